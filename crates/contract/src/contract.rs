@@ -1,0 +1,259 @@
+//! The compiled contract: what every other part takes. Nothing past this type reads YAML.
+//!
+//! Built by `compile` from an ODCS document; immutable afterwards. Invariant: every index into `columns` held by a
+//! key or a rule is in range.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use crate::rule::{RowRule, SetRule};
+use crate::time_format::TimeFormat;
+
+/// A dataset's name: `[a-z_][a-z0-9_]*`, at most 100 bytes, unique in a project whatever its layer.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DatasetName(Arc<str>);
+
+impl DatasetName {
+    /// Checks the form of a name.
+    ///
+    /// # Errors
+    /// Gives the reason, in words, when the name cannot be a dataset's.
+    pub fn new(name: &str) -> Result<Self, String> {
+        let first = name.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+        if !first || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+            return Err(format!("a dataset's name is made of a-z, 0-9 and _ and begins with a letter, not {name:?}"));
+        }
+        if name.len() > 100 {
+            return Err("a dataset's name has at most 100 characters".to_owned());
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatasetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for DatasetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self.0)
+    }
+}
+
+/// Where a dataset with a contract lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layer {
+    /// What arrived.
+    Raw,
+    /// What was checked.
+    Curated,
+    /// What readers see.
+    Serving,
+}
+
+impl Layer {
+    /// Its name in SQL, in paths and in the project's folders.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Curated => "curated",
+            Self::Serving => "serving",
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A column's type, with what a decoder needs to read it from text.
+#[derive(Clone, Debug)]
+pub enum ColumnType {
+    /// UTF-8 text (Arrow `Utf8View`, Delta `string`).
+    String,
+    /// 64-bit signed (ODCS `integer` without a format, or `i64`).
+    Long,
+    /// 32-bit signed (`format: i32` and narrower).
+    Int,
+    /// 64-bit floating point (ODCS `number`).
+    Double,
+    /// 32-bit floating point (`format: f32`).
+    Float,
+    /// True or false.
+    Boolean,
+    /// A local day (Arrow `Date32`); the format for text input, ISO `yyyy-MM-dd` when absent.
+    Date(Option<TimeFormat>),
+    /// An instant (Arrow `Timestamp(µs, "UTC")`); the format for text input, RFC 3339 when absent.
+    Timestamp(Option<TimeFormat>),
+    /// A time of day, kept as its text (Delta has no such type).
+    Time(Option<TimeFormat>),
+    /// An object or array, kept as JSON text.
+    Json,
+}
+
+impl ColumnType {
+    /// The Arrow type of the column in memory.
+    #[must_use]
+    pub fn arrow(&self) -> DataType {
+        match self {
+            Self::String | Self::Time(_) | Self::Json => DataType::Utf8View,
+            Self::Long => DataType::Int64,
+            Self::Int => DataType::Int32,
+            Self::Double => DataType::Float64,
+            Self::Float => DataType::Float32,
+            Self::Boolean => DataType::Boolean,
+            Self::Date(_) => DataType::Date32,
+            Self::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        }
+    }
+}
+
+/// One column of a dataset.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its name in SQL and in Delta.
+    pub name: Arc<str>,
+    /// Its type.
+    pub kind: ColumnType,
+    /// Whether a null breaks the contract. A `RowRule` for it stands in `rules` too.
+    pub required: bool,
+    /// Where the value stands in an arriving record: `$.vitals.hr` is `["vitals", "hr"]`.
+    pub path: Vec<String>,
+    /// The contract's classification, as written.
+    pub classification: Option<String>,
+    /// What the column means, as written.
+    pub description: Option<String>,
+}
+
+/// How a raw dataset's rows arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A Kafka topic.
+    Stream {
+        /// The topic's name.
+        topic: String,
+        /// How many partitions the topic has.
+        partitions: u32,
+    },
+    /// Delivered files only.
+    Feed,
+}
+
+/// What a delivery does to the rows that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Adds rows.
+    Append,
+    /// Takes the place of all earlier deliveries, in one commit.
+    Replace,
+}
+
+/// What the contract promises about time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sla {
+    /// The largest age of the newest row.
+    pub freshness: Option<Duration>,
+    /// The largest time from an event to its availability.
+    pub latency: Option<Duration>,
+    /// How long rows are kept.
+    pub retention: Option<Duration>,
+}
+
+/// A dataset's contract, compiled.
+#[derive(Clone, Debug)]
+pub struct Contract {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// Its layer.
+    pub layer: Layer,
+    /// The contract's `id`.
+    pub id: String,
+    /// The contract's `version`.
+    pub version: String,
+    /// The dataset's columns in order, without the columns of ours (those that begin with `_`).
+    pub columns: Vec<Column>,
+    /// The primary key: indices into `columns`, in key order; empty when there is none.
+    pub primary_key: Vec<usize>,
+    /// Rules that a row must keep.
+    pub row_rules: Vec<RowRule>,
+    /// Rules on a delivery, a window or the table.
+    pub set_rules: Vec<SetRule>,
+    /// Time promises.
+    pub sla: Sla,
+    /// How raw rows arrive; `None` in the other layers.
+    pub source: Option<Source>,
+    /// What a delivery does.
+    pub delivery: Delivery,
+}
+
+/// The columns that every raw row carries beside its contract's, in this order, after the contract's.
+#[must_use]
+pub fn raw_system_fields() -> Vec<Field> {
+    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    vec![
+        Field::new("_topic", DataType::Utf8View, false),
+        Field::new("_partition", DataType::Int32, false),
+        Field::new("_offset", DataType::Int64, false),
+        Field::new("_timestamp", instant.clone(), true),
+        Field::new("_ingested_at", instant, false),
+        Field::new("_rescued", DataType::Utf8View, true),
+    ]
+}
+
+/// The schema of every `quarantine.x`.
+#[must_use]
+pub fn quarantine_schema() -> SchemaRef {
+    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Arc::new(Schema::new(vec![
+        Field::new("_raw", DataType::BinaryView, true),
+        Field::new("_topic", DataType::Utf8View, true),
+        Field::new("_partition", DataType::Int32, true),
+        Field::new("_offset", DataType::Int64, true),
+        Field::new("_rule", DataType::Utf8View, false),
+        Field::new("_reason", DataType::Utf8View, false),
+        Field::new("_quarantined_at", instant, false),
+    ]))
+}
+
+impl Contract {
+    /// The contract's own columns as an Arrow schema. Columns are nullable here whatever the contract requires: the
+    /// rules decide, and a Delta table whose columns may become optional later must not have said `not null`.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.fields()))
+    }
+
+    /// The schema of the stored table: the contract's columns, then for raw the columns of ours.
+    #[must_use]
+    pub fn table_schema(&self) -> SchemaRef {
+        let mut fields = self.fields();
+        if self.layer == Layer::Raw {
+            fields.extend(raw_system_fields().into_iter().map(|f| f.with_nullable(true)));
+        }
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The index of a column by its name.
+    #[must_use]
+    pub fn column_index(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|c| &*c.name == name)
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        self.columns.iter().map(|c| Field::new(c.name.as_ref(), c.kind.arrow(), true)).collect()
+    }
+}

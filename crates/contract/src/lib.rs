@@ -1,0 +1,9 @@
+//! What data must look like: an ODCS v3.1 document becomes a typed [`Contract`].
+//!
+//! Pure: no I/O but reading a project's directory, no tokio. Everything else in vitalake takes the compiled contract.
+
+pub mod contract;
+pub mod rule;
+pub mod time_format;
+
+pub use contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};

@@ -1,0 +1,1 @@
+//! Storage: Delta tables and the hot tail

@@ -1,0 +1,3 @@
+//! The process kit: configuration, clock, durable files, retry, shutdown, telemetry names. No domain.
+
+pub mod disk;
