@@ -1,1 +1,4 @@
 //! Storage: Delta tables and the hot tail
+
+pub mod delta;
+pub mod parquet;
