@@ -1,1 +1,4 @@
-//! The way in
+//! The way in: the Kafka endpoint and its durable log.
+
+pub mod kafka;
+pub mod log;
