@@ -28,7 +28,12 @@ impl LocalDisk {
 
 impl Disk for LocalDisk {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let opened = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path);
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(create)
+            .truncate(false)
+            .open(path);
         match opened {
             Ok(file) => Ok(Arc::new(LocalFile { file })),
             // On a store that has turned read-only, what is there can still be read.
@@ -41,7 +46,11 @@ impl Disk for LocalDisk {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
         Ok(Arc::new(LocalFile { file }))
     }
 
@@ -98,7 +107,11 @@ impl Disk for LocalDisk {
             };
             let is_dir = metadata.is_dir();
             let length = if is_dir { 0 } else { metadata.len() };
-            found.push(DirEntry { path: entry.path(), is_dir, length });
+            found.push(DirEntry {
+                path: entry.path(),
+                is_dir,
+                length,
+            });
         }
         found.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(found)
@@ -110,7 +123,11 @@ impl Disk for LocalDisk {
             Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
             Err(_) => 0,
         };
-        Ok(FileMetadata { length: metadata.len(), modified_ms, is_dir: metadata.is_dir() })
+        Ok(FileMetadata {
+            length: metadata.len(),
+            modified_ms,
+            is_dir: metadata.is_dir(),
+        })
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
@@ -120,7 +137,10 @@ impl Disk for LocalDisk {
 }
 
 fn is_write_refused(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+    )
 }
 
 #[derive(Debug)]

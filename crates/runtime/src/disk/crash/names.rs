@@ -44,7 +44,8 @@ struct NameChange {
 
 impl NameChange {
     fn touches(&self, dir: DirId) -> bool {
-        self.removed.as_ref().is_some_and(|(at, _)| *at == dir) || self.set.as_ref().is_some_and(|(at, _, _)| *at == dir)
+        self.removed.as_ref().is_some_and(|(at, _)| *at == dir)
+            || self.set.as_ref().is_some_and(|(at, _, _)| *at == dir)
     }
 
     fn apply(&self, tree: &mut BTreeMap<DirId, Entries>) {
@@ -54,7 +55,9 @@ impl NameChange {
             entries.remove(name);
         }
         if let Some((dir, name, node)) = &self.set {
-            tree.entry(*dir).or_default().insert(name.clone(), node.clone());
+            tree.entry(*dir)
+                .or_default()
+                .insert(name.clone(), node.clone());
         }
     }
 }
@@ -76,7 +79,10 @@ impl Names {
 
     pub(super) fn create(&mut self, path: &Path, file: Arc<FileNode>) -> io::Result<Arc<FileNode>> {
         let (dir, name) = self.free_place(path)?;
-        self.change(NameChange { removed: None, set: Some((dir, name, Node::File(Arc::clone(&file)))) });
+        self.change(NameChange {
+            removed: None,
+            set: Some((dir, name, Node::File(Arc::clone(&file)))),
+        });
         Ok(file)
     }
 
@@ -85,7 +91,10 @@ impl Names {
             return Err(ErrorKind::IsADirectory.into());
         };
         let (dir, name) = self.free_place(to)?;
-        self.change(NameChange { removed: None, set: Some((dir, name, Node::File(file))) });
+        self.change(NameChange {
+            removed: None,
+            set: Some((dir, name, Node::File(file))),
+        });
         Ok(())
     }
 
@@ -96,7 +105,12 @@ impl Names {
         match (&node, self.entry(dir, &name)) {
             (Node::File(_), Some(Node::Dir(_))) => return Err(ErrorKind::IsADirectory.into()),
             (Node::Dir(_), Some(Node::File(_))) => return Err(ErrorKind::NotADirectory.into()),
-            (Node::Dir(_), Some(Node::Dir(target))) if self.current.get(&target).is_some_and(|held| !held.is_empty()) => {
+            (Node::Dir(_), Some(Node::Dir(target)))
+                if self
+                    .current
+                    .get(&target)
+                    .is_some_and(|held| !held.is_empty()) =>
+            {
                 return Err(ErrorKind::DirectoryNotEmpty.into());
             }
             _ => {}
@@ -104,7 +118,10 @@ impl Names {
         if from == (dir, name.clone()) {
             return Ok(());
         }
-        self.change(NameChange { removed: Some(from), set: Some((dir, name, node)) });
+        self.change(NameChange {
+            removed: Some(from),
+            set: Some((dir, name, node)),
+        });
         Ok(())
     }
 
@@ -113,7 +130,10 @@ impl Names {
             return Err(ErrorKind::IsADirectory.into());
         }
         let place = self.place(path)?;
-        self.change(NameChange { removed: Some(place), set: None });
+        self.change(NameChange {
+            removed: Some(place),
+            set: None,
+        });
         Ok(())
     }
 
@@ -131,7 +151,10 @@ impl Names {
         self.folders_made += 1;
         let made = DirId(self.folders_made);
         self.current.insert(made, Entries::new());
-        self.change(NameChange { removed: None, set: Some((dir, name, Node::Dir(made))) });
+        self.change(NameChange {
+            removed: None,
+            set: Some((dir, name, Node::Dir(made))),
+        });
         self.sync(dir);
         Ok(())
     }
@@ -142,7 +165,10 @@ impl Names {
         };
         self.empty(dir);
         let place = self.place(path)?;
-        self.change(NameChange { removed: Some(place), set: None });
+        self.change(NameChange {
+            removed: Some(place),
+            set: None,
+        });
         Ok(())
     }
 
@@ -165,8 +191,16 @@ impl Names {
         };
         let entries = self.current.get(&dir).into_iter().flatten();
         let listed = entries.map(|(name, node)| match node {
-            Node::File(file) => DirEntry { path: path.join(name), is_dir: false, length: file.metadata().length },
-            Node::Dir(_) => DirEntry { path: path.join(name), is_dir: true, length: 0 },
+            Node::File(file) => DirEntry {
+                path: path.join(name),
+                is_dir: false,
+                length: file.metadata().length,
+            },
+            Node::Dir(_) => DirEntry {
+                path: path.join(name),
+                is_dir: true,
+                length: 0,
+            },
         });
         Ok(listed.collect())
     }
@@ -206,7 +240,10 @@ impl Names {
     }
 
     fn entry(&self, dir: DirId, name: &OsStr) -> Option<Node> {
-        self.current.get(&dir).and_then(|entries| entries.get(name)).cloned()
+        self.current
+            .get(&dir)
+            .and_then(|entries| entries.get(name))
+            .cloned()
     }
 
     /// The folder that must hold a path's last name, and that name.
@@ -237,12 +274,17 @@ impl Names {
             if let Node::Dir(inner) = node {
                 self.empty(inner);
             }
-            self.change(NameChange { removed: Some((dir, name)), set: None });
+            self.change(NameChange {
+                removed: Some((dir, name)),
+                set: None,
+            });
         }
     }
 
     fn sync(&mut self, dir: DirId) {
-        let (settled, left) = std::mem::take(&mut self.pending).into_iter().partition(|change| change.touches(dir));
+        let (settled, left) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|change| change.touches(dir));
         let settled: Vec<NameChange> = settled;
         self.pending = left;
         for change in &settled {
@@ -254,7 +296,12 @@ impl Names {
         let mut reached = BTreeSet::from([ROOT]);
         let mut open = vec![ROOT];
         while let Some(dir) = open.pop() {
-            for node in self.durable.get(&dir).into_iter().flat_map(|entries| entries.values()) {
+            for node in self
+                .durable
+                .get(&dir)
+                .into_iter()
+                .flat_map(|entries| entries.values())
+            {
                 if let Node::Dir(inner) = node
                     && reached.insert(*inner)
                 {
