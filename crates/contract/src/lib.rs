@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O but reading a project's directory, no tokio. Everything else in vitalake takes the compiled contract.
 
+pub mod check;
 pub mod contract;
 pub mod diagnostic;
 pub mod odcs;
