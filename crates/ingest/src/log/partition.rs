@@ -193,56 +193,78 @@ fn read_segment(segment: &Segment, from: i64, bytes_max: usize, whole_first: boo
         let state = segment.state.read();
         (state.position_before(from), state.bytes)
     };
-    let mut batches = Vec::new();
-    let (mut taken, mut want) = (0usize, bytes_max.clamp(64 << 10, 64 << 20));
+    let mut reading = Reading { from, bytes_left: bytes_max, whole_first, batches: Vec::new() };
+    let mut want = bytes_max.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
     while position < durable {
         let length = usize::try_from(durable - position).unwrap_or(usize::MAX).min(want);
         let mut chunk = vec![0; length];
         segment.file.read_exact_at(&mut chunk, position).map_err(LogError::io("read", &segment.path))?;
-        let chunk = Bytes::from(chunk);
+        let (consumed, stop) = reading.take(&Bytes::from(chunk));
+        position += consumed as u64;
+        want = match stop {
+            Stop::Full => break,
+            Stop::Damaged => return Err(LogError::Damaged { path: segment.path.clone(), position, after_offset: reading.from - 1 }),
+            Stop::Needs(bytes) if position + bytes as u64 > durable => return Err(LogError::Damaged { path: segment.path.clone(), position, after_offset: reading.from - 1 }),
+            Stop::Needs(bytes) => reading.bytes_left.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(bytes),
+            Stop::Used => reading.bytes_left.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
+        };
+    }
+    Ok(reading.batches)
+}
+
+const CHUNK_BYTES_MIN: usize = 64 << 10;
+const CHUNK_BYTES_MAX: usize = 64 << 20;
+
+/// Why a chunk of a segment was left.
+enum Stop {
+    /// All of it was used.
+    Used,
+    /// The next entry needs this many bytes.
+    Needs(usize),
+    /// The reader has what it asked for.
+    Full,
+    /// Synced bytes are not what was written.
+    Damaged,
+}
+
+struct Reading {
+    from: i64,
+    bytes_left: usize,
+    whole_first: bool,
+    batches: Vec<StoredBatch>,
+}
+
+impl Reading {
+    /// Takes the entries of a chunk; says how many bytes were used, and why it stopped there.
+    fn take(&mut self, chunk: &Bytes) -> (usize, Stop) {
         let mut at = 0;
         loop {
             let rest = chunk.get(at..).unwrap_or_default();
             if rest.is_empty() {
-                break;
+                return (at, Stop::Used);
             }
-            let damaged = || LogError::Damaged { path: segment.path.clone(), position: position + at as u64, after_offset: from - 1 };
             if rest.len() < ENTRY_PREFIX_BYTES {
-                if length < want {
-                    return Err(damaged());
-                }
-                break;
+                return (at, Stop::Needs(ENTRY_PREFIX_BYTES));
             }
-            let entry = decode_prefix(rest).ok_or_else(damaged)?;
+            let Some(entry) = decode_prefix(rest) else { return (at, Stop::Damaged) };
             let entry_bytes = ENTRY_HEADER_BYTES + entry.batch_bytes as usize;
             if rest.len() < entry_bytes {
-                want = want.max(entry_bytes);
-                break;
+                return (at, Stop::Needs(entry_bytes));
             }
             let batch = chunk.slice(at + ENTRY_HEADER_BYTES..at + entry_bytes);
-            let header = BatchHeader::peek(&batch).map_err(|_| damaged())?;
+            let Ok(header) = BatchHeader::peek(&batch) else { return (at, Stop::Damaged) };
+            if header.last_offset() >= self.from {
+                if batch.len() > self.bytes_left && !(self.whole_first && self.batches.is_empty()) {
+                    return (at, Stop::Full);
+                }
+                if BatchHeader::parse(&batch).is_err() {
+                    return (at, Stop::Damaged);
+                }
+                self.bytes_left = self.bytes_left.saturating_sub(batch.len());
+                self.from = header.last_offset() + 1;
+                self.batches.push(StoredBatch { base_offset: header.base_offset, last_offset: header.last_offset(), append_time_ms: entry.append_time_ms, batch });
+            }
             at += entry_bytes;
-            if header.last_offset() < from {
-                continue;
-            }
-            if taken + batch.len() > bytes_max && !(whole_first && batches.is_empty()) {
-                return Ok(batches);
-            }
-            BatchHeader::parse(&batch).map_err(|_| damaged())?;
-            taken += batch.len();
-            batches.push(StoredBatch { base_offset: header.base_offset, last_offset: header.last_offset(), append_time_ms: entry.append_time_ms, batch });
-            if taken >= bytes_max {
-                return Ok(batches);
-            }
-        }
-        position += at as u64;
-        if at == 0 && length < want && position + (length as u64) >= durable {
-            return Err(LogError::Damaged { path: segment.path.clone(), position, after_offset: from - 1 });
-        }
-        want = want.max(64 << 10);
-        if taken > 0 {
-            want = bytes_max.saturating_sub(taken).clamp(64 << 10, 64 << 20);
         }
     }
-    Ok(batches)
 }

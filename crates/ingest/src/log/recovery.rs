@@ -4,7 +4,7 @@
 //! covered it; otherwise it is damage to acknowledged records, which is said loudly and never cut.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -116,21 +116,18 @@ impl Found {
         let indexed = next_base.and_then(|_| load_index(place.disk.as_ref(), &path));
         let (state, problem) = match indexed {
             Some(state) if state.bytes <= length => (state, None),
-            Some(mut state) => {
-                let end = scan(file.as_ref(), length, &mut |_, _| {}, base, options).map_err(reading())?;
-                state = end.state;
-                (state, Some(length))
-            }
+            // The index was made when the segment was closed: the file has lost synced bytes since.
+            Some(_) => (scan(file.as_ref(), length, base, options).map_err(reading())?, Some(length)),
             None => {
-                let end = scan(file.as_ref(), length, &mut |_, _| {}, base, options).map_err(reading())?;
-                let torn_at = end.state.bytes;
+                let state = scan(file.as_ref(), length, base, options).map_err(reading())?;
+                let end = state.bytes;
                 let problem = match next_base {
                     // What follows the next segment's beginning is left from a write that failed and was answered so.
-                    Some(next) if end.state.next_offset == next => None,
-                    Some(_) => Some(torn_at),
-                    None => (torn_at < length && vouched_after(file.as_ref(), torn_at, length).map_err(reading())?).then_some(torn_at),
+                    Some(next) if state.next_offset == next => None,
+                    Some(_) => Some(end),
+                    None => (end < length && vouched_after(file.as_ref(), end, length).map_err(reading())?).then_some(end),
                 };
-                (end.state, problem)
+                (state, problem)
             }
         };
         if let Some(position) = problem {
@@ -202,24 +199,19 @@ fn rebuild_producers(place: &Place<'_>, segments: &[Arc<Segment>], snapshots: &[
     Ok(producers)
 }
 
-struct ScanEnd {
-    state: SegmentState,
-}
-
 type Visit<'a> = dyn FnMut(EntryHeader, &BatchHeader) + 'a;
 
 /// Reads entries from the start of a file while they are intact and their offsets follow each other.
-fn scan(file: &dyn DiskFile, length: u64, visit: &mut Visit<'_>, base: i64, options: &LogOptions) -> io::Result<ScanEnd> {
+fn scan(file: &dyn DiskFile, length: u64, base: i64, options: &LogOptions) -> io::Result<SegmentState> {
     let mut state = SegmentState::empty(base);
     let mut window = Window::new(file, length);
     while let Some((entry, header)) = window.intact_entry(state.bytes)? {
         if header.base_offset != state.next_offset {
             break;
         }
-        visit(entry, &header);
         state.note(&header, header.base_offset, entry.append_time_ms, (ENTRY_HEADER_BYTES + header.batch_bytes) as u64, options.index_interval_bytes);
     }
-    Ok(ScanEnd { state })
+    Ok(state)
 }
 
 /// Reads only the headers of entries that are known to be intact.
