@@ -134,15 +134,27 @@ fn list(path: &Path, after: Option<&OsStr>) -> io::Result<Vec<DirEntry>> {
             Err(error) => return Err(error),
         };
         let is_dir = metadata.is_dir();
-        let (length, modified_ms) = if is_dir { (0, 0) } else { (metadata.len(), modified_ms(&metadata)?) };
-        found.push(DirEntry { path: entry.path(), is_dir, length, modified_ms });
+        let (length, modified_ms) = if is_dir {
+            (0, 0)
+        } else {
+            (metadata.len(), modified_ms(&metadata)?)
+        };
+        found.push(DirEntry {
+            path: entry.path(),
+            is_dir,
+            length,
+            modified_ms,
+        });
     }
     found.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(found)
 }
 
 fn modified_ms(metadata: &fs::Metadata) -> io::Result<i64> {
-    let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = metadata
+        .modified()?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 

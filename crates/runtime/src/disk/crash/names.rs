@@ -195,7 +195,12 @@ impl Names {
                 Node::File(file) => (false, file.metadata().length, file.metadata().modified_ms),
                 Node::Dir(_) => (true, 0, 0),
             };
-            DirEntry { path: path.join(name), is_dir, length, modified_ms }
+            DirEntry {
+                path: path.join(name),
+                is_dir,
+                length,
+                modified_ms,
+            }
         });
         Ok(listed.collect())
     }
