@@ -22,9 +22,18 @@ impl DatasetName {
     /// # Errors
     /// Gives the reason, in words, when the name cannot be a dataset's.
     pub fn new(name: &str) -> Result<Self, String> {
-        let first = name.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
-        if !first || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
-            return Err(format!("a dataset's name is made of a-z, 0-9 and _ and begins with a letter, not {name:?}"));
+        let first = name
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+        if !first
+            || !name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        {
+            return Err(format!(
+                "a dataset's name is made of a-z, 0-9 and _ and begins with a letter, not {name:?}"
+            ));
         }
         if name.len() > 100 {
             return Err("a dataset's name has at most 100 characters".to_owned());
@@ -198,7 +207,14 @@ pub struct Contract {
     pub source: Option<Source>,
     /// What a delivery does.
     pub delivery: Delivery,
+    /// The column by whose values a serving dataset's gate decides window by window; an index into `columns`.
+    pub gate_window: Option<usize>,
+    /// How long, by log append time, a curated dataset remembers its keys to drop duplicates.
+    pub dedup_horizon: Duration,
 }
+
+/// The horizon of de-duplication where the contract's `dedupHorizon` is silent.
+pub const DEDUP_HORIZON_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The columns that every raw row carries beside its contract's, in this order, after the contract's.
 #[must_use]
@@ -242,7 +258,11 @@ impl Contract {
     pub fn table_schema(&self) -> SchemaRef {
         let mut fields = self.fields();
         if self.layer == Layer::Raw {
-            fields.extend(raw_system_fields().into_iter().map(|f| f.with_nullable(true)));
+            fields.extend(
+                raw_system_fields()
+                    .into_iter()
+                    .map(|f| f.with_nullable(true)),
+            );
         }
         Arc::new(Schema::new(fields))
     }
@@ -254,6 +274,9 @@ impl Contract {
     }
 
     fn fields(&self) -> Vec<Field> {
-        self.columns.iter().map(|c| Field::new(c.name.as_ref(), c.kind.arrow(), true)).collect()
+        self.columns
+            .iter()
+            .map(|c| Field::new(c.name.as_ref(), c.kind.arrow(), true))
+            .collect()
     }
 }

@@ -1,4 +1,5 @@
-//! Storage: Delta tables and the hot tail
+//! The lake: a table is a Delta table and the tail of rows that follows its last commit.
 
 pub mod delta;
 pub mod parquet;
+pub mod store;
