@@ -198,7 +198,14 @@ pub struct Contract {
     pub source: Option<Source>,
     /// What a delivery does.
     pub delivery: Delivery,
+    /// The column by whose values a serving dataset's gate decides window by window; an index into `columns`.
+    pub gate_window: Option<usize>,
+    /// How long, by log append time, a curated dataset remembers its keys to drop duplicates.
+    pub dedup_horizon: Duration,
 }
+
+/// The horizon of de-duplication where the contract's `dedupHorizon` is silent.
+pub const DEDUP_HORIZON_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The columns that every raw row carries beside its contract's, in this order, after the contract's.
 #[must_use]

@@ -2,8 +2,14 @@
 //!
 //! Pure: no I/O but reading a project's directory, no tokio. Everything else in vitalake takes the compiled contract.
 
+pub mod check;
 pub mod contract;
+pub mod diagnostic;
+pub mod odcs;
 pub mod rule;
 pub mod time_format;
+mod verdict;
+pub mod yaml;
 
 pub use contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
+pub use diagnostic::Diagnostic;

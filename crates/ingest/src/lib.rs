@@ -1,1 +1,2 @@
 //! The way in
+pub mod decode;

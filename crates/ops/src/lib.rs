@@ -1,1 +1,3 @@
-//! Watching it
+//! Watching it: what the platform says about itself. Holds no HTTP: `serve` puts these types on the wire.
+
+pub mod status;

@@ -4,6 +4,12 @@
 //! every byte and every name that was not synced, and tears the last write. Invariant: code above this layer makes
 //! nothing durable but by `sync_data`, `sync_dir` and what those promise.
 
+mod crash;
+mod local;
+
+pub use crash::CrashDisk;
+pub use local::LocalDisk;
+
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,72 @@
+//! Decoders: bytes that arrived become rows of a raw dataset and rejects of its quarantine, as its contract says.
+//!
+//! Landing feeds [`JsonDecoder`] with the records of a log; a delivery goes through [`decode_delivery`]. Both fill the
+//! same columns and keep the same rules. Invariant: every record becomes one row or one reject, in the order in which
+//! it came, and a bad record changes nothing for its neighbours.
+
+mod delivery;
+mod json;
+
+use arrow::array::RecordBatch;
+use vitalake_contract::check::CheckError;
+
+pub use delivery::{
+    DeliveryDecoder, DeliveryError, DeliveryFormat, DeliveryTotals, decode_delivery,
+};
+pub use json::JsonDecoder;
+
+/// The name of the rule that a record breaks when it is not one JSON object.
+pub const RULE_JSON: &str = "json";
+/// The name of the rule that a line breaks when it is not a line of the file's header.
+pub const RULE_CSV: &str = "csv";
+
+/// Where a record stands and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordMeta {
+    /// The partition of the topic; for a delivery its number.
+    pub partition: i32,
+    /// The record's offset in the partition; for a delivery the row's number from 0.
+    pub offset: i64,
+    /// The record's own time in ms since 1970 UTC; `None` where it has none (Kafka's -1).
+    pub timestamp_ms: Option<i64>,
+    /// The log's append time in ms since 1970 UTC.
+    pub ingested_at_ms: i64,
+}
+
+/// What a batch of records became.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// The rows that keep the contract, in the shape of `Contract::table_schema()`.
+    pub rows: RecordBatch,
+    /// The records that do not, in the shape of `quarantine_schema()`, in the order in which they came.
+    pub rejects: RecordBatch,
+    /// Rows (kept) that break a rule of severity warning: the rule's index in `Contract::row_rules` and how many.
+    pub warnings: Vec<(usize, u64)>,
+    /// The same for rules of severity error. Those rows are rejects.
+    pub errors: Vec<(usize, u64)>,
+    /// The same for rules of severity fatal. Those rows are rejects too; whoever promotes or delivers stops here.
+    pub fatal: Vec<(usize, u64)>,
+}
+
+/// Why a batch could not be made at all. No record causes this; a wrong contract or a batch that is too large does.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Arrow refused the columns.
+    #[error("the batch of dataset {dataset} could not be built; decode fewer records at a time")]
+    Build {
+        /// The dataset.
+        dataset: String,
+        /// Arrow's reason.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// The rules do not fit the columns.
+    #[error("the rules of dataset {dataset} could not be checked")]
+    Check {
+        /// The dataset.
+        dataset: String,
+        /// The rule and the column.
+        #[source]
+        source: CheckError,
+    },
+}

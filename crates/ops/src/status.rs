@@ -1,0 +1,135 @@
+//! What the platform says about itself, as the types that travel between server, command line and console.
+//!
+//! The binary fills them, `serve` sends them as JSON, clients read them back. Plain data: no HTTP, no I/O, and never a
+//! record's value: names, counts, versions and times only. Times are RFC 3339 in UTC with milliseconds and `Z`.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether queries may be answered, and if not, what is still to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// True when recovery is complete: every acknowledged row can be read.
+    pub ready: bool,
+    /// What is still to do, one phrase each; empty when ready.
+    #[serde(default)]
+    pub waiting_for: Vec<String>,
+}
+
+/// The answer of `GET /api/v1/status`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// True when recovery is complete.
+    pub ready: bool,
+    /// What is still to do; empty when ready.
+    #[serde(default)]
+    pub waiting_for: Vec<String>,
+    /// One entry per dataset, in the order of the graph (raw first).
+    #[serde(default)]
+    pub datasets: Vec<DatasetStatus>,
+    /// One entry per partition of a topic.
+    #[serde(default)]
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// What is known of one dataset.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetStatus {
+    /// Its name, unique in the project.
+    pub dataset: String,
+    /// `raw`, `curated`, `serving` or `quarantine`.
+    pub layer: String,
+    /// Rows that a query sees now: committed and tail.
+    pub rows: u64,
+    /// Rows among them that no commit holds yet.
+    pub tail_rows: u64,
+    /// The Delta version of HEAD.
+    pub version: Option<u64>,
+    /// When HEAD was committed.
+    pub last_commit: Option<String>,
+    /// When the newest row was taken in.
+    pub newest_row_at: Option<String>,
+    /// Age of the newest row in seconds.
+    pub freshness_seconds: Option<f64>,
+    /// Records durable in the log or in an input table, not yet in this dataset.
+    pub lag_records: Option<u64>,
+    /// Records of this dataset that are in quarantine.
+    pub quarantined: u64,
+    /// `ok`, `recovering`, `stalled` or `failed`.
+    pub state: String,
+    /// Why it is not `ok`, and what to do.
+    pub error: Option<String>,
+}
+
+/// What is known of one partition of the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// First offset that the log still holds.
+    pub log_start_offset: i64,
+    /// One past the last durable offset.
+    pub high_watermark: i64,
+    /// One past the last offset whose row is in a Delta commit.
+    pub committed_offset: i64,
+}
+
+/// The answer of a delivery (`POST /api/v1/deliveries/{dataset}`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryReport {
+    /// The dataset delivered to.
+    pub dataset: String,
+    /// The delivery's number in that dataset.
+    pub delivery: u64,
+    /// SHA-256 of the delivered bytes, in hexadecimal: the delivery's identity.
+    pub sha256: String,
+    /// Whether these bytes were loaded now or had been before.
+    pub state: DeliveryState,
+    /// Rows that entered the dataset.
+    pub accepted: u64,
+    /// Rows that went to quarantine.
+    pub quarantined: u64,
+    /// The Delta version that holds the delivery.
+    pub version: u64,
+}
+
+/// Whether a delivery's bytes were new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeliveryState {
+    /// Loaded by this request.
+    #[serde(rename = "loaded")]
+    Loaded,
+    /// The same bytes were loaded before; nothing was changed.
+    #[serde(rename = "already loaded")]
+    AlreadyLoaded,
+}
+
+/// The answer of `POST /api/v1/flush`: what was committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlushReport {
+    /// One entry per table that got a new version.
+    pub tables: Vec<FlushedTable>,
+}
+
+/// One table of a [`FlushReport`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlushedTable {
+    /// The dataset's name.
+    pub dataset: String,
+    /// Its layer.
+    pub layer: String,
+    /// The version that now is HEAD.
+    pub version: u64,
+    /// Rows that this flush added.
+    pub rows: u64,
+}
+
+/// The body of every error of `/api/v1/…`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// A stable word: `not_found`, `invalid`, `unavailable`, `too_large`, `conflict`, `internal`.
+    pub error: String,
+    /// What happened, to what, and what to do.
+    pub message: String,
+}

@@ -1,0 +1,287 @@
+//! The one typed structure of a project's `vitalake.yaml`.
+//!
+//! Values come from, in this order of precedence: defaults, the file, the environment
+//! (`VITALAKE_STORAGE__URL` is `storage.url`), flags. Invariant: every setting stands once in [`settings`], from which
+//! the parser, the environment and the reference page (docs/configuration.md) are made; no message here holds a value.
+
+mod document;
+mod problem;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use problem::{ConfigError, ConfigProblem};
+pub use settings::{Kind, SETTINGS, Setting, reference_markdown};
+
+/// The file that makes a folder a project.
+pub const FILE_NAME: &str = "vitalake.yaml";
+/// The data folder inside the project, when no flag names another.
+pub const DATA_FOLDER_DEFAULT: &str = "data";
+
+/// A project's configuration, whole and checked.
+#[derive(Clone, PartialEq)]
+pub struct Config {
+    /// The project's name.
+    pub name: String,
+    /// The folder that holds the log, the control store and, by default, the lake. Set by `--data`.
+    pub data: PathBuf,
+    /// Where and how the lake is kept.
+    pub storage: Storage,
+    /// The Kafka endpoint, or the broker that stands in for it.
+    pub kafka: Kafka,
+    /// The log's retention.
+    pub log: Log,
+    /// The HTTP endpoint.
+    pub http: Http,
+    /// Where alerts are sent, by name, as written. May hold secrets.
+    pub notify: BTreeMap<String, serde_json::Value>,
+}
+
+/// Where and how the lake is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// A folder or a URL for lake/ and staged/; the data folder when none.
+    pub url: Option<String>,
+    /// How long rows wait in the hot tail before a commit, in milliseconds.
+    pub commit_interval_ms: u64,
+    /// The most bytes that the hot tail holds in memory.
+    pub tail_bytes_max: u64,
+    /// Free bytes on the disk below which produces are refused.
+    pub reserve_bytes: u64,
+}
+
+/// The Kafka endpoint, or the broker that stands in for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// The address of the embedded endpoint.
+    pub listen: SocketAddr,
+    /// An external broker to read from instead of the embedded endpoint.
+    pub bootstrap: Option<String>,
+    /// Whether topics that contracts name are made on the external broker.
+    pub create_topics: bool,
+}
+
+/// The log's retention; a record that has not landed is kept whatever these say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How long a record is kept after it was appended, in milliseconds.
+    pub retention_ms: u64,
+    /// The most bytes that one partition keeps; no limit when none.
+    pub retention_bytes: Option<u64>,
+}
+
+/// The HTTP endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Its address.
+    pub listen: SocketAddr,
+}
+
+/// What the command line says over everything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--data`: the data folder.
+    pub data: Option<PathBuf>,
+    /// `--kafka`: the address of the Kafka endpoint.
+    pub kafka: Option<String>,
+    /// `--http`: the address of the HTTP endpoint.
+    pub http: Option<String>,
+}
+
+/// The variables that `${NAME}` and the `VITALAKE_*` settings are taken from.
+pub type Environment = BTreeMap<String, String>;
+
+/// The environment of this process; a variable that is not UTF-8 is left out.
+pub fn process_environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+impl Config {
+    /// Reads `vitalake.yaml` of a project folder under this process's environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or with every problem found in it, each with its place.
+    pub fn load(project: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let path = project.join(FILE_NAME);
+        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        Self::parse(&text, project, &process_environment(), overrides)
+            .map_err(|problems| ConfigError::Invalid { path, problems })
+    }
+
+    /// Makes the configuration of a project folder from the file's text. Reads no file and no network.
+    ///
+    /// # Errors
+    /// Every problem found, in the order of the file.
+    pub fn parse(
+        text: &str,
+        project: &Path,
+        environment: &Environment,
+        overrides: &Overrides,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        let mut config = Self::defaults(project);
+        let mut problems = Vec::new();
+        document::apply(text, environment, &mut config, &mut problems);
+        settings::apply_environment(environment, &mut config, &mut problems);
+        settings::apply_overrides(overrides, &mut config, &mut problems);
+        config.check_listeners(&mut problems);
+        if config.name.is_empty() && problems.is_empty() {
+            let named = project
+                .canonicalize()
+                .unwrap_or_else(|_| project.to_path_buf());
+            config.name = named.file_name().map_or("vitalake".into(), |name| {
+                name.to_string_lossy().into_owned()
+            });
+        }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The configuration of a project folder whose file says nothing.
+    pub fn defaults(project: &Path) -> Self {
+        Self {
+            name: String::new(),
+            data: project.join(DATA_FOLDER_DEFAULT),
+            storage: Storage {
+                url: None,
+                commit_interval_ms: settings::COMMIT_INTERVAL_MS_DEFAULT,
+                tail_bytes_max: settings::TAIL_BYTES_MAX_DEFAULT,
+                reserve_bytes: settings::RESERVE_BYTES_DEFAULT,
+            },
+            kafka: Kafka {
+                listen: settings::KAFKA_LISTEN_DEFAULT,
+                bootstrap: None,
+                create_topics: true,
+            },
+            log: Log {
+                retention_ms: settings::RETENTION_MS_DEFAULT,
+                retention_bytes: None,
+            },
+            http: Http {
+                listen: settings::HTTP_LISTEN_DEFAULT,
+            },
+            notify: BTreeMap::new(),
+        }
+    }
+
+    /// Refuses what the parser knows and this build does not do.
+    ///
+    /// # Errors
+    /// A problem for each such setting.
+    pub fn check_supported(&self) -> Result<(), Vec<ConfigProblem>> {
+        let mut problems = Vec::new();
+        if self.kafka.bootstrap.is_some() {
+            problems.push(
+                ConfigProblem::nowhere(
+                    "kafka.bootstrap: an external broker is not in this build yet",
+                )
+                .with_help("remove it to use the embedded Kafka endpoint at kafka.listen"),
+            );
+        }
+        if self.storage.url.is_some() && self.local_storage().is_none() {
+            problems.push(
+                ConfigProblem::nowhere(
+                    "storage.url: a lake outside a local folder is not in this build yet",
+                )
+                .with_help("give a folder, or remove it to keep the lake in the data folder"),
+            );
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The local folder that holds lake/ and staged/; `None` when `storage.url` is not a local folder.
+    pub fn local_storage(&self) -> Option<PathBuf> {
+        match &self.storage.url {
+            None => Some(self.data.clone()),
+            Some(url) => match url.split_once("://") {
+                None => Some(PathBuf::from(url)),
+                Some(("file", path)) if path.starts_with('/') => Some(PathBuf::from(path)),
+                Some(_) => None,
+            },
+        }
+    }
+
+    fn check_listeners(&self, problems: &mut Vec<ConfigProblem>) {
+        for (key, address) in [
+            ("kafka.listen", self.kafka.listen),
+            ("http.listen", self.http.listen),
+        ] {
+            if !address.ip().is_loopback() {
+                problems.push(
+                    ConfigProblem::nowhere(format!("{key}: only a loopback address is allowed without authentication and TLS"))
+                        .with_help("use an address such as 127.0.0.1 and reach it through a tunnel or a proxy that authenticates"),
+                );
+            }
+        }
+        if self.kafka.listen == self.http.listen && self.kafka.listen.port() != 0 {
+            problems.push(
+                ConfigProblem::nowhere("kafka.listen and http.listen are the same address")
+                    .with_help("give each its own port"),
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let notify: Vec<&String> = self.notify.keys().collect();
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("data", &self.data)
+            .field("storage", &self.storage)
+            .field("kafka", &self.kafka)
+            .field("log", &self.log)
+            .field("http", &self.http)
+            .field("notify", &notify)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage")
+            .field("url", &self.url.as_deref().map(masked_url))
+            .field("commit_interval_ms", &self.commit_interval_ms)
+            .field("tail_bytes_max", &self.tail_bytes_max)
+            .field("reserve_bytes", &self.reserve_bytes)
+            .finish()
+    }
+}
+
+/// A URL without what may be secret in it: the part before `@` in its authority, its query and its fragment.
+pub fn masked_url(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let plain = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = match plain.find('/') {
+        Some(at) if !scheme.is_empty() => plain.split_at(at),
+        _ => (
+            if scheme.is_empty() { "" } else { plain },
+            if scheme.is_empty() { plain } else { "" },
+        ),
+    };
+    let authority = match (authority.rsplit_once('@'), scheme) {
+        // abfss://container@account names no secret before the `@`, unless there is a password too.
+        (Some((user, host)), _) if user.contains(':') => format!("***@{host}"),
+        _ => authority.to_string(),
+    };
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    let query = if plain.len() < rest.len() { "?***" } else { "" };
+    format!("{scheme}{separator}{authority}{path}{query}")
+}
+
+#[cfg(test)]
+mod tests;

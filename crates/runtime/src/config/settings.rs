@@ -1,0 +1,335 @@
+//! The list of settings: the one place that a setting's key, type, default and description are written.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::problem::ConfigProblem;
+use super::{Config, Environment, Overrides};
+
+pub(super) const COMMIT_INTERVAL_MS_DEFAULT: u64 = 30_000;
+pub(super) const TAIL_BYTES_MAX_DEFAULT: u64 = 256 << 20;
+pub(super) const RESERVE_BYTES_DEFAULT: u64 = 1 << 30;
+pub(super) const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 3_600_000;
+pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
+pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
+
+const ENVIRONMENT_PREFIX: &str = "VITALAKE_";
+
+/// A setting's type, with the place in [`Config`] that takes it.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Text, not empty.
+    Text(fn(&mut Config, String)),
+    /// A whole number within bounds, both included.
+    Integer {
+        /// The unit, for the reference page.
+        unit: &'static str,
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+        /// Where it goes.
+        set: fn(&mut Config, u64),
+    },
+    /// `true` or `false`.
+    Boolean(fn(&mut Config, bool)),
+    /// `IP:PORT`.
+    Address(fn(&mut Config, SocketAddr)),
+    /// A map that is kept as it is.
+    Map(fn(&mut Config, String, serde_json::Value)),
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its key, with dots.
+    pub key: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its default in words.
+    pub default: &'static str,
+    /// What it is for.
+    pub description: &'static str,
+}
+
+/// Every setting of `vitalake.yaml`, in the order of the reference page.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "name",
+        kind: Kind::Text(|config, value| config.name = value),
+        default: "the folder's name",
+        description: "The project's name.",
+    },
+    Setting {
+        key: "storage.url",
+        kind: Kind::Text(|config, value| config.storage.url = Some(value)),
+        default: "the data folder",
+        description: "Where the tables lie: a folder, or a URL. The log is always in the data folder.",
+    },
+    Setting {
+        key: "storage.commit_interval_ms",
+        kind: Kind::Integer {
+            unit: "milliseconds",
+            least: 100,
+            most: 3_600_000,
+            set: |config, value| config.storage.commit_interval_ms = value,
+        },
+        default: "30000",
+        description: "How long rows wait before they are committed to their Delta table. SQL sees them before that; other readers of the table after it.",
+    },
+    Setting {
+        key: "storage.tail_bytes_max",
+        kind: Kind::Integer {
+            unit: "bytes",
+            least: 1 << 20,
+            most: 1 << 40,
+            set: |config, value| config.storage.tail_bytes_max = value,
+        },
+        default: "268435456 (256 MiB)",
+        description: "The most memory for rows that are not yet in a Parquet file. Beyond it rows are written early.",
+    },
+    Setting {
+        key: "storage.reserve_bytes",
+        kind: Kind::Integer {
+            unit: "bytes",
+            least: 0,
+            most: 1 << 50,
+            set: |config, value| config.storage.reserve_bytes = value,
+        },
+        default: "1073741824 (1 GiB)",
+        description: "Below this much free disk, new records are refused with a retriable error. Reads go on.",
+    },
+    Setting {
+        key: "kafka.listen",
+        kind: Kind::Address(|config, value| config.kafka.listen = value),
+        default: "127.0.0.1:9092",
+        description: "The address of the embedded Kafka endpoint. Only a loopback address is allowed.",
+    },
+    Setting {
+        key: "kafka.bootstrap",
+        kind: Kind::Text(|config, value| config.kafka.bootstrap = Some(value)),
+        default: "none",
+        description: "An external Kafka broker to read from, in place of the embedded endpoint. Not in this build yet.",
+    },
+    Setting {
+        key: "kafka.create_topics",
+        kind: Kind::Boolean(|config, value| config.kafka.create_topics = value),
+        default: "true",
+        description: "Whether the topics that contracts name are made on the external broker.",
+    },
+    Setting {
+        key: "log.retention_ms",
+        kind: Kind::Integer {
+            unit: "milliseconds",
+            least: 1_000,
+            most: i64::MAX as u64,
+            set: |config, value| config.log.retention_ms = value,
+        },
+        default: "604800000 (7 days)",
+        description: "How long the log keeps a record. A record that is not yet in its table is kept whatever its age.",
+    },
+    Setting {
+        key: "log.retention_bytes",
+        kind: Kind::Integer {
+            unit: "bytes",
+            least: 1 << 20,
+            most: i64::MAX as u64,
+            set: |config, value| config.log.retention_bytes = Some(value),
+        },
+        default: "none",
+        description: "The most bytes that the log keeps for one partition. Records that are not yet in their table are kept beyond it.",
+    },
+    Setting {
+        key: "http.listen",
+        kind: Kind::Address(|config, value| config.http.listen = value),
+        default: "127.0.0.1:8888",
+        description: "The address of the HTTP endpoint. Only a loopback address is allowed.",
+    },
+    Setting {
+        key: "notify",
+        kind: Kind::Map(|config, name, value| {
+            config.notify.insert(name, value);
+        }),
+        default: "none",
+        description: "Where alerts are sent: a map from a name, which alerts refer to, to what it stands for.",
+    },
+];
+
+impl Setting {
+    /// The environment variable that sets it; none for a map.
+    pub fn environment_variable(&self) -> Option<String> {
+        match self.kind {
+            Kind::Map(_) => None,
+            _ => Some(format!(
+                "{ENVIRONMENT_PREFIX}{}",
+                self.key.replace('.', "__").to_uppercase()
+            )),
+        }
+    }
+
+    /// Sets it from text; the error says what the text must be.
+    pub(super) fn set(&self, text: &str, config: &mut Config) -> Result<(), String> {
+        match self.kind {
+            Kind::Text(_) if text.is_empty() => {
+                return Err(format!("{} must not be empty", self.key));
+            }
+            Kind::Text(set) => set(config, text.to_string()),
+            Kind::Integer {
+                unit,
+                least,
+                most,
+                set,
+            } => match text.parse::<u64>() {
+                Ok(number) if (least..=most).contains(&number) => set(config, number),
+                _ => {
+                    return Err(format!(
+                        "{} must be a whole number of {unit} from {least} to {most}",
+                        self.key
+                    ));
+                }
+            },
+            Kind::Boolean(set) => match text {
+                "true" => set(config, true),
+                "false" => set(config, false),
+                _ => return Err(format!("{} must be true or false", self.key)),
+            },
+            Kind::Address(set) => match parse_address(text) {
+                Some(address) => set(config, address),
+                None => {
+                    return Err(format!(
+                        "{} must be an address and a port, such as 127.0.0.1:9092",
+                        self.key
+                    ));
+                }
+            },
+            Kind::Map(_) => return Err(format!("{} must be a map of names", self.key)),
+        }
+        Ok(())
+    }
+
+    fn type_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Text(_) => "text",
+            Kind::Integer { unit: "bytes", .. } => "bytes",
+            Kind::Integer { .. } => "milliseconds",
+            Kind::Boolean(_) => "true or false",
+            Kind::Address(_) => "address:port",
+            Kind::Map(_) => "map",
+        }
+    }
+}
+
+/// `IP:PORT`, and `localhost:PORT` without asking a name server.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::new(
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port.parse().ok()?,
+        )),
+        None => text.parse().ok(),
+    }
+}
+
+/// Takes the `VITALAKE_*` variables that are settings. One with a double underscore must be a setting.
+pub(super) fn apply_environment(
+    environment: &Environment,
+    config: &mut Config,
+    problems: &mut Vec<ConfigProblem>,
+) {
+    for (variable, value) in environment {
+        if !variable.starts_with(ENVIRONMENT_PREFIX) {
+            continue;
+        }
+        let setting = SETTINGS
+            .iter()
+            .find(|setting| setting.environment_variable().as_ref() == Some(variable));
+        match setting {
+            Some(setting) => {
+                if let Err(message) = setting.set(value, config) {
+                    problems.push(ConfigProblem::nowhere(format!(
+                        "environment variable {variable}: {message}"
+                    )));
+                }
+            }
+            // Without it, the variable is the command line's own (VITALAKE_SERVER, VITALAKE_LOG) and no setting.
+            None if variable.contains("__") => problems.push(unknown_variable(variable)),
+            None => {}
+        }
+    }
+}
+
+fn unknown_variable(variable: &str) -> ConfigProblem {
+    let known: Vec<String> = SETTINGS
+        .iter()
+        .filter_map(Setting::environment_variable)
+        .collect();
+    let problem =
+        ConfigProblem::nowhere(format!("environment variable {variable} is not a setting"));
+    match super::document::nearest(variable, known.iter().map(String::as_str)) {
+        Some(near) => problem.with_help(format!("did you mean {near}?")),
+        None => problem.with_help("remove it; docs/configuration.md lists the settings"),
+    }
+}
+
+/// Takes what the command line says.
+pub(super) fn apply_overrides(
+    overrides: &Overrides,
+    config: &mut Config,
+    problems: &mut Vec<ConfigProblem>,
+) {
+    if let Some(data) = &overrides.data {
+        config.data.clone_from(data);
+    }
+    for (flag, key, value) in [
+        ("--kafka", "kafka.listen", &overrides.kafka),
+        ("--http", "http.listen", &overrides.http),
+    ] {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key);
+        if let (Some(setting), Some(value)) = (setting, value)
+            && let Err(message) = setting.set(value, config)
+        {
+            problems.push(ConfigProblem::nowhere(format!("{flag}: {message}")));
+        }
+    }
+}
+
+const REFERENCE_HEAD: &str = "\
+# Configuration
+
+The settings of a project's `vitalake.yaml`. This page is made from the list in `crates/runtime/src/config/settings.rs`;
+`UPDATE_DOCS=1 cargo test -p vitalake-runtime` writes it again.
+
+A value is taken from the first of these that gives one:
+
+1. a flag (`--data`, `--kafka`, `--http`),
+2. the environment variable of the setting,
+3. `vitalake.yaml`,
+4. the default.
+
+`${NAME}` inside a value of the file stands for the environment variable `NAME`, so that a secret need not be written
+there; `$${NAME}` stands for the text `${NAME}`. A key that is not in this list is an error.
+
+| setting | type | default | environment variable | what it is |
+|---|---|---|---|---|
+";
+
+/// The reference page of all settings (docs/configuration.md).
+pub fn reference_markdown() -> String {
+    let mut page = String::from(REFERENCE_HEAD);
+    for setting in SETTINGS {
+        let variable = setting
+            .environment_variable()
+            .map_or("none".to_string(), |name| format!("`{name}`"));
+        let row = format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            setting.key,
+            setting.type_name(),
+            setting.default,
+            variable,
+            setting.description
+        );
+        page.push_str(&row);
+    }
+    page
+}
