@@ -3,9 +3,11 @@
 //! Pure: no I/O but reading a project's directory, no tokio. Everything else in vitalake takes the compiled contract.
 
 pub mod check;
+pub mod compile;
 pub mod contract;
 pub mod diagnostic;
 pub mod odcs;
+pub mod project;
 pub mod rule;
 pub mod time_format;
 mod verdict;
@@ -13,3 +15,4 @@ pub mod yaml;
 
 pub use contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
 pub use diagnostic::Diagnostic;
+pub use project::{ContractSource, ModelFile, Project};

@@ -82,36 +82,59 @@ impl Node {
     /// A mapping's entries; none for anything else.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
-        if let Value::Map(entries) = &self.value { entries } else { &[] }
+        if let Value::Map(entries) = &self.value {
+            entries
+        } else {
+            &[]
+        }
     }
 
     /// A sequence's items; none for anything else.
     #[must_use]
     pub fn items(&self) -> &[Node] {
-        if let Value::List(items) = &self.value { items } else { &[] }
+        if let Value::List(items) = &self.value {
+            items
+        } else {
+            &[]
+        }
     }
 
     /// The text of a text.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
-        if let Value::Text(text) = &self.value { Some(text) } else { None }
+        if let Value::Text(text) = &self.value {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The value of a boolean.
     #[must_use]
     pub fn boolean(&self) -> Option<bool> {
-        if let Value::Boolean(value) = self.value { Some(value) } else { None }
+        if let Value::Boolean(value) = self.value {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The value of a whole number.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
-        if let Value::Integer(value) = self.value { Some(value) } else { None }
+        if let Value::Integer(value) = self.value {
+            Some(value)
+        } else {
+            None
+        }
     }
 
     /// The value of any number.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a bound beyond 2^53 is asked for as a real number")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a bound beyond 2^53 is asked for as a real number"
+    )]
     pub fn number(&self) -> Option<f64> {
         match self.value {
             Value::Integer(value) => Some(value as f64),
@@ -127,12 +150,16 @@ impl Node {
             Value::Null => Json::Null,
             Value::Boolean(value) => Json::Bool(*value),
             Value::Integer(value) => Json::Number((*value).into()),
-            Value::Real(value) => Number::from_f64(*value).map_or_else(|| Json::String(value.to_string()), Json::Number),
+            Value::Real(value) => Number::from_f64(*value)
+                .map_or_else(|| Json::String(value.to_string()), Json::Number),
             Value::Text(text) => Json::String(text.clone()),
             Value::List(items) => Json::Array(items.iter().map(Self::to_json).collect()),
-            Value::Map(entries) => {
-                Json::Object(entries.iter().map(|e| (e.key.clone(), e.node.to_json())).collect::<Map<_, _>>())
-            }
+            Value::Map(entries) => Json::Object(
+                entries
+                    .iter()
+                    .map(|e| (e.key.clone(), e.node.to_json()))
+                    .collect::<Map<_, _>>(),
+            ),
         }
     }
 }
@@ -148,9 +175,15 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> Result<(String, Node), Vec<Diagn
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(file, text).map(|node| (text.to_owned(), node)),
         Err(error) => {
-            let valid = String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or_default()).into_owned();
+            let valid =
+                String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or_default())
+                    .into_owned();
             let line = valid.matches('\n').count() + 1;
-            let column = valid.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+            let column = valid
+                .rsplit('\n')
+                .next()
+                .map_or(0, |last| last.chars().count())
+                + 1;
             let lossy = String::from_utf8_lossy(bytes);
             Err(vec![
                 Diagnostic::error(file, "not-utf8", "the file is not UTF-8 text")
@@ -174,7 +207,8 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Vec<Diagnostic>> {
         Ok(Some(root)) if builder.found.is_empty() => Ok(root),
         Ok(Some(_)) => Err(builder.found),
         Ok(None) => Err(vec![
-            Diagnostic::error(file, "empty-file", "the file holds no YAML document").help("write the file, or remove it"),
+            Diagnostic::error(file, "empty-file", "the file holds no YAML document")
+                .help("write the file, or remove it"),
         ]),
         Err(diagnostic) => {
             builder.found.push(*diagnostic);
@@ -184,8 +218,12 @@ pub fn parse(file: &str, text: &str) -> Result<Node, Vec<Diagnostic>> {
 }
 
 fn too_large(file: &str, bytes: usize) -> Diagnostic {
-    Diagnostic::error(file, "file-too-large", format!("the file has {bytes} bytes, and at most {FILE_BYTES_MAX} are read"))
-        .help("split it into smaller files")
+    Diagnostic::error(
+        file,
+        "file-too-large",
+        format!("the file has {bytes} bytes, and at most {FILE_BYTES_MAX} are read"),
+    )
+    .help("split it into smaller files")
 }
 
 type Failure = Box<Diagnostic>;
@@ -202,7 +240,11 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, keys: HashSet<String>, pending: Option<(String, Place)> },
+    Map {
+        entries: Vec<Entry>,
+        keys: HashSet<String>,
+        pending: Option<(String, Place)>,
+    },
 }
 
 struct Anchored {
@@ -223,7 +265,15 @@ struct Builder<'t> {
 
 impl<'t> Builder<'t> {
     fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, stack: Vec::new(), anchors: BTreeMap::new(), root: None, nodes: 0, found: Vec::new() }
+        Self {
+            file,
+            text,
+            stack: Vec::new(),
+            anchors: BTreeMap::new(),
+            root: None,
+            nodes: 0,
+            found: Vec::new(),
+        }
     }
 
     fn run(&mut self) -> Result<Option<Node>, Failure> {
@@ -253,7 +303,12 @@ impl<'t> Builder<'t> {
                     Some(scalar) => value_of(scalar),
                     None => {
                         let help = "write the value without a tag";
-                        return Err(self.fail(place, "bad-tag", "the value is not what its tag says", help));
+                        return Err(self.fail(
+                            place,
+                            "bad-tag",
+                            "the value is not what its tag says",
+                            help,
+                        ));
                     }
                 };
                 self.charge(1, place)?;
@@ -261,7 +316,11 @@ impl<'t> Builder<'t> {
             }
             Event::SequenceStart(anchor, _) => self.open(place, anchor, Content::List(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                let content = Content::Map { entries: Vec::new(), keys: HashSet::new(), pending: None };
+                let content = Content::Map {
+                    entries: Vec::new(),
+                    keys: HashSet::new(),
+                    pending: None,
+                };
                 self.open(place, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
@@ -275,39 +334,80 @@ impl<'t> Builder<'t> {
             return Err(self.too_deep(place));
         }
         self.charge(1, place)?;
-        self.stack.push(Open { place, anchor, content, nodes: 1, depth: 0 });
+        self.stack.push(Open {
+            place,
+            anchor,
+            content,
+            nodes: 1,
+            depth: 0,
+        });
         Ok(())
     }
 
     fn close(&mut self) -> Result<(), Failure> {
-        let Some(open) = self.stack.pop() else { return Ok(()) };
+        let Some(open) = self.stack.pop() else {
+            return Ok(());
+        };
         let value = match open.content {
             Content::List(items) => Value::List(items),
             Content::Map { entries, .. } => Value::Map(entries),
         };
-        self.node(Node { value, place: open.place }, open.anchor, open.nodes, open.depth + 1, false)
+        self.node(
+            Node {
+                value,
+                place: open.place,
+            },
+            open.anchor,
+            open.nodes,
+            open.depth + 1,
+            false,
+        )
     }
 
     fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Failure> {
         let Some(target) = self.anchors.get(&anchor) else {
-            return Err(self.fail(place, "yaml", "an alias refers to what contains it", "write the value out"));
+            return Err(self.fail(
+                place,
+                "yaml",
+                "an alias refers to what contains it",
+                "write the value out",
+            ));
         };
         let (nodes, depth) = (target.nodes, target.depth);
         self.charge(nodes, place)?;
-        let Some(target) = self.anchors.get(&anchor) else { return Ok(()) };
+        let Some(target) = self.anchors.get(&anchor) else {
+            return Ok(());
+        };
         if self.stack.len() + depth > DEPTH_MAX {
             return Err(self.too_deep(place));
         }
         // What stands behind the alias is reported where the alias stands: that is where its reader looks.
-        let node = Node { value: target.node.value.clone(), place };
+        let node = Node {
+            value: target.node.value.clone(),
+            place,
+        };
         self.node(node, 0, nodes, depth, false)
     }
 
     /// Puts a whole node into the collection that is open, or makes it the root.
-    fn node(&mut self, node: Node, anchor: usize, nodes: usize, depth: usize, quoted: bool) -> Result<(), Failure> {
+    fn node(
+        &mut self,
+        node: Node,
+        anchor: usize,
+        nodes: usize,
+        depth: usize,
+        quoted: bool,
+    ) -> Result<(), Failure> {
         if anchor > 0 {
             self.charge(nodes, node.place)?;
-            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, depth });
+            self.anchors.insert(
+                anchor,
+                Anchored {
+                    node: node.clone(),
+                    nodes,
+                    depth,
+                },
+            );
         }
         let Some(mut open) = self.stack.pop() else {
             self.root = Some(node);
@@ -320,7 +420,11 @@ impl<'t> Builder<'t> {
                 items.push(node);
                 Ok(())
             }
-            Content::Map { entries, keys, pending } => match pending.take() {
+            Content::Map {
+                entries,
+                keys,
+                pending,
+            } => match pending.take() {
                 Some((key, place)) => {
                     if keys.insert(key.clone()) {
                         entries.push(Entry { key, place, node });
@@ -329,7 +433,9 @@ impl<'t> Builder<'t> {
                     }
                     Ok(())
                 }
-                None => self.key(&node, quoted).map(|key| *pending = Some((key, node.place))),
+                None => self
+                    .key(&node, quoted)
+                    .map(|key| *pending = Some((key, node.place))),
             },
         };
         self.stack.push(open);
@@ -349,9 +455,12 @@ impl<'t> Builder<'t> {
             Value::Boolean(value) => Ok(value.to_string()),
             Value::Integer(value) => Ok(value.to_string()),
             Value::Real(value) => Ok(value.to_string()),
-            Value::List(_) | Value::Map(_) => {
-                Err(self.fail(node.place, "yaml", "a list or a mapping stands where a key must", "use text as the key"))
-            }
+            Value::List(_) | Value::Map(_) => Err(self.fail(
+                node.place,
+                "yaml",
+                "a list or a mapping stands where a key must",
+                "use text as the key",
+            )),
         }
     }
 
@@ -365,9 +474,20 @@ impl<'t> Builder<'t> {
 
     fn syntax(&self, error: &saphyr::ScanError) -> Failure {
         let mark = error.marker();
-        let place = Place { line: mark.line(), column: mark.col() + 1, length: 1 };
-        let line = self.text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
-        let indent_has_tab = line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
+        let place = Place {
+            line: mark.line(),
+            column: mark.col() + 1,
+            length: 1,
+        };
+        let line = self
+            .text
+            .lines()
+            .nth(place.line.saturating_sub(1))
+            .unwrap_or_default();
+        let indent_has_tab = line
+            .chars()
+            .take_while(|c| c.is_whitespace())
+            .any(|c| c == '\t');
         let help = if indent_has_tab || error.info().contains("tab") {
             "YAML is indented with spaces: replace the tab"
         } else if error.info().contains("anchor") {
@@ -375,12 +495,21 @@ impl<'t> Builder<'t> {
         } else {
             "check the indentation, the quotes and the brackets here and in the line above"
         };
-        self.fail(place, "yaml", &format!("this is not YAML: {}", error.info()), help)
+        self.fail(
+            place,
+            "yaml",
+            &format!("this is not YAML: {}", error.info()),
+            help,
+        )
     }
 
     fn charge(&mut self, nodes: usize, place: Place) -> Result<(), Failure> {
         self.nodes += nodes;
-        if self.nodes > NODES_MAX { Err(self.too_many(place)) } else { Ok(()) }
+        if self.nodes > NODES_MAX {
+            Err(self.too_many(place))
+        } else {
+            Ok(())
+        }
     }
 
     fn too_deep(&self, place: Place) -> Failure {
@@ -390,25 +519,46 @@ impl<'t> Builder<'t> {
 
     fn too_many(&self, place: Place) -> Failure {
         let message = format!("the file has more than {NODES_MAX} values, its aliases written out");
-        self.fail(place, "too-many-values", &message, "write the values without aliases, or split the file")
+        self.fail(
+            place,
+            "too-many-values",
+            &message,
+            "write the values without aliases, or split the file",
+        )
     }
 
     fn fail(&self, place: Place, code: &'static str, message: &str, help: &str) -> Failure {
         let found = Diagnostic::error(self.file, code, message);
-        Box::new(found.at(self.text, place.line, place.column, place.length).help(help))
+        Box::new(
+            found
+                .at(self.text, place.line, place.column, place.length)
+                .help(help),
+        )
     }
 
     fn place(&self, span: Span) -> Place {
         let (start, end) = (span.start, span.end);
-        let length = if end.line() == start.line() { end.col().saturating_sub(start.col()) } else { 1 };
-        Place { line: start.line(), column: start.col() + 1, length: length.max(1) }
+        let length = if end.line() == start.line() {
+            end.col().saturating_sub(start.col())
+        } else {
+            1
+        };
+        Place {
+            line: start.line(),
+            column: start.col() + 1,
+            length: length.max(1),
+        }
     }
 }
 
 /// A piece of a file in a message, cut to a readable length.
 #[must_use]
 pub fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(59).chain(['…']).collect() }
+    if text.chars().count() <= 60 {
+        text.to_owned()
+    } else {
+        text.chars().take(59).chain(['…']).collect()
+    }
 }
 
 fn value_of(scalar: Scalar<'_>) -> Value {

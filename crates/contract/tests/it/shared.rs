@@ -12,6 +12,9 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     if found.exists() {
         return Some(found);
     }
-    println!("skipped: {} is not there (set VITALAKE_SHARED to the folder of shared data)", found.display());
+    println!(
+        "skipped: {} is not there (set VITALAKE_SHARED to the folder of shared data)",
+        found.display()
+    );
     None
 }

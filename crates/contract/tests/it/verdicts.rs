@@ -11,12 +11,17 @@ use crate::shared::shared;
 const EXCEPTIONS: [(&str, &str, &str, &str); 0] = [];
 
 fn expected<'t>(file: &str, version: &str, table: &'t str) -> &'t str {
-    EXCEPTIONS.iter().find(|e| e.0 == file && e.1 == version).map_or(table, |e| e.2)
+    EXCEPTIONS
+        .iter()
+        .find(|e| e.0 == file && e.1 == version)
+        .map_or(table, |e| e.2)
 }
 
 #[test]
 fn every_contract_of_the_corpus_gets_its_verdict() {
-    let Some(folder) = shared("data/odcs") else { return };
+    let Some(folder) = shared("data/odcs") else {
+        return;
+    };
     let table = fs::read_to_string(folder.join("VERDICTS.tsv")).unwrap();
     let mut wrong = Vec::new();
     let mut seen = 0;
@@ -28,9 +33,15 @@ fn every_contract_of_the_corpus_gets_its_verdict() {
             ("own", own, lint(file, &text)),
             ("v3.1.0", v310, lint_as(Version::V3_1_0, file, &text)),
         ] {
-            let ours = if has_errors(&found) { "invalid" } else { "valid" };
+            let ours = if has_errors(&found) {
+                "invalid"
+            } else {
+                "valid"
+            };
             if ours != expected(file, version, table) {
-                wrong.push(format!("{file} under {version}: {ours}, not {table}: {found:#?}"));
+                wrong.push(format!(
+                    "{file} under {version}: {ours}, not {table}: {found:#?}"
+                ));
             }
             seen += 1;
         }

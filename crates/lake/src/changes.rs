@@ -1,0 +1,299 @@
+//! A table's changes in order, for the models that read it: rows as they come, epochs as they end.
+//!
+//! The tail shows readers of SQL what is there; this shows models what is new. A reader is given increments that never
+//! cross a seal. Rows stay in memory only while a reader has them still to come and they are few; beyond that an entry
+//! names the files that hold them. Invariant: every reader is given every change once, in order, whatever was committed
+//! or written early in between.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::delta::DataFile;
+use crate::epoch::{ChangeNumber, Seal};
+
+/// Rows in memory of committed epochs beyond which an epoch's entries name files instead.
+const COMMITTED_BYTES_IN_MEMORY_MAX: usize = 16 * 1024 * 1024;
+
+/// What a reader is given: rows or files, and the seal when the epoch ends here.
+#[derive(Debug, Default)]
+pub struct Increment {
+    /// Rows in memory.
+    pub rows: Vec<RecordBatch>,
+    /// Files to read; never together with rows.
+    pub files: Vec<Arc<DataFile>>,
+    /// The epoch ends with this increment.
+    pub seal: Option<Arc<Seal>>,
+    /// The last change that it holds.
+    pub through: ChangeNumber,
+}
+
+#[derive(Debug)]
+enum What {
+    Rows(RecordBatch),
+    Files(Vec<Arc<DataFile>>),
+    /// A delivery whose commit is on its way: nobody passes it before it is known.
+    Pending,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: ChangeNumber,
+    bytes: usize,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    through: ChangeNumber,
+    seals_seen: u64,
+}
+
+/// Names a reader of one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReaderId(usize);
+
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    last: ChangeNumber,
+    entries: VecDeque<Entry>,
+    seals: VecDeque<Arc<Seal>>,
+    last_seal: u64,
+    last_sealed: ChangeNumber,
+    readers: Vec<Cursor>,
+}
+
+impl Changes {
+    /// The number for the next change.
+    pub(crate) fn advance(&mut self) -> ChangeNumber {
+        self.last = ChangeNumber(self.last.0 + 1);
+        self.last
+    }
+
+    pub(crate) fn last(&self) -> ChangeNumber {
+        self.last
+    }
+
+    pub(crate) fn has_news_to_seal(&self) -> bool {
+        self.last > self.last_sealed
+    }
+
+    /// A reader that has seen everything up to a change (and every seal so far).
+    pub(crate) fn register(&mut self, through: ChangeNumber) -> ReaderId {
+        self.readers.push(Cursor { through, seals_seen: self.last_seal });
+        ReaderId(self.readers.len() - 1)
+    }
+
+    pub(crate) fn has_readers(&self) -> bool {
+        !self.readers.is_empty()
+    }
+
+    pub(crate) fn push_rows(&mut self, number: ChangeNumber, batch: &RecordBatch, bytes: usize) {
+        if self.has_readers() {
+            self.entries.push_back(Entry { number, bytes, what: What::Rows(batch.clone()) });
+        }
+    }
+
+    pub(crate) fn push_files(&mut self, number: ChangeNumber, files: Vec<Arc<DataFile>>) {
+        if self.has_readers() {
+            self.entries.push_back(Entry { number, bytes: 0, what: What::Files(files) });
+        }
+    }
+
+    pub(crate) fn push_pending(&mut self, number: ChangeNumber) {
+        if self.has_readers() {
+            self.entries.push_back(Entry { number, bytes: 0, what: What::Pending });
+        }
+    }
+
+    /// A pending delivery is known: its files take its place.
+    pub(crate) fn resolve(&mut self, number: ChangeNumber, files: Vec<Arc<DataFile>>) {
+        if let Some(entry) = self.entries.iter_mut().find(|e| e.number == number) {
+            entry.what = What::Files(files);
+        }
+    }
+
+    pub(crate) fn seal(&mut self, txns: BTreeMap<String, i64>) -> Arc<Seal> {
+        self.last_seal += 1;
+        self.last_sealed = self.last;
+        let seal = Arc::new(Seal::new(self.last_seal, self.last, txns));
+        self.seals.push_back(Arc::clone(&seal));
+        seal
+    }
+
+    /// Seals whose commit is not known yet, in order.
+    pub(crate) fn open_seals(&self) -> Vec<Arc<Seal>> {
+        self.seals.iter().filter(|s| s.version_now().is_none()).cloned().collect()
+    }
+
+    /// Changes after `from` up to `through` were written to files: entries that no reader is in the middle of name them.
+    pub(crate) fn written(&mut self, from: ChangeNumber, through: ChangeNumber, files: &[Arc<DataFile>]) {
+        let between = self.readers.iter().any(|c| c.through > from && c.through < through);
+        if between || !self.entries.iter().any(|e| e.number > from && e.number <= through) {
+            return;
+        }
+        if self.entries.iter().any(|e| e.number > from && e.number <= through && !matches!(e.what, What::Rows(_))) {
+            return;
+        }
+        let at = self.entries.iter().position(|e| e.number > from).unwrap_or(0);
+        self.entries.retain(|e| e.number <= from || e.number > through);
+        self.entries.insert(at.min(self.entries.len()), Entry { number: through, bytes: 0, what: What::Files(files.to_vec()) });
+    }
+
+    /// An epoch has been committed: forget what every reader has seen, and what is large and in files now.
+    pub(crate) fn committed(&mut self, seal: &Arc<Seal>, previous: ChangeNumber, files: &[Arc<DataFile>]) {
+        self.forget();
+        if self.bytes_through(seal.through) > COMMITTED_BYTES_IN_MEMORY_MAX {
+            self.written(previous, seal.through, files);
+        }
+    }
+
+    /// What a reader has not seen yet, as far as the next seal and about `rows_max` rows.
+    pub(crate) fn take(&mut self, reader: ReaderId, rows_max: usize) -> Option<Increment> {
+        let cursor = *self.readers.get(reader.0)?;
+        let seal = self.seals.iter().find(|s| s.number > cursor.seals_seen).cloned();
+        let limit = seal.as_ref().map_or(ChangeNumber(u64::MAX), |s| s.through);
+        let mut increment = Increment { through: cursor.through, ..Increment::default() };
+        let (mut rows, mut more) = (0, false);
+        for entry in self.entries.iter().filter(|e| e.number > cursor.through) {
+            if entry.number > limit {
+                break;
+            }
+            more = true;
+            match &entry.what {
+                What::Rows(batch) if rows < rows_max && increment.files.is_empty() => {
+                    rows += batch.num_rows();
+                    increment.rows.push(batch.clone());
+                }
+                What::Files(files) if rows < rows_max && increment.rows.is_empty() => {
+                    rows += files.iter().filter_map(|f| f.rows).map(|n| usize::try_from(n).unwrap_or(usize::MAX)).sum::<usize>();
+                    increment.files.extend(files.iter().cloned());
+                }
+                _ => break,
+            }
+            increment.through = entry.number;
+            more = false;
+        }
+        if let Some(seal) = seal.filter(|_| !more) {
+            increment.through = seal.through;
+            increment.seal = Some(seal);
+        }
+        if increment.through == cursor.through && increment.seal.is_none() {
+            return None;
+        }
+        if let Some(cursor) = self.readers.get_mut(reader.0) {
+            cursor.through = increment.through;
+            cursor.seals_seen = increment.seal.as_ref().map_or(cursor.seals_seen, |s| s.number);
+        }
+        self.forget();
+        Some(increment)
+    }
+
+    fn forget(&mut self) {
+        let seen = self.readers.iter().map(|c| c.through).min().unwrap_or(self.last);
+        let seals = self.readers.iter().map(|c| c.seals_seen).min().unwrap_or(self.last_seal);
+        while self.entries.front().is_some_and(|e| e.number <= seen) {
+            self.entries.pop_front();
+        }
+        while self.seals.front().is_some_and(|s| s.number <= seals && s.version_now().is_some()) {
+            self.seals.pop_front();
+        }
+    }
+
+    /// Bytes of rows that are here for readers alone: those of committed epochs.
+    pub(crate) fn bytes_through(&self, committed: ChangeNumber) -> usize {
+        self.entries.iter().filter(|e| e.number <= committed).map(|e| e.bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn batch(n: i64) -> RecordBatch {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+        RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![n]))]).unwrap()
+    }
+
+    fn push(changes: &mut Changes, n: i64) {
+        let number = changes.advance();
+        changes.push_rows(number, &batch(n), 8);
+    }
+
+    fn rows(increment: &Increment) -> usize {
+        increment.rows.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    #[test]
+    fn an_increment_stops_at_a_seal_and_names_it() {
+        let mut changes = Changes::default();
+        let reader = changes.register(ChangeNumber(0));
+        push(&mut changes, 1);
+        push(&mut changes, 2);
+        let seal = changes.seal(BTreeMap::new());
+        push(&mut changes, 3);
+        let first = changes.take(reader, 100).unwrap();
+        assert_eq!((rows(&first), first.seal.map(|s| s.number)), (2, Some(seal.number)));
+        let second = changes.take(reader, 100).unwrap();
+        assert_eq!((rows(&second), second.seal.is_none()), (1, true));
+        assert!(changes.take(reader, 100).is_none());
+    }
+
+    #[test]
+    fn a_seal_after_the_last_row_was_read_comes_as_an_empty_increment() {
+        let mut changes = Changes::default();
+        let reader = changes.register(ChangeNumber(0));
+        push(&mut changes, 1);
+        assert_eq!(rows(&changes.take(reader, 100).unwrap()), 1);
+        changes.seal(BTreeMap::new());
+        let empty = changes.take(reader, 100).unwrap();
+        assert_eq!((rows(&empty), empty.seal.is_some()), (0, true));
+    }
+
+    #[test]
+    fn nobody_passes_a_delivery_before_it_is_known() {
+        let mut changes = Changes::default();
+        let reader = changes.register(ChangeNumber(0));
+        push(&mut changes, 1);
+        let delivery = changes.advance();
+        changes.push_pending(delivery);
+        changes.seal(BTreeMap::new());
+        push(&mut changes, 3);
+        let first = changes.take(reader, 100).unwrap();
+        assert_eq!((rows(&first), first.seal.is_none()), (1, true));
+        assert!(changes.take(reader, 100).is_none());
+        changes.resolve(delivery, Vec::new());
+        assert!(changes.take(reader, 100).unwrap().seal.is_some());
+        assert_eq!(rows(&changes.take(reader, 100).unwrap()), 1);
+    }
+
+    #[test]
+    fn a_reader_in_the_middle_of_what_was_written_keeps_its_rows() {
+        let mut changes = Changes::default();
+        let reader = changes.register(ChangeNumber(0));
+        for n in 0..4 {
+            push(&mut changes, n);
+        }
+        assert_eq!(rows(&changes.take(reader, 2).unwrap()), 2);
+        changes.written(ChangeNumber(0), ChangeNumber(4), &[]);
+        let rest = changes.take(reader, 100).unwrap();
+        assert_eq!(rest.rows.len(), 2);
+    }
+
+    #[test]
+    fn a_reader_that_has_not_begun_is_given_the_files() {
+        let mut changes = Changes::default();
+        let reader = changes.register(ChangeNumber(0));
+        for n in 0..4 {
+            push(&mut changes, n);
+        }
+        changes.written(ChangeNumber(0), ChangeNumber(3), &[]);
+        let first = changes.take(reader, 100).unwrap();
+        assert_eq!((first.rows.len(), first.through), (0, ChangeNumber(3)));
+        assert_eq!(changes.take(reader, 100).unwrap().rows.len(), 1);
+    }
+}

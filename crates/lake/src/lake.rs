@@ -1,0 +1,195 @@
+//! The lake: all tables of a project over one store, opened from their contracts and their Delta logs alone.
+//!
+//! `open` makes missing tables, empty, and refuses a contract that no longer fits its table; nothing else is read at
+//! start: transactions in the logs say what is in. Invariant: after `open` every dataset has a table and every table a
+//! value in the catalogue.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use vitalake_contract::contract::quarantine_schema;
+use vitalake_contract::{Contract, DatasetName};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::cpu::CpuRuntime;
+
+use crate::catalogue::{Catalogue, Pointer, Space, TableId};
+use crate::changes::Changes;
+use crate::delta::{Change, DeltaError, DeltaLog, Snapshot, schema};
+use crate::epoch::ChangeNumber;
+use crate::error::LakeError;
+use crate::table::{Side, State, Table};
+use crate::tail::TailChunks;
+
+/// Limits of the lake.
+#[derive(Clone, Debug)]
+pub struct LakeOptions {
+    /// Rows in memory of one table, in bytes, at which its writer waits.
+    pub tail_bytes_max: usize,
+    /// Rows in memory, in bytes, that make one Parquet file.
+    pub file_bytes_in_memory: usize,
+    /// Commits of a table between two of its checkpoints.
+    pub commits_per_checkpoint: u64,
+}
+
+impl Default for LakeOptions {
+    fn default() -> Self {
+        Self { tail_bytes_max: 256 << 20, file_bytes_in_memory: 64 << 20, commits_per_checkpoint: 100 }
+    }
+}
+
+/// What all tables of a lake share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) pointer: Pointer,
+    pub(crate) options: LakeOptions,
+    pub(crate) clock: Clock,
+    pub(crate) cpu: CpuRuntime,
+}
+
+/// A dataset's contract and the columns that its table stores: the contract's, and those that a model adds.
+#[derive(Clone, Debug)]
+pub struct TableSpec {
+    /// The contract.
+    pub contract: Arc<Contract>,
+    /// The stored columns.
+    pub schema: SchemaRef,
+}
+
+impl TableSpec {
+    /// A table that stores what its contract says and nothing beside.
+    #[must_use]
+    pub fn of(contract: Arc<Contract>) -> Self {
+        let schema = contract.table_schema();
+        Self { contract, schema }
+    }
+}
+
+/// All tables of a project.
+#[derive(Debug)]
+pub struct Lake {
+    shared: Arc<Shared>,
+    tables: BTreeMap<DatasetName, Arc<Table>>,
+}
+
+impl Lake {
+    /// Opens or makes the tables of all datasets.
+    ///
+    /// # Errors
+    /// `ContractChanged` when a table and its contract do not fit; `Delta` when a log cannot be read or made.
+    pub async fn open(store: Arc<dyn ObjectStore>, specs: Vec<TableSpec>, options: LakeOptions, clock: Clock, cpu: CpuRuntime) -> Result<Self, LakeError> {
+        let shared = Arc::new(Shared { store, pointer: Pointer::default(), options, clock, cpu });
+        let mut tables = BTreeMap::new();
+        for spec in specs {
+            let name = spec.contract.dataset.clone();
+            tables.insert(name, Arc::new(open_table(&shared, spec).await?));
+        }
+        shared.pointer.publish(|catalogue| {
+            for table in tables.values() {
+                table.state.lock().put_into(catalogue);
+            }
+        });
+        Ok(Self { shared, tables })
+    }
+
+    /// The current value over all tables.
+    #[must_use]
+    pub fn pin(&self) -> Arc<Catalogue> {
+        self.shared.pointer.pin()
+    }
+
+    /// A receiver that is told of each new value's generation.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.shared.pointer.watch()
+    }
+
+    /// A dataset's table.
+    ///
+    /// # Errors
+    /// `NoSuchDataset`.
+    pub fn table(&self, dataset: &DatasetName) -> Result<&Arc<Table>, LakeError> {
+        self.tables.get(dataset).ok_or_else(|| LakeError::NoSuchDataset(dataset.clone()))
+    }
+
+    /// All tables, by name.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.tables.values()
+    }
+
+    /// The store that holds the tables.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.shared.store
+    }
+
+    /// Where queries, models and encoders run.
+    #[must_use]
+    pub fn cpu(&self) -> &CpuRuntime {
+        &self.shared.cpu
+    }
+
+    /// The limits that the lake was opened with.
+    #[must_use]
+    pub fn options(&self) -> &LakeOptions {
+        &self.shared.options
+    }
+}
+
+async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, LakeError> {
+    let dataset = &spec.contract.dataset;
+    let rows_id = TableId::new(Space::from(spec.contract.layer), dataset.clone());
+    let rejects_id = TableId::new(Space::Quarantine, dataset.clone());
+    let (rows_log, rows) = open_side(shared, rows_id, Arc::clone(&spec.schema)).await?;
+    let (rejects_log, rejects) = open_side(shared, rejects_id, quarantine_schema()).await?;
+    let state = State { rows, rejects, changes: Changes::default(), txns: BTreeMap::new(), committed: ChangeNumber(0), overlay: None };
+    Ok(Table {
+        contract: spec.contract,
+        shared: Arc::clone(shared),
+        rows_log,
+        rejects_log,
+        state: Mutex::new(state),
+        committing: tokio::sync::Mutex::new(()),
+        writing: tokio::sync::Mutex::new(()),
+        moved: watch::channel(0).0,
+    })
+}
+
+async fn open_side(shared: &Shared, id: TableId, wanted: SchemaRef) -> Result<(DeltaLog, Side), LakeError> {
+    let root = Path::from_iter(["lake", id.space.as_str(), id.dataset.as_str()]);
+    let log = DeltaLog::new(Arc::clone(&shared.store), root);
+    let failed = |source: DeltaError| LakeError::Delta { attempt: "opening the log", table: id.clone(), source };
+    let head = match log.load().await.map_err(failed)? {
+        Some(head) => fit(&log, head, &id, &wanted, shared.clock.now_ms()).await?,
+        None => log.create(id.dataset.as_str(), &wanted, BTreeMap::new(), shared.clock.now_ms()).await.map_err(failed)?,
+    };
+    Ok((log, Side { id, schema: wanted, head: Arc::new(head), chunks: TailChunks::default() }))
+}
+
+/// Adds the columns that are new; refuses what would change or drop a column.
+async fn fit(log: &DeltaLog, head: Snapshot, id: &TableId, wanted: &SchemaRef, now_ms: i64) -> Result<Snapshot, LakeError> {
+    let stored = head.schema();
+    let changed = |reason: String| LakeError::ContractChanged { table: id.clone(), reason };
+    for field in stored.fields() {
+        match wanted.field_with_name(field.name()) {
+            Err(_) => return Err(changed(format!("column {} is gone", field.name()))),
+            Ok(want) if schema::same_type(want.data_type(), field.data_type()) => {}
+            Ok(want) => return Err(changed(format!("column {} was {} and is {}", field.name(), field.data_type(), want.data_type()))),
+        }
+    }
+    let new = wanted.fields().iter().filter(|f| stored.field_with_name(f.name()).is_err());
+    let all: Vec<_> = stored.fields().iter().chain(new).cloned().collect();
+    if all.len() == stored.fields().len() {
+        return Ok(head);
+    }
+    let failed = |source: DeltaError| LakeError::Delta { attempt: "adding a column", table: id.clone(), source };
+    let mut metadata = head.metadata().clone();
+    metadata.schema_string = schema::to_schema_string(&Arc::new(Schema::new(all))).map_err(failed)?;
+    let change = Change { metadata: Some(metadata), ..Change::new("ADD COLUMNS", now_ms) };
+    log.append(&head, change).await.map_err(failed)
+}

@@ -1,0 +1,220 @@
+//! A pinned table as DataFusion sees it: head files, early files and rows in memory, in one scan.
+//!
+//! Invariant: a provider reads the value that it was made from and nothing newer.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{DFSchema, Result, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use crate::catalogue::{Catalogue, Space, TableId, TableView};
+use crate::delta::DataFile;
+
+/// The address under which a session's runtime knows the lake's store.
+pub const LAKE_URL: &str = "lake://tables/";
+
+/// Makes the lake's store known to a DataFusion runtime; providers of this crate need it.
+pub fn register_store(runtime: &RuntimeEnv, store: Arc<dyn ObjectStore>) {
+    if let Ok(url) = ObjectStoreUrl::parse(LAKE_URL) {
+        runtime.register_object_store(url.as_ref(), store);
+    }
+}
+
+/// What of a table is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Head and tail.
+    Live,
+    /// The last commit alone: what is published.
+    Published,
+}
+
+/// A pinned table for a query.
+#[derive(Debug)]
+pub struct LakeTable {
+    view: Arc<TableView>,
+    part: Part,
+    schema: SchemaRef,
+}
+
+impl Catalogue {
+    /// Names of all tables as SQL knows them: schema and table, `serving.x_live` among them.
+    #[must_use]
+    pub fn table_names(&self) -> Vec<(String, String)> {
+        let mut names = Vec::new();
+        for view in self.tables() {
+            let space = view.id.space.as_str().to_owned();
+            names.push((space.clone(), view.id.dataset.to_string()));
+            if view.id.space == Space::Serving {
+                names.push((space, format!("{}_live", view.id.dataset)));
+            }
+        }
+        names
+    }
+
+    /// A table by its name in SQL.
+    #[must_use]
+    pub fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+        let space = [Space::Raw, Space::Curated, Space::Serving, Space::Quarantine].into_iter().find(|s| s.as_str() == schema)?;
+        let find = |name: &str| vitalake_contract::DatasetName::new(name).ok().and_then(|d| self.table(&TableId::new(space, d)).cloned());
+        if let Some(view) = find(table) {
+            let part = if space == Space::Serving { Part::Published } else { Part::Live };
+            return Some(Arc::new(LakeTable::new(view, part, false)));
+        }
+        let view = find(table.strip_suffix("_live").filter(|_| space == Space::Serving)?)?;
+        Some(Arc::new(LakeTable::new(view, Part::Live, true)))
+    }
+}
+
+impl LakeTable {
+    fn new(view: Arc<TableView>, part: Part, published_column: bool) -> Self {
+        let schema = if published_column {
+            let mut fields: Vec<_> = view.schema.fields().iter().cloned().collect();
+            fields.push(Arc::new(Field::new("_published", DataType::Boolean, false)));
+            Arc::new(Schema::new(fields))
+        } else {
+            Arc::clone(&view.schema)
+        };
+        Self { view, part, schema }
+    }
+
+    /// A provider of some files of a table, for models that read what is new.
+    #[must_use]
+    pub fn of_view(view: Arc<TableView>) -> Self {
+        Self::new(view, Part::Live, false)
+    }
+
+    fn files(&self) -> Vec<&Arc<DataFile>> {
+        let hidden = &self.view.tail.hidden;
+        let live = self.part == Part::Live;
+        self.view.head.files().filter(|f| !live || hidden.is_empty() || !hidden.contains(&f.path())).collect()
+    }
+
+    fn scan_files(
+        &self,
+        state: &dyn Session,
+        files: &[&Arc<DataFile>],
+        published: bool,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partition = (self.schema.fields().len() > self.view.schema.fields().len())
+            .then(|| Arc::new(Field::new("_published", DataType::Boolean, false)));
+        let table_schema = TableSchema::new(Arc::clone(&self.view.schema), partition.iter().cloned().collect());
+        let mut source = ParquetSource::new(table_schema).with_pushdown_filters(false);
+        if let Some(predicate) = conjunction(filters.iter().cloned()) {
+            let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+            source = source.with_predicate(state.create_physical_expr(predicate, &schema)?);
+        }
+        let mut rows = Some(0_usize);
+        let mut parts = Vec::with_capacity(files.len());
+        for file in files {
+            rows = rows.zip(file.rows).map(|(a, b)| a + usize::try_from(b).unwrap_or(usize::MAX));
+            parts.push(self.part_of(file, partition.is_some().then_some(published)));
+        }
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
+        let groups = FileGroup::new(parts).split_files(state.config().target_partitions());
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(LAKE_URL)?, Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn part_of(&self, file: &DataFile, published: Option<bool>) -> PartitionedFile {
+        let location: Path = file.location(self.view.head.root());
+        let part = PartitionedFile::new(location.to_string(), file.size_bytes());
+        match published {
+            Some(published) => part.with_partition_values(vec![published.into()]),
+            None => part,
+        }
+    }
+
+    fn scan_rows(&self, projection: Option<&Vec<usize>>, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let rows = &self.view.tail.rows;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let with_published = self.schema.fields().len() > self.view.schema.fields().len();
+        let batches = rows.iter().map(|batch| self.as_scanned(batch, with_published)).collect::<Result<Vec<_>>>()?;
+        let mut groups = vec![Vec::new(); partitions.clamp(1, batches.len().max(1))];
+        let count = groups.len();
+        for (index, batch) in batches.into_iter().enumerate() {
+            if let Some(group) = groups.get_mut(index % count) {
+                group.push(batch);
+            }
+        }
+        let exec = MemorySourceConfig::try_new_exec(&groups, Arc::clone(&self.schema), projection.cloned())?;
+        Ok(Some(exec))
+    }
+
+    fn as_scanned(&self, batch: &RecordBatch, with_published: bool) -> Result<RecordBatch> {
+        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+        if with_published {
+            columns.push(Arc::new(BooleanArray::from(vec![false; batch.num_rows()])));
+        }
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}
+
+#[async_trait]
+impl TableProvider for LakeTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], _limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        let head = self.files();
+        if !head.is_empty() {
+            plans.push(self.scan_files(state, &head, true, projection, filters)?);
+        }
+        if self.part == Part::Live {
+            let early: Vec<&Arc<DataFile>> = self.view.tail.early.iter().collect();
+            if !early.is_empty() {
+                plans.push(self.scan_files(state, &early, false, projection, filters)?);
+            }
+            plans.extend(self.scan_rows(projection, state.config().target_partitions())?);
+        }
+        match plans.len() {
+            0 => {
+                let schema = match projection {
+                    Some(indices) => Arc::new(self.schema.project(indices)?),
+                    None => Arc::clone(&self.schema),
+                };
+                Ok(Arc::new(EmptyExec::new(schema)))
+            }
+            1 => plans.pop().map_or_else(|| datafusion::common::internal_err!("a plan went missing"), Ok),
+            _ => UnionExec::try_new(plans),
+        }
+    }
+}
+

@@ -1,0 +1,267 @@
+//! One dataset's table as its writer sees it: rows and rejects go in, epochs are sealed, models read what is new.
+//!
+//! A table has two sides, the rows and the rejects (`quarantine.x`), which share change numbers, seals and transactions,
+//! so that what a record became is published together and committed in order: rejects first. Committing lives in
+//! `flush`. Invariant: state and catalogue change under one lock, in the order of change numbers.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use vitalake_contract::Contract;
+
+use crate::catalogue::{Catalogue, Space, TableId, TableView, Tail};
+use crate::changes::{Changes, Increment, ReaderId};
+use crate::delta::{DeltaLog, Snapshot};
+use crate::epoch::{ChangeNumber, Seal};
+use crate::error::LakeError;
+use crate::lake::Shared;
+use crate::tail::TailChunks;
+
+/// One of a table's two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SideName {
+    Rows,
+    Rejects,
+}
+
+#[derive(Debug)]
+pub(crate) struct Side {
+    pub(crate) id: TableId,
+    pub(crate) schema: SchemaRef,
+    pub(crate) head: Arc<Snapshot>,
+    pub(crate) chunks: TailChunks,
+}
+
+impl Side {
+    fn view(&self, overlay: Option<&Overlay>) -> TableView {
+        let tail = match overlay {
+            Some(overlay) => Tail { early: Vec::new(), rows: overlay.rows.clone(), hidden: Arc::clone(&overlay.hidden) },
+            None => Tail { early: self.chunks.files().cloned().collect(), rows: self.chunks.batches().cloned().collect(), hidden: Arc::default() },
+        };
+        TableView { id: self.id.clone(), schema: Arc::clone(&self.schema), head: Arc::clone(&self.head), tail }
+    }
+}
+
+/// What a table with one final row per group shows before its commit: rows that take the place of whole head files.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    /// Paths of the head files that `rows` replace.
+    pub hidden: Arc<HashSet<String>>,
+    /// The rows, complete for those files and for new groups.
+    pub rows: Vec<RecordBatch>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) rows: Side,
+    pub(crate) rejects: Side,
+    pub(crate) changes: Changes,
+    pub(crate) txns: BTreeMap<String, i64>,
+    pub(crate) committed: ChangeNumber,
+    pub(crate) overlay: Option<Overlay>,
+}
+
+impl State {
+    pub(crate) fn side(&mut self, name: SideName) -> &mut Side {
+        match name {
+            SideName::Rows => &mut self.rows,
+            SideName::Rejects => &mut self.rejects,
+        }
+    }
+
+    /// Both sides' views into a catalogue value that is being made.
+    pub(crate) fn put_into(&self, catalogue: &mut Catalogue) {
+        catalogue.put(self.rows.view(self.overlay.as_ref()));
+        catalogue.put(self.rejects.view(None));
+    }
+
+    fn bytes_in_memory(&self) -> usize {
+        self.rows.chunks.bytes() + self.rejects.chunks.bytes() + self.changes.bytes_through(self.committed)
+    }
+}
+
+/// A dataset's table.
+#[derive(Debug)]
+pub struct Table {
+    pub(crate) contract: Arc<Contract>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) rows_log: DeltaLog,
+    pub(crate) rejects_log: DeltaLog,
+    pub(crate) state: Mutex<State>,
+    /// One commit of this table at a time.
+    pub(crate) committing: tokio::sync::Mutex<()>,
+    /// One writer of its files at a time.
+    pub(crate) writing: tokio::sync::Mutex<()>,
+    /// Counts whatever a waiting reader or writer may want to know of.
+    pub(crate) moved: watch::Sender<u64>,
+}
+
+impl Table {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> TableId {
+        TableId::new(Space::from(self.contract.layer), self.contract.dataset.clone())
+    }
+
+    /// Its contract.
+    #[must_use]
+    pub fn contract(&self) -> &Arc<Contract> {
+        &self.contract
+    }
+
+    /// The stored columns, in memory types.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.state.lock().rows.schema)
+    }
+
+    /// Adds rows and rejects, visible at once together, to be committed with the next epoch. `txns` are the transaction
+    /// versions that hold once they are in: the next seal carries the newest of each.
+    ///
+    /// # Errors
+    /// `WrongColumns` when a batch is not of the table's columns; nothing is added then.
+    pub fn append(&self, rows: Vec<RecordBatch>, rejects: Vec<RecordBatch>, txns: impl IntoIterator<Item = (String, i64)>) -> Result<ChangeNumber, LakeError> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        for (side, batches) in [(&state.rows, &rows), (&state.rejects, &rejects)] {
+            batches.iter().try_for_each(|batch| check_columns(side, batch))?;
+        }
+        let mut number = state.changes.last();
+        for batch in rows.into_iter().filter(|b| b.num_rows() > 0) {
+            number = state.changes.advance();
+            let bytes = batch.get_array_memory_size();
+            state.changes.push_rows(number, &batch, bytes);
+            state.rows.chunks.push(number, batch, bytes);
+        }
+        for batch in rejects.into_iter().filter(|b| b.num_rows() > 0) {
+            number = state.changes.advance();
+            let bytes = batch.get_array_memory_size();
+            state.rejects.chunks.push(number, batch, bytes);
+        }
+        state.txns.extend(txns);
+        self.publish(state);
+        Ok(number)
+    }
+
+    /// Ends the epoch here. `None` when nothing came since the last seal.
+    #[must_use]
+    pub fn seal(&self) -> Option<Arc<Seal>> {
+        let mut state = self.state.lock();
+        if !state.changes.has_news_to_seal() {
+            return None;
+        }
+        let seal = Self::seal_in(&mut state);
+        self.moved.send_modify(|n| *n += 1);
+        Some(seal)
+    }
+
+    /// Ends the epoch here whether or not anything came, for a table that follows the epochs of its input.
+    #[must_use]
+    pub fn seal_anyway(&self) -> Arc<Seal> {
+        let seal = Self::seal_in(&mut self.state.lock());
+        self.moved.send_modify(|n| *n += 1);
+        seal
+    }
+
+    pub(crate) fn seal_in(state: &mut State) -> Arc<Seal> {
+        let seal = state.changes.seal(state.txns.clone());
+        state.rows.chunks.end_epoch(seal.through);
+        state.rejects.chunks.end_epoch(seal.through);
+        seal
+    }
+
+    /// Shows these rows in place of the head files that they replace.
+    pub fn publish_overlay(&self, overlay: Overlay) {
+        let mut guard = self.state.lock();
+        guard.overlay = Some(overlay);
+        self.publish(&guard);
+    }
+
+    /// The version that the last commit gave to a transaction id, of the rows.
+    #[must_use]
+    pub fn committed_txn(&self, app_id: &str) -> Option<i64> {
+        self.state.lock().rows.head.txn(app_id)
+    }
+
+    /// The same, of the rejects: at or ahead of the rows', since rejects are committed first.
+    #[must_use]
+    pub fn rejects_txn(&self, app_id: &str) -> Option<i64> {
+        self.state.lock().rejects.head.txn(app_id)
+    }
+
+    /// The last commit of the rows.
+    #[must_use]
+    pub fn head(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.state.lock().rows.head)
+    }
+
+    /// Rows in memory, in bytes, both sides and what waits for models.
+    #[must_use]
+    pub fn bytes_in_memory(&self) -> usize {
+        self.state.lock().bytes_in_memory()
+    }
+
+    /// Waits until the tail has room again. Never refuses: who waits here is the back-pressure.
+    pub async fn wait_for_room(&self) {
+        let mut moved = self.moved.subscribe();
+        while self.bytes_in_memory() > self.shared.options.tail_bytes_max {
+            if moved.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// A receiver that is told of every append, seal and commit.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    pub(crate) fn register_reader(&self) -> (ReaderId, Arc<Snapshot>) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let first = !state.changes.has_readers();
+        let reader = state.changes.register(state.committed);
+        if first {
+            for batch in state.rows.chunks.batches() {
+                // Rows that came before anyone read: they belong to the open epoch and keep the last number.
+                state.changes.push_rows(state.committed.next(), batch, batch.get_array_memory_size());
+            }
+        }
+        (reader, Arc::clone(&state.rows.head))
+    }
+
+    pub(crate) fn take(&self, reader: ReaderId, rows_max: usize) -> Option<Increment> {
+        let mut state = self.state.lock();
+        let before = state.bytes_in_memory();
+        let increment = state.changes.take(reader, rows_max);
+        if state.bytes_in_memory() < before {
+            self.moved.send_modify(|n| *n += 1);
+        }
+        increment
+    }
+
+    /// Publishes both sides as they are in the state, and wakes who waits.
+    pub(crate) fn publish(&self, state: &State) {
+        self.shared.pointer.publish(|catalogue| state.put_into(catalogue));
+        self.moved.send_modify(|n| *n += 1);
+    }
+}
+
+fn check_columns(side: &Side, batch: &RecordBatch) -> Result<(), LakeError> {
+    let (want, got) = (side.schema.fields(), batch.schema());
+    let differs = |reason: String| Err(LakeError::WrongColumns { table: side.id.clone(), reason });
+    if want.len() != got.fields().len() {
+        return differs(format!("{} columns, not {}", got.fields().len(), want.len()));
+    }
+    for (want, got) in want.iter().zip(got.fields()) {
+        if want.name() != got.name() || want.data_type() != got.data_type() {
+            return differs(format!("column {} {} in place of {} {}", got.name(), got.data_type(), want.name(), want.data_type()));
+        }
+    }
+    Ok(())
+}
