@@ -67,6 +67,12 @@ impl Style {
         Self { colour: false }
     }
 
+    /// Whether escape codes are written.
+    #[must_use]
+    pub fn is_coloured(self) -> bool {
+        self.colour
+    }
+
     /// Red.
     #[must_use]
     pub fn red(self, text: &str) -> String {

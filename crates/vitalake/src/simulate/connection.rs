@@ -91,8 +91,8 @@ impl Connection {
             self.stream.write_all(&frame).await?;
             self.read_frame().await
         });
-        let io = |source| ConnectionError::Io { address: self.address.clone(), source };
-        let bytes = answered.await.map_err(|_| io(io::ErrorKind::TimedOut.into()))?.map_err(io)?;
+        let answered = answered.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let bytes = answered.map_err(|source| ConnectionError::Io { address: self.address.clone(), source })?;
         self.decode::<R>(version, bytes)
     }
 
