@@ -8,5 +8,7 @@
     missing_docs
 )]
 
+mod delta_compact;
 mod delta_fixture;
+mod delta_foreign;
 mod delta_log;
