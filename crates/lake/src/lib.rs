@@ -1,1 +1,3 @@
 //! The lake: a table is a Delta table and the tail of rows that follows its last commit.
+
+pub mod store;

@@ -10,6 +10,7 @@ mod local;
 pub use crash::CrashDisk;
 pub use local::LocalDisk;
 
+use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// The entries of a folder, sorted by name; empty when it does not exist.
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// The files whose names come after a name, and every folder, as [`Disk::list`] gives them; the files up to it cost
+    /// next to nothing.
+    fn list_after(&self, path: &Path, name: &OsStr) -> io::Result<Vec<DirEntry>> {
+        let mut entries = self.list(path)?;
+        entries.retain(|entry| entry.is_dir || entry.path.file_name() > Some(name));
+        Ok(entries)
+    }
     /// A file's length and time of modification.
     fn metadata(&self, path: &Path) -> io::Result<FileMetadata>;
     /// Free bytes for this process on the file system that holds the path.
@@ -77,6 +85,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Length in bytes; 0 for a folder.
     pub length: u64,
+    /// Milliseconds since 1970, UTC; 0 for a folder.
+    pub modified_ms: i64,
 }
 
 /// What is known of a file without opening it.

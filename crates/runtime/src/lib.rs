@@ -1,5 +1,11 @@
 //! The process kit: configuration, clock, durable files, retry, shutdown, telemetry names. No domain.
 
+pub mod clock;
 pub mod config;
+pub mod cpu;
 pub mod disk;
 pub mod error;
+pub mod lock;
+pub mod retry;
+pub mod shutdown;
+pub mod telemetry;

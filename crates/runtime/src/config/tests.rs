@@ -1,1 +1,254 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
+}
+
+fn parse_with(
+    text: &str,
+    pairs: &[(&str, &str)],
+    overrides: &Overrides,
+) -> Result<Config, Vec<ConfigProblem>> {
+    Config::parse(
+        text,
+        Path::new("/projects/remote-care"),
+        &environment(pairs),
+        overrides,
+    )
+}
+
+fn parse(text: &str) -> Result<Config, Vec<ConfigProblem>> {
+    parse_with(text, &[], &Overrides::default())
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    let config = parse("").unwrap();
+    assert_eq!(config.name, "remote-care");
+    assert_eq!(config.data, Path::new("/projects/remote-care/data"));
+    assert_eq!(config.storage.commit_interval_ms, 30_000);
+    assert_eq!(config.storage.tail_bytes_max, 268_435_456);
+    assert_eq!(config.storage.reserve_bytes, 1_073_741_824);
+    assert_eq!(config.kafka.listen.to_string(), "127.0.0.1:9092");
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8888");
+    assert_eq!(config.log.retention_ms, 604_800_000);
+    assert_eq!(
+        (
+            config.log.retention_bytes,
+            config.kafka.bootstrap.as_deref()
+        ),
+        (None, None)
+    );
+    assert_eq!(
+        config.local_storage().as_deref(),
+        Some(config.data.as_path())
+    );
+    config.check_supported().unwrap();
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let text = "\
+name: care
+storage:
+  url: /mnt/lake
+  commit_interval_ms: 2000
+kafka:
+  listen: localhost:19092
+  create_topics: false
+log:
+  retention_bytes: 10485760
+http: { listen: '[::1]:0' }
+notify:
+  ops:
+    type: webhook
+    url: ${HOOK}/alerts
+    retries: 3
+";
+    let config = parse_with(
+        text,
+        &[("HOOK", "https://secret.example")],
+        &Overrides::default(),
+    )
+    .unwrap();
+    assert_eq!(config.storage.commit_interval_ms, 2_000);
+    assert_eq!(config.kafka.listen.to_string(), "127.0.0.1:19092");
+    assert!(!config.kafka.create_topics && config.http.listen.is_ipv6());
+    assert_eq!(config.log.retention_bytes, Some(10 << 20));
+    assert_eq!(config.notify["ops"]["url"], "https://secret.example/alerts");
+    assert_eq!(config.notify["ops"]["retries"], 3);
+    assert_eq!(config.local_storage().unwrap(), Path::new("/mnt/lake"));
+    assert!(!format!("{config:?}").contains("secret"));
+}
+
+#[test]
+fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
+    let text = "kafka: {listen: 127.0.0.1:1}\nhttp: {listen: 127.0.0.1:2}\nstorage: {commit_interval_ms: 1000}\n";
+    let pairs = [
+        ("VITALAKE_KAFKA__LISTEN", "127.0.0.1:3"),
+        ("VITALAKE_STORAGE__COMMIT_INTERVAL_MS", "2000"),
+        ("VITALAKE_SERVER", "http://127.0.0.1:8888"),
+        ("VITALAKE_LOG", "debug"),
+        ("HOME", "/root"),
+    ];
+    let overrides = Overrides {
+        data: Some("/d".into()),
+        kafka: Some("127.0.0.1:4".into()),
+        http: None,
+    };
+    let config = parse_with(text, &pairs, &overrides).unwrap();
+    assert_eq!(config.kafka.listen.port(), 4);
+    assert_eq!(config.http.listen.port(), 2);
+    assert_eq!(config.storage.commit_interval_ms, 2_000);
+    assert_eq!(config.data, Path::new("/d"));
+}
+
+#[rstest::rstest]
+#[case::unknown_key("storage:\n  commit_intervall_ms: 5\n", (2, 3), "unknown key storage.commit_intervall_ms", "storage.commit_interval_ms?")]
+#[case::unknown_section("stroage:\n  url: a\n", (1, 1), "unknown key stroage", "storage?")]
+#[case::key_without_its_section("retention_ms: 5\n", (1, 1), "unknown key retention_ms", "log.retention_ms?")]
+#[case::nothing_near("engines: {}\n", (1, 1), "unknown key engines", "docs/configuration.md")]
+#[case::not_a_number("storage:\n  commit_interval_ms: soon\n", (2, 23), "whole number of milliseconds from 100 to 3600000", "")]
+#[case::out_of_bounds("storage: {commit_interval_ms: 5}\n", (1, 31), "whole number", "")]
+#[case::not_a_boolean("kafka: {create_topics: yes}\n", (1, 24), "must be true or false", "")]
+#[case::not_an_address("http:\n  listen: 8888\n", (2, 11), "must be an address and a port", "")]
+#[case::a_list("name: [a]\n", (1, 7), "name must be a single value", "")]
+#[case::no_value("name:\n", (1, 1), "name has no value", "")]
+#[case::not_a_map("storage: here\n", (1, 10), "storage must be a map", "")]
+#[case::missing_variable("name: ${CARE_NAME}\n", (1, 7), "environment variable CARE_NAME is not set", "set CARE_NAME")]
+#[case::open_variable("name: ${CARE\n", (1, 7), "without its `}`", "")]
+#[case::not_yaml("name: [a\n", (2, 1), "not YAML", "")]
+#[case::twice("name: a\nname: b\n", (2, 1), "duplicate", "")]
+#[case::two_documents("name: a\n---\nname: b\n", (3, 1), "only one document", "")]
+#[case::public_address("kafka: {listen: '0.0.0.0:9092'}\n", (0, 0), "kafka.listen: only a loopback address", "127.0.0.1")]
+#[case::same_address("kafka: {listen: '127.0.0.1:8888'}\n", (0, 0), "same address", "")]
+fn a_mistake_is_told_with_its_place(
+    #[case] text: &str,
+    #[case] place: (usize, usize),
+    #[case] message: &str,
+    #[case] help: &str,
+) {
+    let problems = parse(text).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let problem = &problems[0];
+    assert!(problem.message.contains(message), "{problem}");
+    assert!(
+        problem.help.as_deref().unwrap_or_default().contains(help),
+        "{problem}"
+    );
+    assert_eq!((problem.line, problem.column), place, "{problem}");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = "nam: a\nkafka: {listen: x}\nlog: {retention_ms: -1}\n";
+    assert_eq!(parse(text).unwrap_err().len(), 3);
+}
+
+#[test]
+fn an_unknown_setting_in_the_environment_is_an_error_that_names_it() {
+    let problems =
+        parse_with("", &[("VITALAKE_STORAGE__ULR", "a")], &Overrides::default()).unwrap_err();
+    assert!(problems[0].message.contains("VITALAKE_STORAGE__ULR"));
+    assert!(
+        problems[0]
+            .help
+            .as_deref()
+            .unwrap()
+            .contains("VITALAKE_STORAGE__URL")
+    );
+}
+
+#[test]
+fn a_message_holds_no_value() {
+    let pairs = [("SECRET", "hunter2"), ("VITALAKE_HTTP__LISTEN", "hunter2")];
+    let overrides = Overrides {
+        kafka: Some("hunter2".into()),
+        ..Overrides::default()
+    };
+    let problems = parse_with(
+        "storage: {reserve_bytes: '${SECRET}'}\n",
+        &pairs,
+        &overrides,
+    )
+    .unwrap_err();
+    assert_eq!(problems.len(), 3);
+    assert!(!format!("{problems:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_doubled_dollar_stands_for_the_text_itself() {
+    assert_eq!(parse("name: a$${B}c$\n").unwrap().name, "a${B}c$");
+}
+
+#[rstest::rstest]
+#[case::external_kafka("kafka: {bootstrap: 'broker:9092'}\n", 1)]
+#[case::cloud_storage("storage: {url: 'abfss://lake@account.dfs.core.windows.net/x'}\n", 1)]
+#[case::both("storage: {url: 'az://x'}\nkafka: {bootstrap: 'b:1'}\n", 2)]
+#[case::file_url("storage: {url: 'file:///mnt/lake'}\n", 0)]
+fn what_this_build_does_not_do_is_said(#[case] text: &str, #[case] problems: usize) {
+    let found = parse(text)
+        .unwrap()
+        .check_supported()
+        .err()
+        .unwrap_or_default();
+    assert_eq!(found.len(), problems);
+    assert!(
+        found
+            .iter()
+            .all(|problem| problem.message.contains("not in this build yet"))
+    );
+}
+
+#[rstest::rstest]
+#[case("/mnt/lake", "/mnt/lake")]
+#[case(
+    "abfss://lake@account.dfs.core.windows.net/x",
+    "abfss://lake@account.dfs.core.windows.net/x"
+)]
+#[case("https://user:word@host/x?sig=abc", "https://***@host/x?***")]
+#[case("az://lake", "az://lake")]
+fn a_url_is_shown_without_its_secrets(#[case] url: &str, #[case] shown: &str) {
+    assert_eq!(masked_url(url), shown);
+}
+
+#[test]
+fn the_reference_page_is_made_from_the_list_of_settings() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(page.parent().unwrap()).unwrap();
+        std::fs::write(&page, reference_markdown()).unwrap();
+    }
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    assert_eq!(
+        written,
+        reference_markdown(),
+        "run UPDATE_DOCS=1 cargo test -p vitalake-runtime"
+    );
+}
+
+#[test]
+fn the_defaults_in_words_are_the_defaults() {
+    let defaults = Config::defaults(Path::new("/p"));
+    for setting in SETTINGS {
+        let word = setting.default.split(' ').next().unwrap_or_default();
+        let mut config = defaults.clone();
+        if setting.set(word, &mut config).is_ok()
+            && setting.key != "name"
+            && word != "none"
+            && word != "the"
+        {
+            assert_eq!(config, defaults, "{} is not {word}", setting.key);
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! Everything here blocks; callers in async code go through `spawn_blocking`. Invariant: a folder that
 //! `create_dir_all` made is in its parent durably before the call returns.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
@@ -91,41 +92,18 @@ impl Disk for LocalDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            // An entry that vanishes between the two calls was removed by someone else: it is not there.
-            let metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let is_dir = metadata.is_dir();
-            let length = if is_dir { 0 } else { metadata.len() };
-            found.push(DirEntry {
-                path: entry.path(),
-                is_dir,
-                length,
-            });
-        }
-        found.sort_by(|left, right| left.path.cmp(&right.path));
-        Ok(found)
+        list(path, None)
+    }
+
+    fn list_after(&self, path: &Path, name: &OsStr) -> io::Result<Vec<DirEntry>> {
+        list(path, Some(name))
     }
 
     fn metadata(&self, path: &Path) -> io::Result<FileMetadata> {
         let metadata = fs::metadata(path)?;
-        let modified_ms = match metadata.modified()?.duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            Err(_) => 0,
-        };
         Ok(FileMetadata {
             length: metadata.len(),
-            modified_ms,
+            modified_ms: modified_ms(&metadata)?,
             is_dir: metadata.is_dir(),
         })
     }
@@ -134,6 +112,50 @@ impl Disk for LocalDisk {
         let status = rustix::fs::statvfs(path)?;
         Ok(status.f_bavail.saturating_mul(status.f_frsize))
     }
+}
+
+fn list(path: &Path, after: Option<&OsStr>) -> io::Result<Vec<DirEntry>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let is_before = after.is_some_and(|after| entry.file_name().as_os_str() <= after);
+        if is_before && !entry.file_type()?.is_dir() {
+            continue;
+        }
+        // An entry that vanishes between the two calls was removed by someone else: it is not there.
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let is_dir = metadata.is_dir();
+        let (length, modified_ms) = if is_dir {
+            (0, 0)
+        } else {
+            (metadata.len(), modified_ms(&metadata)?)
+        };
+        found.push(DirEntry {
+            path: entry.path(),
+            is_dir,
+            length,
+            modified_ms,
+        });
+    }
+    found.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(found)
+}
+
+fn modified_ms(metadata: &fs::Metadata) -> io::Result<i64> {
+    let since = metadata
+        .modified()?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn is_write_refused(error: &io::Error) -> bool {

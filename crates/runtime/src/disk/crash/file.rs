@@ -59,16 +59,17 @@ impl FileNode {
     pub(super) fn settle(&self, random: &mut Random, has_holes: bool) {
         let mut state = self.state.lock();
         let pending = std::mem::take(&mut state.pending);
+        // How many changes survive whole; the one after them is torn. `None`: nothing at all reached the device.
         let kept = match random.up_to(3) {
-            0 => 0,
-            1 => pending.len(),
-            _ => random.up_to(pending.len()),
+            0 => None,
+            1 => Some(pending.len()),
+            _ => Some(random.up_to(pending.len())),
         };
         let loses_inside = has_holes && random.up_to(3) == 0;
         for (index, change) in pending.into_iter().enumerate() {
-            if index > kept {
+            let Some(kept) = kept.filter(|kept| index <= *kept) else {
                 break;
-            }
+            };
             let is_torn = index == kept;
             settle_change(&mut state.durable, change, is_torn, loses_inside, random);
         }

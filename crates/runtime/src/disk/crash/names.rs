@@ -190,17 +190,17 @@ impl Names {
             Err(error) => return Err(error),
         };
         let entries = self.current.get(&dir).into_iter().flatten();
-        let listed = entries.map(|(name, node)| match node {
-            Node::File(file) => DirEntry {
+        let listed = entries.map(|(name, node)| {
+            let (is_dir, length, modified_ms) = match node {
+                Node::File(file) => (false, file.metadata().length, file.metadata().modified_ms),
+                Node::Dir(_) => (true, 0, 0),
+            };
+            DirEntry {
                 path: path.join(name),
-                is_dir: false,
-                length: file.metadata().length,
-            },
-            Node::Dir(_) => DirEntry {
-                path: path.join(name),
-                is_dir: true,
-                length: 0,
-            },
+                is_dir,
+                length,
+                modified_ms,
+            }
         });
         Ok(listed.collect())
     }

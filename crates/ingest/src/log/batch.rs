@@ -1,0 +1,233 @@
+//! A RecordBatch v2 as bytes: its header, and the check that lets one into the log.
+//!
+//! Every length and count is checked against the bytes that are there before anything is believed. A batch that is
+//! not compressed is walked record by record here; what a compressed one holds is seen when landing opens it.
+
+use bytes::Bytes;
+
+use super::records::RecordIter;
+
+/// Bytes of a batch's header.
+pub const HEADER_BYTES: usize = 61;
+/// Bytes before the part that the batch's own checksum covers.
+const CHECKED_FROM: usize = 21;
+/// Bytes that the length field does not count.
+const LENGTH_FROM: usize = 12;
+
+/// What is wrong with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// Fewer bytes than the header or its length needs, or more.
+    #[error("the batch claims {claimed} bytes and has {present}")]
+    Length {
+        /// Bytes that its length field claims.
+        claimed: u64,
+        /// Bytes that are there.
+        present: u64,
+    },
+    /// A message set of an older format.
+    #[error("the batch has message format v{0}, only v2 is taken")]
+    Magic(i8),
+    /// The checksum does not fit.
+    #[error("the batch's checksum does not fit its bytes")]
+    Checksum,
+    /// Counts that contradict each other or the bytes.
+    #[error("the batch claims {0} records, which its bytes or its last offset contradict")]
+    Count(i32),
+    /// A record whose lengths or deltas make no sense.
+    #[error("record {0} of the batch is malformed")]
+    Record(u32),
+    /// A codec that Kafka does not know.
+    #[error("compression codec {0} is not known")]
+    Codec(i16),
+    /// The compressed bytes do not decompress.
+    #[error("the batch's {0} data does not decompress")]
+    Compressed(&'static str),
+    /// It decompresses to more than the limit.
+    #[error("the batch decompresses to more than {0} bytes")]
+    TooLarge(usize),
+    /// A control batch from a client, or part of a transaction.
+    #[error("control and transactional batches are not taken")]
+    Transactional,
+    /// Producer id, epoch and sequence contradict each other.
+    #[error("the batch's producer id, epoch and sequence contradict each other")]
+    Producer,
+}
+
+/// How a batch's records are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// snappy, raw or in xerial's framing.
+    Snappy,
+    /// lz4 frames.
+    Lz4,
+    /// zstd.
+    Zstd,
+}
+
+/// A batch's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Offset of its first record.
+    pub base_offset: i64,
+    /// Bytes of the whole batch, header included.
+    pub batch_bytes: usize,
+    /// The partition leader's epoch.
+    pub leader_epoch: i32,
+    /// CRC32C of what follows it.
+    pub checksum: u32,
+    /// Codec, timestamp type, transactional and control bits.
+    pub attributes: i16,
+    /// Its last record's offset less the base offset.
+    pub last_offset_delta: i32,
+    /// Timestamp of the first record, milliseconds since 1970.
+    pub base_timestamp_ms: i64,
+    /// Largest timestamp, milliseconds since 1970.
+    pub max_timestamp_ms: i64,
+    /// The idempotent producer, -1 for none.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// Sequence of the first record.
+    pub base_sequence: i32,
+    /// Number of records.
+    pub records: i32,
+}
+
+impl BatchHeader {
+    /// Reads a header and checks magic and length against the bytes; not the checksum. The batch may be followed by more.
+    pub fn peek(bytes: &[u8]) -> Result<Self, BatchError> {
+        let present = bytes.len();
+        let too_short = BatchError::Length { claimed: HEADER_BYTES as u64, present: present as u64 };
+        if let Some(magic) = bytes.get(16).map(|byte| i8::from_be_bytes([*byte])).filter(|magic| *magic != 2) {
+            return Err(BatchError::Magic(magic));
+        }
+        let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(too_short)?;
+        let length = i32::from_be_bytes(field(header, 8));
+        let batch_bytes = usize::try_from(length).ok().and_then(|length| length.checked_add(LENGTH_FROM)).filter(|total| *total >= HEADER_BYTES);
+        let batch_bytes = batch_bytes.filter(|total| *total <= present).ok_or(BatchError::Length { claimed: u64::try_from(length).unwrap_or(0) + LENGTH_FROM as u64, present: present as u64 })?;
+        Ok(Self {
+            base_offset: i64::from_be_bytes(field(header, 0)),
+            batch_bytes,
+            leader_epoch: i32::from_be_bytes(field(header, 12)),
+            checksum: u32::from_be_bytes(field(header, 17)),
+            attributes: i16::from_be_bytes(field(header, 21)),
+            last_offset_delta: i32::from_be_bytes(field(header, 23)),
+            base_timestamp_ms: i64::from_be_bytes(field(header, 27)),
+            max_timestamp_ms: i64::from_be_bytes(field(header, 35)),
+            producer_id: i64::from_be_bytes(field(header, 43)),
+            producer_epoch: i16::from_be_bytes(field(header, 51)),
+            base_sequence: i32::from_be_bytes(field(header, 53)),
+            records: i32::from_be_bytes(field(header, 57)),
+        })
+    }
+
+    /// Reads the header of a batch that is exactly these bytes; checks length, checksum and that the counts agree.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
+        let header = Self::peek(bytes)?;
+        if header.batch_bytes != bytes.len() {
+            return Err(BatchError::Length { claimed: header.batch_bytes as u64, present: bytes.len() as u64 });
+        }
+        if crc32c::crc32c(bytes.get(CHECKED_FROM..).unwrap_or_default()) != header.checksum {
+            return Err(BatchError::Checksum);
+        }
+        if header.records < 1 || header.last_offset_delta != header.records - 1 {
+            return Err(BatchError::Count(header.records));
+        }
+        Ok(header)
+    }
+
+    /// The codec named by the attributes.
+    pub fn compression(&self) -> Result<Compression, BatchError> {
+        match self.attributes & 0b111 {
+            0 => Ok(Compression::None),
+            1 => Ok(Compression::Gzip),
+            2 => Ok(Compression::Snappy),
+            3 => Ok(Compression::Lz4),
+            4 => Ok(Compression::Zstd),
+            other => Err(BatchError::Codec(other)),
+        }
+    }
+
+    /// Whether the records' timestamps are all `max_timestamp_ms`.
+    #[must_use]
+    pub fn has_append_time(&self) -> bool {
+        self.attributes & 0b1000 != 0
+    }
+
+    /// Whether it belongs to a transaction or is a control batch.
+    #[must_use]
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & 0b11_0000 != 0
+    }
+
+    /// Offset of the last record.
+    #[must_use]
+    pub fn last_offset(&self) -> i64 {
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
+    }
+}
+
+/// A batch from a client that may be appended: whole, summed, and (when not compressed) walked.
+#[derive(Clone, Debug)]
+pub struct CheckedBatch {
+    bytes: Bytes,
+    header: BatchHeader,
+}
+
+impl CheckedBatch {
+    /// Checks a client's bytes.
+    pub fn new(bytes: Bytes) -> Result<Self, BatchError> {
+        let header = BatchHeader::parse(&bytes)?;
+        if header.is_transactional() {
+            return Err(BatchError::Transactional);
+        }
+        let idempotent = header.producer_id >= 0;
+        if header.producer_id < -1 || idempotent && (header.producer_epoch < 0 || header.base_sequence < 0) {
+            return Err(BatchError::Producer);
+        }
+        if header.compression()? == Compression::None {
+            walk(bytes.get(HEADER_BYTES..).unwrap_or_default(), &header)?;
+        }
+        Ok(Self { bytes, header })
+    }
+
+    /// The bytes as received.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The header; its base offset is still the client's.
+    #[must_use]
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+}
+
+fn walk(payload: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
+    // A record takes at least 7 bytes, so a count beyond that is refused before the walk.
+    if usize::try_from(header.records).map_or(true, |records| records > payload.len() / 7) {
+        return Err(BatchError::Count(header.records));
+    }
+    let mut expected = 0;
+    for record in RecordIter::new(payload, header) {
+        if record?.offset != header.base_offset.wrapping_add(expected) {
+            return Err(BatchError::Record(u32::try_from(expected).unwrap_or(u32::MAX)));
+        }
+        expected += 1;
+    }
+    Ok(())
+}
+
+fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    for (to, from) in out.iter_mut().zip(header.iter().skip(at)) {
+        *to = *from;
+    }
+    out
+}

@@ -1,0 +1,31 @@
+//! The durable log: what the endpoint accepts, kept as received until landing has committed it.
+//!
+//! Flow: [`CheckedBatch`] (validated bytes) → [`Log::append`] → a lane's group commit (one write and one fdatasync per
+//! partition and group) → durable end moves → [`Log::read`] by fetch and landing → [`Log::landed`] → [`Log::trim`].
+//! Invariant: nothing is answered, read or counted before it was synced.
+
+mod batch;
+mod commit;
+mod entry;
+mod error;
+mod metrics;
+mod options;
+mod partition;
+mod producers;
+mod records;
+mod recovery;
+mod registry;
+mod retention;
+mod segment;
+mod store;
+
+pub use batch::{BatchError, BatchHeader, CheckedBatch, Compression, HEADER_BYTES as BATCH_HEADER_BYTES};
+pub use error::LogError;
+pub use metrics::LogMetrics;
+pub use options::{Clock, LogOptions, system_clock};
+pub use partition::{AppendTicket, Appended, StoredBatch};
+pub use records::{RecordRef, Records};
+pub use recovery::{Damage, PartitionRecovery, RecoveryReport};
+pub use registry::{TopicId, TopicInfo, TopicPartition};
+pub use retention::Trimmed;
+pub use store::Log;

@@ -1,0 +1,120 @@
+//! Logs to standard error, and the names of all metrics.
+//!
+//! Invariant: no log line and no label holds a record's value or an identifier of a person.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+/// The environment variable that filters logs, such as `info,vitalake_ingest=debug`.
+pub const FILTER_VARIABLE: &str = "VITALAKE_LOG";
+/// The environment variable that chooses the form of logs: `plain` (the default) or `json`.
+pub const FORMAT_VARIABLE: &str = "VITALAKE_LOG_FORMAT";
+/// What is logged when no filter is given.
+pub const FILTER_DEFAULT: &str = "info";
+
+/// Sends logs to standard error, as the environment says. A second call changes nothing.
+///
+/// # Errors
+/// What is wrong with one of the two variables, by its name.
+pub fn start() -> Result<(), String> {
+    let filter = std::env::var(FILTER_VARIABLE).unwrap_or_default();
+    let filter = if filter.trim().is_empty() {
+        FILTER_DEFAULT
+    } else {
+        &filter
+    };
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        format!("environment variable {FILTER_VARIABLE}: {error}: give a filter such as info")
+    })?;
+    let format = std::env::var(FORMAT_VARIABLE).unwrap_or_default();
+    let is_json = match format.as_str() {
+        "json" => true,
+        "" | "plain" => false,
+        _ => {
+            return Err(format!(
+                "environment variable {FORMAT_VARIABLE} must be plain or json"
+            ));
+        }
+    };
+    let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(is_terminal);
+    // The only failure is that logs already go somewhere, which is as well.
+    let _ = if is_json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.try_init()
+    };
+    Ok(())
+}
+
+/// The name of a metric, as it is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MetricName {
+    /// The name; counters end in `_total`, others in their unit.
+    pub name: &'static str,
+    /// What it counts or measures, for the exposition.
+    pub help: &'static str,
+}
+
+/// The metrics of the process.
+pub mod metric {
+    use super::MetricName;
+
+    macro_rules! metrics {
+        ($($constant:ident, $name:literal, $help:literal;)*) => {
+            $(#[doc = $help] pub const $constant: MetricName = MetricName { name: $name, help: $help };)*
+            /// Every metric, in the order in which records meet them.
+            pub const ALL: &[MetricName] = &[$($constant),*];
+        };
+    }
+
+    metrics! {
+        KAFKA_CONNECTIONS, "vitalake_kafka_connections", "Open connections to the Kafka endpoint";
+        KAFKA_REQUESTS, "vitalake_kafka_requests_total", "Requests to the Kafka endpoint, by API and error code";
+        KAFKA_REQUEST_SECONDS, "vitalake_kafka_request_seconds", "Time from a request's last byte to its answer, by API";
+        LOG_APPENDED_BYTES, "vitalake_log_appended_bytes_total", "Bytes appended to the log";
+        LOG_SYNC_SECONDS, "vitalake_log_sync_seconds", "Time that a sync of the log takes";
+        LOG_BYTES, "vitalake_log_bytes", "Bytes that the log keeps, by topic";
+        INGEST_RECORDS, "vitalake_ingest_records_total", "Records landed, by dataset";
+        INGEST_BYTES, "vitalake_ingest_bytes_total", "Bytes of records landed, by dataset";
+        QUARANTINED_RECORDS, "vitalake_quarantined_records_total", "Records rejected, by dataset and rule";
+        DUPLICATE_RECORDS, "vitalake_duplicate_records_total", "Records left out of a curated dataset because it has them, by dataset";
+        LAG_RECORDS, "vitalake_lag_records", "Records in the log that have not landed, by topic";
+        TAIL_BYTES, "vitalake_tail_bytes", "Bytes of rows that are visible and not yet committed, by dataset";
+        TAIL_ROWS, "vitalake_tail_rows", "Rows that are visible and not yet committed, by dataset";
+        COMMITS, "vitalake_commits_total", "Delta commits, by dataset and outcome";
+        COMMIT_SECONDS, "vitalake_commit_seconds", "Time that a Delta commit takes, by dataset";
+        MODEL_RUNS, "vitalake_model_runs_total", "Runs of a model, by dataset and outcome";
+        MODEL_SECONDS, "vitalake_model_seconds", "Time that a run of a model takes, by dataset";
+        DATASET_ROWS, "vitalake_dataset_rows", "Committed rows, by dataset";
+        FRESHNESS_SECONDS, "vitalake_freshness_seconds", "Age of the newest row, by dataset";
+        QUERIES, "vitalake_queries_total", "Queries, by surface and outcome";
+        QUERY_SECONDS, "vitalake_query_seconds", "Time that a query takes, by surface";
+        DISK_FREE_BYTES, "vitalake_disk_free_bytes", "Free bytes on the disk of the data folder";
+        READY, "vitalake_ready", "1 once recovery is complete, else 0";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::metric;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn metric_names_are_unique_and_well_formed() {
+        let names: BTreeSet<&str> = metric::ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), metric::ALL.len());
+        for name in names {
+            assert!(name.starts_with("vitalake_"), "{name}");
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{name}"
+            );
+        }
+    }
+}
