@@ -29,6 +29,10 @@ def at(n):
     return START + datetime.timedelta(minutes=n, microseconds=123456)
 
 
+def micros(n):
+    return int(START.timestamp()) * 1_000_000 + n * 60_000_000 + 123456
+
+
 def filters(rows):
     third, half = rows // 3, rows // 2
     text = "TIMESTAMPTZ '%s'"
@@ -37,9 +41,9 @@ def filters(rows):
         (f"device = '{device(half)}'", lambda n: n == half),
         (f"device <= '{device(third)}'", lambda n: n <= third),
         (f"device > '{device(rows - 2)}'", lambda n: n > rows - 2),
-        ("at = " + text % at(rows - 1).isoformat(), lambda n: n == rows - 1),
-        ("at >= " + text % at(half).isoformat(), lambda n: n >= half),
-        ("at < " + text % at(third).isoformat(), lambda n: n < third),
+        ('"at" = ' + text % at(rows - 1).isoformat(), lambda n: n == rows - 1),
+        ('"at" >= ' + text % at(half).isoformat(), lambda n: n >= half),
+        ('"at" < ' + text % at(third).isoformat(), lambda n: n < third),
         (f"sequence BETWEEN {third} AND {half}", lambda n: third <= n <= half),
         (f"value > {half / 4.0}", lambda n: n / 4.0 > half / 4.0),
         ("steps IS NULL", lambda n: n % 7 == 0),
@@ -50,7 +54,7 @@ def filters(rows):
 
 def main(table, rows):
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
-    folder = os.path.join(os.path.dirname(duckdb_ext.__file__), "extensions", f"v{duckdb.__version__}", "linux_amd64")
+    folder = os.path.join(list(duckdb_ext.__path__)[0], "extensions", f"v{duckdb.__version__}", "linux_amd64")
     connection.execute(f"LOAD '{folder}/delta.duckdb_extension'")
     connection.execute("SET TimeZone = 'UTC'")
     sums = "count(*), sum(sequence), coalesce(sum(steps), 0), count(*) - count(steps), sum(value)"
@@ -65,9 +69,9 @@ def main(table, rows):
     raw = connection.execute(f"SELECT count(_raw), min(octet_length(_raw)) FROM delta_scan('{table}')").fetchone()
     if raw != (len(range(0, rows, 3)), 8):
         sys.exit(f"duckdb: raw bytes: {raw}")
-    extremes = f"SELECT min(at), max(at), min(device), max(device) FROM delta_scan('{table}')"
+    extremes = f"SELECT epoch_us(min(\"at\")), epoch_us(max(\"at\")), min(device), max(device) FROM delta_scan('{table}')"
     got = connection.execute(extremes).fetchone()
-    if got != (at(0), at(rows - 1), device(0), device(rows - 1)):
+    if got != (micros(0), micros(rows - 1), device(0), device(rows - 1)):
         sys.exit(f"duckdb: extremes: {got}")
     names = [str(field.type) for field in delta.schema().fields]
     print(f"ok: version {delta.version()}, {len(delta.file_uris())} files, {rows} rows, {len(names)} columns")

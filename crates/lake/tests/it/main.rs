@@ -11,4 +11,6 @@
 mod delta_compact;
 mod delta_fixture;
 mod delta_foreign;
+mod delta_golden;
 mod delta_log;
+mod delta_speed;
