@@ -6,11 +6,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+
 use crate::changes::{Increment, ReaderId};
 use crate::delta::{DataFile, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::flush::signed;
+use crate::parquet::read_file;
 use crate::table::Table;
 
 /// About so many rows make an increment.
@@ -103,5 +107,18 @@ impl Table {
             id,
             backlog,
         })
+    }
+}
+
+impl Table {
+    /// The rows of one of the table's files, with all stored columns.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read_file(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let (store, location, bytes, schema) = (Arc::clone(&self.shared.store), file.location(&self.id().root()), file.size_bytes(), self.schema());
+        let reading = async move { read_file(&store, &location, bytes, &schema, 65_536).await?.try_collect::<Vec<_>>().await };
+        let read = self.shared.cpu.spawn_cpu(reading).await.map_err(|source| LakeError::Interrupted { attempt: "read", table: self.id(), source })?;
+        read.map_err(|source| LakeError::Parquet { attempt: "read", table: self.id(), source })
     }
 }
