@@ -65,7 +65,9 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let report = runtime.block_on(run(options.clone()))?;
     report.print(options.json)
 }
@@ -83,14 +85,21 @@ async fn run(options: Options) -> anyhow::Result<report::Report> {
     let cpu_prepared = report::cpu_time()?;
     let start = tokio::time::Instant::now();
     let deadline = start + Duration::from_secs_f64(options.seconds);
-    let running: Vec<_> = tasks.into_iter().map(|(number, batches)| tokio::spawn(connection::run(options.clone(), number, batches, deadline))).collect();
+    let running: Vec<_> = tasks
+        .into_iter()
+        .map(|(number, batches)| {
+            tokio::spawn(connection::run(options.clone(), number, batches, deadline))
+        })
+        .collect();
     let mut total = report::Report::default();
     for task in running {
         total.add(task.await.context("a connection's task ended")??);
     }
     total.seconds = start.elapsed().as_secs_f64();
     total.prepare_seconds = prepared.as_secs_f64();
-    total.cpu_seconds = report::cpu_time()?.saturating_sub(cpu_prepared).as_secs_f64();
+    total.cpu_seconds = report::cpu_time()?
+        .saturating_sub(cpu_prepared)
+        .as_secs_f64();
     total.prepare_cpu_seconds = cpu_prepared.saturating_sub(cpu_before).as_secs_f64();
     Ok(total)
 }

@@ -75,26 +75,43 @@ fn batch(options: &Options, random: &mut StdRng) -> Batch {
     out.put_i32(-1);
     out.put_i32(events);
     out.put_slice(&body);
-    Batch { bytes: out, events: u64::try_from(events).unwrap_or(0) }
+    Batch {
+        bytes: out,
+        events: u64::try_from(events).unwrap_or(0),
+    }
 }
 
 fn event(options: &Options, random: &mut StdRng) -> Vec<u8> {
     let wearer = random.random_range(0..1000u32);
     let number = random.random::<u32>();
-    let time = format!("2025-06-{:02}T{:02}:{:02}:{:02}.{:03}Z", random.random_range(1..29), random.random_range(0..24), random.random_range(0..60), random.random_range(0..60), random.random_range(0..1000));
+    let time = format!(
+        "2025-06-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        random.random_range(1..29),
+        random.random_range(0..24),
+        random.random_range(0..60),
+        random.random_range(0..60),
+        random.random_range(0..1000)
+    );
     let fill = |text: &str, random: &mut StdRng| {
         text.replace("{wearer}", &format!("{wearer:04}"))
             .replace("{number}", &number.to_string())
             .replace("{time}", &time)
             .replace("{hr}", &random.random_range(45..180).to_string())
             .replace("{spo2}", &random.random_range(88..100).to_string())
-            .replace("{temp}", &format!("{:.1}", random.random_range(330..360) as f64 / 10.0))
+            .replace(
+                "{temp}",
+                &format!("{:.1}", random.random_range(330..360) as f64 / 10.0),
+            )
             .replace("{steps}", &random.random_range(0..200).to_string())
     };
     let mut text = String::from("{");
     for field in &options.fields {
         let (name, value) = field.split_once('=').unwrap_or((field, "null"));
-        text.push_str(&format!("{}\"{name}\":{}", if text.len() > 1 { "," } else { "" }, fill(value, random)));
+        text.push_str(&format!(
+            "{}\"{name}\":{}",
+            if text.len() > 1 { "," } else { "" },
+            fill(value, random)
+        ));
     }
     if random.random_bool(options.unknown.clamp(0.0, 1.0)) {
         text.push_str(",\"firmware\":\"7.1.2\"");
