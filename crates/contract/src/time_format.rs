@@ -84,7 +84,13 @@ pub fn parse_rfc3339(text: &[u8]) -> Option<i64> {
     let days = iso_days(date)?;
     let [_, h0, h1, c0, m0, m1, c1, s0, s1] = *time;
     let (hour, minute, second) = (two(h0, h1)?, two(m0, m1)?, two(s0, s1)?);
-    if c0 != b':' || c1 != b':' || hour > 23 || minute > 59 || second > 60 || (second == 60 && minute != 59) {
+    if c0 != b':'
+        || c1 != b':'
+        || hour > 23
+        || minute > 59
+        || second > 60
+        || (second == 60 && minute != 59)
+    {
         return None;
     }
     let (micros, rest) = fraction(rest)?;
@@ -113,7 +119,9 @@ pub fn parse_iso_date(text: &[u8]) -> Option<i32> {
 /// ISO 8601 `HH:mm[:ss[.S…]]` as µs since midnight.
 #[must_use]
 pub fn parse_iso_time(text: &[u8]) -> Option<i64> {
-    let (&[h0, h1, b':', m0, m1], rest) = text.split_first_chunk::<5>()? else { return None };
+    let (&[h0, h1, b':', m0, m1], rest) = text.split_first_chunk::<5>()? else {
+        return None;
+    };
     let (hour, minute) = (two(h0, h1)?, two(m0, m1)?);
     let (second, micros) = match rest {
         [] => (0, 0),
@@ -145,9 +153,15 @@ fn iso_days(text: &[u8; 10]) -> Option<i32> {
 /// A point and at least one digit, or nothing; the µs and what follows.
 #[inline]
 fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
-    let [b'.', digits @ ..] = text else { return Some((0, text)) };
+    let [b'.', digits @ ..] = text else {
+        return Some((0, text));
+    };
     let (mut micros, mut count) = (0, 0);
-    while let Some(digit) = digits.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10) {
+    while let Some(digit) = digits
+        .get(count)
+        .map(|byte| byte.wrapping_sub(b'0'))
+        .filter(|&digit| digit < 10)
+    {
         if count < 6 {
             micros = micros * 10 + u32::from(digit);
         }
