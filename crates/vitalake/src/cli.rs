@@ -177,12 +177,10 @@ pub enum Format {
 
 /// `vitalake query`
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  vitalake query \"SELECT COUNT(*) FROM raw.wearable_readings\"\n  \
+#[command(after_help = "Examples:\n  vitalake query \"SELECT COUNT(*) FROM raw.wearable_readings\"\n  \
                   vitalake query \"SELECT _rule, COUNT(*) AS n FROM quarantine.wearable_readings GROUP BY _rule\"\n  \
                   vitalake query --format csv \"SELECT * FROM serving.vitals_hourly\" > vitals.csv\n  \
-                  vitalake query - < question.sql"
-)]
+                  vitalake query - < question.sql")]
 pub struct QueryArgs {
     /// The SQL; `-` reads it from standard input
     #[arg(value_name = "SQL")]
@@ -237,7 +235,9 @@ pub struct IngestArgs {
 
 /// `vitalake datasets`, `status` and `flush`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  vitalake status\n  vitalake status --json | jq '.datasets[] | {dataset, rows}'\n  vitalake datasets --server http://127.0.0.1:18888\n  vitalake flush")]
+#[command(
+    after_help = "Examples:\n  vitalake status\n  vitalake status --json | jq '.datasets[] | {dataset, rows}'\n  vitalake datasets --server http://127.0.0.1:18888\n  vitalake flush"
+)]
 pub struct ListArgs {
     /// Print JSON
     #[arg(long)]
@@ -298,5 +298,9 @@ pub struct SimulateArgs {
 
 fn share(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "a share is a number from 0 to 1, such as 0.02".to_owned())?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("a share is a number from 0 to 1, such as 0.02".to_owned()) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("a share is a number from 0 to 1, such as 0.02".to_owned())
+    }
 }

@@ -104,11 +104,12 @@ impl Broker {
     }
 
     fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
-        let partition = |index| {
-            MetadataResponsePartition::default().with_partition_index(index).with_leader_id(BrokerId(1))
-        };
+        let partition =
+            |index| MetadataResponsePartition::default().with_partition_index(index).with_leader_id(BrokerId(1));
         let topics = request.topics.iter().flatten().map(|topic| {
-            MetadataResponseTopic::default().with_name(topic.name.clone()).with_partitions(vec![partition(0), partition(1)])
+            MetadataResponseTopic::default()
+                .with_name(topic.name.clone())
+                .with_partitions(vec![partition(0), partition(1)])
         });
         let broker = MetadataResponseBroker::default()
             .with_node_id(BrokerId(1))
@@ -128,7 +129,9 @@ impl Broker {
                 let code = if let Next::Refuse(code) = next { code } else { 0 };
                 partitions.push(PartitionProduceResponse::default().with_index(data.index).with_error_code(code));
             }
-            topics.push(TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(partitions));
+            topics.push(
+                TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(partitions),
+            );
         }
         (next != Next::HangUp).then(|| ProduceResponse::default().with_responses(topics))
     }

@@ -46,7 +46,8 @@ fn free_address() -> String {
 #[case::simulate(&["simulate", "--help"])]
 fn help_reads_as_written(#[case] arguments: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
-    let name = format!("help_{}", arguments.iter().filter(|a| !a.starts_with('-')).copied().collect::<Vec<_>>().join("_"));
+    let name =
+        format!("help_{}", arguments.iter().filter(|a| !a.starts_with('-')).copied().collect::<Vec<_>>().join("_"));
     insta::assert_snapshot!(name, seen(dir.path(), arguments));
 }
 
@@ -93,7 +94,9 @@ fn simulate_without_a_broker_ends_with_3() {
 fn the_example_is_valid_and_its_deliveries_have_their_columns() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/remote-care");
     insta::assert_snapshot!("example", seen(Path::new("/"), &["validate", example.to_str().unwrap()]));
-    for (dataset, first) in [("patients", "patient_id,app_user_id,"), ("device_assignments", "assignment_id,device_id,")] {
+    for (dataset, first) in
+        [("patients", "patient_id,app_user_id,"), ("device_assignments", "assignment_id,device_id,")]
+    {
         let text = std::fs::read_to_string(example.join(format!("deliveries/{dataset}.csv"))).unwrap();
         assert!(text.starts_with(first), "{dataset}");
     }
@@ -108,11 +111,15 @@ fn a_broken_project_shows_every_mistake_at_once() {
         std::fs::write(path, text).unwrap();
     };
     write("vitalake.yaml", "name: broken\nstorage:\n  comit_interval_ms: 5\n");
-    write("contracts/raw/events.yaml", "apiVersion: v3.1.0\nkind: DataContract\nid: a\nname: events\nversion: 1.0.0\nstats: active\n");
+    write(
+        "contracts/raw/events.yaml",
+        "apiVersion: v3.1.0\nkind: DataContract\nid: a\nname: events\nversion: 1.0.0\nstats: active\n",
+    );
     write("models/curated/lost.sql", "-- kind: append\nSELECT 1\n");
     let output = vitalake(dir.path(), &["validate", "--json"]);
     let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let files: Vec<&str> = verdict["diagnostics"].as_array().unwrap().iter().map(|d| d["file"].as_str().unwrap()).collect();
+    let files: Vec<&str> =
+        verdict["diagnostics"].as_array().unwrap().iter().map(|d| d["file"].as_str().unwrap()).collect();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(verdict["valid"], false);
     for file in ["vitalake.yaml", "contracts/raw/events.yaml", "models/curated/lost.sql"] {

@@ -41,7 +41,8 @@ fn the_same_seed_gives_the_same_events_and_another_gives_others() {
 
 #[test]
 fn the_first_events_are_as_they_were() {
-    let lines: Vec<String> = events(7, 12, NONE).into_iter().map(|event| format!("{} {}", event.key, event.value)).collect();
+    let lines: Vec<String> =
+        events(7, 12, NONE).into_iter().map(|event| format!("{} {}", event.key, event.value)).collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
 
@@ -93,7 +94,9 @@ fn a_night_is_calmer_than_an_afternoon() {
         let options = Options { shares: NONE, count: Some(5_000), start: Some(start), ..Options::new("", 200) };
         let rates: Vec<f64> = dry_run(&options, Utc::now())
             .filter(|event| event.topic == READINGS_TOPIC)
-            .map(|event| serde_json::from_str::<serde_json::Value>(&event.value).unwrap()["vitals"]["hr"].as_f64().unwrap())
+            .map(|event| {
+                serde_json::from_str::<serde_json::Value>(&event.value).unwrap()["vitals"]["hr"].as_f64().unwrap()
+            })
             .collect();
         rates.iter().sum::<f64>() / rates.len() as f64
     };

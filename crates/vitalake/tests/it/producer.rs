@@ -46,7 +46,8 @@ async fn sequences_go_on_by_partition() {
         producer.send(batch(partition, values)).await.unwrap();
     }
     let seen: Vec<_> = broker.arrived().iter().map(|(_, partition, bytes)| (*partition, info(bytes))).collect();
-    let sequences: Vec<_> = seen.iter().map(|(partition, info)| (*partition, info.base_sequence, info.record_count)).collect();
+    let sequences: Vec<_> =
+        seen.iter().map(|(partition, info)| (*partition, info.base_sequence, info.record_count)).collect();
     assert_eq!(sequences, [(0, 0, 2), (1, 0, 1), (0, 2, 1), (1, 1, 1)]);
     assert!(seen.iter().all(|(_, info)| info.producer_id == 4_711 && info.producer_epoch == 0));
 }
@@ -73,7 +74,8 @@ async fn a_refusal_for_good_is_an_error(#[case] code: i16) {
 #[tokio::test]
 async fn a_run_counts_what_the_broker_took() {
     let broker = Broker::start(vec![Next::Take, Next::HangUp]).await;
-    let mut options = Options { count: Some(12_000), rate: 0.0, history_minutes: 2, ..Options::new(&broker.address, 30) };
+    let mut options =
+        Options { count: Some(12_000), rate: 0.0, history_minutes: 2, ..Options::new(&broker.address, 30) };
     options.shares.duplicate = 0.1;
     let summary = run(&options, std::future::pending(), |_| {}).await.unwrap();
     let mut batches: Vec<_> = broker.arrived();
