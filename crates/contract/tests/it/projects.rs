@@ -94,7 +94,7 @@ fn a_project_in_order() {
 }
 
 #[rstest]
-#[case::same_dataset("contracts/raw/vitals.yaml", &named("vitals", "id-3"), "contracts/curated/vitals.yaml", "duplicate-dataset")]
+#[case::same_dataset("contracts/raw/vitals.yaml", &named("vitals", "id-3"), "contracts/raw/vitals.yaml", "duplicate-dataset")]
 #[case::same_id("contracts/raw/b.yaml", &named("b", "id-1"), "contracts/raw/readings.yaml", "duplicate-id")]
 #[case::same_topic("contracts/raw/b.yaml", &named("b", "id-3").replace("status:", "customProperties: [{property: topic, value: readings}]\nstatus:"), "contracts/raw/readings.yaml", "duplicate-topic")]
 #[case::model_alone(
