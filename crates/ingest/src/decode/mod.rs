@@ -4,8 +4,17 @@
 //! same columns and keep the same rules. Invariant: every record becomes one row or one reject, in the order in which
 //! it came, and a bad record changes nothing for its neighbours.
 
+mod columns;
+mod csv;
 mod delivery;
+mod finish;
+mod input;
 mod json;
+mod number;
+mod plan;
+mod rescue;
+mod rows;
+mod scan;
 
 use arrow::array::RecordBatch;
 use vitalake_contract::check::CheckError;

@@ -26,7 +26,7 @@ fn contract() -> Arc<Contract> {
         sla: Sla::default(),
         source: Some(Source::Stream { topic: "readings".to_owned(), partitions: 1 }),
         delivery: Delivery::Append,
-        dedup_horizon: None,
+        dedup_horizon: std::time::Duration::from_secs(86_400),
         gate_window: None,
     })
 }
