@@ -48,9 +48,7 @@ impl Loader {
     /// Reads everything; gives the text of the configuration.
     pub(super) fn run(&mut self) -> Option<String> {
         let mut config_text = None;
-        let Some(names) = self.list("") else {
-            return None;
-        };
+        let names = self.list("")?;
         for (name, is_folder) in names {
             match (name.as_str(), is_folder) {
                 ("contracts", true) => {

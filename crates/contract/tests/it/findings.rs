@@ -109,7 +109,7 @@ fn check(layer: Layer, text: &str, code: &str, at: &str) {
     "gateWindow"
 )]
 #[case::sla_unit(
-    "slaProperties: [{property: freshness, value: 5, unit: m}]",
+    "slaProperties: [{property: retention, value: 5, unit: m}]",
     "bad-duration",
     "m"
 )]

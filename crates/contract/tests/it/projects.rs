@@ -77,6 +77,14 @@ fn the_acceptance_project_is_in_order() {
 }
 
 #[test]
+fn the_example_project_is_in_order() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/remote-care");
+    let (project, found) = Project::load(&root);
+    assert!(found.is_empty(), "{}", render(&found, false));
+    assert!(!project.contracts.is_empty());
+}
+
+#[test]
 fn a_project_in_order() {
     let folder = project(&[
         ("README.md", "words"),
