@@ -1,4 +1,4 @@
-//! Integration tests of the lake.
+//! Integration tests of the lake, in one binary.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,3 +14,4 @@ mod delta_foreign;
 mod delta_golden;
 mod delta_log;
 mod delta_speed;
+mod table;
