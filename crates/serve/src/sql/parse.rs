@@ -74,6 +74,7 @@ fn parse_tokens(
     limits: &TextLimits,
 ) -> Result<Query, QueryError> {
     let spans = tokens.clone();
+    check_select_lists(&spans)?;
     let mut parser =
         Parser::new(dialect).with_recursion_limit(limits.nesting_max * 2).with_tokens_with_locations(tokens);
     let query = parser.parse_query().map_err(|error| syntax_error(&error, &spans))?;
@@ -204,6 +205,22 @@ fn check_first(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
         }
         _ => Err(QueryError::invalid("Non-query expression encountered in illegal context")),
     }
+}
+
+/// The parser would take a select list without columns.
+fn check_select_lists(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    for pair in tokens.windows(2) {
+        if let [select, from] = pair
+            && (keyword(Some(select)), keyword(Some(from))) == (Some(Keyword::SELECT), Some(Keyword::FROM))
+        {
+            let (line, column) = (from.span.start.line, from.span.start.column);
+            return Err(QueryError::invalid_at(
+                format!("Incorrect syntax near 'FROM' at line {line}, column {column}"),
+                position(from.span),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Makes `?` into `$1`, `$2`, …: the tree is not visited in the order of the text.

@@ -12,7 +12,7 @@ fn pydruid_reads_tables_and_their_columns() {
         return;
     };
     let server = Server::start();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/pydruid.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/druid_client.py");
     let output = Command::new(python).arg(script).arg(server.address.port().to_string()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -37,7 +37,7 @@ with engine.connect() as connection:
     dialect = engine.dialect
     assert "druid" in dialect.get_schema_names(connection)
     assert dialect.get_table_names(connection, schema="druid") == ["tiny"], dialect.get_table_names(connection, schema="druid")
-    columns = {column["name"]: (str(column["type"]), column["nullable"]) for column in dialect.get_columns(connection, "tiny", "druid")}
+    columns = {column["name"]: (column["type"].__name__, column["nullable"]) for column in dialect.get_columns(connection, "tiny", "druid")}
     assert columns["__time"] == ("TIMESTAMP", False), columns
-    assert columns["l"] == ("BIGINT", True), columns
+    assert columns["l"] == ("BigInteger", True), columns
 print("pydruid agrees")
