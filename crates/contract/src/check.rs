@@ -230,3 +230,6 @@ fn written(bound: Bound, kind: Option<&ColumnType>) -> String {
     }
     .unwrap_or_else(|| value.to_string())
 }
+
+#[cfg(test)]
+mod tests;

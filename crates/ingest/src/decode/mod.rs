@@ -79,3 +79,6 @@ pub enum DecodeError {
         source: CheckError,
     },
 }
+
+#[cfg(test)]
+mod tests;
