@@ -117,7 +117,11 @@ impl Engine {
 
     /// An environment for one query: its own share of the memory, and no files to spill to.
     pub(crate) fn runtime(&self) -> EngineResult<Arc<RuntimeEnv>> {
-        let pool = QueryMemory { shared: Arc::clone(&self.memory), used: AtomicUsize::new(0), limit: self.limits.query_bytes_max };
+        let pool = QueryMemory {
+            shared: Arc::clone(&self.memory),
+            used: AtomicUsize::new(0),
+            limit: self.limits.query_bytes_max,
+        };
         let mut builder = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled));
