@@ -6,11 +6,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+
 use crate::changes::{Increment, ReaderId};
-use crate::delta::TableVersion;
+use crate::delta::{DataFile, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::flush::signed;
+use crate::parquet::read_file;
 use crate::table::Table;
 
 /// About so many rows make an increment.
@@ -50,7 +54,9 @@ impl ChangeReader {
 
     /// The next increment, if there is one.
     pub fn try_next(&mut self) -> Option<Increment> {
-        self.backlog.pop_front().or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))
+        self.backlog
+            .pop_front()
+            .or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))
     }
 }
 
@@ -60,20 +66,59 @@ impl Table {
     ///
     /// # Errors
     /// When the table's history since that version cannot be read.
-    pub async fn reader(self: &Arc<Self>, consumed: Option<i64>) -> Result<ChangeReader, LakeError> {
+    pub async fn reader(
+        self: &Arc<Self>,
+        consumed: Option<i64>,
+    ) -> Result<ChangeReader, LakeError> {
         let (id, head) = self.register_reader();
-        let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
-        let from = consumed.and_then(|v| u64::try_from(v).ok()).map(TableVersion);
+        let failed = |source| LakeError::Delta {
+            attempt: "reading the history",
+            table: self.id(),
+            source,
+        };
+        let from = consumed
+            .and_then(|v| u64::try_from(v).ok())
+            .map(TableVersion);
         let mut backlog = VecDeque::new();
         if from != Some(head.version()) {
-            let files = match from {
-                Some(from) => self.rows_log.added_between(from, head.version()).await.map_err(failed)?,
+            let files: Vec<Arc<DataFile>> = match from {
+                Some(from) => self
+                    .rows_log
+                    .changes(from, head.version())
+                    .await
+                    .map_err(failed)?
+                    .into_iter()
+                    .flat_map(|c| c.added)
+                    .collect(),
                 None => head.files().cloned().collect(),
             };
-            backlog.extend(files.into_iter().map(|file| Increment { files: vec![file], ..Increment::default() }));
+            backlog.extend(files.into_iter().map(|file| Increment {
+                files: vec![file],
+                ..Increment::default()
+            }));
             let seal = Arc::new(Seal::committed(0, ChangeNumber(0), signed(&head)));
-            backlog.push_back(Increment { seal: Some(seal), ..Increment::default() });
+            backlog.push_back(Increment {
+                seal: Some(seal),
+                ..Increment::default()
+            });
         }
-        Ok(ChangeReader { table: Arc::clone(self), id, backlog })
+        Ok(ChangeReader {
+            table: Arc::clone(self),
+            id,
+            backlog,
+        })
+    }
+}
+
+impl Table {
+    /// The rows of one of the table's files, with all stored columns.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read_file(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let (store, location, bytes, schema) = (Arc::clone(&self.shared.store), file.location(&self.id().root()), file.size_bytes(), self.schema());
+        let reading = async move { read_file(&store, &location, bytes, &schema, 65_536).await?.try_collect::<Vec<_>>().await };
+        let read = self.shared.cpu.spawn_cpu(reading).await.map_err(|source| LakeError::Interrupted { attempt: "read", table: self.id(), source })?;
+        read.map_err(|source| LakeError::Parquet { attempt: "read", table: self.id(), source })
     }
 }

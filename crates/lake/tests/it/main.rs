@@ -1,4 +1,4 @@
-//! Integration tests of the lake.
+//! Integration tests of the lake, in one binary.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,5 +8,10 @@
     missing_docs
 )]
 
+mod delta_compact;
 mod delta_fixture;
+mod delta_foreign;
+mod delta_golden;
 mod delta_log;
+mod delta_speed;
+mod table;
