@@ -107,7 +107,7 @@ pub struct Summary {
 pub fn dry_run(options: &Options, now: DateTime<Utc>) -> impl Iterator<Item = Event> {
     let population = options.population();
     let start_ms = options.start.unwrap_or(now).timestamp_millis();
-    let history = minutes(options, start_ms).flat_map(move |minute| population.minute(minute).collect::<Vec<_>>());
+    let history = minutes(options, start_ms).flat_map(move |minute| population.minute(minute));
     let live = (0..options.count.unwrap_or(0)).flat_map(move |number| {
         let event = population.event(number, options.time_ms(start_ms, number));
         let copy = (event.mischief == Mischief::Duplicate).then(|| event.clone());
