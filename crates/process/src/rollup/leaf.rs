@@ -3,7 +3,7 @@
 //! A leaf is what one file of the table holds. Invariant: `index` has one entry per row, and every chunk but the last
 //! has `CHUNK_ROWS` rows.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat, take};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};

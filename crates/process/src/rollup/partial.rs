@@ -163,7 +163,9 @@ fn partial_plan(model: &Model, contracts: &Contracts, schemas: &[SchemaRef]) -> 
 
 fn over_input(shape: &RollupShape) -> Result<LogicalPlan, DataFusionError> {
     let aggregate = &shape.aggregate;
-    let sources: Vec<Expr> = shape.states.iter().map(|s| s.source.clone()).collect();
+    // A cast does not show in the name of an expression, so the names are given.
+    let named = shape.states.iter().enumerate().map(|(index, state)| state.source.clone().alias(format!("__state_{index}")));
+    let sources: Vec<Expr> = named.collect();
     let grouped = LogicalPlanBuilder::from(aggregate.input.as_ref().clone())
         .aggregate(aggregate.group_expr.clone(), sources)?
         .build()?;
