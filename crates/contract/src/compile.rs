@@ -1,8 +1,26 @@
 //! The document of a contract becomes the compiled [`Contract`], or findings that say why it cannot.
+//!
+//! First the standard's verdict, then what a project asks beyond it: one dataset in a file, columns that Delta can
+//! hold, rules that refer to something. Invariant: a contract is given exactly when there is no error.
 
-use crate::contract::{Contract, DatasetName, Layer};
-use crate::diagnostic::Diagnostic;
+mod columns;
+pub mod custom;
+mod duration;
+mod options;
+mod pattern;
+mod quality;
+mod sla;
+
+use std::collections::BTreeMap;
+
+use crate::contract::{Contract, DEDUP_HORIZON_DEFAULT, DatasetName, Delivery, Layer, Source};
+use crate::diagnostic::{self, Diagnostic};
+use crate::odcs::{Document, Version};
 use crate::project::ContractSource;
+use crate::yaml::{Node, Place, shorten};
+
+use columns::Columns;
+use custom::{Custom, Level};
 
 /// What compiling a file gave.
 #[derive(Clone, Debug)]
@@ -15,18 +33,356 @@ pub struct Compiled {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Compiles a contract's file for a layer and a dataset.
+/// How many partitions a topic has where its contract is silent.
+pub const PARTITIONS_DEFAULT: u32 = 4;
+const PARTITIONS_MAX: i64 = 1024;
+
+/// Compiles a contract's file for a layer and a dataset, the file's name without its ending.
 #[must_use]
 pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) -> Compiled {
-    let _ = (bytes, layer, dataset);
-    let diagnostics = vec![Diagnostic::error(
-        file,
-        "internal",
-        "contracts cannot be compiled yet",
-    )];
+    let document = match Document::parse(file, bytes) {
+        Ok(document) => document,
+        Err(diagnostics) => {
+            return Compiled {
+                contract: None,
+                source: None,
+                diagnostics,
+            };
+        }
+    };
+    let mut context = Context {
+        document: &document,
+        layer,
+        dataset,
+        found: standard(&document),
+    };
+    let of_standard: Vec<(usize, usize)> =
+        context.found.iter().map(|d| (d.line, d.column)).collect();
+    let (contract, columns) = context.contract();
+    let mut diagnostics = context.found;
+    // What the standard has refused at a place is not refused there a second time in other words.
+    let mut number = 0;
+    diagnostics.retain(|found| {
+        number += 1;
+        number <= of_standard.len() || !of_standard.contains(&(found.line, found.column))
+    });
+    diagnostic::sort(&mut diagnostics);
+    let name = document
+        .root
+        .entry("name")
+        .or_else(|| document.root.entry("id"))
+        .map_or(Place::default(), |e| e.node.place);
+    let text = document.text.clone();
+    let path = file.to_owned();
+    let source = Some(ContractSource {
+        dataset: dataset.clone(),
+        layer,
+        path,
+        text,
+        columns,
+        name,
+    });
+    let contract = if diagnostic::has_errors(&diagnostics) {
+        None
+    } else {
+        contract
+    };
     Compiled {
-        contract: None,
-        source: None,
+        contract,
+        source,
         diagnostics,
     }
 }
+
+fn standard(document: &Document) -> Vec<Diagnostic> {
+    let version = match document.version() {
+        Ok(version) => version,
+        Err(diagnostic) => return vec![*diagnostic],
+    };
+    let mut found = document.verdict(version);
+    if version != Version::V3_1_0 {
+        let place = document
+            .root
+            .get("apiVersion")
+            .map_or(Place::default(), |node| node.place);
+        let message = format!(
+            "a project's contracts are written in v3.1.0 of the standard, this one in {version}"
+        );
+        found.push(
+            document
+                .error(place, "old-version", message)
+                .help("set `apiVersion: v3.1.0` and follow its changes"),
+        );
+    }
+    found
+}
+
+/// One compilation: what it reads and what it finds.
+struct Context<'d> {
+    document: &'d Document,
+    layer: Layer,
+    dataset: &'d DatasetName,
+    found: Vec<Diagnostic>,
+}
+
+impl<'d> Context<'d> {
+    fn error(
+        &mut self,
+        place: Place,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let found = self.document.error(place, code, message).help(help);
+        self.found.push(found);
+    }
+
+    fn warn(
+        &mut self,
+        place: Place,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let found = self.document.warning(place, code, message).help(help);
+        self.found.push(found);
+    }
+
+    fn contract(&mut self) -> (Option<Contract>, Vec<Place>) {
+        let document = self.document;
+        let root = &document.root;
+        let Some(object) = self.object(root) else {
+            return (None, Vec::new());
+        };
+        self.names(root, object);
+        let mut lists = vec![root.get("customProperties")];
+        lists.push(object.get("customProperties"));
+        let custom = custom::collect(self, &lists, Level::Contract);
+        let mut columns = self.columns(object);
+        let (mut row_rules, mut set_rules) = (
+            std::mem::take(&mut columns.row_rules),
+            std::mem::take(&mut columns.set_rules),
+        );
+        self.object_quality(object, &mut columns, &mut row_rules, &mut set_rules);
+        let sla = self.sla(root, &columns);
+        let places = columns.places.clone();
+        let contract = Contract {
+            dataset: self.dataset.clone(),
+            layer: self.layer,
+            id: root
+                .get("id")
+                .and_then(Node::text)
+                .unwrap_or_default()
+                .to_owned(),
+            version: root
+                .get("version")
+                .and_then(Node::text)
+                .unwrap_or_default()
+                .to_owned(),
+            source: self.source(&custom),
+            delivery: self.delivery(&custom),
+            gate_window: self.gate_window(&custom, &columns),
+            dedup_horizon: self.dedup_horizon(&custom),
+            primary_key: columns.primary_key,
+            columns: columns.columns,
+            row_rules,
+            set_rules,
+            sla,
+        };
+        (Some(contract), places)
+    }
+
+    /// The one schema object of the contract.
+    fn object(&mut self, root: &'d Node) -> Option<&'d Node> {
+        let help = "a file describes one dataset: write one item under `schema:`";
+        let Some(entry) = root.entry("schema") else {
+            let place = root.entries().first().map_or(
+                Place {
+                    length: 1,
+                    ..root.place
+                },
+                |entry| entry.place,
+            );
+            self.error(place, "no-schema", "the contract has no `schema`", help);
+            return None;
+        };
+        match entry.node.items() {
+            [object] => Some(object),
+            [] => {
+                self.error(
+                    entry.place,
+                    "no-schema",
+                    "the contract's `schema` is empty",
+                    help,
+                );
+                None
+            }
+            [_, second, ..] => {
+                let place = second
+                    .entry("name")
+                    .map_or(second.place, |entry| entry.place);
+                self.error(
+                    place,
+                    "several-objects",
+                    "the contract has more than one schema object",
+                    help,
+                );
+                None
+            }
+        }
+    }
+
+    /// The file is named as the dataset, in the schema object or as the contract.
+    fn names(&mut self, root: &Node, object: &Node) {
+        let of_object = object.get("name");
+        let of_contract = root.get("name");
+        let fits = |node: Option<&Node>| node.and_then(Node::text) == Some(self.dataset.as_str());
+        if fits(of_object) || fits(of_contract) {
+            return;
+        }
+        let Some(node) = of_object.or(of_contract) else {
+            return;
+        };
+        let written = shorten(node.text().unwrap_or_default());
+        let message = format!(
+            "the file is named {}, the dataset `{written}`",
+            self.dataset
+        );
+        self.error(
+            node.place,
+            "name-mismatch",
+            message,
+            format!("rename one of them: `name: {}`", self.dataset),
+        );
+    }
+
+    fn source(&mut self, custom: &Custom<'_>) -> Option<Source> {
+        if self.layer != Layer::Raw {
+            return None;
+        }
+        let feed = match custom.text(self, "source") {
+            Some(("feed", _)) => true,
+            Some(("stream", _)) | None => false,
+            Some((other, place)) => {
+                let message = format!("`source` cannot be `{}`", shorten(other));
+                self.error(place, "not-allowed", message, "allowed: stream, feed");
+                false
+            }
+        };
+        let topic = custom.text(self, "topic");
+        let partitions = self.partitions(custom);
+        if feed {
+            for name in ["topic", "partitions"] {
+                if let Some(node) = custom.get(name) {
+                    let message = format!(
+                        "a dataset whose `source` is feed has no topic, and `{name}` no meaning"
+                    );
+                    self.error(
+                        node.place,
+                        "no-topic",
+                        message,
+                        format!("remove `{name}`, or set `source: stream`"),
+                    );
+                }
+            }
+            return Some(Source::Feed);
+        }
+        let topic = match topic {
+            Some((topic, place)) => {
+                self.topic(topic, place);
+                topic.to_owned()
+            }
+            None => self.dataset.as_str().to_owned(),
+        };
+        Some(Source::Stream { topic, partitions })
+    }
+
+    /// Kafka's own rule for the name of a topic.
+    fn topic(&mut self, topic: &str, place: Place) {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if topic.is_empty()
+            || topic.len() > 249
+            || matches!(topic, "." | "..")
+            || !topic.chars().all(legal)
+        {
+            let message = format!("`{}` cannot be a topic's name", shorten(topic));
+            self.error(
+                place,
+                "bad-name",
+                message,
+                "use up to 249 letters, digits, dots, underscores and hyphens",
+            );
+        } else if topic.starts_with("__") {
+            let message = format!("`{}` is kept for Kafka's own topics", shorten(topic));
+            self.error(
+                place,
+                "bad-name",
+                message,
+                "begin the topic's name with a letter",
+            );
+        }
+    }
+
+    fn partitions(&mut self, custom: &Custom<'_>) -> u32 {
+        let Some(node) = custom.get("partitions") else {
+            return PARTITIONS_DEFAULT;
+        };
+        match node
+            .integer()
+            .filter(|count| (1..=PARTITIONS_MAX).contains(count))
+            .and_then(|c| u32::try_from(c).ok())
+        {
+            Some(count) => count,
+            None => {
+                let message =
+                    format!("`partitions` must be a whole number from 1 to {PARTITIONS_MAX}");
+                self.error(
+                    node.place,
+                    "not-allowed",
+                    message,
+                    format!("{PARTITIONS_DEFAULT} is the default"),
+                );
+                PARTITIONS_DEFAULT
+            }
+        }
+    }
+
+    fn delivery(&mut self, custom: &Custom<'_>) -> Delivery {
+        match custom.text(self, "delivery") {
+            Some(("replace", _)) => Delivery::Replace,
+            Some(("append", _)) | None => Delivery::Append,
+            Some((other, place)) => {
+                let message = format!("`delivery` cannot be `{}`", shorten(other));
+                self.error(place, "not-allowed", message, "allowed: append, replace");
+                Delivery::Append
+            }
+        }
+    }
+
+    fn gate_window(&mut self, custom: &Custom<'_>, columns: &Columns) -> Option<usize> {
+        let (name, place) = custom.text(self, "gateWindow")?;
+        columns.find(self, name, place)
+    }
+
+    fn dedup_horizon(&mut self, custom: &Custom<'_>) -> std::time::Duration {
+        let Some((text, place)) = custom.text(self, "dedupHorizon") else {
+            return DEDUP_HORIZON_DEFAULT;
+        };
+        match duration::iso(text) {
+            Some(horizon) if !horizon.is_zero() => horizon,
+            _ => {
+                let message = format!("`{}` is not a length of time", shorten(text));
+                self.error(
+                    place,
+                    "bad-duration",
+                    message,
+                    "write an ISO 8601 duration, such as PT24H or P7D",
+                );
+                DEDUP_HORIZON_DEFAULT
+            }
+        }
+    }
+}
+
+/// Names that have been given, to find the second of two.
+type Taken = BTreeMap<String, usize>;

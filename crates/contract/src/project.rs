@@ -19,8 +19,8 @@ use crate::yaml::{FILE_BYTES_MAX, Place};
 pub const CONFIG_FILE: &str = "vitalake.yaml";
 /// Files past this number are not read.
 const FILES_MAX: usize = 10_000;
-/// Folders whose files other parts of vitalake read.
-const OTHER_FOLDERS: [&str; 4] = ["dashboards", "alerts", "runbooks", "tests"];
+/// Folders whose files other parts of vitalake read, or its users keep there: the data folder, files to deliver.
+const OTHER_FOLDERS: [&str; 6] = ["dashboards", "alerts", "runbooks", "tests", "data", "deliveries"];
 
 /// A project's directory, read.
 #[derive(Clone, Debug, Default)]

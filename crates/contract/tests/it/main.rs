@@ -7,5 +7,10 @@
     clippy::print_stdout
 )]
 
+mod compiled;
+mod findings;
+mod hostile;
+mod projects;
 mod shared;
+mod snapshots;
 mod verdicts;

@@ -18,3 +18,25 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     );
     None
 }
+
+/// A contract of two columns, with a place for more of each kind.
+pub fn contract(top: &str, properties: &str, object: &str) -> String {
+    format!(
+        "apiVersion: v3.1.0
+kind: DataContract
+id: 4b0d3a3e-2a50-4c5e-9a6e-0b2f6d9d4e11
+name: readings
+version: 1.0.0
+status: active
+{top}
+schema:
+  - name: readings
+    properties:
+      - name: device
+        logicalType: string
+        required: true
+{properties}
+{object}
+"
+    )
+}

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::records::RecordIter;
+use super::records::{DECOMPRESSED_BYTES_MAX, RecordIter};
 
 /// Bytes of a batch's header.
 pub const HEADER_BYTES: usize = 61;
@@ -13,6 +13,9 @@ pub const HEADER_BYTES: usize = 61;
 const CHECKED_FROM: usize = 21;
 /// Bytes that the length field does not count.
 const LENGTH_FROM: usize = 12;
+
+/// The least that a record takes: its length, attributes, deltas, key, value and headers, a byte each.
+pub(super) const RECORD_BYTES_MIN: usize = 7;
 
 /// What is wrong with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -192,6 +195,8 @@ impl CheckedBatch {
         }
         if header.compression()? == Compression::None {
             walk(bytes.get(HEADER_BYTES..).unwrap_or_default(), &header)?;
+        } else if usize::try_from(header.records).map_or(true, |records| records > DECOMPRESSED_BYTES_MAX / RECORD_BYTES_MIN) {
+            return Err(BatchError::Count(header.records));
         }
         Ok(Self { bytes, header })
     }
@@ -210,8 +215,8 @@ impl CheckedBatch {
 }
 
 fn walk(payload: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
-    // A record takes at least 7 bytes, so a count beyond that is refused before the walk.
-    if usize::try_from(header.records).map_or(true, |records| records > payload.len() / 7) {
+    // More records than the bytes can hold: refused before the walk.
+    if usize::try_from(header.records).map_or(true, |records| records > payload.len() / RECORD_BYTES_MIN) {
         return Err(BatchError::Count(header.records));
     }
     let mut expected = 0;

@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
+use vitalake_runtime::clock::Clock;
 
 use super::batch::{BatchHeader, CheckedBatch};
 use super::entry::{BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, ENTRY_PREFIX_BYTES, EntryHeader, encode_prefix};
 use super::partition::{Appended, Partition, Writer};
 use super::producers::Verdict;
 use super::segment::{Segment, snapshot_path};
-use super::{Clock, LogError, LogMetrics, LogOptions};
+use super::{LogError, LogMetrics, LogOptions};
 
 type Reply = oneshot::Sender<Result<Appended, LogError>>;
 
@@ -100,7 +101,7 @@ impl Lane {
     }
 
     fn commit(&self, group: Vec<Append>) {
-        let now_ms = (self.clock)();
+        let now_ms = self.clock.now_ms();
         let mut by_partition: Vec<(Arc<Partition>, Vec<(CheckedBatch, Reply)>)> = Vec::new();
         for Append { partition, batch, reply } in group {
             match by_partition.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &partition)) {
@@ -266,7 +267,7 @@ impl Lane {
         };
         cut().map_err(LogError::io("cut the failed writes off", &writer.segment.path))?;
         if durable > 0 {
-            roll(partition, writer, None, &self.options, (self.clock)())?;
+            roll(partition, writer, None, &self.options, self.clock.now_ms())?;
         }
         writer.broken = false;
         Ok(())

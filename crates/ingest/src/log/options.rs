@@ -1,17 +1,5 @@
 //! The log's limits, each with its default and unit.
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Milliseconds since 1970, UTC, from whoever owns the time.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-/// The machine's clock.
-#[must_use]
-pub fn system_clock() -> Clock {
-    Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
-}
-
 /// Limits of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {

@@ -158,6 +158,12 @@ impl Partition {
         self.segments.read().iter().find(|segment| segment.state.read().next_offset > offset).cloned()
     }
 
+    /// The largest timestamp held.
+    pub(super) fn max_timestamp_ms(&self) -> Option<i64> {
+        let segments = self.segments.read();
+        segments.iter().map(|segment| segment.state.read()).filter(|state| state.bytes > 0).map(|state| state.max_timestamp_ms).max()
+    }
+
     /// The first record at or after a time: its timestamp and offset.
     pub(super) fn offset_for_time(&self, time_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
         let segments: Vec<_> = self.segments.read().clone();

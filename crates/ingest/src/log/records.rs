@@ -6,7 +6,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 
-use super::batch::{BatchError, BatchHeader, Compression, HEADER_BYTES};
+use super::batch::{BatchError, BatchHeader, Compression, HEADER_BYTES, RECORD_BYTES_MIN};
 
 /// Default limit on what one batch may decompress to.
 pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
@@ -54,7 +54,7 @@ impl Records {
                 read_limited(decoder, "zstd", decompressed_bytes_max)?
             }
         };
-        if usize::try_from(header.records).map_or(true, |records| records > payload.len() / 7) {
+        if usize::try_from(header.records).map_or(true, |records| records > payload.len() / RECORD_BYTES_MIN) {
             return Err(BatchError::Count(header.records));
         }
         Ok(Self { header, payload })

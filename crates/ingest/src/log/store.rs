@@ -10,13 +10,14 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
+use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 
 use super::commit::{Append, Lane, LaneQueue, roll};
 use super::partition::{AppendTicket, Partition, StoredBatch, TicketState};
 use super::recovery::{Place, open_partition};
 use super::registry::Registry;
-use super::{CheckedBatch, Clock, LogError, LogMetrics, LogOptions, RecoveryReport, TopicId, TopicInfo, TopicPartition, Trimmed, retention};
+use super::{CheckedBatch, LogError, LogMetrics, LogOptions, RecoveryReport, TopicId, TopicInfo, TopicPartition, Trimmed, retention};
 
 #[derive(Debug)]
 struct Topic {
@@ -71,7 +72,7 @@ impl Log {
         let lanes: Vec<_> = (0..options.lanes.max(1)).map(|_| Arc::new(LaneQueue::default())).collect();
         let mut threads = Vec::new();
         for (number, queue) in lanes.iter().enumerate() {
-            let lane = Lane { queue: Arc::clone(queue), options: Arc::clone(&options), metrics: Arc::clone(&metrics), clock: Arc::clone(&clock) };
+            let lane = Lane { queue: Arc::clone(queue), options: Arc::clone(&options), metrics: Arc::clone(&metrics), clock: clock.clone() };
             let thread = std::thread::Builder::new().name(format!("log-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(LogError::io("start a writing thread for", folder))?);
         }
@@ -168,6 +169,11 @@ impl Log {
         self.partition(partition)?.offset_for_time(time_ms)
     }
 
+    /// The largest record timestamp that the partition holds, milliseconds since 1970; none when it is empty.
+    pub fn max_timestamp_ms(&self, partition: TopicPartition) -> Result<Option<i64>, LogError> {
+        Ok(self.partition(partition)?.max_timestamp_ms())
+    }
+
     /// Landing has committed everything up to an offset. Call it once per partition at start too, before produces are
     /// taken: where the commit is ahead of what the log holds (it lost its tail), the log goes on after the commit,
     /// because landing would take lower offsets for what it has already. Blocking in that case.
@@ -178,7 +184,7 @@ impl Log {
             let mut writer = partition.writer.lock();
             if landed_end > partition.end() {
                 tracing::error!(partition = %partition.id, landed = through_offset, end = partition.end(), "the log ends before what was committed from it: it goes on after the commit");
-                roll(&partition, &mut writer, Some(landed_end), &self.options, (self.clock)())?;
+                roll(&partition, &mut writer, Some(landed_end), &self.options, self.clock.now_ms())?;
                 partition.durable_end.store(landed_end, Ordering::Release);
             }
         }
@@ -190,7 +196,7 @@ impl Log {
 
     /// Removes what retention allows, in every partition. Blocking; call it now and then.
     pub fn trim(&self) -> Result<Trimmed, LogError> {
-        let now_ms = (self.clock)();
+        let now_ms = self.clock.now_ms();
         let partitions: Vec<_> = self.topics.read().by_name.values().flat_map(|topic| topic.partitions.clone()).collect();
         let mut total = Trimmed::default();
         for partition in partitions {
@@ -299,7 +305,7 @@ fn add_partitions(disk: &Arc<dyn Disk>, folder: &Path, name: &str, topic: &mut T
     for number in have..partitions {
         let id = TopicPartition::new(topic.id, i32::try_from(number).unwrap_or(i32::MAX));
         let place = Place { disk, folder: folder.join(id.to_string()), id, topic: name, changed: Arc::clone(&topic.changed) };
-        let (partition, found) = open_partition(place, options, clock())?;
+        let (partition, found) = open_partition(place, options, clock.now_ms())?;
         if found.truncated_bytes > 0 {
             tracing::warn!(topic = name, partition = number, bytes = found.truncated_bytes, "cut a torn tail that was never acknowledged");
         }

@@ -1,0 +1,72 @@
+# Everyday commands. `make` alone lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# What `make up` uses; `make up DATA=/tmp/x HTTP=127.0.0.1:18888` for other places.
+PROJECT ?= examples/remote-care
+DATA ?= data
+KAFKA ?= 127.0.0.1:9092
+HTTP ?= 127.0.0.1:8888
+WEARERS ?= 50
+
+# Where a folder of black-box checks lies, if there is one; see `make accept`.
+ACCEPTANCE ?= ../shared/acceptance
+PYTHON ?= python3
+
+# Tools that are built once and used by every clone.
+TOOLS ?= $(HOME)/.cache/vitalake
+DENY := $(TOOLS)/bin/cargo-deny
+DENY_VERSION := 0.20.2
+
+.PHONY: help up test tests lint format clippy doc one-copy deny example bench soak accept
+
+help: ## List these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: ## Build, start the example project with simulated wearers, ask it a first question
+	@PROJECT=$(PROJECT) DATA=$(DATA) KAFKA=$(KAFKA) HTTP=$(HTTP) WEARERS=$(WEARERS) scripts/up.sh
+
+test: format tests example lint ## Everything that must hold before a change is taken
+
+tests: ## Unit, integration and documentation tests
+	cargo test --workspace --locked
+
+lint: format clippy doc one-copy deny ## Formatting, clippy, rustdoc, licences and copies of dependencies
+
+format:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+one-copy:
+	@scripts/one-copy.sh
+
+deny: $(DENY)
+	PATH="$(TOOLS)/bin:$$PATH" cargo deny --locked check bans licenses sources
+
+$(DENY):
+	@echo "Building cargo-deny once into $(TOOLS) (a few minutes on two cores)."
+	CARGO_TARGET_DIR=$(TOOLS)/build cargo install cargo-deny --version $(DENY_VERSION) --locked --debug --root $(TOOLS)
+	@rm -rf $(TOOLS)/build
+
+example: ## Check the example project
+	cargo run --locked --quiet --bin vitalake -- validate $(PROJECT)
+
+bench: ## Measure, with the release profile; results in bench/results/
+	@if [ -x bench/run.sh ]; then cargo build --release --locked --bin vitalake && bench/run.sh; \
+	else echo "bench/run.sh is not here: nothing was measured"; fi
+
+soak: ## Kill the real process fifty times under load and count every record
+	VITALAKE_SOAK_KILLS=50 cargo test --release --locked -p vitalake --test it soak -- --nocapture
+
+accept: ## Run the black-box checks of ACCEPTANCE against the everyday build
+	@if [ ! -f "$(ACCEPTANCE)/spine.py" ]; then \
+	  echo "skipped: $(ACCEPTANCE) holds no spine.py; name the folder with make accept ACCEPTANCE=DIR"; \
+	else \
+	  ACCEPTANCE="$(ACCEPTANCE)" PYTHON="$(PYTHON)" scripts/accept.sh; \
+	fi

@@ -1,0 +1,179 @@
+//! The `customProperties` that mean something to vitalake: the one list of them.
+//!
+//! What the standard has no word for is written here and nowhere else. `docs/contracts.md` shows the same list; a test
+//! compares the two.
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use crate::contract::Layer;
+use crate::verdict::nearest;
+use crate::yaml::{Node, Place, shorten};
+
+/// Where a custom property stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Under the contract, or under its schema object.
+    Contract,
+    /// Under a property of the schema object: a column.
+    Column,
+}
+
+/// A name that vitalake understands.
+#[derive(Clone, Copy, Debug)]
+pub struct CustomProperty {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub level: Level,
+    /// The layers whose datasets it is for.
+    pub layers: &'static [Layer],
+    /// What its value is and does.
+    pub about: &'static str,
+}
+
+const RAW: &[Layer] = &[Layer::Raw];
+
+/// All of them.
+pub const CUSTOM_PROPERTIES: [CustomProperty; 7] = [
+    CustomProperty {
+        name: "topic",
+        level: Level::Contract,
+        layers: RAW,
+        about: "the Kafka topic; default: the file's name",
+    },
+    CustomProperty {
+        name: "partitions",
+        level: Level::Contract,
+        layers: RAW,
+        about: "how many partitions the topic has, 1 to 1024; default 4",
+    },
+    CustomProperty {
+        name: "source",
+        level: Level::Contract,
+        layers: RAW,
+        about: "`stream` (default: a Kafka topic) or `feed` (delivered files only, no topic)",
+    },
+    CustomProperty {
+        name: "delivery",
+        level: Level::Contract,
+        layers: RAW,
+        about: "`append` (default) or `replace`: each delivery takes the place of all rows, in one commit",
+    },
+    CustomProperty {
+        name: "dedupHorizon",
+        level: Level::Contract,
+        layers: &[Layer::Curated],
+        about: "how long a primary key is remembered to drop duplicates, an ISO 8601 duration; default PT24H",
+    },
+    CustomProperty {
+        name: "gateWindow",
+        level: Level::Contract,
+        layers: &[Layer::Serving],
+        about: "the column by whose values the gate decides, window by window",
+    },
+    CustomProperty {
+        name: "path",
+        level: Level::Column,
+        layers: RAW,
+        about: "where the value stands in a record: `$.vitals.hr`, a CSV column as `$.Column`; default: the column's name",
+    },
+];
+
+/// The custom properties found at one place of a contract.
+pub(super) struct Custom<'d> {
+    values: BTreeMap<&'static str, &'d Node>,
+}
+
+impl<'d> Custom<'d> {
+    pub(super) fn get(&self, name: &str) -> Option<&'d Node> {
+        self.values.get(name).copied()
+    }
+
+    /// A value that must be text.
+    pub(super) fn text(&self, context: &mut Context<'_>, name: &str) -> Option<(&'d str, Place)> {
+        let node = self.get(name)?;
+        if node.text().is_none() {
+            context.error(
+                node.place,
+                "wrong-type",
+                format!("the value of `{name}` must be text"),
+                "put it in quotes",
+            );
+        }
+        node.text().map(|text| (text, node.place))
+    }
+}
+
+/// Reads lists of custom properties that stand at one level.
+pub(super) fn collect<'d>(
+    context: &mut Context<'_>,
+    lists: &[Option<&'d Node>],
+    level: Level,
+) -> Custom<'d> {
+    let mut values = BTreeMap::new();
+    for item in lists.iter().flatten().flat_map(|list| list.items()) {
+        let (Some(name), Some(value)) = (item.get("property"), item.get("value")) else {
+            continue;
+        };
+        let Some(text) = name.text() else { continue };
+        let Some(known) = CUSTOM_PROPERTIES.iter().find(|known| known.name == text) else {
+            unknown(context, text, name.place, level);
+            continue;
+        };
+        if known.level != level {
+            let place = if known.level == Level::Contract {
+                "the contract"
+            } else {
+                "a column"
+            };
+            context.error(
+                name.place,
+                "misplaced-custom-property",
+                format!("the custom property `{text}` has no meaning here"),
+                format!("write it under the `customProperties` of {place}"),
+            );
+        } else if !known.layers.contains(&context.layer) {
+            let layers: Vec<&str> = known.layers.iter().map(|layer| layer.as_str()).collect();
+            let message = format!(
+                "the custom property `{text}` has no meaning in a {} contract",
+                context.layer
+            );
+            let help = format!("it is for {} contracts: remove it here", layers.join(", "));
+            context.error(name.place, "misplaced-custom-property", message, help);
+        } else if values.insert(known.name, value).is_some() {
+            let message = format!("the custom property `{text}` is given twice");
+            context.error(name.place, "duplicate-name", message, "keep one of the two");
+        }
+    }
+    Custom { values }
+}
+
+/// A name close to one of ours is a slip of the pen and an error; any other may be another tool's.
+fn unknown(context: &mut Context<'_>, name: &str, place: Place, level: Level) {
+    let names: Vec<&str> = CUSTOM_PROPERTIES
+        .iter()
+        .filter(|p| p.level == level)
+        .map(|p| p.name)
+        .collect();
+    let shown = shorten(name);
+    match nearest(name, names.iter().copied()) {
+        Some(near) => {
+            let message = format!("vitalake knows no custom property `{shown}`");
+            context.error(
+                place,
+                "unknown-custom-property",
+                message,
+                format!("did you mean `{near}`?"),
+            );
+        }
+        None => {
+            let message = format!("the custom property `{shown}` means nothing to vitalake");
+            let help = format!(
+                "fine when another tool reads it; known here: {}",
+                names.join(", ")
+            );
+            context.warn(place, "unknown-custom-property", message, help);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! One request: its header, its version, and the handler of its kind.
+
+mod api_versions;
+mod describe_cluster;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kafka_protocol::messages::{ApiKey, BrokerId, ResponseHeader};
+use kafka_protocol::protocol::{Encodable, StrBytes};
+
+use super::KafkaOptions;
+use super::wire::{Reader, WireError};
+use crate::log::{Log, TopicPartition};
+
+/// The one broker's number.
+const NODE_ID: BrokerId = BrokerId(1);
+/// The one cluster's id.
+const CLUSTER_ID: &str = "vitalake";
+
+/// What handlers need.
+pub(super) struct Context {
+    pub log: Arc<Log>,
+    pub options: Arc<KafkaOptions>,
+    pub advertised: (String, u16),
+}
+
+impl Context {
+    /// A partition of a topic that clients may see.
+    fn partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
+        let info = self.log.topic(topic).filter(|info| info.active)?;
+        let known = u32::try_from(partition).is_ok_and(|number| number < info.partitions);
+        known.then(|| TopicPartition::new(info.id, partition))
+    }
+
+    fn host(&self) -> StrBytes {
+        StrBytes::from_string(self.advertised.0.clone())
+    }
+
+    fn port(&self) -> i32 {
+        i32::from(self.advertised.1)
+    }
+}
+
+/// What becomes of a request.
+pub(super) enum Outcome {
+    /// An answer, framed.
+    Answer(Bytes),
+    /// No answer is due.
+    Silence,
+    /// The connection is to be closed.
+    Close,
+}
+
+/// Why a request ends its connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    #[error(transparent)]
+    Malformed(#[from] WireError),
+    #[error("api {0} version {1} is not spoken here")]
+    Unsupported(i16, i16),
+    #[error("an answer could not be encoded: {0}")]
+    Encode(String),
+}
+
+/// What is spoken, as it is advertised. Produce 0 to 2 are advertised, as Kafka 4 does, for librdkafka turns compression
+/// off otherwise; they are refused when they come.
+const SPOKEN: [(ApiKey, i16, i16); 9] = [
+    (ApiKey::Produce, 0, 11),
+    (ApiKey::Fetch, 4, 12),
+    (ApiKey::ListOffsets, 1, 7),
+    (ApiKey::Metadata, 0, 12),
+    (ApiKey::FindCoordinator, 0, 4),
+    (ApiKey::ApiVersions, 0, 4),
+    (ApiKey::InitProducerId, 0, 4),
+    (ApiKey::OffsetForLeaderEpoch, 2, 4),
+    (ApiKey::DescribeCluster, 0, 1),
+];
+
+/// How a request is answered.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Call {
+    /// Frames an answer.
+    fn answer(self, body: &impl Encodable) -> Result<Outcome, RequestError> {
+        let mut out = BytesMut::with_capacity(256);
+        out.put_i32(0);
+        let header = ResponseHeader::default().with_correlation_id(self.correlation_id);
+        let encoded = header.encode(&mut out, self.api.response_header_version(self.version)).and_then(|()| body.encode(&mut out, self.version));
+        encoded.map_err(|error| RequestError::Encode(error.to_string()))?;
+        let length = i32::try_from(out.len() - 4).map_err(|_| RequestError::Encode("it is too long".to_owned()))?;
+        if let Some(place) = out.first_chunk_mut::<4>() {
+            *place = length.to_be_bytes();
+        }
+        Ok(Outcome::Answer(out.freeze()))
+    }
+
+    fn ready(self, body: &impl Encodable) -> Result<BoxFuture<'static, Outcome>, RequestError> {
+        self.answer(body).map(|outcome| std::future::ready(outcome).boxed())
+    }
+
+    /// An answer made later; what cannot be encoded closes the connection.
+    fn answer_or_close(self, body: &impl Encodable) -> Outcome {
+        self.answer(body).unwrap_or_else(|error| {
+            tracing::error!(api = ?self.api, version = self.version, %error, "connection closed");
+            Outcome::Close
+        })
+    }
+}
+
+/// Decodes a request and begins its work. An error closes the connection.
+pub(super) async fn begin(context: &Arc<Context>, frame: Bytes) -> Result<BoxFuture<'static, Outcome>, RequestError> {
+    let mut reader = Reader::new(frame);
+    let (key, version, correlation_id) = (reader.i16()?, reader.i16()?, reader.i32()?);
+    let spoken = SPOKEN.iter().find(|(api, _, _)| *api as i16 == key);
+    let &(api, min, max) = spoken.ok_or(RequestError::Unsupported(key, version))?;
+    let call = Call { api, version, correlation_id };
+    if !(min..=max).contains(&version) {
+        if api == ApiKey::ApiVersions {
+            return api_versions::unsupported(call);
+        }
+        return Err(RequestError::Unsupported(key, version));
+    }
+    reader.classic_string()?;
+    reader.set_flexible(api.request_header_version(version) >= 2);
+    reader.tags()?;
+    match api {
+        ApiKey::Produce => produce::begin(context, call, &mut reader).await,
+        ApiKey::Fetch => fetch::begin(context, call, &mut reader),
+        ApiKey::ListOffsets => list_offsets::begin(context, call, &mut reader),
+        ApiKey::Metadata => metadata::begin(context, call, &mut reader),
+        ApiKey::FindCoordinator => find_coordinator::begin(call, &mut reader),
+        ApiKey::ApiVersions => api_versions::begin(call),
+        ApiKey::InitProducerId => init_producer_id::begin(call, &mut reader),
+        ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::begin(context, call, &mut reader),
+        ApiKey::DescribeCluster => describe_cluster::begin(context, call),
+        _ => Err(RequestError::Unsupported(key, version)),
+    }
+}

@@ -1,0 +1,51 @@
+//! The endpoint's limits, each with its default and unit.
+
+use std::time::Duration;
+
+/// Limits of the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaOptions {
+    /// Host and port that clients are told; by default the address that they connected to.
+    pub advertised: Option<(String, u16)>,
+    /// A longer frame closes its connection. Default 100 MiB.
+    pub frame_bytes_max: usize,
+    /// A larger batch is refused (`max.message.bytes`). Default 8 MiB: Kafka's 1 MiB is small for lists of readings.
+    pub message_bytes_max: usize,
+    /// The most that one fetch answers. Default 16 MiB.
+    pub fetch_bytes_max: usize,
+    /// Connections at one time; one more is closed at once. Default 1,000.
+    pub connections_max: usize,
+    /// Bytes of requests in work per connection. Default 32 MiB.
+    pub connection_bytes_max: usize,
+    /// Bytes of requests in work over all connections. Default 256 MiB.
+    pub total_bytes_max: usize,
+    /// Requests in work per connection. Default 64.
+    pub pipelined_max: usize,
+    /// How long a begun frame may take to arrive. Default 30 s.
+    pub frame_time: Duration,
+    /// How long a connection may be silent. Default 10 min.
+    pub idle_time: Duration,
+    /// The longest that a fetch waits for data. Default 30 s.
+    pub fetch_wait_max: Duration,
+    /// How long requests in work may take when the server stops. Default 5 s.
+    pub stop_time: Duration,
+}
+
+impl Default for KafkaOptions {
+    fn default() -> Self {
+        Self {
+            advertised: None,
+            frame_bytes_max: 100 << 20,
+            message_bytes_max: 8 << 20,
+            fetch_bytes_max: 16 << 20,
+            connections_max: 1_000,
+            connection_bytes_max: 32 << 20,
+            total_bytes_max: 256 << 20,
+            pipelined_max: 64,
+            frame_time: Duration::from_secs(30),
+            idle_time: Duration::from_secs(600),
+            fetch_wait_max: Duration::from_secs(30),
+            stop_time: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Integration tests of the lake.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs
+)]
+
+mod delta_fixture;
+mod delta_log;

@@ -1,0 +1,290 @@
+//! The command line as types: what can be asked, with the words that a newcomer reads.
+//!
+//! Invariant: every command has an example in its help, and every option says its default.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "vitalake",
+    version,
+    about = "One governed platform for wearable streams and operational batch feeds",
+    long_about = "One governed platform for wearable streams and operational batch feeds: Kafka in, open Delta tables \
+                  under contract, SQL out, in one process and one folder.",
+    after_help = AFTER_HELP,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  vitalake validate examples/remote-care        check a project: contracts, models, configuration
+  vitalake up examples/remote-care              start it: Kafka on 9092, SQL and HTTP on 8888
+  vitalake simulate --wearers 50                send it readings (in a second terminal)
+  vitalake query \"SELECT COUNT(*) FROM raw.wearable_readings\"
+
+Exit status: 0 done; 1 the input is wrong or a check failed; 2 the command line is wrong; 3 no server answered.";
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a project directory: contracts, models, configuration
+    Validate(ValidateArgs),
+    /// Work with single contracts
+    Contract(ContractArgs),
+    /// Start the platform on a project directory
+    Up(UpArgs),
+    /// Ask a question in SQL
+    Query(QueryArgs),
+    /// Load a file into a dataset, as one atomic delivery
+    Ingest(IngestArgs),
+    /// List the datasets
+    Datasets(ListArgs),
+    /// Show how fresh, how large and how far behind each dataset is
+    Status(ListArgs),
+    /// Commit to Delta what is still in memory, now
+    Flush(ListArgs),
+    /// Send plausible readings and app events to a Kafka address
+    Simulate(SimulateArgs),
+}
+
+/// Where a server is, or where to open a project without one.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectArgs {
+    /// The server to ask [default: http://127.0.0.1:8888]
+    #[arg(long, env = "VITALAKE_SERVER", value_name = "URL", hide_env_values = true)]
+    pub server: Option<String>,
+    /// The project to open in this process when no server runs [default: the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// That project's data folder [default: data, inside the project]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+}
+
+/// `vitalake validate`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Check a whole project directory without touching a network and without starting anything.\n\n\
+                  Every mistake of every file is shown at once, with its file, line and column and what to do.",
+    after_help = "Examples:\n  vitalake validate\n  vitalake validate examples/remote-care\n  vitalake validate --json | jq '.diagnostics[].message'"
+)]
+pub struct ValidateArgs {
+    /// The project directory
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vitalake contract`
+#[derive(Debug, Args)]
+pub struct ContractArgs {
+    /// What to do with contracts.
+    #[command(subcommand)]
+    pub command: ContractCommand,
+}
+
+/// What can be done with contracts.
+#[derive(Debug, Subcommand)]
+pub enum ContractCommand {
+    /// Check contract files against the Open Data Contract Standard v3.1
+    Lint(LintArgs),
+}
+
+/// `vitalake contract lint`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Check single contract files against the Open Data Contract Standard v3.1, as the standard itself has it.\n\n\
+                  `vitalake validate` asks for more: what a project needs beyond the standard.",
+    after_help = "Examples:\n  vitalake contract lint contracts/raw/wearable_readings.yaml\n  vitalake contract lint contracts/*/*.yaml --json"
+)]
+pub struct LintArgs {
+    /// The contract files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `vitalake up`
+#[derive(Clone, Debug, Args)]
+#[command(
+    long_about = "Start the platform on a project directory: a Kafka endpoint for what comes in, SQL over HTTP for what goes out, \
+                  and the tables between them. It stays in the foreground; Ctrl-C flushes and stops.\n\n\
+                  Settings come from vitalake.yaml, then the environment (VITALAKE_STORAGE__URL for storage.url), then these options.",
+    after_help = "Examples:\n  vitalake up\n  vitalake up examples/remote-care --data data\n  vitalake up examples/remote-care --simulate 50\n  vitalake up --kafka 127.0.0.1:19092 --http 127.0.0.1:18888"
+)]
+pub struct UpArgs {
+    /// The project directory
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The data folder: the log, the lake and their lock [default: data, inside the project]
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Where to listen for Kafka clients [default: kafka.listen, 127.0.0.1:9092]
+    #[arg(long, value_name = "ADDR")]
+    pub kafka: Option<String>,
+    /// Where to listen for HTTP [default: http.listen, 127.0.0.1:8888]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// Send events of this many simulated wearers from within
+    #[arg(long, value_name = "N")]
+    pub simulate: Option<u32>,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    Table,
+    /// One JSON array of objects
+    Json,
+    /// CSV with a header
+    Csv,
+}
+
+/// `vitalake query`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Ask a question in SQL. Datasets are raw.x, curated.x, serving.x and quarantine.x; \
+                  serving.x_live adds to serving.x what is not yet published.",
+    after_help = "Examples:\n  vitalake query \"SELECT COUNT(*) FROM raw.wearable_readings\"\n  \
+                  vitalake query \"SELECT _rule, COUNT(*) AS n FROM quarantine.wearable_readings GROUP BY _rule\"\n  \
+                  vitalake query --format csv \"SELECT * FROM serving.vitals_hourly\" > vitals.csv\n  \
+                  vitalake query - < question.sql"
+)]
+pub struct QueryArgs {
+    /// The SQL; `-` reads it from standard input
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// What form a delivered file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON object a line
+    Ndjson,
+}
+
+/// `vitalake ingest`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Load a file into a raw dataset, as one delivery: all of its rows appear in one commit, and a row that breaks the \
+                  contract goes to quarantine with its bytes and the reason.\n\n\
+                  A delivery is known by its content: the same file again changes nothing.",
+    after_help = "Examples:\n  vitalake ingest patients deliveries/patients.csv\n  vitalake ingest device_assignments export.txt --format csv --json\n\n\
+                  The status is 0 when the delivery is loaded, also when some of its rows went to quarantine or it was loaded before; \
+                  1 when it was refused. --strict makes quarantined rows a failure."
+)]
+pub struct IngestArgs {
+    /// The raw dataset, as in its contract's file name
+    #[arg(value_name = "DATASET")]
+    pub dataset: String,
+    /// The file: CSV with a header, or NDJSON
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The file's form [default: by its name: .csv; .ndjson, .jsonl, .json]
+    #[arg(long, value_enum)]
+    pub format: Option<FileFormat>,
+    /// End with status 1 when any row went to quarantine
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where to deliver.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// `vitalake datasets`, `status` and `flush`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vitalake status\n  vitalake status --json | jq '.datasets[] | {dataset, rows}'\n  vitalake datasets --server http://127.0.0.1:18888\n  vitalake flush")]
+pub struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// `vitalake simulate`
+#[derive(Clone, Debug, Args)]
+#[command(
+    long_about = "Send what wearables and an app would send, to any Kafka address: topics wearable-readings and app-events, as the \
+                  example project's contracts have them.\n\n\
+                  The same seed, start and count give the same events. Readings follow the hours of the day: sleep, rest, \
+                  activity, an empty battery, a device left on the table.",
+    after_help = "Examples:\n  vitalake simulate --wearers 50\n  vitalake simulate --rate 5000 --duration 60 --malformed 0.01 --late 0.02\n  \
+                  vitalake simulate --history 24 --count 0         a day of history, then stop\n  \
+                  vitalake simulate --seed 7 --start 2026-01-01T00:00:00Z --count 1000 --dry-run"
+)]
+pub struct SimulateArgs {
+    /// The Kafka address to send to
+    #[arg(long, default_value = "127.0.0.1:9092", value_name = "ADDR")]
+    pub kafka: String,
+    /// How many wearers, each with one device and the app
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub wearers: u32,
+    /// Events a second; 0 is as fast as they are taken [default: one per wearer]
+    #[arg(long, value_name = "EVENTS/S")]
+    pub rate: Option<f64>,
+    /// Where the random choices start
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Share of events that tell of minutes to hours ago
+    #[arg(long, default_value_t = 0.02, value_name = "SHARE", value_parser = share)]
+    pub late: f64,
+    /// Share of events that are sent twice
+    #[arg(long, default_value_t = 0.01, value_name = "SHARE", value_parser = share)]
+    pub duplicate: f64,
+    /// Share of events that break the contract
+    #[arg(long, default_value_t = 0.01, value_name = "SHARE", value_parser = share)]
+    pub malformed: f64,
+    /// Send first the last hours, at a reading a minute and wearer
+    #[arg(long, default_value_t = 0, value_name = "HOURS")]
+    pub history: u32,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<u64>,
+    /// Stop after so many events (history and duplicates not counted)
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// The time of the first event; time then runs at the rate [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<chrono::DateTime<chrono::Utc>>,
+    /// Print the events as NDJSON instead of sending them; needs --count
+    #[arg(long, requires = "count")]
+    pub dry_run: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "a share is a number from 0 to 1, such as 0.02".to_owned())?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("a share is a number from 0 to 1, such as 0.02".to_owned()) }
+}

@@ -1,0 +1,180 @@
+//! The command line's side of the HTTP interface: finds a server or opens the project here, asks, reads answers.
+//!
+//! Blocking, one request at a time. Invariant: what the server says of a mistake reaches the user in its own words.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use ureq::{Agent, Body, SendBody, http};
+use vitalake_ops::status::{DeliveryReport, ErrorBody, FlushReport, StatusReport};
+
+use crate::cli::{ConnectArgs, FileFormat};
+use crate::failure::Failure;
+use crate::local::{self, Local};
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8888";
+const CONNECT_SECONDS_MAX: u64 = 5;
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
+
+/// An answer in rows and columns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The columns' names.
+    pub names: Vec<String>,
+    /// Their SQL types, in capitals.
+    pub types: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// Where a command's questions go.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    url: String,
+    _local: Option<Local>,
+}
+
+impl Client {
+    /// Finds the server that the user means: the one named, else the usual one, else the project opened in this process.
+    ///
+    /// # Errors
+    /// When a named server does not answer, or there is neither a server nor a project.
+    pub fn connect(args: &ConnectArgs) -> anyhow::Result<Self> {
+        let agent = agent();
+        let url = args.server.as_deref().unwrap_or(DEFAULT_SERVER).trim_end_matches('/').to_owned();
+        if !url.starts_with("http://") {
+            let help = "give it as http://HOST:PORT; the command line speaks plain HTTP";
+            return Err(Failure::usage(format!("{url} is not an address of a server"), help).into());
+        }
+        match agent.get(format!("{url}/health/live")).call() {
+            Ok(_) => return Ok(Self { agent, url, _local: None }),
+            Err(error) if args.server.is_some() => return Err(unreachable(&url, &error)),
+            Err(_) => {}
+        }
+        let dir = args.project.as_deref().unwrap_or(Path::new("."));
+        if !dir.join("vitalake.yaml").is_file() {
+            let message = format!("no server answers at {url}, and {} is not a project", dir.display());
+            let help = "start one with `vitalake up DIR`, name one with --server URL, or name a project with --project DIR";
+            return Err(Failure::unreachable(message, help).into());
+        }
+        let data = args.data.clone().unwrap_or_else(|| dir.join("data"));
+        let local = local::open(dir, &data)?;
+        Ok(Self { agent, url: local.url().to_owned(), _local: Some(local) })
+    }
+
+    /// Asks in SQL.
+    ///
+    /// # Errors
+    /// When the question is wrong, asks for too much, or the server is away.
+    pub fn query(&self, sql: &str) -> anyhow::Result<Answer> {
+        let question = json!({"query": sql, "resultFormat": "array", "header": true, "sqlTypesHeader": true});
+        let sent = self.agent.post(format!("{}/druid/v2/sql", self.url)).send_json(question);
+        let mut rows: Vec<Vec<Value>> = self.read(sent)?;
+        if rows.len() < 2 {
+            anyhow::bail!("the answer of {} has no header", self.url);
+        }
+        let types = texts(rows.remove(1));
+        let names = texts(rows.remove(0));
+        Ok(Answer { names, types, rows })
+    }
+
+    /// What the server knows of its datasets.
+    ///
+    /// # Errors
+    /// When the server is away.
+    pub fn status(&self) -> anyhow::Result<StatusReport> {
+        self.read(self.agent.get(format!("{}/api/v1/status", self.url)).call())
+    }
+
+    /// Commits what is in memory.
+    ///
+    /// # Errors
+    /// When a commit failed or the server is away.
+    pub fn flush(&self) -> anyhow::Result<FlushReport> {
+        self.read(self.agent.post(format!("{}/api/v1/flush", self.url)).send_empty())
+    }
+
+    /// Delivers a file's bytes to a dataset.
+    ///
+    /// # Errors
+    /// When the delivery was refused as a whole or the server is away.
+    pub fn deliver(&self, dataset: &str, name: &str, format: FileFormat, bytes: &mut dyn Read) -> anyhow::Result<DeliveryReport> {
+        let (format, content_type) = match format {
+            FileFormat::Csv => ("csv", "text/csv"),
+            FileFormat::Ndjson => ("ndjson", "application/x-ndjson"),
+        };
+        let url = format!("{}/api/v1/deliveries/{}", self.url, percent_encoded(dataset));
+        let request = self.agent.post(url).query("name", name).query("format", format).content_type(content_type);
+        self.read(request.send(SendBody::from_reader(bytes)))
+    }
+
+    fn read<T: DeserializeOwned>(&self, sent: Result<http::Response<Body>, ureq::Error>) -> anyhow::Result<T> {
+        let response = sent.map_err(|error| unreachable(&self.url, &error))?;
+        let status = response.status();
+        let mut body = response.into_body().into_with_config().limit(ANSWER_BYTES_MAX).reader();
+        if status.is_success() {
+            return serde_json::from_reader(io::BufReader::new(body)).map_err(|error| self.unreadable(&error));
+        }
+        let mut text = String::new();
+        // A body that breaks off still says more than none.
+        let _read = body.read_to_string(&mut text);
+        Err(refused(&self.url, status, &text).into())
+    }
+
+    fn unreadable(&self, error: &serde_json::Error) -> anyhow::Error {
+        let help = "the answer broke off or is not vitalake's; see the server's log";
+        Failure::unreachable(format!("the answer of {} could not be read ({error})", self.url), help).into()
+    }
+}
+
+fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS_MAX)))
+        .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
+        .proxy(None)
+        .build()
+        .new_agent()
+}
+
+fn unreachable(url: &str, error: &ureq::Error) -> anyhow::Error {
+    let reason = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    let help = "start one with `vitalake up`, or name another with --server URL or VITALAKE_SERVER";
+    Failure::unreachable(format!("no server answers at {url}: {reason}"), help).into()
+}
+
+/// The server's own words: the platform's `{error, message}` or Druid's `{error, errorMessage}`.
+fn refused(url: &str, status: http::StatusCode, body: &str) -> Failure {
+    let said = serde_json::from_str::<ErrorBody>(body).map(|body| body.message).ok().or_else(|| {
+        let body: Value = serde_json::from_str(body).ok()?;
+        body.get("errorMessage").and_then(Value::as_str).map(ToOwned::to_owned)
+    });
+    let said = said.unwrap_or_else(|| format!("{url} answered {status}"));
+    match status.as_u16() {
+        502..=504 => Failure::unreachable(said, "wait until `vitalake status` says ready, then try again"),
+        _ => Failure::input(said, ""),
+    }
+}
+
+fn texts(row: Vec<Value>) -> Vec<String> {
+    row.into_iter().map(|value| value.as_str().map(ToOwned::to_owned).unwrap_or_else(|| value.to_string())).collect()
+}
+
+/// A path segment in which everything but letters, digits, `-`, `_` and `.` is written as `%XX`.
+fn percent_encoded(segment: &str) -> String {
+    segment.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}

@@ -1,0 +1,137 @@
+//! `vitalake datasets`, `status` and `flush`: what there is, how it is, and commit it now.
+//!
+//! Invariant: `status` ends with 1 when a dataset has failed or recovery is not over, so that a script can wait on it.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use vitalake_ops::status::{DatasetStatus, FlushReport, StatusReport};
+
+use crate::cli::ListArgs;
+use crate::client::{Answer, Client};
+use crate::output::{self, Style};
+use crate::table::{self, counted};
+
+/// Lists the datasets.
+///
+/// # Errors
+/// When no server answers.
+pub fn datasets(args: &ListArgs) -> anyhow::Result<ExitCode> {
+    let report = Client::connect(&args.connect)?.status()?;
+    if args.json {
+        let names: Vec<Value> = report.datasets.iter().map(|d| json!({"dataset": d.dataset, "layer": d.layer, "rows": d.rows})).collect();
+        output::json(&names)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = report.datasets.iter().map(|d| vec![qualified(d).into(), d.rows.into(), d.quarantined.into()]);
+    print(&table(&[("dataset", ""), ("rows", "BIGINT"), ("quarantined", "BIGINT")], rows.collect()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows how fresh, large and far behind every dataset is.
+///
+/// # Errors
+/// When no server answers.
+pub fn status(args: &ListArgs) -> anyhow::Result<ExitCode> {
+    let report = Client::connect(&args.connect)?.status()?;
+    let well = report.ready && report.datasets.iter().all(|dataset| dataset.state != "failed");
+    if args.json {
+        output::json(&report)?;
+    } else {
+        print_status(&report)?;
+    }
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_status(report: &StatusReport) -> anyhow::Result<()> {
+    let columns = [
+        ("dataset", ""),
+        ("state", ""),
+        ("rows", "BIGINT"),
+        ("in memory", "BIGINT"),
+        ("behind", "BIGINT"),
+        ("fresh", "BIGINT"),
+        ("quarantined", "BIGINT"),
+        ("version", "BIGINT"),
+        ("last commit", ""),
+    ];
+    let rows = report.datasets.iter().map(|dataset| {
+        vec![
+            qualified(dataset).into(),
+            dataset.state.as_str().into(),
+            dataset.rows.into(),
+            dataset.tail_rows.into(),
+            dataset.lag_records.map_or(Value::Null, Value::from),
+            dataset.freshness_seconds.map_or(Value::Null, |seconds| age(seconds).into()),
+            dataset.quarantined.into(),
+            dataset.version.map_or(Value::Null, Value::from),
+            dataset.last_commit.as_deref().map_or(Value::Null, Value::from),
+        ]
+    });
+    print(&table(&columns, rows.collect()))?;
+    let style = Style::stdout();
+    let mut out = output::stdout();
+    for dataset in &report.datasets {
+        if let Some(error) = &dataset.error {
+            writeln!(out, "{} {}: {error}", style.red(&dataset.state), qualified(dataset))?;
+        }
+    }
+    if report.ready {
+        writeln!(out, "{}: {}", style.green("ready"), counted(report.datasets.len() as u64, "dataset", "datasets"))?;
+    } else {
+        writeln!(out, "{}: {}", style.yellow("not ready"), report.waiting_for.join("; "))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Commits what is in memory.
+///
+/// # Errors
+/// When a commit failed or no server answers.
+pub fn flush(args: &ListArgs) -> anyhow::Result<ExitCode> {
+    let report = Client::connect(&args.connect)?.flush()?;
+    if args.json {
+        output::json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_flush(&report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_flush(report: &FlushReport) -> anyhow::Result<()> {
+    if report.tables.is_empty() {
+        writeln!(output::stdout(), "nothing was waiting: every table is as it was")?;
+        return Ok(());
+    }
+    let rows = report.tables.iter().map(|t| vec![format!("{}.{}", t.layer, t.dataset).into(), t.version.into(), t.rows.into()]);
+    print(&table(&[("dataset", ""), ("version", "BIGINT"), ("rows", "BIGINT")], rows.collect()))
+}
+
+fn qualified(dataset: &DatasetStatus) -> String {
+    format!("{}.{}", dataset.layer, dataset.dataset)
+}
+
+fn table(columns: &[(&str, &str)], rows: Vec<Vec<Value>>) -> Answer {
+    let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let types = columns.iter().map(|(_, kind)| (*kind).to_owned()).collect();
+    Answer { names, types, rows }
+}
+
+fn print(answer: &Answer) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    write!(out, "{}", table::draw(answer, Style::stdout()))?;
+    out.flush()?;
+    Ok(())
+}
+
+/// An age in the unit that fits it: `0.4 s`, `12 min`, `3.5 h`, `2.1 d`.
+fn age(seconds: f64) -> String {
+    match seconds {
+        s if s < 60.0 => format!("{s:.1} s"),
+        s if s < 3_600.0 => format!("{:.0} min", s / 60.0),
+        s if s < 86_400.0 => format!("{:.1} h", s / 3_600.0),
+        s => format!("{:.1} d", s / 86_400.0),
+    }
+}

@@ -1,0 +1,44 @@
+//! One module a command; this one sends each to its own.
+//!
+//! Invariant: a command prints its answer to standard output and everything else to standard error.
+
+pub mod ingest;
+pub mod lint;
+pub mod list;
+pub mod query;
+pub mod simulate;
+pub mod up;
+pub mod validate;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::cli::{Command, ContractCommand};
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// Whatever the command failed with; `failure::report` prints it.
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Validate(args) => validate::run(&args),
+        Command::Contract(args) => match args.command {
+            ContractCommand::Lint(args) => lint::run(&args),
+        },
+        Command::Up(args) => {
+            runtime()?.block_on(up::run(args))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Query(args) => query::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
+        Command::Datasets(args) => list::datasets(&args),
+        Command::Status(args) => list::status(&args),
+        Command::Flush(args) => list::flush(&args),
+        Command::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime could not be started")
+}

@@ -1,0 +1,121 @@
+//! `vitalake validate`: everything that is wrong with a project, at once, before anything runs.
+//!
+//! Collects what each part finds (contracts, configuration, models) into one sorted list. Invariant: touches no network
+//! and starts nothing.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+use vitalake_contract::diagnostic::{has_errors, render, sort};
+use vitalake_contract::project::CONFIG_FILE;
+use vitalake_contract::{Diagnostic, Layer, Project};
+use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
+
+use crate::cli::ValidateArgs;
+use crate::output::{self, Style};
+use crate::table::counted;
+
+/// A project that was read, with all that was found on the way.
+#[derive(Debug)]
+pub struct Checked {
+    /// The directory's contracts and models.
+    pub project: Project,
+    /// The configuration, unless it is wrong.
+    pub config: Option<Config>,
+    /// All findings, sorted by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Checks a project directory and prints the verdict.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
+    let checked = check(&args.dir, &Overrides::default());
+    let failed = has_errors(&checked.diagnostics);
+    if args.json {
+        let valid = !failed;
+        output::json(&json!({ "valid": valid, "summary": summary(&checked), "diagnostics": checked.diagnostics }))?;
+    } else {
+        print(&checked)?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Reads and checks a project directory.
+#[must_use]
+pub fn check(dir: &Path, overrides: &Overrides) -> Checked {
+    let (project, mut diagnostics) = Project::load(dir);
+    let config = check_config(&project, overrides, &mut diagnostics);
+    sort(&mut diagnostics);
+    Checked { project, config, diagnostics }
+}
+
+/// The diagnostics of a project as text, with a closing line that counts them; empty when there are none.
+#[must_use]
+pub fn in_words(diagnostics: &[Diagnostic], style: Style) -> String {
+    let listed = render(diagnostics, style.is_coloured());
+    // The closing count is ours: it also says in how many files.
+    let body: Vec<&str> = listed.trim_end().lines().collect();
+    let findings = body.split_last().map_or(String::new(), |(_, rest)| rest.join("\n"));
+    if findings.is_empty() { String::new() } else { format!("{}\n\n{}\n", findings.trim_end(), totals(diagnostics)) }
+}
+
+fn print(checked: &Checked) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    write!(out, "{}", in_words(&checked.diagnostics, Style::stdout()))?;
+    if !has_errors(&checked.diagnostics) {
+        writeln!(out, "{}", summary(checked))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn check_config(project: &Project, overrides: &Overrides, found: &mut Vec<Diagnostic>) -> Option<Config> {
+    let text = project.config_text.as_deref()?;
+    let at = |problem: ConfigProblem| {
+        let diagnostic = Diagnostic::error(CONFIG_FILE, "configuration", problem.message);
+        let diagnostic = match problem.line {
+            0 => diagnostic,
+            line => diagnostic.at(text, line, problem.column, 1),
+        };
+        match problem.help {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        }
+    };
+    let parsed = Config::parse(text, &project.root, &process_environment(), overrides);
+    let config = parsed.map_err(|problems| found.extend(problems.into_iter().map(at))).ok()?;
+    if let Err(problems) = config.check_supported() {
+        found.extend(problems.into_iter().map(at));
+    }
+    Some(config)
+}
+
+/// `3 errors, 1 warning in 2 files`.
+fn totals(diagnostics: &[Diagnostic]) -> String {
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count() as u64;
+    let warnings = diagnostics.len() as u64 - errors;
+    let mut files: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.file.as_str()).collect();
+    files.sort_unstable();
+    files.dedup();
+    let counts = [(errors, "error", "errors"), (warnings, "warning", "warnings")];
+    let counts: Vec<String> = counts.into_iter().filter(|c| c.0 > 0).map(|(n, one, many)| counted(n, one, many)).collect();
+    format!("{} in {}", counts.join(", "), counted(files.len() as u64, "file", "files"))
+}
+
+/// `remote-care: 4 raw, 2 curated, 2 serving datasets, 4 models: valid`.
+fn summary(checked: &Checked) -> String {
+    let of = |layer| checked.project.contracts.iter().filter(|contract| contract.layer == layer).count();
+    let name = checked.config.as_ref().map_or("the project", |config| config.name.as_str());
+    format!(
+        "{name}: {} raw, {} curated, {} serving datasets, {}: {}",
+        of(Layer::Raw),
+        of(Layer::Curated),
+        of(Layer::Serving),
+        counted(checked.project.models.len() as u64, "model", "models"),
+        if has_errors(&checked.diagnostics) { "not valid" } else { "valid" }
+    )
+}

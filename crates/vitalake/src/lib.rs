@@ -1,0 +1,27 @@
+//! The vitalake binary: the command line, and the wiring of the other crates into one process.
+//!
+//! `cli` says what can be asked, `command` does it, `client` talks to a running server, `simulate` makes wearers.
+//! Invariant: an exit status means the same for every command (see [`failure`]).
+
+pub mod cli;
+pub mod client;
+pub mod command;
+pub mod failure;
+pub mod local;
+pub mod output;
+pub mod simulate;
+pub mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Reads the command line, runs the command and gives the process's exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match command::run(cli.command) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}

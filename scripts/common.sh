@@ -1,0 +1,26 @@
+# Sourced by the other scripts: what to say, what must be installed, where cargo puts things.
+
+say() { printf '%s\n' "$*"; }
+
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  [ $# -lt 2 ] || printf '  help: %s\n' "$2" >&2
+  exit 1
+}
+
+need_tools() {
+  command -v cargo >/dev/null || fail "cargo is not installed" \
+    "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y, then open a new terminal"
+  command -v cc >/dev/null || fail "no C compiler is installed" \
+    "Debian, Ubuntu: sudo apt-get install -y gcc; Fedora: sudo dnf install -y gcc; macOS: xcode-select --install"
+  # rustup takes the toolchain by itself; a distribution's cargo may be too old for this workspace.
+  local want have
+  want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  have=$(cargo --version | sed -E 's/^cargo ([0-9]+\.[0-9]+).*/\1/')
+  [ "$(printf '%s\n%s\n' "$want" "$have" | sort -V | head -1)" = "$want" ] || fail \
+    "cargo is $have and this workspace needs $want or later" "rustup update stable"
+}
+
+target_folder() {
+  cargo metadata --no-deps --format-version 1 --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}
