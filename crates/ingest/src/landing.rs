@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use vitalake_contract::Contract;
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_lake::{LakeError, Table};
-use vitalake_runtime::cpu::CpuRuntime;
+use vitalake_runtime::cpu::Cpu;
 
 use crate::decode::{DecodeError, JsonDecoder, RecordMeta};
 use crate::log::{BatchError, Log, LogError, Records, StoredBatch, TopicId, TopicPartition};
@@ -93,7 +93,7 @@ pub struct TopicLanding {
     topic: String,
     topic_id: TopicId,
     partitions: Mutex<Vec<PartitionState>>,
-    cpu: CpuRuntime,
+    cpu: Cpu,
     epoch_bytes: AtomicU64,
     caught_up: AtomicBool,
     counters: LandingCounters,
@@ -114,7 +114,7 @@ impl TopicLanding {
     ///
     /// # Errors
     /// When the log does not know the topic's partitions.
-    pub fn open(log: Arc<Log>, table: Arc<Table>, topic: &str, topic_id: TopicId, partitions: u32, cpu: CpuRuntime) -> Result<Self, LandingError> {
+    pub fn open(log: Arc<Log>, table: Arc<Table>, topic: &str, topic_id: TopicId, partitions: u32, cpu: Cpu) -> Result<Self, LandingError> {
         let failed = |source| LandingError::Log { topic: topic.to_owned(), source };
         let mut states = Vec::new();
         for number in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::{DatasetName, Layer};
@@ -68,6 +69,12 @@ impl TableId {
     pub fn new(space: Space, dataset: DatasetName) -> Self {
         Self { space, dataset }
     }
+
+    /// Where its files lie in the lake's store.
+    #[must_use]
+    pub fn root(&self) -> Path {
+        Path::from_iter(["lake", self.space.as_str(), self.dataset.as_str()])
+    }
 }
 
 impl fmt::Display for TableId {
@@ -91,7 +98,8 @@ impl Tail {
     /// How many rows wait in it.
     #[must_use]
     pub fn row_count(&self) -> u64 {
-        self.early.iter().filter_map(|f| f.rows).sum::<u64>() + self.rows.iter().map(|b| b.num_rows() as u64).sum::<u64>()
+        self.early.iter().filter_map(|f| f.rows).sum::<u64>()
+            + self.rows.iter().map(|b| b.num_rows() as u64).sum::<u64>()
     }
 }
 
@@ -100,6 +108,8 @@ impl Tail {
 pub struct TableView {
     /// The table.
     pub id: TableId,
+    /// Where its files lie in the lake's store.
+    pub root: Path,
     /// Its columns in memory.
     pub schema: SchemaRef,
     /// The last commit.
@@ -149,7 +159,11 @@ pub struct Pointer {
 
 impl Default for Pointer {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), writing: Mutex::new(()), changed: watch::channel(0).0 }
+        Self {
+            current: ArcSwap::default(),
+            writing: Mutex::new(()),
+            changed: watch::channel(0).0,
+        }
     }
 }
 

@@ -29,10 +29,12 @@ pub enum LakeError {
         table: TableId,
         /// Why.
         #[source]
-        source: crate::parquet::ParquetError,
+        source: crate::delta::DeltaError,
     },
     /// The stored table and its contract do not fit.
-    #[error("the contract of {table} no longer fits the table that is there: {reason}; give the dataset a new name, or the contract its old form back")]
+    #[error(
+        "the contract of {table} no longer fits the table that is there: {reason}; give the dataset a new name, or the contract its old form back"
+    )]
     ContractChanged {
         /// The table.
         table: TableId,
@@ -50,6 +52,17 @@ pub enum LakeError {
     /// No such dataset in this project.
     #[error("there is no dataset {0}; `vitalake datasets` lists them")]
     NoSuchDataset(DatasetName),
+    /// The workers that compute ended first.
+    #[error("{attempt} of {table} was interrupted")]
+    Interrupted {
+        /// What was attempted.
+        attempt: &'static str,
+        /// On which table.
+        table: TableId,
+        /// Why.
+        #[source]
+        source: tokio::task::JoinError,
+    },
     /// A task of the platform ended before it answered.
     #[error("{0} was stopped before it was done")]
     Stopped(&'static str),
@@ -61,14 +74,16 @@ impl vitalake_runtime::error::Classified for LakeError {
         match self {
             Self::ContractChanged { .. } | Self::NoSuchDataset(_) => Class::User,
             Self::Delta { .. } | Self::Parquet { .. } => Class::External,
-            Self::WrongColumns { .. } | Self::Stopped(_) => Class::Internal,
+            Self::WrongColumns { .. } | Self::Interrupted { .. } | Self::Stopped(_) => {
+                Class::Internal
+            }
         }
     }
 
     fn retry(&self) -> vitalake_runtime::error::Retry {
         use vitalake_runtime::error::Retry;
         match self {
-            Self::Delta { .. } | Self::Parquet { .. } => Retry::Later,
+            Self::Delta { .. } | Self::Parquet { .. } | Self::Interrupted { .. } => Retry::Later,
             _ => Retry::Never,
         }
     }

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use object_store::ObjectStore;
-use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::{Contract, DatasetName};
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::cpu::CpuRuntime;
+use vitalake_runtime::cpu::Cpu;
 
 use crate::catalogue::{Catalogue, Pointer, Space, TableId};
 use crate::changes::Changes;
@@ -38,7 +38,11 @@ pub struct LakeOptions {
 
 impl Default for LakeOptions {
     fn default() -> Self {
-        Self { tail_bytes_max: 256 << 20, file_bytes_in_memory: 64 << 20, commits_per_checkpoint: 100 }
+        Self {
+            tail_bytes_max: 256 << 20,
+            file_bytes_in_memory: 64 << 20,
+            commits_per_checkpoint: 100,
+        }
     }
 }
 
@@ -49,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) pointer: Pointer,
     pub(crate) options: LakeOptions,
     pub(crate) clock: Clock,
-    pub(crate) cpu: CpuRuntime,
+    pub(crate) cpu: Cpu,
 }
 
 /// A dataset's contract and the columns that its table stores: the contract's, and those that a model adds.
@@ -82,8 +86,20 @@ impl Lake {
     ///
     /// # Errors
     /// `ContractChanged` when a table and its contract do not fit; `Delta` when a log cannot be read or made.
-    pub async fn open(store: Arc<dyn ObjectStore>, specs: Vec<TableSpec>, options: LakeOptions, clock: Clock, cpu: CpuRuntime) -> Result<Self, LakeError> {
-        let shared = Arc::new(Shared { store, pointer: Pointer::default(), options, clock, cpu });
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        specs: Vec<TableSpec>,
+        options: LakeOptions,
+        clock: Clock,
+        cpu: Cpu,
+    ) -> Result<Self, LakeError> {
+        let shared = Arc::new(Shared {
+            store,
+            pointer: Pointer::default(),
+            options,
+            clock,
+            cpu,
+        });
         let mut tables = BTreeMap::new();
         for spec in specs {
             let name = spec.contract.dataset.clone();
@@ -114,7 +130,9 @@ impl Lake {
     /// # Errors
     /// `NoSuchDataset`.
     pub fn table(&self, dataset: &DatasetName) -> Result<&Arc<Table>, LakeError> {
-        self.tables.get(dataset).ok_or_else(|| LakeError::NoSuchDataset(dataset.clone()))
+        self.tables
+            .get(dataset)
+            .ok_or_else(|| LakeError::NoSuchDataset(dataset.clone()))
     }
 
     /// All tables, by name.
@@ -130,7 +148,7 @@ impl Lake {
 
     /// Where queries, models and encoders run.
     #[must_use]
-    pub fn cpu(&self) -> &CpuRuntime {
+    pub fn cpu(&self) -> &Cpu {
         &self.shared.cpu
     }
 
@@ -147,7 +165,14 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     let rejects_id = TableId::new(Space::Quarantine, dataset.clone());
     let (rows_log, rows) = open_side(shared, rows_id, Arc::clone(&spec.schema)).await?;
     let (rejects_log, rejects) = open_side(shared, rejects_id, quarantine_schema()).await?;
-    let state = State { rows, rejects, changes: Changes::default(), txns: BTreeMap::new(), committed: ChangeNumber(0), overlay: None };
+    let state = State {
+        rows,
+        rejects,
+        changes: Changes::default(),
+        txns: BTreeMap::new(),
+        committed: ChangeNumber(0),
+        overlay: None,
+    };
     Ok(Table {
         contract: spec.contract,
         shared: Arc::clone(shared),
@@ -156,40 +181,100 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         state: Mutex::new(state),
         committing: tokio::sync::Mutex::new(()),
         writing: tokio::sync::Mutex::new(()),
+        checkpointed: [AtomicU64::new(0), AtomicU64::new(0)],
         moved: watch::channel(0).0,
     })
 }
 
-async fn open_side(shared: &Shared, id: TableId, wanted: SchemaRef) -> Result<(DeltaLog, Side), LakeError> {
-    let root = Path::from_iter(["lake", id.space.as_str(), id.dataset.as_str()]);
-    let log = DeltaLog::new(Arc::clone(&shared.store), root);
-    let failed = |source: DeltaError| LakeError::Delta { attempt: "opening the log", table: id.clone(), source };
+async fn open_side(
+    shared: &Shared,
+    id: TableId,
+    wanted: SchemaRef,
+) -> Result<(DeltaLog, Side), LakeError> {
+    let log = DeltaLog::new(Arc::clone(&shared.store), id.root());
+    let failed = |source: DeltaError| LakeError::Delta {
+        attempt: "opening the log",
+        table: id.clone(),
+        source,
+    };
     let head = match log.load().await.map_err(failed)? {
         Some(head) => fit(&log, head, &id, &wanted, shared.clock.now_ms()).await?,
-        None => log.create(id.dataset.as_str(), &wanted, BTreeMap::new(), shared.clock.now_ms()).await.map_err(failed)?,
+        None => log
+            .create(
+                id.dataset.as_str(),
+                &wanted,
+                BTreeMap::new(),
+                shared.clock.now_ms(),
+            )
+            .await
+            .map_err(failed)?,
     };
-    Ok((log, Side { id, schema: wanted, head: Arc::new(head), chunks: TailChunks::default() }))
+    Ok((
+        log,
+        Side {
+            id,
+            schema: wanted,
+            head: Arc::new(head),
+            chunks: TailChunks::default(),
+        },
+    ))
+}
+
+/// Views and plain arrays are the same stored type.
+fn stored_as(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        other => other.clone(),
+    }
 }
 
 /// Adds the columns that are new; refuses what would change or drop a column.
-async fn fit(log: &DeltaLog, head: Snapshot, id: &TableId, wanted: &SchemaRef, now_ms: i64) -> Result<Snapshot, LakeError> {
+async fn fit(
+    log: &DeltaLog,
+    head: Snapshot,
+    id: &TableId,
+    wanted: &SchemaRef,
+    now_ms: i64,
+) -> Result<Snapshot, LakeError> {
     let stored = head.schema();
-    let changed = |reason: String| LakeError::ContractChanged { table: id.clone(), reason };
+    let changed = |reason: String| LakeError::ContractChanged {
+        table: id.clone(),
+        reason,
+    };
     for field in stored.fields() {
         match wanted.field_with_name(field.name()) {
             Err(_) => return Err(changed(format!("column {} is gone", field.name()))),
-            Ok(want) if schema::same_type(want.data_type(), field.data_type()) => {}
-            Ok(want) => return Err(changed(format!("column {} was {} and is {}", field.name(), field.data_type(), want.data_type()))),
+            Ok(want) if stored_as(want.data_type()) == stored_as(field.data_type()) => {}
+            Ok(want) => {
+                return Err(changed(format!(
+                    "column {} was {} and is {}",
+                    field.name(),
+                    field.data_type(),
+                    want.data_type()
+                )));
+            }
         }
     }
-    let new = wanted.fields().iter().filter(|f| stored.field_with_name(f.name()).is_err());
+    let new = wanted
+        .fields()
+        .iter()
+        .filter(|f| stored.field_with_name(f.name()).is_err());
     let all: Vec<_> = stored.fields().iter().chain(new).cloned().collect();
     if all.len() == stored.fields().len() {
         return Ok(head);
     }
-    let failed = |source: DeltaError| LakeError::Delta { attempt: "adding a column", table: id.clone(), source };
+    let failed = |source: DeltaError| LakeError::Delta {
+        attempt: "adding a column",
+        table: id.clone(),
+        source,
+    };
     let mut metadata = head.metadata().clone();
-    metadata.schema_string = schema::to_schema_string(&Arc::new(Schema::new(all))).map_err(failed)?;
-    let change = Change { metadata: Some(metadata), ..Change::new("ADD COLUMNS", now_ms) };
+    metadata.schema_string =
+        schema::to_schema_string(&Arc::new(Schema::new(all))).map_err(failed)?;
+    let change = Change {
+        metadata: Some(metadata),
+        ..Change::new("ADD COLUMNS", now_ms)
+    };
     log.append(&head, change).await.map_err(failed)
 }

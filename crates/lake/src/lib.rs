@@ -1,5 +1,30 @@
 //! The lake: a table is a Delta table and the tail of rows that follows its last commit.
+//!
+//! Ingest appends to raw tables, models read what is new and append to theirs, queries pin one value over all tables.
+//! The lake is where these meet; they do not know each other.
 
+pub mod catalogue;
+mod changes;
 pub mod delta;
+pub mod epoch;
+mod error;
+mod flush;
+pub mod lake;
+mod maintain;
 pub mod parquet;
+pub mod provider;
+mod reader;
 pub mod store;
+pub mod table;
+mod tail;
+
+pub use catalogue::{Catalogue, Space, TableId, TableView};
+pub use changes::Increment;
+pub use delta::DataFile;
+pub use epoch::Seal;
+pub use error::LakeError;
+pub use flush::DeliveredFiles;
+pub use lake::{Lake, LakeOptions, TableSpec};
+pub use maintain::Maintained;
+pub use reader::ChangeReader;
+pub use table::{Overlay, Table};

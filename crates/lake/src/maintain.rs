@@ -4,9 +4,10 @@
 //! or the slowest reader of the history still needs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::delta::{Change, CheckpointOptions, CompactOptions, DeltaError, DeltaLog, Snapshot, TableVersion};
+use crate::delta::{CheckpointOptions, DeltaError, DeltaLog, Snapshot};
 use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::table::{SideName, Table};
@@ -44,7 +45,6 @@ impl Table {
     pub async fn maintain(&self) -> Result<Maintained, LakeError> {
         let mut done = Maintained::default();
         for side in [SideName::Rejects, SideName::Rows] {
-            done.files_compacted += self.compact(side).await?;
             done.checkpoints += u64::from(self.checkpoint(side).await?);
         }
         Ok(done)
@@ -60,36 +60,24 @@ impl Table {
 
     async fn checkpoint(&self, side: SideName) -> Result<bool, LakeError> {
         let (log, head) = self.log_and_head(side);
-        let last = log.last_checkpoint().map_or(0, |v: TableVersion| v.0);
+        let last = self
+            .checkpointed
+            .get(side as usize)
+            .map_or(0, |v| v.load(Ordering::Acquire));
         if head.version().0 < last + self.shared.options.commits_per_checkpoint {
             return Ok(false);
         }
-        let failed = |source: DeltaError| LakeError::Delta { attempt: "checkpoint", table: self.id(), source };
-        log.checkpoint(&head, &CheckpointOptions::default(), self.shared.clock.now_ms()).await.map_err(failed)?;
+        let failed = |source: DeltaError| LakeError::Delta {
+            attempt: "checkpoint",
+            table: self.id(),
+            source,
+        };
+        log.checkpoint(&head, CheckpointOptions::at(self.shared.clock.now_ms()))
+            .await
+            .map_err(failed)?;
+        if let Some(last) = self.checkpointed.get(side as usize) {
+            last.store(head.version().0, Ordering::Release);
+        }
         Ok(true)
-    }
-
-    /// Joins small files into large ones in a commit that changes no data.
-    async fn compact(&self, side: SideName) -> Result<u64, LakeError> {
-        if self.state.lock().overlay.is_some() {
-            return Ok(0); // A table of groups keeps its files in shape with each commit.
-        }
-        let (log, head) = self.log_and_head(side);
-        let failed = |source: DeltaError| LakeError::Delta { attempt: "compaction", table: self.id(), source };
-        let mut compacted = 0;
-        for task in log.plan_compaction(&head, &CompactOptions::default()) {
-            let rewritten = log.compact(&head, &task, &self.shared.cpu, self.shared.clock.now_ms()).await.map_err(failed)?;
-            compacted += rewritten.removes.len() as u64;
-            let mut change = Change::new("OPTIMIZE", self.shared.clock.now_ms());
-            change.adds = rewritten.adds;
-            change.removes = rewritten.removes;
-            let _one_at_a_time = self.committing.lock().await;
-            let (_, newest) = self.log_and_head(side);
-            let next = log.append(&newest, change).await.map_err(failed)?;
-            let mut state = self.state.lock();
-            state.side(side).head = Arc::new(next);
-            self.publish(&state);
-        }
-        Ok(compacted)
     }
 }

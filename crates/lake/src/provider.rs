@@ -73,13 +73,32 @@ impl Catalogue {
     /// A table by its name in SQL.
     #[must_use]
     pub fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
-        let space = [Space::Raw, Space::Curated, Space::Serving, Space::Quarantine].into_iter().find(|s| s.as_str() == schema)?;
-        let find = |name: &str| vitalake_contract::DatasetName::new(name).ok().and_then(|d| self.table(&TableId::new(space, d)).cloned());
+        let space = [
+            Space::Raw,
+            Space::Curated,
+            Space::Serving,
+            Space::Quarantine,
+        ]
+        .into_iter()
+        .find(|s| s.as_str() == schema)?;
+        let find = |name: &str| {
+            vitalake_contract::DatasetName::new(name)
+                .ok()
+                .and_then(|d| self.table(&TableId::new(space, d)).cloned())
+        };
         if let Some(view) = find(table) {
-            let part = if space == Space::Serving { Part::Published } else { Part::Live };
+            let part = if space == Space::Serving {
+                Part::Published
+            } else {
+                Part::Live
+            };
             return Some(Arc::new(LakeTable::new(view, part, false)));
         }
-        let view = find(table.strip_suffix("_live").filter(|_| space == Space::Serving)?)?;
+        let view = find(
+            table
+                .strip_suffix("_live")
+                .filter(|_| space == Space::Serving)?,
+        )?;
         Some(Arc::new(LakeTable::new(view, Part::Live, true)))
     }
 }
@@ -105,7 +124,11 @@ impl LakeTable {
     fn files(&self) -> Vec<&Arc<DataFile>> {
         let hidden = &self.view.tail.hidden;
         let live = self.part == Part::Live;
-        self.view.head.files().filter(|f| !live || hidden.is_empty() || !hidden.contains(&f.path())).collect()
+        self.view
+            .head
+            .files()
+            .filter(|f| !live || hidden.is_empty() || !hidden.contains(&f.path()))
+            .collect()
     }
 
     fn scan_files(
@@ -118,7 +141,9 @@ impl LakeTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let partition = (self.schema.fields().len() > self.view.schema.fields().len())
             .then(|| Arc::new(Field::new("_published", DataType::Boolean, false)));
-        let table_schema = TableSchema::new(Arc::clone(&self.view.schema), partition.iter().cloned().collect());
+        let table_schema = TableSchema::builder(Arc::clone(&self.view.schema))
+            .with_table_partition_cols(partition.iter().cloned().collect())
+            .build();
         let mut source = ParquetSource::new(table_schema).with_pushdown_filters(false);
         if let Some(predicate) = conjunction(filters.iter().cloned()) {
             let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
@@ -127,7 +152,9 @@ impl LakeTable {
         let mut rows = Some(0_usize);
         let mut parts = Vec::with_capacity(files.len());
         for file in files {
-            rows = rows.zip(file.rows).map(|(a, b)| a + usize::try_from(b).unwrap_or(usize::MAX));
+            rows = rows
+                .zip(file.rows)
+                .map(|(a, b)| a + usize::try_from(b).unwrap_or(usize::MAX));
             parts.push(self.part_of(file, partition.is_some().then_some(published)));
         }
         let mut statistics = Statistics::new_unknown(&self.schema);
@@ -142,7 +169,7 @@ impl LakeTable {
     }
 
     fn part_of(&self, file: &DataFile, published: Option<bool>) -> PartitionedFile {
-        let location: Path = file.location(self.view.head.root());
+        let location: Path = file.location(&self.view.root);
         let part = PartitionedFile::new(location.to_string(), file.size_bytes());
         match published {
             Some(published) => part.with_partition_values(vec![published.into()]),
@@ -150,13 +177,20 @@ impl LakeTable {
         }
     }
 
-    fn scan_rows(&self, projection: Option<&Vec<usize>>, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    fn scan_rows(
+        &self,
+        projection: Option<&Vec<usize>>,
+        partitions: usize,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let rows = &self.view.tail.rows;
         if rows.is_empty() {
             return Ok(None);
         }
         let with_published = self.schema.fields().len() > self.view.schema.fields().len();
-        let batches = rows.iter().map(|batch| self.as_scanned(batch, with_published)).collect::<Result<Vec<_>>>()?;
+        let batches = rows
+            .iter()
+            .map(|batch| self.as_scanned(batch, with_published))
+            .collect::<Result<Vec<_>>>()?;
         let mut groups = vec![Vec::new(); partitions.clamp(1, batches.len().max(1))];
         let count = groups.len();
         for (index, batch) in batches.into_iter().enumerate() {
@@ -164,7 +198,11 @@ impl LakeTable {
                 group.push(batch);
             }
         }
-        let exec = MemorySourceConfig::try_new_exec(&groups, Arc::clone(&self.schema), projection.cloned())?;
+        let exec = MemorySourceConfig::try_new_exec(
+            &groups,
+            Arc::clone(&self.schema),
+            projection.cloned(),
+        )?;
         Ok(Some(exec))
     }
 
@@ -187,11 +225,20 @@ impl TableProvider for LakeTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
-    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], _limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         let head = self.files();
         if !head.is_empty() {
@@ -212,9 +259,11 @@ impl TableProvider for LakeTable {
                 };
                 Ok(Arc::new(EmptyExec::new(schema)))
             }
-            1 => plans.pop().map_or_else(|| datafusion::common::internal_err!("a plan went missing"), Ok),
+            1 => plans.pop().map_or_else(
+                || datafusion::common::internal_err!("a plan went missing"),
+                Ok,
+            ),
             _ => UnionExec::try_new(plans),
         }
     }
 }
-

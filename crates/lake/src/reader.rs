@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::changes::{Increment, ReaderId};
-use crate::delta::TableVersion;
+use crate::delta::{DataFile, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::flush::signed;
@@ -50,7 +50,9 @@ impl ChangeReader {
 
     /// The next increment, if there is one.
     pub fn try_next(&mut self) -> Option<Increment> {
-        self.backlog.pop_front().or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))
+        self.backlog
+            .pop_front()
+            .or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))
     }
 }
 
@@ -60,20 +62,46 @@ impl Table {
     ///
     /// # Errors
     /// When the table's history since that version cannot be read.
-    pub async fn reader(self: &Arc<Self>, consumed: Option<i64>) -> Result<ChangeReader, LakeError> {
+    pub async fn reader(
+        self: &Arc<Self>,
+        consumed: Option<i64>,
+    ) -> Result<ChangeReader, LakeError> {
         let (id, head) = self.register_reader();
-        let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
-        let from = consumed.and_then(|v| u64::try_from(v).ok()).map(TableVersion);
+        let failed = |source| LakeError::Delta {
+            attempt: "reading the history",
+            table: self.id(),
+            source,
+        };
+        let from = consumed
+            .and_then(|v| u64::try_from(v).ok())
+            .map(TableVersion);
         let mut backlog = VecDeque::new();
         if from != Some(head.version()) {
-            let files = match from {
-                Some(from) => self.rows_log.added_between(from, head.version()).await.map_err(failed)?,
+            let files: Vec<Arc<DataFile>> = match from {
+                Some(from) => self
+                    .rows_log
+                    .changes(from, head.version())
+                    .await
+                    .map_err(failed)?
+                    .into_iter()
+                    .flat_map(|c| c.added)
+                    .collect(),
                 None => head.files().cloned().collect(),
             };
-            backlog.extend(files.into_iter().map(|file| Increment { files: vec![file], ..Increment::default() }));
+            backlog.extend(files.into_iter().map(|file| Increment {
+                files: vec![file],
+                ..Increment::default()
+            }));
             let seal = Arc::new(Seal::committed(0, ChangeNumber(0), signed(&head)));
-            backlog.push_back(Increment { seal: Some(seal), ..Increment::default() });
+            backlog.push_back(Increment {
+                seal: Some(seal),
+                ..Increment::default()
+            });
         }
-        Ok(ChangeReader { table: Arc::clone(self), id, backlog })
+        Ok(ChangeReader {
+            table: Arc::clone(self),
+            id,
+            backlog,
+        })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -39,10 +40,24 @@ pub(crate) struct Side {
 impl Side {
     fn view(&self, overlay: Option<&Overlay>) -> TableView {
         let tail = match overlay {
-            Some(overlay) => Tail { early: Vec::new(), rows: overlay.rows.clone(), hidden: Arc::clone(&overlay.hidden) },
-            None => Tail { early: self.chunks.files().cloned().collect(), rows: self.chunks.batches().cloned().collect(), hidden: Arc::default() },
+            Some(overlay) => Tail {
+                early: Vec::new(),
+                rows: overlay.rows.clone(),
+                hidden: Arc::clone(&overlay.hidden),
+            },
+            None => Tail {
+                early: self.chunks.files().cloned().collect(),
+                rows: self.chunks.batches().cloned().collect(),
+                hidden: Arc::default(),
+            },
         };
-        TableView { id: self.id.clone(), schema: Arc::clone(&self.schema), head: Arc::clone(&self.head), tail }
+        TableView {
+            id: self.id.clone(),
+            root: self.id.root(),
+            schema: Arc::clone(&self.schema),
+            head: Arc::clone(&self.head),
+            tail,
+        }
     }
 }
 
@@ -80,7 +95,9 @@ impl State {
     }
 
     fn bytes_in_memory(&self) -> usize {
-        self.rows.chunks.bytes() + self.rejects.chunks.bytes() + self.changes.bytes_through(self.committed)
+        self.rows.chunks.bytes()
+            + self.rejects.chunks.bytes()
+            + self.changes.bytes_through(self.committed)
     }
 }
 
@@ -96,6 +113,8 @@ pub struct Table {
     pub(crate) committing: tokio::sync::Mutex<()>,
     /// One writer of its files at a time.
     pub(crate) writing: tokio::sync::Mutex<()>,
+    /// Versions of the newest checkpoints, rows and rejects.
+    pub(crate) checkpointed: [AtomicU64; 2],
     /// Counts whatever a waiting reader or writer may want to know of.
     pub(crate) moved: watch::Sender<u64>,
 }
@@ -104,7 +123,10 @@ impl Table {
     /// Its name.
     #[must_use]
     pub fn id(&self) -> TableId {
-        TableId::new(Space::from(self.contract.layer), self.contract.dataset.clone())
+        TableId::new(
+            Space::from(self.contract.layer),
+            self.contract.dataset.clone(),
+        )
     }
 
     /// Its contract.
@@ -124,11 +146,18 @@ impl Table {
     ///
     /// # Errors
     /// `WrongColumns` when a batch is not of the table's columns; nothing is added then.
-    pub fn append(&self, rows: Vec<RecordBatch>, rejects: Vec<RecordBatch>, txns: impl IntoIterator<Item = (String, i64)>) -> Result<ChangeNumber, LakeError> {
+    pub fn append(
+        &self,
+        rows: Vec<RecordBatch>,
+        rejects: Vec<RecordBatch>,
+        txns: impl IntoIterator<Item = (String, i64)>,
+    ) -> Result<ChangeNumber, LakeError> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         for (side, batches) in [(&state.rows, &rows), (&state.rejects, &rejects)] {
-            batches.iter().try_for_each(|batch| check_columns(side, batch))?;
+            batches
+                .iter()
+                .try_for_each(|batch| check_columns(side, batch))?;
         }
         let mut number = state.changes.last();
         for batch in rows.into_iter().filter(|b| b.num_rows() > 0) {
@@ -229,7 +258,11 @@ impl Table {
         if first {
             for batch in state.rows.chunks.batches() {
                 // Rows that came before anyone read: they belong to the open epoch and keep the last number.
-                state.changes.push_rows(state.committed.next(), batch, batch.get_array_memory_size());
+                state.changes.push_rows(
+                    state.committed.next(),
+                    batch,
+                    batch.get_array_memory_size(),
+                );
             }
         }
         (reader, Arc::clone(&state.rows.head))
@@ -247,20 +280,37 @@ impl Table {
 
     /// Publishes both sides as they are in the state, and wakes who waits.
     pub(crate) fn publish(&self, state: &State) {
-        self.shared.pointer.publish(|catalogue| state.put_into(catalogue));
+        self.shared
+            .pointer
+            .publish(|catalogue| state.put_into(catalogue));
         self.moved.send_modify(|n| *n += 1);
     }
 }
 
 fn check_columns(side: &Side, batch: &RecordBatch) -> Result<(), LakeError> {
     let (want, got) = (side.schema.fields(), batch.schema());
-    let differs = |reason: String| Err(LakeError::WrongColumns { table: side.id.clone(), reason });
+    let differs = |reason: String| {
+        Err(LakeError::WrongColumns {
+            table: side.id.clone(),
+            reason,
+        })
+    };
     if want.len() != got.fields().len() {
-        return differs(format!("{} columns, not {}", got.fields().len(), want.len()));
+        return differs(format!(
+            "{} columns, not {}",
+            got.fields().len(),
+            want.len()
+        ));
     }
     for (want, got) in want.iter().zip(got.fields()) {
         if want.name() != got.name() || want.data_type() != got.data_type() {
-            return differs(format!("column {} {} in place of {} {}", got.name(), got.data_type(), want.name(), want.data_type()));
+            return differs(format!(
+                "column {} {} in place of {} {}",
+                got.name(),
+                got.data_type(),
+                want.name(),
+                want.data_type()
+            ));
         }
     }
     Ok(())

@@ -52,7 +52,12 @@ pub(crate) struct TailChunks {
 impl TailChunks {
     pub(crate) fn push(&mut self, number: ChangeNumber, batch: RecordBatch, bytes: usize) {
         self.bytes += bytes;
-        self.chunks.push(Chunk { first: number, last: number, bytes, data: Data::Rows(batch) });
+        self.chunks.push(Chunk {
+            first: number,
+            last: number,
+            bytes,
+            data: Data::Rows(batch),
+        });
         self.join_small();
     }
 
@@ -76,7 +81,17 @@ impl TailChunks {
 
     pub(crate) fn files_through(&self, through: ChangeNumber) -> Vec<Arc<DataFile>> {
         let until = self.chunks.partition_point(|c| c.last <= through);
-        self.chunks.iter().take(until).filter_map(|c| if let Data::File(f) = &c.data { Some(Arc::clone(f)) } else { None }).collect()
+        self.chunks
+            .iter()
+            .take(until)
+            .filter_map(|c| {
+                if let Data::File(f) = &c.data {
+                    Some(Arc::clone(f))
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     pub(crate) fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
@@ -92,13 +107,21 @@ impl TailChunks {
         self.frozen = self.frozen.max(through);
         let (mut runs, mut open, mut bytes): (Vec<Run>, Option<Run>, usize) = (Vec::new(), None, 0);
         for chunk in self.chunks.iter().take_while(|c| c.last <= through) {
-            if open.as_ref().is_some_and(|run| self.epochs.iter().any(|end| run.last <= *end && *end < chunk.first)) {
+            if open.as_ref().is_some_and(|run| {
+                self.epochs
+                    .iter()
+                    .any(|end| run.last <= *end && *end < chunk.first)
+            }) {
                 runs.extend(open.take());
                 bytes = 0;
             }
             match &chunk.data {
                 Data::Rows(batch) => {
-                    let run = open.get_or_insert_with(|| Run { first: chunk.first, last: chunk.last, batches: Vec::new() });
+                    let run = open.get_or_insert_with(|| Run {
+                        first: chunk.first,
+                        last: chunk.last,
+                        batches: Vec::new(),
+                    });
                     run.last = chunk.last;
                     run.batches.push(batch.clone());
                     bytes += chunk.bytes;
@@ -120,28 +143,50 @@ impl TailChunks {
     /// A run's rows are in files now.
     pub(crate) fn written(&mut self, run: &Run, files: &[Arc<DataFile>]) {
         let inside = |c: &Chunk| c.first >= run.first && c.last <= run.last;
-        let Some(at) = self.chunks.iter().position(inside) else { return };
-        self.bytes -= self.chunks.iter().filter(|c| inside(c)).map(|c| c.bytes).sum::<usize>();
+        let Some(at) = self.chunks.iter().position(inside) else {
+            return;
+        };
+        self.bytes -= self
+            .chunks
+            .iter()
+            .filter(|c| inside(c))
+            .map(|c| c.bytes)
+            .sum::<usize>();
         self.chunks.retain(|c| !inside(c));
-        let chunks = files.iter().map(|f| Chunk { first: run.first, last: run.last, bytes: 0, data: Data::File(Arc::clone(f)) });
+        let chunks = files.iter().map(|f| Chunk {
+            first: run.first,
+            last: run.last,
+            bytes: 0,
+            data: Data::File(Arc::clone(f)),
+        });
         self.chunks.splice(at..at, chunks);
     }
 
     /// Everything up to a change is in a commit.
     pub(crate) fn committed(&mut self, through: ChangeNumber) {
-        self.bytes -= self.chunks.iter().filter(|c| c.last <= through).map(|c| c.bytes).sum::<usize>();
+        self.bytes -= self
+            .chunks
+            .iter()
+            .filter(|c| c.last <= through)
+            .map(|c| c.bytes)
+            .sum::<usize>();
         self.chunks.retain(|c| c.last > through);
         self.epochs.retain(|end| *end > through);
     }
 
     fn join_small(&mut self) {
-        let small = |c: &&Chunk| matches!(&c.data, Data::Rows(b) if b.num_rows() < JOINED_ROWS_MAX) && c.first > self.frozen;
+        let small = |c: &&Chunk| {
+            matches!(&c.data, Data::Rows(b) if b.num_rows() < JOINED_ROWS_MAX)
+                && c.first > self.frozen
+        };
         let run = self.chunks.iter().rev().take_while(small).count();
         if run < SMALL_CHUNKS_MAX {
             return;
         }
         let at = self.chunks.len() - run;
-        let Some(joined) = join(self.chunks.get(at..).unwrap_or_default()) else { return };
+        let Some(joined) = join(self.chunks.get(at..).unwrap_or_default()) else {
+            return;
+        };
         self.chunks.truncate(at);
         self.chunks.push(joined);
     }
@@ -150,10 +195,24 @@ impl TailChunks {
 /// One chunk out of several; `None` leaves them as they are.
 fn join(chunks: &[Chunk]) -> Option<Chunk> {
     let (first, last) = (chunks.first()?, chunks.last()?);
-    let batches: Vec<&RecordBatch> = chunks.iter().filter_map(|c| if let Data::Rows(b) = &c.data { Some(b) } else { None }).collect();
+    let batches: Vec<&RecordBatch> = chunks
+        .iter()
+        .filter_map(|c| {
+            if let Data::Rows(b) = &c.data {
+                Some(b)
+            } else {
+                None
+            }
+        })
+        .collect();
     let schema: SchemaRef = batches.first()?.schema();
     let batch = concat_batches(&schema, batches).ok()?;
-    Some(Chunk { first: first.first, last: last.last, bytes: chunks.iter().map(|c| c.bytes).sum(), data: Data::Rows(batch) })
+    Some(Chunk {
+        first: first.first,
+        last: last.last,
+        bytes: chunks.iter().map(|c| c.bytes).sum(),
+        data: Data::Rows(batch),
+    })
 }
 
 #[cfg(test)]
@@ -165,7 +224,11 @@ mod tests {
 
     fn batch(rows: i64) -> RecordBatch {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-        RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter_values(0..rows))]).unwrap()
+        RecordBatch::try_new(
+            schema,
+            vec![Arc::new(Int64Array::from_iter_values(0..rows))],
+        )
+        .unwrap()
     }
 
     fn rows(tail: &TailChunks) -> usize {
@@ -191,7 +254,11 @@ mod tests {
                 tail.end_epoch(ChangeNumber(n));
             }
         }
-        let ends: Vec<(u64, u64)> = tail.runs(ChangeNumber(9), usize::MAX).iter().map(|r| (r.first.0, r.last.0)).collect();
+        let ends: Vec<(u64, u64)> = tail
+            .runs(ChangeNumber(9), usize::MAX)
+            .iter()
+            .map(|r| (r.first.0, r.last.0))
+            .collect();
         assert_eq!(ends, [(1, 3), (4, 6), (7, 9)]);
     }
 

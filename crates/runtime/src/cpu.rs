@@ -59,6 +59,14 @@ impl Cpu {
         self.workers.handle.spawn(future)
     }
 
+    /// Runs a computation on the workers and waits for what it gives. It goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// When the workers end first, or the computation panics.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
+        self.workers.handle.spawn(async move { work() }).await
+    }
+
     /// The workers' runtime, for libraries that take one.
     pub fn handle(&self) -> &Handle {
         &self.workers.handle
