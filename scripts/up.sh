@@ -65,6 +65,8 @@ question="SELECT hour, COUNT(*) AS patients, SUM(readings) AS readings, AVG(hear
 FROM serving.vitals_hourly_live GROUP BY hour ORDER BY hour DESC LIMIT 6"
 command=$vitalake
 case $target in "$PWD"/*) command=${vitalake#"$PWD"/} ;; esac
+command="$command query"
+[ "$HTTP" = 127.0.0.1:8888 ] || command="$command --server $SERVER"
 say "
 It runs.
   Kafka    $KAFKA
@@ -74,7 +76,7 @@ It runs.
 
 A first question, to paste into a second terminal:
 
-$command query \"$question\"
+$command \"$question\"
 
 Its answer now:
 "

@@ -10,6 +10,7 @@ mod options;
 mod pattern;
 mod quality;
 mod sla;
+mod sql;
 
 use std::collections::BTreeMap;
 

@@ -47,9 +47,15 @@ fn drop_consequences(found: Vec<Finding>) -> Vec<Diagnostic> {
         .collect();
     found
         .into_iter()
-        .filter(|f| !f.consequence || !explained.contains(&f.instance))
+        .filter(|f| !f.consequence || !explained.iter().any(|path| is_within(path, &f.instance)))
         .map(|f| f.diagnostic)
         .collect()
+}
+
+/// Whether a path leads to a value or to something in it.
+fn is_within(path: &str, value: &str) -> bool {
+    path.strip_prefix(value)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 struct Explainer<'a> {
@@ -99,7 +105,7 @@ impl Explainer<'_> {
                     node.place,
                     "wrong-type",
                     message,
-                    type_help(node, &expected),
+                    Some(type_help(node, &expected)),
                 );
             }
             ValidationErrorKind::Enum { options } => {
@@ -220,8 +226,8 @@ impl Explainer<'_> {
             .collect();
         let key = last_key(error.instance_path());
         let subject = key.map_or_else(|| "the contract".to_owned(), |key| format!("`{key}`"));
-        let mut push = |place, message: String, help: Option<String>| {
-            let mut diagnostic = self.document.error(place, "no-form", message);
+        let mut push = |place, code, message: String, help: Option<String>| {
+            let mut diagnostic = self.document.error(place, code, message);
             diagnostic.help = help;
             found.push(Finding {
                 diagnostic,
@@ -233,7 +239,8 @@ impl Explainer<'_> {
             let help = format!("add one of `{}`", missing.join("`, `"));
             return push(
                 key_place,
-                format!("{subject} lacks a key that decides its form"),
+                "no-form",
+                format!("{subject} lacks one of the keys of which it needs one"),
                 Some(help),
             );
         }
@@ -253,6 +260,7 @@ impl Explainer<'_> {
             }
             Some(_) => push(
                 node.place,
+                "no-form",
                 format!("{subject} has none of the forms that the standard allows"),
                 None,
             ),
@@ -266,9 +274,10 @@ impl Explainer<'_> {
                     }
                 }
                 let expected = expected.join(" or ");
-                let help = type_help(node, &expected);
+                let help = Some(type_help(node, &expected));
                 push(
                     node.place,
+                    "wrong-type",
                     format!("{subject} must be {expected}, and is {}", describe(node)),
                     help,
                 );
@@ -425,17 +434,17 @@ fn type_words(kind: &TypeKind) -> String {
     }
 }
 
-fn type_help(node: &Node, expected: &str) -> Option<String> {
+fn type_help(node: &Node, expected: &str) -> String {
     match &node.value {
         Value::Integer(_) | Value::Real(_) | Value::Boolean(_) if expected.contains("text") => {
-            Some("put it in quotes".to_owned())
+            "put it in quotes".to_owned()
         }
         Value::Text(text) if expected.contains("number") && text.parse::<f64>().is_ok() => {
-            Some("write the number without quotes".to_owned())
+            "write the number without quotes".to_owned()
         }
-        Value::Null => Some("give it a value, or remove the key".to_owned()),
-        _ if expected == "a list" => Some("write it as a list, each item after `- `".to_owned()),
-        _ => None,
+        Value::Null => "give it a value, or remove the key".to_owned(),
+        _ if expected == "a list" => "write it as a list, each item after `- `".to_owned(),
+        _ => format!("write {expected} here"),
     }
 }
 

@@ -1,3 +1,4 @@
 //! Watching it: what the platform says about itself. Holds no HTTP: `serve` puts these types on the wire.
 
+pub mod metrics;
 pub mod status;

@@ -1,1 +1,15 @@
-//! The way out
+//! The way out: sessions with policy, Druid's SQL over HTTP, health, status and metrics.
+//!
+//! A request comes in by `http`, is read by `druid::request`, runs through `session`, and leaves by `druid::result`.
+
+pub mod catalogue;
+pub mod druid;
+pub mod engine;
+pub mod error;
+pub mod functions;
+pub mod http;
+pub mod pinned;
+mod plan;
+pub mod platform;
+pub mod session;
+pub mod sql;

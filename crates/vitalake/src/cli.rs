@@ -33,18 +33,44 @@ First steps:
 
 Exit status: 0 done; 1 the input is wrong or a check failed; 2 the command line is wrong; 3 no server answered.";
 
+const VALIDATE_ABOUT: &str = "Check a whole project directory without touching a network and without starting anything.\n\n\
+                  Every mistake of every file is shown at once, with its file, line and column and what to do.";
+
+const LINT_ABOUT: &str = "Check single contract files against the Open Data Contract Standard v3.1, as the standard itself has it.\n\n\
+                  `vitalake validate` asks for more: what a project needs beyond the standard.";
+
+const UP_ABOUT: &str = "Start the platform on a project directory: a Kafka endpoint for what comes in, SQL over HTTP for what goes out, \
+                  and the tables between them. It stays in the foreground; Ctrl-C flushes and stops.\n\n\
+                  Settings come from vitalake.yaml, then the environment (VITALAKE_STORAGE__URL for storage.url), then these options.";
+
+const QUERY_ABOUT: &str = "Ask a question in SQL. Datasets are raw.x, curated.x, serving.x and quarantine.x; \
+                  serving.x_live adds to serving.x what is not yet published.";
+
+const INGEST_ABOUT: &str = "Load a file into a raw dataset, as one delivery: all of its rows appear in one commit, and a row that breaks the \
+                  contract goes to quarantine with its bytes and the reason.\n\n\
+                  A delivery is known by its content: the same file again changes nothing.";
+
+const SIMULATE_ABOUT: &str = "Send what wearables and an app would send, to any Kafka address: topics wearable-readings and app-events, as the \
+                  example project's contracts have them.\n\n\
+                  The same seed, start and count give the same events. Readings follow the hours of the day: sleep, rest, \
+                  activity, an empty battery, a device left on the table.";
+
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check a project directory: contracts, models, configuration
+    #[command(long_about = VALIDATE_ABOUT)]
     Validate(ValidateArgs),
     /// Work with single contracts
     Contract(ContractArgs),
     /// Start the platform on a project directory
+    #[command(long_about = UP_ABOUT)]
     Up(UpArgs),
     /// Ask a question in SQL
+    #[command(long_about = QUERY_ABOUT)]
     Query(QueryArgs),
     /// Load a file into a dataset, as one atomic delivery
+    #[command(long_about = INGEST_ABOUT)]
     Ingest(IngestArgs),
     /// List the datasets
     Datasets(ListArgs),
@@ -53,6 +79,7 @@ pub enum Command {
     /// Commit to Delta what is still in memory, now
     Flush(ListArgs),
     /// Send plausible readings and app events to a Kafka address
+    #[command(long_about = SIMULATE_ABOUT)]
     Simulate(SimulateArgs),
 }
 
@@ -73,8 +100,6 @@ pub struct ConnectArgs {
 /// `vitalake validate`
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Check a whole project directory without touching a network and without starting anything.\n\n\
-                  Every mistake of every file is shown at once, with its file, line and column and what to do.",
     after_help = "Examples:\n  vitalake validate\n  vitalake validate examples/remote-care\n  vitalake validate --json | jq '.diagnostics[].message'"
 )]
 pub struct ValidateArgs {
@@ -98,14 +123,13 @@ pub struct ContractArgs {
 #[derive(Debug, Subcommand)]
 pub enum ContractCommand {
     /// Check contract files against the Open Data Contract Standard v3.1
+    #[command(long_about = LINT_ABOUT)]
     Lint(LintArgs),
 }
 
 /// `vitalake contract lint`
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Check single contract files against the Open Data Contract Standard v3.1, as the standard itself has it.\n\n\
-                  `vitalake validate` asks for more: what a project needs beyond the standard.",
     after_help = "Examples:\n  vitalake contract lint contracts/raw/wearable_readings.yaml\n  vitalake contract lint contracts/*/*.yaml --json"
 )]
 pub struct LintArgs {
@@ -120,9 +144,6 @@ pub struct LintArgs {
 /// `vitalake up`
 #[derive(Clone, Debug, Args)]
 #[command(
-    long_about = "Start the platform on a project directory: a Kafka endpoint for what comes in, SQL over HTTP for what goes out, \
-                  and the tables between them. It stays in the foreground; Ctrl-C flushes and stops.\n\n\
-                  Settings come from vitalake.yaml, then the environment (VITALAKE_STORAGE__URL for storage.url), then these options.",
     after_help = "Examples:\n  vitalake up\n  vitalake up examples/remote-care --data data\n  vitalake up examples/remote-care --simulate 50\n  vitalake up --kafka 127.0.0.1:19092 --http 127.0.0.1:18888"
 )]
 pub struct UpArgs {
@@ -156,14 +177,10 @@ pub enum Format {
 
 /// `vitalake query`
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Ask a question in SQL. Datasets are raw.x, curated.x, serving.x and quarantine.x; \
-                  serving.x_live adds to serving.x what is not yet published.",
-    after_help = "Examples:\n  vitalake query \"SELECT COUNT(*) FROM raw.wearable_readings\"\n  \
+#[command(after_help = "Examples:\n  vitalake query \"SELECT COUNT(*) FROM raw.wearable_readings\"\n  \
                   vitalake query \"SELECT _rule, COUNT(*) AS n FROM quarantine.wearable_readings GROUP BY _rule\"\n  \
                   vitalake query --format csv \"SELECT * FROM serving.vitals_hourly\" > vitals.csv\n  \
-                  vitalake query - < question.sql"
-)]
+                  vitalake query - < question.sql")]
 pub struct QueryArgs {
     /// The SQL; `-` reads it from standard input
     #[arg(value_name = "SQL")]
@@ -191,9 +208,6 @@ pub enum FileFormat {
 /// `vitalake ingest`
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Load a file into a raw dataset, as one delivery: all of its rows appear in one commit, and a row that breaks the \
-                  contract goes to quarantine with its bytes and the reason.\n\n\
-                  A delivery is known by its content: the same file again changes nothing.",
     after_help = "Examples:\n  vitalake ingest patients deliveries/patients.csv\n  vitalake ingest device_assignments export.txt --format csv --json\n\n\
                   The status is 0 when the delivery is loaded, also when some of its rows went to quarantine or it was loaded before; \
                   1 when it was refused. --strict makes quarantined rows a failure."
@@ -221,7 +235,9 @@ pub struct IngestArgs {
 
 /// `vitalake datasets`, `status` and `flush`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  vitalake status\n  vitalake status --json | jq '.datasets[] | {dataset, rows}'\n  vitalake datasets --server http://127.0.0.1:18888\n  vitalake flush")]
+#[command(
+    after_help = "Examples:\n  vitalake status\n  vitalake status --json | jq '.datasets[] | {dataset, rows}'\n  vitalake datasets --server http://127.0.0.1:18888\n  vitalake flush"
+)]
 pub struct ListArgs {
     /// Print JSON
     #[arg(long)]
@@ -234,10 +250,6 @@ pub struct ListArgs {
 /// `vitalake simulate`
 #[derive(Clone, Debug, Args)]
 #[command(
-    long_about = "Send what wearables and an app would send, to any Kafka address: topics wearable-readings and app-events, as the \
-                  example project's contracts have them.\n\n\
-                  The same seed, start and count give the same events. Readings follow the hours of the day: sleep, rest, \
-                  activity, an empty battery, a device left on the table.",
     after_help = "Examples:\n  vitalake simulate --wearers 50\n  vitalake simulate --rate 5000 --duration 60 --malformed 0.01 --late 0.02\n  \
                   vitalake simulate --history 24 --count 0         a day of history, then stop\n  \
                   vitalake simulate --seed 7 --start 2026-01-01T00:00:00Z --count 1000 --dry-run"
@@ -286,5 +298,9 @@ pub struct SimulateArgs {
 
 fn share(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "a share is a number from 0 to 1, such as 0.02".to_owned())?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("a share is a number from 0 to 1, such as 0.02".to_owned()) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("a share is a number from 0 to 1, such as 0.02".to_owned())
+    }
 }

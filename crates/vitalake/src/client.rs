@@ -58,7 +58,8 @@ impl Client {
         let dir = args.project.as_deref().unwrap_or(Path::new("."));
         if !dir.join("vitalake.yaml").is_file() {
             let message = format!("no server answers at {url}, and {} is not a project", dir.display());
-            let help = "start one with `vitalake up DIR`, name one with --server URL, or name a project with --project DIR";
+            let help =
+                "start one with `vitalake up DIR`, name one with --server URL, or name a project with --project DIR";
             return Err(Failure::unreachable(message, help).into());
         }
         let data = args.data.clone().unwrap_or_else(|| dir.join("data"));
@@ -102,7 +103,13 @@ impl Client {
     ///
     /// # Errors
     /// When the delivery was refused as a whole or the server is away.
-    pub fn deliver(&self, dataset: &str, name: &str, format: FileFormat, bytes: &mut dyn Read) -> anyhow::Result<DeliveryReport> {
+    pub fn deliver(
+        &self,
+        dataset: &str,
+        name: &str,
+        format: FileFormat,
+        bytes: &mut dyn Read,
+    ) -> anyhow::Result<DeliveryReport> {
         let (format, content_type) = match format {
             FileFormat::Csv => ("csv", "text/csv"),
             FileFormat::Ndjson => ("ndjson", "application/x-ndjson"),

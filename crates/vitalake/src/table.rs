@@ -26,7 +26,8 @@ pub fn draw(answer: &Answer, style: Style) -> String {
     let widths: Vec<usize> = answer.names.iter().enumerate().map(|(column, name)| width(name, &rows, column)).collect();
     let mut drawn = String::new();
     let header = answer.names.iter().zip(&widths).zip(&numeric);
-    let header: Vec<String> = header.map(|((name, width), right)| style.bold(&padded(&clean(name), *width, *right))).collect();
+    let header: Vec<String> =
+        header.map(|((name, width), right)| style.bold(&padded(&clean(name), *width, *right))).collect();
     push_line(&mut drawn, &header, " │ ", ' ');
     let rule: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
     push_line(&mut drawn, &rule, "─┼─", '─');

@@ -85,7 +85,6 @@ impl<'d> Context<'d> {
         let place = name_node.map_or(property.place, |node| node.place);
         let name = name_node.and_then(Node::text).unwrap_or_default();
         if name_node.is_some_and(|node| node.text().is_some()) {
-            self.column_name(name, place);
             if let Some(first) = taken.insert(name.to_lowercase(), index) {
                 let message = format!(
                     "the column `{}` stands twice, here and as number {}",
@@ -98,6 +97,8 @@ impl<'d> Context<'d> {
                     message,
                     "rename one; upper and lower case count as the same",
                 );
+            } else {
+                self.column_name(name, place);
             }
         }
         let custom = custom::collect(self, &[property.get("customProperties")], Level::Column);

@@ -2,11 +2,8 @@
 //!
 //! A rule that no row may break (`mustBe: 0` over a plain count) is a row rule; everything else measures a set.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
-
 use super::columns::Columns;
+use super::sql::{count, quoted, row_predicate, sql_list};
 use super::{Context, pattern};
 use crate::rule::{Check, Measure, Must, RowRule, SetRule, Severity};
 use crate::yaml::{Entry, Node, Place, Value, shorten};
@@ -80,7 +77,7 @@ impl Context<'_> {
         let Some(severity) = self.severity(node) else {
             return;
         };
-        let Some(must) = self.must(node, place) else {
+        let Some(must) = self.must(node) else {
             return;
         };
         let percent = match node.get("unit").and_then(|unit| Some((unit, unit.text()?))) {
@@ -185,22 +182,12 @@ impl Context<'_> {
         }
     }
 
-    fn must(&mut self, node: &Node, place: Place) -> Option<Must> {
-        let Some(entry) = node
+    /// The comparison; where there is none, the standard's verdict has said so.
+    fn must(&mut self, node: &Node) -> Option<Must> {
+        let entry = node
             .entries()
             .iter()
-            .find(|entry| entry.key.starts_with("must"))
-        else {
-            let help =
-                "add one of mustBe, mustNotBe, mustBeLessThan, mustBeGreaterThan, mustBeBetween, …";
-            self.error(
-                place,
-                "no-comparison",
-                "the rule does not say what the measure must be",
-                help,
-            );
-            return None;
-        };
+            .find(|entry| entry.key.starts_with("must"))?;
         let must = comparison(entry);
         if must.is_none() {
             let between = entry.key.ends_with("Between");
@@ -446,16 +433,6 @@ fn comparison(entry: &Entry) -> Option<Must> {
     }
 }
 
-fn count(predicate: &str, percent: bool) -> Measure {
-    Measure::Sql(if percent {
-        format!(
-            "SELECT COALESCE(100.0 * SUM(CASE WHEN {predicate} THEN 1 ELSE 0 END) / NULLIF(COUNT(*), 0), 0) FROM {{object}}"
-        )
-    } else {
-        format!("SELECT COUNT(*) FROM {{object}} WHERE {predicate}")
-    })
-}
-
 fn argument_texts(node: &Node, key: &str) -> Vec<String> {
     let list = node
         .get("arguments")
@@ -473,18 +450,6 @@ fn argument_texts(node: &Node, key: &str) -> Vec<String> {
         .collect()
 }
 
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-fn sql_list(texts: &[String]) -> String {
-    texts
-        .iter()
-        .map(|text| quoted(text))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
 fn column_sql(columns: &Columns, index: usize) -> Option<String> {
     let name = &columns.columns.get(index)?.name;
     let plain = name
@@ -495,82 +460,4 @@ fn column_sql(columns: &Columns, index: usize) -> Option<String> {
     } else {
         format!("\"{name}\"")
     })
-}
-
-/// The predicate of `SELECT COUNT(*) FROM {object} WHERE p`, when p looks at one row alone.
-fn row_predicate(query: &str) -> Option<String> {
-    static FORM: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?is)^select\s+count\s*\(\s*(?:\*|1)\s*\)\s+from\s+\{object\}\s+where\s+(.+)$")
-            .ok()
-    });
-    let predicate = FORM.as_ref()?.captures(query)?.get(1)?.as_str().trim();
-    let words = words_outside_quotes(predicate)?;
-    let of_a_set = [
-        "select",
-        "group",
-        "having",
-        "union",
-        "intersect",
-        "except",
-        "order",
-        "limit",
-        "over",
-        "join",
-    ];
-    let plain = !words.iter().any(|word| of_a_set.contains(&word.as_str()));
-    (plain && !predicate.contains("{object}")).then(|| predicate.to_owned())
-}
-
-/// The words of a text of SQL that stand outside of quotes; nothing when a quote does not close or a comment begins.
-fn words_outside_quotes(sql: &str) -> Option<Vec<String>> {
-    let mut words = vec![String::new()];
-    let mut quote: Option<char> = None;
-    let mut previous = ' ';
-    for character in sql.chars() {
-        match quote {
-            Some(open) if character == open => quote = None,
-            Some(_) => {}
-            None if matches!(character, '\'' | '"' | '`') => quote = Some(character),
-            None if matches!((previous, character), ('-', '-') | ('/', '*'))
-                || character == ';' =>
-            {
-                return None;
-            }
-            None if character.is_alphanumeric() || character == '_' => {
-                if let Some(word) = words.last_mut() {
-                    word.extend(character.to_lowercase());
-                }
-            }
-            None => words.push(String::new()),
-        }
-        previous = character;
-    }
-    quote.is_none().then_some(words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case("SELECT COUNT(*) FROM {object} WHERE a < b", Some("a < b"))]
-    #[case("select count( * )\nfrom {object}\nwhere a IS NULL", Some("a IS NULL"))]
-    #[case(
-        "SELECT COUNT(*) FROM {object} WHERE note = 'group by; --'",
-        Some("note = 'group by; --'")
-    )]
-    #[case("SELECT COUNT(*) FROM {object}", None)]
-    #[case(
-        "SELECT COUNT(*) FROM {object} WHERE a > (SELECT AVG(a) FROM {object})",
-        None
-    )]
-    #[case("SELECT COUNT(*) FROM {object} WHERE a = 1 GROUP BY b", None)]
-    #[case("SELECT COUNT(*) FROM {object} WHERE a = 1 -- always", None)]
-    #[case("SELECT COUNT(*) FROM {object} WHERE a = 'open", None)]
-    #[case("SELECT COUNT(DISTINCT a) FROM {object} WHERE a = 1", None)]
-    #[case("SELECT COUNT(*) FROM other WHERE a = 1", None)]
-    fn the_form_that_is_a_row_rule(#[case] query: &str, #[case] predicate: Option<&str>) {
-        assert_eq!(row_predicate(query).as_deref(), predicate);
-    }
 }

@@ -46,7 +46,15 @@ impl Context<'_> {
             .or_else(|| value.text().and_then(|text| text.trim().parse().ok()));
         let length = match (number, item.get("unit")) {
             (Some(number), Some(unit)) => {
-                duration::with_unit(number, unit.text().unwrap_or_default())
+                let unit = unit.text().unwrap_or_default();
+                // A bare m is minutes where minutes are meant; how long rows are kept could as well be in months.
+                let is_retention = item.get("property").and_then(Node::text) == Some("retention");
+                let unit = if unit == "m" && !is_retention {
+                    "min"
+                } else {
+                    unit
+                };
+                duration::with_unit(number, unit)
             }
             (None, None) => value.text().and_then(duration::iso),
             (Some(_), None) | (None, Some(_)) => None,

@@ -270,7 +270,7 @@ fn rules_of_the_dataset_with_severities() {
 #[test]
 fn promises_about_time() {
     let top = "slaProperties:
-  - {property: freshness, value: 15, unit: min, element: readings.device}
+  - {property: freshness, value: 15, unit: m, element: readings.device}
   - {property: latency, value: PT5M}
   - {property: retention, value: 3, unit: y, element: readings}
   - {property: availability, value: 99.9}";

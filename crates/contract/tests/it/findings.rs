@@ -44,7 +44,7 @@ fn check(layer: Layer, text: &str, code: &str, at: &str) {
 #[case::unknown_key("colour: red", "unknown-key", "colour")]
 #[case::misspelt_key("domian: x", "unknown-key", "domian")]
 #[case::wrong_type("domain: 7", "wrong-type", "7")]
-#[case::old_version_of_team("team: 5", "wrong-type", "5")]
+#[case::team_of_no_kind("team: 5", "wrong-type", "5")]
 #[case::duplicate_key("domain: a\ndomain: b", "duplicate-key", "domain")]
 #[case::bad_partitions(
     "customProperties: [{property: partitions, value: 0}]",
@@ -109,7 +109,7 @@ fn check(layer: Layer, text: &str, code: &str, at: &str) {
     "gateWindow"
 )]
 #[case::sla_unit(
-    "slaProperties: [{property: freshness, value: 5, unit: m}]",
+    "slaProperties: [{property: retention, value: 5, unit: m}]",
     "bad-duration",
     "m"
 )]

@@ -77,6 +77,14 @@ fn the_acceptance_project_is_in_order() {
 }
 
 #[test]
+fn the_example_project_is_in_order() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/remote-care");
+    let (project, found) = Project::load(&root);
+    assert!(found.is_empty(), "{}", render(&found, false));
+    assert!(!project.contracts.is_empty());
+}
+
+#[test]
 fn a_project_in_order() {
     let folder = project(&[
         ("README.md", "words"),
@@ -94,7 +102,7 @@ fn a_project_in_order() {
 }
 
 #[rstest]
-#[case::same_dataset("contracts/raw/vitals.yaml", &named("vitals", "id-3"), "contracts/curated/vitals.yaml", "duplicate-dataset")]
+#[case::same_dataset("contracts/raw/vitals.yaml", &named("vitals", "id-3"), "contracts/raw/vitals.yaml", "duplicate-dataset")]
 #[case::same_id("contracts/raw/b.yaml", &named("b", "id-1"), "contracts/raw/readings.yaml", "duplicate-id")]
 #[case::same_topic("contracts/raw/b.yaml", &named("b", "id-3").replace("status:", "customProperties: [{property: topic, value: readings}]\nstatus:"), "contracts/raw/readings.yaml", "duplicate-topic")]
 #[case::model_alone(

@@ -9,7 +9,7 @@ use crate::shared::contract;
 
 fn broken() -> String {
     contract(
-        "domian: health\ntenant: 7\nslaProperties: [{property: freshness, value: 5, unit: m}]",
+        "domian: health\ntenant: 7\nslaProperties: [{property: retention, value: 5, unit: m}]",
         "      - name: heart_rate
         logicalType: integr
         requird: true

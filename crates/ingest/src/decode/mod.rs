@@ -4,8 +4,15 @@
 //! same columns and keep the same rules. Invariant: every record becomes one row or one reject, in the order in which
 //! it came, and a bad record changes nothing for its neighbours.
 
+mod columns;
 mod delivery;
+mod finish;
 mod json;
+mod number;
+mod plan;
+mod rescue;
+mod rows;
+mod scan;
 
 use arrow::array::RecordBatch;
 use vitalake_contract::check::CheckError;

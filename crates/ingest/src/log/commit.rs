@@ -177,7 +177,7 @@ impl Lane {
             }
         }
         if let Err(error) = group.write(synced_through) {
-            self.fail(group, &error, false, now_ms);
+            self.fail(group, &error, "write");
             return None;
         }
         Some(group)
@@ -191,7 +191,7 @@ impl Lane {
             self.metrics.syncs.fetch_add(1, Relaxed);
             self.metrics.sync_micros.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
             if let Err(error) = synced {
-                self.fail(group, &error, true, now_ms);
+                self.fail(group, &error, "sync");
                 return;
             }
             group.writer.producers.commit();
@@ -206,12 +206,14 @@ impl Lane {
         }
         let full = group.writer.segment.state.read().bytes >= self.options.segment_bytes;
         if full && let Err(error) = roll(group.partition, &mut group.writer, None, &self.options, now_ms) {
-            tracing::warn!(partition = %group.partition.id, error = %Chain(&error), "could not begin a new segment; the old one goes on");
+            tracing::warn!(partition = %group.partition.id, error = %Chain(&error), "could not begin a new segment; produces to this partition wait for that");
         }
     }
 
     fn publish(&self, group: &Staged<'_>, now_ms: i64) {
+        let partition = group.partition;
         let (mut bytes, mut records) = (0u64, 0u64);
+        let mut unlanded = partition.unlanded_bytes.lock();
         let end = {
             let mut state = group.writer.segment.state.write();
             for written in &group.written {
@@ -222,13 +224,10 @@ impl Lane {
             }
             state.next_offset
         };
-        let partition = group.partition;
-        {
-            let mut unlanded = partition.unlanded_bytes.lock();
-            *unlanded += bytes;
-            self.metrics.unlanded_bytes.fetch_add(i64::try_from(bytes).unwrap_or(0), Relaxed);
-            partition.durable_end.store(end, std::sync::atomic::Ordering::Release);
-        }
+        *unlanded += bytes;
+        self.metrics.unlanded_bytes.fetch_add(i64::try_from(bytes).unwrap_or(0), Relaxed);
+        partition.durable_end.store(end, std::sync::atomic::Ordering::Release);
+        drop(unlanded);
         self.metrics.batches_appended.fetch_add(group.written.len() as u64, Relaxed);
         self.metrics.records_appended.fetch_add(records, Relaxed);
         self.metrics.bytes_appended.fetch_add(bytes, Relaxed);
@@ -236,9 +235,8 @@ impl Lane {
     }
 
     /// Nothing of the group counts: memory is undone, the file is cut, everyone waiting is told.
-    fn fail(&self, mut group: Staged<'_>, error: &io::Error, sync_failed: bool, now_ms: i64) {
+    fn fail(&self, mut group: Staged<'_>, error: &io::Error, doing: &'static str) {
         self.metrics.write_failures.fetch_add(1, Relaxed);
-        let doing = if sync_failed { "sync" } else { "write" };
         tracing::error!(partition = %group.partition.id, doing, %error, "the log could not be written; this group is refused");
         group.writer.producers.roll_back();
         group.writer.broken = true;
@@ -249,7 +247,6 @@ impl Lane {
         if let Err(error) = self.repair(group.partition, &mut writer) {
             tracing::error!(partition = %group.partition.id, error = %Chain(&error), "the log could not be repaired yet; produces to this partition are refused");
         }
-        let _ = now_ms;
     }
 
     /// After a failure: cuts the file to its durable part, closes it and begins a new segment.
@@ -266,15 +263,14 @@ impl Lane {
             writer.segment.file.sync_data()
         };
         cut().map_err(LogError::io("cut the failed writes off", &writer.segment.path))?;
-        if durable > 0 {
-            roll(partition, writer, None, &self.options, self.clock.now_ms())?;
-        }
+        roll(partition, writer, None, &self.options, self.clock.now_ms())?;
         writer.broken = false;
         Ok(())
     }
 }
 
 /// Closes the writer's segment and begins the next, at its end or at a later offset. Synced before it is used.
+/// When that fails half done the writer is broken: the old segment must not grow beyond the new one's beginning.
 pub(super) fn roll(partition: &Partition, writer: &mut Writer, at: Option<i64>, options: &LogOptions, now_ms: i64) -> Result<(), LogError> {
     let (next_offset, bytes) = {
         let state = writer.segment.state.read();
@@ -286,6 +282,7 @@ pub(super) fn roll(partition: &Partition, writer: &mut Writer, at: Option<i64>, 
     }
     writer.producers.expire(now_ms.saturating_sub(options.producer_retention_ms), options.producers_max);
     let disk = partition.disk.as_ref();
+    writer.broken = true;
     let mut next = None;
     let mut begin = || {
         writer.segment.store_index(disk)?;
@@ -298,6 +295,7 @@ pub(super) fn roll(partition: &Partition, writer: &mut Writer, at: Option<i64>, 
     if let Some(next) = next {
         partition.segments.write().push(Arc::clone(&next));
         writer.segment = next;
+        writer.broken = false;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! Invariant: nothing is answered, read or counted before it was synced.
 
 mod batch;
+mod builder;
 mod commit;
 mod entry;
 mod error;
@@ -20,6 +21,7 @@ mod segment;
 mod store;
 
 pub use batch::{BatchError, BatchHeader, CheckedBatch, Compression, HEADER_BYTES as BATCH_HEADER_BYTES};
+pub use builder::{BatchBuilder, ProducerSequence};
 pub use error::LogError;
 pub use metrics::LogMetrics;
 pub use options::LogOptions;

@@ -40,12 +40,11 @@ pub(super) fn trim(partition: &Partition, options: &LogOptions, now_ms: i64) -> 
         partition.segments.write().retain(|held| !Arc::ptr_eq(held, &segment));
         partition.disk.remove(&segment.path).map_err(LogError::io("remove", &segment.path))?;
         let _ = partition.disk.remove(&segment.path.with_extension("index"));
+        // One by one, oldest first and synced, so that a crash never leaves a hole between two segments.
+        partition.disk.sync_dir(&partition.folder).map_err(LogError::io("sync", &partition.folder))?;
         total -= bytes.min(total);
         trimmed.segments += 1;
         trimmed.bytes += bytes;
-    }
-    if trimmed.segments > 0 {
-        partition.disk.sync_dir(&partition.folder).map_err(LogError::io("sync", &partition.folder))?;
     }
     remove_old_snapshots(partition)?;
     Ok(trimmed)

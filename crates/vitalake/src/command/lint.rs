@@ -26,7 +26,8 @@ pub fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
     let files: Vec<(String, Vec<Diagnostic>)> = args.files.iter().map(|file| verdict(file)).collect();
     let failed = files.iter().any(|(_, found)| has_errors(found));
     if args.json {
-        let verdicts = files.iter().map(|(file, found)| json!({"file": file, "valid": !has_errors(found), "diagnostics": found}));
+        let verdicts =
+            files.iter().map(|(file, found)| json!({"file": file, "valid": !has_errors(found), "diagnostics": found}));
         output::json(&verdicts.collect::<Vec<_>>())?;
     } else {
         print(&files)?;
@@ -37,14 +38,16 @@ pub fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
 fn verdict(path: &Path) -> (String, Vec<Diagnostic>) {
     let name = path.display().to_string();
     let size = std::fs::metadata(path).map(|metadata| metadata.len());
-    let found = match size.and_then(|size| if size > FILE_BYTES_MAX { Ok(None) } else { std::fs::read(path).map(Some) }) {
+    let found = match size.and_then(|size| if size > FILE_BYTES_MAX { Ok(None) } else { std::fs::read(path).map(Some) })
+    {
         Ok(Some(bytes)) => lint_bytes(&name, &bytes),
         Ok(None) => vec![
             Diagnostic::error(&name, "too-large", "the file is too large to be a contract")
                 .help("a contract is a YAML file of at most 16 MiB"),
         ],
         Err(error) => vec![
-            Diagnostic::error(&name, "unreadable", format!("the file cannot be read: {error}")).help("name a readable YAML file"),
+            Diagnostic::error(&name, "unreadable", format!("the file cannot be read: {error}"))
+                .help("name a readable YAML file"),
         ],
     };
     (name, found)

@@ -20,7 +20,8 @@ use crate::table::{self, counted};
 pub fn datasets(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let report = Client::connect(&args.connect)?.status()?;
     if args.json {
-        let names: Vec<Value> = report.datasets.iter().map(|d| json!({"dataset": d.dataset, "layer": d.layer, "rows": d.rows})).collect();
+        let names: Vec<Value> =
+            report.datasets.iter().map(|d| json!({"dataset": d.dataset, "layer": d.layer, "rows": d.rows})).collect();
         output::json(&names)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -105,7 +106,10 @@ fn print_flush(report: &FlushReport) -> anyhow::Result<()> {
         writeln!(output::stdout(), "nothing was waiting: every table is as it was")?;
         return Ok(());
     }
-    let rows = report.tables.iter().map(|t| vec![format!("{}.{}", t.layer, t.dataset).into(), t.version.into(), t.rows.into()]);
+    let rows = report
+        .tables
+        .iter()
+        .map(|t| vec![format!("{}.{}", t.layer, t.dataset).into(), t.version.into(), t.rows.into()]);
     print(&table(&[("dataset", ""), ("version", "BIGINT"), ("rows", "BIGINT")], rows.collect()))
 }
 

@@ -24,7 +24,9 @@ const SQL_BYTES_MAX: u64 = 16 << 20;
 pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
     let sql = if args.sql == "-" { from_standard_input()? } else { args.sql.clone() };
     if sql.trim().is_empty() {
-        return Err(Failure::usage("the SQL is empty", "give a question, such as \"SELECT COUNT(*) FROM raw.x\"").into());
+        return Err(
+            Failure::usage("the SQL is empty", "give a question, such as \"SELECT COUNT(*) FROM raw.x\"").into()
+        );
     }
     let client = Client::connect(&args.connect)?;
     let asked = Instant::now();
@@ -46,7 +48,10 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
 
 fn from_standard_input() -> anyhow::Result<String> {
     let mut sql = String::new();
-    std::io::stdin().take(SQL_BYTES_MAX).read_to_string(&mut sql).context("standard input could not be read as SQL text")?;
+    std::io::stdin()
+        .take(SQL_BYTES_MAX)
+        .read_to_string(&mut sql)
+        .context("standard input could not be read as SQL text")?;
     Ok(sql)
 }
 

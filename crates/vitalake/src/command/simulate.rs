@@ -52,7 +52,9 @@ pub async fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
 fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
     let shares = Shares { late: args.late, duplicate: args.duplicate, malformed: args.malformed };
     if shares.late + shares.duplicate + shares.malformed > 1.0 {
-        return Err(Failure::usage("--late, --duplicate and --malformed add up to more than 1", "lower one of them").into());
+        return Err(
+            Failure::usage("--late, --duplicate and --malformed add up to more than 1", "lower one of them").into()
+        );
     }
     let rate = args.rate.unwrap_or_else(|| f64::from(args.wearers));
     if !rate.is_finite() || rate < 0.0 {
@@ -81,7 +83,11 @@ fn print_events(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn headline(options: &Options) -> String {
-    let rate = if options.rate > 0.0 { format!("{} events/s", options.rate) } else { "as many events as are taken".to_owned() };
+    let rate = if options.rate > 0.0 {
+        format!("{} events/s", options.rate)
+    } else {
+        "as many events as are taken".to_owned()
+    };
     let history = match options.history_minutes {
         0 => String::new(),
         minutes => format!(", after {} h of history", minutes / 60),
@@ -118,7 +124,9 @@ fn in_words(summary: &Summary) -> String {
 
 fn explain(error: ProducerError) -> anyhow::Error {
     let help = match &error {
-        ProducerError::Unreachable { .. } => "start the platform with `vitalake up`, or name its Kafka address with --kafka",
+        ProducerError::Unreachable { .. } => {
+            "start the platform with `vitalake up`, or name its Kafka address with --kafka"
+        }
         ProducerError::NoTopic { .. } => {
             "start the platform on examples/remote-care, whose contracts name the topic, or make the topic on your broker"
         }
@@ -129,7 +137,8 @@ fn explain(error: ProducerError) -> anyhow::Error {
     let message = error.to_string();
     let failure = if unreachable { Failure::unreachable(message, help) } else { Failure::input(message, help) };
     match std::error::Error::source(&error) {
-        Some(source) => anyhow::anyhow!("{source}: {}", source.source().map(ToString::to_string).unwrap_or_default()).context(failure),
+        Some(source) => anyhow::anyhow!("{source}: {}", source.source().map(ToString::to_string).unwrap_or_default())
+            .context(failure),
         None => failure.into(),
     }
 }

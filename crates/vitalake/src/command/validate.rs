@@ -102,7 +102,8 @@ fn totals(diagnostics: &[Diagnostic]) -> String {
     files.sort_unstable();
     files.dedup();
     let counts = [(errors, "error", "errors"), (warnings, "warning", "warnings")];
-    let counts: Vec<String> = counts.into_iter().filter(|c| c.0 > 0).map(|(n, one, many)| counted(n, one, many)).collect();
+    let counts: Vec<String> =
+        counts.into_iter().filter(|c| c.0 > 0).map(|(n, one, many)| counted(n, one, many)).collect();
     format!("{} in {}", counts.join(", "), counted(files.len() as u64, "file", "files"))
 }
 

@@ -202,7 +202,8 @@ impl Producer {
     async fn produce(&mut self, leader: i32, batches: &[Batch]) -> Result<Answers, ConnectionError> {
         let mut by_topic: BTreeMap<&str, Vec<PartitionProduceData>> = BTreeMap::new();
         for batch in batches {
-            let data = PartitionProduceData::default().with_index(batch.partition).with_records(Some(batch.records.clone()));
+            let data =
+                PartitionProduceData::default().with_index(batch.partition).with_records(Some(batch.records.clone()));
             by_topic.entry(&batch.topic).or_default().push(data);
         }
         let topics = by_topic.into_iter().map(|(topic, partitions)| {
@@ -225,7 +226,8 @@ impl Producer {
     fn encode(&mut self, topic: String, partition: i32, records: &[Outgoing]) -> Result<Batch, ProducerError> {
         let (producer_id, producer_epoch) = (self.producer_id, self.producer_epoch);
         let state = self.topics.get_mut(&topic).and_then(|partitions| partitions.get_mut(&partition));
-        let state = state.ok_or_else(|| ProducerError::NoTopic { address: self.address.clone(), topic: topic.clone() })?;
+        let state =
+            state.ok_or_else(|| ProducerError::NoTopic { address: self.address.clone(), topic: topic.clone() })?;
         let base = state.next_sequence;
         let encoded: Vec<Record> = (0_i32..)
             .zip(records)
@@ -251,7 +253,8 @@ impl Producer {
         state.next_sequence = base.wrapping_add(advance) & i32::MAX;
         let options = RecordEncodeOptions { version: 2, compression: Compression::None };
         let mut bytes = BytesMut::new();
-        RecordBatchEncoder::encode(&mut bytes, &encoded, &options).map_err(|error| ProducerError::Encode(error.to_string()))?;
+        RecordBatchEncoder::encode(&mut bytes, &encoded, &options)
+            .map_err(|error| ProducerError::Encode(error.to_string()))?;
         let reason = String::new();
         Ok(Batch { topic, partition, records: bytes.freeze(), count: count as u64, reason })
     }
@@ -259,7 +262,8 @@ impl Producer {
     /// Asks any broker where the topics are. Sequences are kept.
     async fn refresh(&mut self) -> Result<(), ConnectionError> {
         let topics = self.topics.keys().map(|topic| MetadataRequestTopic::default().with_name(Some(name(topic))));
-        let request = MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(true);
+        let request =
+            MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(true);
         // The first address is the one that the user gave: brokers may come and go behind it.
         let mut connection = Connection::open(&self.address, REQUEST_SECONDS_MAX).await?;
         let metadata = connection.call(METADATA_VERSION_MAX, &request).await?;
@@ -296,7 +300,9 @@ impl Producer {
                     self.producer_epoch = answer.producer_epoch;
                     return Ok(());
                 }
-                Some(error) if error.is_retriable() && Instant::now() < until => sleep(Duration::from_millis(200)).await,
+                Some(error) if error.is_retriable() && Instant::now() < until => {
+                    sleep(Duration::from_millis(200)).await
+                }
                 Some(error) => {
                     let what = format!("it gives no producer id ({error:?})");
                     return Err(ConnectionError::Protocol { address: self.address.clone(), what });

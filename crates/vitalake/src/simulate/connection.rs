@@ -117,7 +117,8 @@ impl Connection {
     async fn read_frame(&mut self) -> io::Result<Bytes> {
         let length = self.stream.read_i32().await?;
         let length = usize::try_from(length).ok().filter(|length| *length <= RESPONSE_BYTES_MAX);
-        let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a frame of an impossible size"))?;
+        let length =
+            length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a frame of an impossible size"))?;
         let mut bytes = vec![0; length];
         self.stream.read_exact(&mut bytes).await?;
         Ok(bytes.into())

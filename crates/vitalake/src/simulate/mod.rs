@@ -70,7 +70,11 @@ impl Options {
     }
 
     /// When the event with this number happens, in milliseconds since 1970.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "milliseconds of a run fit 53 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "milliseconds of a run fit 53 bits"
+    )]
     fn time_ms(&self, start_ms: i64, number: u64) -> i64 {
         let rate = if self.rate > 0.0 { self.rate } else { f64::from(self.wearers) };
         start_ms + (number as f64 / rate * 1_000.0) as i64

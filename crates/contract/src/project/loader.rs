@@ -1,0 +1,334 @@
+//! The walk through a project's directory: what is read, and what lies where nothing reads it.
+//!
+//! Invariant: no file larger than the limit is read, and no entry makes the walk fail as a whole.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{CONFIG_FILE, ContractSource, ModelFile};
+use crate::compile::{Compiled, compile};
+use crate::contract::{Contract, DatasetName, Layer};
+use crate::diagnostic::Diagnostic;
+use crate::verdict::nearest;
+use crate::yaml::FILE_BYTES_MAX;
+
+/// Files past this number are not read.
+const FILES_MAX: usize = 10_000;
+/// Folders whose files other parts of vitalake read, or its users keep there: the data folder, files to deliver.
+const OTHER_FOLDERS: [&str; 6] = [
+    "dashboards",
+    "alerts",
+    "runbooks",
+    "tests",
+    "data",
+    "deliveries",
+];
+
+/// Reads a project's files, one after another.
+pub(super) struct Loader {
+    root: PathBuf,
+    pub(super) found: Vec<Diagnostic>,
+    files: usize,
+    pub(super) compiled: Vec<(Option<Contract>, ContractSource)>,
+    pub(super) models: Vec<ModelFile>,
+}
+
+impl Loader {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            found: Vec::new(),
+            files: 0,
+            compiled: Vec::new(),
+            models: Vec::new(),
+        }
+    }
+
+    /// Reads everything; gives the text of the configuration.
+    pub(super) fn run(&mut self) -> Option<String> {
+        let mut config_text = None;
+        let names = self.list("")?;
+        for (name, is_folder) in names {
+            match (name.as_str(), is_folder) {
+                ("contracts", true) => {
+                    self.layers("contracts", &[Layer::Raw, Layer::Curated, Layer::Serving])
+                }
+                ("models", true) => self.layers("models", &[Layer::Curated, Layer::Serving]),
+                (CONFIG_FILE, false) => config_text = self.read_text(CONFIG_FILE),
+                (folder, true) if OTHER_FOLDERS.contains(&folder) => {}
+                (folder, true) => self.unknown_folder(
+                    folder,
+                    &[
+                        "contracts",
+                        "models",
+                        "dashboards",
+                        "alerts",
+                        "runbooks",
+                        "tests",
+                    ],
+                ),
+                (file, false) => self.unknown_top_file(file),
+            }
+        }
+        if config_text.is_none() && !self.root.join(CONFIG_FILE).exists() {
+            self.found.push(
+                Diagnostic::error(
+                    CONFIG_FILE,
+                    "no-config",
+                    format!("{} holds no {CONFIG_FILE}", self.root.display()),
+                )
+                .help(
+                    "give the directory of a project; a new one needs a vitalake.yaml with `name:`",
+                ),
+            );
+        }
+        config_text
+    }
+
+    fn layers(&mut self, folder: &str, layers: &[Layer]) {
+        let known: Vec<&str> = layers.iter().map(|layer| layer.as_str()).collect();
+        for (name, is_folder) in self.list(folder).unwrap_or_default() {
+            let path = format!("{folder}/{name}");
+            match layers.iter().find(|layer| layer.as_str() == name) {
+                Some(layer) if is_folder => self.datasets(&path, folder == "models", *layer),
+                _ if is_folder => self.unknown_folder(&path, &known),
+                _ => self.warn(
+                    &path,
+                    "unknown-file",
+                    "no file is read here",
+                    &format!("move it into one of {}", known.join(", ")),
+                ),
+            }
+        }
+    }
+
+    fn datasets(&mut self, folder: &str, models: bool, layer: Layer) {
+        let ending = if models { "sql" } else { "yaml" };
+        for (name, is_folder) in self.list(folder).unwrap_or_default() {
+            let path = format!("{folder}/{name}");
+            if is_folder {
+                self.warn(
+                    &path,
+                    "unknown-folder",
+                    "folders in here are not read",
+                    "keep the files of a layer in one folder",
+                );
+                continue;
+            }
+            match name.rsplit_once('.') {
+                Some((stem, found)) if found == ending => self.dataset(&path, stem, models, layer),
+                Some((stem, _)) => {
+                    let help = format!(
+                        "a {} here ends in .{ending}: rename it to {stem}.{ending}, or move it away",
+                        if models { "model" } else { "contract" }
+                    );
+                    self.warn(&path, "unknown-file", "the file is not read", &help);
+                }
+                None => self.warn(
+                    &path,
+                    "unknown-file",
+                    "the file is not read",
+                    &format!("files here end in .{ending}"),
+                ),
+            }
+        }
+    }
+
+    fn dataset(&mut self, path: &str, stem: &str, model: bool, layer: Layer) {
+        let dataset = match DatasetName::new(stem) {
+            Ok(dataset) => dataset,
+            Err(reason) => {
+                let found = Diagnostic::error(
+                    path,
+                    "bad-name",
+                    format!("the file's name is no dataset's: {reason}"),
+                );
+                return self.found.push(found.help("rename the file"));
+            }
+        };
+        let Some(bytes) = self.read(path) else { return };
+        if model {
+            match String::from_utf8(bytes) {
+                Ok(text) => self.models.push(ModelFile {
+                    dataset,
+                    layer,
+                    path: path.to_owned(),
+                    text,
+                }),
+                Err(_) => self.error(
+                    path,
+                    "not-utf8",
+                    "the file is not UTF-8 text",
+                    "save the file in UTF-8",
+                ),
+            }
+            return;
+        }
+        let Compiled {
+            contract,
+            source,
+            diagnostics,
+        } = compile(path, &bytes, layer, &dataset);
+        self.found.extend(diagnostics);
+        if let Some(source) = source {
+            self.compiled.push((contract, source));
+        }
+    }
+
+    /// A folder's entries in order, without hidden ones; links are followed once, to files and folders alike.
+    fn list(&mut self, folder: &str) -> Option<Vec<(String, bool)>> {
+        let shown = if folder.is_empty() { "." } else { folder };
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.unreadable(shown, &error);
+                return None;
+            }
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.unreadable(shown, &error);
+                    continue;
+                }
+            };
+            let Ok(name) = entry.file_name().into_string() else {
+                self.warn(
+                    shown,
+                    "unknown-file",
+                    "a file's name here is not UTF-8, and it is not read",
+                    "rename it",
+                );
+                continue;
+            };
+            if name.starts_with('.') {
+                continue;
+            }
+            let path = if folder.is_empty() {
+                name.clone()
+            } else {
+                format!("{folder}/{name}")
+            };
+            match fs::metadata(entry.path()) {
+                Ok(found) if found.is_dir() || found.is_file() => {
+                    names.push((name, found.is_dir()))
+                }
+                Ok(_) => self.warn(
+                    &path,
+                    "unknown-file",
+                    "neither a file nor a folder; it is not read",
+                    "remove it",
+                ),
+                Err(error) => self.unreadable(&path, &error),
+            }
+        }
+        names.sort();
+        Some(names)
+    }
+
+    fn read(&mut self, path: &str) -> Option<Vec<u8>> {
+        self.files += 1;
+        if self.files > FILES_MAX {
+            if self.files == FILES_MAX + 1 {
+                let message =
+                    format!("the project has more than {FILES_MAX} files; the rest is not read");
+                self.error(path, "too-many-files", &message, "split the project");
+            }
+            return None;
+        }
+        let full = self.root.join(path);
+        let size = match fs::metadata(&full) {
+            Ok(found) => found.len(),
+            Err(error) => {
+                self.unreadable(path, &error);
+                return None;
+            }
+        };
+        if size > FILE_BYTES_MAX as u64 {
+            let message =
+                format!("the file has {size} bytes, and at most {FILE_BYTES_MAX} are read");
+            self.error(
+                path,
+                "file-too-large",
+                &message,
+                "split it into smaller files",
+            );
+            return None;
+        }
+        match fs::read(&full) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.unreadable(path, &error);
+                None
+            }
+        }
+    }
+
+    fn read_text(&mut self, path: &str) -> Option<String> {
+        let text = String::from_utf8(self.read(path)?).ok();
+        if text.is_none() {
+            self.error(
+                path,
+                "not-utf8",
+                "the file is not UTF-8 text",
+                "save the file in UTF-8",
+            );
+        }
+        text
+    }
+
+    fn unknown_folder(&mut self, path: &str, known: &[&str]) {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let help = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        self.warn(
+            path,
+            "unknown-folder",
+            "nothing in this folder is read",
+            &help,
+        );
+    }
+
+    fn unknown_top_file(&mut self, name: &str) {
+        let is_ours = name
+            .rsplit_once('.')
+            .is_some_and(|(_, ending)| matches!(ending, "yaml" | "yml" | "sql"));
+        if !is_ours {
+            return;
+        }
+        let help = match nearest(name, [CONFIG_FILE]) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "contracts lie in contracts/LAYER/, models in models/LAYER/".to_owned(),
+        };
+        self.warn(name, "unknown-file", "the file is not read", &help);
+    }
+
+    fn unreadable(&mut self, path: &str, error: &io::Error) {
+        let help = match error.kind() {
+            io::ErrorKind::NotFound => "it is missing, or a link to nothing",
+            io::ErrorKind::PermissionDenied => "give this user the right to read it",
+            _ => "check the file; a link must not lead back to itself",
+        };
+        self.error(
+            path,
+            "unreadable",
+            &format!("cannot be read: {error}"),
+            help,
+        );
+    }
+
+    fn error(&mut self, path: &str, code: &'static str, message: &str, help: &str) {
+        self.found
+            .push(Diagnostic::error(path, code, message).help(help));
+    }
+
+    fn warn(&mut self, path: &str, code: &'static str, message: &str, help: &str) {
+        self.found
+            .push(Diagnostic::warning(path, code, message).help(help));
+    }
+}

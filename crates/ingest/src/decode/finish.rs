@@ -1,0 +1,177 @@
+//! The end of a batch: columns to Arrow, rules over all rows at once, rows that break one to the rejects.
+//!
+//! Invariant: rows and rejects together are the records that were taken, each once and both in their order.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryViewBuilder, BooleanArray, BooleanBufferBuilder, Int32Array, Int64Array, RecordBatch, StringViewBuilder,
+    TimestampMicrosecondArray,
+};
+use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
+use vitalake_contract::check::{self, Violation};
+use vitalake_contract::contract::quarantine_schema;
+use vitalake_contract::rule::{Check, RowRule, Severity};
+use vitalake_contract::{Contract, Layer};
+
+use super::columns::{Texts, null_buffer};
+use super::plan::{Plan, expected};
+use super::rows::{Reject, RowBuffer};
+use super::{DecodeError, Decoded};
+
+impl RowBuffer {
+    /// Gives what was taken and begins anew.
+    pub(super) fn finish(&mut self, plan: &Plan) -> Result<Decoded, DecodeError> {
+        let made = self.make(plan);
+        self.clear();
+        made
+    }
+
+    fn make(&mut self, plan: &Plan) -> Result<Decoded, DecodeError> {
+        let contract = &*plan.contract;
+        let build = |source| DecodeError::Build { dataset: contract.dataset.to_string(), source };
+        let rows = self.batch(plan).map_err(build)?;
+        let broken = check::violations(&contract.row_rules, &rows)
+            .map_err(|source| DecodeError::Check { dataset: contract.dataset.to_string(), source })?;
+        let refused = self.refuse(contract, &broken);
+        let rows = match refused {
+            Some(keep) => filter_record_batch(&rows, &keep).map_err(build)?,
+            None => rows,
+        };
+        let rejects = self.reject_batch(plan).map_err(build)?;
+        let count = |severity| count(&contract.row_rules, &broken, severity);
+        let (warnings, errors, fatal) = (count(Severity::Warning), count(Severity::Error), count(Severity::Fatal));
+        Ok(Decoded { rows, rejects, warnings, errors, fatal })
+    }
+
+    /// All rows that were kept, in the shape of the stored table.
+    fn batch(&mut self, plan: &Plan) -> Result<RecordBatch, ArrowError> {
+        let texts = Texts { records: &self.records, beside: &self.beside };
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(plan.contract.columns.len() + 6);
+        for (buffer, column) in self.columns.iter_mut().zip(&plan.contract.columns) {
+            arrays.push(buffer.finish(&column.kind, &texts)?);
+        }
+        let rows = self.metas.len();
+        if plan.contract.layer == Layer::Raw {
+            let absent: Vec<usize> = (0..rows).filter(|&r| self.metas.get(r).is_some_and(|m| m.timestamp_ms.is_none())).collect();
+            let times = self.metas.iter().map(|m| micros(m.timestamp_ms.unwrap_or(0))).collect::<Vec<_>>();
+            let ingested = self.metas.iter().map(|m| micros(m.ingested_at_ms)).collect::<Vec<_>>();
+            arrays.push(topics(&plan.topic, rows)?);
+            arrays.push(Arc::new(Int32Array::from_iter_values(self.metas.iter().map(|m| m.partition))));
+            arrays.push(Arc::new(Int64Array::from_iter_values(self.metas.iter().map(|m| m.offset))));
+            arrays.push(Arc::new(TimestampMicrosecondArray::try_new(times.into(), null_buffer(rows, &absent))?.with_timezone("UTC")));
+            arrays.push(Arc::new(TimestampMicrosecondArray::from(ingested).with_timezone("UTC")));
+            arrays.push(self.rescued.finish(rows)?);
+        }
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(plan.contract.table_schema(), arrays, &options)
+    }
+
+    /// Turns the rows that break a rule of severity error or fatal into rejects; gives the rows that stay, when not all.
+    fn refuse(&mut self, contract: &Contract, broken: &[Violation]) -> Option<BooleanArray> {
+        let refuses = |v: &&Violation| contract.row_rules.get(v.rule).is_some_and(|r| r.severity != Severity::Warning);
+        let mut refusing = broken.iter().filter(refuses).peekable();
+        refusing.peek()?;
+        let mut keep = BooleanBufferBuilder::new(self.metas.len());
+        keep.append_n(self.metas.len(), true);
+        let early = std::mem::take(&mut self.rejects);
+        let mut early = early.into_iter().peekable();
+        while let Some(first) = refusing.next() {
+            let row = first.row;
+            keep.set_bit(row, false);
+            let (Some(rule), Some(&meta)) = (contract.row_rules.get(first.rule), self.metas.get(row)) else { continue };
+            let mut reason = self.reason(contract, rule, row);
+            while let Some(other) = refusing.next_if(|v| v.row == row) {
+                if let Some(other) = contract.row_rules.get(other.rule) {
+                    reason.push_str("; also breaks ");
+                    reason.push_str(&other.name);
+                }
+            }
+            while let Some(reject) = early.next_if(|reject| reject.row <= row) {
+                self.rejects.push(reject);
+            }
+            let record = self.record(row).to_owned();
+            self.reject(row, Some(record.as_bytes()), meta, rule.name.clone(), reason);
+        }
+        self.rejects.extend(early);
+        Some(BooleanArray::new(keep.finish(), None))
+    }
+
+    /// Why a row breaks a rule: a required value that is there but has another type is not the same as none.
+    fn reason(&self, contract: &Contract, rule: &RowRule, row: usize) -> String {
+        if let (Check::Required, Some(index)) = (&rule.check, rule.column)
+            && let Some(column) = contract.columns.get(index)
+            && let Ok(narrow) = u16::try_from(index)
+        {
+            let begin = self.wrong.partition_point(|&(wrong, _)| wrong < row);
+            let wrong = self.wrong.iter().skip(begin).take_while(|&&(wrong, _)| wrong == row).any(|&(_, c)| c == narrow);
+            if wrong {
+                return format!("{} is required and the record's value is not {}", column.name, expected(&column.kind));
+            }
+        }
+        check::reason(rule, contract)
+    }
+
+    fn reject_batch(&self, plan: &Plan) -> Result<RecordBatch, ArrowError> {
+        let rejects = &self.rejects;
+        let mut raw = BinaryViewBuilder::with_capacity(rejects.len());
+        let (mut rules, mut reasons) = (StringViewBuilder::new(), StringViewBuilder::new());
+        for reject in rejects {
+            match reject.raw.clone().and_then(|range| self.reject_bytes.get(range)) {
+                Some(bytes) => raw.try_append_value(bytes)?,
+                None => raw.append_null(),
+            }
+            rules.try_append_value(&reject.rule)?;
+            reasons.try_append_value(&reject.reason)?;
+        }
+        let at = |reject: &Reject| micros(reject.meta.ingested_at_ms);
+        RecordBatch::try_new(
+            quarantine_schema(),
+            vec![
+                Arc::new(raw.finish()),
+                topics(&plan.topic, rejects.len())?,
+                Arc::new(Int32Array::from_iter_values(rejects.iter().map(|r| r.meta.partition))),
+                Arc::new(Int64Array::from_iter_values(rejects.iter().map(|r| r.meta.offset))),
+                Arc::new(rules.finish()),
+                Arc::new(reasons.finish()),
+                Arc::new(TimestampMicrosecondArray::from_iter_values(rejects.iter().map(at)).with_timezone("UTC")),
+            ],
+        )
+    }
+
+    fn clear(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.truncate(0));
+        self.metas.clear();
+        self.records.clear();
+        self.starts.clear();
+        self.wrong.clear();
+        self.rejects.clear();
+        self.reject_bytes.clear();
+        self.rescued.clear();
+        self.forget_beside();
+    }
+}
+
+fn count(rules: &[RowRule], broken: &[Violation], severity: Severity) -> Vec<(usize, u64)> {
+    let mut counts: Vec<(usize, u64)> = Vec::new();
+    for violation in broken.iter().filter(|v| rules.get(v.rule).is_some_and(|r| r.severity == severity)) {
+        match counts.iter_mut().find(|(rule, _)| *rule == violation.rule) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((violation.rule, 1)),
+        }
+    }
+    counts.sort_unstable();
+    counts
+}
+
+/// A column with the same text in every row, its bytes there once.
+fn topics(topic: &str, rows: usize) -> Result<ArrayRef, ArrowError> {
+    let mut builder = StringViewBuilder::with_capacity(rows).with_fixed_block_size(u32::try_from(topic.len().max(1)).unwrap_or(u32::MAX));
+    builder.try_append_value_n(topic, rows)?;
+    Ok(Arc::new(builder.finish()))
+}
+
+fn micros(millis: i64) -> i64 {
+    millis.saturating_mul(1000)
+}

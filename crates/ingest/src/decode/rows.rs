@@ -1,0 +1,200 @@
+//! A batch while it is filled: columns, positions, rescued fields and rejects; and the step that makes it [`Decoded`].
+//!
+//! Decoders begin a record, push its values and then keep it or abandon it; the rules are checked once for all rows.
+//! Invariant: every record that was begun is one row or one reject, and a reject has the record's bytes.
+
+use std::ops::Range;
+
+use vitalake_contract::ColumnType;
+use vitalake_contract::time_format::{is_time, parse_iso_date, parse_rfc3339};
+
+use super::RecordMeta;
+use super::columns::{ColumnBuffer, Span, Values};
+use super::plan::Plan;
+use super::rescue::Rescued;
+
+/// A record that became no row.
+#[derive(Debug)]
+pub(super) struct Reject {
+    /// How many rows were kept before it.
+    pub(super) row: usize,
+    /// Its bytes in `reject_bytes`; none where the record had no value.
+    pub(super) raw: Option<Range<usize>>,
+    /// Its position.
+    pub(super) meta: RecordMeta,
+    /// The rule it breaks.
+    pub(super) rule: String,
+    /// Why.
+    pub(super) reason: String,
+}
+
+/// The rows and rejects since the last finish.
+#[derive(Debug)]
+pub(super) struct RowBuffer {
+    /// The contract's columns.
+    pub(super) columns: Vec<ColumnBuffer>,
+    /// How many values the record that was begun has so far.
+    pub(super) pushed: usize,
+    /// The rows' positions.
+    pub(super) metas: Vec<RecordMeta>,
+    /// The rows' records, one after the other.
+    pub(super) records: String,
+    /// Where each row's record begins in `records`.
+    pub(super) starts: Vec<usize>,
+    /// Texts whose escapes were undone.
+    pub(super) beside: String,
+    /// What the contract does not name or could not read.
+    pub(super) rescued: Rescued,
+    /// Row and column of every value of the wrong type, in order.
+    pub(super) wrong: Vec<(usize, u16)>,
+    /// What became no row.
+    pub(super) rejects: Vec<Reject>,
+    /// The rejects' bytes.
+    pub(super) reject_bytes: Vec<u8>,
+    beside_kept: usize,
+}
+
+impl RowBuffer {
+    /// An empty batch.
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self {
+            columns: plan.contract.columns.iter().map(|c| ColumnBuffer::new(&c.kind)).collect(),
+            pushed: 0,
+            metas: Vec::new(),
+            records: String::new(),
+            starts: Vec::new(),
+            beside: String::new(),
+            rescued: Rescued::default(),
+            wrong: Vec::new(),
+            rejects: Vec::new(),
+            reject_bytes: Vec::new(),
+            beside_kept: 0,
+        }
+    }
+
+    /// The row that is being filled.
+    #[inline(always)]
+    pub(super) fn row(&self) -> usize {
+        self.metas.len()
+    }
+
+    /// How many records were kept or rejected.
+    pub(super) fn taken(&self) -> usize {
+        self.metas.len() + self.rejects.len()
+    }
+
+    /// How many bytes of records are held.
+    pub(super) fn bytes(&self) -> usize {
+        self.records.len() + self.beside.len() + self.rescued.bytes() + self.reject_bytes.len()
+    }
+
+    /// Keeps the record that was begun: columns without a value are null.
+    #[inline]
+    pub(super) fn keep(&mut self, record: &str, meta: RecordMeta) {
+        let row = self.row();
+        if self.pushed < self.columns.len() {
+            for column in self.columns.iter_mut().filter(|c| c.len() == row) {
+                column.push_null();
+            }
+        }
+        self.pushed = 0;
+        self.rescued.keep(row);
+        self.starts.push(self.records.len());
+        self.records.push_str(record);
+        self.beside_kept = self.beside.len();
+        self.metas.push(meta);
+    }
+
+    /// Takes back what the record that was begun has pushed, and rejects it.
+    #[cold]
+    pub(super) fn abandon(&mut self, value: Option<&[u8]>, meta: RecordMeta, rule: &str, reason: String) {
+        let row = self.row();
+        self.columns.iter_mut().filter(|c| c.len() > row).for_each(|c| c.truncate(row));
+        self.pushed = 0;
+        self.rescued.abandon();
+        self.beside.truncate(self.beside_kept);
+        while self.wrong.last().is_some_and(|&(wrong, _)| wrong >= row) {
+            self.wrong.pop();
+        }
+        self.reject(row, value, meta, rule.to_owned(), reason);
+    }
+
+    /// Rejects a record, `row` rows having come before it.
+    pub(super) fn reject(&mut self, row: usize, value: Option<&[u8]>, meta: RecordMeta, rule: String, reason: String) {
+        let raw = value.map(|value| {
+            let start = self.reject_bytes.len();
+            self.reject_bytes.extend_from_slice(value);
+            start..self.reject_bytes.len()
+        });
+        self.rejects.push(Reject { row, raw, meta, rule, reason });
+    }
+
+    /// Notes that a column's value has the wrong type; the value is null.
+    #[cold]
+    pub(super) fn push_wrong(&mut self, column: u16) {
+        self.wrong.push((self.row(), column));
+        if let Some(buffer) = self.columns.get_mut(usize::from(column)) {
+            buffer.push_null();
+            self.pushed += 1;
+        }
+    }
+
+    /// Begins the texts beside the records anew.
+    pub(super) fn forget_beside(&mut self) {
+        self.beside.clear();
+        self.beside_kept = 0;
+        self.pushed = 0;
+    }
+
+    /// The bytes of a kept row's record.
+    pub(super) fn record(&self, row: usize) -> &str {
+        let start = self.starts.get(row).copied().unwrap_or(0);
+        let end = self.starts.get(row + 1).copied().unwrap_or(self.records.len());
+        self.records.get(start..end).unwrap_or("")
+    }
+
+    /// Pushes a date or an instant from its text; false where it has another form or the column another type.
+    #[inline]
+    pub(super) fn push_temporal(&mut self, column: u16, kind: &ColumnType, text: &[u8]) -> bool {
+        let Some(buffer) = self.columns.get_mut(usize::from(column)) else { return false };
+        match (kind, &mut buffer.values) {
+            (ColumnType::Timestamp(format), Values::Long(values)) => {
+                let instant = match format {
+                    Some(format) => format.parse_timestamp(text),
+                    None => parse_rfc3339(text),
+                };
+                push(values, instant)
+            }
+            (ColumnType::Date(format), Values::Int(values)) => {
+                let day = match format {
+                    Some(format) => format.parse_date(text),
+                    None => parse_iso_date(text),
+                };
+                push(values, day)
+            }
+            _ => false,
+        }
+    }
+
+    /// Pushes what was written beside the records from `start` on, as text or as a time of day.
+    pub(super) fn push_beside(&mut self, column: u16, kind: &ColumnType, start: usize) -> bool {
+        let text = self.beside.get(start..).unwrap_or("");
+        let right = match kind {
+            ColumnType::Time(format) => is_time(format.as_ref(), text.as_bytes()),
+            _ => true,
+        };
+        let (Ok(length), true) = (u32::try_from(text.len()), right) else { return false };
+        match self.columns.get_mut(usize::from(column)).map(|buffer| &mut buffer.values) {
+            Some(Values::Text(values)) => push(values, Some(Span { start, length, beside: true })),
+            _ => false,
+        }
+    }
+}
+
+/// Pushes a value where there is one, and says so.
+#[inline(always)]
+pub(super) fn push<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
+    let Some(value) = value else { return false };
+    values.push(value);
+    true
+}

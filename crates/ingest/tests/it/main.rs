@@ -1,0 +1,9 @@
+//! Integration tests of the way in.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod kafka_hostile;
+mod kafka_round_trip;
+mod log_basics;
+mod log_crash;
+mod records;
+mod support;

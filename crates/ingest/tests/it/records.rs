@@ -1,0 +1,125 @@
+//! The reader of record batches: what it gives, and that hostile bytes give errors.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use vitalake_ingest::log::{BATCH_HEADER_BYTES, BatchBuilder, BatchError, CheckedBatch, Records};
+
+use crate::support::batch;
+
+fn builder() -> BatchBuilder {
+    let mut builder = BatchBuilder::new();
+    for number in 0..50i64 {
+        let value = format!("{{\"n\":{number},\"pad\":\"{}\"}}", "p".repeat(100));
+        builder.push(5_000 + number, Some(b"k"), Some(value.as_bytes()));
+    }
+    builder
+}
+
+fn compressed(codec: i16, body: &[u8]) -> Vec<u8> {
+    match codec {
+        1 => {
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            out.write_all(body).unwrap();
+            out.finish().unwrap()
+        }
+        2 => snap::raw::Encoder::new().compress_vec(body).unwrap(),
+        3 => {
+            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            out.write_all(body).unwrap();
+            out.finish().unwrap()
+        }
+        4 => zstd::stream::encode_all(body, 1).unwrap(),
+        _ => body.to_vec(),
+    }
+}
+
+fn xerial(body: &[u8]) -> Vec<u8> {
+    let mut out = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
+    for chunk in body.chunks(1000) {
+        let block = snap::raw::Encoder::new().compress_vec(chunk).unwrap();
+        out.extend_from_slice(&(block.len() as u32).to_be_bytes());
+        out.extend_from_slice(&block);
+    }
+    out
+}
+
+#[test]
+fn every_compression_gives_the_same_records() {
+    let builder = builder();
+    let mut bodies: Vec<(i16, Vec<u8>)> = (0..5).map(|codec| (codec, compressed(codec, builder.body()))).collect();
+    bodies.push((2, xerial(builder.body())));
+    for (codec, body) in bodies {
+        let bytes = builder.build_compressed(None, codec, &body);
+        let checked = CheckedBatch::new(bytes).unwrap();
+        let records = Records::open(checked.bytes()).unwrap();
+        let all: Vec<_> = records.iter().map(|record| record.unwrap()).collect();
+        assert_eq!((all.len(), all[49].offset, all[49].timestamp_ms), (50, 49, 5_049), "codec {codec}");
+        assert!(all[49].value.unwrap().starts_with(b"{\"n\":49"));
+    }
+}
+
+#[test]
+fn a_small_batch_that_would_fill_the_memory_is_refused() {
+    let zeros = vec![0u8; 32 << 20];
+    for codec in 1..5 {
+        let bytes = builder().build_compressed(None, codec, &compressed(codec, &zeros));
+        assert_eq!(Records::open_within(&bytes, 1 << 20).unwrap_err(), BatchError::TooLarge(1 << 20), "codec {codec}");
+    }
+}
+
+#[test]
+fn counts_beyond_the_bytes_are_refused() {
+    let whole = batch(&["a".to_owned(), "b".to_owned()], None);
+    for claimed in [0i32, 1, 3, i32::MAX] {
+        let mut bytes = whole.to_vec();
+        bytes[57..61].copy_from_slice(&claimed.to_be_bytes());
+        bytes[23..27].copy_from_slice(&claimed.wrapping_sub(1).to_be_bytes());
+        let sum = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&sum.to_be_bytes());
+        assert!(CheckedBatch::new(Bytes::from(bytes)).is_err(), "{claimed}");
+    }
+    assert_eq!(CheckedBatch::new(whole.slice(..whole.len() - 1)).unwrap_err(), BatchError::Length { claimed: whole.len() as u64, present: whole.len() as u64 - 1 });
+    let mut other = whole.to_vec();
+    *other.last_mut().unwrap() ^= 1;
+    assert_eq!(CheckedBatch::new(Bytes::from(other)).unwrap_err(), BatchError::Checksum);
+    let mut old = whole.to_vec();
+    old[16] = 1;
+    assert_eq!(CheckedBatch::new(Bytes::from(old)).unwrap_err(), BatchError::Magic(1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Bytes changed anywhere behind a right checksum: an error or records, never a panic, never more than was claimed.
+    #[test]
+    fn changed_bytes_never_panic(codec in 0i16..6, at in 0usize..400, change in proptest::collection::vec(any::<u8>(), 1..12), cut in 0usize..50) {
+        let builder = builder();
+        let mut bytes = builder.build_compressed(None, codec, &compressed(codec, builder.body())).to_vec();
+        bytes.truncate(bytes.len() - cut.min(bytes.len() - BATCH_HEADER_BYTES));
+        let length = bytes.len();
+        for (offset, byte) in change.iter().enumerate() {
+            let place = 21 + (at + offset) % (length - 21);
+            bytes[place] ^= byte;
+        }
+        bytes[8..12].copy_from_slice(&((length - 12) as i32).to_be_bytes());
+        let sum = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&sum.to_be_bytes());
+        let bytes = Bytes::from(bytes);
+        let _ = CheckedBatch::new(bytes.clone());
+        if let Ok(records) = Records::open_within(&bytes, 1 << 20) {
+            let claimed = records.header().records;
+            prop_assert!(records.iter().count() <= usize::try_from(claimed).unwrap_or(0));
+        }
+    }
+
+    #[test]
+    fn noise_never_panics(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = Bytes::from(noise);
+        prop_assert!(CheckedBatch::new(bytes.clone()).is_err());
+        if let Ok(records) = Records::open_within(&bytes, 1 << 20) {
+            records.iter().for_each(drop);
+        }
+    }
+}

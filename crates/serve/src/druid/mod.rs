@@ -1,0 +1,8 @@
+//! Druid's SQL over HTTP: what a request says, how an answer is written, what an error looks like.
+
+pub mod error;
+pub mod information_schema;
+pub mod request;
+pub mod result;
+pub mod types;
+pub mod value;

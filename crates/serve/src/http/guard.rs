@@ -1,0 +1,61 @@
+//! A server without a password answers this machine only: not a page of another site that a browser here has open.
+//!
+//! A rebound DNS name shows in `Host`, a cross-site request in `Origin` or `Sec-Fetch-Site`.
+
+use std::net::IpAddr;
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::api::error_response;
+
+/// Lets a request through when it comes from this machine to this machine.
+pub async fn local_only(request: Request, next: Next) -> Response {
+    match refusal(request.headers()) {
+        None => next.run(request).await,
+        Some(message) => error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response(),
+    }
+}
+
+fn refusal(headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if !text(header::HOST).is_some_and(is_local) {
+        return Some("this server answers only requests to localhost; use http://localhost or http://127.0.0.1");
+    }
+    let origin = text(header::ORIGIN);
+    let origin_is_local = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| is_local(host));
+    if origin.is_some_and(|origin| !origin_is_local(origin)) {
+        return Some("this server does not answer pages of other sites");
+    }
+    let site = headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or_default());
+    if site == Some("cross-site") && origin.is_none() {
+        return Some("this server does not answer pages of other sites");
+    }
+    None
+}
+
+/// Whether a host, with or without a port, is this machine.
+fn is_local(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_are_local() {
+        for host in ["localhost", "localhost:8888", "127.0.0.1:8888", "127.1.2.3", "[::1]:8888", "LOCALHOST"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:8888", "10.0.0.1:8888", "", "[::2]:1", "127.0.0.1.nip.io"] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The HTTP server: routes, and connections with limits on time, size and number.
+//!
+//! It accepts before recovery is complete, so that health can be asked for; queries are then answered with 503.
+
+mod api;
+mod guard;
+mod sql;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::{delete, get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use vitalake_ops::metrics::Metrics;
+
+use crate::engine::Engine;
+use crate::platform::Platform;
+
+/// Limits of connections and bodies.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    /// Connections at once; more wait to be accepted.
+    pub connections_max: usize,
+    /// Time for a request's headers.
+    pub header_timeout: Duration,
+    /// Time for the body of a query.
+    pub body_timeout: Duration,
+    /// Bytes of the body of a query.
+    pub query_body_bytes_max: usize,
+    /// Bytes of a delivered file.
+    pub delivery_bytes_max: usize,
+    /// Time that answers have to finish when the server stops.
+    pub stop_timeout: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            query_body_bytes_max: 4 << 20,
+            delivery_bytes_max: 8 << 30,
+            stop_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What every handler knows.
+#[derive(Clone)]
+pub struct App {
+    /// Runs queries.
+    pub engine: Arc<Engine>,
+    /// The process around the server.
+    pub platform: Arc<dyn Platform>,
+    /// The process's numbers.
+    pub metrics: Arc<Metrics>,
+    /// Limits of bodies.
+    pub limits: HttpLimits,
+}
+
+/// The routes. `local_only` refuses requests that name another host than this machine, or that another site's page sends.
+pub fn router(app: App, local_only: bool) -> Router {
+    let sql = || post(sql::query);
+    let router = Router::new()
+        .route("/druid/v2/sql", sql())
+        .route("/druid/v2/sql/", sql())
+        .route("/druid/v2/sql/{id}", delete(sql::cancel))
+        .route("/status/health", get(api::druid_health))
+        .route("/health/live", get(api::live))
+        .route("/health/ready", get(api::ready))
+        .route("/metrics", get(api::metrics))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/datasets", get(api::datasets))
+        .route("/api/v1/flush", post(api::flush))
+        .route("/api/v1/deliveries/{dataset}", post(api::deliver))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app);
+    if local_only { router.layer(from_fn(guard::local_only)) } else { router }
+}
+
+/// Serves until `stop` completes, then lets open answers finish.
+pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()> + Send) {
+    let limits = app.limits;
+    let local_only = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let router = router(app, local_only);
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let (stopping, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        if let Some((stream, _, slot)) = accepted {
+            let connection = connection(stream, router.clone(), limits, stopped.clone());
+            connections.spawn(async move {
+                connection.await;
+                drop(slot);
+            });
+        }
+    }
+    drop(listener);
+    stopping.send_replace(true);
+    let finish = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.stop_timeout, finish).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accepted> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer, slot))
+        }
+        Err(error) => {
+            tracing::warn!(kind = ?error.kind(), "a connection could not be accepted");
+            // Out of descriptors: the next try would fail at once.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, limits: HttpLimits, mut stopped: watch::Receiver<bool>) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(served);
+    let stopping = tokio::select! {
+        _ = served.as_mut() => false,
+        _ = stopped.wait_for(|stopped| *stopped) => true,
+    };
+    if stopping {
+        served.as_mut().graceful_shutdown();
+        // What went wrong on a connection is the client's to see; there is nobody else to tell.
+        let _ = served.await;
+    }
+}

@@ -1,0 +1,210 @@
+//! `POST /druid/v2/sql`: reads the request, runs it through a session, streams the answer.
+//!
+//! The first rows are awaited before the status is sent, so most failures have a status of their own. A failure after
+//! that breaks the connection: an answer that is cut short never looks complete.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited, StreamBody};
+use hyper::body::Frame;
+use tokio::sync::mpsc;
+use vitalake_runtime::telemetry::metric;
+
+use super::App;
+use crate::druid::error::render;
+use crate::druid::request::SqlRequest;
+use crate::druid::result::ResultWriter;
+use crate::druid::value::Style;
+use crate::error::QueryError;
+use crate::session::{Answer, Identity, Policy, QueryOptions, Session};
+use crate::sql::fault::{Phase, explain};
+
+const QUERY_ID: HeaderName = HeaderName::from_static("x-druid-query-id");
+const SQL_QUERY_ID: HeaderName = HeaderName::from_static("x-druid-sql-query-id");
+const CONTEXT: HeaderName = HeaderName::from_static("x-druid-response-context");
+const HEADER_INCLUDED: HeaderName = HeaderName::from_static("x-druid-sql-header-included");
+const COMPLETE: HeaderName = HeaderName::from_static("x-druid-response-complete");
+
+/// Bytes that are gathered before they are sent.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Answers a query.
+pub async fn query(State(app): State<App>, request: Request) -> Response {
+    if !is_json(request.headers()) {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    let started = Instant::now();
+    let (response, outcome) = match answer(&app, request).await {
+        Ok(response) => (response, "ok"),
+        Err((error, query_id)) => (error_response(&error, query_id.as_deref()), outcome(&error)),
+    };
+    let labels = vec![("surface", "druid".to_owned()), ("outcome", outcome.to_owned())];
+    app.metrics.counter(metric::QUERIES, &labels).inc();
+    let surface = vec![("surface", "druid".to_owned())];
+    app.metrics.times(metric::QUERY_SECONDS, &surface).observe(started.elapsed().as_secs_f64());
+    response
+}
+
+/// Cancels every query with that id.
+pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Response {
+    let status = if app.engine.cancel(&id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND };
+    (status, [(header::CONTENT_TYPE, "application/json")]).into_response()
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+type Failure = (QueryError, Option<String>);
+
+async fn answer(app: &App, request: Request) -> Result<Response, Failure> {
+    let readiness = app.platform.readiness();
+    if !readiness.ready {
+        return Err((QueryError::NotReady(readiness.waiting_for), None));
+    }
+    let body = read_body(app, request).await.map_err(|error| (error, None))?;
+    let request = SqlRequest::parse(&body).map_err(|error| (error, None))?;
+    let query_id = request.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    run(app, request, &query_id).await.map_err(|error| (error, Some(query_id)))
+}
+
+async fn read_body(app: &App, request: Request) -> Result<Bytes, QueryError> {
+    let limit = app.limits.query_body_bytes_max;
+    let body = Limited::new(request.into_body(), limit).collect();
+    match tokio::time::timeout(app.limits.body_timeout, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(QueryError::ResourceLimit(format!("the request's body is larger than {limit} bytes")))
+        }
+        Ok(Err(_)) => Err(QueryError::invalid("the request's body could not be read to its end")),
+        Err(_) => Err(QueryError::invalid("the request's body did not arrive in time")),
+    }
+}
+
+async fn run(app: &App, request: SqlRequest, query_id: &str) -> Result<Response, QueryError> {
+    let session =
+        Session::new(app.engine.clone(), Identity::local(), Policy::allow_all(), app.platform.pin());
+    let options = QueryOptions {
+        zone: request.zone,
+        timeout: request.timeout_ms.map(Duration::from_millis),
+        query_id: Some(query_id.to_owned()),
+    };
+    let mut answer = session.query(request.query, request.parameters, options).await?;
+    let style = Style { zone: request.zone, stringify_arrays: request.stringify_arrays };
+    let mut writer =
+        ResultWriter::new(request.format, request.headers, style, answer.schema(), answer.labels().to_vec());
+    let mut chunk = vec![];
+    writer.begin(&mut chunk);
+    // A short answer is complete here, and is sent whole.
+    let more = fill(&mut answer, &mut writer, &mut chunk).await?;
+
+    let mut response = Response::new(if more {
+        let (sender, receiver) = mpsc::channel(2);
+        let header_included = sender.send(Ok(Frame::data(Bytes::from(chunk)))).await;
+        if header_included.is_ok() {
+            app.engine.cpu().spawn(pump(answer, writer, sender));
+        }
+        let frames = futures::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|frame| (frame, receiver))
+        });
+        Body::new(StreamBody::new(frames))
+    } else {
+        let frames = [Ok::<_, io::Error>(Frame::data(Bytes::from(chunk))), Ok(complete())];
+        Body::new(StreamBody::new(futures::stream::iter(frames).boxed()))
+    });
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::TRAILER, HeaderValue::from_static("X-Druid-Response-Complete"));
+    headers.insert(CONTEXT, HeaderValue::from_static("{}"));
+    insert_id(headers, query_id);
+    if request.headers.names {
+        headers.insert(HEADER_INCLUDED, HeaderValue::from_static("yes"));
+    }
+    Ok(response)
+}
+
+/// Gathers rows until there is a chunk. Returns whether there are more.
+async fn fill(answer: &mut Answer, writer: &mut ResultWriter, chunk: &mut Vec<u8>) -> Result<bool, QueryError> {
+    while let Some(batch) = answer.next().await? {
+        writer
+            .batch(&batch, chunk)
+            .map_err(|error| explain(&error.into(), Phase::Running, answer.query_id()))?;
+        if chunk.len() >= CHUNK_BYTES {
+            return Ok(true);
+        }
+    }
+    writer.end(chunk);
+    Ok(false)
+}
+
+/// Sends the rest of an answer, until it ends or nobody reads it.
+async fn pump(mut answer: Answer, mut writer: ResultWriter, sender: mpsc::Sender<io::Result<Frame<Bytes>>>) {
+    loop {
+        let mut chunk = vec![];
+        let filled = tokio::select! {
+            filled = fill(&mut answer, &mut writer, &mut chunk) => filled,
+            () = sender.closed() => return,
+        };
+        let frame = match &filled {
+            Ok(_) => Ok(Frame::data(Bytes::from(chunk))),
+            Err(error) => {
+                tracing::info!(query_id = answer.query_id(), outcome = outcome(error), "an answer was cut short");
+                Err(io::Error::other("the answer was cut short"))
+            }
+        };
+        if sender.send(frame).await.is_err() {
+            return;
+        }
+        match filled {
+            Ok(true) => {}
+            Ok(false) => {
+                let _ = sender.send(Ok(complete())).await;
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn complete() -> Frame<Bytes> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(COMPLETE, HeaderValue::from_static("true"));
+    Frame::trailers(trailers)
+}
+
+fn insert_id(headers: &mut HeaderMap, query_id: &str) {
+    if let Ok(id) = HeaderValue::from_str(query_id) {
+        headers.insert(QUERY_ID, id.clone());
+        headers.insert(SQL_QUERY_ID, id);
+    }
+}
+
+fn error_response(error: &QueryError, query_id: Option<&str>) -> Response {
+    let (status, body) = render(error);
+    let mut response = (status, Json(body)).into_response();
+    if let Some(query_id) = query_id {
+        insert_id(response.headers_mut(), query_id);
+    }
+    response
+}
+
+fn outcome(error: &QueryError) -> &'static str {
+    match error {
+        QueryError::Invalid { .. } | QueryError::Context(_) => "invalid",
+        QueryError::ResourceLimit(_) => "limit",
+        QueryError::Capacity(_) => "capacity",
+        QueryError::Timeout { .. } => "timeout",
+        QueryError::Cancelled => "cancelled",
+        QueryError::NotReady(_) => "not_ready",
+        QueryError::Runtime(_) | QueryError::Internal { .. } => "failed",
+    }
+}

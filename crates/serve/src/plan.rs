@@ -1,0 +1,195 @@
+//! From a query's text to its rows: parse, rewrite, plan, run. Runs on the CPU runtime, called by `session` alone.
+
+use std::sync::Arc;
+
+use arrow::array::StringArray;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use chrono_tz::Tz;
+use datafusion::common::DataFusionError;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, Statement as SqlStatement};
+use futures::StreamExt as _;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::catalogue::Catalogue;
+use crate::druid::types::names;
+use crate::engine::Engine;
+use crate::error::QueryError;
+use crate::functions;
+use crate::pinned::Pinned;
+use crate::session::Message;
+use crate::sql::fault::{Phase, explain};
+use crate::sql::parse::{Parsed, parse};
+use crate::sql::rewrite::{Names, rewrite};
+
+/// What to run.
+#[derive(Debug)]
+pub struct Request {
+    /// The text.
+    pub sql: String,
+    /// Values of the placeholders.
+    pub parameters: Vec<Expr>,
+    /// The zone in which to compute.
+    pub zone: Tz,
+    /// The id for the log.
+    pub query_id: String,
+}
+
+type Sender = mpsc::Sender<Result<Message, QueryError>>;
+
+/// Functions whose result may be far larger than their arguments, and those that tell about the server.
+const REFUSED_FUNCTIONS: [&str; 14] = [
+    "repeat", "lpad", "rpad", "range", "generate_series", "array_repeat", "list_repeat", "array_resize", "list_resize",
+    "version", "arrow_metadata", "with_metadata", "get_field_metadata", "input_file_name",
+];
+
+/// Runs a query and sends what comes of it.
+pub async fn run(engine: Arc<Engine>, pinned: Arc<dyn Pinned>, request: Request, rows: Sender) {
+    if let Err(error) = work(&engine, pinned, request, &rows).await {
+        // Nobody listens any more when this fails.
+        let _ = rows.send(Err(error)).await;
+    }
+}
+
+async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: &Sender) -> Result<(), QueryError> {
+    let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id);
+    let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id);
+
+    let Parsed { mut query, explain: explained, .. } = parse(&request.sql, &engine.limits().text)?;
+    let state = Planner::new(engine, pinned, request.zone).map_err(planning)?;
+    let labels = rewrite(&mut query, &request.parameters, &state)?;
+    let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
+    let plan = state.state.statement_to_plan(statement).await.map_err(planning)?;
+    let labels = labels
+        .filter(|labels| labels.len() == plan.schema().fields().len())
+        .unwrap_or_else(|| plan.schema().fields().iter().map(|field| field.name().clone()).collect());
+
+    if explained {
+        let plan = state.state.optimize(&plan).map_err(planning)?;
+        return send_explanation(&plan, &labels, rows).await;
+    }
+    let physical = state.state.create_physical_plan(&plan).await.map_err(planning)?;
+    let schema = physical.schema();
+    if rows.send(Ok(Message::Schema(schema, labels))).await.is_err() {
+        return Ok(());
+    }
+    let mut stream = execute_stream(physical, state.state.task_ctx()).map_err(running)?;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(running)?;
+        if batch.num_rows() > 0 && rows.send(Ok(Message::Rows(batch))).await.is_err() {
+            return Ok(());
+        }
+    }
+    let _ = rows.send(Ok(Message::End)).await;
+    Ok(())
+}
+
+/// The engine's state for one query.
+struct Planner {
+    state: SessionState,
+    catalogue: Catalogue,
+}
+
+impl Planner {
+    fn new(engine: &Engine, pinned: Arc<dyn Pinned>, zone: Tz) -> Result<Self, DataFusionError> {
+        let mut scalar = SessionStateDefaults::default_scalar_functions();
+        scalar.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
+        scalar.extend(functions::all(zone));
+        let aggregate = SessionStateDefaults::default_aggregate_functions();
+
+        let mut routines: Vec<(String, bool)> = scalar
+            .iter()
+            .map(|function| (function.name().to_ascii_uppercase(), false))
+            .chain(aggregate.iter().map(|function| (function.name().to_ascii_uppercase(), true)))
+            .filter(|(name, _)| !name.starts_with("__"))
+            .collect();
+        routines.sort();
+        let catalogue = Catalogue::new(pinned, routines.into());
+
+        let state = SessionStateBuilder::new()
+            .with_config(config())
+            .with_runtime_env(engine.runtime()?)
+            .with_catalog_list(Arc::new(catalogue.clone()))
+            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_scalar_functions(scalar)
+            .with_aggregate_functions(aggregate)
+            .with_window_functions(SessionStateDefaults::default_window_functions())
+            .build();
+        Ok(Self { state, catalogue })
+    }
+}
+
+/// Druid's reading of SQL: names are case-sensitive as written, nulls come first.
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema("druid", "druid")
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false);
+    let parser = &mut config.options_mut().sql_parser;
+    parser.enable_ident_normalization = false;
+    parser.collect_spans = true;
+    parser.map_string_types_to_utf8view = false;
+    "nulls_min".clone_into(&mut parser.default_null_ordering);
+    config.options_mut().execution.enable_recursive_ctes = false;
+    config
+}
+
+impl Names for Planner {
+    fn has_function(&self, name: &str) -> bool {
+        self.state.scalar_functions().contains_key(name)
+            || self.state.aggregate_functions().contains_key(name)
+            || self.state.window_functions().contains_key(name)
+    }
+
+    fn missing_table(&self, parts: &[&str]) -> Option<String> {
+        self.catalogue.missing(parts)
+    }
+}
+
+async fn send_explanation(plan: &LogicalPlan, labels: &[String], rows: &Sender) -> Result<(), QueryError> {
+    let types: Vec<_> = plan.schema().fields().iter().map(|field| names(field.data_type()).native).collect();
+    let signature: Vec<_> =
+        labels.iter().zip(&types).map(|(name, native)| json!({"name": name, "type": native})).collect();
+    let mappings: Vec<_> =
+        labels.iter().map(|name| json!({"queryColumn": name, "outputColumn": name})).collect();
+    let text = json!([{
+        "query": {"queryType": "plan", "plan": plan.display_indent().to_string()},
+        "signature": signature,
+        "columnMappings": mappings,
+    }]);
+    let mut tables = vec![];
+    collect_tables(plan, &mut tables);
+    let resources: Vec<_> = tables.iter().map(|name| json!({"name": name, "type": "DATASOURCE"})).collect();
+    let cells = [text.to_string(), json!(resources).to_string(), json!({"statementType": "SELECT"}).to_string()];
+    let columns = ["PLAN", "RESOURCES", "ATTRIBUTES"];
+    let schema = Arc::new(Schema::new(columns.map(|name| Field::new(name, DataType::Utf8, false)).to_vec()));
+    let arrays = cells.into_iter().map(|cell| Arc::new(StringArray::from(vec![cell])) as _).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
+        .map_err(|error| explain(&error.into(), Phase::Planning, "explain"))?;
+    let labels = columns.map(str::to_owned).to_vec();
+    for message in [Message::Schema(schema, labels), Message::Rows(batch), Message::End] {
+        if rows.send(Ok(message)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn collect_tables(plan: &LogicalPlan, names: &mut Vec<String>) {
+    if let LogicalPlan::TableScan(scan) = plan {
+        let name = scan.table_name.table().to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for input in plan.inputs() {
+        collect_tables(input, names);
+    }
+}

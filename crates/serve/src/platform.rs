@@ -1,0 +1,73 @@
+//! What the server needs of the process around it: the pinned value, readiness, and the acts that the API offers.
+//!
+//! The binary implements it; tests bring a small one of their own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use thiserror::Error;
+use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport};
+
+use crate::pinned::Pinned;
+
+/// The bytes of a request, as they arrive.
+pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// The form of a delivered file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryFormat {
+    /// Comma-separated values with a header line.
+    Csv,
+    /// A JSON object a line.
+    Ndjson,
+}
+
+/// Why an act of the API failed. The text is shown to the client: it holds no record's value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ApiError {
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// What was sent is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// It does not fit what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// It is larger than the limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// It can be tried again later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Our fault; the log has the cause.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// The process around the server.
+#[async_trait]
+pub trait Platform: Send + Sync + 'static {
+    /// The newest value over all tables.
+    fn pin(&self) -> Arc<dyn Pinned>;
+
+    /// Whether queries may be answered.
+    fn readiness(&self) -> Readiness;
+
+    /// What is known of every dataset.
+    async fn status(&self) -> StatusReport;
+
+    /// Commits what waits in memory.
+    async fn flush(&self) -> Result<FlushReport, ApiError>;
+
+    /// Takes a delivered file, whole or not at all.
+    async fn deliver(
+        &self,
+        dataset: &str,
+        name: &str,
+        format: DeliveryFormat,
+        body: ByteStream,
+    ) -> Result<DeliveryReport, ApiError>;
+}

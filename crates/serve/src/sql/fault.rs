@@ -1,0 +1,153 @@
+//! The engine's errors in our own words.
+//!
+//! Invariant: no text of the engine passes through here, because it may quote a record. Only what the client wrote
+//! itself (names, places) and names from schemas are repeated.
+
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
+
+use crate::catalogue::nearest;
+use crate::error::{Position, QueryError};
+
+/// When an error happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before any row was read.
+    Planning,
+    /// While rows were read.
+    Running,
+}
+
+/// What to tell the client about an error of the engine.
+pub fn explain(error: &DataFusionError, phase: Phase, query_id: &str) -> QueryError {
+    classify(error, phase, None).unwrap_or_else(|| {
+        let id = uuid::Uuid::new_v4().to_string();
+        tracing::error!(error_id = %id, query_id, kind = kind(error), "a query failed inside the engine");
+        QueryError::Internal { id }
+    })
+}
+
+fn classify(error: &DataFusionError, phase: Phase, place: Option<Position>) -> Option<QueryError> {
+    match error {
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let place = diagnostic.span.map(|span| Position {
+                start: (span.start.line, span.start.column),
+                end: (span.end.line, span.end.column.saturating_sub(1).max(1)),
+            });
+            classify(inner, phase, place)
+        }
+        DataFusionError::Context(_, inner) => classify(inner, phase, place),
+        DataFusionError::Shared(inner) => classify(inner, phase, place),
+        DataFusionError::Collection(errors) => errors.first().and_then(|error| classify(error, phase, place)),
+        DataFusionError::External(error) => error.downcast_ref::<QueryError>().cloned().or_else(|| {
+            error.downcast_ref::<DataFusionError>().and_then(|error| classify(error, phase, place))
+        }),
+        DataFusionError::SchemaError(error, _) => Some(schema_error(error, place)),
+        DataFusionError::ArrowError(error, _) => arrow_error(error, phase),
+        DataFusionError::ResourcesExhausted(_) => Some(QueryError::ResourceLimit(
+            "the query needs more memory than it may use; filter more rows out, or group by fewer values".to_owned(),
+        )),
+        DataFusionError::NotImplemented(_) => Some(at("this form of SQL is not supported", place)),
+        DataFusionError::Plan(text) => Some(planning(text, place)),
+        DataFusionError::SQL(..) => Some(at("the query could not be read", place)),
+        DataFusionError::Execution(_) if phase == Phase::Planning => {
+            Some(at("a constant of the query could not be computed; check its type and form", place))
+        }
+        DataFusionError::Execution(_) => Some(QueryError::Runtime(
+            "a function could not be computed for a value; check the types and forms of its arguments".to_owned(),
+        )),
+        _ => None,
+    }
+}
+
+fn at(message: &str, place: Option<Position>) -> QueryError {
+    let message = match place {
+        Some(place) => format!("{message} (line [{}], column [{}])", place.start.0, place.start.1),
+        None => message.to_owned(),
+    };
+    QueryError::invalid_at(message, place)
+}
+
+fn schema_error(error: &SchemaError, place: Option<Position>) -> QueryError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let near = nearest(field.name(), valid_fields.iter().map(|column| column.name()));
+            let found = at(&format!("Column '{}' not found in any table", field.name()), place);
+            match found {
+                QueryError::Invalid { message, position } => {
+                    QueryError::Invalid { message: format!("{message}{near}"), position }
+                }
+                other => other,
+            }
+        }
+        SchemaError::AmbiguousReference { field } => {
+            at(&format!("Column '{}' is ambiguous; write the table's name before it", field.name()), place)
+        }
+        _ => at("two columns have the same name; give one of them another with AS", place),
+    }
+}
+
+fn arrow_error(error: &ArrowError, phase: Phase) -> Option<QueryError> {
+    Some(match error {
+        ArrowError::CastError(_) | ArrowError::ParseError(_) => QueryError::invalid(
+            "a value could not be cast to the type that the query asks for; filter such values out, or compare it as text",
+        ),
+        ArrowError::DivideByZero => QueryError::Runtime("/ by zero".to_owned()),
+        ArrowError::ArithmeticOverflow(_) | ArrowError::OffsetOverflowError(_) => {
+            QueryError::Runtime("a result is too large for its type; CAST to DOUBLE before computing".to_owned())
+        }
+        ArrowError::ExternalError(inner) => {
+            return inner
+                .downcast_ref::<QueryError>()
+                .cloned()
+                .or_else(|| inner.downcast_ref::<DataFusionError>().and_then(|error| classify(error, phase, None)));
+        }
+        ArrowError::InvalidArgumentError(_) if phase == Phase::Planning => {
+            QueryError::invalid("an argument of a function is not valid")
+        }
+        _ => return None,
+    })
+}
+
+/// A planner's text is looked at only to tell which of our sentences fits.
+fn planning(text: &str, place: Option<Position>) -> QueryError {
+    let has = |needle: &str| text.contains(needle);
+    let message = if has("GROUP BY") {
+        "Expression is not being grouped; name it in GROUP BY, or put it in an aggregate"
+    } else if has("coerc") || has("comparison") || has("Cannot infer common") || has("incompatible types") {
+        "Cannot apply an operator or function to arguments of these types; CAST one of them"
+    } else if has("signature") || has("No function matches") || has("arguments") {
+        "Invalid number or types of arguments to a function"
+    } else if has("not found") && has("able") {
+        "Object not found"
+    } else if has("subquery") || has("Subquery") {
+        "a subquery is used where it is not supported, or gives more than one column or row"
+    } else if has("same number of columns") || has("UNION") {
+        "the parts of a set operation have different columns"
+    } else if has("ORDER BY") {
+        "ORDER BY names what is not in the select list"
+    } else if has("LIMIT") || has("OFFSET") {
+        "LIMIT and OFFSET want whole numbers that are not negative"
+    } else {
+        "Query could not be planned; check names, types and arguments"
+    };
+    at(message, place)
+}
+
+/// The error's variants from the outside in, without their texts.
+fn kind(error: &DataFusionError) -> String {
+    let name = match error {
+        DataFusionError::ArrowError(..) => "arrow",
+        DataFusionError::ParquetError(_) => "parquet",
+        DataFusionError::ObjectStore(_) => "object store",
+        DataFusionError::IoError(_) => "input/output",
+        DataFusionError::Internal(_) => "internal",
+        DataFusionError::ExecutionJoin(_) => "task",
+        DataFusionError::External(_) => "external",
+        DataFusionError::Context(_, inner) => return format!("context > {}", kind(inner)),
+        DataFusionError::Shared(inner) => return format!("shared > {}", kind(inner)),
+        DataFusionError::Diagnostic(_, inner) => return kind(inner),
+        _ => "other",
+    };
+    name.to_owned()
+}

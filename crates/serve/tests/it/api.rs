@@ -1,0 +1,99 @@
+//! Health, status, deliveries, metrics; methods and media types; who may ask.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use crate::client::{JSON, post, send};
+use crate::server::Server;
+
+#[test]
+fn until_ready_every_query_is_503_and_says_what_is_missing() {
+    let server = Server::start();
+    server.ready.store(false, Ordering::Release);
+    assert_eq!(send(&server, "GET", "/health/live", &[], None).status, 200);
+    let ready = send(&server, "GET", "/health/ready", &[], None);
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["waiting_for"], json!(["recovery of raw.readings"]));
+    let query = post(&server, &json!({"query": "SELECT 1"}));
+    assert_eq!(query.status, 503);
+    assert!(query.message().contains("recovery of raw.readings"));
+    assert_eq!(send(&server, "POST", "/api/v1/flush", &[], Some(b"")).status, 503);
+
+    server.ready.store(true, Ordering::Release);
+    assert_eq!(send(&server, "GET", "/health/ready", &[], None).status, 200);
+    assert_eq!(post(&server, &json!({"query": "SELECT 1"})).status, 200);
+}
+
+#[test]
+fn methods_and_media_types_are_druids() {
+    let server = Server::start();
+    let query = br#"{"query":"SELECT 1"}"#.as_slice();
+    for path in ["/druid/v2/sql", "/druid/v2/sql/"] {
+        assert_eq!(send(&server, "POST", path, &[JSON], Some(query)).status, 200);
+        assert_eq!(send(&server, "GET", path, &[], None).status, 405);
+        assert_eq!(send(&server, "PUT", path, &[JSON], Some(query)).status, 405);
+        assert_eq!(send(&server, "POST", path, &[("Content-Type", "text/plain")], Some(query)).status, 415);
+    }
+    let with_charset = [("Content-Type", "application/json; charset=utf-8")];
+    assert_eq!(send(&server, "POST", "/druid/v2/sql", &with_charset, Some(query)).status, 200);
+    for broken in ["{\"query\"", "not", "", "[]", "{}", "{\"query\": 5}", "null", "\"x\""] {
+        let reply = send(&server, "POST", "/druid/v2/sql", &[JSON], Some(broken.as_bytes()));
+        assert_eq!(reply.status, 400, "{broken}: {}", reply.body);
+        let _ = reply.message();
+    }
+    assert_eq!(send(&server, "GET", "/status/health", &[], None).body, "true");
+    assert_eq!(send(&server, "GET", "/nosuch", &[], None).status, 404);
+}
+
+#[test]
+fn another_hosts_name_or_another_sites_page_is_refused() {
+    let server = Server::start();
+    let query = br#"{"query":"SELECT 1"}"#.as_slice();
+    for header in [("Host", "evil.example"), ("Origin", "https://evil.example"), ("Origin", "null"), ("Sec-Fetch-Site", "cross-site")] {
+        let reply = send(&server, "POST", "/druid/v2/sql", &[JSON, header], Some(query));
+        assert_eq!(reply.status, 403, "{header:?}");
+    }
+    for header in [("Host", "localhost"), ("Origin", "http://localhost:3000")] {
+        assert_eq!(send(&server, "POST", "/druid/v2/sql", &[JSON, header], Some(query)).status, 200, "{header:?}");
+    }
+}
+
+#[test]
+fn status_flush_and_deliveries_reach_the_platform() {
+    let server = Server::start();
+    assert_eq!(send(&server, "GET", "/api/v1/status", &[], None).json()["datasets"][0]["dataset"], "tiny");
+    assert_eq!(send(&server, "GET", "/api/v1/datasets", &[], None).json()[0]["rows"], 5);
+    assert_eq!(send(&server, "POST", "/api/v1/flush", &[], Some(b"")).json(), json!({"tables": []}));
+
+    let file = vec![b'x'; 3 << 20];
+    let reply = send(&server, "POST", "/api/v1/deliveries/tiny?name=a.csv", &[], Some(&file));
+    assert_eq!(reply.json()["accepted"], 3 << 20);
+    let reply = send(&server, "POST", "/api/v1/deliveries/nosuch?name=a.csv", &[], Some(b"x"));
+    assert_eq!((reply.status, reply.json()["error"].as_str().unwrap()), (404, "not_found"));
+    let reply = send(&server, "POST", "/api/v1/deliveries/tiny?name=a.xml", &[], Some(b"x"));
+    assert_eq!((reply.status, reply.json()["error"].as_str().unwrap()), (400, "invalid"));
+}
+
+#[test]
+fn queries_are_counted_by_outcome() {
+    let server = Server::start();
+    let _ = post(&server, &json!({"query": "SELECT 1"}));
+    let _ = post(&server, &json!({"query": "SELECT nosuch"}));
+    let text = send(&server, "GET", "/metrics", &[], None).body;
+    assert!(text.contains("vitalake_queries_total{surface=\"druid\",outcome=\"ok\"} 1"), "{text}");
+    assert!(text.contains("vitalake_queries_total{surface=\"druid\",outcome=\"invalid\"} 1"), "{text}");
+    assert!(text.contains("vitalake_ready 1"), "{text}");
+}
+
+#[test]
+fn the_answer_says_when_it_is_complete() {
+    use std::io::{Read as _, Write as _};
+    let server = Server::start();
+    let body = r#"{"query":"SELECT 1"}"#;
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    write!(stream, "POST /druid/v2/sql HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("0\r\nx-druid-response-complete: true\r\n\r\n"), "{answer}");
+}

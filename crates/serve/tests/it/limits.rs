@@ -1,0 +1,143 @@
+//! Text, memory, rows, time and number of queries have limits; reaching one is an answer, and harms no other query.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use vitalake_serve::engine::Limits;
+
+use crate::client::{JSON, failure, post, rows, send, try_send};
+use crate::server::Server;
+
+fn still_answers(server: &Server) {
+    assert_eq!(rows(server, "SELECT COUNT(*) FROM tiny"), json!([[5]]));
+}
+
+#[test]
+fn huge_and_deep_texts_are_refused() {
+    let server = Server::start();
+    let parentheses = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    let operators = format!("SELECT COUNT(*) FROM tiny WHERE l = 1{}", " OR l = 2".repeat(50_000));
+    let long = format!("SELECT '{}'", "x".repeat(10 << 20));
+    let nots = format!("SELECT {} TRUE", "NOT ".repeat(100_000));
+    let minuses = format!("SELECT {}1", "- ".repeat(100_000));
+    let cases = format!("SELECT {}1{}", "CASE WHEN TRUE THEN ".repeat(5_000), " END".repeat(5_000));
+    let subqueries = format!("SELECT * FROM {}tiny{}", "(SELECT * FROM ".repeat(2_000), ")".repeat(2_000));
+    for sql in [parentheses, operators, long, nots, minuses, cases, subqueries] {
+        let (status, message) = failure(&server, &sql);
+        assert_eq!(status, 400, "{message}");
+        assert!(message.len() < 300, "{message}");
+    }
+    still_answers(&server);
+}
+
+#[test]
+fn texts_at_the_limits_are_answered() {
+    let server = Server::start();
+    let operators = format!("SELECT COUNT(*) FROM tiny WHERE l = 1{}", " OR l = 2".repeat(990));
+    assert_eq!(rows(&server, &operators), json!([[1]]));
+    let sum = format!("SELECT MAX(l{}) FROM tiny WHERE s = 'a'", " + 1".repeat(990));
+    assert_eq!(rows(&server, &sum), json!([[991]]));
+    let list: Vec<String> = (1..50_000).map(|number| number.to_string()).collect();
+    let list = format!("SELECT COUNT(*) FROM tiny WHERE l IN ({})", list.join(","));
+    assert_eq!(rows(&server, &list), json!([[1]]));
+}
+
+#[test]
+fn a_query_that_needs_too_much_memory_is_refused() {
+    let server = Server::with_limits(Limits { query_bytes_max: 8 << 20, ..Limits::default() });
+    let (status, message) = failure(&server, "SELECT n, COUNT(*) FROM raw.numbers GROUP BY n ORDER BY 2");
+    assert_eq!(status, 400);
+    assert!(message.contains("memory"), "{message}");
+    still_answers(&server);
+}
+
+#[test]
+fn a_result_that_is_too_long_never_looks_complete() {
+    let server = Server::with_limits(Limits { result_rows_max: 100_000, ..Limits::default() });
+    let body = json!({"query": "SELECT n FROM raw.numbers"}).to_string();
+    let reply = try_send(&server, "POST", "/druid/v2/sql", &[JSON], Some(body.as_bytes()));
+    // The connection broke, or at the least the document has no end.
+    if let Ok(reply) = reply {
+        assert!(serde_json::from_str::<serde_json::Value>(&reply.body).is_err());
+    }
+    still_answers(&server);
+}
+
+#[test]
+fn a_long_result_arrives_whole() {
+    let server = Server::start();
+    let reply = post(&server, &json!({"query": "SELECT n FROM raw.numbers", "resultFormat": "arrayLines"}));
+    assert_eq!(reply.body.lines().filter(|line| !line.is_empty()).count(), 2_000_000);
+}
+
+const ENDLESS: &str = "SELECT COUNT(*) FROM raw.numbers a CROSS JOIN raw.numbers b WHERE a.n + b.n > 5";
+
+#[test]
+fn a_slow_query_times_out() {
+    let server = Server::start();
+    let started = Instant::now();
+    let reply = post(&server, &json!({"query": ENDLESS, "context": {"timeout": 300}}));
+    assert_eq!(reply.status, 504);
+    assert_eq!(reply.json()["error"], "Query timeout");
+    assert!(started.elapsed() < Duration::from_secs(20));
+    still_answers(&server);
+}
+
+#[test]
+fn a_query_can_be_cancelled_by_its_id() {
+    let server = Server::start();
+    assert_eq!(send(&server, "DELETE", "/druid/v2/sql/no-such-id", &[], None).status, 404);
+    std::thread::scope(|scope| {
+        let query = scope.spawn(|| post(&server, &json!({"query": ENDLESS, "context": {"sqlQueryId": "mine"}})));
+        let started = Instant::now();
+        loop {
+            let reply = send(&server, "DELETE", "/druid/v2/sql/mine", &[], None);
+            if reply.status == 202 {
+                assert_eq!(reply.body, "");
+                break;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "the query never ran");
+            std::thread::yield_now();
+        }
+        let reply = query.join().unwrap();
+        assert_eq!((reply.status, reply.headers["x-druid-sql-query-id"].as_str()), (500, "mine"));
+        assert_eq!(reply.json()["error"], "Query cancelled");
+    });
+    still_answers(&server);
+}
+
+#[test]
+fn a_client_that_goes_away_stops_its_query() {
+    use std::io::Write as _;
+    let server = Server::start();
+    let body = json!({"query": ENDLESS, "context": {"sqlQueryId": "gone"}}).to_string();
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    write!(stream, "POST /druid/v2/sql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let started = Instant::now();
+    while server.engine.running() == 0 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the query never ran");
+        std::thread::yield_now();
+    }
+    drop(stream);
+    while server.engine.running() > 0 {
+        assert!(started.elapsed() < Duration::from_secs(20), "the query goes on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn more_queries_than_may_wait_are_refused() {
+    let server = Server::with_limits(Limits { queries_max: 1, waiting_max: 0, ..Limits::default() });
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| post(&server, &json!({"query": ENDLESS, "context": {"sqlQueryId": "slow"}})));
+        let started = Instant::now();
+        while server.engine.running() == 0 {
+            assert!(started.elapsed() < Duration::from_secs(20), "the query never ran");
+            std::thread::yield_now();
+        }
+        let reply = post(&server, &json!({"query": "SELECT 1"}));
+        assert_eq!((reply.status, reply.json()["error"].as_str().unwrap()), (429, "Query capacity exceeded"));
+        assert!(server.engine.cancel("slow"));
+        assert_eq!(slow.join().unwrap().status, 500);
+    });
+}

@@ -1,0 +1,10 @@
+//! The endpoint over a real socket: Druid's recorded answers, limits, cancel, and who may ask.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+
+mod api;
+mod client;
+mod golden;
+mod limits;
+mod server;
+mod sql;
+mod tiny;

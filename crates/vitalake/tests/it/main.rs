@@ -1,0 +1,9 @@
+//! Integration tests of the binary: what a user sees, and what the simulator sends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod broker;
+mod command_line;
+mod events;
+mod producer;
+mod tables;
