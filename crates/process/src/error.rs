@@ -1,6 +1,8 @@
 //! What can go wrong in this crate. Messages name datasets, columns and rules, never a record's value.
 
 use vitalake_contract::DatasetName;
+use vitalake_lake::LakeError;
+use vitalake_runtime::error::{Class, Classified, Retry};
 
 use crate::problem::ModelProblem;
 
@@ -46,6 +48,27 @@ pub enum Error {
         #[source]
         source: arrow::error::ArrowError,
     },
+    /// The lake refused.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A row breaks a rule of severity `fatal`: nothing more is promoted.
+    #[error("rows for {dataset} break the fatal rule {rule}; the batch and what follows it wait until the contract or the model is changed and the server is started again")]
+    Fatal {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The rule.
+        rule: String,
+    },
+    /// A joined table does not fit into memory.
+    #[error("{table} is too large to join: {bytes} bytes in memory, at most {bytes_max}; filter it in a model of its own")]
+    JoinedTooLarge {
+        /// The table.
+        table: String,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// The spilled part of the index of keys could not be written or read.
     #[error("the index of keys in {path} could not be {attempted}; check the disk")]
     Index {
@@ -59,31 +82,22 @@ pub enum Error {
     },
 }
 
-/// Who has to act on an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// The author of the project.
-    User,
-    /// Whoever runs the storage.
-    External,
-    /// Us.
-    Internal,
-}
-
-impl Error {
-    /// Who has to act.
-    #[must_use]
-    pub fn class(&self) -> Class {
+impl Classified for Error {
+    fn class(&self) -> Class {
         match self {
             Self::Model { .. } => Class::User,
             Self::Index { .. } => Class::External,
+            Self::Lake(source) => source.class(),
             Self::Engine { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
+            Self::Fatal { .. } | Self::JoinedTooLarge { .. } => Class::User,
         }
     }
 
-    /// Whether the same thing may succeed later.
-    #[must_use]
-    pub fn retry(&self) -> bool {
-        !matches!(self, Self::Model { .. })
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Model { .. } | Self::Fatal { .. } => Retry::Never,
+            Self::Lake(source) => source.retry(),
+            _ => Retry::Later,
+        }
     }
 }

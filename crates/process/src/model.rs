@@ -111,7 +111,7 @@ fn select_of(query: &Query) -> Option<&Select> {
 }
 
 /// Tokens with Spark's meaning: backquoted names are case-insensitive too, and "x" is a string.
-fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, ModelProblem> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, ModelProblem> {
     let dialect = SparkSqlDialect {};
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
         let place =

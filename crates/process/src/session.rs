@@ -49,7 +49,16 @@ pub(crate) fn state() -> SessionState {
 
 /// Gives a parsed SELECT Spark's meaning where that is a matter of the text: a cast that fails is null.
 pub(crate) fn spark_meaning(query: &mut ast::Query) {
-    let _ = visit_expressions_mut(query, |expr| {
+    failing_casts_are_null(query);
+}
+
+/// The same for an expression by itself.
+pub(crate) fn spark_expression(expr: &mut ast::Expr) {
+    failing_casts_are_null(expr);
+}
+
+fn failing_casts_are_null(part: &mut impl ast::VisitMut) {
+    let _ = visit_expressions_mut(part, |expr| {
         if let ast::Expr::Cast { kind, .. } = expr {
             *kind = CastKind::TryCast;
         }

@@ -103,3 +103,32 @@ fn hashes_of_many_keys_do_not_meet() {
     let low: std::collections::HashSet<u64> = keys.iter().map(|k| k & 0xffff).collect();
     assert!(low.len() > 50_000, "the low bits are spread: {}", low.len());
 }
+
+proptest::proptest! {
+    /// The same rows, however they are cut and however much fits into memory: what is kept is what SELECT DISTINCT
+    /// keeps, but that of several values for one key the first is kept and the others are conflicts.
+    #[test]
+    fn any_cut_keeps_what_select_distinct_keeps(
+        rows in proptest::collection::vec((0..40_u64, 0..3_u64), 0..200),
+        cut in 1..50_usize,
+        keys_in_memory_max in 1..60_usize,
+    ) {
+        let mix = |n: u64| (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut index = index(keys_in_memory_max, 24);
+        let mut known: std::collections::HashMap<u64, u64> = std::collections::HashMap::new();
+        for part in rows.chunks(cut) {
+            let keys: Vec<u64> = part.iter().map(|(key, _)| mix(*key)).collect();
+            let values: Vec<u64> = part.iter().map(|(_, value)| *value).collect();
+            let verdicts = index.check(&keys, &values, &vec![7; part.len()]).unwrap();
+            for ((key, value), verdict) in part.iter().zip(verdicts) {
+                let wanted = match known.get(key) {
+                    None => Verdict::New,
+                    Some(first) if first == value => Verdict::Duplicate,
+                    Some(_) => Verdict::Conflict,
+                };
+                known.entry(*key).or_insert(*value);
+                proptest::prop_assert_eq!(verdict, wanted);
+            }
+        }
+    }
+}

@@ -113,6 +113,12 @@ impl RollupShape {
         Arc::new(Schema::new(fields))
     }
 
+    /// The time column, by its name and type.
+    #[must_use]
+    pub fn time_column(&self) -> (&str, &DataType) {
+        self.groups.get(self.time).map_or(("", &DataType::Null), |group| (group.name.as_str(), &group.kind))
+    }
+
     /// The states that no contract column holds.
     pub(crate) fn hidden(&self) -> impl Iterator<Item = &StateColumn> {
         self.states.iter().filter(|s| self.outputs.iter().all(|(field, _)| *field.name() != s.name))

@@ -6,5 +6,6 @@ mod append;
 mod graph;
 mod model;
 mod rollup;
+mod run;
 mod support;
 mod validate;
