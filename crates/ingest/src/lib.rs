@@ -1,5 +1,7 @@
-//! The way in: the Kafka endpoint and its durable log, decoders, landing.
+//! The way in: the Kafka endpoint and its durable log, decoders, landing, deliveries.
 
 pub mod decode;
+pub mod delivery;
 pub mod kafka;
+pub mod landing;
 pub mod log;

@@ -142,7 +142,7 @@ impl LakeTable {
         let partition = (self.schema.fields().len() > self.view.schema.fields().len())
             .then(|| Arc::new(Field::new("_published", DataType::Boolean, false)));
         let table_schema = TableSchema::builder(Arc::clone(&self.view.schema))
-            .with_table_partition_cols(partition.iter().cloned().collect())
+            .with_table_partition_cols(partition.iter().cloned().collect::<Vec<_>>())
             .build();
         let mut source = ParquetSource::new(table_schema).with_pushdown_filters(false);
         if let Some(predicate) = conjunction(filters.iter().cloned()) {

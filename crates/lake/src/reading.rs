@@ -34,7 +34,7 @@ impl Table {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub async fn read_all(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+    pub async fn read_file(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
         self.read(self.id(), file, self.schema()).await
     }
 

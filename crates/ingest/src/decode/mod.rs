@@ -5,8 +5,10 @@
 //! it came, and a bad record changes nothing for its neighbours.
 
 mod columns;
+mod csv;
 mod delivery;
 mod finish;
+mod input;
 mod json;
 mod number;
 mod plan;

@@ -32,11 +32,17 @@ const UNKNOWN_SERVER_ERROR: i16 = -1;
 
 impl Refusal {
     pub(super) fn new(code: i16, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 
     pub(super) fn unknown_topic(topic: &str) -> Self {
-        Self::new(UNKNOWN_TOPIC_OR_PARTITION, format!("no contract names topic `{topic}` with this partition"))
+        Self::new(
+            UNKNOWN_TOPIC_OR_PARTITION,
+            format!("no contract names topic `{topic}` with this partition"),
+        )
     }
 }
 
@@ -48,8 +54,14 @@ impl From<&LogError> for Refusal {
             LogError::OutOfOrderSequence { .. } => OUT_OF_ORDER_SEQUENCE_NUMBER,
             LogError::UnknownProducer(_) => UNKNOWN_PRODUCER_ID,
             LogError::ProducerFenced(_) => INVALID_PRODUCER_EPOCH,
-            LogError::DiskFull { .. } | LogError::WriteFailed { .. } | LogError::Damaged { .. } | LogError::Io { .. } | LogError::Closed => KAFKA_STORAGE_ERROR,
-            LogError::TopicName(_) | LogError::FewerPartitions { .. } | LogError::Registry { .. } => UNKNOWN_SERVER_ERROR,
+            LogError::DiskFull { .. }
+            | LogError::WriteFailed { .. }
+            | LogError::Damaged { .. }
+            | LogError::Io { .. }
+            | LogError::Closed => KAFKA_STORAGE_ERROR,
+            LogError::TopicName(_)
+            | LogError::FewerPartitions { .. }
+            | LogError::Registry { .. } => UNKNOWN_SERVER_ERROR,
         };
         Self::new(code, error.to_string())
     }
@@ -63,7 +75,11 @@ impl From<BatchError> for Refusal {
             BatchError::Codec(_) => UNSUPPORTED_COMPRESSION_TYPE,
             BatchError::Transactional => TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
             BatchError::TooLarge(_) => MESSAGE_TOO_LARGE,
-            BatchError::Length { .. } | BatchError::Count(_) | BatchError::Record(_) | BatchError::Compressed(_) | BatchError::Producer => INVALID_RECORD,
+            BatchError::Length { .. }
+            | BatchError::Count(_)
+            | BatchError::Record(_)
+            | BatchError::Compressed(_)
+            | BatchError::Producer => INVALID_RECORD,
         };
         Self::new(code, error.to_string())
     }

@@ -27,10 +27,19 @@ impl KafkaServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: impl ToSocketAddrs, log: Arc<Log>, options: KafkaOptions) -> io::Result<Self> {
+    pub async fn bind(
+        address: impl ToSocketAddrs,
+        log: Arc<Log>,
+        options: KafkaOptions,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self { listener, local_addr, log, options: Arc::new(options) })
+        Ok(Self {
+            listener,
+            local_addr,
+            log,
+            options: Arc::new(options),
+        })
     }
 
     /// The address that it listens on.
@@ -65,7 +74,13 @@ impl KafkaServer {
                 tracing::warn!(%peer, connections_max = self.options.connections_max, "too many connections; this one is closed");
                 continue;
             };
-            let connection = Connection { log: Arc::clone(&self.log), options: Arc::clone(&self.options), memory: Arc::clone(&memory), stopping: stopping.clone(), peer };
+            let connection = Connection {
+                log: Arc::clone(&self.log),
+                options: Arc::clone(&self.options),
+                memory: Arc::clone(&memory),
+                stopping: stopping.clone(),
+                peer,
+            };
             connections.spawn(async move {
                 let _place = place;
                 serve(stream, connection).await;
@@ -74,7 +89,10 @@ impl KafkaServer {
         drop(self.listener);
         let _ = stop.send(true);
         let rest = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.options.stop_time, rest).await.is_err() {
+        if tokio::time::timeout(self.options.stop_time, rest)
+            .await
+            .is_err()
+        {
             tracing::warn!("some connections did not end in time and are dropped");
         }
     }

@@ -19,7 +19,11 @@ pub(super) struct Reader {
 impl Reader {
     /// Begins to read.
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self { bytes, at: 0, flexible: false }
+        Self {
+            bytes,
+            at: 0,
+            flexible: false,
+        }
     }
 
     /// Goes on in the compact encoding of flexible versions, or not.
@@ -49,7 +53,11 @@ impl Reader {
 
     /// A nullable string in the encoding of the version.
     pub(super) fn string(&mut self) -> Result<Option<String>, WireError> {
-        let length = if self.flexible { self.compact_length()? } else { self.classic_string_length()? };
+        let length = if self.flexible {
+            self.compact_length()?
+        } else {
+            self.classic_string_length()?
+        };
         self.text(length)
     }
 
@@ -66,13 +74,21 @@ impl Reader {
 
     /// Nullable bytes, shared with the frame.
     pub(super) fn bytes(&mut self) -> Result<Option<Bytes>, WireError> {
-        let length = if self.flexible { self.compact_length()? } else { self.classic_length()? };
+        let length = if self.flexible {
+            self.compact_length()?
+        } else {
+            self.classic_length()?
+        };
         length.map(|length| self.take(length)).transpose()
     }
 
     /// The count of a nullable array whose items take at least so many bytes each.
     pub(super) fn count(&mut self, item_bytes_min: usize) -> Result<Option<usize>, WireError> {
-        let count = if self.flexible { self.compact_length()? } else { self.classic_length()? };
+        let count = if self.flexible {
+            self.compact_length()?
+        } else {
+            self.classic_length()?
+        };
         let left = self.bytes.len() - self.at;
         match count {
             Some(count) if count > left / item_bytes_min.max(1) => Err(WireError(self.at)),
@@ -81,13 +97,26 @@ impl Reader {
     }
 
     /// A nullable array.
-    pub(super) fn list<T>(&mut self, item_bytes_min: usize, mut item: impl FnMut(&mut Self) -> Result<T, WireError>) -> Result<Option<Vec<T>>, WireError> {
-        let Some(count) = self.count(item_bytes_min)? else { return Ok(None) };
-        (0..count).map(|_| item(self)).collect::<Result<Vec<T>, WireError>>().map(Some)
+    pub(super) fn list<T>(
+        &mut self,
+        item_bytes_min: usize,
+        mut item: impl FnMut(&mut Self) -> Result<T, WireError>,
+    ) -> Result<Option<Vec<T>>, WireError> {
+        let Some(count) = self.count(item_bytes_min)? else {
+            return Ok(None);
+        };
+        (0..count)
+            .map(|_| item(self))
+            .collect::<Result<Vec<T>, WireError>>()
+            .map(Some)
     }
 
     /// An array that must be there.
-    pub(super) fn required_list<T>(&mut self, item_bytes_min: usize, item: impl FnMut(&mut Self) -> Result<T, WireError>) -> Result<Vec<T>, WireError> {
+    pub(super) fn required_list<T>(
+        &mut self,
+        item_bytes_min: usize,
+        item: impl FnMut(&mut Self) -> Result<T, WireError>,
+    ) -> Result<Vec<T>, WireError> {
         self.list(item_bytes_min, item)?.ok_or(WireError(self.at))
     }
 
@@ -104,9 +133,13 @@ impl Reader {
     }
 
     fn text(&mut self, length: Option<usize>) -> Result<Option<String>, WireError> {
-        let Some(length) = length else { return Ok(None) };
+        let Some(length) = length else {
+            return Ok(None);
+        };
         let bytes = self.take(length)?;
-        String::from_utf8(bytes.to_vec()).map(Some).map_err(|_| WireError(self.at))
+        String::from_utf8(bytes.to_vec())
+            .map(Some)
+            .map_err(|_| WireError(self.at))
     }
 
     fn classic_string_length(&mut self) -> Result<Option<usize>, WireError> {
@@ -120,7 +153,13 @@ impl Reader {
     }
 
     fn nullable(&self, length: i64) -> Result<Option<usize>, WireError> {
-        if length == -1 { Ok(None) } else { usize::try_from(length).map(Some).map_err(|_| WireError(self.at)) }
+        if length == -1 {
+            Ok(None)
+        } else {
+            usize::try_from(length)
+                .map(Some)
+                .map_err(|_| WireError(self.at))
+        }
     }
 
     fn compact_length(&mut self) -> Result<Option<usize>, WireError> {
@@ -140,13 +179,22 @@ impl Reader {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let found = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(WireError(self.at))?;
+        let found = self
+            .bytes
+            .get(self.at..)
+            .and_then(|rest| rest.first_chunk::<N>())
+            .copied()
+            .ok_or(WireError(self.at))?;
         self.at += N;
         Ok(found)
     }
 
     fn take(&mut self, length: usize) -> Result<Bytes, WireError> {
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len()).ok_or(WireError(self.at))?;
+        let end = self
+            .at
+            .checked_add(length)
+            .filter(|end| *end <= self.bytes.len())
+            .ok_or(WireError(self.at))?;
         let taken = self.bytes.slice(self.at..end);
         self.at = end;
         Ok(taken)

@@ -26,7 +26,11 @@ pub(super) struct EntryHeader {
 }
 
 /// Makes the header and the patched first bytes of the batch.
-pub(super) fn encode_prefix(header: EntryHeader, base_offset: i64, batch: &[u8; BATCH_PREFIX_BYTES]) -> [u8; ENTRY_PREFIX_BYTES] {
+pub(super) fn encode_prefix(
+    header: EntryHeader,
+    base_offset: i64,
+    batch: &[u8; BATCH_PREFIX_BYTES],
+) -> [u8; ENTRY_PREFIX_BYTES] {
     let mut out = [0u8; ENTRY_PREFIX_BYTES];
     put(&mut out, 0, &MAGIC);
     put(&mut out, 4, &header.batch_bytes.to_be_bytes());
@@ -43,7 +47,8 @@ pub(super) fn encode_prefix(header: EntryHeader, base_offset: i64, batch: &[u8; 
 /// Reads the header; `None` when the bytes are not an intact entry's beginning.
 pub(super) fn decode_prefix(bytes: &[u8]) -> Option<EntryHeader> {
     let prefix: &[u8; ENTRY_PREFIX_BYTES] = bytes.first_chunk()?;
-    if !prefix.starts_with(&MAGIC) || read(prefix, 28).map(u32::from_be_bytes)? != checksum(prefix) {
+    if !prefix.starts_with(&MAGIC) || read(prefix, 28).map(u32::from_be_bytes)? != checksum(prefix)
+    {
         return None;
     }
     Some(EntryHeader {

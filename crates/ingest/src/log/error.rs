@@ -15,7 +15,9 @@ pub enum LogError {
     #[error("`{0}` is not a topic name: use 1 to 249 letters, digits, '.', '_' or '-'")]
     TopicName(String),
     /// A topic cannot lose partitions.
-    #[error("topic `{name}` has {have} partitions and the contract asks for {want}: partitions can be added, not taken away")]
+    #[error(
+        "topic `{name}` has {have} partitions and the contract asks for {want}: partitions can be added, not taken away"
+    )]
     FewerPartitions {
         /// The topic.
         name: String,
@@ -53,7 +55,9 @@ pub enum LogError {
     #[error("a batch for {0} comes from a producer epoch that was replaced")]
     ProducerFenced(TopicPartition),
     /// Too little room on the disk. Goes away by itself when there is room.
-    #[error("the disk of the log has {free_bytes} bytes free, below storage.reserve_bytes {reserve_bytes}: free some space; produces are refused until then")]
+    #[error(
+        "the disk of the log has {free_bytes} bytes free, below storage.reserve_bytes {reserve_bytes}: free some space; produces are refused until then"
+    )]
     DiskFull {
         /// Free now.
         free_bytes: u64,
@@ -69,7 +73,9 @@ pub enum LogError {
         reason: String,
     },
     /// Bytes that had been synced are not what was written.
-    #[error("{path}: damaged at byte {position}, after offset {after_offset}: acknowledged records are unreadable; restore the file, or move the partition's folder away to go on without them")]
+    #[error(
+        "{path}: damaged at byte {position}, after offset {after_offset}: acknowledged records are unreadable; restore the file, or move the partition's folder away to go on without them"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -79,7 +85,9 @@ pub enum LogError {
         after_offset: i64,
     },
     /// The registry of topics cannot be read.
-    #[error("{path}: the registry of topics is unreadable ({reason}): restore it, or move the log folder away to start anew")]
+    #[error(
+        "{path}: the registry of topics is unreadable ({reason}): restore it, or move the log folder away to start anew"
+    )]
     Registry {
         /// The file.
         path: PathBuf,
@@ -106,11 +114,21 @@ impl LogError {
     /// Whether the same request may succeed later without anyone changing it.
     #[must_use]
     pub fn retry(&self) -> bool {
-        matches!(self, Self::DiskFull { .. } | Self::WriteFailed { .. } | Self::Closed | Self::Io { .. })
+        matches!(
+            self,
+            Self::DiskFull { .. } | Self::WriteFailed { .. } | Self::Closed | Self::Io { .. }
+        )
     }
 
-    pub(crate) fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io { doing, path, source }
+        move |source| Self::Io {
+            doing,
+            path,
+            source,
+        }
     }
 }

@@ -21,7 +21,7 @@ pub struct LogOptions {
     pub unlanded_bytes_max: Option<u64>,
     /// How long a produce waits for landing before it goes on, throttled. Default 2 s.
     pub pressure_wait_ms_max: u64,
-    /// Threads that write and sync; partitions are spread over them. Default 2.
+    /// Threads that write and sync; partitions are spread over them. Default 4: syncs of several files overlap.
     pub lanes: usize,
     /// Bytes of one group commit of a lane; what is beyond waits for the next. Default 16 MiB.
     pub group_bytes_max: u64,
@@ -39,7 +39,7 @@ impl Default for LogOptions {
             producers_max: 100_000,
             unlanded_bytes_max: Some(1 << 30),
             pressure_wait_ms_max: 2_000,
-            lanes: 2,
+            lanes: 4,
             group_bytes_max: 16 << 20,
         }
     }

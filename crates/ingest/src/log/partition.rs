@@ -63,8 +63,12 @@ impl Future for AppendTicket {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            TicketState::Waiting(receiver) => Pin::new(receiver).poll(context).map(|answer| answer.unwrap_or(Err(LogError::Closed))),
-            TicketState::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(LogError::Closed))),
+            TicketState::Waiting(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|answer| answer.unwrap_or(Err(LogError::Closed))),
+            TicketState::Refused(error) => {
+                Poll::Ready(Err(error.take().unwrap_or(LogError::Closed)))
+            }
         }
     }
 }
@@ -107,7 +111,11 @@ impl Partition {
 
     /// Bytes of all segments.
     pub(super) fn bytes(&self) -> u64 {
-        self.segments.read().iter().map(|segment| segment.state.read().bytes).sum()
+        self.segments
+            .read()
+            .iter()
+            .map(|segment| segment.state.read().bytes)
+            .sum()
     }
 
     /// Bytes from the batch that holds an offset to the end, to the index's precision.
@@ -122,7 +130,11 @@ impl Partition {
             }
             let state = segment.state.read();
             *over = segment.base_offset <= offset;
-            Some(if *over { state.bytes.saturating_sub(state.position_before(offset)) } else { state.bytes })
+            Some(if *over {
+                state.bytes.saturating_sub(state.position_before(offset))
+            } else {
+                state.bytes
+            })
         });
         bytes.sum()
     }
@@ -131,16 +143,26 @@ impl Partition {
     pub(super) fn read(&self, from: i64, bytes_max: usize) -> Result<Vec<StoredBatch>, LogError> {
         let (start, end) = (self.start(), self.end());
         if from < start || from > end {
-            return Err(LogError::OffsetOutOfRange { partition: self.id, offset: from, start, end });
+            return Err(LogError::OffsetOutOfRange {
+                partition: self.id,
+                offset: from,
+                start,
+                end,
+            });
         }
         if from == end {
-            return self.damage.as_ref().map_or(Ok(Vec::new()), |damage| Err(damage.error()));
+            return self
+                .damage
+                .as_ref()
+                .map_or(Ok(Vec::new()), |damage| Err(damage.error()));
         }
         let mut batches = Vec::new();
         let (mut from, mut left) = (from, bytes_max);
         while from < end {
             // After a gap (see `Log::landed`) the next segment begins past the offset.
-            let Some(segment) = self.segment_for(from) else { break };
+            let Some(segment) = self.segment_for(from) else {
+                break;
+            };
             let mut read = read_segment(&segment, from, left, batches.is_empty())?;
             let Some(last) = read.last() else { break };
             from = last.last_offset + 1;
@@ -155,25 +177,44 @@ impl Partition {
     }
 
     fn segment_for(&self, offset: i64) -> Option<Arc<Segment>> {
-        self.segments.read().iter().find(|segment| segment.state.read().next_offset > offset).cloned()
+        self.segments
+            .read()
+            .iter()
+            .find(|segment| segment.state.read().next_offset > offset)
+            .cloned()
     }
 
     /// The largest timestamp held.
     pub(super) fn max_timestamp_ms(&self) -> Option<i64> {
         let segments = self.segments.read();
-        segments.iter().map(|segment| segment.state.read()).filter(|state| state.bytes > 0).map(|state| state.max_timestamp_ms).max()
+        segments
+            .iter()
+            .map(|segment| segment.state.read())
+            .filter(|state| state.bytes > 0)
+            .map(|state| state.max_timestamp_ms)
+            .max()
     }
 
     /// The first record at or after a time: its timestamp and offset.
     pub(super) fn offset_for_time(&self, time_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
         let segments: Vec<_> = self.segments.read().clone();
         for segment in segments {
-            let candidates: Vec<_> = segment.state.read().index.iter().filter(|entry| entry.max_timestamp_ms >= time_ms).map(|entry| entry.offset).collect();
+            let candidates: Vec<_> = segment
+                .state
+                .read()
+                .index
+                .iter()
+                .filter(|entry| entry.max_timestamp_ms >= time_ms)
+                .map(|entry| entry.offset)
+                .collect();
             for offset in candidates {
                 let mut from = offset.max(self.start());
                 // One index entry covers a stretch of batches: read on until the one that made its timestamp.
                 for _ in 0..1 << 16 {
-                    let Some(stored) = read_segment(&segment, from, 1, true)?.into_iter().next() else { break };
+                    let Some(stored) = read_segment(&segment, from, 1, true)?.into_iter().next()
+                    else {
+                        break;
+                    };
                     if let Some(found) = first_at_or_after(&stored.batch, time_ms) {
                         return Ok(Some(found));
                     }
@@ -186,32 +227,68 @@ impl Partition {
 }
 
 fn first_at_or_after(batch: &Bytes, time_ms: i64) -> Option<(i64, i64)> {
-    let header = BatchHeader::peek(batch).ok().filter(|header| header.max_timestamp_ms >= time_ms)?;
+    let header = BatchHeader::peek(batch)
+        .ok()
+        .filter(|header| header.max_timestamp_ms >= time_ms)?;
     match Records::open(batch) {
-        Ok(records) => records.iter().flatten().find(|record| record.timestamp_ms >= time_ms).map(|record| (record.timestamp_ms, record.offset)),
+        Ok(records) => records
+            .iter()
+            .flatten()
+            .find(|record| record.timestamp_ms >= time_ms)
+            .map(|record| (record.timestamp_ms, record.offset)),
         Err(_) => Some((header.max_timestamp_ms, header.base_offset)),
     }
 }
 
 /// Reads from one segment. `whole_first` gives the first batch even when it is larger than the limit.
-fn read_segment(segment: &Segment, from: i64, bytes_max: usize, whole_first: bool) -> Result<Vec<StoredBatch>, LogError> {
+fn read_segment(
+    segment: &Segment,
+    from: i64,
+    bytes_max: usize,
+    whole_first: bool,
+) -> Result<Vec<StoredBatch>, LogError> {
     let (mut position, durable) = {
         let state = segment.state.read();
         (state.position_before(from), state.bytes)
     };
-    let mut reading = Reading { from, bytes_left: bytes_max, whole_first, batches: Vec::new() };
+    let mut reading = Reading {
+        from,
+        bytes_left: bytes_max,
+        whole_first,
+        batches: Vec::new(),
+    };
     let mut want = bytes_max.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
     while position < durable {
-        let length = usize::try_from(durable - position).unwrap_or(usize::MAX).min(want);
+        let length = usize::try_from(durable - position)
+            .unwrap_or(usize::MAX)
+            .min(want);
         let mut chunk = vec![0; length];
-        segment.file.read_exact_at(&mut chunk, position).map_err(LogError::io("read", &segment.path))?;
+        segment
+            .file
+            .read_exact_at(&mut chunk, position)
+            .map_err(LogError::io("read", &segment.path))?;
         let (consumed, stop) = reading.take(&Bytes::from(chunk));
         position += consumed as u64;
         want = match stop {
             Stop::Full => break,
-            Stop::Damaged => return Err(LogError::Damaged { path: segment.path.clone(), position, after_offset: reading.from - 1 }),
-            Stop::Needs(bytes) if position + bytes as u64 > durable => return Err(LogError::Damaged { path: segment.path.clone(), position, after_offset: reading.from - 1 }),
-            Stop::Needs(bytes) => reading.bytes_left.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(bytes),
+            Stop::Damaged => {
+                return Err(LogError::Damaged {
+                    path: segment.path.clone(),
+                    position,
+                    after_offset: reading.from - 1,
+                });
+            }
+            Stop::Needs(bytes) if position + bytes as u64 > durable => {
+                return Err(LogError::Damaged {
+                    path: segment.path.clone(),
+                    position,
+                    after_offset: reading.from - 1,
+                });
+            }
+            Stop::Needs(bytes) => reading
+                .bytes_left
+                .clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
+                .max(bytes),
             Stop::Used => reading.bytes_left.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
         };
     }
@@ -252,13 +329,17 @@ impl Reading {
             if rest.len() < ENTRY_PREFIX_BYTES {
                 return (at, Stop::Needs(ENTRY_PREFIX_BYTES));
             }
-            let Some(entry) = decode_prefix(rest) else { return (at, Stop::Damaged) };
+            let Some(entry) = decode_prefix(rest) else {
+                return (at, Stop::Damaged);
+            };
             let entry_bytes = ENTRY_HEADER_BYTES + entry.batch_bytes as usize;
             if rest.len() < entry_bytes {
                 return (at, Stop::Needs(entry_bytes));
             }
             let batch = chunk.slice(at + ENTRY_HEADER_BYTES..at + entry_bytes);
-            let Ok(header) = BatchHeader::peek(&batch) else { return (at, Stop::Damaged) };
+            let Ok(header) = BatchHeader::peek(&batch) else {
+                return (at, Stop::Damaged);
+            };
             if header.last_offset() >= self.from {
                 if batch.len() > self.bytes_left && !(self.whole_first && self.batches.is_empty()) {
                     return (at, Stop::Full);
@@ -268,7 +349,12 @@ impl Reading {
                 }
                 self.bytes_left = self.bytes_left.saturating_sub(batch.len());
                 self.from = header.last_offset() + 1;
-                self.batches.push(StoredBatch { base_offset: header.base_offset, last_offset: header.last_offset(), append_time_ms: entry.append_time_ms, batch });
+                self.batches.push(StoredBatch {
+                    base_offset: header.base_offset,
+                    last_offset: header.last_offset(),
+                    append_time_ms: entry.append_time_ms,
+                    batch,
+                });
             }
             at += entry_bytes;
         }

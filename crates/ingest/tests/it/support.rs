@@ -4,14 +4,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vitalake_ingest::log::{BatchBuilder, CheckedBatch, Log, LogOptions, ProducerSequence, Records, RecoveryReport, StoredBatch, TopicPartition};
+use vitalake_ingest::log::{
+    BatchBuilder, CheckedBatch, Log, LogOptions, ProducerSequence, Records, RecoveryReport,
+    StoredBatch, TopicPartition,
+};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::{CrashDisk, Disk};
 
 pub const NOW_MS: i64 = 1_760_000_000_000;
 
 pub fn options() -> LogOptions {
-    LogOptions { segment_bytes: 4 << 10, index_interval_bytes: 512, lanes: 1, reserve_bytes: 1 << 20, ..LogOptions::default() }
+    LogOptions {
+        segment_bytes: 4 << 10,
+        index_interval_bytes: 512,
+        lanes: 1,
+        reserve_bytes: 1 << 20,
+        ..LogOptions::default()
+    }
 }
 
 pub fn open(disk: &CrashDisk, options: LogOptions) -> (Arc<Log>, RecoveryReport) {
@@ -55,7 +64,10 @@ pub fn values(batches: &[StoredBatch]) -> Vec<(i64, String)> {
     for stored in batches {
         for record in &Records::open(&stored.batch).unwrap() {
             let record = record.unwrap();
-            out.push((record.offset, String::from_utf8(record.value.unwrap().to_vec()).unwrap()));
+            out.push((
+                record.offset,
+                String::from_utf8(record.value.unwrap().to_vec()).unwrap(),
+            ));
         }
     }
     out

@@ -1,4 +1,4 @@
-//! Integration tests of the lake.
+//! Integration tests of the lake, in one binary.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,3 +10,4 @@
 
 mod delta_fixture;
 mod delta_log;
+mod table;

@@ -120,7 +120,7 @@ impl Task {
                     let detail = format!("file {path} is not in its table any longer");
                     return Err(Error::Columns { what: "a leaf of the rollup".to_owned(), detail });
                 };
-                held.extend(job.output.read_all(file).await?);
+                held.extend(job.output.read_file(file).await?);
             }
             self.leaves.load(leaf, &held)?;
         }

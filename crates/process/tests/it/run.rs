@@ -105,7 +105,7 @@ impl Up {
             if live && view.tail.hidden.contains(&file.path()) {
                 continue;
             }
-            rows.extend(if space == Space::Quarantine { table.read_rejects(file).await } else { table.read_all(file).await }.unwrap());
+            rows.extend(if space == Space::Quarantine { table.read_rejects(file).await } else { table.read_file(file).await }.unwrap());
         }
         if live {
             rows.extend(view.tail.rows.iter().cloned());

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kafka_protocol::messages::MetadataResponse;
-use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
@@ -19,19 +21,38 @@ enum Asked {
     Id(Uuid),
 }
 
-pub(super) fn begin(context: &Arc<Context>, call: Call, reader: &mut Reader) -> Result<BoxFuture<'static, Outcome>, RequestError> {
+pub(super) fn begin(
+    context: &Arc<Context>,
+    call: Call,
+    reader: &mut Reader,
+) -> Result<BoxFuture<'static, Outcome>, RequestError> {
     let asked = reader.list(2, |reader| asked(reader, call.version))?;
     let everything = match &asked {
         None => true,
         Some(asked) => call.version == 0 && asked.is_empty(),
     };
     let topics = if everything {
-        context.log.topics().iter().filter(|info| info.active).map(|info| known(info, call.version)).collect()
+        context
+            .log
+            .topics()
+            .iter()
+            .filter(|info| info.active)
+            .map(|info| known(info, call.version))
+            .collect()
     } else {
-        asked.unwrap_or_default().into_iter().map(|asked| answer(context, asked, call.version)).collect()
+        asked
+            .unwrap_or_default()
+            .into_iter()
+            .map(|asked| answer(context, asked, call.version))
+            .collect()
     };
-    let broker = MetadataResponseBroker::default().with_node_id(NODE_ID).with_host(context.host()).with_port(context.port());
-    let mut body = MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics);
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(NODE_ID)
+        .with_host(context.host())
+        .with_port(context.port());
+    let mut body = MetadataResponse::default()
+        .with_brokers(vec![broker])
+        .with_topics(topics);
     if call.version >= 1 {
         body = body.with_controller_id(NODE_ID);
     }
@@ -42,7 +63,11 @@ pub(super) fn begin(context: &Arc<Context>, call: Call, reader: &mut Reader) -> 
 }
 
 fn asked(reader: &mut Reader, version: i16) -> Result<Asked, WireError> {
-    let id = if version >= 10 { reader.uuid()? } else { Uuid::nil() };
+    let id = if version >= 10 {
+        reader.uuid()?
+    } else {
+        Uuid::nil()
+    };
     let name = reader.string()?;
     reader.tags()?;
     Ok(name.map_or(Asked::Id(id), Asked::Name))
@@ -55,19 +80,38 @@ fn answer(context: &Context, asked: Asked, version: i16) -> MetadataResponseTopi
     };
     match (found.filter(|info| info.active), asked) {
         (Some(info), _) => known(&info, version),
-        (None, Asked::Name(name)) => MetadataResponseTopic::default().with_error_code(UNKNOWN_TOPIC_OR_PARTITION).with_name(Some(StrBytes::from_string(name).into())),
+        (None, Asked::Name(name)) => MetadataResponseTopic::default()
+            .with_error_code(UNKNOWN_TOPIC_OR_PARTITION)
+            .with_name(Some(StrBytes::from_string(name).into())),
         (None, Asked::Id(id)) => {
             let name = (version < 12).then(|| StrBytes::from_static_str("").into());
-            MetadataResponseTopic::default().with_error_code(UNKNOWN_TOPIC_ID).with_topic_id(id).with_name(name)
+            MetadataResponseTopic::default()
+                .with_error_code(UNKNOWN_TOPIC_ID)
+                .with_topic_id(id)
+                .with_name(name)
         }
     }
 }
 
 fn known(info: &TopicInfo, version: i16) -> MetadataResponseTopic {
     let partitions = (0..i32::try_from(info.partitions).unwrap_or(i32::MAX)).map(|number| {
-        let partition = MetadataResponsePartition::default().with_partition_index(number).with_leader_id(NODE_ID).with_replica_nodes(vec![NODE_ID]).with_isr_nodes(vec![NODE_ID]);
-        if version >= 7 { partition.with_leader_epoch(0) } else { partition }
+        let partition = MetadataResponsePartition::default()
+            .with_partition_index(number)
+            .with_leader_id(NODE_ID)
+            .with_replica_nodes(vec![NODE_ID])
+            .with_isr_nodes(vec![NODE_ID]);
+        if version >= 7 {
+            partition.with_leader_epoch(0)
+        } else {
+            partition
+        }
     });
-    let topic = MetadataResponseTopic::default().with_name(Some(StrBytes::from_string(info.name.clone()).into())).with_partitions(partitions.collect());
-    if version >= 10 { topic.with_topic_id(info.id.0) } else { topic }
+    let topic = MetadataResponseTopic::default()
+        .with_name(Some(StrBytes::from_string(info.name.clone()).into()))
+        .with_partitions(partitions.collect());
+    if version >= 10 {
+        topic.with_topic_id(info.id.0)
+    } else {
+        topic
+    }
 }

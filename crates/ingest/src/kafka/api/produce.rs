@@ -15,7 +15,10 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Call, Context, Outcome, RequestError};
-use crate::kafka::error::{INVALID_RECORD, INVALID_REQUIRED_ACKS, MESSAGE_TOO_LARGE, REQUEST_TIMED_OUT, Refusal, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, UNSUPPORTED_VERSION};
+use crate::kafka::error::{
+    INVALID_RECORD, INVALID_REQUIRED_ACKS, MESSAGE_TOO_LARGE, REQUEST_TIMED_OUT, Refusal,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED, UNSUPPORTED_VERSION,
+};
 use crate::kafka::wire::Reader;
 use crate::log::{AppendTicket, CheckedBatch, TopicPartition};
 
@@ -34,7 +37,11 @@ struct Queued {
     partitions: Vec<(i32, Result<AppendTicket, Refusal>)>,
 }
 
-pub(super) async fn begin(context: &Arc<Context>, call: Call, reader: &mut Reader) -> Result<BoxFuture<'static, Outcome>, RequestError> {
+pub(super) async fn begin(
+    context: &Arc<Context>,
+    call: Call,
+    reader: &mut Reader,
+) -> Result<BoxFuture<'static, Outcome>, RequestError> {
     let transactional = call.version >= FIRST_VERSION && reader.string()?.is_some();
     let (acks, timeout_ms) = (reader.i16()?, reader.i32()?);
     let topics = reader.required_list(5, |reader| {
@@ -53,14 +60,29 @@ pub(super) async fn begin(context: &Arc<Context>, call: Call, reader: &mut Reade
     let refusal = if !(-1..=1).contains(&acks) {
         Some(Refusal::new(INVALID_REQUIRED_ACKS, "acks is 0, 1 or all"))
     } else if transactional {
-        Some(Refusal::new(TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "transactions are not supported"))
+        Some(Refusal::new(
+            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            "transactions are not supported",
+        ))
     } else {
         None
     };
     let throttle_ms = context.log.admit().await;
-    let queued: Vec<Queued> = topics.into_iter().map(|sent| queue(context, sent, refusal.as_ref())).collect();
-    let wait_ms = u64::try_from(timeout_ms).unwrap_or(0).clamp(*WAIT_MS.start(), *WAIT_MS.end());
-    Ok(finish(call, acks, queued, Instant::now() + Duration::from_millis(wait_ms), throttle_ms).boxed())
+    let queued: Vec<Queued> = topics
+        .into_iter()
+        .map(|sent| queue(context, sent, refusal.as_ref()))
+        .collect();
+    let wait_ms = u64::try_from(timeout_ms)
+        .unwrap_or(0)
+        .clamp(*WAIT_MS.start(), *WAIT_MS.end());
+    Ok(finish(
+        call,
+        acks,
+        queued,
+        Instant::now() + Duration::from_millis(wait_ms),
+        throttle_ms,
+    )
+    .boxed())
 }
 
 /// Every batch is queued here, before the next request is read: the order in the log is the client's.
@@ -68,11 +90,17 @@ fn queue(context: &Context, sent: Sent, refusal: Option<&Refusal>) -> Queued {
     let topic = sent.topic;
     let info = context.log.topic(&topic).filter(|info| info.active);
     let partitions = sent.partitions.into_iter().map(|(partition, records)| {
-        let known = info.as_ref().filter(|info| u32::try_from(partition).is_ok_and(|number| number < info.partitions));
+        let known = info
+            .as_ref()
+            .filter(|info| u32::try_from(partition).is_ok_and(|number| number < info.partitions));
         let ticket = match (refusal, known) {
             (Some(refusal), _) => Err(refusal.clone()),
             (None, None) => Err(Refusal::unknown_topic(&topic)),
-            (None, Some(info)) => check(context, records).map(|batch| context.log.append(TopicPartition::new(info.id, partition), batch)),
+            (None, Some(info)) => check(context, records).map(|batch| {
+                context
+                    .log
+                    .append(TopicPartition::new(info.id, partition), batch)
+            }),
         };
         (partition, ticket)
     });
@@ -81,15 +109,29 @@ fn queue(context: &Context, sent: Sent, refusal: Option<&Refusal>) -> Queued {
 }
 
 fn check(context: &Context, records: Option<Bytes>) -> Result<CheckedBatch, Refusal> {
-    let records = records.filter(|records| !records.is_empty()).ok_or_else(|| Refusal::new(INVALID_RECORD, "there is no batch"))?;
+    let records = records
+        .filter(|records| !records.is_empty())
+        .ok_or_else(|| Refusal::new(INVALID_RECORD, "there is no batch"))?;
     let limit = context.options.message_bytes_max;
     if records.len() > limit {
-        return Err(Refusal::new(MESSAGE_TOO_LARGE, format!("the batch has {} bytes, the limit is {limit}", records.len())));
+        return Err(Refusal::new(
+            MESSAGE_TOO_LARGE,
+            format!(
+                "the batch has {} bytes, the limit is {limit}",
+                records.len()
+            ),
+        ));
     }
     CheckedBatch::new(records).map_err(Refusal::from)
 }
 
-async fn finish(call: Call, acks: i16, queued: Vec<Queued>, deadline: Instant, throttle_ms: u32) -> Outcome {
+async fn finish(
+    call: Call,
+    acks: i16,
+    queued: Vec<Queued>,
+    deadline: Instant,
+    throttle_ms: u32,
+) -> Outcome {
     let mut refused = false;
     let mut responses = Vec::with_capacity(queued.len());
     for topic in queued {
@@ -99,33 +141,63 @@ async fn finish(call: Call, acks: i16, queued: Vec<Queued>, deadline: Instant, t
             refused |= answer.error_code != 0;
             partitions.push(answer);
         }
-        responses.push(TopicProduceResponse::default().with_name(StrBytes::from_string(topic.topic).into()).with_partition_responses(partitions));
+        responses.push(
+            TopicProduceResponse::default()
+                .with_name(StrBytes::from_string(topic.topic).into())
+                .with_partition_responses(partitions),
+        );
     }
     if acks == 0 {
         // Nobody listens for an answer: as in Kafka, a closed connection says that something was refused.
-        return if refused { Outcome::Close } else { Outcome::Silence };
+        return if refused {
+            Outcome::Close
+        } else {
+            Outcome::Silence
+        };
     }
-    call.answer_or_close(&ProduceResponse::default().with_responses(responses).with_throttle_time_ms(i32::try_from(throttle_ms).unwrap_or(0)))
+    call.answer_or_close(
+        &ProduceResponse::default()
+            .with_responses(responses)
+            .with_throttle_time_ms(i32::try_from(throttle_ms).unwrap_or(0)),
+    )
 }
 
-async fn answer(call: Call, partition: i32, ticket: Result<AppendTicket, Refusal>, deadline: Instant) -> PartitionProduceResponse {
+async fn answer(
+    call: Call,
+    partition: i32,
+    ticket: Result<AppendTicket, Refusal>,
+    deadline: Instant,
+) -> PartitionProduceResponse {
     let outcome = match ticket {
         Err(refusal) => Err(refusal),
         Ok(ticket) => match timeout_at(deadline, ticket).await {
             Ok(Ok(appended)) => Ok(appended),
             Ok(Err(error)) => Err(Refusal::from(&error)),
-            Err(_) => Err(Refusal::new(REQUEST_TIMED_OUT, "the disk did not answer in time")),
+            Err(_) => Err(Refusal::new(
+                REQUEST_TIMED_OUT,
+                "the disk did not answer in time",
+            )),
         },
     };
-    let answer = PartitionProduceResponse::default().with_index(partition).with_log_append_time_ms(-1);
+    let answer = PartitionProduceResponse::default()
+        .with_index(partition)
+        .with_log_append_time_ms(-1);
     match outcome {
         Ok(appended) => {
             let answer = answer.with_base_offset(appended.base_offset);
-            if call.version >= 5 { answer.with_log_start_offset(appended.start_offset) } else { answer }
+            if call.version >= 5 {
+                answer.with_log_start_offset(appended.start_offset)
+            } else {
+                answer
+            }
         }
         Err(refusal) => {
             let answer = answer.with_error_code(refusal.code).with_base_offset(-1);
-            if call.version >= 8 { answer.with_error_message(Some(StrBytes::from_string(refusal.message))) } else { answer }
+            if call.version >= 8 {
+                answer.with_error_message(Some(StrBytes::from_string(refusal.message)))
+            } else {
+                answer
+            }
         }
     }
 }
