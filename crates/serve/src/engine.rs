@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::error::QueryError;
+use crate::plan::Library;
 use crate::sql::parse::TextLimits;
 
 /// What queries may use.
@@ -61,6 +62,7 @@ impl Default for Limits {
 pub struct Engine {
     limits: Limits,
     cpu: Handle,
+    library: Library,
     memory: Arc<dyn MemoryPool>,
     stores: Option<Arc<dyn ObjectStoreRegistry>>,
     turns: Arc<Semaphore>,
@@ -74,6 +76,7 @@ impl Engine {
         Self {
             limits,
             cpu,
+            library: Library::new(),
             memory: Arc::new(GreedyMemoryPool::new(limits.all_bytes_max)),
             stores: runtime.map(|runtime| Arc::clone(&runtime.object_store_registry)),
             turns: Arc::new(Semaphore::new(limits.queries_max)),
@@ -90,6 +93,11 @@ impl Engine {
     /// Where work runs that uses the processor.
     pub fn cpu(&self) -> &Handle {
         &self.cpu
+    }
+
+    /// The functions of every session.
+    pub(crate) fn library(&self) -> &Library {
+        &self.library
     }
 
     /// How many queries run now.

@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use datafusion::common::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::SessionStateDefaults;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF, WindowUDF};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
@@ -91,6 +91,36 @@ async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: 
     Ok(())
 }
 
+/// The functions of every session, gathered once.
+#[derive(Debug)]
+pub struct Library {
+    scalar: Vec<Arc<ScalarUDF>>,
+    aggregate: Vec<Arc<AggregateUDF>>,
+    window: Vec<Arc<WindowUDF>>,
+    /// Names, and whether each makes one value of many.
+    routines: Arc<[(String, bool)]>,
+}
+
+impl Library {
+    /// The engine's functions without those that are refused.
+    pub fn new() -> Self {
+        let mut scalar = SessionStateDefaults::default_scalar_functions();
+        scalar.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
+        let aggregate = SessionStateDefaults::default_aggregate_functions();
+        let own = functions::all(Tz::UTC);
+        let mut routines: Vec<(String, bool)> = scalar
+            .iter()
+            .chain(&own)
+            .map(|function| (function.name().to_ascii_uppercase(), false))
+            .chain(aggregate.iter().map(|function| (function.name().to_ascii_uppercase(), true)))
+            .filter(|(name, _)| !name.starts_with("__"))
+            .collect();
+        routines.sort();
+        let window = SessionStateDefaults::default_window_functions();
+        Self { scalar, aggregate, window, routines: routines.into() }
+    }
+}
+
 /// The engine's state for one query.
 struct Planner {
     state: SessionState,
@@ -99,19 +129,10 @@ struct Planner {
 
 impl Planner {
     fn new(engine: &Engine, pinned: Arc<dyn Pinned>, zone: Tz) -> Result<Self, DataFusionError> {
-        let mut scalar = SessionStateDefaults::default_scalar_functions();
-        scalar.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
+        let library = engine.library();
+        let mut scalar = library.scalar.clone();
         scalar.extend(functions::all(zone));
-        let aggregate = SessionStateDefaults::default_aggregate_functions();
-
-        let mut routines: Vec<(String, bool)> = scalar
-            .iter()
-            .map(|function| (function.name().to_ascii_uppercase(), false))
-            .chain(aggregate.iter().map(|function| (function.name().to_ascii_uppercase(), true)))
-            .filter(|(name, _)| !name.starts_with("__"))
-            .collect();
-        routines.sort();
-        let catalogue = Catalogue::new(pinned, routines.into());
+        let catalogue = Catalogue::new(pinned, Arc::clone(&library.routines));
 
         let state = SessionStateBuilder::new()
             .with_config(config())
@@ -119,8 +140,8 @@ impl Planner {
             .with_catalog_list(Arc::new(catalogue.clone()))
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
             .with_scalar_functions(scalar)
-            .with_aggregate_functions(aggregate)
-            .with_window_functions(SessionStateDefaults::default_window_functions())
+            .with_aggregate_functions(library.aggregate.clone())
+            .with_window_functions(library.window.clone())
             .build();
         Ok(Self { state, catalogue })
     }

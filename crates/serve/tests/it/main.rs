@@ -5,6 +5,7 @@ mod api;
 mod client;
 mod golden;
 mod limits;
+mod pydruid;
 mod server;
 mod sql;
 mod tiny;

@@ -9,6 +9,7 @@ use futures::TryStreamExt as _;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use vitalake_runtime::cpu::Cpu;
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::status::{DatasetStatus, DeliveryReport, DeliveryState, FlushReport, Readiness, StatusReport};
 use vitalake_serve::engine::{Engine, Limits};
@@ -24,6 +25,7 @@ pub struct Server {
     pub engine: Arc<Engine>,
     stop: Option<oneshot::Sender<()>>,
     runtime: Option<Runtime>,
+    _cpu: Cpu,
 }
 
 struct Process {
@@ -76,7 +78,8 @@ impl Server {
 
     pub fn with_limits(limits: Limits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let engine = Arc::new(Engine::new(limits, runtime.handle().clone(), None));
+        let cpu = Cpu::new().unwrap();
+        let engine = Arc::new(Engine::new(limits, cpu.handle().clone(), None));
         let ready = Arc::new(AtomicBool::new(true));
         let tables = Tables::default()
             .with("serving", "tiny", tiny())
@@ -98,7 +101,7 @@ impl Server {
             })
             .await;
         });
-        Self { address, ready, engine, stop: Some(stop), runtime: Some(runtime) }
+        Self { address, ready, engine, stop: Some(stop), runtime: Some(runtime), _cpu: cpu }
     }
 }
 
