@@ -82,6 +82,7 @@ impl Job {
     }
 }
 
+#[derive(Debug)]
 struct Running {
     input: Arc<Table>,
     progress: Arc<Progress>,
@@ -89,6 +90,7 @@ struct Running {
 }
 
 /// All models of a project, at work.
+#[derive(Debug)]
 pub struct Models {
     running: Vec<Running>,
     stop: watch::Sender<bool>,

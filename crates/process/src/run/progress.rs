@@ -85,6 +85,7 @@ struct Marks {
     committed: Option<u64>,
 }
 
+#[derive(Debug)]
 pub(crate) struct Progress {
     dataset: DatasetName,
     layer: Layer,
