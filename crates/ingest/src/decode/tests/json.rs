@@ -140,8 +140,14 @@ fn a_record_without_value_is_a_reject_without_bytes() {
 
 #[test]
 fn rules_reject_rows_with_their_bytes_and_say_what_was_expected() {
-    let records: [&[u8]; 6] =
-        [br#"{"id":5,"steps":-1}"#, b"x", br#"{"id":"a","small":1}"#, br#"{"steps":1}"#, br#"{"id":"a","steps":-1}"#, b"{}"];
+    let records: [&[u8]; 6] = [
+        br#"{"id":5,"steps":-1}"#,
+        b"x",
+        br#"{"id":"a","small":1}"#,
+        br#"{"steps":1}"#,
+        br#"{"id":"a","steps":-1}"#,
+        b"{}",
+    ];
     let mut decoder = JsonDecoder::new(wide());
     for round in 0..2 {
         for (offset, record) in records.iter().enumerate() {
@@ -150,7 +156,10 @@ fn rules_reject_rows_with_their_bytes_and_say_what_was_expected() {
         let decoded = decoder.finish().unwrap();
         assert_eq!(column(&decoded.rows, "_offset"), ["2"], "round {round}");
         assert_eq!(column(&decoded.rejects, "_offset"), ["0", "1", "3", "4", "5"]);
-        assert_eq!(column(&decoded.rejects, "_rule"), ["id.required", "json", "id.required", "steps.minimum", "id.required"]);
+        assert_eq!(
+            column(&decoded.rejects, "_rule"),
+            ["id.required", "json", "id.required", "steps.minimum", "id.required"]
+        );
         let reasons = column(&decoded.rejects, "_reason");
         assert_eq!(reasons[0], "id is required and the record's value is not text; also breaks steps.minimum");
         assert_eq!(reasons[1], "not one JSON object: an object was expected, at byte 0");
