@@ -78,7 +78,7 @@ async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: 
     let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id);
 
     let Parsed { mut query, explain: explained, .. } = parse(&request.sql, &engine.limits().text)?;
-    let state = Planner::new(engine, pinned, request.zone).map_err(planning)?;
+    let state = Planner::new(engine, pinned, request.zone);
     let labels = rewrite(&mut query, &request.parameters, &state)?;
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
     let plan = state.state.statement_to_plan(statement).await.map_err(planning)?;
@@ -159,7 +159,7 @@ struct Planner {
 }
 
 impl Planner {
-    fn new(engine: &Engine, pinned: Arc<dyn Pinned>, zone: Tz) -> Result<Self, DataFusionError> {
+    fn new(engine: &Engine, pinned: Arc<dyn Pinned>, zone: Tz) -> Self {
         let library = engine.library();
         let mut scalar = library.scalar.clone();
         scalar.extend(functions::all(zone));
@@ -167,7 +167,7 @@ impl Planner {
 
         let mut state = SessionStateBuilder::new()
             .with_config(config())
-            .with_runtime_env(engine.runtime()?)
+            .with_runtime_env(engine.runtime())
             .with_catalog_list(Arc::new(catalogue.clone()))
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
             .with_scalar_functions(scalar)
@@ -176,7 +176,7 @@ impl Planner {
             .build();
         // CURRENT_TIMESTAMP is the moment at which the query began.
         state.mark_start_execution();
-        Ok(Self { state, catalogue })
+        Self { state, catalogue }
     }
 }
 

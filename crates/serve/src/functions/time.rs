@@ -189,7 +189,7 @@ impl TimeFunction {
         match self.kind {
             Kind::Floor | Kind::Ceil => {
                 let (period, zone) = (self.period(arrays, 1)?, self.zone(arrays, 3));
-                let origin = arrays.get(2).and_then(|array| first_time(array));
+                let origin = arrays.get(2).and_then(first_time);
                 let ceil = self.kind == Kind::Ceil;
                 Ok(Self::map_time(times(arrays, 0)?, |time| {
                     if ceil { period.ceil(time, origin, zone) } else { period.floor(time, origin, zone) }

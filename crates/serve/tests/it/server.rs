@@ -88,7 +88,7 @@ impl Server {
     pub fn with_limits(limits: Limits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let cpu = Cpu::new().unwrap();
-        let engine = Arc::new(Engine::new(limits, cpu.handle().clone(), None));
+        let engine = Arc::new(Engine::new(limits, cpu.handle().clone()).unwrap());
         let ready = Arc::new(AtomicBool::new(true));
         let tables = Tables::default().with("serving", "tiny", tiny()).with("raw", "readings", tiny()).with(
             "raw",
