@@ -69,7 +69,7 @@ fn reading(index: usize, bad: bool) -> Vec<u8> {
         index % 101,
     );
     let mut bytes = text.into_bytes();
-    if bad && index % 100 == 0 {
+    if bad && index.is_multiple_of(100) {
         bytes.truncate(bytes.len() / 2);
     }
     bytes
