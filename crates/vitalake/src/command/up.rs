@@ -52,7 +52,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         .with_context(|| taken(config.kafka.listen, "kafka.listen", "--kafka"))?;
     let kafka_address = kafka.local_addr();
     let http_address = http.local_addr()?;
-    let app = server(&platform);
+    let app = server(&platform)?;
     let mut http_stop = shutdown.watch();
     let serving = tokio::spawn(async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await });
     platform.start()?;
@@ -73,12 +73,17 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
 }
 
 /// The HTTP server's parts over a platform.
-#[must_use]
-pub fn server(platform: &Arc<Platform>) -> App {
-    let runtime = datafusion::execution::runtime_env::RuntimeEnv::default();
-    vitalake_lake::provider::register_store(&runtime, Arc::clone(platform.lake.store()));
-    let engine = Engine::new(Limits::default(), platform.lake.cpu().handle().clone(), Some(&runtime));
-    App { engine: Arc::new(engine), platform: Arc::new(Api(Arc::clone(platform))), metrics: Arc::new(Metrics::new()), limits: HttpLimits::default() }
+///
+/// # Errors
+/// When the query engine's memory cannot be set up.
+pub fn server(platform: &Arc<Platform>) -> anyhow::Result<App> {
+    let engine = Engine::over(&platform.lake, Limits::default(), platform.lake.cpu().handle().clone())?;
+    Ok(App {
+        engine: Arc::new(engine),
+        platform: Arc::new(Api(Arc::clone(platform))),
+        metrics: Arc::new(Metrics::new()),
+        limits: HttpLimits::default(),
+    })
 }
 
 async fn listen(address: SocketAddr, key: &str, flag: &str) -> anyhow::Result<TcpListener> {
