@@ -169,7 +169,7 @@ pub(crate) fn quarantined(batch: &RecordBatch, columns: usize, rejected: &[Rejec
     let at = match column(INGESTED_AT) {
         Some(times) => {
             let times = times.as_primitive_opt::<TimestampMicrosecondType>().cloned();
-            times.map(|t| t.iter().map(|t| t.unwrap_or(now_us)).collect::<TimestampMicrosecondArray>())
+            times.map(|t| TimestampMicrosecondArray::from_iter_values(t.iter().map(|t| t.unwrap_or(now_us))))
         }
         None => None,
     };
