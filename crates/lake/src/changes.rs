@@ -119,15 +119,6 @@ impl Changes {
         }
     }
 
-    pub(crate) fn push_files(&mut self, number: ChangeNumber, files: Vec<Arc<DataFile>>) {
-        if self.has_readers() {
-            self.entries.push_back(Entry {
-                number,
-                bytes: 0,
-                what: What::Files(files),
-            });
-        }
-    }
 
     pub(crate) fn push_pending(&mut self, number: ChangeNumber) {
         if self.has_readers() {

@@ -69,7 +69,10 @@ impl Table {
         self: &Arc<Self>,
         consumed: Option<i64>,
     ) -> Result<ChangeReader, LakeError> {
-        let (id, head) = self.register_reader();
+        let (id, head, tail) = {
+            let _no_commit_meanwhile = self.committing.lock().await;
+            self.register_reader()
+        };
         let failed = |source| LakeError::Delta {
             attempt: "reading the history",
             table: self.id(),
@@ -78,7 +81,7 @@ impl Table {
         let from = consumed
             .and_then(|v| u64::try_from(v).ok())
             .map(TableVersion);
-        let backlog = match from {
+        let mut backlog = match from {
             Some(from) if from == head.version() => VecDeque::new(),
             Some(from) => {
                 let history = self.rows_log.changes(from, head.version()).await;
@@ -92,6 +95,7 @@ impl Table {
                 files.chain([end_of_version(signed(&head))]).collect()
             }
         };
+        backlog.extend(tail);
         Ok(ChangeReader {
             table: Arc::clone(self),
             id,

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
+/// Planning and dropping a query recurses as deep as its expressions are; the memory is used only when it is touched.
+const STACK_BYTES: usize = 32 << 20;
+
 /// The workers for computing. Clones are the same workers; they end with the last clone.
 #[derive(Clone, Debug)]
 pub struct Cpu {
@@ -39,6 +42,7 @@ impl Cpu {
         let runtime = Builder::new_multi_thread()
             .worker_threads(workers.max(1))
             .thread_name("vitalake-cpu")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();

@@ -62,8 +62,10 @@ impl Catalogue {
 
 /// `; did you mean 'x'?` when a name is near.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let scored = names.map(|name| (strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase()), name));
-    match scored.filter(|(score, _)| *score > 0.85).max_by(|left, right| left.0.total_cmp(&right.0)) {
+    let wanted = wanted.to_lowercase();
+    let far = (wanted.chars().count() / 2).clamp(1, 3);
+    let measured = names.map(|name| (strsim::damerau_levenshtein(&wanted, &name.to_lowercase()), name));
+    match measured.filter(|(distance, _)| *distance <= far).min() {
         Some((_, name)) => format!("; did you mean '{name}'?"),
         None => String::new(),
     }

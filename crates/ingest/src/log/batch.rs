@@ -105,15 +105,8 @@ impl BatchHeader {
     /// Reads a header and checks magic and length against the bytes; not the checksum. The batch may be followed by more.
     pub fn peek(bytes: &[u8]) -> Result<Self, BatchError> {
         let present = bytes.len();
-        let too_short = BatchError::Length {
-            claimed: HEADER_BYTES as u64,
-            present: present as u64,
-        };
-        if let Some(magic) = bytes
-            .get(16)
-            .map(|byte| i8::from_be_bytes([*byte]))
-            .filter(|magic| *magic != 2)
-        {
+        let too_short = BatchError::Length { claimed: HEADER_BYTES as u64, present: present as u64 };
+        if let Some(magic) = bytes.get(16).map(|byte| i8::from_be_bytes([*byte])).filter(|magic| *magic != 2) {
             return Err(BatchError::Magic(magic));
         }
         let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(too_short)?;
@@ -122,13 +115,10 @@ impl BatchHeader {
             .ok()
             .and_then(|length| length.checked_add(LENGTH_FROM))
             .filter(|total| *total >= HEADER_BYTES);
-        let batch_bytes =
-            batch_bytes
-                .filter(|total| *total <= present)
-                .ok_or(BatchError::Length {
-                    claimed: u64::try_from(length).unwrap_or(0) + LENGTH_FROM as u64,
-                    present: present as u64,
-                })?;
+        let batch_bytes = batch_bytes.filter(|total| *total <= present).ok_or(BatchError::Length {
+            claimed: u64::try_from(length).unwrap_or(0) + LENGTH_FROM as u64,
+            present: present as u64,
+        })?;
         Ok(Self {
             base_offset: i64::from_be_bytes(field(header, 0)),
             batch_bytes,
@@ -149,10 +139,7 @@ impl BatchHeader {
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let header = Self::peek(bytes)?;
         if header.batch_bytes != bytes.len() {
-            return Err(BatchError::Length {
-                claimed: header.batch_bytes as u64,
-                present: bytes.len() as u64,
-            });
+            return Err(BatchError::Length { claimed: header.batch_bytes as u64, present: bytes.len() as u64 });
         }
         if crc32c::crc32c(bytes.get(CHECKED_FROM..).unwrap_or_default()) != header.checksum {
             return Err(BatchError::Checksum);
@@ -190,8 +177,7 @@ impl BatchHeader {
     /// Offset of the last record.
     #[must_use]
     pub fn last_offset(&self) -> i64 {
-        self.base_offset
-            .saturating_add(i64::from(self.last_offset_delta))
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 }
 
@@ -210,16 +196,14 @@ impl CheckedBatch {
             return Err(BatchError::Transactional);
         }
         let idempotent = header.producer_id >= 0;
-        if header.producer_id < -1
-            || idempotent && (header.producer_epoch < 0 || header.base_sequence < 0)
-        {
+        if header.producer_id < -1 || idempotent && (header.producer_epoch < 0 || header.base_sequence < 0) {
             return Err(BatchError::Producer);
         }
         if header.compression()? == Compression::None {
             walk(bytes.get(HEADER_BYTES..).unwrap_or_default(), &header)?;
-        } else if usize::try_from(header.records).map_or(true, |records| {
-            records > DECOMPRESSED_BYTES_MAX / RECORD_BYTES_MIN
-        }) {
+        } else if usize::try_from(header.records)
+            .map_or(true, |records| records > DECOMPRESSED_BYTES_MAX / RECORD_BYTES_MIN)
+        {
             return Err(BatchError::Count(header.records));
         }
         Ok(Self { bytes, header })
@@ -240,19 +224,13 @@ impl CheckedBatch {
 
 fn walk(payload: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
     // More records than the bytes can hold: refused before the walk.
-    if usize::try_from(header.records)
-        .map_or(true, |records| records > payload.len() / RECORD_BYTES_MIN)
-    {
+    if usize::try_from(header.records).map_or(true, |records| records > payload.len() / RECORD_BYTES_MIN) {
         return Err(BatchError::Count(header.records));
     }
-    let mut expected = 0;
-    for record in RecordIter::new(payload, header) {
+    for (expected, record) in (0i64..).zip(RecordIter::new(payload, header)) {
         if record?.offset != header.base_offset.wrapping_add(expected) {
-            return Err(BatchError::Record(
-                u32::try_from(expected).unwrap_or(u32::MAX),
-            ));
+            return Err(BatchError::Record(u32::try_from(expected).unwrap_or(u32::MAX)));
         }
-        expected += 1;
     }
     Ok(())
 }

@@ -33,12 +33,7 @@ impl BatchBuilder {
     }
 
     /// Adds a record.
-    pub fn push(
-        &mut self,
-        timestamp_ms: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-    ) -> &mut Self {
+    pub fn push(&mut self, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> &mut Self {
         if self.records == 0 {
             self.base_timestamp_ms = timestamp_ms;
             self.max_timestamp_ms = timestamp_ms;
@@ -46,10 +41,7 @@ impl BatchBuilder {
         self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
         self.scratch.clear();
         self.scratch.put_i8(0);
-        put_varlong(
-            &mut self.scratch,
-            timestamp_ms.wrapping_sub(self.base_timestamp_ms),
-        );
+        put_varlong(&mut self.scratch, timestamp_ms.wrapping_sub(self.base_timestamp_ms));
         put_varlong(&mut self.scratch, i64::from(self.records));
         put_nullable(&mut self.scratch, key);
         put_nullable(&mut self.scratch, value);
@@ -80,17 +72,8 @@ impl BatchBuilder {
 
     /// The batch with a body that the caller has compressed with the codec of this number.
     #[must_use]
-    pub fn build_compressed(
-        &self,
-        producer: Option<ProducerSequence>,
-        codec: i16,
-        body: &[u8],
-    ) -> Bytes {
-        let producer = producer.unwrap_or(ProducerSequence {
-            id: -1,
-            epoch: -1,
-            sequence: -1,
-        });
+    pub fn build_compressed(&self, producer: Option<ProducerSequence>, codec: i16, body: &[u8]) -> Bytes {
+        let producer = producer.unwrap_or(ProducerSequence { id: -1, epoch: -1, sequence: -1 });
         let mut after = BytesMut::with_capacity(HEADER_BYTES + body.len());
         after.put_i16(codec);
         after.put_i32(self.records - 1);

@@ -14,15 +14,14 @@ use tokio::sync::oneshot;
 use vitalake_runtime::clock::Clock;
 
 use super::batch::{BatchHeader, CheckedBatch};
-use super::entry::{
-    BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, ENTRY_PREFIX_BYTES, EntryHeader, encode_prefix,
-};
+use super::entry::{BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, ENTRY_PREFIX_BYTES, EntryHeader, encode_prefix};
 use super::partition::{Appended, Partition, Writer};
 use super::producers::Verdict;
 use super::segment::{Segment, snapshot_path};
 use super::{LogError, LogMetrics, LogOptions};
 
 type Reply = oneshot::Sender<Result<Appended, LogError>>;
+type Waiting = (CheckedBatch, Reply);
 
 /// A batch on its way to the disk.
 #[derive(Debug)]
@@ -104,17 +103,9 @@ impl Lane {
 
     fn commit(&self, group: Vec<Append>) {
         let now_ms = self.clock.now_ms();
-        let mut by_partition: Vec<(Arc<Partition>, Vec<(CheckedBatch, Reply)>)> = Vec::new();
-        for Append {
-            partition,
-            batch,
-            reply,
-        } in group
-        {
-            match by_partition
-                .iter_mut()
-                .find(|(known, _)| Arc::ptr_eq(known, &partition))
-            {
+        let mut by_partition: Vec<(Arc<Partition>, Vec<Waiting>)> = Vec::new();
+        for Append { partition, batch, reply } in group {
+            match by_partition.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &partition)) {
                 Some((_, appends)) => appends.push((batch, reply)),
                 None => by_partition.push((partition, vec![(batch, reply)])),
             }
@@ -140,40 +131,18 @@ impl Lane {
             .free_bytes(&partition.folder)
             .map_err(LogError::io("ask for the free space of", &partition.folder))?;
         let reserve_bytes = self.options.reserve_bytes;
-        if free_bytes < reserve_bytes {
-            Err(LogError::DiskFull {
-                free_bytes,
-                reserve_bytes,
-            })
-        } else {
-            Ok(())
-        }
+        if free_bytes < reserve_bytes { Err(LogError::DiskFull { free_bytes, reserve_bytes }) } else { Ok(()) }
     }
 
-    fn refuse_all(
-        &self,
-        partition: &Partition,
-        appends: Vec<(CheckedBatch, Reply)>,
-        error: &LogError,
-        now_ms: i64,
-    ) {
+    fn refuse_all(&self, partition: &Partition, appends: Vec<Waiting>, error: &LogError, now_ms: i64) {
         let mut writer = partition.writer.lock();
         for (batch, reply) in appends {
             let refusal = match error {
-                LogError::DiskFull {
-                    free_bytes,
-                    reserve_bytes,
-                } => {
+                LogError::DiskFull { free_bytes, reserve_bytes } => {
                     self.metrics.disk_full_refusals.fetch_add(1, Relaxed);
-                    LogError::DiskFull {
-                        free_bytes: *free_bytes,
-                        reserve_bytes: *reserve_bytes,
-                    }
+                    LogError::DiskFull { free_bytes: *free_bytes, reserve_bytes: *reserve_bytes }
                 }
-                other => LogError::WriteFailed {
-                    partition: partition.id,
-                    reason: other.to_string(),
-                },
+                other => LogError::WriteFailed { partition: partition.id, reason: other.to_string() },
             };
             writer.producers.expect_first(batch.header(), now_ms);
             let _ = reply.send(Err(refusal));
@@ -181,12 +150,7 @@ impl Lane {
     }
 
     /// Judges, gives offsets and writes. What is refused or failed is answered at once.
-    fn stage<'a>(
-        &self,
-        partition: &'a Arc<Partition>,
-        appends: Vec<(CheckedBatch, Reply)>,
-        now_ms: i64,
-    ) -> Option<Staged<'a>> {
+    fn stage<'a>(&self, partition: &'a Arc<Partition>, appends: Vec<Waiting>, now_ms: i64) -> Option<Staged<'a>> {
         let mut writer = partition.writer.lock();
         if let Err(error) = self.repair(partition, &mut writer) {
             drop(writer);
@@ -197,56 +161,32 @@ impl Lane {
             let state = writer.segment.state.read();
             (state.bytes, state.next_offset)
         };
-        let mut group = Staged {
-            partition,
-            writer,
-            written: Vec::new(),
-            answers: Vec::with_capacity(appends.len()),
-        };
+        let mut group = Staged { partition, writer, written: Vec::new(), answers: Vec::with_capacity(appends.len()) };
         for (batch, reply) in appends {
             let header = *batch.header();
             match group.writer.producers.judge(&header) {
                 Verdict::Fresh => {
-                    group
-                        .writer
-                        .producers
-                        .remember(&header, next_offset, now_ms);
+                    group.writer.producers.remember(&header, next_offset, now_ms);
                     let entry = EntryHeader {
                         batch_bytes: u32::try_from(header.batch_bytes).unwrap_or(u32::MAX),
                         append_time_ms: now_ms,
                         synced_through,
                     };
-                    let first: [u8; BATCH_PREFIX_BYTES] = batch
-                        .bytes()
-                        .first_chunk()
-                        .copied()
-                        .unwrap_or([0; BATCH_PREFIX_BYTES]);
+                    let first: [u8; BATCH_PREFIX_BYTES] =
+                        batch.bytes().first_chunk().copied().unwrap_or([0; BATCH_PREFIX_BYTES]);
                     group.written.push(Written {
                         prefix: encode_prefix(entry, next_offset, &first),
                         batch,
                         base_offset: next_offset,
                     });
-                    group.answers.push((
-                        reply,
-                        Answer {
-                            base_offset: next_offset,
-                            append_time_ms: now_ms,
-                            duplicate: false,
-                        },
-                    ));
+                    group
+                        .answers
+                        .push((reply, Answer { base_offset: next_offset, append_time_ms: now_ms, duplicate: false }));
                     next_offset += i64::from(header.last_offset_delta) + 1;
                 }
-                Verdict::Duplicate {
-                    base_offset,
-                    append_time_ms,
-                } => group.answers.push((
-                    reply,
-                    Answer {
-                        base_offset,
-                        append_time_ms,
-                        duplicate: true,
-                    },
-                )),
+                Verdict::Duplicate { base_offset, append_time_ms } => {
+                    group.answers.push((reply, Answer { base_offset, append_time_ms, duplicate: true }))
+                }
                 refusal => {
                     self.metrics.sequence_refusals.fetch_add(1, Relaxed);
                     let _ = reply.send(Err(sequence_error(partition, &header, refusal)));
@@ -266,10 +206,7 @@ impl Lane {
             let began = Instant::now();
             let synced = group.writer.segment.file.sync_data();
             self.metrics.syncs.fetch_add(1, Relaxed);
-            self.metrics.sync_micros.fetch_add(
-                u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-                Relaxed,
-            );
+            self.metrics.sync_micros.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
             if let Err(error) = synced {
                 self.fail(group, &error, "sync");
                 return;
@@ -290,15 +227,7 @@ impl Lane {
             }));
         }
         let full = group.writer.segment.state.read().bytes >= self.options.segment_bytes;
-        if full
-            && let Err(error) = roll(
-                group.partition,
-                &mut group.writer,
-                None,
-                &self.options,
-                now_ms,
-            )
-        {
+        if full && let Err(error) = roll(group.partition, &mut group.writer, None, &self.options, now_ms) {
             tracing::warn!(partition = %group.partition.id, error = %Chain(&error), "could not begin a new segment; produces to this partition wait for that");
         }
     }
@@ -324,21 +253,13 @@ impl Lane {
             state.next_offset
         };
         *unlanded += bytes;
-        self.metrics
-            .unlanded_bytes
-            .fetch_add(i64::try_from(bytes).unwrap_or(0), Relaxed);
-        partition
-            .durable_end
-            .store(end, std::sync::atomic::Ordering::Release);
+        self.metrics.unlanded_bytes.fetch_add(i64::try_from(bytes).unwrap_or(0), Relaxed);
+        partition.durable_end.store(end, std::sync::atomic::Ordering::Release);
         drop(unlanded);
-        self.metrics
-            .batches_appended
-            .fetch_add(group.written.len() as u64, Relaxed);
+        self.metrics.batches_appended.fetch_add(group.written.len() as u64, Relaxed);
         self.metrics.records_appended.fetch_add(records, Relaxed);
         self.metrics.bytes_appended.fetch_add(bytes, Relaxed);
-        partition
-            .changed
-            .send_modify(|count| *count = count.wrapping_add(1));
+        partition.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Nothing of the group counts: memory is undone, the file is cut, everyone waiting is told.
@@ -348,10 +269,7 @@ impl Lane {
         group.writer.producers.roll_back();
         group.writer.broken = true;
         for (reply, _) in group.answers.drain(..) {
-            let _ = reply.send(Err(LogError::WriteFailed {
-                partition: group.partition.id,
-                reason: error.to_string(),
-            }));
+            let _ = reply.send(Err(LogError::WriteFailed { partition: group.partition.id, reason: error.to_string() }));
         }
         let mut writer = group.writer;
         if let Err(error) = self.repair(group.partition, &mut writer) {
@@ -372,10 +290,7 @@ impl Lane {
             writer.segment.file.set_len(durable)?;
             writer.segment.file.sync_data()
         };
-        cut().map_err(LogError::io(
-            "cut the failed writes off",
-            &writer.segment.path,
-        ))?;
+        cut().map_err(LogError::io("cut the failed writes off", &writer.segment.path))?;
         roll(partition, writer, None, &self.options, self.clock.now_ms())?;
         writer.broken = false;
         Ok(())
@@ -399,18 +314,13 @@ pub(super) fn roll(
     if bytes == 0 && base_offset == writer.segment.base_offset {
         return Ok(());
     }
-    writer.producers.expire(
-        now_ms.saturating_sub(options.producer_retention_ms),
-        options.producers_max,
-    );
+    writer.producers.expire(now_ms.saturating_sub(options.producer_retention_ms), options.producers_max);
     let disk = partition.disk.as_ref();
     writer.broken = true;
     let mut next = None;
     let mut begin = || {
         writer.segment.store_index(disk)?;
-        writer
-            .producers
-            .store(disk, &snapshot_path(&partition.folder, base_offset))?;
+        writer.producers.store(disk, &snapshot_path(&partition.folder, base_offset))?;
         disk.sync_dir(&partition.folder)?;
         next = Some(Segment::create(disk, &partition.folder, base_offset)?);
         disk.sync_dir(&partition.folder)
@@ -452,20 +362,11 @@ impl Staged<'_> {
                 .flat_map(|written| {
                     [
                         IoSlice::new(&written.prefix),
-                        IoSlice::new(
-                            written
-                                .batch
-                                .bytes()
-                                .get(BATCH_PREFIX_BYTES..)
-                                .unwrap_or_default(),
-                        ),
+                        IoSlice::new(written.batch.bytes().get(BATCH_PREFIX_BYTES..).unwrap_or_default()),
                     ]
                 })
                 .collect();
-            self.writer
-                .segment
-                .file
-                .write_all_vectored_at(&pieces, position)?;
+            self.writer.segment.file.write_all_vectored_at(&pieces, position)?;
             position += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         }
         Ok(())
@@ -474,11 +375,9 @@ impl Staged<'_> {
 
 fn sequence_error(partition: &Partition, header: &BatchHeader, verdict: Verdict) -> LogError {
     match verdict {
-        Verdict::OutOfOrder { want } => LogError::OutOfOrderSequence {
-            partition: partition.id,
-            got: header.base_sequence,
-            want,
-        },
+        Verdict::OutOfOrder { want } => {
+            LogError::OutOfOrderSequence { partition: partition.id, got: header.base_sequence, want }
+        }
         Verdict::Fenced => LogError::ProducerFenced(partition.id),
         _ => LogError::UnknownProducer(partition.id),
     }

@@ -47,8 +47,7 @@ pub(super) fn encode_prefix(
 /// Reads the header; `None` when the bytes are not an intact entry's beginning.
 pub(super) fn decode_prefix(bytes: &[u8]) -> Option<EntryHeader> {
     let prefix: &[u8; ENTRY_PREFIX_BYTES] = bytes.first_chunk()?;
-    if !prefix.starts_with(&MAGIC) || read(prefix, 28).map(u32::from_be_bytes)? != checksum(prefix)
-    {
+    if !prefix.starts_with(&MAGIC) || read(prefix, 28).map(u32::from_be_bytes)? != checksum(prefix) {
         return None;
     }
     Some(EntryHeader {

@@ -114,21 +114,11 @@ impl LogError {
     /// Whether the same request may succeed later without anyone changing it.
     #[must_use]
     pub fn retry(&self) -> bool {
-        matches!(
-            self,
-            Self::DiskFull { .. } | Self::WriteFailed { .. } | Self::Closed | Self::Io { .. }
-        )
+        matches!(self, Self::DiskFull { .. } | Self::WriteFailed { .. } | Self::Closed | Self::Io { .. })
     }
 
-    pub(crate) fn io(
-        doing: &'static str,
-        path: &std::path::Path,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 }

@@ -20,9 +20,7 @@ mod retention;
 mod segment;
 mod store;
 
-pub use batch::{
-    BatchError, BatchHeader, CheckedBatch, Compression, HEADER_BYTES as BATCH_HEADER_BYTES,
-};
+pub use batch::{BatchError, BatchHeader, CheckedBatch, Compression, HEADER_BYTES as BATCH_HEADER_BYTES};
 pub use builder::{BatchBuilder, ProducerSequence};
 pub use error::LogError;
 pub use metrics::LogMetrics;

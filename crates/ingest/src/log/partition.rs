@@ -63,12 +63,10 @@ impl Future for AppendTicket {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            TicketState::Waiting(receiver) => Pin::new(receiver)
-                .poll(context)
-                .map(|answer| answer.unwrap_or(Err(LogError::Closed))),
-            TicketState::Refused(error) => {
-                Poll::Ready(Err(error.take().unwrap_or(LogError::Closed)))
+            TicketState::Waiting(receiver) => {
+                Pin::new(receiver).poll(context).map(|answer| answer.unwrap_or(Err(LogError::Closed)))
             }
+            TicketState::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(LogError::Closed))),
         }
     }
 }
@@ -111,11 +109,7 @@ impl Partition {
 
     /// Bytes of all segments.
     pub(super) fn bytes(&self) -> u64 {
-        self.segments
-            .read()
-            .iter()
-            .map(|segment| segment.state.read().bytes)
-            .sum()
+        self.segments.read().iter().map(|segment| segment.state.read().bytes).sum()
     }
 
     /// Bytes from the batch that holds an offset to the end, to the index's precision.
@@ -130,11 +124,7 @@ impl Partition {
             }
             let state = segment.state.read();
             *over = segment.base_offset <= offset;
-            Some(if *over {
-                state.bytes.saturating_sub(state.position_before(offset))
-            } else {
-                state.bytes
-            })
+            Some(if *over { state.bytes.saturating_sub(state.position_before(offset)) } else { state.bytes })
         });
         bytes.sum()
     }
@@ -143,18 +133,10 @@ impl Partition {
     pub(super) fn read(&self, from: i64, bytes_max: usize) -> Result<Vec<StoredBatch>, LogError> {
         let (start, end) = (self.start(), self.end());
         if from < start || from > end {
-            return Err(LogError::OffsetOutOfRange {
-                partition: self.id,
-                offset: from,
-                start,
-                end,
-            });
+            return Err(LogError::OffsetOutOfRange { partition: self.id, offset: from, start, end });
         }
         if from == end {
-            return self
-                .damage
-                .as_ref()
-                .map_or(Ok(Vec::new()), |damage| Err(damage.error()));
+            return self.damage.as_ref().map_or(Ok(Vec::new()), |damage| Err(damage.error()));
         }
         let mut batches = Vec::new();
         let (mut from, mut left) = (from, bytes_max);
@@ -177,11 +159,7 @@ impl Partition {
     }
 
     fn segment_for(&self, offset: i64) -> Option<Arc<Segment>> {
-        self.segments
-            .read()
-            .iter()
-            .find(|segment| segment.state.read().next_offset > offset)
-            .cloned()
+        self.segments.read().iter().find(|segment| segment.state.read().next_offset > offset).cloned()
     }
 
     /// The largest timestamp held.
@@ -211,8 +189,7 @@ impl Partition {
                 let mut from = offset.max(self.start());
                 // One index entry covers a stretch of batches: read on until the one that made its timestamp.
                 for _ in 0..1 << 16 {
-                    let Some(stored) = read_segment(&segment, from, 1, true)?.into_iter().next()
-                    else {
+                    let Some(stored) = read_segment(&segment, from, 1, true)?.into_iter().next() else {
                         break;
                     };
                     if let Some(found) = first_at_or_after(&stored.batch, time_ms) {
@@ -227,9 +204,7 @@ impl Partition {
 }
 
 fn first_at_or_after(batch: &Bytes, time_ms: i64) -> Option<(i64, i64)> {
-    let header = BatchHeader::peek(batch)
-        .ok()
-        .filter(|header| header.max_timestamp_ms >= time_ms)?;
+    let header = BatchHeader::peek(batch).ok().filter(|header| header.max_timestamp_ms >= time_ms)?;
     match Records::open(batch) {
         Ok(records) => records
             .iter()
@@ -251,44 +226,23 @@ fn read_segment(
         let state = segment.state.read();
         (state.position_before(from), state.bytes)
     };
-    let mut reading = Reading {
-        from,
-        bytes_left: bytes_max,
-        whole_first,
-        batches: Vec::new(),
-    };
+    let mut reading = Reading { from, bytes_left: bytes_max, whole_first, batches: Vec::new() };
     let mut want = bytes_max.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
     while position < durable {
-        let length = usize::try_from(durable - position)
-            .unwrap_or(usize::MAX)
-            .min(want);
+        let length = usize::try_from(durable - position).unwrap_or(usize::MAX).min(want);
         let mut chunk = vec![0; length];
-        segment
-            .file
-            .read_exact_at(&mut chunk, position)
-            .map_err(LogError::io("read", &segment.path))?;
+        segment.file.read_exact_at(&mut chunk, position).map_err(LogError::io("read", &segment.path))?;
         let (consumed, stop) = reading.take(&Bytes::from(chunk));
         position += consumed as u64;
         want = match stop {
             Stop::Full => break,
             Stop::Damaged => {
-                return Err(LogError::Damaged {
-                    path: segment.path.clone(),
-                    position,
-                    after_offset: reading.from - 1,
-                });
+                return Err(LogError::Damaged { path: segment.path.clone(), position, after_offset: reading.from - 1 });
             }
             Stop::Needs(bytes) if position + bytes as u64 > durable => {
-                return Err(LogError::Damaged {
-                    path: segment.path.clone(),
-                    position,
-                    after_offset: reading.from - 1,
-                });
+                return Err(LogError::Damaged { path: segment.path.clone(), position, after_offset: reading.from - 1 });
             }
-            Stop::Needs(bytes) => reading
-                .bytes_left
-                .clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
-                .max(bytes),
+            Stop::Needs(bytes) => reading.bytes_left.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(bytes),
             Stop::Used => reading.bytes_left.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX),
         };
     }

@@ -38,10 +38,7 @@ pub(super) enum Verdict {
     /// Append it.
     Fresh,
     /// It is there already.
-    Duplicate {
-        base_offset: i64,
-        append_time_ms: i64,
-    },
+    Duplicate { base_offset: i64, append_time_ms: i64 },
     /// Its sequence is not the next.
     OutOfOrder { want: i32 },
     /// It goes on a sequence that nobody remembers.
@@ -70,37 +67,26 @@ impl Producers {
             return Verdict::Fresh;
         }
         let Some(known) = self.states.get(&header.producer_id) else {
-            return if header.base_sequence == 0 {
-                Verdict::Fresh
-            } else {
-                Verdict::Unknown
-            };
+            return if header.base_sequence == 0 { Verdict::Fresh } else { Verdict::Unknown };
         };
         if header.producer_epoch < known.epoch {
             return Verdict::Fenced;
         }
         if header.producer_epoch > known.epoch {
-            return if header.base_sequence == 0 {
-                Verdict::Fresh
-            } else {
-                Verdict::OutOfOrder { want: 0 }
-            };
+            return if header.base_sequence == 0 { Verdict::Fresh } else { Verdict::OutOfOrder { want: 0 } };
         }
         let last_sequence = sequence_after(header.base_sequence, header.last_offset_delta);
-        if let Some(seen) = known.seen.iter().find(|seen| {
-            seen.first_sequence == header.base_sequence && seen.last_sequence == last_sequence
-        }) {
-            return Verdict::Duplicate {
-                base_offset: seen.base_offset,
-                append_time_ms: seen.append_time_ms,
-            };
+        if let Some(seen) = known
+            .seen
+            .iter()
+            .find(|seen| seen.first_sequence == header.base_sequence && seen.last_sequence == last_sequence)
+        {
+            return Verdict::Duplicate { base_offset: seen.base_offset, append_time_ms: seen.append_time_ms };
         }
         if header.base_sequence == known.next_sequence {
             Verdict::Fresh
         } else {
-            Verdict::OutOfOrder {
-                want: known.next_sequence,
-            }
+            Verdict::OutOfOrder { want: known.next_sequence }
         }
     }
 
@@ -110,10 +96,8 @@ impl Producers {
             return;
         }
         let before = self.states.get(&header.producer_id).cloned();
-        let mut producer = before
-            .clone()
-            .filter(|known| known.epoch == header.producer_epoch)
-            .unwrap_or_else(|| Producer {
+        let mut producer =
+            before.clone().filter(|known| known.epoch == header.producer_epoch).unwrap_or_else(|| Producer {
                 epoch: header.producer_epoch,
                 next_sequence: 0,
                 last_append_ms: 0,
@@ -138,14 +122,12 @@ impl Producers {
     /// A producer's first batch was refused for a passing reason: its later ones, already on their way, must wait for it.
     pub(super) fn expect_first(&mut self, header: &BatchHeader, now_ms: i64) {
         if header.producer_id >= 0 && header.base_sequence == 0 {
-            self.states
-                .entry(header.producer_id)
-                .or_insert_with(|| Producer {
-                    epoch: header.producer_epoch,
-                    next_sequence: 0,
-                    last_append_ms: now_ms,
-                    seen: VecDeque::new(),
-                });
+            self.states.entry(header.producer_id).or_insert_with(|| Producer {
+                epoch: header.producer_epoch,
+                next_sequence: 0,
+                last_append_ms: now_ms,
+                seen: VecDeque::new(),
+            });
         }
     }
 
@@ -173,21 +155,12 @@ impl Producers {
 
     /// Forgets who has been silent since before, and the longest silent beyond the limit.
     pub(super) fn expire(&mut self, before_ms: i64, producers_max: usize) {
-        self.states
-            .retain(|_, producer| producer.last_append_ms >= before_ms);
+        self.states.retain(|_, producer| producer.last_append_ms >= before_ms);
         if self.states.len() > producers_max {
-            let mut times: Vec<i64> = self
-                .states
-                .values()
-                .map(|producer| producer.last_append_ms)
-                .collect();
+            let mut times: Vec<i64> = self.states.values().map(|producer| producer.last_append_ms).collect();
             times.sort_unstable();
-            let cut = times
-                .get(self.states.len() - producers_max)
-                .copied()
-                .unwrap_or(i64::MIN);
-            self.states
-                .retain(|_, producer| producer.last_append_ms >= cut);
+            let cut = times.get(self.states.len() - producers_max).copied().unwrap_or(i64::MIN);
+            self.states.retain(|_, producer| producer.last_append_ms >= cut);
         }
     }
 
@@ -198,14 +171,8 @@ impl Producers {
 
     /// Writes and syncs the snapshot; its name is durable only after the folder was synced.
     pub(super) fn store(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
-        let lines: Vec<Line> = self
-            .states
-            .iter()
-            .map(|(id, producer)| Line {
-                id: *id,
-                producer: producer.clone(),
-            })
-            .collect();
+        let lines: Vec<Line> =
+            self.states.iter().map(|(id, producer)| Line { id: *id, producer: producer.clone() }).collect();
         let text = serde_json::to_vec(&lines).map_err(io::Error::other)?;
         let sum = crc32c::crc32c(&text).to_be_bytes();
         let file = disk.open(path, true)?;
@@ -217,25 +184,14 @@ impl Producers {
     /// Reads a snapshot; `None` when it is not intact.
     pub(super) fn load(disk: &dyn Disk, path: &Path) -> Option<Self> {
         let file = disk.open(path, false).ok()?;
-        let mut bytes = vec![
-            0;
-            usize::try_from(file.len().ok()?)
-                .ok()
-                .filter(|length| *length <= 1 << 30)?
-        ];
+        let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok().filter(|length| *length <= 1 << 30)?];
         file.read_exact_at(&mut bytes, 0).ok()?;
         let (sum, text) = bytes.split_first_chunk::<4>()?;
         if crc32c::crc32c(text) != u32::from_be_bytes(*sum) {
             return None;
         }
         let lines: Vec<Line> = serde_json::from_slice(text).ok()?;
-        Some(Self {
-            states: lines
-                .into_iter()
-                .map(|line| (line.id, line.producer))
-                .collect(),
-            undo: HashMap::new(),
-        })
+        Some(Self { states: lines.into_iter().map(|line| (line.id, line.producer)).collect(), undo: HashMap::new() })
     }
 }
 

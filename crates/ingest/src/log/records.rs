@@ -45,29 +45,21 @@ impl Records {
         let body = batch.slice(HEADER_BYTES..header.batch_bytes);
         let payload = match header.compression()? {
             Compression::None => body,
-            Compression::Gzip => read_limited(
-                flate2::read::MultiGzDecoder::new(body.as_ref()),
-                "gzip",
-                decompressed_bytes_max,
-            )?,
+            Compression::Gzip => {
+                read_limited(flate2::read::MultiGzDecoder::new(body.as_ref()), "gzip", decompressed_bytes_max)?
+            }
             Compression::Snappy => snappy(&body, decompressed_bytes_max)?,
-            Compression::Lz4 => read_limited(
-                lz4_flex::frame::FrameDecoder::new(body.as_ref()),
-                "lz4",
-                decompressed_bytes_max,
-            )?,
+            Compression::Lz4 => {
+                read_limited(lz4_flex::frame::FrameDecoder::new(body.as_ref()), "lz4", decompressed_bytes_max)?
+            }
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(body.as_ref())
                     .map_err(|_| BatchError::Compressed("zstd"))?;
-                decoder
-                    .window_log_max(27)
-                    .map_err(|_| BatchError::Compressed("zstd"))?;
+                decoder.window_log_max(27).map_err(|_| BatchError::Compressed("zstd"))?;
                 read_limited(decoder, "zstd", decompressed_bytes_max)?
             }
         };
-        if usize::try_from(header.records)
-            .map_or(true, |records| records > payload.len() / RECORD_BYTES_MIN)
-        {
+        if usize::try_from(header.records).map_or(true, |records| records > payload.len() / RECORD_BYTES_MIN) {
             return Err(BatchError::Count(header.records));
         }
         Ok(Self { header, payload })
@@ -140,15 +132,9 @@ impl<'a> RecordIter<'a> {
         let key = nullable(&mut record)?;
         let value = nullable(&mut record)?;
         skip_headers(&mut record)?;
-        let timestamp_ms = self
-            .append_time_ms
-            .unwrap_or_else(|| self.base_timestamp_ms.saturating_add(timestamp_delta));
-        Some(RecordRef {
-            offset: self.base_offset.saturating_add(i64::from(offset_delta)),
-            timestamp_ms,
-            key,
-            value,
-        })
+        let timestamp_ms =
+            self.append_time_ms.unwrap_or_else(|| self.base_timestamp_ms.saturating_add(timestamp_delta));
+        Some(RecordRef { offset: self.base_offset.saturating_add(i64::from(offset_delta)), timestamp_ms, key, value })
     }
 }
 
@@ -162,9 +148,7 @@ impl<'a> Iterator for RecordIter<'a> {
         self.left -= 1;
         let index = self.index;
         self.index += 1;
-        let record = self
-            .record()
-            .filter(|_| self.left > 0 || self.rest.is_empty());
+        let record = self.record().filter(|_| self.left > 0 || self.rest.is_empty());
         if record.is_none() {
             self.left = 0;
         }
@@ -214,16 +198,9 @@ fn varlong(bytes: &mut &[u8]) -> Option<i64> {
     None
 }
 
-fn read_limited(
-    decoder: impl Read,
-    codec: &'static str,
-    limit: usize,
-) -> Result<Bytes, BatchError> {
+fn read_limited(decoder: impl Read, codec: &'static str, limit: usize) -> Result<Bytes, BatchError> {
     let mut out = Vec::new();
-    decoder
-        .take(limit as u64 + 1)
-        .read_to_end(&mut out)
-        .map_err(|_| BatchError::Compressed(codec))?;
+    decoder.take(limit as u64 + 1).read_to_end(&mut out).map_err(|_| BatchError::Compressed(codec))?;
     if out.len() > limit {
         return Err(BatchError::TooLarge(limit));
     }
@@ -239,9 +216,7 @@ fn snappy(body: &[u8], limit: usize) -> Result<Bytes, BatchError> {
             let mut rest = framed.get(8..).ok_or(BatchError::Compressed("snappy"))?;
             while let Some((length, after)) = rest.split_first_chunk::<4>() {
                 let length = u32::from_be_bytes(*length) as usize;
-                let (block, after) = after
-                    .split_at_checked(length)
-                    .ok_or(BatchError::Compressed("snappy"))?;
+                let (block, after) = after.split_at_checked(length).ok_or(BatchError::Compressed("snappy"))?;
                 snappy_block(block, &mut out, limit)?;
                 rest = after;
             }
@@ -266,12 +241,6 @@ fn snappy_block(block: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Bat
     let start = out.len();
     out.resize(end, 0);
     let into = out.get_mut(start..).unwrap_or_default();
-    let written = snap::raw::Decoder::new()
-        .decompress(block, into)
-        .map_err(|_| BatchError::Compressed("snappy"))?;
-    if written == length {
-        Ok(())
-    } else {
-        Err(BatchError::Compressed("snappy"))
-    }
+    let written = snap::raw::Decoder::new().decompress(block, into).map_err(|_| BatchError::Compressed("snappy"))?;
+    if written == length { Ok(()) } else { Err(BatchError::Compressed("snappy")) }
 }

@@ -32,11 +32,7 @@ pub struct Damage {
 
 impl Damage {
     pub(super) fn error(&self) -> LogError {
-        LogError::Damaged {
-            path: self.path.clone(),
-            position: self.position,
-            after_offset: self.after_offset,
-        }
+        LogError::Damaged { path: self.path.clone(), position: self.position, after_offset: self.after_offset }
     }
 }
 
@@ -83,21 +79,11 @@ pub(super) fn open_partition(
     now_ms: i64,
 ) -> Result<(Partition, PartitionRecovery), LogError> {
     let disk = place.disk.as_ref();
-    disk.create_dir_all(&place.folder)
-        .map_err(LogError::io("make", &place.folder))?;
-    let listed = disk
-        .list(&place.folder)
-        .map_err(LogError::io("list", &place.folder))?;
-    let mut bases: Vec<i64> = listed
-        .iter()
-        .filter_map(|entry| base_offset_of(&entry.path, "log"))
-        .collect();
+    disk.create_dir_all(&place.folder).map_err(LogError::io("make", &place.folder))?;
+    let listed = disk.list(&place.folder).map_err(LogError::io("list", &place.folder))?;
+    let mut bases: Vec<i64> = listed.iter().filter_map(|entry| base_offset_of(&entry.path, "log")).collect();
     bases.sort_unstable();
-    let mut found = Found {
-        segments: Vec::new(),
-        damage: None,
-        truncated_bytes: 0,
-    };
+    let mut found = Found { segments: Vec::new(), damage: None, truncated_bytes: 0 };
     for (at, base) in bases.iter().enumerate() {
         if found.damage.is_none() {
             found.open_segment(&place, *base, bases.get(at + 1).copied(), options)?;
@@ -106,24 +92,17 @@ pub(super) fn open_partition(
     let last = match found.segments.last() {
         Some(last) => Arc::clone(last),
         None => {
-            let segment = Segment::create(disk, &place.folder, 0)
-                .map_err(LogError::io("make a segment in", &place.folder))?;
+            let segment =
+                Segment::create(disk, &place.folder, 0).map_err(LogError::io("make a segment in", &place.folder))?;
             found.segments.push(Arc::clone(&segment));
             segment
         }
     };
-    disk.sync_dir(&place.folder)
-        .map_err(LogError::io("sync", &place.folder))?;
-    let mut snapshots: Vec<i64> = listed
-        .iter()
-        .filter_map(|entry| base_offset_of(&entry.path, "producers"))
-        .collect();
+    disk.sync_dir(&place.folder).map_err(LogError::io("sync", &place.folder))?;
+    let mut snapshots: Vec<i64> = listed.iter().filter_map(|entry| base_offset_of(&entry.path, "producers")).collect();
     snapshots.sort_unstable();
     let mut producers = rebuild_producers(&place, &found.segments, &snapshots)?;
-    producers.expire(
-        now_ms.saturating_sub(options.producer_retention_ms),
-        options.producers_max,
-    );
+    producers.expire(now_ms.saturating_sub(options.producer_retention_ms), options.producers_max);
     Ok(found.into_partition(place, last, producers))
 }
 
@@ -149,10 +128,7 @@ impl Found {
         let (state, problem) = match indexed {
             Some(state) if state.bytes <= length => (state, None),
             // The index was made when the segment was closed: the file has lost synced bytes since.
-            Some(_) => (
-                scan(file.as_ref(), length, base, options).map_err(reading())?,
-                Some(length),
-            ),
+            Some(_) => (scan(file.as_ref(), length, base, options).map_err(reading())?, Some(length)),
             None => {
                 let state = scan(file.as_ref(), length, base, options).map_err(reading())?;
                 let end = state.bytes;
@@ -160,9 +136,9 @@ impl Found {
                     // What follows the next segment's beginning is left from a write that failed and was answered so.
                     Some(next) if state.next_offset == next => None,
                     Some(_) => Some(end),
-                    None => (end < length
-                        && vouched_after(file.as_ref(), end, length).map_err(reading())?)
-                    .then_some(end),
+                    None => {
+                        (end < length && vouched_after(file.as_ref(), end, length).map_err(reading())?).then_some(end)
+                    }
                 };
                 (state, problem)
             }
@@ -188,12 +164,7 @@ impl Found {
             };
             settle().map_err(cutting)?;
         }
-        self.segments.push(Arc::new(Segment {
-            base_offset: base,
-            path,
-            file,
-            state: parking_lot::RwLock::new(state),
-        }));
+        self.segments.push(Arc::new(Segment { base_offset: base, path, file, state: parking_lot::RwLock::new(state) }));
         Ok(())
     }
 
@@ -203,10 +174,7 @@ impl Found {
         segment: Arc<Segment>,
         producers: Producers,
     ) -> (Partition, PartitionRecovery) {
-        let start = self
-            .segments
-            .first()
-            .map_or(0, |segment| segment.base_offset);
+        let start = self.segments.first().map_or(0, |segment| segment.base_offset);
         let end = segment.state.read().next_offset;
         let report = PartitionRecovery {
             topic: place.topic.to_owned(),
@@ -228,11 +196,7 @@ impl Found {
             landed_end: start.into(),
             unlanded_bytes: parking_lot::Mutex::new(0),
             damage: self.damage,
-            writer: parking_lot::Mutex::new(Writer {
-                segment,
-                producers,
-                broken: false,
-            }),
+            writer: parking_lot::Mutex::new(Writer { segment, producers, broken: false }),
             changed: place.changed,
         };
         (partition, report)
@@ -240,11 +204,7 @@ impl Found {
 }
 
 /// Newest intact snapshot at or before the last segment's beginning, then every batch after it.
-fn rebuild_producers(
-    place: &Place<'_>,
-    segments: &[Arc<Segment>],
-    snapshots: &[i64],
-) -> Result<Producers, LogError> {
+fn rebuild_producers(place: &Place<'_>, segments: &[Arc<Segment>], snapshots: &[i64]) -> Result<Producers, LogError> {
     let last_base = segments.last().map_or(0, |segment| segment.base_offset);
     let usable = snapshots.iter().rev().filter(|base| **base <= last_base);
     let loaded = usable
@@ -254,18 +214,14 @@ fn rebuild_producers(
         })
         .next();
     let (from, mut producers) = loaded.unwrap_or_default();
-    for segment in segments
-        .iter()
-        .filter(|segment| segment.state.read().next_offset > from)
-    {
+    for segment in segments.iter().filter(|segment| segment.state.read().next_offset > from) {
         let bytes = segment.state.read().bytes;
         let mut visit = |entry: EntryHeader, header: &BatchHeader| {
             if header.base_offset >= from {
                 producers.remember(header, header.base_offset, entry.append_time_ms);
             }
         };
-        walk_headers(segment.file.as_ref(), bytes, &mut visit)
-            .map_err(LogError::io("read", &segment.path))?;
+        walk_headers(segment.file.as_ref(), bytes, &mut visit).map_err(LogError::io("read", &segment.path))?;
         producers.commit();
     }
     Ok(producers)
@@ -274,12 +230,7 @@ fn rebuild_producers(
 type Visit<'a> = dyn FnMut(EntryHeader, &BatchHeader) + 'a;
 
 /// Reads entries from the start of a file while they are intact and their offsets follow each other.
-fn scan(
-    file: &dyn DiskFile,
-    length: u64,
-    base: i64,
-    options: &LogOptions,
-) -> io::Result<SegmentState> {
+fn scan(file: &dyn DiskFile, length: u64, base: i64, options: &LogOptions) -> io::Result<SegmentState> {
     let mut state = SegmentState::empty(base);
     let mut window = Window::new(file, length);
     while let Some((entry, header)) = window.intact_entry(state.bytes)? {
@@ -316,10 +267,7 @@ fn vouched_after(file: &dyn DiskFile, position: u64, length: u64) -> io::Result<
         let Some(found) = window.find(&MAGIC, at)? else {
             return Ok(false);
         };
-        if window
-            .intact_entry(found)?
-            .is_some_and(|(entry, _)| entry.synced_through > position)
-        {
+        if window.intact_entry(found)?.is_some_and(|(entry, _)| entry.synced_through > position) {
             return Ok(true);
         }
         at = found + 1;
@@ -339,26 +287,15 @@ const WINDOW_BYTES: usize = 4 << 20;
 
 impl<'a> Window<'a> {
     fn new(file: &'a dyn DiskFile, length: u64) -> Self {
-        Self {
-            file,
-            length,
-            start: 0,
-            bytes: Vec::new(),
-        }
+        Self { file, length, start: 0, bytes: Vec::new() }
     }
 
     fn get(&mut self, position: u64, wanted: usize) -> io::Result<Option<&[u8]>> {
-        if position
-            .checked_add(wanted as u64)
-            .is_none_or(|end| end > self.length)
-        {
+        if position.checked_add(wanted as u64).is_none_or(|end| end > self.length) {
             return Ok(None);
         }
         let inside = |start: u64, held: usize| {
-            position
-                .checked_sub(start)
-                .and_then(|at| usize::try_from(at).ok())
-                .filter(|at| at + wanted <= held)
+            position.checked_sub(start).and_then(|at| usize::try_from(at).ok()).filter(|at| at + wanted <= held)
         };
         let at = match inside(self.start, self.bytes.len()) {
             Some(at) => at,
@@ -374,27 +311,17 @@ impl<'a> Window<'a> {
     }
 
     fn intact_entry(&mut self, position: u64) -> io::Result<Option<(EntryHeader, BatchHeader)>> {
-        let Some(entry) = self
-            .get(position, ENTRY_PREFIX_BYTES)?
-            .and_then(decode_prefix)
-        else {
+        let Some(entry) = self.get(position, ENTRY_PREFIX_BYTES)?.and_then(decode_prefix) else {
             return Ok(None);
         };
-        let batch = self.get(
-            position + ENTRY_HEADER_BYTES as u64,
-            entry.batch_bytes as usize,
-        )?;
-        Ok(batch
-            .and_then(|batch| BatchHeader::parse(batch).ok())
-            .map(|header| (entry, header)))
+        let batch = self.get(position + ENTRY_HEADER_BYTES as u64, entry.batch_bytes as usize)?;
+        Ok(batch.and_then(|batch| BatchHeader::parse(batch).ok()).map(|header| (entry, header)))
     }
 
     fn find(&mut self, needle: &[u8], from: u64) -> io::Result<Option<u64>> {
         let mut at = from;
         while at + needle.len() as u64 <= self.length {
-            let wanted = usize::try_from(self.length - at)
-                .unwrap_or(usize::MAX)
-                .min(WINDOW_BYTES / 4);
+            let wanted = usize::try_from(self.length - at).unwrap_or(usize::MAX).min(WINDOW_BYTES / 4);
             let Some(bytes) = self.get(at, wanted)? else {
                 return Ok(None);
             };

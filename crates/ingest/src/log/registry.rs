@@ -98,25 +98,17 @@ impl Registry {
         let mut topics = BTreeMap::new();
         if there {
             for line in read_document(disk.as_ref(), &path)?.topics {
-                let id = Uuid::parse_str(&line.id).map_err(|error| LogError::Registry {
-                    path: path.clone(),
-                    reason: error.to_string(),
-                })?;
+                let id = Uuid::parse_str(&line.id)
+                    .map_err(|error| LogError::Registry { path: path.clone(), reason: error.to_string() })?;
                 topics.insert(line.name, (TopicId(id), line.partitions));
             }
         }
-        Ok(Self {
-            disk,
-            folder: folder.to_path_buf(),
-            topics,
-        })
+        Ok(Self { disk, folder: folder.to_path_buf(), topics })
     }
 
     /// Name, id and partitions of each topic, by name.
     pub(super) fn topics(&self) -> impl Iterator<Item = (&str, TopicId, u32)> {
-        self.topics
-            .iter()
-            .map(|(name, (id, partitions))| (name.as_str(), *id, *partitions))
+        self.topics.iter().map(|(name, (id, partitions))| (name.as_str(), *id, *partitions))
     }
 
     /// Registers a topic, or more partitions of it, and makes that durable before it returns.
@@ -125,11 +117,7 @@ impl Registry {
         let known = self.topics.get(name).copied();
         let id = match known {
             Some((_, have)) if have > partitions => {
-                return Err(LogError::FewerPartitions {
-                    name: name.to_owned(),
-                    have,
-                    want: partitions,
-                });
+                return Err(LogError::FewerPartitions { name: name.to_owned(), have, want: partitions });
             }
             Some((id, have)) if have == partitions => return Ok(id),
             Some((id, _)) => id,
@@ -149,20 +137,11 @@ impl Registry {
     fn store(&self) -> Result<(), LogError> {
         let topics = self
             .topics()
-            .map(|(name, id, partitions)| Line {
-                name: name.to_owned(),
-                id: id.to_string(),
-                partitions,
-            })
+            .map(|(name, id, partitions)| Line { name: name.to_owned(), id: id.to_string(), partitions })
             .collect();
         let (path, next) = (self.folder.join(FILE), self.folder.join(FILE_NEXT));
-        let text =
-            serde_json::to_vec_pretty(&Document { version: 1, topics }).map_err(|error| {
-                LogError::Registry {
-                    path: path.clone(),
-                    reason: error.to_string(),
-                }
-            })?;
+        let text = serde_json::to_vec_pretty(&Document { version: 1, topics })
+            .map_err(|error| LogError::Registry { path: path.clone(), reason: error.to_string() })?;
         let write = || {
             let file = self.disk.open(&next, true)?;
             file.set_len(0)?;
@@ -178,20 +157,13 @@ impl Registry {
 fn read_document(disk: &dyn Disk, path: &Path) -> Result<Document, LogError> {
     let read = || {
         let file = disk.open(path, false)?;
-        let mut text = vec![
-            0;
-            usize::try_from(file.len()?)
-                .unwrap_or(usize::MAX)
-                .min(64 << 20)
-        ];
+        let mut text = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX).min(64 << 20)];
         file.read_exact_at(&mut text, 0)?;
         Ok(text)
     };
     let text = read().map_err(LogError::io("read the registry of topics", path))?;
-    let document: Document = serde_json::from_slice(&text).map_err(|error| LogError::Registry {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    })?;
+    let document: Document = serde_json::from_slice(&text)
+        .map_err(|error| LogError::Registry { path: path.to_path_buf(), reason: error.to_string() })?;
     if document.version != 1 {
         return Err(LogError::Registry {
             path: path.to_path_buf(),
@@ -206,12 +178,6 @@ fn check_name(name: &str) -> Result<(), LogError> {
         && name.len() <= 249
         && name != "."
         && name != ".."
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if legal {
-        Ok(())
-    } else {
-        Err(LogError::TopicName(name.to_owned()))
-    }
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if legal { Ok(()) } else { Err(LogError::TopicName(name.to_owned())) }
 }

@@ -18,11 +18,7 @@ pub struct Trimmed {
 }
 
 /// Trims one partition.
-pub(super) fn trim(
-    partition: &Partition,
-    options: &LogOptions,
-    now_ms: i64,
-) -> Result<Trimmed, LogError> {
+pub(super) fn trim(partition: &Partition, options: &LogOptions, now_ms: i64) -> Result<Trimmed, LogError> {
     if partition.damage.is_some() {
         return Ok(Trimmed::default());
     }
@@ -42,23 +38,12 @@ pub(super) fn trim(
         if end > landed || !(old || total > options.retention_bytes) {
             break;
         }
-        partition
-            .start_offset
-            .store(next.base_offset, Ordering::Release);
-        partition
-            .segments
-            .write()
-            .retain(|held| !Arc::ptr_eq(held, &segment));
-        partition
-            .disk
-            .remove(&segment.path)
-            .map_err(LogError::io("remove", &segment.path))?;
+        partition.start_offset.store(next.base_offset, Ordering::Release);
+        partition.segments.write().retain(|held| !Arc::ptr_eq(held, &segment));
+        partition.disk.remove(&segment.path).map_err(LogError::io("remove", &segment.path))?;
         let _ = partition.disk.remove(&segment.path.with_extension("index"));
         // One by one, oldest first and synced, so that a crash never leaves a hole between two segments.
-        partition
-            .disk
-            .sync_dir(&partition.folder)
-            .map_err(LogError::io("sync", &partition.folder))?;
+        partition.disk.sync_dir(&partition.folder).map_err(LogError::io("sync", &partition.folder))?;
         total -= bytes.min(total);
         trimmed.segments += 1;
         trimmed.bytes += bytes;
@@ -68,11 +53,7 @@ pub(super) fn trim(
 }
 
 /// The last segment is never removed; when it is old and landed whole it is closed, so that the next trim can.
-fn close_old_segment(
-    partition: &Partition,
-    options: &LogOptions,
-    now_ms: i64,
-) -> Result<(), LogError> {
+fn close_old_segment(partition: &Partition, options: &LogOptions, now_ms: i64) -> Result<(), LogError> {
     let mut writer = partition.writer.lock();
     let (bytes, end, last_append_ms) = {
         let state = writer.segment.state.read();
@@ -92,20 +73,12 @@ fn first_two(partition: &Partition) -> Option<(Arc<Segment>, Arc<Segment>)> {
 
 /// The newest two are kept: the older one serves when the newer is not intact.
 fn remove_old_snapshots(partition: &Partition) -> Result<(), LogError> {
-    let listed = partition
-        .disk
-        .list(&partition.folder)
-        .map_err(LogError::io("list", &partition.folder))?;
-    let mut bases: Vec<i64> = listed
-        .iter()
-        .filter_map(|entry| base_offset_of(&entry.path, "producers"))
-        .collect();
+    let listed = partition.disk.list(&partition.folder).map_err(LogError::io("list", &partition.folder))?;
+    let mut bases: Vec<i64> = listed.iter().filter_map(|entry| base_offset_of(&entry.path, "producers")).collect();
     bases.sort_unstable();
     bases.truncate(bases.len().saturating_sub(2));
     for base in bases {
-        let _ = partition
-            .disk
-            .remove(&snapshot_path(&partition.folder, base));
+        let _ = partition.disk.remove(&snapshot_path(&partition.folder, base));
     }
     Ok(())
 }

@@ -56,16 +56,9 @@ impl SegmentState {
         index_interval_bytes: u64,
     ) {
         let position = self.bytes;
-        let distance = self
-            .index
-            .last()
-            .map_or(u64::MAX, |last| position.saturating_sub(last.position));
+        let distance = self.index.last().map_or(u64::MAX, |last| position.saturating_sub(last.position));
         if distance >= index_interval_bytes {
-            self.index.push(IndexEntry {
-                offset: base_offset,
-                position,
-                max_timestamp_ms: i64::MIN,
-            });
+            self.index.push(IndexEntry { offset: base_offset, position, max_timestamp_ms: i64::MIN });
         }
         if let Some(last) = self.index.last_mut() {
             last.max_timestamp_ms = last.max_timestamp_ms.max(header.max_timestamp_ms);
@@ -80,10 +73,7 @@ impl SegmentState {
     /// Position of an entry at or before the batch that holds an offset.
     pub(super) fn position_before(&self, offset: i64) -> u64 {
         let after = self.index.partition_point(|entry| entry.offset <= offset);
-        after
-            .checked_sub(1)
-            .and_then(|at| self.index.get(at))
-            .map_or(0, |entry| entry.position)
+        after.checked_sub(1).and_then(|at| self.index.get(at)).map_or(0, |entry| entry.position)
     }
 }
 
@@ -98,20 +88,11 @@ pub(super) struct Segment {
 
 impl Segment {
     /// Makes a segment's file; its name is durable only after the folder was synced.
-    pub(super) fn create(
-        disk: &dyn Disk,
-        folder: &Path,
-        base_offset: i64,
-    ) -> io::Result<Arc<Self>> {
+    pub(super) fn create(disk: &dyn Disk, folder: &Path, base_offset: i64) -> io::Result<Arc<Self>> {
         let path = log_path(folder, base_offset);
         let file = disk.open(&path, true)?;
         file.set_len(0)?;
-        Ok(Arc::new(Self {
-            base_offset,
-            path,
-            file,
-            state: RwLock::new(SegmentState::empty(base_offset)),
-        }))
+        Ok(Arc::new(Self { base_offset, path, file, state: RwLock::new(SegmentState::empty(base_offset)) }))
     }
 
     /// Writes and syncs the index; its name is durable only after the folder was synced.
@@ -139,28 +120,15 @@ pub(super) fn base_offset_of(path: &Path, extension: &str) -> Option<i64> {
     if path.extension()?.to_str()? != extension {
         return None;
     }
-    path.file_stem()?
-        .to_str()?
-        .parse()
-        .ok()
-        .filter(|offset| *offset >= 0)
+    path.file_stem()?.to_str()?.parse().ok().filter(|offset| *offset >= 0)
 }
 
 fn encode_index(state: &SegmentState) -> Vec<u8> {
     let mut out = Vec::with_capacity(56 + state.index.len() * 24);
     out.extend_from_slice(&INDEX_MAGIC);
-    out.extend_from_slice(
-        &u32::try_from(state.index.len())
-            .unwrap_or(u32::MAX)
-            .to_be_bytes(),
-    );
+    out.extend_from_slice(&u32::try_from(state.index.len()).unwrap_or(u32::MAX).to_be_bytes());
     out.extend_from_slice(&state.bytes.to_be_bytes());
-    for value in [
-        state.next_offset,
-        state.max_timestamp_ms,
-        state.first_append_ms,
-        state.last_append_ms,
-    ] {
+    for value in [state.next_offset, state.max_timestamp_ms, state.first_append_ms, state.last_append_ms] {
         out.extend_from_slice(&value.to_be_bytes());
     }
     for entry in &state.index {
@@ -176,12 +144,7 @@ fn encode_index(state: &SegmentState) -> Vec<u8> {
 /// Reads an index file; `None` when it is absent or not intact.
 pub(super) fn load_index(disk: &dyn Disk, log_path: &Path) -> Option<SegmentState> {
     let file = disk.open(&log_path.with_extension("index"), false).ok()?;
-    let mut bytes = vec![
-        0;
-        usize::try_from(file.len().ok()?)
-            .ok()
-            .filter(|length| *length <= 256 << 20)?
-    ];
+    let mut bytes = vec![0; usize::try_from(file.len().ok()?).ok().filter(|length| *length <= 256 << 20)?];
     file.read_exact_at(&mut bytes, 0).ok()?;
     let (body, sum) = bytes.split_last_chunk::<4>()?;
     if crc32c::crc32c(body) != u32::from_be_bytes(*sum) {

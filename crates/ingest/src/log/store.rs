@@ -18,8 +18,8 @@ use super::partition::{AppendTicket, Partition, StoredBatch, TicketState};
 use super::recovery::{Place, open_partition};
 use super::registry::Registry;
 use super::{
-    CheckedBatch, LogError, LogMetrics, LogOptions, RecoveryReport, TopicId, TopicInfo,
-    TopicPartition, Trimmed, retention,
+    CheckedBatch, LogError, LogMetrics, LogOptions, RecoveryReport, TopicId, TopicInfo, TopicPartition, Trimmed,
+    retention,
 };
 
 #[derive(Debug)]
@@ -53,10 +53,7 @@ pub struct Log {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Log")
-            .field("folder", &self.folder)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Log").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
@@ -68,37 +65,20 @@ impl Log {
         options: LogOptions,
         clock: Clock,
     ) -> Result<(Arc<Self>, RecoveryReport), LogError> {
-        disk.create_dir_all(folder)
-            .map_err(LogError::io("make", folder))?;
+        disk.create_dir_all(folder).map_err(LogError::io("make", folder))?;
         let registry = Registry::load(Arc::clone(&disk), folder)?;
         let (options, metrics) = (Arc::new(options), Arc::new(LogMetrics::default()));
         let mut topics = Topics::default();
         let mut report = RecoveryReport::default();
         for (name, id, partitions) in registry.topics() {
-            let mut topic = Topic {
-                id,
-                partitions: Vec::new(),
-                changed: Arc::new(watch::Sender::new(0)),
-                active: false,
-            };
-            add_partitions(
-                &disk,
-                folder,
-                name,
-                &mut topic,
-                partitions,
-                &options,
-                &clock,
-                &metrics,
-                &mut report,
-            )?;
+            let mut topic =
+                Topic { id, partitions: Vec::new(), changed: Arc::new(watch::Sender::new(0)), active: false };
+            add_partitions(&disk, folder, name, &mut topic, partitions, &options, &clock, &metrics, &mut report)?;
             topics.names.insert(id, name.to_owned());
             topics.by_name.insert(name.to_owned(), topic);
         }
         report.orphans = orphans(disk.as_ref(), folder, &topics)?;
-        let lanes: Vec<_> = (0..options.lanes.max(1))
-            .map(|_| Arc::new(LaneQueue::default()))
-            .collect();
+        let lanes: Vec<_> = (0..options.lanes.max(1)).map(|_| Arc::new(LaneQueue::default())).collect();
         let mut threads = Vec::new();
         for (number, queue) in lanes.iter().enumerate() {
             let lane = Lane {
@@ -107,9 +87,7 @@ impl Log {
                 metrics: Arc::clone(&metrics),
                 clock: clock.clone(),
             };
-            let thread = std::thread::Builder::new()
-                .name(format!("log-{number}"))
-                .spawn(move || lane.run());
+            let thread = std::thread::Builder::new().name(format!("log-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(LogError::io("start a writing thread for", folder))?);
         }
         let log = Self {
@@ -159,22 +137,13 @@ impl Log {
     /// Every registered topic, by name. Those without a contract in this run are not active.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo> {
-        self.topics
-            .read()
-            .by_name
-            .iter()
-            .map(|(name, topic)| info(name, topic))
-            .collect()
+        self.topics.read().by_name.iter().map(|(name, topic)| info(name, topic)).collect()
     }
 
     /// One topic by its name.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<TopicInfo> {
-        self.topics
-            .read()
-            .by_name
-            .get(name)
-            .map(|topic| info(name, topic))
+        self.topics.read().by_name.get(name).map(|topic| info(name, topic))
     }
 
     /// One topic by its id.
@@ -192,26 +161,10 @@ impl Log {
             Err(error) => return AppendTicket(TicketState::Refused(Some(error))),
         };
         let (reply, receiver) = oneshot::channel();
-        let key = partition
-            .id
-            .topic
-            .0
-            .as_u128()
-            .wrapping_add(u128::try_from(partition.id.partition).unwrap_or(0));
+        let key = partition.id.topic.0.as_u128().wrapping_add(u128::try_from(partition.id.partition).unwrap_or(0));
         let lane = usize::try_from(key % self.lanes.len().max(1) as u128).unwrap_or(0);
-        let pushed = self.lanes.get(lane).is_some_and(|lane| {
-            lane.push(Append {
-                partition,
-                batch,
-                reply,
-            })
-            .is_ok()
-        });
-        AppendTicket(if pushed {
-            TicketState::Waiting(receiver)
-        } else {
-            TicketState::Refused(Some(LogError::Closed))
-        })
+        let pushed = self.lanes.get(lane).is_some_and(|lane| lane.push(Append { partition, batch, reply }).is_ok());
+        AppendTicket(if pushed { TicketState::Waiting(receiver) } else { TicketState::Refused(Some(LogError::Closed)) })
     }
 
     /// Durable batches from the one that holds `from_offset` on: at least one when there is one, then up to `bytes_max`.
@@ -224,9 +177,7 @@ impl Log {
     ) -> Result<Vec<StoredBatch>, LogError> {
         let batches = self.partition(partition)?.read(from_offset, bytes_max)?;
         let bytes: usize = batches.iter().map(|stored| stored.batch.len()).sum();
-        self.metrics
-            .bytes_read
-            .fetch_add(bytes as u64, Ordering::Relaxed);
+        self.metrics.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(batches)
     }
 
@@ -244,18 +195,11 @@ impl Log {
     pub fn watch(&self, topic: TopicId) -> Option<watch::Receiver<u64>> {
         let topics = self.topics.read();
         let name = topics.names.get(&topic)?;
-        topics
-            .by_name
-            .get(name)
-            .map(|topic| topic.changed.subscribe())
+        topics.by_name.get(name).map(|topic| topic.changed.subscribe())
     }
 
     /// The first record whose timestamp is at or after a time: its timestamp and offset. Blocking.
-    pub fn offset_for_time(
-        &self,
-        partition: TopicPartition,
-        time_ms: i64,
-    ) -> Result<Option<(i64, i64)>, LogError> {
+    pub fn offset_for_time(&self, partition: TopicPartition, time_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
         self.partition(partition)?.offset_for_time(time_ms)
     }
 
@@ -274,13 +218,7 @@ impl Log {
             let mut writer = partition.writer.lock();
             if landed_end > partition.end() {
                 tracing::error!(partition = %partition.id, landed = through_offset, end = partition.end(), "the log ends before what was committed from it: it goes on after the commit");
-                roll(
-                    &partition,
-                    &mut writer,
-                    Some(landed_end),
-                    &self.options,
-                    self.clock.now_ms(),
-                )?;
+                roll(&partition, &mut writer, Some(landed_end), &self.options, self.clock.now_ms())?;
                 partition.durable_end.store(landed_end, Ordering::Release);
             }
         }
@@ -293,22 +231,15 @@ impl Log {
     /// Removes what retention allows, in every partition. Blocking; call it now and then.
     pub fn trim(&self) -> Result<Trimmed, LogError> {
         let now_ms = self.clock.now_ms();
-        let partitions: Vec<_> = self
-            .topics
-            .read()
-            .by_name
-            .values()
-            .flat_map(|topic| topic.partitions.clone())
-            .collect();
+        let partitions: Vec<_> =
+            self.topics.read().by_name.values().flat_map(|topic| topic.partitions.clone()).collect();
         let mut total = Trimmed::default();
         for partition in partitions {
             let trimmed = retention::trim(&partition, &self.options, now_ms)?;
             total.segments += trimmed.segments;
             total.bytes += trimmed.bytes;
         }
-        self.metrics
-            .bytes_trimmed
-            .fetch_add(total.bytes, Ordering::Relaxed);
+        self.metrics.bytes_trimmed.fetch_add(total.bytes, Ordering::Relaxed);
         Ok(total)
     }
 
@@ -334,12 +265,7 @@ impl Log {
                 relieved.await;
             }
         };
-        match tokio::time::timeout(
-            Duration::from_millis(self.options.pressure_wait_ms_max),
-            wait,
-        )
-        .await
-        {
+        match tokio::time::timeout(Duration::from_millis(self.options.pressure_wait_ms_max), wait).await {
             Ok(()) => 0,
             Err(_) => 1_000,
         }
@@ -369,25 +295,16 @@ impl Log {
 
     fn partition(&self, id: TopicPartition) -> Result<Arc<Partition>, LogError> {
         let topics = self.topics.read();
-        let topic = topics
-            .names
-            .get(&id.topic)
-            .and_then(|name| topics.by_name.get(name));
-        let partition = topic.and_then(|topic| {
-            usize::try_from(id.partition)
-                .ok()
-                .and_then(|number| topic.partitions.get(number))
-        });
+        let topic = topics.names.get(&id.topic).and_then(|name| topics.by_name.get(name));
+        let partition =
+            topic.and_then(|topic| usize::try_from(id.partition).ok().and_then(|number| topic.partitions.get(number)));
         partition.cloned().ok_or(LogError::UnknownPartition(id))
     }
 
     fn is_pressed(&self) -> bool {
         let unlanded = self.metrics.unlanded_bytes.load(Ordering::Relaxed);
         self.pressed.load(Ordering::Acquire)
-            || self
-                .options
-                .unlanded_bytes_max
-                .is_some_and(|max| u64::try_from(unlanded).is_ok_and(|bytes| bytes > max))
+            || self.options.unlanded_bytes_max.is_some_and(|max| u64::try_from(unlanded).is_ok_and(|bytes| bytes > max))
     }
 
     fn relieve(&self) {
@@ -410,9 +327,7 @@ impl Drop for Log {
 fn count_unlanded(partition: &Partition, metrics: &LogMetrics) {
     let mut unlanded = partition.unlanded_bytes.lock();
     let now = partition.bytes_from(partition.landed_end.load(Ordering::Acquire));
-    let change = i64::try_from(now)
-        .unwrap_or(i64::MAX)
-        .saturating_sub(i64::try_from(*unlanded).unwrap_or(i64::MAX));
+    let change = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(i64::try_from(*unlanded).unwrap_or(i64::MAX));
     *unlanded = now;
     metrics.unlanded_bytes.fetch_add(change, Ordering::Relaxed);
 }
@@ -444,13 +359,8 @@ fn add_partitions(
     let have = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
     for number in have..partitions {
         let id = TopicPartition::new(topic.id, i32::try_from(number).unwrap_or(i32::MAX));
-        let place = Place {
-            disk,
-            folder: folder.join(id.to_string()),
-            id,
-            topic: name,
-            changed: Arc::clone(&topic.changed),
-        };
+        let place =
+            Place { disk, folder: folder.join(id.to_string()), id, topic: name, changed: Arc::clone(&topic.changed) };
         let (partition, found) = open_partition(place, options, clock.now_ms())?;
         if found.truncated_bytes > 0 {
             tracing::warn!(
@@ -470,20 +380,11 @@ fn add_partitions(
 fn orphans(disk: &dyn Disk, folder: &Path, topics: &Topics) -> Result<Vec<PathBuf>, LogError> {
     let entries = disk.list(folder).map_err(LogError::io("list", folder))?;
     let owned = |path: &Path| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        topics.by_name.values().any(|topic| {
-            name.rsplit_once('-')
-                .is_some_and(|(id, _)| id == topic.id.to_string())
-        })
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        topics.by_name.values().any(|topic| name.rsplit_once('-').is_some_and(|(id, _)| id == topic.id.to_string()))
     };
-    let orphans: Vec<_> = entries
-        .into_iter()
-        .filter(|entry| entry.is_dir && !owned(&entry.path))
-        .map(|entry| entry.path)
-        .collect();
+    let orphans: Vec<_> =
+        entries.into_iter().filter(|entry| entry.is_dir && !owned(&entry.path)).map(|entry| entry.path).collect();
     for path in &orphans {
         tracing::warn!(path = %path.display(), "this folder of the log belongs to no registered topic; it is left alone");
     }

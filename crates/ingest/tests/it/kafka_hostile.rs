@@ -64,13 +64,8 @@ async fn shoot(served: &Served, shot: &[u8]) {
 
 async fn still_serves(served: &Served) {
     let mut stream = TcpStream::connect(served.address).await.unwrap();
-    let answer: MetadataResponse = call(
-        &mut stream,
-        ApiKey::Metadata,
-        1,
-        &MetadataRequest::default().with_topics(None),
-    )
-    .await;
+    let answer: MetadataResponse =
+        call(&mut stream, ApiKey::Metadata, 1, &MetadataRequest::default().with_topics(None)).await;
     assert_eq!(answer.topics.len(), 1);
 }
 
@@ -98,10 +93,7 @@ async fn claims_are_not_believed() {
     }
     let topic = served.log.topic("readings").unwrap().id;
     assert_eq!(
-        served
-            .log
-            .durable_end(vitalake_ingest::log::TopicPartition::new(topic, 0))
-            .unwrap(),
+        served.log.durable_end(vitalake_ingest::log::TopicPartition::new(topic, 0)).unwrap(),
         0,
         "nothing of theirs was taken"
     );
@@ -132,13 +124,7 @@ async fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     stream.write_all(&frame(18, 77, b"")).await.unwrap();
     let length = stream.read_i32().await.unwrap();
-    assert_eq!(
-        (
-            stream.read_i32().await.unwrap(),
-            stream.read_i16().await.unwrap()
-        ),
-        (7, 35)
-    );
+    assert_eq!((stream.read_i32().await.unwrap(), stream.read_i16().await.unwrap()), (7, 35));
     assert_eq!(stream.read_i32().await.unwrap(), 9);
     assert_eq!(length, 4 + 2 + 4 + 9 * 6);
     drop(stream);

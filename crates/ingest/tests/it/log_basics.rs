@@ -14,11 +14,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 fn sequence(id: i64, sequence: i32) -> Option<ProducerSequence> {
-    Some(ProducerSequence {
-        id,
-        epoch: 0,
-        sequence,
-    })
+    Some(ProducerSequence { id, epoch: 0, sequence })
 }
 
 #[test]
@@ -28,14 +24,9 @@ fn what_was_appended_is_read_from_any_offset_and_survives_a_restart() {
     let topic = log.ensure_topic("readings", 1).unwrap();
     let partition = TopicPartition::new(topic, 0);
     for number in 0..200 {
-        let appended = wait(log.append(
-            partition,
-            checked(
-                &words(&[&format!("{number}a"), &format!("{number}b")]),
-                None,
-            ),
-        ))
-        .unwrap();
+        let appended =
+            wait(log.append(partition, checked(&words(&[&format!("{number}a"), &format!("{number}b")]), None)))
+                .unwrap();
         assert_eq!(appended.base_offset, number * 2);
     }
     drop(log);
@@ -44,39 +35,23 @@ fn what_was_appended_is_read_from_any_offset_and_survives_a_restart() {
     assert_eq!(report.partitions[0].end_offset, 400);
     assert_eq!(values(&read_all(&log, partition)).len(), 400);
     let middle = log.read(partition, 101, 1).unwrap();
-    assert_eq!(
-        (middle.len(), middle[0].base_offset, middle[0].last_offset),
-        (1, 100, 101)
-    );
+    assert_eq!((middle.len(), middle[0].base_offset, middle[0].last_offset), (1, 100, 101));
     assert!(log.read(partition, 400, 1 << 20).unwrap().is_empty());
-    assert!(matches!(
-        log.read(partition, 401, 1),
-        Err(LogError::OffsetOutOfRange { .. })
-    ));
-    assert_eq!(
-        log.topics()[0].active,
-        false,
-        "without its contract a topic is kept and not shown"
-    );
+    assert!(matches!(log.read(partition, 401, 1), Err(LogError::OffsetOutOfRange { .. })));
+    assert!(!log.topics()[0].active, "without its contract a topic is kept and not shown");
     assert_eq!(
         log.ensure_topic("readings", 3).unwrap(),
         topic,
         "with it again it goes on under its id, with more partitions"
     );
-    assert!(matches!(
-        log.ensure_topic("readings", 2),
-        Err(LogError::FewerPartitions { .. })
-    ));
+    assert!(matches!(log.ensure_topic("readings", 2), Err(LogError::FewerPartitions { .. })));
 }
 
 #[test]
 fn a_retried_batch_is_one_batch_also_after_restarts_and_trims() {
     let disk = CrashDisk::new(2);
     let clock = Clock::manual(NOW_MS);
-    let small = LogOptions {
-        retention_bytes: 0,
-        ..options()
-    };
+    let small = LogOptions { retention_bytes: 0, ..options() };
     let (log, _) = open_at(&disk, small.clone(), &clock);
     let partition = TopicPartition::new(log.ensure_topic("readings", 1).unwrap(), 0);
     let first = wait(log.append(partition, checked(&words(&["a", "b"]), sequence(7, 0)))).unwrap();
@@ -91,27 +66,16 @@ fn a_retried_batch_is_one_batch_also_after_restarts_and_trims() {
     disk.crash();
     let (log, _) = open_at(&disk, small, &clock);
     let again = wait(log.append(partition, checked(&words(&["a", "b"]), sequence(7, 0)))).unwrap();
-    assert_eq!(
-        (again.base_offset, again.duplicate),
-        (first.base_offset, true)
-    );
+    assert_eq!((again.base_offset, again.duplicate), (first.base_offset, true));
     assert!(matches!(
         wait(log.append(partition, checked(&words(&["c"]), sequence(7, 5)))),
-        Err(LogError::OutOfOrderSequence {
-            want: 2,
-            got: 5,
-            ..
-        })
+        Err(LogError::OutOfOrderSequence { want: 2, got: 5, .. })
     ));
     assert!(matches!(
         wait(log.append(partition, checked(&words(&["c"]), sequence(8, 5)))),
         Err(LogError::UnknownProducer(_))
     ));
-    let newer = Some(ProducerSequence {
-        id: 7,
-        epoch: 1,
-        sequence: 0,
-    });
+    let newer = Some(ProducerSequence { id: 7, epoch: 1, sequence: 0 });
     wait(log.append(partition, checked(&words(&["c"]), newer))).unwrap();
     assert!(matches!(
         wait(log.append(partition, checked(&words(&["d"]), sequence(7, 2)))),
@@ -123,15 +87,7 @@ fn a_retried_batch_is_one_batch_also_after_restarts_and_trims() {
 fn retention_never_passes_what_has_landed() {
     let disk = CrashDisk::new(3);
     let clock = Clock::manual(NOW_MS);
-    let (log, _) = open_at(
-        &disk,
-        LogOptions {
-            retention_bytes: 0,
-            retention_ms: 0,
-            ..options()
-        },
-        &clock,
-    );
+    let (log, _) = open_at(&disk, LogOptions { retention_bytes: 0, retention_ms: 0, ..options() }, &clock);
     let partition = TopicPartition::new(log.ensure_topic("readings", 1).unwrap(), 0);
     let long = "z".repeat(1000);
     for _ in 0..30 {
@@ -152,12 +108,7 @@ fn a_commit_ahead_of_the_log_moves_the_log_and_nothing_is_taken_for_landed() {
     let partition = TopicPartition::new(log.ensure_topic("readings", 1).unwrap(), 0);
     wait(log.append(partition, checked(&words(&["a"]), None))).unwrap();
     log.landed(partition, 99).unwrap();
-    assert_eq!(
-        wait(log.append(partition, checked(&words(&["b"]), None)))
-            .unwrap()
-            .base_offset,
-        100
-    );
+    assert_eq!(wait(log.append(partition, checked(&words(&["b"]), None))).unwrap().base_offset, 100);
     drop(log);
     disk.crash();
     let (log, report) = open(&disk, options());
@@ -191,31 +142,18 @@ fn a_full_disk_refuses_and_recovers_without_losing_the_order() {
     drop(log);
     disk.crash();
     let (log, _) = open(&disk, options());
-    let found: Vec<String> = values(&read_all(&log, partition))
-        .into_iter()
-        .map(|(_, value)| value)
-        .collect();
+    let found: Vec<String> = values(&read_all(&log, partition)).into_iter().map(|(_, value)| value).collect();
     assert_eq!(found, ["a", "b", "c"]);
 }
 
 #[test]
 fn rot_among_acknowledged_records_is_said_and_not_cut() {
     let disk = CrashDisk::new(6);
-    let (log, _) = open(
-        &disk,
-        LogOptions {
-            segment_bytes: 1 << 20,
-            ..options()
-        },
-    );
+    let (log, _) = open(&disk, LogOptions { segment_bytes: 1 << 20, ..options() });
     let topic = log.ensure_topic("readings", 1).unwrap();
     let partition = TopicPartition::new(topic, 0);
     for number in 0..10 {
-        wait(log.append(
-            partition,
-            checked(&words(&[&format!("record {number}")]), None),
-        ))
-        .unwrap();
+        wait(log.append(partition, checked(&words(&[&format!("record {number}")]), None))).unwrap();
     }
     drop(log);
     let path = format!("/data/log/{partition}/{:020}.log", 0);
@@ -225,21 +163,12 @@ fn rot_among_acknowledged_records_is_said_and_not_cut() {
     file.sync_data().unwrap();
     let (log, report) = open(&disk, options());
     let damage = report.partitions[0].damage.clone().expect("said");
-    assert!(
-        damage.after_offset >= 3 && damage.after_offset < 9,
-        "{damage:?}"
-    );
+    assert!(damage.after_offset >= 3 && damage.after_offset < 9, "{damage:?}");
     assert_eq!(file.len().map_or(length, |now| now), length, "not cut");
     let before = log.read(partition, 0, 1 << 20).unwrap();
     assert_eq!(before.last().unwrap().last_offset, damage.after_offset);
-    assert!(matches!(
-        log.read(partition, damage.after_offset + 1, 1),
-        Err(LogError::Damaged { .. })
-    ));
-    assert!(matches!(
-        wait(log.append(partition, checked(&words(&["x"]), None))),
-        Err(LogError::WriteFailed { .. })
-    ));
+    assert!(matches!(log.read(partition, damage.after_offset + 1, 1), Err(LogError::Damaged { .. })));
+    assert!(matches!(wait(log.append(partition, checked(&words(&["x"]), None))), Err(LogError::WriteFailed { .. })));
 }
 
 #[test]
@@ -249,22 +178,12 @@ fn offsets_are_found_by_time() {
     let partition = TopicPartition::new(log.ensure_topic("readings", 1).unwrap(), 0);
     for number in 0..100i64 {
         let mut builder = vitalake_ingest::log::BatchBuilder::new();
-        builder.push(1000 + number * 10, None, Some(b"a")).push(
-            1005 + number * 10,
-            None,
-            Some(&[b'b'; 100]),
-        );
+        builder.push(1000 + number * 10, None, Some(b"a")).push(1005 + number * 10, None, Some(&[b'b'; 100]));
         let batch = vitalake_ingest::log::CheckedBatch::new(builder.build(None)).unwrap();
         wait(log.append(partition, batch)).unwrap();
     }
     assert_eq!(log.offset_for_time(partition, 0).unwrap(), Some((1000, 0)));
-    assert_eq!(
-        log.offset_for_time(partition, 1501).unwrap(),
-        Some((1505, 101))
-    );
-    assert_eq!(
-        log.offset_for_time(partition, 1995).unwrap(),
-        Some((1995, 199))
-    );
+    assert_eq!(log.offset_for_time(partition, 1501).unwrap(), Some((1505, 101)));
+    assert_eq!(log.offset_for_time(partition, 1995).unwrap(), Some((1995, 199)));
     assert_eq!(log.offset_for_time(partition, 1996).unwrap(), None);
 }

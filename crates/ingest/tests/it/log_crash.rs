@@ -33,34 +33,16 @@ impl Producer {
 
     fn value(&mut self, random: &mut StdRng) -> String {
         self.made += 1;
-        format!(
-            "{}-{}-{}",
-            self.id,
-            self.made,
-            "x".repeat(random.random_range(0..200))
-        )
+        format!("{}-{}-{}", self.id, self.made, "x".repeat(random.random_range(0..200)))
     }
 
     fn send(&mut self, log: &Log, topic: TopicPartition) {
         let send = |(sequence, values): &(i32, Vec<String>)| {
-            log.append(
-                topic,
-                checked(
-                    values,
-                    Some(ProducerSequence {
-                        id: self.id,
-                        epoch: 0,
-                        sequence: *sequence,
-                    }),
-                ),
-            )
+            log.append(topic, checked(values, Some(ProducerSequence { id: self.id, epoch: 0, sequence: *sequence })))
         };
         let tickets: Vec<_> = self.unanswered.iter().map(send).collect();
         let mut still = Vec::new();
-        for (ticket, (sequence, values)) in tickets
-            .into_iter()
-            .zip(std::mem::take(&mut self.unanswered))
-        {
+        for (ticket, (sequence, values)) in tickets.into_iter().zip(std::mem::take(&mut self.unanswered)) {
             match wait(ticket) {
                 Ok(appended) => self.acknowledged.push((appended.base_offset, values)),
                 Err(LogError::UnknownProducer(_)) => panic!("the log forgot producer {}", self.id),
@@ -90,18 +72,8 @@ fn crash_run(seed: u64, crashes: usize) {
     };
     for _ in 0..crashes {
         let (log, report) = open(&disk, options());
-        assert!(
-            report
-                .partitions
-                .iter()
-                .all(|partition| partition.damage.is_none()),
-            "seed {seed}: {report:?}"
-        );
-        assert_eq!(
-            log.ensure_topic("readings", PARTITIONS as u32).unwrap(),
-            topic,
-            "seed {seed}"
-        );
+        assert!(report.partitions.iter().all(|partition| partition.damage.is_none()), "seed {seed}: {report:?}");
+        assert_eq!(log.ensure_topic("readings", PARTITIONS as u32).unwrap(), topic, "seed {seed}");
         disk.kill_after(random.random_range(1..40));
         while !disk.is_dead() {
             for producer in &mut producers {
@@ -113,19 +85,10 @@ fn crash_run(seed: u64, crashes: usize) {
         disk.crash();
     }
     let (log, report) = open(&disk, options());
-    assert!(
-        report
-            .partitions
-            .iter()
-            .all(|partition| partition.damage.is_none()),
-        "seed {seed}: {report:?}"
-    );
+    assert!(report.partitions.iter().all(|partition| partition.damage.is_none()), "seed {seed}: {report:?}");
     for producer in &mut producers {
         producer.send(&log, TopicPartition::new(topic, producer.partition));
-        assert!(
-            producer.unanswered.is_empty(),
-            "seed {seed}: a healthy disk refuses"
-        );
+        assert!(producer.unanswered.is_empty(), "seed {seed}: a healthy disk refuses");
     }
     check(&log, topic, &producers, seed);
 }
@@ -136,27 +99,17 @@ fn check(log: &Log, topic: vitalake_ingest::log::TopicId, producers: &[Producer]
         for (expected, (offset, _)) in (0..).zip(&found) {
             assert_eq!(*offset, expected, "seed {seed}: offsets follow each other");
         }
-        for producer in producers
-            .iter()
-            .filter(|producer| producer.partition == partition)
-        {
+        for producer in producers.iter().filter(|producer| producer.partition == partition) {
             let own: Vec<&str> = found
                 .iter()
                 .map(|(_, value)| value.as_str())
                 .filter(|value| value.starts_with(&format!("{}-", producer.id)))
                 .collect();
-            let sent: Vec<&str> = producer
-                .acknowledged
-                .iter()
-                .flat_map(|(_, values)| values)
-                .map(String::as_str)
-                .collect();
+            let sent: Vec<&str> =
+                producer.acknowledged.iter().flat_map(|(_, values)| values).map(String::as_str).collect();
             assert_eq!(own, sent, "seed {seed}: each record once, in order");
             for (base, values) in &producer.acknowledged {
-                assert_eq!(
-                    found[*base as usize].1, values[0],
-                    "seed {seed}: at the offset that was answered"
-                );
+                assert_eq!(found[*base as usize].1, values[0], "seed {seed}: at the offset that was answered");
             }
         }
     }
@@ -164,14 +117,8 @@ fn check(log: &Log, topic: vitalake_ingest::log::TopicId, producers: &[Producer]
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_power_failures() {
-    let first: u64 = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(1);
-    let seeds: u64 = std::env::var("SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(100);
+    let first: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(100);
     for seed in first..first + seeds {
         crash_run(seed, 12);
     }

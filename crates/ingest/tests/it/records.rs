@@ -48,20 +48,14 @@ fn xerial(body: &[u8]) -> Vec<u8> {
 #[test]
 fn every_compression_gives_the_same_records() {
     let builder = builder();
-    let mut bodies: Vec<(i16, Vec<u8>)> = (0..5)
-        .map(|codec| (codec, compressed(codec, builder.body())))
-        .collect();
+    let mut bodies: Vec<(i16, Vec<u8>)> = (0..5).map(|codec| (codec, compressed(codec, builder.body()))).collect();
     bodies.push((2, xerial(builder.body())));
     for (codec, body) in bodies {
         let bytes = builder.build_compressed(None, codec, &body);
         let checked = CheckedBatch::new(bytes).unwrap();
         let records = Records::open(checked.bytes()).unwrap();
         let all: Vec<_> = records.iter().map(|record| record.unwrap()).collect();
-        assert_eq!(
-            (all.len(), all[49].offset, all[49].timestamp_ms),
-            (50, 49, 5_049),
-            "codec {codec}"
-        );
+        assert_eq!((all.len(), all[49].offset, all[49].timestamp_ms), (50, 49, 5_049), "codec {codec}");
         assert!(all[49].value.unwrap().starts_with(b"{\"n\":49"));
     }
 }
@@ -71,11 +65,7 @@ fn a_small_batch_that_would_fill_the_memory_is_refused() {
     let zeros = vec![0u8; 32 << 20];
     for codec in 1..5 {
         let bytes = builder().build_compressed(None, codec, &compressed(codec, &zeros));
-        assert_eq!(
-            Records::open_within(&bytes, 1 << 20).unwrap_err(),
-            BatchError::TooLarge(1 << 20),
-            "codec {codec}"
-        );
+        assert_eq!(Records::open_within(&bytes, 1 << 20).unwrap_err(), BatchError::TooLarge(1 << 20), "codec {codec}");
     }
 }
 
@@ -92,23 +82,14 @@ fn counts_beyond_the_bytes_are_refused() {
     }
     assert_eq!(
         CheckedBatch::new(whole.slice(..whole.len() - 1)).unwrap_err(),
-        BatchError::Length {
-            claimed: whole.len() as u64,
-            present: whole.len() as u64 - 1
-        }
+        BatchError::Length { claimed: whole.len() as u64, present: whole.len() as u64 - 1 }
     );
     let mut other = whole.to_vec();
     *other.last_mut().unwrap() ^= 1;
-    assert_eq!(
-        CheckedBatch::new(Bytes::from(other)).unwrap_err(),
-        BatchError::Checksum
-    );
+    assert_eq!(CheckedBatch::new(Bytes::from(other)).unwrap_err(), BatchError::Checksum);
     let mut old = whole.to_vec();
     old[16] = 1;
-    assert_eq!(
-        CheckedBatch::new(Bytes::from(old)).unwrap_err(),
-        BatchError::Magic(1)
-    );
+    assert_eq!(CheckedBatch::new(Bytes::from(old)).unwrap_err(), BatchError::Magic(1));
 }
 
 proptest! {

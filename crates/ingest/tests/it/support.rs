@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vitalake_ingest::log::{
-    BatchBuilder, CheckedBatch, Log, LogOptions, ProducerSequence, Records, RecoveryReport,
-    StoredBatch, TopicPartition,
+    BatchBuilder, CheckedBatch, Log, LogOptions, ProducerSequence, Records, RecoveryReport, StoredBatch, TopicPartition,
 };
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::{CrashDisk, Disk};
@@ -64,10 +63,7 @@ pub fn values(batches: &[StoredBatch]) -> Vec<(i64, String)> {
     for stored in batches {
         for record in &Records::open(&stored.batch).unwrap() {
             let record = record.unwrap();
-            out.push((
-                record.offset,
-                String::from_utf8(record.value.unwrap().to_vec()).unwrap(),
-            ));
+            out.push((record.offset, String::from_utf8(record.value.unwrap().to_vec()).unwrap()));
         }
     }
     out

@@ -23,6 +23,7 @@ mod vacuum;
 pub use checkpoint::CheckpointOptions;
 pub use clean::{CleanOptions, Cleaned};
 pub use commit::{Change, CommitError};
+pub use compact::{CompactOptions, CompactTask, Compacted};
 pub use error::DeltaError;
 pub use history::VersionChanges;
 pub use log::{DeltaLog, TableVersion};

@@ -8,6 +8,10 @@
     missing_docs
 )]
 
+mod delta_compact;
 mod delta_fixture;
+mod delta_foreign;
+mod delta_golden;
 mod delta_log;
+mod delta_speed;
 mod table;

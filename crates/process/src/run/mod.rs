@@ -112,6 +112,7 @@ pub(crate) struct Reader {
     pub(crate) rejects_ahead: Option<i64>,
 }
 
+#[derive(Debug)]
 struct Running {
     input: Arc<Table>,
     progress: Arc<Progress>,
@@ -119,6 +120,7 @@ struct Running {
 }
 
 /// All models of a project, at work.
+#[derive(Debug)]
 pub struct Models {
     running: Vec<Running>,
     stop: watch::Sender<bool>,

@@ -88,6 +88,7 @@ struct Marks {
 }
 
 /// The state, the counts and the marks are locked one at a time, never one inside the other.
+#[derive(Debug)]
 pub(crate) struct Progress {
     dataset: DatasetName,
     layer: Layer,

@@ -3,8 +3,8 @@
 //! A batch's columns are typed once; a cell is then written without another look at its type.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int64Array, ListArray,
-    StringArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int64Array,
+    ListArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -304,4 +304,43 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(1.0, "1.0")]
+    #[case(-0.0, "-0.0")]
+    #[case(0.1, "0.1")]
+    #[case(1e300, "1.0E300")]
+    #[case(9_007_199_254_740_992.0, "9.007199254740992E15")]
+    #[case(9_999_999.0, "9999999.0")]
+    #[case(1e7, "1.0E7")]
+    #[case(0.001, "0.001")]
+    #[case(0.000_12, "1.2E-4")]
+    #[case(f64::NAN, "NaN")]
+    #[case(f64::NEG_INFINITY, "-Infinity")]
+    fn doubles_are_printed_as_java_does(#[case] value: f64, #[case] expected: &str) {
+        assert_eq!(java_double(value), expected);
+    }
+
+    #[rstest]
+    #[case(b"", "")]
+    #[case(b"f", "Zg==")]
+    #[case(b"fo", "Zm8=")]
+    #[case(b"foo", "Zm9v")]
+    #[case(b"\xff\xfe\x00\x01", "//4AAQ==")]
+    fn bytes_are_base64(#[case] bytes: &[u8], #[case] expected: &str) {
+        assert_eq!(base64(bytes), expected);
+    }
+
+    #[test]
+    fn strings_are_escaped() {
+        let mut out = vec![];
+        string("a\"b\\\u{1}\nü", &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "\"a\\\"b\\u005c\\u0001\\nü\"");
+    }
 }

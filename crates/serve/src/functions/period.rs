@@ -1,9 +1,11 @@
 //! ISO 8601 periods as Druid uses them to cut time: `PT1H`, `P1D`, `P1M`, and floors and shifts by them in a time zone.
 //!
 //! Times are microseconds since 1970 in UTC. Days and longer follow the local calendar; hours and shorter are exact
-//! lengths, cut in local time when the zone is not UTC.
+//! lengths.
 
-use chrono::{DateTime, Datelike, Days, Duration, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, Duration, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 
 /// A period: calendar months, days and an exact length; at least one is not zero.
@@ -65,11 +67,21 @@ impl Period {
             let start = origin.unwrap_or(if self.whole_weeks() { MONDAY } else { 0 });
             return micros.checked_sub(micros.checked_sub(start)?.rem_euclid(length));
         }
+        if self.months == 0 && self.days == 0 {
+            // As in Druid, exact lengths are counted from the local midnight of 1970 and ignore changes of the clock.
+            let midnight = NaiveDate::from_ymd_opt(1970, 1, 1)?.and_time(NaiveTime::MIN);
+            let start = origin.or_else(|| candidates(midnight, zone).first().copied())?;
+            return micros.checked_sub(micros.checked_sub(start)?.rem_euclid(self.micros));
+        }
         let local = local(micros, zone)?;
         let start = match origin {
             Some(origin) => self::local(origin, zone)?,
             None => NaiveDateTime::new(
-                if self.whole_weeks() { NaiveDate::from_ymd_opt(1969, 12, 29)? } else { NaiveDate::from_ymd_opt(1970, 1, 1)? },
+                if self.whole_weeks() {
+                    NaiveDate::from_ymd_opt(1969, 12, 29)?
+                } else {
+                    NaiveDate::from_ymd_opt(1970, 1, 1)?
+                },
                 NaiveTime::MIN,
             ),
         };
@@ -148,7 +160,8 @@ pub fn candidates(local: NaiveDateTime, zone: Tz) -> Vec<i64> {
         LocalResult::Ambiguous(first, second) => vec![first.timestamp_micros(), second.timestamp_micros()],
         LocalResult::None => {
             // Read with the offset of the day before: that is the instant as the clock would have shown it.
-            let before = local.checked_sub_signed(Duration::days(1)).and_then(|day| zone.from_local_datetime(&day).earliest());
+            let before =
+                local.checked_sub_signed(Duration::days(1)).and_then(|day| zone.from_local_datetime(&day).earliest());
             before
                 .and_then(|time| time.checked_add_signed(Duration::days(1)))
                 .map(|time| time.timestamp_micros())
@@ -165,4 +178,91 @@ fn months_of(time: NaiveDateTime) -> i64 {
 fn shift_months(time: NaiveDateTime, months: i64) -> Option<NaiveDateTime> {
     let count = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
     if months >= 0 { time.checked_add_months(count) } else { time.checked_sub_months(count) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::time_text::{extract, format, parse};
+    use super::*;
+    use rstest::rstest;
+
+    fn at(text: &str) -> i64 {
+        parse(text, None, Tz::UTC).unwrap()
+    }
+
+    fn text(micros: i64) -> String {
+        format(micros, Some("yyyy-MM-dd'T'HH:mm:ss"), Tz::UTC).unwrap()
+    }
+
+    #[rstest]
+    #[case("PT1S", "2024-03-10T12:34:56", "UTC", "2024-03-10T12:34:56")]
+    #[case("PT30M", "2024-03-10T12:34:56", "UTC", "2024-03-10T12:30:00")]
+    #[case("PT6H", "1969-12-31T23:00:00", "UTC", "1969-12-31T18:00:00")]
+    #[case("P1D", "2024-03-10T12:34:56", "UTC", "2024-03-10T00:00:00")]
+    #[case("P1W", "2024-03-10T12:34:56", "UTC", "2024-03-04T00:00:00")]
+    #[case("P1M", "2024-03-10T12:34:56", "UTC", "2024-03-01T00:00:00")]
+    #[case("P3M", "1969-12-31T00:00:00", "UTC", "1969-10-01T00:00:00")]
+    #[case("P1Y", "2024-03-10T12:34:56", "UTC", "2024-01-01T00:00:00")]
+    #[case("P1D", "2024-03-10T12:00:00", "America/New_York", "2024-03-10T05:00:00")]
+    #[case("P1D", "2024-03-11T12:00:00", "America/New_York", "2024-03-11T04:00:00")]
+    // The clock shows half past one twice on 3 November: each half past one has its own hour.
+    #[case("PT1H", "2024-11-03T05:30:00", "America/New_York", "2024-11-03T05:00:00")]
+    #[case("PT1H", "2024-11-03T06:30:00", "America/New_York", "2024-11-03T06:00:00")]
+    // Half past two does not exist on 10 March.
+    #[case("PT1H", "2024-03-10T07:30:00", "America/New_York", "2024-03-10T07:00:00")]
+    #[case("PT1H", "2024-03-10T06:30:00", "Asia/Kolkata", "2024-03-10T06:30:00")]
+    #[case("PT6H", "2024-03-10T22:30:00", "America/New_York", "2024-03-10T17:00:00")]
+    #[case("P1D", "2018-11-04T12:00:00", "America/Sao_Paulo", "2018-11-04T03:00:00")]
+    fn floors(#[case] period: &str, #[case] time: &str, #[case] zone: Tz, #[case] expected: &str) {
+        let floor = Period::parse(period).unwrap().floor(at(time), None, zone).unwrap();
+        assert_eq!(text(floor), expected);
+    }
+
+    #[rstest]
+    #[case("P1M", "2024-01-31T00:00:00", 1, "2024-02-29T00:00:00")]
+    #[case("P1D", "2024-03-01T00:00:00", -1, "2024-02-29T00:00:00")]
+    #[case("PT1H", "2024-03-01T00:00:00", -25, "2024-02-28T23:00:00")]
+    fn shifts(#[case] period: &str, #[case] time: &str, #[case] count: i64, #[case] expected: &str) {
+        assert_eq!(text(Period::parse(period).unwrap().shift(at(time), count, Tz::UTC).unwrap()), expected);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("P")]
+    #[case("PT")]
+    #[case("P0D")]
+    #[case("1D")]
+    #[case("P1")]
+    #[case("PT1D")]
+    #[case("P99999999999999999999D")]
+    #[case("P9223372036854775807Y")]
+    fn what_is_not_a_period_is_refused(#[case] text: &str) {
+        assert_eq!(Period::parse(text), None);
+    }
+
+    #[test]
+    fn extremes_give_nothing_and_do_not_overflow() {
+        let year = Period::parse("P1Y").unwrap();
+        for time in [i64::MIN, i64::MAX] {
+            let _ = year.floor(time, None, Tz::UTC);
+            let _ = Period::parse("PT1H").unwrap().ceil(time, Some(i64::MIN), Tz::UTC);
+            assert_eq!(year.shift(time, i64::MAX, Tz::UTC), None);
+            let _ = extract(time, "WEEK", Tz::UTC);
+        }
+    }
+
+    #[rstest]
+    #[case("2024-03-10", Some("2024-03-10T00:00:00"))]
+    #[case("2024-03-10T01:02:03.5Z", Some("2024-03-10T01:02:03"))]
+    #[case("2024-03-10 01:02:03+05:30", Some("2024-03-09T19:32:03"))]
+    #[case("2024-02-30", None)]
+    #[case("2024-03-10T25:00:00", None)]
+    #[case("bad", None)]
+    #[case("", None)]
+    #[case("ü", None)]
+    #[case("2024-03-10T01:02:03+ü", None)]
+    fn iso_times(#[case] input: &str, #[case] expected: Option<&str>) {
+        assert_eq!(parse(input, None, Tz::UTC).map(text).as_deref(), expected);
+    }
 }

@@ -18,13 +18,13 @@ pub struct TextLimits {
     pub sql_bytes_max: usize,
     /// Levels of parentheses and subqueries.
     pub nesting_max: usize,
-    /// Operators such as AND, OR and +, in all.
+    /// Operators such as AND, = and +, in all.
     pub operators_max: usize,
 }
 
 impl Default for TextLimits {
     fn default() -> Self {
-        Self { sql_bytes_max: 1 << 20, nesting_max: 48, operators_max: 1_000 }
+        Self { sql_bytes_max: 1 << 20, nesting_max: 48, operators_max: 2_000 }
     }
 }
 
@@ -74,6 +74,7 @@ fn parse_tokens(
     limits: &TextLimits,
 ) -> Result<Query, QueryError> {
     let spans = tokens.clone();
+    check_select_lists(&spans)?;
     let mut parser =
         Parser::new(dialect).with_recursion_limit(limits.nesting_max * 2).with_tokens_with_locations(tokens);
     let query = parser.parse_query().map_err(|error| syntax_error(&error, &spans))?;
@@ -117,14 +118,53 @@ fn check_size(tokens: &[TokenWithSpan], limits: &TextLimits) -> Result<(), Query
     Ok(())
 }
 
+/// Whatever can make a tree one level deeper without a parenthesis.
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Plus | Token::Minus | Token::Div | Token::StringConcat | Token::Mod => true,
         Token::Word(word) => matches!(
             word.keyword,
-            Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::UNION | Keyword::JOIN | Keyword::CASE | Keyword::WHEN | Keyword::SELECT
+            Keyword::AND
+                | Keyword::OR
+                | Keyword::NOT
+                | Keyword::IS
+                | Keyword::IN
+                | Keyword::BETWEEN
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::SIMILAR
+                | Keyword::COLLATE
+                | Keyword::AT
+                | Keyword::UNION
+                | Keyword::INTERSECT
+                | Keyword::EXCEPT
+                | Keyword::JOIN
+                | Keyword::CASE
+                | Keyword::WHEN
+                | Keyword::SELECT
         ),
-        _ => false,
+        Token::Plus
+        | Token::Minus
+        | Token::Mul
+        | Token::Div
+        | Token::Mod
+        | Token::StringConcat
+        | Token::DoubleColon
+        | Token::Eq
+        | Token::DoubleEq
+        | Token::Neq
+        | Token::Lt
+        | Token::Gt
+        | Token::LtEq
+        | Token::GtEq => true,
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Comma
+        | Token::Period
+        | Token::LParen
+        | Token::RParen
+        | Token::Placeholder(_)
+        | Token::EOF => false,
+        _ => true,
     }
 }
 
@@ -159,12 +199,31 @@ fn check_first(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
         (Token::LParen, _) | (_, Some(Keyword::SELECT | Keyword::WITH)) => Ok(()),
         (Token::Word(word), Some(found)) if found != Keyword::NoKeyword && word.quote_style.is_none() => {
             Err(QueryError::invalid_at(
-                format!("Unsupported SQL statement [{}]; only SELECT, WITH and EXPLAIN PLAN FOR are answered", word.value.to_ascii_uppercase()),
+                format!(
+                    "Unsupported SQL statement [{}]; only SELECT, WITH and EXPLAIN PLAN FOR are answered",
+                    word.value.to_ascii_uppercase()
+                ),
                 None,
             ))
         }
         _ => Err(QueryError::invalid("Non-query expression encountered in illegal context")),
     }
+}
+
+/// The parser would take a select list without columns.
+fn check_select_lists(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    for pair in tokens.windows(2) {
+        if let [select, from] = pair
+            && (keyword(Some(select)), keyword(Some(from))) == (Some(Keyword::SELECT), Some(Keyword::FROM))
+        {
+            let (line, column) = (from.span.start.line, from.span.start.column);
+            return Err(QueryError::invalid_at(
+                format!("Incorrect syntax near 'FROM' at line {line}, column {column}"),
+                position(from.span),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Makes `?` into `$1`, `$2`, …: the tree is not visited in the order of the text.

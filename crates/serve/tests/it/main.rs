@@ -4,7 +4,9 @@
 mod api;
 mod client;
 mod golden;
+mod lake;
 mod limits;
+mod pydruid;
 mod server;
 mod sql;
 mod tiny;
