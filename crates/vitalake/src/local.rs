@@ -55,7 +55,7 @@ pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime could not be started")?;
     let (platform, url, stop) = runtime.block_on(async {
         let platform = Platform::open(&checked, &config).await?;
-        platform.start()?;
+        platform.start().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = oneshot::channel::<()>();

@@ -55,7 +55,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let app = server(&platform)?;
     let mut http_stop = shutdown.watch();
     let serving = tokio::spawn(async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await });
-    platform.start()?;
+    platform.start().await?;
     let mut kafka_stop = shutdown.watch();
     let accepting = tokio::spawn(kafka.run(async move { kafka_stop.wait().await }));
     announce(&config, kafka_address, http_address, started.elapsed())?;

@@ -105,8 +105,10 @@ impl Platform {
     ///
     /// # Errors
     /// When the models cannot be started.
-    pub fn start(self: &Arc<Self>) -> anyhow::Result<()> {
-        let models = Arc::new(Models::start(&self.lake, &self.parts.models, &self.parts.contracts, &self.parts.options)?);
+    pub async fn start(self: &Arc<Self>) -> anyhow::Result<()> {
+        // Models take their places in the changes before anything lands.
+        let models = Models::start(&self.lake, &self.parts.models, &self.parts.contracts, &self.parts.options).await?;
+        let models = Arc::new(models);
         *self.models.lock() = Some(Arc::clone(&models));
         let mut tasks = Vec::new();
         for landing in &self.landings {
