@@ -15,9 +15,9 @@ use vitalake_runtime::error::{Classified, Retry};
 use crate::error::{Error, Result};
 use crate::gate::{Publish, decide};
 use crate::rollup::{HeadLeaf, Leaves, RollupPlan, Sealed, TimeRange};
-use crate::run::{Job, Reader};
 use crate::run::append::give_up;
 use crate::run::progress::Counts;
+use crate::run::{Job, Reader};
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
@@ -153,7 +153,7 @@ impl Task {
                 }
                 Err(error) => {
                     attempts += 1;
-                    job.failed(attempts, &Error::Lake(error)).await;
+                    job.failed(attempts, &error.into()).await;
                 }
             }
         }

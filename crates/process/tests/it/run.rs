@@ -46,12 +46,20 @@ impl World {
         });
         contracts.insert(name("steps"), Arc::new(curated));
         let models = vec![model(Layer::Serving, "steps_daily", STEPS_DAILY), model(Layer::Curated, "steps", STEPS)];
-        Self { store: Arc::new(InMemory::new()), contracts: Arc::new(contracts), models, cpu: Cpu::with_workers(2).unwrap() }
+        Self {
+            store: Arc::new(InMemory::new()),
+            contracts: Arc::new(contracts),
+            models,
+            cpu: Cpu::with_workers(2).unwrap(),
+        }
     }
 
     async fn up(&self) -> Up {
         let specs = table_specs(&self.models, &self.contracts).unwrap();
-        let lake = Lake::open(Arc::clone(&self.store), specs, LakeOptions::default(), Clock::system(), self.cpu.clone()).await.unwrap();
+        let lake =
+            Lake::open(Arc::clone(&self.store), specs, LakeOptions::default(), Clock::system(), self.cpu.clone())
+                .await
+                .unwrap();
         let lake = Arc::new(lake);
         let options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
         let models = Models::start(&lake, &self.models, &self.contracts, &options).await.unwrap();
@@ -113,7 +121,10 @@ impl Up {
             if live && view.tail.hidden.contains(&file.path()) {
                 continue;
             }
-            rows.extend(if space == Space::Quarantine { table.read_rejects(file).await } else { table.read_file(file).await }.unwrap());
+            rows.extend(
+                if space == Space::Quarantine { table.read_rejects(file).await } else { table.read_file(file).await }
+                    .unwrap(),
+            );
         }
         if live {
             rows.extend(view.tail.rows.iter().cloned());
@@ -135,7 +146,6 @@ fn without_times(batch: &RecordBatch) -> RecordBatch {
         .collect();
     batch.project(&kept).unwrap()
 }
-
 
 const DAILY: [&str; 2] = ["|a|1970-01-01|2|12|", "|b|1970-01-02|1|3|"];
 
@@ -168,7 +178,10 @@ async fn duplicates_are_dropped_and_conflicts_and_broken_rules_go_to_quarantine(
     assert_eq!(quarantine.iter().filter(|r| r.contains("primaryKey")).count(), 2);
     assert_eq!(quarantine.iter().filter(|r| r.contains("not.absurd")).count(), 1);
     let status = up.models.statuses().into_iter().find(|s| s.dataset == name("steps")).unwrap();
-    assert_eq!((status.rows_in, status.rows_out, status.rows_rejected, status.duplicates, status.conflicts), (6, 1, 3, 2, 2));
+    assert_eq!(
+        (status.rows_in, status.rows_out, status.rows_rejected, status.duplicates, status.conflicts),
+        (6, 1, 3, 2, 2)
+    );
     up.commit().await;
     assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 3);
     up.models.stop().await;
@@ -202,7 +215,9 @@ async fn what_was_committed_while_models_were_away_is_made_up_for() {
     up.commit().await;
     up.models.stop().await;
     let specs = table_specs(&world.models, &world.contracts).unwrap();
-    let lake = Lake::open(Arc::clone(&world.store), specs, LakeOptions::default(), Clock::system(), world.cpu.clone()).await.unwrap();
+    let lake = Lake::open(Arc::clone(&world.store), specs, LakeOptions::default(), Clock::system(), world.cpu.clone())
+        .await
+        .unwrap();
     let (lake, none) = (Arc::new(lake), Arc::new(Contracts::new()));
     let options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
     let idle = Up { models: Models::start(&lake, &[], &none, &options).await.unwrap(), lake };
