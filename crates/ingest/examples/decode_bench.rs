@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn reading(index: usize, bad: bool) -> Vec<u8> {
     let unknown = if bad && index % 100 == 50 { ",\"mood\":\"calm\"" } else { "" };
     let text = format!(
-        "{{\"reading_id\":\"0192f3a0-7b1c-7e2d-9a4b-{:012x}\",\"device_id\":\"dev-{:05}\",\"observed_at\":\"2026-11-22T12:{:02}:{:02}.{:03}Z\",\"vitals\":{{\"hr\":{},\"spo2\":{:.1}}},\"steps\":{},\"battery\":{}{unknown}}}",
+        "{{\"reading_id\":\"0192f3a0-7b1c-7e2d-9a4b-{:012x}\",\"device_id\":\"dev-{:05}\",\"observed_at\":\"2026-11-22T12:{:02}:{:02}.{:03}Z\",\"vitals\":{{\"hr\":{},\"spo2\":{:.1}}},\"steps\":{},\"battery\":{},\"fw\":\"2.11.4\"{unknown}}}",
         index,
         index % 5000,
         index / 60 % 60,
@@ -69,7 +69,7 @@ fn reading(index: usize, bad: bool) -> Vec<u8> {
         index % 101,
     );
     let mut bytes = text.into_bytes();
-    if bad && index % 100 == 0 {
+    if bad && index.is_multiple_of(100) {
         bytes.truncate(bytes.len() / 2);
     }
     bytes
@@ -92,6 +92,7 @@ fn contract() -> Result<Contract, String> {
         column("spo2", ColumnType::Double, false, &["vitals", "spo2"]),
         column("steps", ColumnType::Long, false, &["steps"]),
         column("battery", ColumnType::Long, false, &["battery"]),
+        column("firmware", ColumnType::String, false, &["fw"]),
     ];
     let rule = |name: &str, column, check| RowRule {
         name: name.to_owned(),

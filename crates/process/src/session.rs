@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::catalog::MemoryCatalogProviderList;
 use datafusion::common::{DFSchema, DataFusionError, plan_err};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
@@ -41,7 +42,9 @@ pub(crate) fn state() -> SessionState {
             .with_type_planner(Arc::new(SparkTypes))
             .build()
     });
-    let mut state = SessionStateBuilder::new_from_existing(base.clone()).build();
+    // The list of catalogues would be the base's, shared by all sessions: two plans would see each other's tables.
+    let catalogues = Arc::new(MemoryCatalogProviderList::new());
+    let mut state = SessionStateBuilder::new_from_existing(base.clone()).with_catalog_list(catalogues).build();
     // The first planner that answers wins, and the defaults know integer division only as SQL has it.
     let _ = datafusion::execution::FunctionRegistry::register_expr_planner(&mut state, Arc::new(SparkOperators));
     state

@@ -82,7 +82,7 @@ impl RollupShape {
             return Err(one("a rollup is SELECT … GROUP BY …".to_owned(), "write the groups and aggregates out"));
         };
         let mut builder = Builder { model, aggregate, problems: Vec::new(), states: Vec::new() };
-        let selected: Vec<(String, Expr)> = projection.expr.iter().map(|e| (output_name(e), e.clone().unalias())).collect();
+        let selected: Vec<(String, Expr)> = projection.expr.iter().map(|e| (output_name(e), bare(e))).collect();
         let groups = builder.groups(contract, &selected);
         builder.direct_states(contract, &selected);
         let replaced = builder.hidden_states(&selected, &groups);
@@ -134,6 +134,14 @@ fn output_name(expr: &Expr) -> String {
     .next()
     .unwrap_or_default()
     .to_owned()
+}
+
+/// An expression without its names, of which the planner may give several.
+fn bare(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other.clone(),
+    }
 }
 
 /// A state and the name that it was given; states without a name yet are hidden ones.
@@ -259,7 +267,7 @@ impl Builder<'_> {
     /// What an aggregate keeps: aggregates whose results merge, with the suffix of their hidden column.
     fn parts(&mut self, index: usize) -> Vec<(Expr, Merge, &'static str)> {
         let Some(expr) = self.aggregate.aggr_expr.get(index) else { return Vec::new() };
-        let Expr::AggregateFunction(call) = expr.clone().unalias() else { return Vec::new() };
+        let Expr::AggregateFunction(call) = bare(expr) else { return Vec::new() };
         let name = call.func.name().to_lowercase();
         if call.params.distinct {
             self.refuse(&format!("{name}(DISTINCT …)"));

@@ -17,7 +17,7 @@ use crate::check::{PRIMARY_KEY_RULE, Reject, RowChecks, quarantined, without};
 use crate::duplicates::Verdict;
 use crate::error::{Error, Result};
 use crate::gate::{Publish, decide};
-use crate::run::Job;
+use crate::run::{Job, Reader};
 use crate::run::joined::Joined;
 use crate::run::progress::Counts;
 use crate::run::seen::{Recovered, Seen};
@@ -26,11 +26,11 @@ use crate::run::seen::{Recovered, Seen};
 const OPEN_EPOCHS_MAX: usize = 32;
 
 /// Runs a model until it is stopped. Errors delay it; only a broken fatal rule or a model that cannot run ends it.
-pub(crate) async fn run(job: Job) {
+pub(crate) async fn run(job: Job, reader: Reader) {
     let mut stop = job.stop.clone();
     let mut attempts = 0;
     let task = loop {
-        match Task::start(&job).await {
+        match Task::start(&job, reader.rejects_ahead).await {
             Ok(task) => break task,
             Err(error) if error.retry() == Retry::Later => {
                 attempts += 1;
@@ -44,8 +44,8 @@ pub(crate) async fn run(job: Job) {
     };
     let (commits, sealed) = mpsc::channel(OPEN_EPOCHS_MAX);
     tokio::select! {
-        () = commit_epochs(&job, sealed) => {}
-        outcome = task.follow(&job, commits) => if let Err(error) = outcome { give_up(&job, &error) },
+        () = commit_epochs(&job, reader.first_seal, sealed) => {}
+        outcome = task.follow(&job, reader.changes, commits) => if let Err(error) = outcome { give_up(&job, &error) },
         _ = stop.wait_for(|stop| *stop) => {}
     }
 }
@@ -54,7 +54,6 @@ pub(crate) async fn run(job: Job) {
 pub(crate) fn give_up(job: &Job, error: &Error) {
     tracing::error!(model = %job.model.dataset, error = %error, "the model has stopped; its table is not brought forward");
     job.progress.stopped(error);
-    job.progress.wake();
 }
 
 struct Task {
@@ -63,7 +62,6 @@ struct Task {
     joined: Joined,
     seen: Option<Seen>,
     recovered: Option<Recovered>,
-    reader: ChangeReader,
     /// Whether the index may hold keys of rows that never entered the table.
     index_ahead: bool,
 }
@@ -75,30 +73,28 @@ struct Made {
 }
 
 impl Task {
-    async fn start(job: &Job) -> Result<Self> {
+    async fn start(job: &Job, rejects_ahead: Option<i64>) -> Result<Self> {
         let plan = AppendPlan::compile(&job.model, &job.contracts).await?;
         let checks = RowChecks::compile(Arc::clone(job.output.contract()), plan.schema())?;
         let joined = Joined::of(job)?;
         let seen = Seen::read(job).await?;
-        let recovered = Recovered::read(job).await?;
-        // A first commit that was cut short consumed a history that begins with the table.
-        let consumed = job.output.committed_txn(&job.app_id).or(recovered.as_ref().map(|_| 0));
-        let before = job.input.last_seal();
-        let reader = job.input.reader(consumed).await?;
-        if consumed == Some(i64::try_from(job.input.head().version().0).unwrap_or(i64::MAX)) {
-            job.progress.committed(before, consumed);
-        }
-        Ok(Self { plan, checks, joined, seen, recovered, reader, index_ahead: false })
+        let recovered = Recovered::read(job, rejects_ahead).await?;
+        Ok(Self { plan, checks, joined, seen, recovered, index_ahead: false })
     }
 
-    async fn follow(mut self, job: &Job, commits: mpsc::Sender<(Arc<Seal>, Arc<Seal>)>) -> Result<()> {
+    async fn follow(
+        mut self,
+        job: &Job,
+        mut reader: ChangeReader,
+        commits: mpsc::Sender<(Arc<Seal>, Arc<Seal>)>,
+    ) -> Result<()> {
         loop {
             let last = job.input.last_change();
-            let increment = match self.reader.try_next() {
+            let increment = match reader.try_next() {
                 Some(increment) => increment,
                 None => {
                     job.progress.processed(last.0);
-                    self.reader.next().await?
+                    reader.next().await?
                 }
             };
             self.process(job, &increment).await?;
@@ -246,7 +242,7 @@ fn stored(rows: &RecordBatch, columns: usize) -> Result<RecordBatch> {
 }
 
 /// Commits what was made of each epoch once the input's version of it is known.
-async fn commit_epochs(job: &Job, mut sealed: mpsc::Receiver<(Arc<Seal>, Arc<Seal>)>) {
+async fn commit_epochs(job: &Job, first_seal: u64, mut sealed: mpsc::Receiver<(Arc<Seal>, Arc<Seal>)>) {
     while let Some((input, own)) = sealed.recv().await {
         let version = input.version().await;
         let Publish::Now = decide(job.output.contract());
@@ -255,7 +251,7 @@ async fn commit_epochs(job: &Job, mut sealed: mpsc::Receiver<(Arc<Seal>, Arc<Sea
             attempts += 1;
             job.failed(attempts, &Error::Lake(error)).await;
         }
-        job.progress.committed(input.number, Some(version));
+        job.progress.committed(Job::seal_number(first_seal, &input), Some(version));
     }
     std::future::pending::<()>().await;
 }

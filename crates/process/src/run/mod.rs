@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vitalake_contract::{DatasetName, Layer};
-use vitalake_lake::{Lake, Space, Table, TableId, TableSpec};
+use vitalake_lake::{ChangeReader, Lake, Seal, Space, Table, TableId, TableSpec};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 use vitalake_runtime::retry::Backoff;
@@ -71,6 +71,28 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// A reader of the input from where the last commit ended. Made before any model works, so that no epoch of an
+    /// input ends unseen; `first_seal` is what counts as committed when the backlog is.
+    async fn reader(&self) -> Result<Reader> {
+        let consumed = self.output.committed_txn(&self.app_id);
+        let rejected = self.output.rejects_txn(&self.app_id);
+        let rejects_ahead = rejected.filter(|v| consumed.is_none_or(|c| c < *v));
+        // A first commit that was cut short consumed a history that begins with the table.
+        let from = consumed.or(rejects_ahead.map(|_| 0));
+        let first_seal = self.input.last_seal();
+        let changes = self.input.reader(from).await?;
+        let head = i64::try_from(self.input.head().version().0).unwrap_or(i64::MAX);
+        if consumed == Some(head) {
+            self.progress.committed(first_seal, consumed);
+        }
+        Ok(Reader { changes, first_seal, rejects_ahead })
+    }
+
+    /// The last seal of the input that is committed with this one; those of the backlog have no number.
+    pub(crate) fn seal_number(first_seal: u64, seal: &Seal) -> u64 {
+        seal.number.max(first_seal)
+    }
+
     /// Waits longer and longer between attempts; tells the status and the log why.
     pub(crate) async fn failed(&self, attempts: u32, error: &Error) {
         self.progress.failed(error);
@@ -80,6 +102,14 @@ impl Job {
             tokio::time::sleep(wait).await;
         }
     }
+}
+
+/// A model's place in its input.
+pub(crate) struct Reader {
+    pub(crate) changes: ChangeReader,
+    pub(crate) first_seal: u64,
+    /// The version of the input whose rejects are committed already, when its rows are not.
+    pub(crate) rejects_ahead: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -113,36 +143,46 @@ pub fn table_specs(models: &[Model], contracts: &Contracts) -> Result<Vec<TableS
 }
 
 impl Models {
-    /// Starts all models, inputs first. Their work runs on the lake's CPU workers.
+    /// Starts all models, inputs first. Their work runs on the lake's CPU workers. To be called before anything is
+    /// appended to the lake.
     ///
     /// # Errors
-    /// When the models do not form a graph, or a dataset has no table.
-    pub fn start(lake: &Arc<Lake>, models: &[Model], contracts: &Arc<Contracts>, options: &ModelsOptions) -> Result<Self> {
+    /// When the models do not form a graph, a dataset has no table, or an input's history cannot be read.
+    pub async fn start(
+        lake: &Arc<Lake>,
+        models: &[Model],
+        contracts: &Arc<Contracts>,
+        options: &ModelsOptions,
+    ) -> Result<Self> {
         let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
         let (stop, stopped) = watch::channel(false);
-        let mut running = Vec::with_capacity(models.len());
+        let mut jobs = Vec::with_capacity(models.len());
         for index in graph.order() {
             let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
             let (input, output) = (Arc::clone(lake.table(input)?), Arc::clone(lake.table(&model.dataset)?));
-            let progress = Arc::new(Progress::new(model));
             let job = Job {
                 lake: Arc::clone(lake),
                 model: model.clone(),
                 contracts: Arc::clone(contracts),
                 app_id: app_id(&model.dataset, &input.head().metadata().id),
-                input: Arc::clone(&input),
+                input,
                 output,
                 options: options.clone(),
-                progress: Arc::clone(&progress),
+                progress: Arc::new(Progress::new(model)),
                 stop: stopped.clone(),
             };
-            let task = match model.kind {
-                Kind::Append => lake.cpu().spawn_cpu(append::run(job)),
-                Kind::Rollup => lake.cpu().spawn_cpu(rollup::run(job)),
-            };
-            running.push(Running { input, progress, task });
+            let reader = job.reader().await?;
+            jobs.push((job, reader));
         }
-        Ok(Self { running, stop })
+        let running = jobs.into_iter().map(|(job, reader)| {
+            let (input, progress) = (Arc::clone(&job.input), Arc::clone(&job.progress));
+            let task = match job.model.kind {
+                Kind::Append => lake.cpu().spawn_cpu(append::run(job, reader)),
+                Kind::Rollup => lake.cpu().spawn_cpu(rollup::run(job, reader)),
+            };
+            Running { input, progress, task }
+        });
+        Ok(Self { running: running.collect(), stop })
     }
 
     /// Waits until every model has processed what its input held when this was called, inputs first. Ask when landing

@@ -83,8 +83,11 @@ struct Marks {
     processed: Option<u64>,
     /// The input's seal up to which everything was committed; `None` while the backlog is not.
     committed: Option<u64>,
+    /// A model that has stopped is waited for by nobody.
+    stopped: bool,
 }
 
+/// The state, the counts and the marks are locked one at a time, never one inside the other.
 #[derive(Debug)]
 pub(crate) struct Progress {
     dataset: DatasetName,
@@ -131,39 +134,35 @@ impl Progress {
 
     /// What was made of the input's epochs up to a seal is committed, with this version of the input.
     pub(crate) fn committed(&self, seal: u64, version: Option<i64>) {
-        let (.., known) = &mut *self.counts.lock();
-        *known = version.or(*known);
+        {
+            let mut counts = self.counts.lock();
+            counts.3 = version.or(counts.3);
+        }
         self.marks.send_modify(|marks| marks.committed = Some(seal.max(marks.committed.unwrap_or(0))));
     }
 
     pub(crate) fn failed(&self, error: &Error) {
-        let (_, state, shown, _) = &mut *self.counts.lock();
-        (*state, *shown) = (ModelState::Waiting, Some(error.to_string()));
+        self.set(ModelState::Waiting, error);
     }
 
     pub(crate) fn stopped(&self, error: &Error) {
+        self.set(ModelState::Stopped, error);
+        self.marks.send_modify(|marks| marks.stopped = true);
+    }
+
+    fn set(&self, new: ModelState, error: &Error) {
         let (_, state, shown, _) = &mut *self.counts.lock();
-        (*state, *shown) = (ModelState::Stopped, Some(error.to_string()));
+        (*state, *shown) = (new, Some(error.to_string()));
     }
 
     pub(crate) async fn wait_processed(&self, change: u64) {
         let mut marks = self.marks.subscribe();
-        let _ = marks.wait_for(|marks| marks.processed.is_some_and(|p| p >= change) || self.has_stopped()).await;
+        let _ = marks.wait_for(|marks| marks.processed.is_some_and(|p| p >= change) || marks.stopped).await;
     }
 
     pub(crate) async fn wait_committed(&self, seal: u64) {
         let mut marks = self.marks.subscribe();
-        let _ = marks.wait_for(|marks| marks.committed.is_some_and(|c| c >= seal) || self.has_stopped()).await;
-    }
-
-    /// A model that has stopped is waited for by nobody.
-    fn has_stopped(&self) -> bool {
-        self.counts.lock().1 == ModelState::Stopped
-    }
-
-    /// Wakes who waits, to see that the model has stopped.
-    pub(crate) fn wake(&self) {
-        self.marks.send_modify(|_| {});
+        let _ = marks.wait_for(|marks| marks.committed.is_some_and(|c| c >= seal) || marks.stopped).await;
     }
 
     pub(crate) fn status(&self, last_change: u64) -> ModelStatus {

@@ -15,36 +15,26 @@ use vitalake_runtime::error::{Classified, Retry};
 use crate::error::{Error, Result};
 use crate::gate::{Publish, decide};
 use crate::rollup::{HeadLeaf, Leaves, RollupPlan, Sealed, TimeRange};
-use crate::run::Job;
+use crate::run::{Job, Reader};
 use crate::run::append::give_up;
 use crate::run::progress::Counts;
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
 
-/// Runs a model until it is stopped. After an error it begins again from its last commit.
-pub(crate) async fn run(job: Job) {
+/// Runs a model until it is stopped. What fails before anything was merged is tried again; a merge that fails, which
+/// memory in order does not do, ends the model until the next start.
+pub(crate) async fn run(job: Job, reader: Reader) {
     let mut stop = job.stop.clone();
-    let mut attempts = 0;
-    loop {
-        let working = async {
-            match Task::start(&job).await {
-                Ok(task) => task.follow(&job).await,
-                Err(error) => Err(error),
-            }
-        };
-        let error = tokio::select! {
-            Err(error) = working => error,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        if error.retry() == Retry::Never {
-            return give_up(&job, &error);
-        }
-        attempts += 1;
-        tokio::select! {
-            () = job.failed(attempts, &error) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+    let working = async {
+        let plan = RollupPlan::compile(&job.model, &job.contracts).await?;
+        let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(&job, &plan))?;
+        let Reader { changes, first_seal, .. } = reader;
+        Task { plan, leaves, reader: changes, first_seal, open: VecDeque::new() }.follow(&job).await
+    };
+    tokio::select! {
+        outcome = working => if let Err(error) = outcome { give_up(&job, &error) },
+        _ = stop.wait_for(|stop| *stop) => {}
     }
 }
 
@@ -52,24 +42,13 @@ struct Task {
     plan: RollupPlan,
     leaves: Leaves,
     reader: ChangeReader,
+    first_seal: u64,
     /// Epochs that have ended and are not committed, oldest first.
     open: VecDeque<(Arc<Seal>, Sealed)>,
 }
 
 impl Task {
-    async fn start(job: &Job) -> Result<Self> {
-        let plan = RollupPlan::compile(&job.model, &job.contracts).await?;
-        let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(job, &plan))?;
-        let consumed = job.output.committed_txn(&job.app_id);
-        let before = job.input.last_seal();
-        let reader = job.input.reader(consumed).await?;
-        if consumed == Some(i64::try_from(job.input.head().version().0).unwrap_or(i64::MAX)) {
-            job.progress.committed(before, consumed);
-        }
-        Ok(Self { plan, leaves, reader, open: VecDeque::new() })
-    }
-
-    async fn follow(mut self, job: &Job) -> Result<std::convert::Infallible> {
+    async fn follow(mut self, job: &Job) -> Result<()> {
         loop {
             while let Some((seal, _)) = self.open.front() {
                 let full = self.open.len() >= OPEN_EPOCHS_MAX || self.leaves.is_full();
@@ -100,7 +79,13 @@ impl Task {
             self.step(job, &increment.rows).await?;
         }
         for file in &increment.files {
-            let rows = job.input.read_columns(file, self.plan.needed()).await?;
+            let mut attempts = 0;
+            let rows = loop {
+                match job.input.read_columns(file, self.plan.needed()).await {
+                    Ok(rows) => break rows,
+                    Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+                }
+            };
             self.step(job, &rows).await?;
         }
         if let Some(seal) = increment.seal {
@@ -111,17 +96,20 @@ impl Task {
     }
 
     async fn step(&mut self, job: &Job, rows: &[RecordBatch]) -> Result<()> {
-        let partial = self.plan.partial(rows).await?;
-        for (leaf, paths) in self.leaves.missing(&partial)? {
-            let head = job.output.head();
-            let mut held = Vec::new();
-            for path in &paths {
-                let Some(file) = head.files().find(|file| file.path() == *path) else {
-                    let detail = format!("file {path} is not in its table any longer");
-                    return Err(Error::Columns { what: "a leaf of the rollup".to_owned(), detail });
-                };
-                held.extend(job.output.read_file(file).await?);
+        let mut attempts = 0;
+        let partial = loop {
+            match self.plan.partial(rows).await {
+                Ok(partial) => break partial,
+                Err(error) => wait_after(job, &mut attempts, error).await?,
             }
+        };
+        for (leaf, paths) in self.leaves.missing(&partial)? {
+            let held = loop {
+                match held_rows(job, &paths).await {
+                    Ok(held) => break held,
+                    Err(error) => wait_after(job, &mut attempts, error).await?,
+                }
+            };
             self.leaves.load(leaf, &held)?;
         }
         self.leaves.apply(&partial)?;
@@ -170,9 +158,33 @@ impl Task {
             }
         }
         job.progress.ok();
-        job.progress.committed(seal.number, Some(version));
+        job.progress.committed(Job::seal_number(self.first_seal, &seal), Some(version));
         Ok(())
     }
+}
+
+/// Waits after an error that may pass; gives back one that cannot.
+async fn wait_after(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
+    if error.retry() == Retry::Never {
+        return Err(error);
+    }
+    *attempts += 1;
+    job.failed(*attempts, &error).await;
+    Ok(())
+}
+
+/// The rows of some of the table's files.
+async fn held_rows(job: &Job, paths: &[String]) -> Result<Vec<RecordBatch>> {
+    let head = job.output.head();
+    let mut held = Vec::new();
+    for path in paths {
+        let Some(file) = head.files().find(|file| file.path() == *path) else {
+            let detail = format!("file {path} is not in its table any longer");
+            return Err(Error::Columns { what: "a leaf of the rollup".to_owned(), detail });
+        };
+        held.extend(job.output.read_file(file).await?);
+    }
+    Ok(held)
 }
 
 /// Waits for a seal's version; for ever where there is no seal.

@@ -92,11 +92,8 @@ pub(crate) struct Recovered {
 
 impl Recovered {
     /// Reads them when there are any.
-    pub(crate) async fn read(job: &Job) -> Result<Option<Self>> {
-        let consumed = job.output.committed_txn(&job.app_id);
-        let Some(through) = job.output.rejects_txn(&job.app_id).filter(|v| consumed.is_none_or(|c| c < *v)) else {
-            return Ok(None);
-        };
+    pub(crate) async fn read(job: &Job, rejects_ahead: Option<i64>) -> Result<Option<Self>> {
+        let Some(through) = rejects_ahead else { return Ok(None) };
         let pinned = job.lake.pin();
         let id = TableId::new(Space::Quarantine, job.model.dataset.clone());
         let mut rejects = HashMap::new();

@@ -54,7 +54,7 @@ impl World {
         let lake = Lake::open(Arc::clone(&self.store), specs, LakeOptions::default(), Clock::system(), self.cpu.clone()).await.unwrap();
         let lake = Arc::new(lake);
         let options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
-        let models = Models::start(&lake, &self.models, &self.contracts, &options).unwrap();
+        let models = Models::start(&lake, &self.models, &self.contracts, &options).await.unwrap();
         Up { lake, models }
     }
 }
@@ -82,12 +82,20 @@ impl Up {
     /// Ends the epoch and waits for every model's commit.
     async fn commit(&self) {
         self.lake.table(&name("hourly_steps")).unwrap().flush().await.unwrap();
-        within(self.models.settled()).await;
+        self.within(self.models.settled()).await;
+    }
+
+    async fn within<T>(&self, future: impl Future<Output = T>) -> T {
+        let done = tokio::time::timeout(Duration::from_secs(20), future).await;
+        done.unwrap_or_else(|_| panic!("a model did not get there in time: {:#?}", self.models.statuses()))
     }
 
     /// What readers see.
     async fn live(&self, space: Space, dataset: &str) -> Vec<String> {
-        within(self.models.caught_up()).await;
+        self.within(self.models.caught_up()).await;
+        for status in self.models.statuses() {
+            assert!(status.error.is_none(), "{status:#?}");
+        }
         self.rows(space, dataset, true).await
     }
 
@@ -128,9 +136,6 @@ fn without_times(batch: &RecordBatch) -> RecordBatch {
     batch.project(&kept).unwrap()
 }
 
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("a model did not get there in time")
-}
 
 const DAILY: [&str; 2] = ["|a|1970-01-01|2|12|", "|b|1970-01-02|1|3|"];
 
@@ -200,7 +205,7 @@ async fn what_was_committed_while_models_were_away_is_made_up_for() {
     let lake = Lake::open(Arc::clone(&world.store), specs, LakeOptions::default(), Clock::system(), world.cpu.clone()).await.unwrap();
     let (lake, none) = (Arc::new(lake), Arc::new(Contracts::new()));
     let options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
-    let idle = Up { models: Models::start(&lake, &[], &none, &options).unwrap(), lake };
+    let idle = Up { models: Models::start(&lake, &[], &none, &options).await.unwrap(), lake };
     for n in 0..5 {
         idle.append(&[("a", n, Some(1)), ("b", n, Some(-1))], n * 2);
         idle.lake.table(&name("hourly_steps")).unwrap().flush().await.unwrap();
@@ -209,7 +214,7 @@ async fn what_was_committed_while_models_were_away_is_made_up_for() {
     let up = world.up().await;
     assert_eq!(up.live(Space::Serving, "steps_daily").await, ["|a|1970-01-01|5|5|"]);
     up.commit().await;
-    within(up.models.settled()).await;
+    up.within(up.models.settled()).await;
     assert_eq!(up.committed(Space::Serving, "steps_daily").await, ["|a|1970-01-01|5|5|"]);
     up.models.stop().await;
 }
@@ -219,9 +224,9 @@ async fn a_fatal_rule_stops_the_model_and_says_so() {
     let world = World::new(Severity::Fatal);
     let up = world.up().await;
     up.append(&[("a", 1, Some(5))], 0);
-    assert_eq!(up.live(Space::Curated, "steps").await.len(), 1);
+    assert_eq!(up.live(Space::Curated, "steps").await.len(), 1, "{:?}", up.models.statuses());
     up.append(&[("a", 2, Some(200_000))], 1);
-    within(up.models.caught_up()).await;
+    up.within(up.models.caught_up()).await;
     let status = up.models.statuses().into_iter().find(|s| s.dataset == name("steps")).unwrap();
     assert_eq!(status.state, ModelState::Stopped);
     assert!(status.error.unwrap().contains("not.absurd"));

@@ -36,11 +36,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let checked = validate::check(&args.dir, &overrides);
     if has_errors(&checked.diagnostics) {
         let findings = validate::in_words(&checked.diagnostics, Style::stderr());
-        return Err(Failure::input(
-            format!("the project at {} is not valid\n{findings}", args.dir.display()),
-            "mend what is listed; `vitalake validate` checks it again",
-        )
-        .into());
+        return Err(Failure::input(format!("the project at {} is not valid\n{findings}", args.dir.display()), "mend what is listed; `vitalake validate` checks it again").into());
     }
     let config = match checked.config.clone() {
         Some(config) => config,
@@ -58,11 +54,8 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let http_address = http.local_addr()?;
     let app = server(&platform)?;
     let mut http_stop = shutdown.watch();
-    let serving =
-        tokio::spawn(
-            async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await },
-        );
-    platform.start()?;
+    let serving = tokio::spawn(async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await });
+    platform.start().await?;
     let mut kafka_stop = shutdown.watch();
     let accepting = tokio::spawn(kafka.run(async move { kafka_stop.wait().await }));
     announce(&config, kafka_address, http_address, started.elapsed())?;

@@ -77,18 +77,13 @@ impl Platform {
         let store = DiskStore::new(Arc::clone(&disk), &root);
         store.sweep_temporary().await.context("files left by an earlier stop could not be removed")?;
         let store: Arc<dyn ObjectStore> = Arc::new(store);
-        let contracts: Contracts =
-            checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+        let contracts: Contracts = checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
         let specs = table_specs(&checked.models, &contracts)?;
-        let options = LakeOptions {
-            tail_bytes_max: usize::try_from(config.storage.tail_bytes_max).unwrap_or(usize::MAX),
-            ..LakeOptions::default()
-        };
+        let options = LakeOptions { tail_bytes_max: usize::try_from(config.storage.tail_bytes_max).unwrap_or(usize::MAX), ..LakeOptions::default() };
         let lake = Arc::new(Lake::open(store, specs, options, clock.clone(), cpu.clone()).await?);
         let log = open_log(&disk, config, &clock)?;
         let landings = open_landings(&log, &lake, &contracts, &cpu)?;
-        let deliveries =
-            contracts.values().filter(|c| c.layer == Layer::Raw).map(|c| (c.dataset.clone(), Arc::default())).collect();
+        let deliveries = contracts.values().filter(|c| c.layer == Layer::Raw).map(|c| (c.dataset.clone(), Arc::default())).collect();
         let options = ModelsOptions::new(disk, config.data.join("work"), clock.clone());
         Ok(Arc::new(Self {
             lake,
@@ -98,10 +93,7 @@ impl Platform {
             deliveries,
             clock,
             ready: AtomicBool::new(false),
-            epochs: EpochOptions {
-                interval: Duration::from_millis(config.storage.commit_interval_ms),
-                log_bytes_max: EPOCH_LOG_BYTES_MAX,
-            },
+            epochs: EpochOptions { interval: Duration::from_millis(config.storage.commit_interval_ms), log_bytes_max: EPOCH_LOG_BYTES_MAX },
             tasks: Mutex::new(Vec::new()),
             cpu,
             parts: Parts { models: checked.models.clone(), contracts: Arc::new(contracts), options },
@@ -113,9 +105,10 @@ impl Platform {
     ///
     /// # Errors
     /// When the models cannot be started.
-    pub fn start(self: &Arc<Self>) -> anyhow::Result<()> {
-        let models =
-            Arc::new(Models::start(&self.lake, &self.parts.models, &self.parts.contracts, &self.parts.options)?);
+    pub async fn start(self: &Arc<Self>) -> anyhow::Result<()> {
+        // Models take their places in the changes before anything lands.
+        let models = Models::start(&self.lake, &self.parts.models, &self.parts.contracts, &self.parts.options).await?;
+        let models = Arc::new(models);
         *self.models.lock() = Some(Arc::clone(&models));
         let mut tasks = Vec::new();
         for landing in &self.landings {
@@ -165,10 +158,7 @@ impl Platform {
         let last = async {
             self.wait_for_landing().await;
             if let Err(error) = self.commit_everything().await {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "the last commit failed: the next start takes it up from the log"
-                );
+                tracing::warn!(error = format!("{error:#}"), "the last commit failed: the next start takes it up from the log");
             }
         };
         if tokio::time::timeout(LAST_COMMITS_MAX, last).await.is_err() {
@@ -200,18 +190,12 @@ fn open_log(disk: &Arc<dyn Disk>, config: &Config, clock: &Clock) -> anyhow::Res
         ..LogOptions::default()
     };
     let folder = config.data.join("log");
-    let (log, report) = Log::open(Arc::clone(disk), &folder, options, clock.clone())
-        .with_context(|| format!("the log at {} could not be opened", folder.display()))?;
+    let (log, report) = Log::open(Arc::clone(disk), &folder, options, clock.clone()).with_context(|| format!("the log at {} could not be opened", folder.display()))?;
     tracing::info!(?report, "the log is open");
     Ok(log)
 }
 
-fn open_landings(
-    log: &Arc<Log>,
-    lake: &Lake,
-    contracts: &Contracts,
-    cpu: &Cpu,
-) -> anyhow::Result<Vec<Arc<TopicLanding>>> {
+fn open_landings(log: &Arc<Log>, lake: &Lake, contracts: &Contracts, cpu: &Cpu) -> anyhow::Result<Vec<Arc<TopicLanding>>> {
     let mut landings = Vec::new();
     for contract in contracts.values() {
         let Some(Source::Stream { topic, partitions }) = &contract.source else { continue };
@@ -221,10 +205,7 @@ fn open_landings(
         landings.push(Arc::new(TopicLanding::open(Arc::clone(log), table, topic, id, partitions, cpu.clone())?));
     }
     for topic in log.topics().iter().filter(|t| !t.active) {
-        tracing::warn!(
-            topic = topic.name,
-            "this topic has no contract any longer: its log is kept, and goes on when the contract is back"
-        );
+        tracing::warn!(topic = topic.name, "this topic has no contract any longer: its log is kept, and goes on when the contract is back");
     }
     Ok(landings)
 }
