@@ -32,7 +32,11 @@ fn raw_schema() -> SchemaRef {
 
 fn raw_batch(from: i64, rows: i64) -> RecordBatch {
     let numbers: Vec<i64> = (from..from + rows).collect();
-    let mix = |n: i64| (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+    let mix = |n: i64| {
+        let z = (n as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 33
+    };
     let micros = |jitter: i64| {
         let values = numbers
             .iter()
