@@ -25,7 +25,9 @@ pub struct Violation {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CheckError {
     /// The batch has fewer columns than the rule's contract.
-    #[error("rule {rule} is about column {column} of the contract, the batch has {columns} columns; decode it by this contract")]
+    #[error(
+        "rule {rule} is about column {column} of the contract, the batch has {columns} columns; decode it by this contract"
+    )]
     NoColumn {
         /// The rule's name.
         rule: String,
@@ -74,13 +76,23 @@ fn broken_rows(rule: &RowRule, array: &ArrayRef, found: &mut dyn FnMut(usize)) -
             true
         }
         Check::MinLength(least) => each_text(array, &|text| !length_at_least(text, *least), found),
-        Check::MaxLength(most) => each_text(array, &|text| text.len() as u64 > *most && length_at_least(text, most.saturating_add(1)), found),
+        Check::MaxLength(most) => {
+            each_text(array, &|text| text.len() as u64 > *most && length_at_least(text, most.saturating_add(1)), found)
+        }
         Check::Pattern(pattern) => each_text(array, &|text| !pattern.is_match(text), found),
         Check::OneOf(allowed) => one_of(array, allowed, found),
-        Check::Minimum(bound) => compared(array, *bound, &|value, bound| value >= bound, &|value, bound| value >= bound, found),
-        Check::Maximum(bound) => compared(array, *bound, &|value, bound| value <= bound, &|value, bound| value <= bound, found),
-        Check::ExclusiveMinimum(bound) => compared(array, *bound, &|value, bound| value > bound, &|value, bound| value > bound, found),
-        Check::ExclusiveMaximum(bound) => compared(array, *bound, &|value, bound| value < bound, &|value, bound| value < bound, found),
+        Check::Minimum(bound) => {
+            compared(array, *bound, &|value, bound| value >= bound, &|value, bound| value >= bound, found)
+        }
+        Check::Maximum(bound) => {
+            compared(array, *bound, &|value, bound| value <= bound, &|value, bound| value <= bound, found)
+        }
+        Check::ExclusiveMinimum(bound) => {
+            compared(array, *bound, &|value, bound| value > bound, &|value, bound| value > bound, found)
+        }
+        Check::ExclusiveMaximum(bound) => {
+            compared(array, *bound, &|value, bound| value < bound, &|value, bound| value < bound, found)
+        }
         Check::MultipleOf(step) => multiple_of(array, *step, found),
         Check::NotSql(_) => true,
     };
@@ -90,7 +102,8 @@ fn broken_rows(rule: &RowRule, array: &ArrayRef, found: &mut dyn FnMut(usize)) -
 /// Characters, not bytes, as JSON Schema counts a text's length.
 fn length_at_least(text: &str, least: u64) -> bool {
     let Some(last) = least.checked_sub(1) else { return true };
-    usize::try_from(last).is_ok_and(|last| if text.is_ascii() { text.len() > last } else { text.chars().nth(last).is_some() })
+    usize::try_from(last)
+        .is_ok_and(|last| if text.is_ascii() { text.len() > last } else { text.chars().nth(last).is_some() })
 }
 
 /// Calls `found` with the rows whose text is bad; false where the column is no text.
@@ -109,7 +122,11 @@ fn each_text(array: &ArrayRef, bad: &dyn Fn(&str) -> bool, found: &mut dyn FnMut
     true
 }
 
-fn each<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, bad: impl Fn(T::Native) -> bool, found: &mut dyn FnMut(usize)) {
+fn each<T: ArrowPrimitiveType>(
+    array: &PrimitiveArray<T>,
+    bad: impl Fn(T::Native) -> bool,
+    found: &mut dyn FnMut(usize),
+) {
     let values = array.values();
     // Mostly nothing is bad: this loop has no branch per row that depends on nulls, and compiles to vector code.
     if !values.iter().fold(false, |any, &value| any | bad(value)) {
@@ -131,7 +148,9 @@ fn each_number(
         DataType::Int64 => each(array.as_primitive::<Int64Type>(), bad_whole, found),
         DataType::Int32 => each(array.as_primitive::<Int32Type>(), |v| bad_whole(i64::from(v)), found),
         DataType::Date32 => each(array.as_primitive::<Date32Type>(), |v| bad_whole(i64::from(v)), found),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => each(array.as_primitive::<TimestampMicrosecondType>(), bad_whole, found),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            each(array.as_primitive::<TimestampMicrosecondType>(), bad_whole, found)
+        }
         DataType::Float64 => each(array.as_primitive::<Float64Type>(), bad_real, found),
         DataType::Float32 => each(array.as_primitive::<Float32Type>(), |v| bad_real(f64::from(v)), found),
         _ => return false,

@@ -29,7 +29,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             for (batch, records) in records.chunks(BATCH).enumerate() {
                 for (index, record) in records.iter().enumerate() {
                     let offset = (batch * BATCH + index) as i64;
-                    let meta = RecordMeta { partition: 0, offset, timestamp_ms: Some(1_760_000_000_000), ingested_at_ms: 1_760_000_000_001 };
+                    let meta = RecordMeta {
+                        partition: 0,
+                        offset,
+                        timestamp_ms: Some(1_760_000_000_000),
+                        ingested_at_ms: 1_760_000_000_001,
+                    };
                     decoder.append(Some(record), meta);
                 }
                 let decoded = black_box(decoder.finish()?);
@@ -52,11 +57,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn reading(index: usize, bad: bool) -> Vec<u8> {
     let unknown = if bad && index % 100 == 50 { ",\"mood\":\"calm\"" } else { "" };
     let text = format!(
-        "{{\"reading_id\":\"0192f3a0-7b1c-7e2d-9a4b-{:012x}\",\"device_id\":\"dev-{:05}\",\"observed_at\":\"2026-11-22T12:{:02}:{:02}.{:03}Z\",\"vitals\":{{\"hr\":{},\"spo2\":{:.1}}},\"steps\":{},\"battery\":{}{unknown}}}",
-        index, index % 5000, index / 60 % 60, index % 60, index % 1000, 60 + index % 80, 94.0 + (index % 50) as f64 / 10.0, index % 200, index % 101,
+        "{{\"reading_id\":\"0192f3a0-7b1c-7e2d-9a4b-{:012x}\",\"device_id\":\"dev-{:05}\",\"observed_at\":\"2026-11-22T12:{:02}:{:02}.{:03}Z\",\"vitals\":{{\"hr\":{},\"spo2\":{:.1}}},\"steps\":{},\"battery\":{},\"fw\":\"2.11.4\"{unknown}}}",
+        index,
+        index % 5000,
+        index / 60 % 60,
+        index % 60,
+        index % 1000,
+        60 + index % 80,
+        94.0 + (index % 50) as f64 / 10.0,
+        index % 200,
+        index % 101,
     );
     let mut bytes = text.into_bytes();
-    if bad && index % 100 == 0 {
+    if bad && index.is_multiple_of(100) {
         bytes.truncate(bytes.len() / 2);
     }
     bytes
@@ -79,8 +92,14 @@ fn contract() -> Result<Contract, String> {
         column("spo2", ColumnType::Double, false, &["vitals", "spo2"]),
         column("steps", ColumnType::Long, false, &["steps"]),
         column("battery", ColumnType::Long, false, &["battery"]),
+        column("firmware", ColumnType::String, false, &["fw"]),
     ];
-    let rule = |name: &str, column, check| RowRule { name: name.to_owned(), column: Some(column), check, severity: Severity::Error };
+    let rule = |name: &str, column, check| RowRule {
+        name: name.to_owned(),
+        column: Some(column),
+        check,
+        severity: Severity::Error,
+    };
     let row_rules = vec![
         rule("reading_id.required", 0, Check::Required),
         rule("device_id.required", 1, Check::Required),

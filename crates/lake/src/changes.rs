@@ -27,6 +27,8 @@ pub struct Increment {
     pub seal: Option<Arc<Seal>>,
     /// The last change that it holds.
     pub through: ChangeNumber,
+    /// The committed version that its files came with, where it was read from the table's history.
+    pub version: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,21 @@ impl Changes {
             seals_seen: self.last_seal,
         });
         ReaderId(self.readers.len() - 1)
+    }
+
+    /// A reader that is gone: nothing is kept for it any longer.
+    pub(crate) fn deregister(&mut self, reader: ReaderId) {
+        if let Some(cursor) = self.readers.get_mut(reader.0) {
+            *cursor = Cursor {
+                through: ChangeNumber(u64::MAX),
+                seals_seen: u64::MAX,
+            };
+        }
+        self.forget();
+    }
+
+    pub(crate) fn last_seal_number(&self) -> u64 {
+        self.last_seal
     }
 
     pub(crate) fn has_readers(&self) -> bool {

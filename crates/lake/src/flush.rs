@@ -218,7 +218,9 @@ impl Table {
             if rows.is_empty() && rejects.is_empty() && extra.txns.is_empty() && !extra.replace {
                 Snapshot::clone(&head)
             } else {
-                let mut change = self.change("WRITE", &txns);
+                // Partitions that stood still are not said again.
+            txns.retain(|id, version| head.txn(id) != Some(*version));
+            let mut change = self.change("WRITE", &txns);
                 change.adds = rows.iter().map(|f| f.add.clone()).collect();
                 change.info.extend(
                     extra
@@ -243,7 +245,9 @@ impl Table {
         extra: &DeliveredFiles,
     ) -> Result<(), LakeError> {
         let head = Arc::clone(&self.state.lock().rejects.head);
-        let mut change = self.change("WRITE", txns);
+        // A crash between the two commits leaves the rejects ahead; what they know already is not said again.
+        let news = txns.iter().filter(|(id, version)| head.txn(id).is_none_or(|known| known < **version));
+        let mut change = self.change("WRITE", &news.map(|(id, version)| (id.clone(), *version)).collect());
         change.adds = rejects.iter().map(|f| f.add.clone()).collect();
         change.info.extend(
             extra

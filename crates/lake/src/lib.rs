@@ -14,6 +14,7 @@ mod maintain;
 pub mod parquet;
 pub mod provider;
 mod reader;
+mod reading;
 pub mod store;
 pub mod table;
 mod tail;

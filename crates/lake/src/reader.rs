@@ -6,19 +6,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use futures::TryStreamExt;
-
 use crate::changes::{Increment, ReaderId};
-use crate::delta::{DataFile, TableVersion};
+use crate::delta::{TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::flush::signed;
-use crate::parquet::read_file;
 use crate::table::Table;
 
 /// About so many rows make an increment.
 const INCREMENT_ROWS_MAX: usize = 65_536;
+
+/// Rows of history after which a model may commit what it made of them.
+const BACKLOG_ROWS_PER_SEAL: u64 = 1 << 20;
 
 /// A model's place in a table's changes.
 #[derive(Debug)]
@@ -70,7 +69,10 @@ impl Table {
         self: &Arc<Self>,
         consumed: Option<i64>,
     ) -> Result<ChangeReader, LakeError> {
-        let (id, head) = self.register_reader();
+        let (id, head, tail) = {
+            let _no_commit_meanwhile = self.committing.lock().await;
+            self.register_reader()
+        };
         let failed = |source| LakeError::Delta {
             attempt: "reading the history",
             table: self.id(),
@@ -79,29 +81,21 @@ impl Table {
         let from = consumed
             .and_then(|v| u64::try_from(v).ok())
             .map(TableVersion);
-        let mut backlog = VecDeque::new();
-        if from != Some(head.version()) {
-            let files: Vec<Arc<DataFile>> = match from {
-                Some(from) => self
-                    .rows_log
-                    .changes(from, head.version())
-                    .await
-                    .map_err(failed)?
-                    .into_iter()
-                    .flat_map(|c| c.added)
-                    .collect(),
-                None => head.files().cloned().collect(),
-            };
-            backlog.extend(files.into_iter().map(|file| Increment {
-                files: vec![file],
-                ..Increment::default()
-            }));
-            let seal = Arc::new(Seal::committed(0, ChangeNumber(0), signed(&head)));
-            backlog.push_back(Increment {
-                seal: Some(seal),
-                ..Increment::default()
-            });
-        }
+        let mut backlog = match from {
+            Some(from) if from == head.version() => VecDeque::new(),
+            Some(from) => {
+                let history = self.rows_log.changes(from, head.version()).await;
+                history_increments(history.map_err(failed)?, signed(&head))
+            }
+            None => {
+                let files = head.files().map(|file| Increment {
+                    files: vec![Arc::clone(file)],
+                    ..Increment::default()
+                });
+                files.chain([end_of_version(signed(&head))]).collect()
+            }
+        };
+        backlog.extend(tail);
         Ok(ChangeReader {
             table: Arc::clone(self),
             id,
@@ -110,15 +104,37 @@ impl Table {
     }
 }
 
-impl Table {
-    /// The rows of one of the table's files, with all stored columns.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub async fn read_file(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
-        let (store, location, bytes, schema) = (Arc::clone(&self.shared.store), file.location(&self.id().root()), file.size_bytes(), self.schema());
-        let reading = async move { read_file(&store, &location, bytes, &schema, 65_536).await?.try_collect::<Vec<_>>().await };
-        let read = self.shared.cpu.spawn_cpu(reading).await.map_err(|source| LakeError::Interrupted { attempt: "read", table: self.id(), source })?;
-        read.map_err(|source| LakeError::Parquet { attempt: "read", table: self.id(), source })
+impl Drop for ChangeReader {
+    fn drop(&mut self) {
+        self.table.state.lock().changes.deregister(self.id);
+    }
+}
+
+/// The history as increments: a file each, with a seal whenever enough rows have come and at the end.
+fn history_increments(history: Vec<VersionChanges>, head: i64) -> VecDeque<Increment> {
+    let (mut increments, mut rows) = (VecDeque::new(), 0);
+    for changes in history {
+        let version = i64::try_from(changes.version.0).unwrap_or(i64::MAX);
+        for file in changes.added {
+            rows += file.rows.unwrap_or(BACKLOG_ROWS_PER_SEAL);
+            increments.push_back(Increment {
+                files: vec![file],
+                version: Some(version),
+                ..Increment::default()
+            });
+        }
+        if rows >= BACKLOG_ROWS_PER_SEAL && version < head {
+            increments.push_back(end_of_version(version));
+            rows = 0;
+        }
+    }
+    increments.push_back(end_of_version(head));
+    increments
+}
+
+fn end_of_version(version: i64) -> Increment {
+    Increment {
+        seal: Some(Arc::new(Seal::committed(0, ChangeNumber(0), version))),
+        ..Increment::default()
     }
 }

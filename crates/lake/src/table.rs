@@ -250,22 +250,14 @@ impl Table {
         self.moved.subscribe()
     }
 
-    pub(crate) fn register_reader(&self) -> (ReaderId, Arc<Snapshot>) {
+    /// A reader from here on: the last commit, and what of the tail is in none yet as increments of its own. Call with
+    /// the commit lock held, so that no epoch is between sealed and committed unless its commit failed.
+    pub(crate) fn register_reader(&self) -> (ReaderId, Arc<Snapshot>, Vec<Increment>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let first = !state.changes.has_readers();
-        let reader = state.changes.register(state.committed);
-        if first {
-            for batch in state.rows.chunks.batches() {
-                // Rows that came before anyone read: they belong to the open epoch and keep the last number.
-                state.changes.push_rows(
-                    state.committed.next(),
-                    batch,
-                    batch.get_array_memory_size(),
-                );
-            }
-        }
-        (reader, Arc::clone(&state.rows.head))
+        let increments = state.rows.chunks.increments(&state.changes.open_seals(), state.changes.last());
+        let reader = state.changes.register(state.changes.last());
+        (reader, Arc::clone(&state.rows.head), increments)
     }
 
     pub(crate) fn take(&self, reader: ReaderId, rows_max: usize) -> Option<Increment> {

@@ -9,8 +9,9 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
+use crate::changes::Increment;
 use crate::delta::DataFile;
-use crate::epoch::ChangeNumber;
+use crate::epoch::{ChangeNumber, Seal};
 
 /// Joining stops at chunks of this many rows.
 const JOINED_ROWS_MAX: usize = 8192;
@@ -138,6 +139,26 @@ impl TailChunks {
         }
         runs.extend(open);
         runs
+    }
+
+    /// The tail for a reader that comes late: increments that do not cross the seals given, and end at `last`.
+    pub(crate) fn increments(&self, seals: &[Arc<Seal>], last: ChangeNumber) -> Vec<Increment> {
+        let mut increments = Vec::new();
+        let mut from = ChangeNumber(0);
+        for (through, seal) in seals.iter().map(|s| (s.through, Some(s))).chain([(last, None)]) {
+            let mut rows = Increment { through, seal: seal.cloned(), ..Increment::default() };
+            for chunk in self.chunks.iter().filter(|c| c.last > from && c.last <= through) {
+                match &chunk.data {
+                    Data::Rows(batch) => rows.rows.push(batch.clone()),
+                    Data::File(file) => increments.push(Increment { files: vec![Arc::clone(file)], ..Increment::default() }),
+                }
+            }
+            if !rows.rows.is_empty() || rows.seal.is_some() {
+                increments.push(rows);
+            }
+            from = through;
+        }
+        increments
     }
 
     /// A run's rows are in files now.

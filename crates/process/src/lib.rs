@@ -1,1 +1,30 @@
-//! The middle: models
+//! The middle: models are parsed, put in order, planned with Spark's meaning, and run over what is new.
+//!
+//! `model`, `graph`, `plan` and `validate` are pure; `append`, `rollup`, `duplicates` and `check` work on Arrow
+//! batches; `run` ties them to the lake. Invariant: the result of a model does not depend on how its input was cut.
+
+mod append;
+mod check;
+pub mod duplicates;
+mod error;
+pub mod gate;
+mod graph;
+mod header;
+mod model;
+mod plan;
+mod problem;
+pub mod rollup;
+mod run;
+mod session;
+mod slot;
+mod validate;
+
+pub use append::AppendPlan;
+pub use check::PRIMARY_KEY_RULE;
+pub use error::{Error, Result};
+pub use graph::{Contracts, Graph, GraphProblem};
+pub use model::{Kind, Model, TableUse};
+pub use plan::INGESTED_AT;
+pub use problem::{ModelProblem, Place};
+pub use run::{ModelState, ModelStatus, Models, ModelsOptions, table_specs};
+pub use validate::{stored_schema, validate_model};

@@ -63,7 +63,7 @@ impl Catalogue {
 /// `; did you mean 'x'?` when a name is near.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
     let wanted = wanted.to_lowercase();
-    let far = (wanted.chars().count() / 3).clamp(1, 3);
+    let far = (wanted.chars().count() / 2).clamp(1, 3);
     let measured = names.map(|name| (strsim::damerau_levenshtein(&wanted, &name.to_lowercase()), name));
     match measured.filter(|(distance, _)| *distance <= far).min() {
         Some((_, name)) => format!("; did you mean '{name}'?"),

@@ -10,12 +10,14 @@ use std::time::Duration;
 use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation};
-use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+use vitalake_lake::lake::Lake;
+use vitalake_lake::provider::register_store;
 
 use crate::error::QueryError;
 use crate::plan::Library;
@@ -64,25 +66,42 @@ pub struct Engine {
     cpu: Handle,
     library: Library,
     memory: Arc<dyn MemoryPool>,
-    stores: Option<Arc<dyn ObjectStoreRegistry>>,
+    environment: RuntimeEnv,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     queries: Arc<Mutex<HashMap<String, Vec<Arc<Control>>>>>,
 }
 
 impl Engine {
-    /// An engine whose work runs on `cpu`. `runtime` is the one whose object stores the tables are read from.
-    pub fn new(limits: Limits, cpu: Handle, runtime: Option<&RuntimeEnv>) -> Self {
-        Self {
+    /// An engine whose work runs on `cpu`, over tables that are read from no store.
+    ///
+    /// # Errors
+    /// When the engine's environment cannot be made.
+    pub fn new(limits: Limits, cpu: Handle) -> EngineResult<Self> {
+        // No files to spill to: what lies in a temporary folder is outside of every rule.
+        let environment = RuntimeEnvBuilder::new()
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build()?;
+        Ok(Self {
             limits,
             cpu,
             library: Library::new(),
             memory: Arc::new(GreedyMemoryPool::new(limits.all_bytes_max)),
-            stores: runtime.map(|runtime| Arc::clone(&runtime.object_store_registry)),
+            environment,
             turns: Arc::new(Semaphore::new(limits.queries_max)),
             waiting: AtomicUsize::new(0),
             queries: Arc::default(),
-        }
+        })
+    }
+
+    /// An engine over a lake's tables.
+    ///
+    /// # Errors
+    /// When the engine's environment cannot be made.
+    pub fn over(lake: &Lake, limits: Limits, cpu: Handle) -> EngineResult<Self> {
+        let engine = Self::new(limits, cpu)?;
+        register_store(&engine.environment, Arc::clone(lake.store()));
+        Ok(engine)
     }
 
     /// The limits.
@@ -115,16 +134,14 @@ impl Engine {
         Arc::clone(&self.turns).acquire_owned().await.map_err(|_| full())
     }
 
-    /// An environment for one query: its own share of the memory, and no files to spill to.
-    pub(crate) fn runtime(&self) -> EngineResult<Arc<RuntimeEnv>> {
-        let pool = QueryMemory { shared: Arc::clone(&self.memory), used: AtomicUsize::new(0), limit: self.limits.query_bytes_max };
-        let mut builder = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled));
-        if let Some(stores) = &self.stores {
-            builder = builder.with_object_store_registry(Arc::clone(stores));
-        }
-        builder.build_arc()
+    /// An environment for one query: its own share of the memory; stores and caches are everybody's.
+    pub(crate) fn runtime(&self) -> Arc<RuntimeEnv> {
+        let memory_pool = Arc::new(QueryMemory {
+            shared: Arc::clone(&self.memory),
+            used: AtomicUsize::new(0),
+            limit: self.limits.query_bytes_max,
+        });
+        Arc::new(RuntimeEnv { memory_pool, ..self.environment.clone() })
     }
 
     pub(crate) fn register(&self, query_id: &str, deadline: Instant, timeout: Duration) -> Running {

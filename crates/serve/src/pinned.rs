@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use vitalake_lake::catalogue::Catalogue;
 
 /// One immutable value over all tables.
 pub trait Pinned: Debug + Send + Sync + 'static {
@@ -16,6 +17,16 @@ pub trait Pinned: Debug + Send + Sync + 'static {
 
     /// The table of that schema and name.
     fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>>;
+}
+
+impl Pinned for Catalogue {
+    fn table_names(&self) -> Vec<(String, String)> {
+        self.table_names()
+    }
+
+    fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+        self.provider(schema, table)
+    }
 }
 
 /// A pinned value made of tables given one by one.

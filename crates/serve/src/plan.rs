@@ -7,10 +7,12 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
 use datafusion::common::DataFusionError;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF, WindowUDF};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Statement as SqlStatement};
@@ -28,6 +30,7 @@ use crate::session::Message;
 use crate::sql::fault::{Phase, explain};
 use crate::sql::parse::{Parsed, parse};
 use crate::sql::rewrite::{Names, rewrite};
+use crate::sql::rewrite_function::REWRITTEN;
 
 /// What to run.
 #[derive(Debug)]
@@ -46,8 +49,20 @@ type Sender = mpsc::Sender<Result<Message, QueryError>>;
 
 /// Functions whose result may be far larger than their arguments, and those that tell about the server.
 const REFUSED_FUNCTIONS: [&str; 14] = [
-    "repeat", "lpad", "rpad", "range", "generate_series", "array_repeat", "list_repeat", "array_resize", "list_resize",
-    "version", "arrow_metadata", "with_metadata", "get_field_metadata", "input_file_name",
+    "repeat",
+    "lpad",
+    "rpad",
+    "range",
+    "generate_series",
+    "array_repeat",
+    "list_repeat",
+    "array_resize",
+    "list_resize",
+    "version",
+    "arrow_metadata",
+    "with_metadata",
+    "get_field_metadata",
+    "input_file_name",
 ];
 
 /// Runs a query and sends what comes of it.
@@ -63,7 +78,7 @@ async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: 
     let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id);
 
     let Parsed { mut query, explain: explained, .. } = parse(&request.sql, &engine.limits().text)?;
-    let state = Planner::new(engine, pinned, request.zone).map_err(planning)?;
+    let state = Planner::new(engine, pinned, request.zone);
     let labels = rewrite(&mut query, &request.parameters, &state)?;
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
     let plan = state.state.statement_to_plan(statement).await.map_err(planning)?;
@@ -76,6 +91,7 @@ async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: 
         return send_explanation(&plan, &labels, rows).await;
     }
     let physical = state.state.create_physical_plan(&plan).await.map_err(planning)?;
+    let physical = with_pauses(physical).map_err(planning)?;
     let schema = physical.schema();
     if rows.send(Ok(Message::Schema(schema, labels))).await.is_err() {
         return Ok(());
@@ -89,6 +105,19 @@ async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: 
     }
     let _ = rows.send(Ok(Message::End)).await;
     Ok(())
+}
+
+/// A join makes any number of batches from one batch of its input: without a pause between them the query could be
+/// neither cancelled nor timed out, and would keep its thread.
+fn with_pauses(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let paused = plan.transform_up(|plan| {
+        Ok(if plan.children().len() > 1 {
+            Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>)
+        } else {
+            Transformed::no(plan)
+        })
+    })?;
+    Ok(paused.data)
 }
 
 /// The functions of every session, gathered once.
@@ -114,8 +143,10 @@ impl Library {
             .map(|function| (function.name().to_ascii_uppercase(), false))
             .chain(aggregate.iter().map(|function| (function.name().to_ascii_uppercase(), true)))
             .filter(|(name, _)| !name.starts_with("__"))
+            .chain(REWRITTEN.iter().map(|(name, aggregate)| ((*name).to_owned(), *aggregate)))
             .collect();
         routines.sort();
+        routines.dedup();
         let window = SessionStateDefaults::default_window_functions();
         Self { scalar, aggregate, window, routines: routines.into() }
     }
@@ -128,22 +159,24 @@ struct Planner {
 }
 
 impl Planner {
-    fn new(engine: &Engine, pinned: Arc<dyn Pinned>, zone: Tz) -> Result<Self, DataFusionError> {
+    fn new(engine: &Engine, pinned: Arc<dyn Pinned>, zone: Tz) -> Self {
         let library = engine.library();
         let mut scalar = library.scalar.clone();
         scalar.extend(functions::all(zone));
         let catalogue = Catalogue::new(pinned, Arc::clone(&library.routines));
 
-        let state = SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(config())
-            .with_runtime_env(engine.runtime()?)
+            .with_runtime_env(engine.runtime())
             .with_catalog_list(Arc::new(catalogue.clone()))
             .with_expr_planners(SessionStateDefaults::default_expr_planners())
             .with_scalar_functions(scalar)
             .with_aggregate_functions(library.aggregate.clone())
             .with_window_functions(library.window.clone())
             .build();
-        Ok(Self { state, catalogue })
+        // CURRENT_TIMESTAMP is the moment at which the query began.
+        state.mark_start_execution();
+        Self { state, catalogue }
     }
 }
 
@@ -178,8 +211,7 @@ async fn send_explanation(plan: &LogicalPlan, labels: &[String], rows: &Sender) 
     let types: Vec<_> = plan.schema().fields().iter().map(|field| names(field.data_type()).native).collect();
     let signature: Vec<_> =
         labels.iter().zip(&types).map(|(name, native)| json!({"name": name, "type": native})).collect();
-    let mappings: Vec<_> =
-        labels.iter().map(|name| json!({"queryColumn": name, "outputColumn": name})).collect();
+    let mappings: Vec<_> = labels.iter().map(|name| json!({"queryColumn": name, "outputColumn": name})).collect();
     let text = json!([{
         "query": {"queryType": "plan", "plan": plan.display_indent().to_string()},
         "signature": signature,

@@ -179,7 +179,9 @@ impl Answer {
             Message::Schema(..) => return Err(lost(&self.query_id)),
         };
         let over = |what: &str| {
-            QueryError::ResourceLimit(format!("the result has more {what} than the server sends; aggregate, or add a LIMIT"))
+            QueryError::ResourceLimit(format!(
+                "the result has more {what} than the server sends; aggregate, or add a LIMIT"
+            ))
         };
         self.rows_left = self.rows_left.checked_sub(batch.num_rows()).ok_or_else(|| over("rows"))?;
         self.bytes_left = self.bytes_left.checked_sub(batch.get_array_memory_size()).ok_or_else(|| over("bytes"))?;

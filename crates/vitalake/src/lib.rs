@@ -9,6 +9,7 @@ pub mod command;
 pub mod failure;
 pub mod local;
 pub mod output;
+pub mod platform;
 pub mod simulate;
 pub mod table;
 

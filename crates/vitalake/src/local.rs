@@ -4,13 +4,28 @@
 //! that a command speaks to it as to any server. Invariant: it ends with the command, everything committed.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use vitalake_contract::diagnostic::has_errors;
+use vitalake_runtime::config::{Config, Overrides};
+use vitalake_serve::http;
+
+use crate::command::{up, validate};
 use crate::failure::Failure;
+use crate::output::Style;
+use crate::platform::Platform;
 
 /// An opened project; dropping it closes it.
 #[derive(Debug)]
 pub struct Local {
     url: String,
+    runtime: Option<Runtime>,
+    platform: Arc<Platform>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Local {
@@ -25,10 +40,45 @@ impl Local {
 ///
 /// # Errors
 /// When the project is not valid or another process holds the data folder.
-pub fn open(dir: &Path, _data: &Path) -> anyhow::Result<Local> {
-    Err(Failure::unreachable(
-        format!("no server answers, and {} cannot be opened in this process yet", dir.display()),
-        "start one with `vitalake up`, or name one with --server URL",
-    )
-    .into())
+pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
+    let overrides = Overrides { data: Some(data.to_path_buf()), ..Overrides::default() };
+    let checked = validate::check(dir, &overrides);
+    if has_errors(&checked.diagnostics) {
+        let findings = validate::in_words(&checked.diagnostics, Style::stderr());
+        let message = format!("no server answers, and the project at {} is not valid\n{findings}", dir.display());
+        return Err(Failure::unreachable(message, "start a server with `vitalake up`, name one with --server URL, or a project with --project DIR").into());
+    }
+    let config = match checked.config.clone() {
+        Some(config) => config,
+        None => Config::load(dir, &overrides)?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime could not be started")?;
+    let (platform, url, stop) = runtime.block_on(async {
+        let platform = Platform::open(&checked, &config).await?;
+        platform.start().await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = up::server(&platform)?;
+        tokio::spawn(http::serve(listener, app, async move {
+            let _ = stopped.await;
+        }));
+        while !platform.is_ready() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        anyhow::Ok((platform, url, stop))
+    })?;
+    Ok(Local { url, runtime: Some(runtime), platform, stop: Some(stop) })
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.block_on(self.platform.close());
+            runtime.shutdown_background();
+        }
+    }
 }

@@ -8,7 +8,17 @@ use super::iso::{days_from_civil, two};
 use super::pattern::{Item, OffsetForm};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -213,7 +223,9 @@ fn name<'t>(text: &'t [u8], names: &[&str], short: bool) -> Option<(u32, &'t [u8
 
 /// An offset in seconds; at most 18 hours, as in the JDK.
 fn offset(text: &[u8], form: OffsetForm) -> Option<(i32, &[u8])> {
-    if form.zulu && let [b'Z', rest @ ..] = text {
+    if form.zulu
+        && let [b'Z', rest @ ..] = text
+    {
         return Some((0, rest));
     }
     let &[sign @ (b'+' | b'-'), h0, h1, ref rest @ ..] = text else { return None };
@@ -223,7 +235,9 @@ fn offset(text: &[u8], form: OffsetForm) -> Option<(i32, &[u8])> {
         Some((minutes, after)) => {
             seconds += minutes * 60;
             rest = after;
-            if form.seconds && let Some((more, after)) = part(rest, form.colon) {
+            if form.seconds
+                && let Some((more, after)) = part(rest, form.colon)
+            {
                 seconds += more;
                 rest = after;
             }

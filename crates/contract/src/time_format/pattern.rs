@@ -191,11 +191,15 @@ fn letters(letter: char, count: usize) -> Result<Item, String> {
         ('V', _) => Err("a zone's id is written VV".to_owned()),
         ('Y', _) => Err("Y is the year of week dates; write y for the year".to_owned()),
         ('A' | 'B' | 'c' | 'e' | 'F' | 'g' | 'G' | 'N' | 'O' | 'p' | 'q' | 'Q' | 'v' | 'w' | 'W' | 'Z', _) => {
-            Err(format!("the pattern letter {letter} is not supported here; write the date with y, M and d, the time with H, m and s"))
+            Err(format!(
+                "the pattern letter {letter} is not supported here; write the date with y, M and d, the time with H, m and s"
+            ))
         }
-        ('y' | 'u' | 'M' | 'L' | 'd' | 'D' | 'H' | 'h' | 'k' | 'K' | 'm' | 's' | 'n' | 'S' | 'E' | 'a' | 'X' | 'x' | 'z', _) => {
-            Err(format!("too many pattern letters: {letter} stands {count} times"))
-        }
+        (
+            'y' | 'u' | 'M' | 'L' | 'd' | 'D' | 'H' | 'h' | 'k' | 'K' | 'm' | 's' | 'n' | 'S' | 'E' | 'a' | 'X' | 'x'
+            | 'z',
+            _,
+        ) => Err(format!("too many pattern letters: {letter} stands {count} times")),
         _ => Err(format!("{letter} is no pattern letter; write '{letter}' in quotes if it stands in the text")),
     }
 }

@@ -87,7 +87,9 @@ fn quoted_end(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
 
 fn malformed(bytes: &[u8], last: bool) -> Scan {
     match memchr(b'\n', bytes) {
-        Some(end) => Scan::Malformed { length: end - usize::from(end > 0 && bytes.get(end - 1) == Some(&b'\r')), taken: end + 1 },
+        Some(end) => {
+            Scan::Malformed { length: end - usize::from(end > 0 && bytes.get(end - 1) == Some(&b'\r')), taken: end + 1 }
+        }
         None if last => Scan::Malformed { length: bytes.len(), taken: bytes.len() },
         None => Scan::Unfinished,
     }
@@ -114,7 +116,6 @@ impl CsvDecoder {
         place(&plan.contract, header, &mut cells)?;
         Ok(Self { rows: RowBuffer::new(&plan), plan, header: cells })
     }
-
 
     /// Takes a record with its cells.
     pub(super) fn append(&mut self, record: &[u8], cells: &[Cell], meta: RecordMeta) {
@@ -182,6 +183,10 @@ fn place(contract: &Contract, header: &[String], cells: &mut [(Vec<u16>, String)
                 }
             }
             (None, _) if column.required => {
+                // A first line without any of the contract's names may be data, which no error shows.
+                if !contract.columns.iter().any(|column| header.contains(&column.path.join("."))) {
+                    return Err(DeliveryError::NoHeader { dataset: contract.dataset.to_string() });
+                }
                 return Err(DeliveryError::ColumnMissing {
                     dataset: contract.dataset.to_string(),
                     column: column.name.to_string(),

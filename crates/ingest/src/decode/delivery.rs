@@ -57,13 +57,18 @@ pub enum DeliveryError {
         source: std::io::Error,
     },
     /// There is no header.
-    #[error("the delivery of {dataset} has no header line in UTF-8; write the columns' names into its first line")]
+    #[error(
+        "the delivery of {dataset} has no header line with the contract's columns; write their names, in UTF-8 and \
+         separated by commas, into its first line"
+    )]
     NoHeader {
         /// The dataset.
         dataset: String,
     },
     /// A required column is not in the header.
-    #[error("the delivery of {dataset} has no column {name:?}, which the contract requires for {column}; its header is: {header}")]
+    #[error(
+        "the delivery of {dataset} has no column {name:?}, which the contract requires for {column}; its header is: {header}"
+    )]
     ColumnMissing {
         /// The dataset.
         dataset: String,
@@ -83,7 +88,9 @@ pub enum DeliveryError {
         name: String,
     },
     /// A quote never closes, so nobody can say where the records after it begin.
-    #[error("the delivery of {dataset} opens a quote in the record at line {line} that never closes; close it or double it")]
+    #[error(
+        "the delivery of {dataset} opens a quote in the record at line {line} that never closes; close it or double it"
+    )]
     QuoteUnclosed {
         /// The dataset.
         dataset: String,
@@ -91,7 +98,9 @@ pub enum DeliveryError {
         line: u64,
     },
     /// A record is too large.
-    #[error("the delivery of {dataset} has a record at line {line} of more than {bytes_max} bytes; check its quotes and line ends")]
+    #[error(
+        "the delivery of {dataset} has a record at line {line} of more than {bytes_max} bytes; check its quotes and line ends"
+    )]
     RecordTooLarge {
         /// The dataset.
         dataset: String,
@@ -201,7 +210,9 @@ impl<R: Read> DeliveryDecoder<R> {
                 _ => scan(bytes, last, &mut self.cells),
             };
             match found {
-                Scan::Unclosed => return Err(DeliveryError::QuoteUnclosed { dataset: dataset(), line: self.input.line }),
+                Scan::Unclosed => {
+                    return Err(DeliveryError::QuoteUnclosed { dataset: dataset(), line: self.input.line });
+                }
                 Scan::Unfinished if too_large => {
                     return Err(DeliveryError::RecordTooLarge {
                         dataset: dataset(),
@@ -211,7 +222,8 @@ impl<R: Read> DeliveryDecoder<R> {
                 }
                 Scan::Unfinished => {
                     let position = self.input.consumed;
-                    let failed = |source| DeliveryError::Read { dataset: self.contract.dataset.to_string(), position, source };
+                    let failed =
+                        |source| DeliveryError::Read { dataset: self.contract.dataset.to_string(), position, source };
                     self.input.fill().map_err(failed)?;
                 }
                 found => return Ok(Some(found)),
@@ -241,8 +253,9 @@ impl<R: Read> DeliveryDecoder<R> {
             Form::Csv(csv) if malformed => {
                 csv.refuse(record, self.meta, "something follows a closing quote in the line".to_owned());
             }
-            _ if record.trim_ascii().is_empty() => counts = false,
+            Form::Csv(_) if record.is_empty() => counts = false,
             Form::Csv(csv) => csv.append(record, &self.cells, self.meta),
+            Form::Ndjson(_) if record.trim_ascii().is_empty() => counts = false,
             Form::Ndjson(json) => json.append(Some(record), self.meta),
         }
         self.meta.offset += i64::from(counts);

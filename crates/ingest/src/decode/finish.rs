@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewBuilder, BooleanArray, BooleanBufferBuilder, Int32Array, Int64Array, RecordBatch, StringViewBuilder,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryViewBuilder, BooleanArray, BooleanBufferBuilder, Int32Array, Int64Array, RecordBatch,
+    StringViewBuilder, TimestampMicrosecondArray,
 };
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
@@ -54,13 +54,16 @@ impl RowBuffer {
         }
         let rows = self.metas.len();
         if plan.contract.layer == Layer::Raw {
-            let absent: Vec<usize> = (0..rows).filter(|&r| self.metas.get(r).is_some_and(|m| m.timestamp_ms.is_none())).collect();
+            let absent: Vec<usize> =
+                (0..rows).filter(|&r| self.metas.get(r).is_some_and(|m| m.timestamp_ms.is_none())).collect();
             let times = self.metas.iter().map(|m| micros(m.timestamp_ms.unwrap_or(0))).collect::<Vec<_>>();
             let ingested = self.metas.iter().map(|m| micros(m.ingested_at_ms)).collect::<Vec<_>>();
             arrays.push(topics(&plan.topic, rows)?);
             arrays.push(Arc::new(Int32Array::from_iter_values(self.metas.iter().map(|m| m.partition))));
             arrays.push(Arc::new(Int64Array::from_iter_values(self.metas.iter().map(|m| m.offset))));
-            arrays.push(Arc::new(TimestampMicrosecondArray::try_new(times.into(), null_buffer(rows, &absent))?.with_timezone("UTC")));
+            arrays.push(Arc::new(
+                TimestampMicrosecondArray::try_new(times.into(), null_buffer(rows, &absent))?.with_timezone("UTC"),
+            ));
             arrays.push(Arc::new(TimestampMicrosecondArray::from(ingested).with_timezone("UTC")));
             arrays.push(self.rescued.finish(rows)?);
         }
@@ -105,7 +108,8 @@ impl RowBuffer {
             && let Ok(narrow) = u16::try_from(index)
         {
             let begin = self.wrong.partition_point(|&(wrong, _)| wrong < row);
-            let wrong = self.wrong.iter().skip(begin).take_while(|&&(wrong, _)| wrong == row).any(|&(_, c)| c == narrow);
+            let wrong =
+                self.wrong.iter().skip(begin).take_while(|&&(wrong, _)| wrong == row).any(|&(_, c)| c == narrow);
             if wrong {
                 return format!("{} is required and the record's value is not {}", column.name, expected(&column.kind));
             }
@@ -167,7 +171,8 @@ fn count(rules: &[RowRule], broken: &[Violation], severity: Severity) -> Vec<(us
 
 /// A column with the same text in every row, its bytes there once.
 fn topics(topic: &str, rows: usize) -> Result<ArrayRef, ArrowError> {
-    let mut builder = StringViewBuilder::with_capacity(rows).with_fixed_block_size(u32::try_from(topic.len().max(1)).unwrap_or(u32::MAX));
+    let mut builder = StringViewBuilder::with_capacity(rows)
+        .with_fixed_block_size(u32::try_from(topic.len().max(1)).unwrap_or(u32::MAX));
     builder.try_append_value_n(topic, rows)?;
     Ok(Arc::new(builder.finish()))
 }

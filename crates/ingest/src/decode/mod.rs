@@ -19,9 +19,7 @@ mod scan;
 use arrow::array::RecordBatch;
 use vitalake_contract::check::CheckError;
 
-pub use delivery::{
-    DeliveryDecoder, DeliveryError, DeliveryFormat, DeliveryTotals, decode_delivery,
-};
+pub use delivery::{DeliveryDecoder, DeliveryError, DeliveryFormat, DeliveryTotals, decode_delivery};
 pub use json::JsonDecoder;
 
 /// The name of the rule that a record breaks when it is not one JSON object.

@@ -44,7 +44,8 @@ impl Number {
     pub(super) fn to_f64(self, text: &str) -> Option<f64> {
         // Clinger's fast path: both operands are exact, so the one operation rounds as it should.
         let exponent = self.exponent - self.fraction as i64;
-        if self.digits <= EXACT_DIGITS && self.mantissa <= 1 << 53
+        if self.digits <= EXACT_DIGITS
+            && self.mantissa <= 1 << 53
             && let Some(power) = usize::try_from(exponent.unsigned_abs()).ok().and_then(|e| POWERS.get(e))
         {
             let value = self.mantissa as f64;

@@ -122,7 +122,9 @@ pub(super) fn expected(kind: &ColumnType) -> String {
         ColumnType::Double | ColumnType::Float => "a number".to_owned(),
         ColumnType::Boolean => "true or false".to_owned(),
         ColumnType::Date(format) => form("a date", format.as_ref().map(|f| f.pattern.as_str()), "yyyy-MM-dd"),
-        ColumnType::Timestamp(format) => form("a timestamp", format.as_ref().map(|f| f.pattern.as_str()), "of RFC 3339"),
+        ColumnType::Timestamp(format) => {
+            form("a timestamp", format.as_ref().map(|f| f.pattern.as_str()), "of RFC 3339")
+        }
         ColumnType::Time(format) => form("a time of day", format.as_ref().map(|f| f.pattern.as_str()), "HH:mm:ss"),
         ColumnType::Json => "an object or an array".to_owned(),
     }

@@ -157,7 +157,13 @@ impl<'a> Cursor<'a> {
             if fraction_digits == 0 {
                 return self.fault("a number without digits after its point");
             }
-            number = Number { mantissa, digits: whole_digits + fraction_digits, fraction: fraction_digits, plain: false, ..number };
+            number = Number {
+                mantissa,
+                digits: whole_digits + fraction_digits,
+                fraction: fraction_digits,
+                plain: false,
+                ..number
+            };
         }
         if self.peek() | 0x20 == b'e' {
             number.exponent = self.exponent()?;

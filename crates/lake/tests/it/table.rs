@@ -165,3 +165,19 @@ async fn a_delivery_is_visible_whole_with_its_commit_and_models_meet_it_in_order
     assert_eq!((count, versions), (16, vec![1]));
     assert_eq!((table.committed_txn("feed"), table.committed_txn("app")), (Some(1), Some(9)));
 }
+
+#[tokio::test]
+async fn a_partition_that_stands_still_does_not_hold_up_the_others_commits() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let lake = open(&store, LakeOptions::default()).await;
+    let table = table(&lake);
+    let versions = |a: i64, b: i64| [("a".to_owned(), a), ("b".to_owned(), b)];
+    table.append(vec![rows(0, 1)], vec![reject(1)], versions(1, 1)).unwrap();
+    table.flush().await.unwrap();
+    table.append(vec![rows(1, 1)], vec![reject(2)], versions(1, 2)).unwrap();
+    table.flush().await.unwrap();
+    table.append(vec![rows(2, 1)], Vec::new(), versions(1, 3)).unwrap();
+    table.flush().await.unwrap();
+    assert_eq!((table.committed_txn("a"), table.committed_txn("b")), (Some(1), Some(3)));
+    assert_eq!((counted(&lake, "raw").await.0, counted(&lake, "quarantine").await.0), (3, 2));
+}

@@ -12,15 +12,30 @@ pub fn render(error: &QueryError) -> (StatusCode, Value) {
         QueryError::Invalid { position, .. } => (StatusCode::BAD_REQUEST, invalid(&message, *position)),
         QueryError::Context(_) => (
             StatusCode::BAD_REQUEST,
-            legacy("Query context parse failed", "org.apache.druid.query.BadQueryContextException", "INVALID_INPUT", &message),
+            legacy(
+                "Query context parse failed",
+                "org.apache.druid.query.BadQueryContextException",
+                "INVALID_INPUT",
+                &message,
+            ),
         ),
         QueryError::ResourceLimit(_) => (
             StatusCode::BAD_REQUEST,
-            legacy("Resource limit exceeded", "org.apache.druid.query.ResourceLimitExceededException", "INVALID_INPUT", &message),
+            legacy(
+                "Resource limit exceeded",
+                "org.apache.druid.query.ResourceLimitExceededException",
+                "INVALID_INPUT",
+                &message,
+            ),
         ),
         QueryError::Capacity(_) => (
             StatusCode::TOO_MANY_REQUESTS,
-            legacy("Query capacity exceeded", "org.apache.druid.query.QueryCapacityExceededException", "CAPACITY_EXCEEDED", &message),
+            legacy(
+                "Query capacity exceeded",
+                "org.apache.druid.query.QueryCapacityExceededException",
+                "CAPACITY_EXCEEDED",
+                &message,
+            ),
         ),
         QueryError::Timeout { .. } => (
             StatusCode::GATEWAY_TIMEOUT,

@@ -33,7 +33,11 @@ enum Cells {
 ///
 /// # Errors
 /// When the table cannot be made, which would be a mistake of ours.
-pub fn information_table(name: &str, pinned: &dyn Pinned, functions: &[(String, bool)]) -> Result<Option<Arc<dyn TableProvider>>> {
+pub fn information_table(
+    name: &str,
+    pinned: &dyn Pinned,
+    functions: &[(String, bool)],
+) -> Result<Option<Arc<dyn TableProvider>>> {
     let columns = match name {
         "SCHEMATA" => schemata(),
         "TABLES" => tables(pinned),
@@ -56,18 +60,54 @@ pub fn sys_table(name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
 fn sys_schema(name: &str) -> Option<SchemaRef> {
     let columns: &[&str] = match name {
         "segments" => &[
-            "segment_id", "datasource", "start", "end", "size#", "version", "partition_num#", "num_replicas#", "num_rows#",
-            "is_active#", "is_published#", "is_available#", "is_realtime#", "is_overshadowed#", "shard_spec", "dimensions",
-            "metrics", "last_compaction_state", "replication_factor#",
+            "segment_id",
+            "datasource",
+            "start",
+            "end",
+            "size#",
+            "version",
+            "partition_num#",
+            "num_replicas#",
+            "num_rows#",
+            "is_active#",
+            "is_published#",
+            "is_available#",
+            "is_realtime#",
+            "is_overshadowed#",
+            "shard_spec",
+            "dimensions",
+            "metrics",
+            "last_compaction_state",
+            "replication_factor#",
         ],
         "servers" => &[
-            "server", "host", "plaintext_port#", "tls_port#", "server_type", "tier", "curr_size#", "max_size#", "is_leader#",
+            "server",
+            "host",
+            "plaintext_port#",
+            "tls_port#",
+            "server_type",
+            "tier",
+            "curr_size#",
+            "max_size#",
+            "is_leader#",
             "start_time",
         ],
         "server_segments" => &["server", "segment_id"],
         "tasks" => &[
-            "task_id", "group_id", "type", "datasource", "created_time", "queue_insertion_time", "status", "runner_status",
-            "duration#", "location", "host", "plaintext_port#", "tls_port#", "error_msg",
+            "task_id",
+            "group_id",
+            "type",
+            "datasource",
+            "created_time",
+            "queue_insertion_time",
+            "status",
+            "runner_status",
+            "duration#",
+            "location",
+            "host",
+            "plaintext_port#",
+            "tls_port#",
+            "error_msg",
         ],
         "supervisors" => {
             &["supervisor_id", "state", "detailed_state", "healthy#", "type", "source", "suspended#", "spec"]
@@ -145,7 +185,8 @@ fn tables(pinned: &dyn Pinned) -> Vec<(&'static str, Cells)> {
     let system = system.chain(SYS_TABLES.iter().map(|table| ("sys", *table)));
     rows.extend(system.map(|(schema, table)| (schema.to_owned(), table.to_owned(), "SYSTEM_TABLE")));
     let count = rows.len();
-    let text = |cell: fn(&(String, String, &str)) -> String| Cells::Text(rows.iter().map(|row| Some(cell(row))).collect());
+    let text =
+        |cell: fn(&(String, String, &str)) -> String| Cells::Text(rows.iter().map(|row| Some(cell(row))).collect());
     vec![
         ("TABLE_CATALOG", constant(DRUID, count)),
         ("TABLE_SCHEMA", text(|row| row.0.clone())),

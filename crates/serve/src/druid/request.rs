@@ -53,8 +53,13 @@ impl SqlRequest {
     /// # Errors
     /// [`QueryError::Invalid`] or [`QueryError::Context`]; the text says which key is wrong.
     pub fn parse(body: &[u8]) -> Result<Self, QueryError> {
-        let document: Value = serde_json::from_slice(body)
-            .map_err(|error| QueryError::invalid(format!("the body is not JSON: it cannot be read at line {}, column {}", error.line(), error.column())))?;
+        let document: Value = serde_json::from_slice(body).map_err(|error| {
+            QueryError::invalid(format!(
+                "the body is not JSON: it cannot be read at line {}, column {}",
+                error.line(),
+                error.column()
+            ))
+        })?;
         let Value::Object(document) = document else {
             return Err(QueryError::invalid("the body is not a JSON object; send {\"query\": \"SELECT …\"}"));
         };
@@ -84,7 +89,10 @@ impl SqlRequest {
             parameters: parameters(document.get("parameters"))?,
             query_id: query_id(context.get("sqlQueryId"))?,
             timeout_ms: timeout(context.get("timeout"))?,
-            zone: context.get("sqlTimeZone").and_then(Value::as_str).map_or(Tz::UTC, |name| name.parse().unwrap_or(Tz::UTC)),
+            zone: context
+                .get("sqlTimeZone")
+                .and_then(Value::as_str)
+                .map_or(Tz::UTC, |name| name.parse().unwrap_or(Tz::UTC)),
             stringify_arrays: flag(context, "sqlStringifyArrays", true)?,
         })
     }
@@ -120,7 +128,9 @@ fn format(value: Option<&Value>) -> Result<ResultFormat, QueryError> {
 fn query_id(value: Option<&Value>) -> Result<Option<String>, QueryError> {
     match value {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(id)) if id.len() <= QUERY_ID_BYTES_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) => {
+        Some(Value::String(id))
+            if id.len() <= QUERY_ID_BYTES_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) =>
+        {
             Ok(Some(id.clone()))
         }
         Some(_) => Err(QueryError::Context(format!(
@@ -164,7 +174,9 @@ fn one_parameter(number: usize, parameter: &Value) -> Result<Expr, QueryError> {
     }
     let expression = match (type_name.to_ascii_uppercase().as_str(), value) {
         ("VARCHAR" | "CHAR" | "NVARCHAR" | "LONGVARCHAR" | "ANY", Value::String(value)) => Some(text(value)),
-        ("BIGINT" | "INTEGER" | "SMALLINT" | "TINYINT", Value::Number(value)) if value.is_i64() => number_literal(value),
+        ("BIGINT" | "INTEGER" | "SMALLINT" | "TINYINT", Value::Number(value)) if value.is_i64() => {
+            number_literal(value)
+        }
         ("DOUBLE" | "FLOAT" | "REAL" | "DECIMAL" | "NUMERIC", Value::Number(value)) => {
             value.as_f64().and_then(serde_json::Number::from_f64).as_ref().and_then(number_literal)
         }

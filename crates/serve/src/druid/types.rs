@@ -28,7 +28,11 @@ pub fn names(data_type: &DataType) -> TypeNames {
         T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Null => ("STRING", "VARCHAR", 12),
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => ("STRING", "VARBINARY", -3),
         T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) | T::ListView(item) => {
-            return TypeNames { native: format!("ARRAY<{}>", names(item.data_type()).native), sql: "ARRAY", jdbc: 2003 };
+            return TypeNames {
+                native: format!("ARRAY<{}>", names(item.data_type()).native),
+                sql: "ARRAY",
+                jdbc: 2003,
+            };
         }
         T::Dictionary(_, value) => return names(value),
         _ => ("COMPLEX<json>", "OTHER", 1111),

@@ -114,7 +114,8 @@ impl CastFunction {
                 let texts = plain(array, &DataType::Utf8)?;
                 let mut times = Vec::with_capacity(texts.len());
                 for text in texts.as_string::<i32>() {
-                    let time = text.map(|text| time_text::parse(text, None, self.zone).ok_or_else(|| cannot("TIMESTAMP")));
+                    let time =
+                        text.map(|text| time_text::parse(text, None, self.zone).ok_or_else(|| cannot("TIMESTAMP")));
                     times.push(time.transpose()?);
                 }
                 Ok(time_array(TimestampMicrosecondArray::from(times)))

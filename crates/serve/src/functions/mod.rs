@@ -13,7 +13,8 @@ use datafusion::logical_expr::ScalarUDF;
 /// Every function of a session with that time zone.
 pub fn all(zone: Tz) -> Vec<Arc<ScalarUDF>> {
     let mut functions: Vec<Arc<ScalarUDF>> = vec![];
-    functions.extend(time::Kind::ALL.iter().map(|kind| Arc::new(ScalarUDF::from(time::TimeFunction::new(*kind, zone)))));
+    functions
+        .extend(time::Kind::ALL.iter().map(|kind| Arc::new(ScalarUDF::from(time::TimeFunction::new(*kind, zone)))));
     functions.extend(cast::Target::ALL.iter().map(|to| Arc::new(ScalarUDF::from(cast::CastFunction::new(*to, zone)))));
     functions
 }

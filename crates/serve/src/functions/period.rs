@@ -3,7 +3,9 @@
 //! Times are microseconds since 1970 in UTC. Days and longer follow the local calendar; hours and shorter are exact
 //! lengths.
 
-use chrono::{DateTime, Datelike, Days, Duration, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, Duration, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 
 /// A period: calendar months, days and an exact length; at least one is not zero.
@@ -75,7 +77,11 @@ impl Period {
         let start = match origin {
             Some(origin) => self::local(origin, zone)?,
             None => NaiveDateTime::new(
-                if self.whole_weeks() { NaiveDate::from_ymd_opt(1969, 12, 29)? } else { NaiveDate::from_ymd_opt(1970, 1, 1)? },
+                if self.whole_weeks() {
+                    NaiveDate::from_ymd_opt(1969, 12, 29)?
+                } else {
+                    NaiveDate::from_ymd_opt(1970, 1, 1)?
+                },
                 NaiveTime::MIN,
             ),
         };
@@ -154,7 +160,8 @@ pub fn candidates(local: NaiveDateTime, zone: Tz) -> Vec<i64> {
         LocalResult::Ambiguous(first, second) => vec![first.timestamp_micros(), second.timestamp_micros()],
         LocalResult::None => {
             // Read with the offset of the day before: that is the instant as the clock would have shown it.
-            let before = local.checked_sub_signed(Duration::days(1)).and_then(|day| zone.from_local_datetime(&day).earliest());
+            let before =
+                local.checked_sub_signed(Duration::days(1)).and_then(|day| zone.from_local_datetime(&day).earliest());
             before
                 .and_then(|time| time.checked_add_signed(Duration::days(1)))
                 .map(|time| time.timestamp_micros())

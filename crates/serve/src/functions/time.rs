@@ -189,7 +189,7 @@ impl TimeFunction {
         match self.kind {
             Kind::Floor | Kind::Ceil => {
                 let (period, zone) = (self.period(arrays, 1)?, self.zone(arrays, 3));
-                let origin = arrays.get(2).and_then(|array| first_time(array));
+                let origin = arrays.get(2).and_then(first_time);
                 let ceil = self.kind == Kind::Ceil;
                 Ok(Self::map_time(times(arrays, 0)?, |time| {
                     if ceil { period.ceil(time, origin, zone) } else { period.floor(time, origin, zone) }
@@ -198,7 +198,8 @@ impl TimeFunction {
             Kind::Shift => {
                 let (period, zone) = (self.period(arrays, 1)?, self.zone(arrays, 3));
                 let counts = integers(arrays, 2)?;
-                let shifted = times(arrays, 0)?.iter().zip(counts).map(|(time, count)| period.shift(time?, count?, zone));
+                let shifted =
+                    times(arrays, 0)?.iter().zip(counts).map(|(time, count)| period.shift(time?, count?, zone));
                 Ok(time_array(shifted.collect()))
             }
             Kind::Parse => {
@@ -248,11 +249,8 @@ impl TimeFunction {
             return Err(refuse("TIMESTAMPDIFF does not know this unit".to_owned()));
         }
         let (from, to) = (times(arrays, 1)?, times(arrays, 2)?);
-        let differences: Int64Array = from
-            .iter()
-            .zip(to)
-            .map(|(from, to)| time_text::difference(from?, to?, &unit, self.zone))
-            .collect();
+        let differences: Int64Array =
+            from.iter().zip(to).map(|(from, to)| time_text::difference(from?, to?, &unit, self.zone)).collect();
         Ok(Arc::new(differences))
     }
 
@@ -263,7 +261,10 @@ impl TimeFunction {
 
     fn period(&self, arrays: &[ArrayRef], index: usize) -> Result<Period> {
         text(arrays, index).and_then(|text| Period::parse(&text)).ok_or_else(|| {
-            refuse(format!("Invalid period specified for {}; use an ISO 8601 period such as 'PT1H' or 'P1D'", self.name().to_ascii_uppercase()))
+            refuse(format!(
+                "Invalid period specified for {}; use an ISO 8601 period such as 'PT1H' or 'P1D'",
+                self.name().to_ascii_uppercase()
+            ))
         })
     }
 

@@ -70,7 +70,10 @@ pub async fn datasets(State(app): State<App>) -> Response {
 fn not_ready(app: &App) -> Option<ApiError> {
     let readiness = app.platform.readiness();
     (!readiness.ready).then(|| {
-        ApiError::Unavailable(format!("vitalake is not ready: waiting for {}; try again", readiness.waiting_for.join(", ")))
+        ApiError::Unavailable(format!(
+            "vitalake is not ready: waiting for {}; try again",
+            readiness.waiting_for.join(", ")
+        ))
     })
 }
 
@@ -109,12 +112,16 @@ pub async fn deliver(
     let format = match query.format.or(ending).unwrap_or_default().to_ascii_lowercase().as_str() {
         "csv" => DeliveryFormat::Csv,
         "ndjson" | "jsonl" => DeliveryFormat::Ndjson,
-        _ => return ApiError::Invalid("the format is not known; add ?format=csv or ?format=ndjson".to_owned()).into_response(),
+        _ => {
+            return ApiError::Invalid("the format is not known; add ?format=csv or ?format=ndjson".to_owned())
+                .into_response();
+        }
     };
     let mut left = app.limits.delivery_bytes_max;
     let bytes = body.into_data_stream().map(move |chunk| {
         let chunk = chunk.map_err(|_| std::io::Error::other("the connection broke before the file was complete"))?;
-        left = left.checked_sub(chunk.len()).ok_or_else(|| std::io::Error::other("the file is larger than the limit"))?;
+        left =
+            left.checked_sub(chunk.len()).ok_or_else(|| std::io::Error::other("the file is larger than the limit"))?;
         Ok(chunk)
     });
     match app.platform.deliver(&dataset, &query.name, format, bytes.boxed()).await {

@@ -54,7 +54,8 @@ mod tests {
         for host in ["localhost", "localhost:8888", "127.0.0.1:8888", "127.1.2.3", "[::1]:8888", "LOCALHOST"] {
             assert!(is_local(host), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example:8888", "10.0.0.1:8888", "", "[::2]:1", "127.0.0.1.nip.io"] {
+        for host in ["evil.example", "localhost.evil.example:8888", "10.0.0.1:8888", "", "[::2]:1", "127.0.0.1.nip.io"]
+        {
             assert!(!is_local(host), "{host}");
         }
     }

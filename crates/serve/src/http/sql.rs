@@ -41,6 +41,9 @@ pub async fn query(State(app): State<App>, request: Request) -> Response {
     if !is_json(request.headers()) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
+    if !accepts_json(request.headers()) {
+        return StatusCode::NOT_ACCEPTABLE.into_response();
+    }
     let started = Instant::now();
     let (response, outcome) = match answer(&app, request).await {
         Ok(response) => (response, "ok"),
@@ -62,6 +65,12 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Response 
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let Some(accept) = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()) else { return true };
+    let kinds = accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    kinds.into_iter().any(|kind| matches!(kind.as_str(), "" | "*/*" | "application/*" | "application/json"))
 }
 
 type Failure = (QueryError, Option<String>);
@@ -91,8 +100,7 @@ async fn read_body(app: &App, request: Request) -> Result<Bytes, QueryError> {
 }
 
 async fn run(app: &App, request: SqlRequest, query_id: &str) -> Result<Response, QueryError> {
-    let session =
-        Session::new(app.engine.clone(), Identity::local(), Policy::allow_all(), app.platform.pin());
+    let session = Session::new(app.engine.clone(), Identity::local(), Policy::allow_all(), app.platform.pin());
     let options = QueryOptions {
         zone: request.zone,
         timeout: request.timeout_ms.map(Duration::from_millis),
@@ -135,9 +143,7 @@ async fn run(app: &App, request: SqlRequest, query_id: &str) -> Result<Response,
 /// Gathers rows until there is a chunk. Returns whether there are more.
 async fn fill(answer: &mut Answer, writer: &mut ResultWriter, chunk: &mut Vec<u8>) -> Result<bool, QueryError> {
     while let Some(batch) = answer.next().await? {
-        writer
-            .batch(&batch, chunk)
-            .map_err(|error| explain(&error.into(), Phase::Running, answer.query_id()))?;
+        writer.batch(&batch, chunk).map_err(|error| explain(&error.into(), Phase::Running, answer.query_id()))?;
         if chunk.len() >= CHUNK_BYTES {
             return Ok(true);
         }

@@ -39,9 +39,10 @@ fn classify(error: &DataFusionError, phase: Phase, place: Option<Position>) -> O
         DataFusionError::Context(_, inner) => classify(inner, phase, place),
         DataFusionError::Shared(inner) => classify(inner, phase, place),
         DataFusionError::Collection(errors) => errors.first().and_then(|error| classify(error, phase, place)),
-        DataFusionError::External(error) => error.downcast_ref::<QueryError>().cloned().or_else(|| {
-            error.downcast_ref::<DataFusionError>().and_then(|error| classify(error, phase, place))
-        }),
+        DataFusionError::External(error) => error
+            .downcast_ref::<QueryError>()
+            .cloned()
+            .or_else(|| error.downcast_ref::<DataFusionError>().and_then(|error| classify(error, phase, place))),
         DataFusionError::SchemaError(error, _) => Some(schema_error(error, place)),
         DataFusionError::ArrowError(error, _) => arrow_error(error, phase),
         DataFusionError::ResourcesExhausted(_) => Some(QueryError::ResourceLimit(

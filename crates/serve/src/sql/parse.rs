@@ -199,7 +199,10 @@ fn check_first(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
         (Token::LParen, _) | (_, Some(Keyword::SELECT | Keyword::WITH)) => Ok(()),
         (Token::Word(word), Some(found)) if found != Keyword::NoKeyword && word.quote_style.is_none() => {
             Err(QueryError::invalid_at(
-                format!("Unsupported SQL statement [{}]; only SELECT, WITH and EXPLAIN PLAN FOR are answered", word.value.to_ascii_uppercase()),
+                format!(
+                    "Unsupported SQL statement [{}]; only SELECT, WITH and EXPLAIN PLAN FOR are answered",
+                    word.value.to_ascii_uppercase()
+                ),
                 None,
             ))
         }

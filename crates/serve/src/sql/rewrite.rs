@@ -28,11 +28,7 @@ pub trait Names {
 ///
 /// # Errors
 /// [`QueryError::Invalid`] for a form that is not supported, an unknown table or function, or a missing parameter.
-pub fn rewrite(
-    query: &mut Query,
-    parameters: &[Expr],
-    names: &dyn Names,
-) -> Result<Option<Vec<String>>, QueryError> {
+pub fn rewrite(query: &mut Query, parameters: &[Expr], names: &dyn Names) -> Result<Option<Vec<String>>, QueryError> {
     let mut visitor = Rewriter { parameters, names, ctes: BTreeSet::new() };
     if let ControlFlow::Break(error) = query.visit(&mut visitor) {
         return Err(error);

@@ -12,6 +12,26 @@ use datafusion::sql::sqlparser::ast::{
 use crate::error::QueryError;
 use crate::functions::period::Period;
 
+/// Druid's functions that are rewritten here, and whether each makes one value of many.
+pub const REWRITTEN: [(&str, bool); 16] = [
+    ("ANY_VALUE", true),
+    ("APPROX_COUNT_DISTINCT", true),
+    ("APPROX_COUNT_DISTINCT_BUILTIN", true),
+    ("APPROX_COUNT_DISTINCT_DS_HLL", true),
+    ("APPROX_COUNT_DISTINCT_DS_THETA", true),
+    ("APPROX_QUANTILE", true),
+    ("APPROX_QUANTILE_DS", true),
+    ("ARRAY_CONTAINS", false),
+    ("EARLIEST", true),
+    ("EARLIEST_BY", true),
+    ("LATEST", true),
+    ("LATEST_BY", true),
+    ("MOD", false),
+    ("SAFE_DIVIDE", false),
+    ("TIMESTAMPADD", false),
+    ("TIMESTAMPDIFF", false),
+];
+
 /// A literal.
 pub fn literal(value: Value) -> Expr {
     Expr::Value(value.into())
@@ -91,9 +111,11 @@ fn cast_function(data_type: &DataType) -> Option<&'static str> {
         DataType::Varchar(_) | DataType::Char(_) | DataType::CharVarying(_) | DataType::Text | DataType::String(_) => {
             Some("__varchar")
         }
-        DataType::BigInt(_) | DataType::Integer(_) | DataType::Int(_) | DataType::SmallInt(_) | DataType::TinyInt(_) => {
-            Some("__bigint")
-        }
+        DataType::BigInt(_)
+        | DataType::Integer(_)
+        | DataType::Int(_)
+        | DataType::SmallInt(_)
+        | DataType::TinyInt(_) => Some("__bigint"),
         _ => None,
     }
 }
@@ -107,7 +129,9 @@ fn widen_decimal(data_type: &mut DataType) {
 
 fn unit_period(unit: &str) -> Result<String, QueryError> {
     Period::of_unit(unit).map(str::to_owned).ok_or_else(|| {
-        QueryError::invalid(format!("'{unit}' is not a unit of time; use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER or YEAR"))
+        QueryError::invalid(format!(
+            "'{unit}' is not a unit of time; use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER or YEAR"
+        ))
     })
 }
 
@@ -145,7 +169,9 @@ fn rewrite_call(function: &mut Function) -> Result<Option<Expr>, QueryError> {
             right: Box::new(Expr::Nested(Box::new(right.clone()))),
         })),
         (
-            "APPROX_COUNT_DISTINCT" | "APPROX_COUNT_DISTINCT_BUILTIN" | "APPROX_COUNT_DISTINCT_DS_HLL"
+            "APPROX_COUNT_DISTINCT"
+            | "APPROX_COUNT_DISTINCT_BUILTIN"
+            | "APPROX_COUNT_DISTINCT_DS_HLL"
             | "APPROX_COUNT_DISTINCT_DS_THETA",
             [value, ..],
         ) => aggregate(function, "approx_distinct", vec![value.clone()], None),
@@ -157,10 +183,22 @@ fn rewrite_call(function: &mut Function) -> Result<Option<Expr>, QueryError> {
         ("EARLIEST_BY", [value, time, ..]) => ordered(function, "first_value", value, time.clone()),
         ("LATEST_BY", [value, time, ..]) => ordered(function, "last_value", value, time.clone()),
         ("ANY_VALUE", [value, ..]) => aggregate(function, "first_value", vec![value.clone()], None),
+        ("ARRAY_CONTAINS", [array, wanted]) => {
+            let name = if is_array(wanted) { "array_has_all" } else { "array_has" };
+            call(name, vec![array.clone(), wanted.clone()])
+        }
         ("TRUNCATE", _) => aggregate(function, "trunc", arguments, None),
         _ => return Ok(None),
     };
     Ok(Some(new))
+}
+
+fn is_array(expr: &Expr) -> bool {
+    match expr {
+        Expr::Array(_) => true,
+        Expr::Function(function) => function.name.to_string().eq_ignore_ascii_case("make_array"),
+        _ => false,
+    }
 }
 
 fn unit_name(unit: &Expr) -> String {

@@ -50,7 +50,12 @@ fn methods_and_media_types_are_druids() {
 fn another_hosts_name_or_another_sites_page_is_refused() {
     let server = Server::start();
     let query = br#"{"query":"SELECT 1"}"#.as_slice();
-    for header in [("Host", "evil.example"), ("Origin", "https://evil.example"), ("Origin", "null"), ("Sec-Fetch-Site", "cross-site")] {
+    for header in [
+        ("Host", "evil.example"),
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ] {
         let reply = send(&server, "POST", "/druid/v2/sql", &[JSON, header], Some(query));
         assert_eq!(reply.status, 403, "{header:?}");
     }

@@ -33,9 +33,18 @@ pub fn send(server: &Server, method: &str, path: &str, headers: &[(&str, &str)],
     try_send(server, method, path, headers, body).unwrap()
 }
 
-pub fn try_send(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Result<Reply, String> {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(120))).build().into();
+pub fn try_send(
+    server: &Server,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> Result<Reply, String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(120)))
+        .build()
+        .into();
     let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", server.address));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -45,7 +54,11 @@ pub fn try_send(server: &Server, method: &str, path: &str, headers: &[(&str, &st
         None => agent.run(request.body(()).unwrap()),
     }
     .map_err(|error| error.to_string())?;
-    let headers = response.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned())).collect();
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned()))
+        .collect();
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|error| error.to_string())?;
     Ok(Reply { status, headers, body: String::from_utf8_lossy(&body).into_owned() })

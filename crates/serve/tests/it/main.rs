@@ -4,6 +4,7 @@
 mod api;
 mod client;
 mod golden;
+mod lake;
 mod limits;
 mod pydruid;
 mod server;

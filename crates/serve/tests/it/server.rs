@@ -9,9 +9,9 @@ use futures::TryStreamExt as _;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use vitalake_runtime::cpu::Cpu;
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::status::{DatasetStatus, DeliveryReport, DeliveryState, FlushReport, Readiness, StatusReport};
+use vitalake_runtime::cpu::Cpu;
 use vitalake_serve::engine::{Engine, Limits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
@@ -54,11 +54,20 @@ impl Platform for Process {
         Ok(FlushReport::default())
     }
 
-    async fn deliver(&self, dataset: &str, name: &str, format: DeliveryFormat, body: ByteStream) -> Result<DeliveryReport, ApiError> {
+    async fn deliver(
+        &self,
+        dataset: &str,
+        name: &str,
+        format: DeliveryFormat,
+        body: ByteStream,
+    ) -> Result<DeliveryReport, ApiError> {
         if dataset != "tiny" {
             return Err(ApiError::NotFound(format!("there is no dataset '{dataset}'")));
         }
-        let bytes = body.try_fold(0, async |sum, chunk| Ok(sum + chunk.len() as u64)).await.map_err(|error| ApiError::Invalid(error.to_string()))?;
+        let bytes = body
+            .try_fold(0, async |sum, chunk| Ok(sum + chunk.len() as u64))
+            .await
+            .map_err(|error| ApiError::Invalid(error.to_string()))?;
         Ok(DeliveryReport {
             dataset: dataset.to_owned(),
             delivery: 1,
@@ -79,12 +88,13 @@ impl Server {
     pub fn with_limits(limits: Limits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let cpu = Cpu::new().unwrap();
-        let engine = Arc::new(Engine::new(limits, cpu.handle().clone(), None));
+        let engine = Arc::new(Engine::new(limits, cpu.handle().clone()).unwrap());
         let ready = Arc::new(AtomicBool::new(true));
-        let tables = Tables::default()
-            .with("serving", "tiny", tiny())
-            .with("raw", "readings", tiny())
-            .with("raw", "numbers", numbers(2_000_000));
+        let tables = Tables::default().with("serving", "tiny", tiny()).with("raw", "readings", tiny()).with(
+            "raw",
+            "numbers",
+            numbers(2_000_000),
+        );
         let process = Process { tables: Arc::new(tables), ready: Arc::clone(&ready) };
         let app = App {
             engine: Arc::clone(&engine),

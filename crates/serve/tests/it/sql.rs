@@ -8,25 +8,52 @@ use crate::server::Server;
 
 #[rstest]
 #[case::unnamed_columns("SELECT 1, 2 AS x", "[[1,2]]")]
-#[case::functions_in_any_case("SELECT Count(*), sum(l), MAX(\"l\") FROM tiny", "[[5,9007199254740989,9007199254740993]]")]
+#[case::functions_in_any_case(
+    "SELECT Count(*), sum(l), MAX(\"l\") FROM tiny",
+    "[[5,9007199254740989,9007199254740993]]"
+)]
 #[case::schemas_are_two_names("SELECT COUNT(*) FROM druid.tiny t JOIN serving.tiny u ON t.l = u.l", "[[4]]")]
-#[case::quoted_as_sqlalchemy("SELECT \"druid\".\"tiny\".\"l\" FROM \"druid\".\"tiny\" WHERE \"druid\".\"tiny\".\"s\" = 'a'", "[[1]]")]
+#[case::quoted_as_sqlalchemy(
+    "SELECT \"druid\".\"tiny\".\"l\" FROM \"druid\".\"tiny\" WHERE \"druid\".\"tiny\".\"s\" = 'a'",
+    "[[1]]"
+)]
 #[case::nulls_first("SELECT l FROM tiny ORDER BY l", "[[null],[-5],[0],[1],[9007199254740993]]")]
 #[case::nulls_last_when_descending("SELECT l FROM tiny ORDER BY l DESC LIMIT 2", "[[9007199254740993],[1]]")]
 #[case::floor_of_a_number("SELECT SAFE_DIVIDE(l, 0), NVL(l, 7) FROM tiny WHERE s = 'a'", "[[null,1]]")]
-#[case::quarter("SELECT FLOOR(__time TO QUARTER) t, CEIL(__time TO MONTH) u FROM tiny LIMIT 1", r#"[["2024-01-01T00:00:00.000Z","2024-04-01T00:00:00.000Z"]]"#)]
-#[case::five_minutes("SELECT TIME_FLOOR(CAST(__time AS TIMESTAMP), 'PT5M') t FROM tiny WHERE l IS NULL", r#"[["2024-03-10T06:55:00.000Z"]]"#)]
+#[case::quarter(
+    "SELECT FLOOR(__time TO QUARTER) t, CEIL(__time TO MONTH) u FROM tiny LIMIT 1",
+    r#"[["2024-01-01T00:00:00.000Z","2024-04-01T00:00:00.000Z"]]"#
+)]
+#[case::five_minutes(
+    "SELECT TIME_FLOOR(CAST(__time AS TIMESTAMP), 'PT5M') t FROM tiny WHERE l IS NULL",
+    r#"[["2024-03-10T06:55:00.000Z"]]"#
+)]
 #[case::week("SELECT TIME_FLOOR(__time, 'P1W') t FROM tiny LIMIT 1", r#"[["2024-03-04T00:00:00.000Z"]]"#)]
-#[case::superset_time_range("SELECT COUNT(*) FROM tiny WHERE __time >= CAST(TIME_PARSE('2024-03-10') AS DATE) AND __time < TIME_PARSE('2024-03-11T00:00:00')", "[[3]]")]
-#[case::shift("SELECT TIME_SHIFT(TIMESTAMP '2024-01-31 00:00:00', 'P1M', 1) t, TIMESTAMPADD(DAY, -1, TIMESTAMP '2024-03-01 00:00:00') u", r#"[["2024-02-29T00:00:00.000Z","2024-02-29T00:00:00.000Z"]]"#)]
+#[case::superset_time_range(
+    "SELECT COUNT(*) FROM tiny WHERE __time >= CAST(TIME_PARSE('2024-03-10') AS DATE) AND __time < TIME_PARSE('2024-03-11T00:00:00')",
+    "[[3]]"
+)]
+#[case::shift(
+    "SELECT TIME_SHIFT(TIMESTAMP '2024-01-31 00:00:00', 'P1M', 1) t, TIMESTAMPADD(DAY, -1, TIMESTAMP '2024-03-01 00:00:00') u",
+    r#"[["2024-02-29T00:00:00.000Z","2024-02-29T00:00:00.000Z"]]"#
+)]
 #[case::millis("SELECT MILLIS_TO_TIMESTAMP(1 * 1000) t", r#"[["1970-01-01T00:00:01.000Z"]]"#)]
-#[case::approximate("SELECT APPROX_COUNT_DISTINCT(s) a, APPROX_COUNT_DISTINCT_DS_HLL(s) b, COUNT(DISTINCT s) c FROM tiny", "[[4,4,4]]")]
+#[case::approximate(
+    "SELECT APPROX_COUNT_DISTINCT(s) a, APPROX_COUNT_DISTINCT_DS_HLL(s) b, COUNT(DISTINCT s) c FROM tiny",
+    "[[4,4,4]]"
+)]
 #[case::latest("SELECT LATEST(l) a, EARLIEST(s, 10) b, LATEST_BY(l, __time) c FROM tiny", r#"[[0,"a",0]]"#)]
 #[case::filtered("SELECT COUNT(*) FILTER (WHERE l > 0) c FROM tiny", "[[2]]")]
-#[case::explained("SELECT COUNT(*) > 0 AS exists_ FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = 'tiny'", "[[true]]")]
+#[case::explained(
+    "SELECT COUNT(*) > 0 AS exists_ FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = 'tiny'",
+    "[[true]]"
+)]
 #[case::subquery("SELECT COUNT(*) FROM (SELECT s, COUNT(*) FROM tiny GROUP BY 1)", "[[5]]")]
 #[case::with("WITH a AS (SELECT l FROM tiny WHERE l > 0) SELECT COUNT(*) FROM a", "[[2]]")]
-#[case::union("SELECT s FROM tiny WHERE s = 'a' UNION ALL SELECT s FROM raw.readings WHERE s = 'a'", r#"[["a"],["a"]]"#)]
+#[case::union(
+    "SELECT s FROM tiny WHERE s = 'a' UNION ALL SELECT s FROM raw.readings WHERE s = 'a'",
+    r#"[["a"],["a"]]"#
+)]
 fn answers(#[case] sql: &str, #[case] expected: &str) {
     let server = Server::start();
     let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
@@ -52,11 +79,17 @@ fn a_backslash_is_written_so_that_pydruid_keeps_the_row() {
 #[rstest]
 #[case::select_of_nothing("SELECT FROM tiny", "near 'FROM' at line 1, column 8")]
 #[case::unknown_table("SELECT * FROM tyni", "Object 'tyni' not found; did you mean 'tiny'? (line [1], column [15])")]
-#[case::unknown_table_of_a_schema("SELECT * FROM sys.nosuch", "Object 'nosuch' not found within 'sys' (line [1], column [15])")]
+#[case::unknown_table_of_a_schema(
+    "SELECT * FROM sys.nosuch",
+    "Object 'nosuch' not found within 'sys' (line [1], column [15])"
+)]
 #[case::unknown_schema("SELECT * FROM nosuch.tiny", "Object 'nosuch' not found (line [1], column [15])")]
 #[case::unknown_column("SELECT nocol\nFROM tiny", "Column 'nocol' not found in any table (line [1], column [8])")]
 #[case::case_matters("SELECT S FROM tiny", "Column 'S' not found in any table (line [1], column [8])")]
-#[case::unknown_function("SELECT NOSUCHFN(s) FROM tiny", "No match found for function signature NOSUCHFN (line [1], column [8])")]
+#[case::unknown_function(
+    "SELECT NOSUCHFN(s) FROM tiny",
+    "No match found for function signature NOSUCHFN (line [1], column [8])"
+)]
 #[case::number_of_arguments("SELECT SUM(s, l) FROM tiny", "arguments")]
 #[case::not_grouped("SELECT s FROM tiny GROUP BY l", "not being grouped")]
 #[case::types("SELECT COUNT(*) FROM tiny WHERE l = TIMESTAMP '2024-01-01 00:00:00'", "types")]
@@ -76,7 +109,10 @@ fn a_backslash_is_written_so_that_pydruid_keeps_the_row() {
 #[case::extern_function("SELECT * FROM TABLE(EXTERN('{}','{}','[]'))", "FROM")]
 #[case::into("SELECT * INTO x FROM tiny", "not supported")]
 #[case::with_insert("WITH a AS (SELECT 1) INSERT INTO tiny SELECT * FROM a", "not supported")]
-#[case::recursive("WITH RECURSIVE a AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM a) SELECT * FROM a", "WITH RECURSIVE")]
+#[case::recursive(
+    "WITH RECURSIVE a AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM a) SELECT * FROM a",
+    "WITH RECURSIVE"
+)]
 #[case::large_result_of_a_small_call("SELECT REPEAT('x', 1000000000)", "REPEAT")]
 #[case::settings("SELECT * FROM INFORMATION_SCHEMA.DF_SETTINGS", "not found within")]
 #[case::constant_cast("SELECT COUNT(*) c FROM tiny WHERE __time >= 'rubbish'", "cast")]

@@ -9,14 +9,15 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 use datafusion::catalog::{MemTable, TableProvider};
 
 pub fn tiny() -> Arc<dyn TableProvider> {
-    let times = [1_710_027_000_000_000_i64, 1_710_053_999_999_000, 1_710_054_000_000_000, 1_710_072_000_000_000, 1_710_115_200_000_000];
-    let lists = vec![
-        Some(vec![Some(1), Some(2), Some(3)]),
-        None,
-        Some(vec![Some(4)]),
-        Some(vec![]),
-        Some(vec![None, Some(7)]),
+    let times = [
+        1_710_027_000_000_000_i64,
+        1_710_053_999_999_000,
+        1_710_054_000_000_000,
+        1_710_072_000_000_000,
+        1_710_115_200_000_000,
     ];
+    let lists =
+        vec![Some(vec![Some(1), Some(2), Some(3)]), None, Some(vec![Some(4)]), Some(vec![]), Some(vec![None, Some(7)])];
     let columns: Vec<ArrayRef> = vec![
         Arc::new(TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC")),
         Arc::new(StringArray::from(vec![Some("a"), Some(""), None, Some("b"), Some("ü\"q")])),

@@ -6,11 +6,13 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
 use vitalake_contract::diagnostic::{has_errors, render, sort};
 use vitalake_contract::project::CONFIG_FILE;
-use vitalake_contract::{Diagnostic, Layer, Project};
+use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
+use vitalake_process::{Contracts, Graph, Model, ModelProblem, validate_model};
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
 use crate::cli::ValidateArgs;
@@ -22,6 +24,8 @@ use crate::table::counted;
 pub struct Checked {
     /// The directory's contracts and models.
     pub project: Project,
+    /// The models that could be read.
+    pub models: Vec<Model>,
     /// The configuration, unless it is wrong.
     pub config: Option<Config>,
     /// All findings, sorted by file and place.
@@ -49,8 +53,9 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
 pub fn check(dir: &Path, overrides: &Overrides) -> Checked {
     let (project, mut diagnostics) = Project::load(dir);
     let config = check_config(&project, overrides, &mut diagnostics);
+    let models = check_models(&project, &mut diagnostics);
     sort(&mut diagnostics);
-    Checked { project, config, diagnostics }
+    Checked { project, models, config, diagnostics }
 }
 
 /// The diagnostics of a project as text, with a closing line that counts them; empty when there are none.
@@ -92,6 +97,36 @@ fn check_config(project: &Project, overrides: &Overrides, found: &mut Vec<Diagno
         found.extend(problems.into_iter().map(at));
     }
     Some(config)
+}
+
+/// Parses the models, then looks at the graph, then plans each against the contracts: as far as it makes sense.
+fn check_models(project: &Project, found: &mut Vec<Diagnostic>) -> Vec<Model> {
+    let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+    let mut models = Vec::new();
+    let mut problems: Vec<(DatasetName, ModelProblem)> = Vec::new();
+    for file in &project.models {
+        match Model::parse(file.dataset.clone(), file.layer, &file.text) {
+            Ok(model) => models.push(model),
+            Err(wrong) => problems.extend(wrong.into_iter().map(|p| (file.dataset.clone(), p))),
+        }
+    }
+    // A contract that has errors is not among the contracts: what reads it would seem wrong because of that alone.
+    if problems.is_empty() && !has_errors(found) {
+        match Graph::build(&models, &contracts) {
+            Err(wrong) => problems.extend(wrong.into_iter().map(|p| (p.model, p.problem))),
+            Ok(_) => {
+                for model in &models {
+                    problems.extend(validate_model(model, &contracts).into_iter().map(|p| (model.dataset.clone(), p)));
+                }
+            }
+        }
+    }
+    for (dataset, problem) in problems {
+        let Some(file) = project.models.iter().find(|f| f.dataset == dataset) else { continue };
+        let finding = Diagnostic::error(&file.path, "model", problem.message).at(&file.text, problem.line, problem.column, 1);
+        found.push(finding.help(problem.help));
+    }
+    models
 }
 
 /// `3 errors, 1 warning in 2 files`.

@@ -91,15 +91,14 @@ impl Population {
     }
 
     /// One minute of history: a reading of each wearer whose device is worn, and an app event of some.
-    pub fn minute(&self, minute: i64) -> impl Iterator<Item = Event> {
-        let this = *self;
+    pub fn minute(self, minute: i64) -> impl Iterator<Item = Event> {
         (0..u64::from(self.wearers)).flat_map(move |who| {
-            let wearer = this.wearer(who);
+            let wearer = self.wearer(who);
             let at_ms = minute * MINUTE_MS + i64::from(wearer.0 % 60) * 1_000;
             let moment = minute.cast_unsigned();
-            let reading = wearer.wears(this.noise, at_ms).then(|| this.reading(wearer, at_ms, 60_000.0));
-            let uses_app = this.noise.share(About::AppUser, who, moment) < 0.01;
-            let app = uses_app.then(|| this.app_event(wearer, this.noise.bits(About::AppUser, who, moment), at_ms));
+            let reading = wearer.wears(self.noise, at_ms).then(|| self.reading(wearer, at_ms, 60_000.0));
+            let uses_app = self.noise.share(About::AppUser, who, moment) < 0.01;
+            let app = uses_app.then(|| self.app_event(wearer, self.noise.bits(About::AppUser, who, moment), at_ms));
             [reading, app].into_iter().flatten()
         })
     }

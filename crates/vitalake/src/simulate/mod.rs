@@ -11,11 +11,12 @@ pub mod noise;
 pub mod wearer;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 pub use self::client::ProducerError;
 use self::client::{Outgoing, Producer};
@@ -23,6 +24,8 @@ use self::events::{APP_EVENTS_TOPIC, Event, Mischief, Population, READINGS_TOPIC
 
 const TICK_MS: u64 = 100;
 const EVENTS_PER_SEND_MAX: usize = 5_000;
+/// How long a stop waits for what is in flight.
+const GRACE_SECONDS: u64 = 5;
 const MINUTE_MS: i64 = 60_000;
 
 /// What to simulate.
@@ -104,7 +107,7 @@ pub struct Summary {
 pub fn dry_run(options: &Options, now: DateTime<Utc>) -> impl Iterator<Item = Event> {
     let population = options.population();
     let start_ms = options.start.unwrap_or(now).timestamp_millis();
-    let history = minutes(options, start_ms).flat_map(move |minute| population.minute(minute).collect::<Vec<_>>());
+    let history = minutes(options, start_ms).flat_map(move |minute| population.minute(minute));
     let live = (0..options.count.unwrap_or(0)).flat_map(move |number| {
         let event = population.event(number, options.time_ms(start_ms, number));
         let copy = (event.mischief == Mischief::Duplicate).then(|| event.clone());
@@ -115,6 +118,8 @@ pub fn dry_run(options: &Options, now: DateTime<Utc>) -> impl Iterator<Item = Ev
 
 /// Sends events until the count or the duration is reached or `stop` resolves, telling `progress` every second.
 ///
+/// After `stop` the batches in flight have a few seconds left; what is not acknowledged then counts as sent only.
+///
 /// # Errors
 /// When no broker answers, a topic is missing, or a batch is refused for good.
 pub async fn run(
@@ -123,39 +128,18 @@ pub async fn run(
     mut progress: impl FnMut(&Summary),
 ) -> Result<Summary, ProducerError> {
     let mut sender = Sender::connect(options).await?;
-    let mut stop = std::pin::pin!(stop);
-    let start_ms = options.start.unwrap_or_else(Utc::now).timestamp_millis();
-    for minute in minutes(options, start_ms) {
-        let batch: Vec<Event> = options.population().minute(minute).collect();
-        sender.summary.history += batch.len() as u64;
-        sender.send_all(batch).await?;
-        sender.tell(&mut progress);
-        if has_stopped(&mut stop).await {
-            return Ok(sender.finish());
+    let stopped = AtomicBool::new(false);
+    let mut sending = Box::pin(sender.run(options, &stopped, &mut progress));
+    tokio::select! {
+        ended = &mut sending => ended?,
+        () = stop => {
+            stopped.store(true, Ordering::Relaxed);
+            if let Ok(ended) = timeout(Duration::from_secs(GRACE_SECONDS), &mut sending).await {
+                ended?;
+            }
         }
     }
-    let began = Instant::now();
-    let until = options.duration.map(|duration| began + duration);
-    let mut number = 0;
-    while until.is_none_or(|until| Instant::now() < until) {
-        let due = due(options, began, number);
-        for _ in 0..due {
-            sender.take(options, start_ms, number);
-            number += 1;
-        }
-        sender.flush().await?;
-        sender.tell(&mut progress);
-        if options.count.is_some_and(|count| number >= count) {
-            break;
-        }
-        let pause = if options.rate > 0.0 { TICK_MS } else { 0 };
-        let tick = Instant::now() + Duration::from_millis(pause);
-        tokio::select! {
-            biased;
-            () = &mut stop => break,
-            () = sleep_until(until.map_or(tick, |until| until.min(tick))) => {}
-        }
-    }
+    drop(sending);
     Ok(sender.finish())
 }
 
@@ -178,15 +162,12 @@ fn due(options: &Options, began: Instant, number: u64) -> u64 {
     target.saturating_sub(number).min(left).min(most)
 }
 
-async fn has_stopped(stop: &mut (impl Future<Output = ()> + Unpin)) -> bool {
-    tokio::select! { biased; () = stop => true, () = std::future::ready(()) => false }
-}
-
 /// Collects events into batches by partition and sends them.
 struct Sender {
     producer: Producer,
     population: Population,
     batches: BTreeMap<(String, i32), Vec<Outgoing>>,
+    waiting: usize,
     summary: Summary,
     began: Instant,
     told: Instant,
@@ -200,11 +181,64 @@ impl Sender {
             producer,
             population: options.population(),
             batches: BTreeMap::new(),
+            waiting: 0,
             summary: Summary::default(),
             began: Instant::now(),
             told: Instant::now(),
             live_clock: options.start.is_none() && options.rate <= 0.0,
         })
+    }
+
+    async fn run(
+        &mut self,
+        options: &Options,
+        stopped: &AtomicBool,
+        progress: &mut impl FnMut(&Summary),
+    ) -> Result<(), ProducerError> {
+        let start_ms = options.start.unwrap_or_else(Utc::now).timestamp_millis();
+        for minute in minutes(options, start_ms) {
+            for event in self.population.minute(minute) {
+                self.summary.history += 1;
+                self.add(event);
+                self.flush_when_full().await?;
+            }
+            self.tell(progress);
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        self.flush().await?;
+        self.live(options, start_ms, stopped, progress).await
+    }
+
+    async fn live(
+        &mut self,
+        options: &Options,
+        start_ms: i64,
+        stopped: &AtomicBool,
+        progress: &mut impl FnMut(&Summary),
+    ) -> Result<(), ProducerError> {
+        let began = Instant::now();
+        let until = options.duration.map(|duration| began + duration);
+        let mut number = 0;
+        while !stopped.load(Ordering::Relaxed) && until.is_none_or(|until| Instant::now() < until) {
+            let due = due(options, began, number);
+            for _ in 0..due {
+                self.take(options, start_ms, number);
+                number += 1;
+            }
+            self.flush().await?;
+            self.tell(progress);
+            if options.count.is_some_and(|count| number >= count) {
+                break;
+            }
+            // Who is behind does not wait.
+            if due < EVENTS_PER_SEND_MAX as u64 {
+                let tick = Instant::now() + Duration::from_millis(TICK_MS);
+                sleep_until(until.map_or(tick, |until| until.min(tick))).await;
+            }
+        }
+        Ok(())
     }
 
     /// Makes one event and counts it.
@@ -231,19 +265,16 @@ impl Sender {
         let partition = i32::try_from(partition).unwrap_or(0);
         self.batches.entry((event.topic.to_owned(), partition)).or_default().push(record);
         self.summary.sent += 1;
+        self.waiting += 1;
     }
 
-    async fn send_all(&mut self, events: Vec<Event>) -> Result<(), ProducerError> {
-        for (index, event) in events.into_iter().enumerate() {
-            self.add(event);
-            if index % EVENTS_PER_SEND_MAX == EVENTS_PER_SEND_MAX - 1 {
-                self.flush().await?;
-            }
-        }
-        self.flush().await
+    /// Sends what was collected once it is a good load: a flush is a sync of the broker's disk.
+    async fn flush_when_full(&mut self) -> Result<(), ProducerError> {
+        if self.waiting >= EVENTS_PER_SEND_MAX { self.flush().await } else { Ok(()) }
     }
 
     async fn flush(&mut self) -> Result<(), ProducerError> {
+        self.waiting = 0;
         if !self.batches.is_empty() {
             self.summary.acknowledged += self.producer.send(std::mem::take(&mut self.batches)).await?;
         }

@@ -95,3 +95,13 @@ async fn a_run_stops_when_it_is_told_to() {
     let summary = run(&options, std::future::ready(()), |_| {}).await.unwrap();
     assert_eq!(summary.sent, summary.acknowledged);
 }
+
+#[tokio::test]
+async fn a_run_that_waits_for_a_broker_that_is_away_stops_soon() {
+    let broker = Broker::start(vec![Next::Refuse(5); 10_000]).await;
+    let options = Options { count: Some(10), rate: 0.0, ..Options::new(&broker.address, 10) };
+    let began = std::time::Instant::now();
+    let summary = run(&options, std::future::ready(()), |_| {}).await.unwrap();
+    assert!(began.elapsed().as_secs() < 20);
+    assert_eq!((summary.sent > 0, summary.acknowledged), (true, 0));
+}

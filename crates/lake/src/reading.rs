@@ -1,0 +1,75 @@
+//! What models ask of a table beside its changes: the rows of one file, the newest change, the newest seal.
+//!
+//! Sits beside `reader`. Invariant: nothing here changes the table.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use futures::TryStreamExt;
+
+use crate::catalogue::{Space, TableId};
+use crate::delta::DataFile;
+use crate::epoch::ChangeNumber;
+use crate::error::LakeError;
+use crate::parquet::read_file;
+use crate::table::Table;
+
+/// Rows of a file that come as one batch.
+const BATCH_ROWS: usize = 65_536;
+
+impl Table {
+    /// The rows of one of the table's files: the stored columns with these names, whatever their case.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read_columns(&self, file: &DataFile, columns: &[String]) -> Result<Vec<RecordBatch>, LakeError> {
+        let schema = self.schema();
+        let chosen = schema.fields().iter().filter(|f| columns.iter().any(|c| c.eq_ignore_ascii_case(f.name())));
+        let schema = Arc::new(Schema::new(chosen.cloned().collect::<Vec<_>>()));
+        self.read(self.id(), file, schema).await
+    }
+
+    /// The rows of one of the table's files, with all stored columns.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read_file(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        self.read(self.id(), file, self.schema()).await
+    }
+
+    /// The rejects of one of the quarantine's files.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read_rejects(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let id = TableId::new(Space::Quarantine, self.contract.dataset.clone());
+        self.read(id, file, vitalake_contract::contract::quarantine_schema()).await
+    }
+
+    /// The number of the newest change.
+    #[must_use]
+    pub fn last_change(&self) -> ChangeNumber {
+        self.state.lock().changes.last()
+    }
+
+    /// The number of the newest seal; 0 when there is none.
+    #[must_use]
+    pub fn last_seal(&self) -> u64 {
+        self.state.lock().changes.last_seal_number()
+    }
+
+    async fn read(&self, id: TableId, file: &DataFile, schema: SchemaRef) -> Result<Vec<RecordBatch>, LakeError> {
+        let (store, location, bytes) = (Arc::clone(&self.shared.store), file.location(&id.root()), file.size_bytes());
+        let reading = async move {
+            let rows = read_file(&store, &location, bytes, &schema, BATCH_ROWS).await?;
+            rows.try_collect::<Vec<_>>().await
+        };
+        let read = self.shared.cpu.spawn_cpu(reading).await.map_err(|source| LakeError::Interrupted {
+            attempt: "reading a file",
+            table: id.clone(),
+            source,
+        })?;
+        read.map_err(|source| LakeError::Parquet { attempt: "reading a file", table: id, source })
+    }
+}

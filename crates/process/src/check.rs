@@ -1,0 +1,205 @@
+//! The rules of a derived dataset over the rows that its model made: good rows, rejects, and what was only counted.
+//!
+//! Between a plan and the index of keys. Invariant: every row that goes in comes out once, good or rejected, and a
+//! reason holds no value.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::json::WriterBuilder;
+use arrow::json::writer::LineDelimited;
+use datafusion::common::DFSchema;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::sql::sqlparser::ast::ExprWithAlias;
+use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use vitalake_contract::Contract;
+use vitalake_contract::check::{reason, violations};
+use vitalake_contract::contract::quarantine_schema;
+use vitalake_contract::rule::{Check, RowRule, Severity};
+
+use crate::error::{Error, Result};
+use crate::model::tokens;
+use crate::plan::INGESTED_AT;
+use crate::problem::{ModelProblem, Place};
+use crate::session;
+
+/// The rule that a row breaks whose key is there with other values.
+pub const PRIMARY_KEY_RULE: &str = "primaryKey";
+
+/// A rejected row: its index, the rule and the reason.
+pub(crate) type Reject = (usize, String, String);
+
+/// What the rules say of a batch.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Rows that break a rule of severity `error`, in order, each once.
+    pub(crate) rejects: Vec<Reject>,
+    /// How many times rules of severity `warning` are broken.
+    pub(crate) warnings: u64,
+    /// A rule of severity `fatal` that a row breaks.
+    pub(crate) fatal: Option<String>,
+}
+
+/// A contract's row rules, compiled.
+#[derive(Debug)]
+pub(crate) struct RowChecks {
+    contract: Arc<Contract>,
+    predicates: Vec<(usize, Arc<dyn PhysicalExpr>)>,
+}
+
+impl RowChecks {
+    /// Compiles the rules for rows of this schema, whose first columns are the contract's.
+    pub(crate) fn compile(contract: Arc<Contract>, schema: &SchemaRef) -> Result<Self> {
+        let mut predicates = Vec::new();
+        for (index, rule) in contract.row_rules.iter().enumerate() {
+            if let Check::NotSql(predicate) = &rule.check {
+                let compiled = compile_predicate(predicate, schema).map_err(|message| Error::Model {
+                    model: contract.dataset.clone(),
+                    problem: Box::new(ModelProblem::at(
+                        Place::new(1, 1),
+                        format!("rule {} cannot be compiled: {message}", rule.name),
+                        "correct the rule's query in the contract",
+                    )),
+                })?;
+                predicates.push((index, compiled));
+            }
+        }
+        Ok(Self { contract, predicates })
+    }
+
+    /// Checks rows.
+    pub(crate) fn check(&self, batch: &RecordBatch) -> Result<Checked> {
+        let mut broken: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let found = violations(&self.contract.row_rules, batch).map_err(|error| Error::Columns {
+            what: format!("rows for {}", self.contract.dataset),
+            detail: error.to_string(),
+        })?;
+        for violation in found {
+            broken.entry(violation.row).or_default().push(violation.rule);
+        }
+        for (rule, predicate) in &self.predicates {
+            for row in true_rows(predicate, batch)? {
+                broken.entry(row).or_default().push(*rule);
+            }
+        }
+        let mut checked = Checked { rejects: Vec::new(), warnings: 0, fatal: None };
+        for (row, mut rules) in broken {
+            rules.sort_unstable();
+            self.judge(row, &rules, &mut checked);
+        }
+        Ok(checked)
+    }
+
+    fn judge(&self, row: usize, rules: &[usize], checked: &mut Checked) {
+        let rules: Vec<&RowRule> = rules.iter().filter_map(|index| self.contract.row_rules.get(*index)).collect();
+        for rule in &rules {
+            match rule.severity {
+                Severity::Warning => checked.warnings += 1,
+                Severity::Fatal => checked.fatal = checked.fatal.take().or_else(|| Some(rule.name.clone())),
+                Severity::Error => {}
+            }
+        }
+        let errors: Vec<&&RowRule> = rules.iter().filter(|rule| rule.severity == Severity::Error).collect();
+        if let Some(first) = errors.first() {
+            let reasons: Vec<String> = errors.iter().map(|rule| reason(rule, &self.contract)).collect();
+            checked.rejects.push((row, first.name.clone(), reasons.join("; ")));
+        }
+    }
+}
+
+fn compile_predicate(predicate: &str, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, String> {
+    let engine = |error: datafusion::common::DataFusionError| error.strip_backtrace();
+    let tokens = tokens(predicate).map_err(|problem| problem.message)?;
+    let mut parser = Parser::new(&SparkSqlDialect {}).with_recursion_limit(64).with_tokens_with_locations(tokens);
+    let mut parsed = parser.parse_expr().map_err(|error| error.to_string())?;
+    session::spark_expression(&mut parsed);
+    let state = session::state();
+    let lower = DFSchema::try_from(crate::slot::lower_case(schema)).map_err(engine)?;
+    let planned = state
+        .create_logical_expr_from_sql_expr(ExprWithAlias { expr: parsed, alias: None }, &lower)
+        .map_err(engine)?;
+    state.create_physical_expr(planned, &lower).map_err(engine)
+}
+
+fn true_rows(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<Vec<usize>> {
+    let unexpected = |detail: String| Error::Columns { what: "a rule's result".to_owned(), detail };
+    let value = predicate
+        .evaluate(batch)
+        .and_then(|value| value.into_array(batch.num_rows()))
+        .map_err(|error| Error::Arrow {
+            attempted: "checking a rule",
+            source: arrow::error::ArrowError::ExternalError(Box::new(error)),
+        })?;
+    let flags = value.as_boolean_opt().ok_or_else(|| unexpected(format!("it is {}, not a truth value", value.data_type())))?;
+    Ok((0..flags.len()).filter(|row| flags.is_valid(*row) && flags.value(*row)).collect())
+}
+
+/// The rows that are not rejected.
+pub(crate) fn without(batch: &RecordBatch, rejected: &[Reject]) -> Result<RecordBatch> {
+    if rejected.is_empty() {
+        return Ok(batch.clone());
+    }
+    let mut keep = vec![true; batch.num_rows()];
+    for (row, ..) in rejected {
+        if let Some(flag) = keep.get_mut(*row) {
+            *flag = false;
+        }
+    }
+    let kept = filter_record_batch(batch, &BooleanArray::from(keep));
+    kept.map_err(|source| Error::Arrow { attempted: "taking good rows", source })
+}
+
+/// Rejected rows as rows of the quarantine: the contract's columns as JSON, where the record came from if the model's
+/// input knows, and as the time that of its arrival.
+pub(crate) fn quarantined(batch: &RecordBatch, columns: usize, rejected: &[Reject], now_us: i64) -> Result<RecordBatch> {
+    let arrow = |source| Error::Arrow { attempted: "putting rows into quarantine", source };
+    let indices: UInt64Array = rejected.iter().map(|(row, ..)| *row as u64).collect();
+    let rows = take_record_batch(batch, &indices).map_err(arrow)?;
+    let values = rows.project(&(0..columns.min(rows.num_columns())).collect::<Vec<_>>()).map_err(arrow)?;
+    let mut raw = BinaryViewBuilder::with_capacity(rows.num_rows());
+    for line in json_lines(&values)? {
+        raw.append_value(line);
+    }
+    let count = rows.num_rows();
+    let column = |name: &str| rows.column_by_name(name).cloned();
+    let at = match column(INGESTED_AT) {
+        Some(times) => {
+            let times = times.as_primitive_opt::<TimestampMicrosecondType>().cloned();
+            times.map(|t| TimestampMicrosecondArray::from_iter_values(t.iter().map(|t| t.unwrap_or(now_us))))
+        }
+        None => None,
+    };
+    let at = at.unwrap_or_else(|| TimestampMicrosecondArray::from(vec![now_us; count]));
+    let text = |pick: fn(&Reject) -> &str| -> ArrayRef { Arc::new(rejected.iter().map(|r| Some(pick(r))).collect::<StringViewArray>()) };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(raw.finish()),
+        column("_topic").unwrap_or_else(|| Arc::new(StringViewArray::from_iter(std::iter::repeat_n(None::<&str>, count)))),
+        column("_partition").unwrap_or_else(|| Arc::new(Int32Array::from(vec![None; count]))),
+        column("_offset").unwrap_or_else(|| Arc::new(Int64Array::from(vec![None; count]))),
+        text(|(_, rule, _)| rule),
+        text(|(_, _, reason)| reason),
+        Arc::new(at.with_timezone("UTC")),
+    ];
+    RecordBatch::try_new(quarantine_schema(), columns).map_err(arrow)
+}
+
+/// Each row as one JSON object.
+fn json_lines(rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+    let arrow = |source| Error::Arrow { attempted: "writing rows as JSON", source };
+    let mut lines = Vec::with_capacity(rows.num_rows());
+    for row in 0..rows.num_rows() {
+        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+        writer.write(&rows.slice(row, 1)).map_err(arrow)?;
+        writer.finish().map_err(arrow)?;
+        let mut line = writer.into_inner();
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        lines.push(line);
+    }
+    Ok(lines)
+}

@@ -1,0 +1,103 @@
+//! What can go wrong in this crate. Messages name datasets, columns and rules, never a record's value.
+
+use vitalake_contract::DatasetName;
+use vitalake_lake::LakeError;
+use vitalake_runtime::error::{Class, Classified, Retry};
+
+use crate::problem::ModelProblem;
+
+/// This crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of models and their runs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A model that cannot be run as written.
+    #[error("model {model}: {problem}")]
+    Model {
+        /// The model's dataset.
+        model: DatasetName,
+        /// The first thing wrong with it.
+        problem: Box<ModelProblem>,
+    },
+    /// The engine could not make or run a plan.
+    #[error("model {model}: {attempted} failed in the query engine")]
+    Engine {
+        /// The model's dataset.
+        model: DatasetName,
+        /// What was attempted.
+        attempted: &'static str,
+        /// Why; may quote values, so it is shown in no log.
+        #[source]
+        source: Box<datafusion::error::DataFusionError>,
+    },
+    /// Columns that are not as the table's schema says.
+    #[error("{what} does not have the columns expected: {detail}")]
+    Columns {
+        /// Which rows.
+        what: String,
+        /// Which column, and how it differs.
+        detail: String,
+    },
+    /// A computation on columns failed.
+    #[error("{attempted} failed on columns in memory")]
+    Arrow {
+        /// What was attempted.
+        attempted: &'static str,
+        /// Why; may quote values, so it is shown in no log.
+        #[source]
+        source: arrow::error::ArrowError,
+    },
+    /// The lake refused.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A row breaks a rule of severity `fatal`: nothing more is promoted.
+    #[error("rows for {dataset} break the fatal rule {rule}; the batch and what follows it wait until the contract or the model is changed and the server is started again")]
+    Fatal {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The rule.
+        rule: String,
+    },
+    /// A joined table does not fit into memory.
+    #[error("{table} is too large to join: {bytes} bytes in memory, at most {bytes_max}; filter it in a model of its own")]
+    JoinedTooLarge {
+        /// The table.
+        table: String,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The spilled part of the index of keys could not be written or read.
+    #[error("the index of keys in {path} could not be {attempted}; check the disk")]
+    Index {
+        /// Its folder.
+        path: String,
+        /// What was attempted.
+        attempted: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Model { .. } => Class::User,
+            Self::Index { .. } => Class::External,
+            Self::Lake(source) => source.class(),
+            Self::Engine { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
+            Self::Fatal { .. } | Self::JoinedTooLarge { .. } => Class::User,
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Model { .. } | Self::Fatal { .. } => Retry::Never,
+            Self::Lake(source) => source.retry(),
+            _ => Retry::Later,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Which model reads what: inputs resolved against the contracts, the order in which models follow one another, and
+//! the refusals that only the whole project shows. Between parsing and planning.
+//!
+//! Pure. Invariant: in a [`Graph`] that exists every input is a table with a contract, and whatever a model drives on
+//! only ever grows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use vitalake_contract::{Contract, DatasetName, Delivery, Layer, Source};
+
+use crate::model::{Kind, Model, TableUse};
+use crate::problem::{ModelProblem, Place, nearest};
+
+/// All contracts of a project, by dataset.
+pub type Contracts = BTreeMap<DatasetName, Arc<Contract>>;
+
+/// A problem and the model that has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphProblem {
+    /// The model's dataset.
+    pub model: DatasetName,
+    /// What is wrong.
+    pub problem: ModelProblem,
+}
+
+/// The models of a project in an order in which every input is made before it is read.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    order: Vec<usize>,
+    inputs: Vec<Vec<DatasetName>>,
+}
+
+impl Graph {
+    /// Resolves the models against each other and the contracts.
+    ///
+    /// # Errors
+    /// Every problem of every model.
+    pub fn build(models: &[Model], contracts: &Contracts) -> Result<Self, Vec<GraphProblem>> {
+        let mut scope = Scope { models, contracts, by_name: HashMap::new(), problems: Vec::new() };
+        scope.index();
+        let inputs: Vec<Vec<DatasetName>> = models.iter().map(|model| scope.resolve(model)).collect();
+        let order = scope.order(&inputs);
+        if scope.problems.is_empty() { Ok(Self { order, inputs }) } else { Err(scope.problems) }
+    }
+
+    /// Indices into the models given, inputs first.
+    #[must_use]
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The datasets that a model reads, the driving one first.
+    #[must_use]
+    pub fn inputs(&self, model: usize) -> &[DatasetName] {
+        self.inputs.get(model).map_or(&[], Vec::as_slice)
+    }
+}
+
+struct Scope<'a> {
+    models: &'a [Model],
+    contracts: &'a Contracts,
+    by_name: HashMap<&'a str, usize>,
+    problems: Vec<GraphProblem>,
+}
+
+impl<'a> Scope<'a> {
+    fn problem(&mut self, model: &Model, place: Place, message: String, help: impl Into<String>) {
+        let problem = ModelProblem::at(place, message, help);
+        self.problems.push(GraphProblem { model: model.dataset.clone(), problem });
+    }
+
+    fn index(&mut self) {
+        for (index, model) in self.models.iter().enumerate() {
+            let name = &model.dataset;
+            if self.by_name.insert(name.as_str(), index).is_some() {
+                self.problem(model, model.place, format!("{name} has two models"), "keep one file for each dataset");
+            }
+            match self.contracts.get(name) {
+                None => {
+                    let near = nearest(name.as_str(), self.contracts.keys().map(DatasetName::as_str));
+                    let help = near.map_or_else(
+                        || format!("add contracts/{}/{name}.yaml", model.layer),
+                        |near| format!("add contracts/{}/{name}.yaml; or did you mean {near:?}?", model.layer),
+                    );
+                    self.problem(model, model.place, format!("the model's dataset {name} has no contract"), help);
+                }
+                Some(contract) if contract.layer != model.layer => {
+                    let layer = contract.layer;
+                    let message = format!("the model is in {}, its contract in {layer}", model.layer);
+                    self.problem(model, model.place, message, format!("move the model to models/{layer}/"));
+                }
+                Some(_) => {}
+            }
+            if model.layer == Layer::Raw {
+                let message = format!("raw.{name} is what arrives, no model makes it");
+                self.problem(model, model.place, message, "move the model to models/curated/ or models/serving/");
+            }
+        }
+    }
+
+    fn resolve(&mut self, model: &Model) -> Vec<DatasetName> {
+        let mut inputs = Vec::new();
+        for (position, table) in model.tables.iter().enumerate() {
+            let Some(contract) = self.contract_of(model, table) else { continue };
+            inputs.push(contract.dataset.clone());
+            if position == 0 {
+                self.check_driving(model, table, &contract);
+            } else if !self.delivered(&contract.dataset, 0) {
+                self.problem(
+                    model,
+                    table.place,
+                    format!("{}.{} is a stream, and a stream can only be joined to delivered tables", table.schema, table.table),
+                    "put the stream first in FROM and join it to raw datasets with `source: feed`, or to models of such",
+                );
+            }
+        }
+        inputs
+    }
+
+    fn contract_of(&mut self, model: &Model, table: &TableUse) -> Option<Arc<Contract>> {
+        let TableUse { schema, table: name, place, .. } = table;
+        if schema != "raw" && schema != "curated" {
+            self.problem(model, *place, format!("a model cannot read {schema}.{name}"), "models read raw.x and curated.x");
+            return None;
+        }
+        let found = self.contracts.iter().find(|(known, _)| known.as_str() == name).map(|(_, contract)| Arc::clone(contract));
+        match found {
+            Some(contract) if contract.layer.as_str() == schema => {
+                if contract.layer == Layer::Curated && !self.by_name.contains_key(name.as_str()) {
+                    let message = format!("no model makes {schema}.{name}");
+                    self.problem(model, *place, message, format!("add models/{schema}/{name}.sql"));
+                    return None;
+                }
+                Some(contract)
+            }
+            Some(contract) => {
+                let help = if contract.layer == Layer::Serving {
+                    "models read raw.x and curated.x".to_owned()
+                } else {
+                    format!("did you mean {}.{name}?", contract.layer)
+                };
+                self.problem(model, *place, format!("there is no {schema}.{name}"), help);
+                None
+            }
+            None => {
+                let near = self
+                    .contracts
+                    .values()
+                    .filter(|c| c.layer.as_str() == schema)
+                    .map(|c| c.dataset.as_str());
+                let help = nearest(name, near).map_or_else(
+                    || format!("add contracts/{schema}/{name}.yaml"),
+                    |near| format!("did you mean {schema}.{near}?"),
+                );
+                self.problem(model, *place, format!("there is no {schema}.{name}"), help);
+                None
+            }
+        }
+    }
+
+    /// What drives a model must only grow.
+    fn check_driving(&mut self, model: &Model, table: &TableUse, contract: &Contract) {
+        let name = format!("{}.{}", table.schema, table.table);
+        if contract.layer == Layer::Raw && contract.delivery == Delivery::Replace {
+            self.problem(
+                model,
+                table.place,
+                format!("{name} is replaced by each delivery, and a model can only follow a table that grows"),
+                "join it to a stream instead, or give its contract `delivery: append`",
+            );
+        }
+        let maker = self.by_name.get(table.table.as_str()).and_then(|index| self.models.get(*index));
+        if contract.layer == Layer::Curated && maker.is_some_and(|maker| maker.kind == Kind::Rollup) {
+            self.problem(
+                model,
+                table.place,
+                format!("{name} is a rollup, whose rows change, and a model can only follow a table that grows"),
+                "read the rollup's own input instead",
+            );
+        }
+    }
+
+    /// Whether a dataset's rows come from deliveries alone. The depth guards against cycles, which are named elsewhere.
+    fn delivered(&self, dataset: &DatasetName, depth: usize) -> bool {
+        let Some(contract) = self.contracts.get(dataset) else { return false };
+        if contract.layer == Layer::Raw {
+            return matches!(contract.source, Some(Source::Feed));
+        }
+        let Some(model) = self.by_name.get(dataset.as_str()).and_then(|index| self.models.get(*index)) else { return false };
+        depth < self.models.len()
+            && model.tables.iter().all(|table| {
+                DatasetName::new(&table.table).is_ok_and(|name| name != *dataset && self.delivered(&name, depth + 1))
+            })
+    }
+
+    /// Depth first; a model met while its own inputs are being visited closes a cycle.
+    fn order(&mut self, inputs: &[Vec<DatasetName>]) -> Vec<usize> {
+        let mut order = Vec::with_capacity(self.models.len());
+        let mut state = vec![Visit::New; self.models.len()];
+        for start in 0..self.models.len() {
+            let mut path = Vec::new();
+            self.visit(start, inputs, &mut state, &mut path, &mut order);
+        }
+        order
+    }
+
+    fn visit(&mut self, at: usize, inputs: &[Vec<DatasetName>], state: &mut [Visit], path: &mut Vec<usize>, order: &mut Vec<usize>) {
+        match state.get(at) {
+            Some(Visit::New) => {}
+            Some(Visit::Open) => return self.cycle(at, path),
+            _ => return,
+        }
+        if let Some(s) = state.get_mut(at) {
+            *s = Visit::Open;
+        }
+        path.push(at);
+        for input in inputs.get(at).into_iter().flatten() {
+            if let Some(next) = self.by_name.get(input.as_str()).copied() {
+                self.visit(next, inputs, state, path, order);
+            }
+        }
+        path.pop();
+        if let Some(s) = state.get_mut(at) {
+            *s = Visit::Done;
+        }
+        order.push(at);
+    }
+
+    fn cycle(&mut self, at: usize, path: &[usize]) {
+        let names: Vec<String> = path
+            .iter()
+            .skip_while(|index| **index != at)
+            .chain(std::iter::once(&at))
+            .filter_map(|index| self.models.get(*index))
+            .map(|model| format!("{}.{}", model.layer, model.dataset))
+            .collect();
+        if let Some(model) = self.models.get(at) {
+            let message = format!("the models read each other in a circle: {}", names.join(" → "));
+            self.problem(model, model.place, message, "take one of these tables out of its model's FROM");
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    New,
+    Open,
+    Done,
+}

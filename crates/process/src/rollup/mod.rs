@@ -1,0 +1,15 @@
+//! Rollup models: new rows become partial groups, which merge into leaves, which become files of the table.
+//!
+//! `shape` says which columns hold a group, its aggregates' state and the output; `partial` makes groups of new rows;
+//! `leaf` holds the groups of one range of time; `leaves` is the whole table as ranges. Invariant of all of them:
+//! however the input is split into increments, the table is what one query over all of it would give.
+
+mod leaf;
+mod leaves;
+mod partial;
+mod shape;
+mod values;
+
+pub use leaves::{HeadLeaf, LeafId, Leaves, LeavesLimits, Sealed, TimeRange};
+pub use partial::RollupPlan;
+pub use shape::RollupShape;

@@ -1,0 +1,184 @@
+//! A rollup as plans that are made once: new rows to partial groups, and groups to the rows that are stored.
+//!
+//! Between the reader of changes and the leaves. Invariant: partial groups have the shape's state columns, stored rows
+//! its stored columns; nothing here depends on what the table holds.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use vitalake_contract::DatasetName;
+
+use crate::append::needed_schemas;
+use crate::error::{Error, Result};
+use crate::graph::Contracts;
+use crate::model::{Model, TableUse};
+use crate::plan::{Planned, engine_problem, input_schemas, plan};
+use crate::problem::ModelProblem;
+use crate::rollup::shape::{Output, RollupShape};
+use crate::slot::{Slot, conform};
+
+/// A compiled rollup model.
+pub struct RollupPlan {
+    dataset: DatasetName,
+    input: TableUse,
+    shape: RollupShape,
+    slot: Arc<Slot>,
+    needed: Vec<String>,
+    physical: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    finish: Finish,
+}
+
+/// Group and state columns to stored columns; cheap to clone, used wherever groups become rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Finish {
+    pub(crate) state_schema: SchemaRef,
+    pub(crate) stored_schema: SchemaRef,
+    columns: Arc<[Stored]>,
+}
+
+#[derive(Debug)]
+enum Stored {
+    Kept(usize),
+    Computed(Arc<dyn PhysicalExpr>),
+}
+
+impl RollupPlan {
+    /// Plans the model.
+    ///
+    /// # Errors
+    /// When the SELECT cannot be planned; `validate` says the same with every other problem.
+    pub async fn compile(model: &Model, contracts: &Contracts) -> Result<Self> {
+        let problem = |problem| Error::Model { model: model.dataset.clone(), problem: Box::new(problem) };
+        let engine = |source: DataFusionError| Error::Engine {
+            model: model.dataset.clone(),
+            attempted: "planning",
+            source: Box::new(source),
+        };
+        let schemas = input_schemas(model, contracts).map_err(problem)?;
+        let (whole, _) = partial_plan(model, contracts, &schemas).map_err(problem)?;
+        let optimized = whole.state.optimize(&whole.plan).map_err(engine)?;
+        let schemas = needed_schemas(model, &optimized, &schemas);
+        let (planned, shape) = partial_plan(model, contracts, &schemas).map_err(problem)?;
+        let Planned { state, plan, slots } = planned;
+        let physical = state.create_physical_plan(&plan).await.map_err(engine)?;
+        let (Some(slot), Some(schema), Some(input)) = (slots.into_iter().next(), schemas.first(), model.driving()) else {
+            return Err(problem(ModelProblem::at(model.place, "a rollup reads one table", "name it in FROM")));
+        };
+        let needed = schema.fields().iter().map(|f| f.name().clone()).collect();
+        let finish = Finish::compile(&state, &shape).map_err(engine)?;
+        let (dataset, input, context) = (model.dataset.clone(), input.clone(), state.task_ctx());
+        Ok(Self { dataset, input, shape, slot, needed, physical, context, finish })
+    }
+
+    /// The columns that the model reads of its input, in lower case.
+    #[must_use]
+    pub fn needed(&self) -> &[String] {
+        &self.needed
+    }
+
+    /// How the rollup is put together.
+    #[must_use]
+    pub fn shape(&self) -> &RollupShape {
+        &self.shape
+    }
+
+    pub(crate) fn finish(&self) -> &Finish {
+        &self.finish
+    }
+
+    /// The groups of some rows, with the state of their aggregates.
+    ///
+    /// # Errors
+    /// When a column has a type that cannot be the contract's, or the engine fails.
+    pub async fn partial(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+        self.slot.set(&format!("{}.{}", self.input.schema, self.input.table), rows)?;
+        let made = collect(Arc::clone(&self.physical), Arc::clone(&self.context)).await;
+        self.slot.clear();
+        let mut made = made.map_err(|source| Error::Engine {
+            model: self.dataset.clone(),
+            attempted: "aggregating rows",
+            source: Box::new(source),
+        })?;
+        made.retain(|batch| batch.num_rows() > 0);
+        made.iter().map(|batch| conform("a partial result", batch, &self.finish.state_schema)).collect()
+    }
+}
+
+impl Finish {
+    fn compile(state: &datafusion::execution::SessionState, shape: &RollupShape) -> Result<Self, DataFusionError> {
+        let state_schema = shape.state_schema();
+        let schema = DFSchema::try_from(Arc::clone(&state_schema))?;
+        let mut columns = Vec::new();
+        for (_, output) in &shape.outputs {
+            columns.push(match output {
+                Output::Kept(index) => Stored::Kept(*index),
+                Output::Computed(expr) => Stored::Computed(state.create_physical_expr(expr.clone(), &schema)?),
+            });
+        }
+        for hidden in shape.hidden() {
+            columns.push(Stored::Kept(state_schema.index_of(&hidden.name)?));
+        }
+        Ok(Self { state_schema, stored_schema: shape.stored_schema(), columns: columns.into() })
+    }
+
+    /// The stored rows of some groups.
+    pub(crate) fn rows(&self, state: &RecordBatch) -> Result<RecordBatch> {
+        let internal = |source| Error::Arrow { attempted: "making a rollup's rows", source };
+        let columns = self.columns.iter().map(|column| match column {
+            Stored::Kept(index) => Ok(Arc::clone(state.column(*index))),
+            Stored::Computed(expr) => expr
+                .evaluate(state)
+                .and_then(|value| value.into_array(state.num_rows()))
+                .map_err(|error| arrow::error::ArrowError::ExternalError(Box::new(error))),
+        });
+        let columns = columns.collect::<Result<Vec<ArrayRef>, _>>().map_err(internal)?;
+        RecordBatch::try_new(Arc::clone(&self.stored_schema), columns).map_err(internal)
+    }
+
+    /// The groups that stored rows hold.
+    pub(crate) fn state(&self, stored: &RecordBatch) -> Result<RecordBatch> {
+        conform("a file of the rollup", stored, &self.state_schema)
+    }
+}
+
+/// The plan from the input's rows to groups and states.
+fn partial_plan(model: &Model, contracts: &Contracts, schemas: &[SchemaRef]) -> Result<(Planned, RollupShape), ModelProblem> {
+    let contract = contracts.get(&model.dataset).ok_or_else(|| {
+        ModelProblem::at(model.place, "the model's dataset has no contract", "add its contract")
+    })?;
+    let planned = plan(model, model.query.as_ref().clone(), schemas)?;
+    let shape = RollupShape::of(model, contract, &planned.plan).map_err(|problems| {
+        problems.into_iter().next().unwrap_or_else(|| ModelProblem::at(model.place, "the rollup cannot be planned", "simplify it"))
+    })?;
+    let plan = over_input(&shape).map_err(|error| engine_problem(&error, model.place))?;
+    Ok((Planned { plan, ..planned }, shape))
+}
+
+fn over_input(shape: &RollupShape) -> Result<LogicalPlan, DataFusionError> {
+    let aggregate = &shape.aggregate;
+    // A cast does not show in the name of an expression, so the names are given.
+    let named = shape.states.iter().enumerate().map(|(index, state)| state.source.clone().alias(format!("__state_{index}")));
+    let sources: Vec<Expr> = named.collect();
+    let grouped = LogicalPlanBuilder::from(aggregate.input.as_ref().clone())
+        .aggregate(aggregate.group_expr.clone(), sources)?
+        .build()?;
+    let names = shape.state_schema();
+    let columns: Vec<Expr> = grouped
+        .schema()
+        .columns()
+        .into_iter()
+        .zip(names.fields())
+        .map(|(column, field)| {
+            Expr::Cast(Cast::new(Box::new(Expr::Column(column)), field.data_type().clone())).alias(field.name())
+        })
+        .collect();
+    LogicalPlanBuilder::from(grouped).project(columns)?.build()
+}
+

@@ -1,0 +1,257 @@
+//! The task of an append model: increments of the input → plan → rules → de-duplication → the output's tail, and at the
+//! end of each of the input's epochs a commit, made by a task of its own while this one goes on.
+//!
+//! Invariant: an increment's rows and rejects enter the output together, once; an increment that failed is tried again
+//! from its beginning, with the keys as the table has them.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use tokio::sync::mpsc;
+use vitalake_lake::{ChangeReader, Increment, Seal};
+use vitalake_runtime::error::{Classified, Retry};
+
+use crate::append::AppendPlan;
+use crate::check::{PRIMARY_KEY_RULE, Reject, RowChecks, quarantined, without};
+use crate::duplicates::Verdict;
+use crate::error::{Error, Result};
+use crate::gate::{Publish, decide};
+use crate::run::{Job, Reader};
+use crate::run::joined::Joined;
+use crate::run::progress::Counts;
+use crate::run::seen::{Recovered, Seen};
+
+/// Epochs that may wait for their commit before the model waits for them.
+const OPEN_EPOCHS_MAX: usize = 32;
+
+/// Runs a model until it is stopped. Errors delay it; only a broken fatal rule or a model that cannot run ends it.
+pub(crate) async fn run(job: Job, reader: Reader) {
+    let mut stop = job.stop.clone();
+    let mut attempts = 0;
+    let task = loop {
+        match Task::start(&job, reader.rejects_ahead).await {
+            Ok(task) => break task,
+            Err(error) if error.retry() == Retry::Later => {
+                attempts += 1;
+                tokio::select! {
+                    () = job.failed(attempts, &error) => {}
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+            }
+            Err(error) => return give_up(&job, &error),
+        }
+    };
+    let (commits, sealed) = mpsc::channel(OPEN_EPOCHS_MAX);
+    tokio::select! {
+        () = commit_epochs(&job, reader.first_seal, sealed) => {}
+        outcome = task.follow(&job, reader.changes, commits) => if let Err(error) = outcome { give_up(&job, &error) },
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+/// Says loudly that a model has ended.
+pub(crate) fn give_up(job: &Job, error: &Error) {
+    tracing::error!(model = %job.model.dataset, error = %error, "the model has stopped; its table is not brought forward");
+    job.progress.stopped(error);
+}
+
+struct Task {
+    plan: AppendPlan,
+    checks: RowChecks,
+    joined: Joined,
+    seen: Option<Seen>,
+    recovered: Option<Recovered>,
+    /// Whether the index may hold keys of rows that never entered the table.
+    index_ahead: bool,
+}
+
+/// What came of a micro-batch before it is judged by key.
+struct Made {
+    rows: RecordBatch,
+    rejects: Vec<RecordBatch>,
+}
+
+impl Task {
+    async fn start(job: &Job, rejects_ahead: Option<i64>) -> Result<Self> {
+        let plan = AppendPlan::compile(&job.model, &job.contracts).await?;
+        let checks = RowChecks::compile(Arc::clone(job.output.contract()), plan.schema())?;
+        let joined = Joined::of(job)?;
+        let seen = Seen::read(job).await?;
+        let recovered = Recovered::read(job, rejects_ahead).await?;
+        Ok(Self { plan, checks, joined, seen, recovered, index_ahead: false })
+    }
+
+    async fn follow(
+        mut self,
+        job: &Job,
+        mut reader: ChangeReader,
+        commits: mpsc::Sender<(Arc<Seal>, Arc<Seal>)>,
+    ) -> Result<()> {
+        loop {
+            let last = job.input.last_change();
+            let increment = match reader.try_next() {
+                Some(increment) => increment,
+                None => {
+                    job.progress.processed(last.0);
+                    reader.next().await?
+                }
+            };
+            self.process(job, &increment).await?;
+            if let Some(seal) = increment.seal {
+                let own = job.output.seal_anyway();
+                if commits.send((seal, own)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Processes an increment, trying again until it succeeds or never can.
+    async fn process(&mut self, job: &Job, increment: &Increment) -> Result<()> {
+        if !increment.rows.is_empty() {
+            self.step_until_done(job, &increment.rows, increment.version).await?;
+        }
+        for file in &increment.files {
+            let mut attempts = 0;
+            let rows = loop {
+                match job.input.read_columns(file, self.plan.needed(0)).await {
+                    Ok(rows) => break rows,
+                    Err(error) => {
+                        attempts += 1;
+                        job.failed(attempts, &Error::Lake(error)).await;
+                    }
+                }
+            };
+            for batch in rows.chunks(1) {
+                self.step_until_done(job, batch, increment.version).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn step_until_done(&mut self, job: &Job, rows: &[RecordBatch], version: Option<i64>) -> Result<()> {
+        let mut attempts = 0;
+        loop {
+            match self.step(job, rows, version).await {
+                Ok(counts) => {
+                    job.progress.count(counts);
+                    job.progress.ok();
+                    break;
+                }
+                Err(error) if error.retry() == Retry::Never => return Err(error),
+                Err(error) => {
+                    attempts += 1;
+                    job.failed(attempts, &error).await;
+                }
+            }
+        }
+        if let Err(error) = job.output.write_early().await {
+            tracing::warn!(model = %job.model.dataset, error = %error, "rows could not be written early and stay in memory");
+        }
+        job.output.wait_for_room().await;
+        Ok(())
+    }
+
+    async fn step(&mut self, job: &Job, rows: &[RecordBatch], version: Option<i64>) -> Result<Counts> {
+        if self.index_ahead {
+            self.seen = Seen::read(job).await?;
+            self.index_ahead = false;
+        }
+        self.joined.refresh(job, &self.plan).await?;
+        let mut counts = Counts { rows_in: rows.iter().map(|b| b.num_rows() as u64).sum(), ..Counts::default() };
+        let now_us = job.options.clock.now_ms().saturating_mul(1000);
+        let mut made = Vec::new();
+        for batch in self.plan.run(rows).await? {
+            made.push(self.check(job, &batch, now_us, &mut counts)?);
+        }
+        self.index_ahead = self.seen.is_some();
+        let (mut good, mut rejects) = (Vec::new(), Vec::new());
+        for made in made {
+            let Made { rows, rejects: mut bad } = self.judge(job, made, now_us, &mut counts)?;
+            good.push(stored(&rows, job.output.contract().columns.len())?);
+            rejects.append(&mut bad);
+        }
+        let rejects = self.not_yet_rejected(rejects, version)?;
+        counts.rows_out = good.iter().map(|b| b.num_rows() as u64).sum();
+        counts.rows_rejected = rejects.iter().map(|b| b.num_rows() as u64).sum();
+        job.output.append(good, rejects, [])?;
+        self.index_ahead = false;
+        Ok(counts)
+    }
+
+    /// The contract's rules.
+    fn check(&self, job: &Job, batch: &RecordBatch, now_us: i64, counts: &mut Counts) -> Result<Made> {
+        let checked = self.checks.check(batch)?;
+        if let Some(rule) = checked.fatal {
+            return Err(Error::Fatal { dataset: job.model.dataset.clone(), rule });
+        }
+        counts.warnings += checked.warnings;
+        let rejects = self.reject(job, batch, &checked.rejects, now_us)?;
+        Ok(Made { rows: without(batch, &checked.rejects)?, rejects })
+    }
+
+    /// The primary key, over rows that keep every other rule.
+    fn judge(&mut self, job: &Job, mut made: Made, now_us: i64, counts: &mut Counts) -> Result<Made> {
+        let Some(seen) = self.seen.as_mut() else { return Ok(made) };
+        let verdicts = seen.judge(&made.rows)?;
+        if verdicts.iter().all(|v| *v == Verdict::New) {
+            return Ok(made);
+        }
+        let reason = "another row with this primary key and other values is there";
+        let mut conflicts: Vec<Reject> = Vec::new();
+        for (row, verdict) in verdicts.iter().enumerate() {
+            match verdict {
+                Verdict::New => {}
+                Verdict::Duplicate => counts.duplicates += 1,
+                Verdict::Conflict => conflicts.push((row, PRIMARY_KEY_RULE.to_owned(), reason.to_owned())),
+            }
+        }
+        counts.conflicts += conflicts.len() as u64;
+        made.rejects.extend(self.reject(job, &made.rows, &conflicts, now_us)?);
+        let new: BooleanArray = verdicts.iter().map(|v| Some(*v == Verdict::New)).collect();
+        made.rows = filter_record_batch(&made.rows, &new)
+            .map_err(|source| Error::Arrow { attempted: "taking new rows", source })?;
+        Ok(made)
+    }
+
+    fn reject(&self, job: &Job, batch: &RecordBatch, rejects: &[Reject], now_us: i64) -> Result<Vec<RecordBatch>> {
+        if rejects.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![quarantined(batch, job.output.contract().columns.len(), rejects, now_us)?])
+    }
+
+    /// Leaves out rejects that were committed before a crash that came between quarantine's commit and the table's.
+    fn not_yet_rejected(&mut self, rejects: Vec<RecordBatch>, version: Option<i64>) -> Result<Vec<RecordBatch>> {
+        let Some(recovered) = self.recovered.as_mut().filter(|recovered| recovered.covers(version)) else {
+            return Ok(rejects);
+        };
+        let kept = rejects.iter().map(|batch| {
+            let missing = BooleanArray::from(recovered.missing(batch));
+            filter_record_batch(batch, &missing).map_err(|source| Error::Arrow { attempted: "taking new rejects", source })
+        });
+        kept.collect()
+    }
+}
+
+/// The stored columns: the contract's and the time of arrival, which follows them.
+fn stored(rows: &RecordBatch, columns: usize) -> Result<RecordBatch> {
+    let stored: Vec<usize> = (0..=columns).collect();
+    rows.project(&stored).map_err(|source| Error::Arrow { attempted: "taking the stored columns", source })
+}
+
+/// Commits what was made of each epoch once the input's version of it is known.
+async fn commit_epochs(job: &Job, first_seal: u64, mut sealed: mpsc::Receiver<(Arc<Seal>, Arc<Seal>)>) {
+    while let Some((input, own)) = sealed.recv().await {
+        let version = input.version().await;
+        let Publish::Now = decide(job.output.contract());
+        let mut attempts = 0;
+        while let Err(error) = job.output.commit(&own, vec![(job.app_id.clone(), version)]).await {
+            attempts += 1;
+            job.failed(attempts, &Error::Lake(error)).await;
+        }
+        job.progress.committed(Job::seal_number(first_seal, &input), Some(version));
+    }
+    std::future::pending::<()>().await;
+}

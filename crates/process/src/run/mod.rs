@@ -1,0 +1,245 @@
+//! Models at work: one task each, woken by its input's changes, following its input's epochs.
+//!
+//! `append` and `rollup` are the two kinds of task; `progress` is what the outside sees of one; `joined` and `seen`
+//! are what an append task needs beside its plan. Invariant: what a model made of an epoch is committed with the
+//! version of its input that holds the epoch, so that a restart goes on from exactly there.
+
+mod append;
+mod joined;
+mod progress;
+mod rollup;
+mod seen;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use vitalake_contract::{DatasetName, Layer};
+use vitalake_lake::{ChangeReader, Lake, Seal, Space, Table, TableId, TableSpec};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::disk::Disk;
+use vitalake_runtime::retry::Backoff;
+
+pub use progress::{ModelState, ModelStatus};
+use progress::Progress;
+
+use crate::error::{Error, Result};
+use crate::graph::{Contracts, Graph};
+use crate::model::{Kind, Model};
+use crate::problem::ModelProblem;
+use crate::rollup::LeavesLimits;
+use crate::validate::stored_schema;
+
+/// Where and within which limits models work.
+#[derive(Clone, Debug)]
+pub struct ModelsOptions {
+    /// The disk for what does not fit into memory.
+    pub disk: Arc<dyn Disk>,
+    /// The folder for it; its content is removed at start.
+    pub folder: PathBuf,
+    /// The clock.
+    pub clock: Clock,
+    /// Keys of one model in memory; more are written to disk.
+    pub keys_in_memory_max: usize,
+    /// Limits of rollups.
+    pub leaves: LeavesLimits,
+    /// Bytes of one joined table in memory.
+    pub joined_bytes_max: usize,
+}
+
+impl ModelsOptions {
+    /// The usual limits.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>, folder: PathBuf, clock: Clock) -> Self {
+        let joined_bytes_max = 256 << 20;
+        Self { disk, folder, clock, keys_in_memory_max: 2_000_000, leaves: LeavesLimits::default(), joined_bytes_max }
+    }
+}
+
+/// What one model's task is given.
+pub(crate) struct Job {
+    pub(crate) lake: Arc<Lake>,
+    pub(crate) model: Model,
+    pub(crate) contracts: Arc<Contracts>,
+    pub(crate) input: Arc<Table>,
+    pub(crate) output: Arc<Table>,
+    pub(crate) app_id: String,
+    pub(crate) options: ModelsOptions,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Job {
+    /// A reader of the input from where the last commit ended. Made before any model works, so that no epoch of an
+    /// input ends unseen; `first_seal` is what counts as committed when the backlog is.
+    async fn reader(&self) -> Result<Reader> {
+        let consumed = self.output.committed_txn(&self.app_id);
+        let rejected = self.output.rejects_txn(&self.app_id);
+        let rejects_ahead = rejected.filter(|v| consumed.is_none_or(|c| c < *v));
+        // A first commit that was cut short consumed a history that begins with the table.
+        let from = consumed.or(rejects_ahead.map(|_| 0));
+        let first_seal = self.input.last_seal();
+        let changes = self.input.reader(from).await?;
+        let head = i64::try_from(self.input.head().version().0).unwrap_or(i64::MAX);
+        if consumed == Some(head) {
+            self.progress.committed(first_seal, consumed);
+        }
+        Ok(Reader { changes, first_seal, rejects_ahead })
+    }
+
+    /// The last seal of the input that is committed with this one; those of the backlog have no number.
+    pub(crate) fn seal_number(first_seal: u64, seal: &Seal) -> u64 {
+        seal.number.max(first_seal)
+    }
+
+    /// Waits longer and longer between attempts; tells the status and the log why.
+    pub(crate) async fn failed(&self, attempts: u32, error: &Error) {
+        self.progress.failed(error);
+        tracing::warn!(model = %self.model.dataset, attempts, error = %error, "a model waits and tries again");
+        let noise = u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        if let Some(wait) = Backoff::default().wait(attempts, noise) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// A model's place in its input.
+pub(crate) struct Reader {
+    pub(crate) changes: ChangeReader,
+    pub(crate) first_seal: u64,
+    /// The version of the input whose rejects are committed already, when its rows are not.
+    pub(crate) rejects_ahead: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Running {
+    input: Arc<Table>,
+    progress: Arc<Progress>,
+    task: JoinHandle<()>,
+}
+
+/// All models of a project, at work.
+#[derive(Debug)]
+pub struct Models {
+    running: Vec<Running>,
+    stop: watch::Sender<bool>,
+}
+
+/// The tables of a project with the columns that they store: the contracts', and those that models add.
+///
+/// # Errors
+/// When a model cannot be planned; `validate` says so before.
+pub fn table_specs(models: &[Model], contracts: &Contracts) -> Result<Vec<TableSpec>> {
+    let mut specs = Vec::with_capacity(contracts.len());
+    for contract in contracts.values() {
+        let mut spec = TableSpec::of(Arc::clone(contract));
+        if let Some(model) = models.iter().find(|model| model.dataset == contract.dataset) {
+            spec.schema = stored_schema(model, contracts)?;
+        }
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+impl Models {
+    /// Starts all models, inputs first. Their work runs on the lake's CPU workers. To be called before anything is
+    /// appended to the lake.
+    ///
+    /// # Errors
+    /// When the models do not form a graph, a dataset has no table, or an input's history cannot be read.
+    pub async fn start(
+        lake: &Arc<Lake>,
+        models: &[Model],
+        contracts: &Arc<Contracts>,
+        options: &ModelsOptions,
+    ) -> Result<Self> {
+        let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
+        let (stop, stopped) = watch::channel(false);
+        let mut jobs = Vec::with_capacity(models.len());
+        for index in graph.order() {
+            let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
+            let (input, output) = (Arc::clone(lake.table(input)?), Arc::clone(lake.table(&model.dataset)?));
+            let job = Job {
+                lake: Arc::clone(lake),
+                model: model.clone(),
+                contracts: Arc::clone(contracts),
+                app_id: app_id(&model.dataset, &input.head().metadata().id),
+                input,
+                output,
+                options: options.clone(),
+                progress: Arc::new(Progress::new(model)),
+                stop: stopped.clone(),
+            };
+            let reader = job.reader().await?;
+            jobs.push((job, reader));
+        }
+        let running = jobs.into_iter().map(|(job, reader)| {
+            let (input, progress) = (Arc::clone(&job.input), Arc::clone(&job.progress));
+            let task = match job.model.kind {
+                Kind::Append => lake.cpu().spawn_cpu(append::run(job, reader)),
+                Kind::Rollup => lake.cpu().spawn_cpu(rollup::run(job, reader)),
+            };
+            Running { input, progress, task }
+        });
+        Ok(Self { running: running.collect(), stop })
+    }
+
+    /// Waits until every model has processed what its input held when this was called, inputs first. Ask when landing
+    /// has taken up what was in the log: readers then see no fewer rows than before a crash.
+    pub async fn caught_up(&self) {
+        for model in &self.running {
+            model.progress.wait_processed(model.input.last_change().0).await;
+        }
+    }
+
+    /// Waits until every model has committed what it made of the epochs that have ended in its input, inputs first.
+    pub async fn settled(&self) {
+        for model in &self.running {
+            model.progress.wait_committed(model.input.last_seal()).await;
+        }
+    }
+
+    /// What each model is doing, inputs first.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<ModelStatus> {
+        self.running.iter().map(|model| model.progress.status(model.input.last_change().0)).collect()
+    }
+
+    /// Stops the models and waits for them. What is not committed is made again at the next start.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for model in self.running {
+            if let Err(error) = model.task.await
+                && error.is_panic()
+            {
+                tracing::error!("a model's task ended by a panic");
+            }
+        }
+    }
+}
+
+fn first_problem(models: &[Model], problems: Vec<crate::graph::GraphProblem>) -> Error {
+    let found = problems.into_iter().next().map(|p| (p.model, p.problem));
+    let (model, problem) = found.unwrap_or_else(|| {
+        let name = models.first().map(|m| m.dataset.clone());
+        let problem = ModelProblem { line: 1, column: 1, message: "the models form no graph".to_owned(), help: "run validate".to_owned() };
+        (name.unwrap_or_else(unnamed), problem)
+    });
+    Error::Model { model, problem: Box::new(problem) }
+}
+
+#[expect(clippy::expect_used, reason = "the literal is a valid name")]
+fn unnamed() -> DatasetName {
+    DatasetName::new("models").expect("a valid name")
+}
+
+/// The id under which a model's commits name the input version that they consumed.
+fn app_id(model: &DatasetName, input_table_id: &str) -> String {
+    format!("vitalake/model/{model}/{input_table_id}")
+}
+
+/// A dataset's table in the catalogue.
+pub(crate) fn table_id(layer: Layer, dataset: &DatasetName) -> TableId {
+    TableId::new(Space::from(layer), dataset.clone())
+}

@@ -1,0 +1,187 @@
+//! What the outside sees of a model's task: how far it is, what it counted, why it waits.
+//!
+//! Written by the task, read by status pages and by who waits for readiness. Invariant: an error here holds no value.
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use vitalake_contract::{DatasetName, Layer};
+
+use crate::error::Error;
+use crate::model::{Kind, Model};
+
+/// What a model is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    /// It reads what was there when it started.
+    CatchingUp,
+    /// It follows its input.
+    Running,
+    /// Something failed and is tried again.
+    Waiting,
+    /// A fatal rule was broken, or the model cannot run: nothing more comes until it is mended and started again.
+    Stopped,
+}
+
+impl ModelState {
+    /// Its name in a status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CatchingUp => "catching up",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A model at one moment. Counts are since the start of the process.
+#[derive(Clone, Debug)]
+pub struct ModelStatus {
+    /// Its dataset.
+    pub dataset: DatasetName,
+    /// The dataset's layer.
+    pub layer: Layer,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it is doing.
+    pub state: ModelState,
+    /// Why it waits or has stopped.
+    pub error: Option<String>,
+    /// Rows of the input that were processed.
+    pub rows_in: u64,
+    /// Rows that were added, or groups that were merged.
+    pub rows_out: u64,
+    /// Rows that went to quarantine, conflicts among them.
+    pub rows_rejected: u64,
+    /// Rows dropped because they were there.
+    pub duplicates: u64,
+    /// Rows in quarantine because their key was there with other values.
+    pub conflicts: u64,
+    /// Broken rules of severity `warning`.
+    pub warnings: u64,
+    /// The version of the input that the last commit consumed.
+    pub input_version: Option<i64>,
+    /// Changes of the input that are still to be processed.
+    pub changes_behind: u64,
+}
+
+/// What a step counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) rows_in: u64,
+    pub(crate) rows_out: u64,
+    pub(crate) rows_rejected: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) conflicts: u64,
+    pub(crate) warnings: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    /// The input's change up to which everything was processed; `None` while the backlog is read.
+    processed: Option<u64>,
+    /// The input's seal up to which everything was committed; `None` while the backlog is not.
+    committed: Option<u64>,
+    /// A model that has stopped is waited for by nobody.
+    stopped: bool,
+}
+
+/// The state, the counts and the marks are locked one at a time, never one inside the other.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    dataset: DatasetName,
+    layer: Layer,
+    kind: Kind,
+    counts: Mutex<(Counts, ModelState, Option<String>, Option<i64>)>,
+    marks: watch::Sender<Marks>,
+}
+
+impl Progress {
+    pub(crate) fn new(model: &Model) -> Self {
+        Self {
+            dataset: model.dataset.clone(),
+            layer: model.layer,
+            kind: model.kind,
+            counts: Mutex::new((Counts::default(), ModelState::CatchingUp, None, None)),
+            marks: watch::channel(Marks::default()).0,
+        }
+    }
+
+    pub(crate) fn count(&self, step: Counts) {
+        let (counts, ..) = &mut *self.counts.lock();
+        counts.rows_in += step.rows_in;
+        counts.rows_out += step.rows_out;
+        counts.rows_rejected += step.rows_rejected;
+        counts.duplicates += step.duplicates;
+        counts.conflicts += step.conflicts;
+        counts.warnings += step.warnings;
+    }
+
+    /// Everything up to a change of the input is processed.
+    pub(crate) fn processed(&self, change: u64) {
+        self.ok();
+        self.marks.send_modify(|marks| marks.processed = Some(change));
+    }
+
+    /// A step succeeded.
+    pub(crate) fn ok(&self) {
+        let (_, state, error, _) = &mut *self.counts.lock();
+        if *state != ModelState::Stopped {
+            (*state, *error) = (ModelState::Running, None);
+        }
+    }
+
+    /// What was made of the input's epochs up to a seal is committed, with this version of the input.
+    pub(crate) fn committed(&self, seal: u64, version: Option<i64>) {
+        {
+            let mut counts = self.counts.lock();
+            counts.3 = version.or(counts.3);
+        }
+        self.marks.send_modify(|marks| marks.committed = Some(seal.max(marks.committed.unwrap_or(0))));
+    }
+
+    pub(crate) fn failed(&self, error: &Error) {
+        self.set(ModelState::Waiting, error);
+    }
+
+    pub(crate) fn stopped(&self, error: &Error) {
+        self.set(ModelState::Stopped, error);
+        self.marks.send_modify(|marks| marks.stopped = true);
+    }
+
+    fn set(&self, new: ModelState, error: &Error) {
+        let (_, state, shown, _) = &mut *self.counts.lock();
+        (*state, *shown) = (new, Some(error.to_string()));
+    }
+
+    pub(crate) async fn wait_processed(&self, change: u64) {
+        let mut marks = self.marks.subscribe();
+        let _ = marks.wait_for(|marks| marks.processed.is_some_and(|p| p >= change) || marks.stopped).await;
+    }
+
+    pub(crate) async fn wait_committed(&self, seal: u64) {
+        let mut marks = self.marks.subscribe();
+        let _ = marks.wait_for(|marks| marks.committed.is_some_and(|c| c >= seal) || marks.stopped).await;
+    }
+
+    pub(crate) fn status(&self, last_change: u64) -> ModelStatus {
+        let (counts, state, error, input_version) = self.counts.lock().clone();
+        let marks = *self.marks.borrow();
+        ModelStatus {
+            dataset: self.dataset.clone(),
+            layer: self.layer,
+            kind: self.kind,
+            state: if marks.processed.is_none() && state == ModelState::Running { ModelState::CatchingUp } else { state },
+            error,
+            rows_in: counts.rows_in,
+            rows_out: counts.rows_out,
+            rows_rejected: counts.rows_rejected,
+            duplicates: counts.duplicates,
+            conflicts: counts.conflicts,
+            warnings: counts.warnings,
+            input_version,
+            changes_behind: last_change.saturating_sub(marks.processed.unwrap_or(0)),
+        }
+    }
+}

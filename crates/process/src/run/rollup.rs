@@ -1,0 +1,230 @@
+//! The task of a rollup model: increments of the input → partial groups → leaves → the overlay that readers see, and at
+//! the end of each of the input's epochs a commit that rewrites the leaves that changed.
+//!
+//! One task does both, so that what is shown and what is committed never disagree. Invariant: the overlay and the head
+//! are of the same moment of the leaves.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use vitalake_lake::{ChangeReader, Increment, Overlay, Seal};
+use vitalake_runtime::error::{Classified, Retry};
+
+use crate::error::{Error, Result};
+use crate::gate::{Publish, decide};
+use crate::rollup::{HeadLeaf, Leaves, RollupPlan, Sealed, TimeRange};
+use crate::run::{Job, Reader};
+use crate::run::append::give_up;
+use crate::run::progress::Counts;
+
+/// Epochs that may wait for their commit before the model waits for them.
+const OPEN_EPOCHS_MAX: usize = 32;
+
+/// Runs a model until it is stopped. What fails before anything was merged is tried again; a merge that fails, which
+/// memory in order does not do, ends the model until the next start.
+pub(crate) async fn run(job: Job, reader: Reader) {
+    let mut stop = job.stop.clone();
+    let working = async {
+        let plan = RollupPlan::compile(&job.model, &job.contracts).await?;
+        let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(&job, &plan))?;
+        let Reader { changes, first_seal, .. } = reader;
+        Task { plan, leaves, reader: changes, first_seal, open: VecDeque::new() }.follow(&job).await
+    };
+    tokio::select! {
+        outcome = working => if let Err(error) = outcome { give_up(&job, &error) },
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+struct Task {
+    plan: RollupPlan,
+    leaves: Leaves,
+    reader: ChangeReader,
+    first_seal: u64,
+    /// Epochs that have ended and are not committed, oldest first.
+    open: VecDeque<(Arc<Seal>, Sealed)>,
+}
+
+impl Task {
+    async fn follow(mut self, job: &Job) -> Result<()> {
+        loop {
+            while let Some((seal, _)) = self.open.front() {
+                let full = self.open.len() >= OPEN_EPOCHS_MAX || self.leaves.is_full();
+                match seal.version_now() {
+                    Some(version) => self.commit(job, version).await?,
+                    None if full => drop(seal.version().await),
+                    None => break,
+                }
+            }
+            let last = job.input.last_change();
+            let increment = match self.reader.try_next() {
+                Some(increment) => increment,
+                None => {
+                    job.progress.processed(last.0);
+                    let committed = self.open.front().map(|(seal, _)| Arc::clone(seal));
+                    tokio::select! {
+                        increment = self.reader.next() => increment?,
+                        () = known(committed) => continue,
+                    }
+                }
+            };
+            self.process(job, increment).await?;
+        }
+    }
+
+    async fn process(&mut self, job: &Job, increment: Increment) -> Result<()> {
+        if !increment.rows.is_empty() {
+            self.step(job, &increment.rows).await?;
+        }
+        for file in &increment.files {
+            let mut attempts = 0;
+            let rows = loop {
+                match job.input.read_columns(file, self.plan.needed()).await {
+                    Ok(rows) => break rows,
+                    Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+                }
+            };
+            self.step(job, &rows).await?;
+        }
+        if let Some(seal) = increment.seal {
+            let sealed = self.leaves.seal()?;
+            self.open.push_back((seal, sealed));
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, job: &Job, rows: &[RecordBatch]) -> Result<()> {
+        let mut attempts = 0;
+        let partial = loop {
+            match self.plan.partial(rows).await {
+                Ok(partial) => break partial,
+                Err(error) => wait_after(job, &mut attempts, error).await?,
+            }
+        };
+        for (leaf, paths) in self.leaves.missing(&partial)? {
+            let held = loop {
+                match held_rows(job, &paths).await {
+                    Ok(held) => break held,
+                    Err(error) => wait_after(job, &mut attempts, error).await?,
+                }
+            };
+            self.leaves.load(leaf, &held)?;
+        }
+        self.leaves.apply(&partial)?;
+        let (hidden, shown) = self.leaves.overlay()?;
+        job.output.publish_overlay(overlay(hidden, shown));
+        let count = |batches: &[RecordBatch]| batches.iter().map(|b| b.num_rows() as u64).sum();
+        job.progress.count(Counts { rows_in: count(rows), rows_out: count(&partial), ..Counts::default() });
+        job.progress.ok();
+        Ok(())
+    }
+
+    /// Commits the oldest epoch that has ended, as that version of the input.
+    async fn commit(&mut self, job: &Job, version: i64) -> Result<()> {
+        let Some((seal, sealed)) = self.open.pop_front() else { return Ok(()) };
+        let Publish::Now = decide(job.output.contract());
+        let removes = self.leaves.removes(&sealed);
+        let mut attempts = 0;
+        loop {
+            let leaves = &mut self.leaves;
+            let mut shown = Ok(());
+            let committing = job.output.commit_replace(
+                &removes,
+                sealed.adds.clone(),
+                vec![(job.app_id.clone(), version)],
+                |files| {
+                    let paths: Vec<String> = files.iter().map(|file| file.path()).collect();
+                    leaves.committed(&sealed, &paths);
+                    match leaves.overlay() {
+                        Ok((hidden, rows)) => overlay(hidden, rows),
+                        Err(error) => {
+                            shown = Err(error);
+                            Overlay::default()
+                        }
+                    }
+                },
+            );
+            match committing.await {
+                Ok(_) => {
+                    shown?;
+                    break;
+                }
+                Err(error) => {
+                    attempts += 1;
+                    job.failed(attempts, &Error::Lake(error)).await;
+                }
+            }
+        }
+        job.progress.ok();
+        job.progress.committed(Job::seal_number(self.first_seal, &seal), Some(version));
+        Ok(())
+    }
+}
+
+/// Waits after an error that may pass; gives back one that cannot.
+async fn wait_after(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
+    if error.retry() == Retry::Never {
+        return Err(error);
+    }
+    *attempts += 1;
+    job.failed(*attempts, &error).await;
+    Ok(())
+}
+
+/// The rows of some of the table's files.
+async fn held_rows(job: &Job, paths: &[String]) -> Result<Vec<RecordBatch>> {
+    let head = job.output.head();
+    let mut held = Vec::new();
+    for path in paths {
+        let Some(file) = head.files().find(|file| file.path() == *path) else {
+            let detail = format!("file {path} is not in its table any longer");
+            return Err(Error::Columns { what: "a leaf of the rollup".to_owned(), detail });
+        };
+        held.extend(job.output.read_file(file).await?);
+    }
+    Ok(held)
+}
+
+/// Waits for a seal's version; for ever where there is no seal.
+async fn known(seal: Option<Arc<Seal>>) {
+    match seal {
+        Some(seal) => drop(seal.version().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn overlay(hidden: HashSet<String>, rows: Vec<RecordBatch>) -> Overlay {
+    Overlay { hidden: Arc::new(hidden), rows }
+}
+
+/// The table's files as leaves, by the statistics of the time column.
+fn head_leaves(job: &Job, plan: &RollupPlan) -> Vec<HeadLeaf> {
+    let head = job.output.head();
+    let (name, kind) = plan.shape().time_column();
+    head.files()
+        .map(|file| {
+            let rows = file.rows.unwrap_or(0);
+            let stats = file.stats();
+            let bound = |value: Option<ScalarValue>| value.as_ref().and_then(time_value);
+            let range: TimeRange = match stats {
+                Some(stats) => match (bound(stats.min(name, kind)), bound(stats.max(name, kind))) {
+                    (Some(from), Some(to)) => Some((from, to)),
+                    _ if stats.null_count(name) == Some(rows) => None,
+                    _ => Some((i64::MIN, i64::MAX)),
+                },
+                None => Some((i64::MIN, i64::MAX)),
+            };
+            HeadLeaf { path: file.path(), rows: usize::try_from(rows).unwrap_or(usize::MAX), range }
+        })
+        .collect()
+}
+
+fn time_value(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::Date32(days) => days.map(i64::from),
+        ScalarValue::TimestampMicrosecond(time, _) => time.map(|t| t.div_euclid(1000)),
+        _ => None,
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests of models from the outside: text in, problems, plans and rows out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs)]
+
+mod append;
+mod graph;
+mod model;
+mod rollup;
+mod run;
+mod support;
+mod validate;

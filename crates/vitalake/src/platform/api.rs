@@ -1,0 +1,199 @@
+//! What the HTTP server may ask of the platform: the pinned value, readiness, status, flush, deliveries.
+//!
+//! Invariant: an error that leaves here holds names and counts, never a record's value.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, SecondsFormat, Utc};
+use datafusion::catalog::TableProvider;
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+use vitalake_contract::DatasetName;
+use vitalake_ingest::decode::DeliveryFormat as FileFormat;
+use vitalake_ingest::delivery::{self, DeliverError, Delivered};
+use vitalake_ingest::landing::transaction_id;
+use vitalake_ingest::log::TopicPartition;
+use vitalake_lake::{Catalogue, Space, TableId, TableView};
+use vitalake_ops::status::{DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness, StatusReport};
+use vitalake_serve::pinned::Pinned;
+use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
+
+use super::Platform;
+
+/// The platform as the server sees it.
+#[derive(Clone, Debug)]
+pub struct Api(pub Arc<Platform>);
+
+#[derive(Debug)]
+struct PinnedCatalogue(Arc<Catalogue>);
+
+impl Pinned for PinnedCatalogue {
+    fn table_names(&self) -> Vec<(String, String)> {
+        self.0.table_names()
+    }
+
+    fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+        self.0.provider(schema, table)
+    }
+}
+
+#[async_trait]
+impl vitalake_serve::platform::Platform for Api {
+    fn pin(&self) -> Arc<dyn Pinned> {
+        Arc::new(PinnedCatalogue(self.0.lake.pin()))
+    }
+
+    fn readiness(&self) -> Readiness {
+        let ready = self.0.is_ready();
+        let mut waiting_for = Vec::new();
+        if !ready {
+            for landing in self.0.landings.iter().filter(|l| !l.is_caught_up()) {
+                waiting_for.push(format!("topic {}: {} records of the log to take up", landing.topic(), landing.lag_records()));
+            }
+            if waiting_for.is_empty() {
+                waiting_for.push("models to catch up with their inputs".to_owned());
+            }
+        }
+        Readiness { ready, waiting_for }
+    }
+
+    async fn status(&self) -> StatusReport {
+        let Readiness { ready, waiting_for } = self.readiness();
+        let catalogue = self.0.lake.pin();
+        let mut datasets: Vec<DatasetStatus> = catalogue.tables().filter(|view| view.id.space != Space::Quarantine).map(|view| self.dataset(&catalogue, view)).collect();
+        datasets.sort_by_key(|d| (["raw", "curated", "serving"].iter().position(|l| *l == d.layer), d.dataset.clone()));
+        StatusReport { ready, waiting_for, datasets, partitions: self.partitions() }
+    }
+
+    async fn flush(&self) -> Result<FlushReport, ApiError> {
+        let before = self.0.lake.pin();
+        self.0.commit_everything().await.map_err(|error| ApiError::Unavailable(format!("{error}; what is not committed stays in the log and is tried again")))?;
+        let after = self.0.lake.pin();
+        let mut tables = Vec::new();
+        for view in after.tables().filter(|v| v.id.space != Space::Quarantine) {
+            let Some(old) = before.table(&view.id).filter(|old| old.head.version() < view.head.version()) else { continue };
+            let rows = view.head.rows().unwrap_or(0).saturating_sub(old.head.rows().unwrap_or(0));
+            tables.push(FlushedTable { dataset: view.id.dataset.to_string(), layer: view.id.space.as_str().to_owned(), version: view.head.version().0, rows });
+        }
+        Ok(FlushReport { tables })
+    }
+
+    async fn deliver(&self, dataset: &str, name: &str, format: DeliveryFormat, body: ByteStream) -> Result<DeliveryReport, ApiError> {
+        let unknown = || ApiError::NotFound(format!("there is no raw dataset {dataset} to deliver to; `vitalake datasets` lists them"));
+        let id = DatasetName::new(dataset).map_err(|_| unknown())?;
+        let lock = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
+        let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
+        let format = match format {
+            DeliveryFormat::Csv => FileFormat::Csv,
+            DeliveryFormat::Ndjson => FileFormat::Ndjson,
+        };
+        let (name, now_ms) = (name.to_owned(), self.0.clock.now_ms());
+        let (sender, chunks) = mpsc::channel(4);
+        let feeding = async move {
+            let mut body = body;
+            while let Some(chunk) = body.next().await {
+                if sender.send(chunk).await.is_err() {
+                    break;
+                }
+            }
+        };
+        // The commit outlives a client that hangs up: models wait at the delivery's place.
+        let delivering = tokio::spawn(async move {
+            let _one_at_a_time = lock.lock_owned().await;
+            delivery::deliver(&table, &name, format, chunks, now_ms).await
+        });
+        feeding.await;
+        let outcome = delivering.await.map_err(|_| ApiError::Internal("the delivery was interrupted; deliver the file again".to_owned()))?;
+        outcome.map(|delivered| report(dataset, delivered)).map_err(|error| refusal(&error))
+    }
+}
+
+impl Api {
+    fn dataset(&self, catalogue: &Catalogue, view: &TableView) -> DatasetStatus {
+        let name = &view.id.dataset;
+        let landing = self.0.landings.iter().find(|l| l.table().contract().dataset == *name);
+        let models = self.0.models.lock().clone();
+        let model = models.and_then(|models| models.statuses().into_iter().find(|m| m.dataset == *name));
+        let hidden: u64 = view.tail.hidden.iter().filter_map(|path| view.head.file(path)).filter_map(|f| f.rows).sum();
+        let tail_rows = view.tail.row_count();
+        let committed = view.head.files().map(|f| f.add.modification_time).max();
+        let quarantined = catalogue.table(&TableId::new(Space::Quarantine, name.clone())).map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
+        let newest = if tail_rows > 0 { Some(self.0.clock.now_ms()) } else { committed };
+        let error = model.as_ref().and_then(|m| m.error.clone());
+        DatasetStatus {
+            dataset: name.to_string(),
+            layer: view.id.space.as_str().to_owned(),
+            rows: view.head.rows().unwrap_or(0).saturating_sub(hidden) + tail_rows,
+            tail_rows,
+            version: Some(view.head.version().0),
+            last_commit: committed.and_then(instant),
+            newest_row_at: newest.and_then(instant),
+            freshness_seconds: newest.map(|at| (self.0.clock.now_ms() - at).max(0) as f64 / 1000.0),
+            lag_records: landing.map(|l| l.lag_records()).or(model.as_ref().map(|m| m.changes_behind)),
+            quarantined,
+            state: match (&error, landing.is_some_and(|l| !l.is_caught_up())) {
+                (Some(_), _) => "stalled".to_owned(),
+                (None, true) => "recovering".to_owned(),
+                (None, false) => "ok".to_owned(),
+            },
+            error,
+        }
+    }
+
+    fn partitions(&self) -> Vec<PartitionStatus> {
+        let mut partitions = Vec::new();
+        for topic in self.0.log.topics().into_iter().filter(|t| t.active) {
+            let table = self.0.landings.iter().find(|l| l.topic() == topic.name).map(|l| l.table());
+            for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
+                let id = TopicPartition::new(topic.id, partition);
+                partitions.push(PartitionStatus {
+                    topic: topic.name.clone(),
+                    partition,
+                    log_start_offset: self.0.log.start_offset(id).unwrap_or(0),
+                    high_watermark: self.0.log.durable_end(id).unwrap_or(0),
+                    committed_offset: table.and_then(|t| t.committed_txn(&transaction_id(topic.id, partition))).map_or(0, |last| last + 1),
+                });
+            }
+        }
+        partitions
+    }
+}
+
+fn instant(ms: i64) -> Option<String> {
+    DateTime::<Utc>::from_timestamp_millis(ms).map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
+    DeliveryReport {
+        dataset: dataset.to_owned(),
+        delivery: u64::try_from(delivered.number).unwrap_or(0),
+        sha256: delivered.sha256,
+        state: if delivered.known { DeliveryState::AlreadyLoaded } else { DeliveryState::Loaded },
+        accepted: delivered.totals.rows,
+        quarantined: delivered.totals.rejects,
+        version: u64::try_from(delivered.version).unwrap_or(0),
+    }
+}
+
+fn refusal(error: &DeliverError) -> ApiError {
+    match error {
+        DeliverError::File(_) | DeliverError::Fatal { .. } => ApiError::Invalid(in_full(error)),
+        DeliverError::Lake(cause) if cause.may_pass() => ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone")),
+        DeliverError::Lake(_) => {
+            tracing::error!(error = in_full(error), "a delivery failed");
+            ApiError::Internal("the delivery failed; the server's log says why".to_owned())
+        }
+        DeliverError::Stopped(_) => ApiError::Unavailable(error.to_string()),
+    }
+}
+
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}
