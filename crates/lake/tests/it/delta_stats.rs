@@ -132,7 +132,8 @@ proptest! {
 
 #[test]
 fn a_value_outside_the_bounds_is_pruned() {
-    let rows: Vec<Row> = (0..20).map(|n| (Some(format!("name-{n:02}")), Some(n), Some(n as f64), Some(n * 1_000_000))).collect();
+    let rows: Vec<Row> =
+        (0..20).map(|n| (Some(format!("name-{n:02}")), Some(n), Some(n as f64), Some(n * 1_000_000))).collect();
     let snapshot = snapshot(&rows);
     let files: Vec<_> = snapshot.files().cloned().collect();
     let beyond = batch(&[(Some("name-20".to_owned()), Some(20), Some(19.5), Some(19_001_000))]);
