@@ -57,11 +57,13 @@ history=24
 "$vitalake" simulate --kafka "$KAFKA" --wearers "$WEARERS" --history "$history" --json >/dev/null &
 simulator=$!
 
-some_hours() { [ "$(count serving.vitals_hourly_live)" -gt 0 ]; }
-until_true 60 some_hours || fail "no reading reached serving.vitals_hourly_live within a minute" \
+# The day of history comes first, so that the present hour says that all of it is there.
+now=$(date -u '+%Y-%m-%d %H:00:00')
+present() { [ "$(count "serving.vitals_hourly_live WHERE hour >= TIMESTAMP '$now'")" -gt 0 ]; }
+until_true 60 present || fail "no reading reached serving.vitals_hourly_live within a minute" \
   "$vitalake status --server $SERVER"
 
-question="SELECT hour, COUNT(*) AS patients, SUM(readings) AS readings, AVG(heart_rate_avg) AS heart_rate, SUM(steps) AS steps
+question="SELECT hour, COUNT(*) AS patients, SUM(readings) AS readings, ROUND(AVG(heart_rate_avg), 1) AS heart_rate, SUM(steps) AS steps
 FROM serving.vitals_hourly_live GROUP BY hour ORDER BY hour DESC LIMIT 6"
 command=$vitalake
 case $target in "$PWD"/*) command=${vitalake#"$PWD"/} ;; esac

@@ -83,20 +83,14 @@ impl Changes {
 
     /// A reader that has seen everything up to a change (and every seal so far).
     pub(crate) fn register(&mut self, through: ChangeNumber) -> ReaderId {
-        self.readers.push(Cursor {
-            through,
-            seals_seen: self.last_seal,
-        });
+        self.readers.push(Cursor { through, seals_seen: self.last_seal });
         ReaderId(self.readers.len() - 1)
     }
 
     /// A reader that is gone: nothing is kept for it any longer.
     pub(crate) fn deregister(&mut self, reader: ReaderId) {
         if let Some(cursor) = self.readers.get_mut(reader.0) {
-            *cursor = Cursor {
-                through: ChangeNumber(u64::MAX),
-                seals_seen: u64::MAX,
-            };
+            *cursor = Cursor { through: ChangeNumber(u64::MAX), seals_seen: u64::MAX };
         }
         self.forget();
     }
@@ -111,22 +105,13 @@ impl Changes {
 
     pub(crate) fn push_rows(&mut self, number: ChangeNumber, batch: &RecordBatch, bytes: usize) {
         if self.has_readers() {
-            self.entries.push_back(Entry {
-                number,
-                bytes,
-                what: What::Rows(batch.clone()),
-            });
+            self.entries.push_back(Entry { number, bytes, what: What::Rows(batch.clone()) });
         }
     }
 
-
     pub(crate) fn push_pending(&mut self, number: ChangeNumber) {
         if self.has_readers() {
-            self.entries.push_back(Entry {
-                number,
-                bytes: 0,
-                what: What::Pending,
-            });
+            self.entries.push_back(Entry { number, bytes: 0, what: What::Pending });
         }
     }
 
@@ -147,63 +132,26 @@ impl Changes {
 
     /// Seals whose commit is not known yet, in order.
     pub(crate) fn open_seals(&self) -> Vec<Arc<Seal>> {
-        self.seals
-            .iter()
-            .filter(|s| s.version_now().is_none())
-            .cloned()
-            .collect()
+        self.seals.iter().filter(|s| s.version_now().is_none()).cloned().collect()
     }
 
     /// Changes after `from` up to `through` were written to files: entries that no reader is in the middle of name them.
-    pub(crate) fn written(
-        &mut self,
-        from: ChangeNumber,
-        through: ChangeNumber,
-        files: &[Arc<DataFile>],
-    ) {
-        let between = self
-            .readers
-            .iter()
-            .any(|c| c.through > from && c.through < through);
-        if between
-            || !self
-                .entries
-                .iter()
-                .any(|e| e.number > from && e.number <= through)
-        {
+    pub(crate) fn written(&mut self, from: ChangeNumber, through: ChangeNumber, files: &[Arc<DataFile>]) {
+        let between = self.readers.iter().any(|c| c.through > from && c.through < through);
+        if between || !self.entries.iter().any(|e| e.number > from && e.number <= through) {
             return;
         }
-        if self
-            .entries
-            .iter()
-            .any(|e| e.number > from && e.number <= through && !matches!(e.what, What::Rows(_)))
-        {
+        if self.entries.iter().any(|e| e.number > from && e.number <= through && !matches!(e.what, What::Rows(_))) {
             return;
         }
-        let at = self
-            .entries
-            .iter()
-            .position(|e| e.number > from)
-            .unwrap_or(0);
+        let at = self.entries.iter().position(|e| e.number > from).unwrap_or(0);
+        self.entries.retain(|e| e.number <= from || e.number > through);
         self.entries
-            .retain(|e| e.number <= from || e.number > through);
-        self.entries.insert(
-            at.min(self.entries.len()),
-            Entry {
-                number: through,
-                bytes: 0,
-                what: What::Files(files.to_vec()),
-            },
-        );
+            .insert(at.min(self.entries.len()), Entry { number: through, bytes: 0, what: What::Files(files.to_vec()) });
     }
 
     /// An epoch has been committed: forget what every reader has seen, and what is large and in files now.
-    pub(crate) fn committed(
-        &mut self,
-        seal: &Arc<Seal>,
-        previous: ChangeNumber,
-        files: &[Arc<DataFile>],
-    ) {
+    pub(crate) fn committed(&mut self, seal: &Arc<Seal>, previous: ChangeNumber, files: &[Arc<DataFile>]) {
         self.forget();
         if self.bytes_through(seal.through) > COMMITTED_BYTES_IN_MEMORY_MAX {
             self.written(previous, seal.through, files);
@@ -213,16 +161,9 @@ impl Changes {
     /// What a reader has not seen yet, as far as the next seal and about `rows_max` rows.
     pub(crate) fn take(&mut self, reader: ReaderId, rows_max: usize) -> Option<Increment> {
         let cursor = *self.readers.get(reader.0)?;
-        let seal = self
-            .seals
-            .iter()
-            .find(|s| s.number > cursor.seals_seen)
-            .cloned();
+        let seal = self.seals.iter().find(|s| s.number > cursor.seals_seen).cloned();
         let limit = seal.as_ref().map_or(ChangeNumber(u64::MAX), |s| s.through);
-        let mut increment = Increment {
-            through: cursor.through,
-            ..Increment::default()
-        };
+        let mut increment = Increment { through: cursor.through, ..Increment::default() };
         let (mut rows, mut more) = (0, false);
         for entry in self.entries.iter().filter(|e| e.number > cursor.through) {
             if entry.number > limit {
@@ -256,47 +197,26 @@ impl Changes {
         }
         if let Some(cursor) = self.readers.get_mut(reader.0) {
             cursor.through = increment.through;
-            cursor.seals_seen = increment
-                .seal
-                .as_ref()
-                .map_or(cursor.seals_seen, |s| s.number);
+            cursor.seals_seen = increment.seal.as_ref().map_or(cursor.seals_seen, |s| s.number);
         }
         self.forget();
         Some(increment)
     }
 
     fn forget(&mut self) {
-        let seen = self
-            .readers
-            .iter()
-            .map(|c| c.through)
-            .min()
-            .unwrap_or(self.last);
-        let seals = self
-            .readers
-            .iter()
-            .map(|c| c.seals_seen)
-            .min()
-            .unwrap_or(self.last_seal);
+        let seen = self.readers.iter().map(|c| c.through).min().unwrap_or(self.last);
+        let seals = self.readers.iter().map(|c| c.seals_seen).min().unwrap_or(self.last_seal);
         while self.entries.front().is_some_and(|e| e.number <= seen) {
             self.entries.pop_front();
         }
-        while self
-            .seals
-            .front()
-            .is_some_and(|s| s.number <= seals && s.version_now().is_some())
-        {
+        while self.seals.front().is_some_and(|s| s.number <= seals && s.version_now().is_some()) {
             self.seals.pop_front();
         }
     }
 
     /// Bytes of rows that are here for readers alone: those of committed epochs.
     pub(crate) fn bytes_through(&self, committed: ChangeNumber) -> usize {
-        self.entries
-            .iter()
-            .filter(|e| e.number <= committed)
-            .map(|e| e.bytes)
-            .sum()
+        self.entries.iter().filter(|e| e.number <= committed).map(|e| e.bytes).sum()
     }
 }
 
@@ -330,10 +250,7 @@ mod tests {
         let seal = changes.seal(BTreeMap::new());
         push(&mut changes, 3);
         let first = changes.take(reader, 100).unwrap();
-        assert_eq!(
-            (rows(&first), first.seal.map(|s| s.number)),
-            (2, Some(seal.number))
-        );
+        assert_eq!((rows(&first), first.seal.map(|s| s.number)), (2, Some(seal.number)));
         let second = changes.take(reader, 100).unwrap();
         assert_eq!((rows(&second), second.seal.is_none()), (1, true));
         assert!(changes.take(reader, 100).is_none());

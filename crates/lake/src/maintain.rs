@@ -60,21 +60,12 @@ impl Table {
 
     async fn checkpoint(&self, side: SideName) -> Result<bool, LakeError> {
         let (log, head) = self.log_and_head(side);
-        let last = self
-            .checkpointed
-            .get(side as usize)
-            .map_or(0, |v| v.load(Ordering::Acquire));
+        let last = self.checkpointed.get(side as usize).map_or(0, |v| v.load(Ordering::Acquire));
         if head.version().0 < last + self.shared.options.commits_per_checkpoint {
             return Ok(false);
         }
-        let failed = |source: DeltaError| LakeError::Delta {
-            attempt: "checkpoint",
-            table: self.id(),
-            source,
-        };
-        log.checkpoint(&head, CheckpointOptions::at(self.shared.clock.now_ms()))
-            .await
-            .map_err(failed)?;
+        let failed = |source: DeltaError| LakeError::Delta { attempt: "checkpoint", table: self.id(), source };
+        log.checkpoint(&head, CheckpointOptions::at(self.shared.clock.now_ms())).await.map_err(failed)?;
         if let Some(last) = self.checkpointed.get(side as usize) {
             last.store(head.version().0, Ordering::Release);
         }

@@ -123,7 +123,8 @@ fn check_models(project: &Project, found: &mut Vec<Diagnostic>) -> Vec<Model> {
     }
     for (dataset, problem) in problems {
         let Some(file) = project.models.iter().find(|f| f.dataset == dataset) else { continue };
-        let finding = Diagnostic::error(&file.path, "model", problem.message).at(&file.text, problem.line, problem.column, 1);
+        let finding =
+            Diagnostic::error(&file.path, "model", problem.message).at(&file.text, problem.line, problem.column, 1);
         found.push(finding.help(problem.help));
     }
     models

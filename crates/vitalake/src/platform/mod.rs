@@ -52,7 +52,7 @@ pub struct Platform {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     cpu: Cpu,
     parts: Parts,
-    _lock: FolderLock,
+    _lock: Option<FolderLock>,
 }
 
 /// What models are started from.
@@ -70,9 +70,15 @@ impl Platform {
     /// When the folder is taken, a table no longer fits its contract, or log or tables cannot be read.
     pub async fn open(checked: &Checked, config: &Config) -> anyhow::Result<Arc<Self>> {
         let lock = FolderLock::take(&config.data)?;
-        let clock = Clock::system();
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
-        let disk: Arc<dyn Disk> = LocalDisk::shared();
+        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu).await
+    }
+
+    /// The same on a disk of the caller's, so that a crash can be rehearsed.
+    ///
+    /// # Errors
+    /// As [`Platform::open`].
+    pub async fn open_on(disk: Arc<dyn Disk>, lock: Option<FolderLock>, checked: &Checked, config: &Config, clock: Clock, cpu: Cpu) -> anyhow::Result<Arc<Self>> {
         let root = config.local_storage().context("storage.url must be a local folder in this build")?;
         let store = DiskStore::new(Arc::clone(&disk), &root);
         store.sweep_temporary().await.context("files left by an earlier stop could not be removed")?;

@@ -71,18 +71,18 @@ impl Population {
         Self { noise: Noise(seed), wearers: wearers.max(1), shares, interval_ms }
     }
 
-    /// The event with this number, sent at this time. Nine of ten are readings.
+    /// The event with this number, sent at this time in microseconds since 1970. Nine of ten are readings.
     #[must_use]
-    pub fn event(&self, number: u64, at_ms: i64) -> Event {
+    pub fn event(&self, number: u64, at_us: i64) -> Event {
         let mischief = self.mischief(number);
-        let told_ms = if mischief == Mischief::Late { at_ms - self.lateness_ms(number) } else { at_ms };
+        let told_us = if mischief == Mischief::Late { at_us - self.lateness_ms(number) * 1_000 } else { at_us };
         let mut event = if number % 10 == 9 {
             let who = self.noise.bits(About::AppUser, number, 0) % u64::from(self.wearers);
-            self.app_event(self.wearer(who), number, told_ms)
+            self.app_event(self.wearer(who), number, told_us)
         } else {
-            self.reading(self.worn(number - number / 10, told_ms), told_ms, self.interval_ms)
+            self.reading(self.worn(number - number / 10, told_us / 1_000), told_us, self.interval_ms)
         };
-        event.sent_at_ms = at_ms;
+        event.sent_at_ms = at_us / 1_000;
         event.mischief = mischief;
         if mischief == Mischief::Malformed {
             event.value = self.broken(&event.value, number);
@@ -96,9 +96,10 @@ impl Population {
             let wearer = self.wearer(who);
             let at_ms = minute * MINUTE_MS + i64::from(wearer.0 % 60) * 1_000;
             let moment = minute.cast_unsigned();
-            let reading = wearer.wears(self.noise, at_ms).then(|| self.reading(wearer, at_ms, 60_000.0));
+            let reading = wearer.wears(self.noise, at_ms).then(|| self.reading(wearer, at_ms * 1_000, 60_000.0));
             let uses_app = self.noise.share(About::AppUser, who, moment) < 0.01;
-            let app = uses_app.then(|| self.app_event(wearer, self.noise.bits(About::AppUser, who, moment), at_ms));
+            let app =
+                uses_app.then(|| self.app_event(wearer, self.noise.bits(About::AppUser, who, moment), at_ms * 1_000));
             [reading, app].into_iter().flatten()
         })
     }
@@ -113,22 +114,28 @@ impl Population {
         candidates.into_iter().find(|wearer| wearer.wears(self.noise, at_ms)).unwrap_or_else(|| self.wearer(turn))
     }
 
-    fn reading(&self, wearer: Wearer, at_ms: i64, interval_ms: f64) -> Event {
-        let reading = wearer.reading(self.noise, at_ms, interval_ms);
+    fn reading(&self, wearer: Wearer, at_us: i64, interval_ms: f64) -> Event {
+        let reading = wearer.reading(self.noise, at_us / 1_000, interval_ms);
         let value = format!(
             r#"{{"device_id":"{}","recorded_at":"{}","vitals":{{"hr":{},"spo2":{},"skin_temp":{:.1}}},"steps":{},"battery":{}}}"#,
             wearer.device(),
-            rfc3339(at_ms),
+            rfc3339(at_us),
             reading.heart_rate,
             reading.oxygen,
             reading.skin_temperature,
             reading.steps,
             reading.battery,
         );
-        Event { topic: READINGS_TOPIC, key: wearer.device(), value, sent_at_ms: at_ms, mischief: Mischief::None }
+        Event {
+            topic: READINGS_TOPIC,
+            key: wearer.device(),
+            value,
+            sent_at_ms: at_us / 1_000,
+            mischief: Mischief::None,
+        }
     }
 
-    fn app_event(&self, wearer: Wearer, number: u64, at_ms: i64) -> Event {
+    fn app_event(&self, wearer: Wearer, number: u64, at_us: i64) -> Event {
         let (event, screen) = match self.noise.bits(About::AppEvent, number, 0) % 10 {
             0 | 1 => ("session_started", "home"),
             2..=4 => ("screen_viewed", "trends"),
@@ -138,13 +145,19 @@ impl Population {
             _ => ("message_read", "messages"),
         };
         let platform = if wearer.0.is_multiple_of(3) { "android" } else { "ios" };
-        let id = self.noise.bits(About::AppEvent, number, at_ms.cast_unsigned());
+        let id = self.noise.bits(About::AppEvent, number, at_us.cast_unsigned());
         let value = format!(
             r#"{{"event_id":"evt-{id:016x}","user_id":"{}","occurred_at":"{}","event":"{event}","context":{{"screen":"{screen}","platform":"{platform}"}}}}"#,
             wearer.app_user(),
-            rfc3339(at_ms),
+            rfc3339(at_us),
         );
-        Event { topic: APP_EVENTS_TOPIC, key: wearer.app_user(), value, sent_at_ms: at_ms, mischief: Mischief::None }
+        Event {
+            topic: APP_EVENTS_TOPIC,
+            key: wearer.app_user(),
+            value,
+            sent_at_ms: at_us / 1_000,
+            mischief: Mischief::None,
+        }
     }
 
     fn mischief(&self, number: u64) -> Mischief {
@@ -179,7 +192,8 @@ impl Population {
     }
 }
 
-/// RFC 3339 with milliseconds and `Z`.
-fn rfc3339(at_ms: i64) -> String {
-    DateTime::from_timestamp_millis(at_ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
+/// RFC 3339 in UTC, with milliseconds, or with microseconds where there are any.
+fn rfc3339(at_us: i64) -> String {
+    let format = if at_us % 1_000 == 0 { SecondsFormat::Millis } else { SecondsFormat::Micros };
+    DateTime::from_timestamp_micros(at_us).unwrap_or_default().to_rfc3339_opts(format, true)
 }

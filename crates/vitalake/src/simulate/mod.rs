@@ -72,15 +72,15 @@ impl Options {
         Population::new(self.seed, self.wearers, self.rate, self.shares)
     }
 
-    /// When the event with this number happens, in milliseconds since 1970.
+    /// When the event with this number happens, in microseconds since 1970.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
-        reason = "milliseconds of a run fit 53 bits"
+        reason = "microseconds of a run fit 53 bits"
     )]
-    fn time_ms(&self, start_ms: i64, number: u64) -> i64 {
+    fn time_us(&self, start_ms: i64, number: u64) -> i64 {
         let rate = if self.rate > 0.0 { self.rate } else { f64::from(self.wearers) };
-        start_ms + (number as f64 / rate * 1_000.0) as i64
+        start_ms * 1_000 + (number as f64 / rate * 1_000_000.0) as i64
     }
 }
 
@@ -109,7 +109,7 @@ pub fn dry_run(options: &Options, now: DateTime<Utc>) -> impl Iterator<Item = Ev
     let start_ms = options.start.unwrap_or(now).timestamp_millis();
     let history = minutes(options, start_ms).flat_map(move |minute| population.minute(minute));
     let live = (0..options.count.unwrap_or(0)).flat_map(move |number| {
-        let event = population.event(number, options.time_ms(start_ms, number));
+        let event = population.event(number, options.time_us(start_ms, number));
         let copy = (event.mischief == Mischief::Duplicate).then(|| event.clone());
         std::iter::once(event).chain(copy)
     });
@@ -243,9 +243,15 @@ impl Sender {
 
     /// Makes one event and counts it.
     fn take(&mut self, options: &Options, start_ms: i64, number: u64) {
-        // Without a rate events are made as fast as they are taken, so that only the clock keeps them from the future.
-        let at_ms = if self.live_clock { Utc::now().timestamp_millis() } else { options.time_ms(start_ms, number) };
-        let event = self.population.event(number, at_ms);
+        // Without a rate events are made as fast as they are taken, so that only the clock keeps them from the future;
+        // the number's last digits keep two readings of one device in one millisecond apart.
+        let apart_us = i64::try_from(number % 1_000).unwrap_or(0);
+        let at_us = if self.live_clock {
+            Utc::now().timestamp_millis() * 1_000 + apart_us
+        } else {
+            options.time_us(start_ms, number)
+        };
+        let event = self.population.event(number, at_us);
         match event.mischief {
             Mischief::None => {}
             Mischief::Late => self.summary.late += 1,

@@ -6,4 +6,5 @@ mod broker;
 mod command_line;
 mod events;
 mod producer;
+mod spine;
 mod tables;

@@ -101,7 +101,12 @@ async fn a_run_that_waits_for_a_broker_that_is_away_stops_soon() {
     let broker = Broker::start(vec![Next::Refuse(5); 10_000]).await;
     let options = Options { count: Some(10), rate: 0.0, ..Options::new(&broker.address, 10) };
     let began = std::time::Instant::now();
-    let summary = run(&options, std::future::ready(()), |_| {}).await.unwrap();
+    let asked = async {
+        while broker.arrived().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let summary = run(&options, asked, |_| {}).await.unwrap();
     assert!(began.elapsed().as_secs() < 20);
     assert_eq!((summary.sent > 0, summary.acknowledged), (true, 0));
 }
