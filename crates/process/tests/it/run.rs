@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
-use object_store::ObjectStore;
+use futures::StreamExt;
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
 use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::{Lake, LakeOptions, Space, TableId};
@@ -231,6 +232,38 @@ async fn what_was_committed_while_models_were_away_is_made_up_for() {
     up.commit().await;
     up.within(up.models.settled()).await;
     assert_eq!(up.committed(Space::Serving, "steps_daily").await, ["|a|1970-01-01|5|5|"]);
+    up.models.stop().await;
+}
+
+/// The commit of the rows never took place: the table is as if the process had died right after the quarantine's.
+async fn undo_last_commit(store: &Arc<dyn ObjectStore>, table: &str) {
+    let folder = object_store::path::Path::from(format!("lake/{table}/_delta_log"));
+    let mut commits: Vec<_> = store.list(Some(&folder)).map(|found| found.unwrap().location).collect().await;
+    commits.retain(|path| path.as_ref().ends_with(".json"));
+    commits.sort();
+    store.delete(commits.last().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn rejects_committed_before_a_crash_are_not_committed_again() {
+    let world = World::new(Severity::Error);
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(5)), ("b", 1, Some(200_000))], 0);
+    up.commit().await;
+    up.append(&[("a", 2, Some(7)), ("a", 1, Some(6)), ("b", 2, Some(300_000))], 2);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 3);
+    up.models.stop().await;
+    drop(up.lake);
+    undo_last_commit(&world.store, "curated/steps").await;
+    undo_last_commit(&world.store, "serving/steps_daily").await;
+
+    let up = world.up().await;
+    up.append(&[("a", 2, Some(8))], 5);
+    assert_eq!(up.live(Space::Serving, "steps_daily").await, DAILY[..1]);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Curated, "steps").await.len(), 2);
+    assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 4);
     up.models.stop().await;
 }
 
