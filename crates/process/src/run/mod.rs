@@ -136,6 +136,7 @@ pub fn table_specs(models: &[Model], contracts: &Contracts) -> Result<Vec<TableS
         let mut spec = TableSpec::of(Arc::clone(contract));
         if let Some(model) = models.iter().find(|model| model.dataset == contract.dataset) {
             spec.schema = stored_schema(model, contracts)?;
+            spec.grouped = model.kind == Kind::Rollup;
         }
         specs.push(spec);
     }
