@@ -76,6 +76,8 @@ pub(crate) struct State {
     pub(crate) txns: BTreeMap<String, i64>,
     pub(crate) committed: ChangeNumber,
     pub(crate) overlay: Option<Overlay>,
+    /// When rows last came in, since this process opened the table.
+    pub(crate) newest_ms: Option<i64>,
 }
 
 impl State {
@@ -152,6 +154,9 @@ impl Table {
         for (side, batches) in [(&state.rows, &rows), (&state.rejects, &rejects)] {
             batches.iter().try_for_each(|batch| check_columns(side, batch))?;
         }
+        if rows.iter().any(|batch| batch.num_rows() > 0) {
+            state.newest_ms = Some(self.shared.clock.now_ms());
+        }
         let mut number = state.changes.last();
         for batch in rows.into_iter().filter(|b| b.num_rows() > 0) {
             number = state.changes.advance();
@@ -200,6 +205,7 @@ impl Table {
     pub fn publish_overlay(&self, overlay: Overlay) {
         let mut guard = self.state.lock();
         guard.overlay = Some(overlay);
+        guard.newest_ms = Some(self.shared.clock.now_ms());
         self.publish(&guard);
     }
 
@@ -213,6 +219,13 @@ impl Table {
     #[must_use]
     pub fn rejects_txn(&self, app_id: &str) -> Option<i64> {
         self.state.lock().rejects.head.txn(app_id)
+    }
+
+    /// When rows last came in, milliseconds since 1970: of this process, or of the last file that was there at its start.
+    #[must_use]
+    pub fn newest_row_ms(&self) -> Option<i64> {
+        let state = self.state.lock();
+        state.newest_ms.or_else(|| state.rows.head.files().map(|f| f.add.modification_time).max())
     }
 
     /// The last commit of the rows.

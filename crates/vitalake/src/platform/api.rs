@@ -119,7 +119,7 @@ impl Api {
         let tail_rows = view.tail.row_count();
         let committed = view.head.files().map(|f| f.add.modification_time).max();
         let quarantined = catalogue.table(&TableId::new(Space::Quarantine, name.clone())).map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
-        let newest = if tail_rows > 0 { Some(self.0.clock.now_ms()) } else { committed };
+        let newest = self.0.lake.table(name).ok().and_then(|table| table.newest_row_ms());
         let error = model.as_ref().and_then(|m| m.error.clone());
         DatasetStatus {
             dataset: name.to_string(),
