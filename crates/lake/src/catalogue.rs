@@ -159,11 +159,7 @@ pub struct Pointer {
 
 impl Default for Pointer {
     fn default() -> Self {
-        Self {
-            current: ArcSwap::default(),
-            writing: Mutex::new(()),
-            changed: watch::channel(0).0,
-        }
+        Self { current: ArcSwap::default(), writing: Mutex::new(()), changed: watch::channel(0).0 }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::delta::DataFile;
+use crate::delta::{DataFile, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 
 /// Rows in memory of committed epochs beyond which an epoch's entries name files instead.
@@ -50,6 +50,8 @@ struct Entry {
 struct Cursor {
     through: ChangeNumber,
     seals_seen: u64,
+    /// The input's version that the reader is known to be past.
+    consumed: Option<TableVersion>,
 }
 
 /// Names a reader of one table.
@@ -82,23 +84,29 @@ impl Changes {
     }
 
     /// A reader that has seen everything up to a change (and every seal so far).
-    pub(crate) fn register(&mut self, through: ChangeNumber) -> ReaderId {
-        self.readers.push(Cursor {
-            through,
-            seals_seen: self.last_seal,
-        });
+    pub(crate) fn register(&mut self, through: ChangeNumber, consumed: Option<TableVersion>) -> ReaderId {
+        self.readers.push(Cursor { through, seals_seen: self.last_seal, consumed });
         ReaderId(self.readers.len() - 1)
     }
 
     /// A reader that is gone: nothing is kept for it any longer.
     pub(crate) fn deregister(&mut self, reader: ReaderId) {
         if let Some(cursor) = self.readers.get_mut(reader.0) {
-            *cursor = Cursor {
-                through: ChangeNumber(u64::MAX),
-                seals_seen: u64::MAX,
-            };
+            *cursor = Cursor { through: ChangeNumber(u64::MAX), seals_seen: u64::MAX, consumed: Some(TableVersion(u64::MAX)) };
         }
         self.forget();
+    }
+
+    /// A reader has come to the end of an epoch that a version holds.
+    pub(crate) fn note_consumed(&mut self, reader: ReaderId, version: TableVersion) {
+        if let Some(cursor) = self.readers.get_mut(reader.0) {
+            cursor.consumed = Some(version);
+        }
+    }
+
+    /// The version that every reader is past; `None` when nobody reads.
+    pub(crate) fn consumed_by_all(&self) -> Option<TableVersion> {
+        self.readers.iter().map(|c| c.consumed.unwrap_or(TableVersion(0))).min()
     }
 
     pub(crate) fn last_seal_number(&self) -> u64 {
@@ -111,22 +119,13 @@ impl Changes {
 
     pub(crate) fn push_rows(&mut self, number: ChangeNumber, batch: &RecordBatch, bytes: usize) {
         if self.has_readers() {
-            self.entries.push_back(Entry {
-                number,
-                bytes,
-                what: What::Rows(batch.clone()),
-            });
+            self.entries.push_back(Entry { number, bytes, what: What::Rows(batch.clone()) });
         }
     }
 
-
     pub(crate) fn push_pending(&mut self, number: ChangeNumber) {
         if self.has_readers() {
-            self.entries.push_back(Entry {
-                number,
-                bytes: 0,
-                what: What::Pending,
-            });
+            self.entries.push_back(Entry { number, bytes: 0, what: What::Pending });
         }
     }
 
@@ -147,63 +146,26 @@ impl Changes {
 
     /// Seals whose commit is not known yet, in order.
     pub(crate) fn open_seals(&self) -> Vec<Arc<Seal>> {
-        self.seals
-            .iter()
-            .filter(|s| s.version_now().is_none())
-            .cloned()
-            .collect()
+        self.seals.iter().filter(|s| s.version_now().is_none()).cloned().collect()
     }
 
     /// Changes after `from` up to `through` were written to files: entries that no reader is in the middle of name them.
-    pub(crate) fn written(
-        &mut self,
-        from: ChangeNumber,
-        through: ChangeNumber,
-        files: &[Arc<DataFile>],
-    ) {
-        let between = self
-            .readers
-            .iter()
-            .any(|c| c.through > from && c.through < through);
-        if between
-            || !self
-                .entries
-                .iter()
-                .any(|e| e.number > from && e.number <= through)
-        {
+    pub(crate) fn written(&mut self, from: ChangeNumber, through: ChangeNumber, files: &[Arc<DataFile>]) {
+        let between = self.readers.iter().any(|c| c.through > from && c.through < through);
+        if between || !self.entries.iter().any(|e| e.number > from && e.number <= through) {
             return;
         }
-        if self
-            .entries
-            .iter()
-            .any(|e| e.number > from && e.number <= through && !matches!(e.what, What::Rows(_)))
-        {
+        if self.entries.iter().any(|e| e.number > from && e.number <= through && !matches!(e.what, What::Rows(_))) {
             return;
         }
-        let at = self
-            .entries
-            .iter()
-            .position(|e| e.number > from)
-            .unwrap_or(0);
+        let at = self.entries.iter().position(|e| e.number > from).unwrap_or(0);
+        self.entries.retain(|e| e.number <= from || e.number > through);
         self.entries
-            .retain(|e| e.number <= from || e.number > through);
-        self.entries.insert(
-            at.min(self.entries.len()),
-            Entry {
-                number: through,
-                bytes: 0,
-                what: What::Files(files.to_vec()),
-            },
-        );
+            .insert(at.min(self.entries.len()), Entry { number: through, bytes: 0, what: What::Files(files.to_vec()) });
     }
 
     /// An epoch has been committed: forget what every reader has seen, and what is large and in files now.
-    pub(crate) fn committed(
-        &mut self,
-        seal: &Arc<Seal>,
-        previous: ChangeNumber,
-        files: &[Arc<DataFile>],
-    ) {
+    pub(crate) fn committed(&mut self, seal: &Arc<Seal>, previous: ChangeNumber, files: &[Arc<DataFile>]) {
         self.forget();
         if self.bytes_through(seal.through) > COMMITTED_BYTES_IN_MEMORY_MAX {
             self.written(previous, seal.through, files);
@@ -213,16 +175,9 @@ impl Changes {
     /// What a reader has not seen yet, as far as the next seal and about `rows_max` rows.
     pub(crate) fn take(&mut self, reader: ReaderId, rows_max: usize) -> Option<Increment> {
         let cursor = *self.readers.get(reader.0)?;
-        let seal = self
-            .seals
-            .iter()
-            .find(|s| s.number > cursor.seals_seen)
-            .cloned();
+        let seal = self.seals.iter().find(|s| s.number > cursor.seals_seen).cloned();
         let limit = seal.as_ref().map_or(ChangeNumber(u64::MAX), |s| s.through);
-        let mut increment = Increment {
-            through: cursor.through,
-            ..Increment::default()
-        };
+        let mut increment = Increment { through: cursor.through, ..Increment::default() };
         let (mut rows, mut more) = (0, false);
         for entry in self.entries.iter().filter(|e| e.number > cursor.through) {
             if entry.number > limit {
@@ -256,47 +211,26 @@ impl Changes {
         }
         if let Some(cursor) = self.readers.get_mut(reader.0) {
             cursor.through = increment.through;
-            cursor.seals_seen = increment
-                .seal
-                .as_ref()
-                .map_or(cursor.seals_seen, |s| s.number);
+            cursor.seals_seen = increment.seal.as_ref().map_or(cursor.seals_seen, |s| s.number);
         }
         self.forget();
         Some(increment)
     }
 
     fn forget(&mut self) {
-        let seen = self
-            .readers
-            .iter()
-            .map(|c| c.through)
-            .min()
-            .unwrap_or(self.last);
-        let seals = self
-            .readers
-            .iter()
-            .map(|c| c.seals_seen)
-            .min()
-            .unwrap_or(self.last_seal);
+        let seen = self.readers.iter().map(|c| c.through).min().unwrap_or(self.last);
+        let seals = self.readers.iter().map(|c| c.seals_seen).min().unwrap_or(self.last_seal);
         while self.entries.front().is_some_and(|e| e.number <= seen) {
             self.entries.pop_front();
         }
-        while self
-            .seals
-            .front()
-            .is_some_and(|s| s.number <= seals && s.version_now().is_some())
-        {
+        while self.seals.front().is_some_and(|s| s.number <= seals && s.version_now().is_some()) {
             self.seals.pop_front();
         }
     }
 
     /// Bytes of rows that are here for readers alone: those of committed epochs.
     pub(crate) fn bytes_through(&self, committed: ChangeNumber) -> usize {
-        self.entries
-            .iter()
-            .filter(|e| e.number <= committed)
-            .map(|e| e.bytes)
-            .sum()
+        self.entries.iter().filter(|e| e.number <= committed).map(|e| e.bytes).sum()
     }
 }
 
@@ -324,16 +258,13 @@ mod tests {
     #[test]
     fn an_increment_stops_at_a_seal_and_names_it() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         push(&mut changes, 1);
         push(&mut changes, 2);
         let seal = changes.seal(BTreeMap::new());
         push(&mut changes, 3);
         let first = changes.take(reader, 100).unwrap();
-        assert_eq!(
-            (rows(&first), first.seal.map(|s| s.number)),
-            (2, Some(seal.number))
-        );
+        assert_eq!((rows(&first), first.seal.map(|s| s.number)), (2, Some(seal.number)));
         let second = changes.take(reader, 100).unwrap();
         assert_eq!((rows(&second), second.seal.is_none()), (1, true));
         assert!(changes.take(reader, 100).is_none());
@@ -342,7 +273,7 @@ mod tests {
     #[test]
     fn a_seal_after_the_last_row_was_read_comes_as_an_empty_increment() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         push(&mut changes, 1);
         assert_eq!(rows(&changes.take(reader, 100).unwrap()), 1);
         changes.seal(BTreeMap::new());
@@ -353,7 +284,7 @@ mod tests {
     #[test]
     fn nobody_passes_a_delivery_before_it_is_known() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         push(&mut changes, 1);
         let delivery = changes.advance();
         changes.push_pending(delivery);
@@ -370,7 +301,7 @@ mod tests {
     #[test]
     fn a_reader_in_the_middle_of_what_was_written_keeps_its_rows() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         for n in 0..4 {
             push(&mut changes, n);
         }
@@ -383,13 +314,15 @@ mod tests {
     #[test]
     fn a_reader_that_has_not_begun_is_given_the_files() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         for n in 0..4 {
             push(&mut changes, n);
         }
-        changes.written(ChangeNumber(0), ChangeNumber(3), &[]);
+        let add = crate::delta::action::parse_commit("c", br#"{"add":{"path":"f","partitionValues":{},"size":1,"modificationTime":0,"dataChange":true}}"#);
+        let Some(crate::delta::action::Action::Add(add)) = add.unwrap().pop() else { unreachable!() };
+        changes.written(ChangeNumber(0), ChangeNumber(3), &[Arc::new(DataFile::new(add))]);
         let first = changes.take(reader, 100).unwrap();
-        assert_eq!((first.rows.len(), first.through), (0, ChangeNumber(3)));
+        assert_eq!((first.rows.len(), first.files.len(), first.through), (0, 1, ChangeNumber(3)));
         assert_eq!(changes.take(reader, 100).unwrap().rows.len(), 1);
     }
 }

@@ -34,12 +34,7 @@ pub struct Seal {
 
 impl Seal {
     pub(crate) fn new(number: u64, through: ChangeNumber, txns: BTreeMap<String, i64>) -> Self {
-        Self {
-            number,
-            through,
-            txns,
-            version: watch::channel(None).0,
-        }
+        Self { number, through, txns, version: watch::channel(None).0 }
     }
 
     pub(crate) fn committed(number: u64, through: ChangeNumber, version: i64) -> Self {

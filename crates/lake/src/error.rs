@@ -74,9 +74,7 @@ impl vitalake_runtime::error::Classified for LakeError {
         match self {
             Self::ContractChanged { .. } | Self::NoSuchDataset(_) => Class::User,
             Self::Delta { .. } | Self::Parquet { .. } => Class::External,
-            Self::WrongColumns { .. } | Self::Interrupted { .. } | Self::Stopped(_) => {
-                Class::Internal
-            }
+            Self::WrongColumns { .. } | Self::Interrupted { .. } | Self::Stopped(_) => Class::Internal,
         }
     }
 

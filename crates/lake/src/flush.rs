@@ -41,10 +41,7 @@ impl Table {
     pub async fn write_early(&self) -> Result<bool, LakeError> {
         let (last, bytes) = {
             let state = self.state.lock();
-            (
-                state.changes.last(),
-                state.rows.chunks.bytes() + state.rejects.chunks.bytes(),
-            )
+            (state.changes.last(), state.rows.chunks.bytes() + state.rejects.chunks.bytes())
         };
         if bytes < self.shared.options.tail_bytes_max / 4 {
             return Ok(false);
@@ -58,21 +55,9 @@ impl Table {
     ///
     /// # Errors
     /// When a file or a commit cannot be written. The epoch stays sealed and visible; call again.
-    pub async fn commit(
-        &self,
-        seal: &Arc<Seal>,
-        txns: Vec<(String, i64)>,
-    ) -> Result<i64, LakeError> {
+    pub async fn commit(&self, seal: &Arc<Seal>, txns: Vec<(String, i64)>) -> Result<i64, LakeError> {
         let _one_at_a_time = self.committing.lock().await;
-        self.commit_epoch(
-            seal,
-            &DeliveredFiles {
-                txns,
-                ..DeliveredFiles::default()
-            },
-            None,
-        )
-        .await
+        self.commit_epoch(seal, &DeliveredFiles { txns, ..DeliveredFiles::default() }, None).await
     }
 
     /// Seals and commits what is there. `None` when there was nothing new.
@@ -84,10 +69,7 @@ impl Table {
         let seals = self.open_seals();
         let mut version = None;
         for seal in seals.into_iter().chain(self.seal()) {
-            version = Some(
-                self.commit_epoch(&seal, &DeliveredFiles::default(), None)
-                    .await?,
-            );
+            version = Some(self.commit_epoch(&seal, &DeliveredFiles::default(), None).await?);
         }
         Ok(version)
     }
@@ -100,8 +82,7 @@ impl Table {
     pub async fn deliver(&self, delivered: DeliveredFiles) -> Result<i64, LakeError> {
         let _one_at_a_time = self.committing.lock().await;
         for seal in self.open_seals() {
-            self.commit_epoch(&seal, &DeliveredFiles::default(), None)
-                .await?;
+            self.commit_epoch(&seal, &DeliveredFiles::default(), None).await?;
         }
         let (seal, place) = {
             let mut state = self.state.lock();
@@ -148,11 +129,7 @@ impl Table {
         let now_ms = self.shared.clock.now_ms();
         let mut change = self.change("MERGE", &txns.into_iter().collect());
         change.adds = files.iter().map(|f| f.add.clone()).collect();
-        change.removes = removes
-            .iter()
-            .filter_map(|path| head.file(path))
-            .map(|f| f.to_remove(now_ms, true))
-            .collect();
+        change.removes = removes.iter().filter_map(|path| head.file(path)).map(|f| f.to_remove(now_ms, true)).collect();
         let head = self.append_or_find(&self.rows_log, &head, change).await?;
         let version = signed(&head);
         let mut state = self.state.lock();
@@ -166,10 +143,7 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be encoded or stored.
-    pub async fn write_rows(
-        &self,
-        batches: Vec<RecordBatch>,
-    ) -> Result<Vec<Arc<DataFile>>, LakeError> {
+    pub async fn write_rows(&self, batches: Vec<RecordBatch>) -> Result<Vec<Arc<DataFile>>, LakeError> {
         self.write_files(SideName::Rows, batches).await
     }
 
@@ -177,10 +151,7 @@ impl Table {
     ///
     /// # Errors
     /// When they cannot be encoded or stored.
-    pub async fn write_rejects(
-        &self,
-        batches: Vec<RecordBatch>,
-    ) -> Result<Vec<Arc<DataFile>>, LakeError> {
+    pub async fn write_rejects(&self, batches: Vec<RecordBatch>) -> Result<Vec<Arc<DataFile>>, LakeError> {
         self.write_files(SideName::Rejects, batches).await
     }
 
@@ -203,10 +174,7 @@ impl Table {
         self.write(SideName::Rows, seal.through).await?;
         let (mut rows, mut rejects) = {
             let state = self.state.lock();
-            (
-                state.rows.chunks.files_through(seal.through),
-                state.rejects.chunks.files_through(seal.through),
-            )
+            (state.rows.chunks.files_through(seal.through), state.rejects.chunks.files_through(seal.through))
         };
         rows.extend(extra.rows.iter().cloned());
         rejects.extend(extra.rejects.iter().cloned());
@@ -214,26 +182,20 @@ impl Table {
             self.commit_rejects(seal, &rejects, &txns, extra).await?;
         }
         let head = self.head();
-        let head =
-            if rows.is_empty() && rejects.is_empty() && extra.txns.is_empty() && !extra.replace {
-                Snapshot::clone(&head)
-            } else {
-                // Partitions that stood still are not said again.
+        let head = if rows.is_empty() && rejects.is_empty() && extra.txns.is_empty() && !extra.replace {
+            Snapshot::clone(&head)
+        } else {
+            // Partitions that stood still are not said again.
             txns.retain(|id, version| head.txn(id) != Some(*version));
             let mut change = self.change("WRITE", &txns);
-                change.adds = rows.iter().map(|f| f.add.clone()).collect();
-                change.info.extend(
-                    extra
-                        .info
-                        .iter()
-                        .map(|(k, v)| (k.clone(), v.clone().into())),
-                );
-                if extra.replace {
-                    let now_ms = self.shared.clock.now_ms();
-                    change.removes = head.files().map(|f| f.to_remove(now_ms, true)).collect();
-                }
-                self.append_or_find(&self.rows_log, &head, change).await?
-            };
+            change.adds = rows.iter().map(|f| f.add.clone()).collect();
+            change.info.extend(extra.info.iter().map(|(k, v)| (k.clone(), v.clone().into())));
+            if extra.replace {
+                let now_ms = self.shared.clock.now_ms();
+                change.removes = head.files().map(|f| f.to_remove(now_ms, true)).collect();
+            }
+            self.append_or_find(&self.rows_log, &head, change).await?
+        };
         Ok(self.published(seal, head, &rows, place.map(|p| (p, extra.rows.clone()))))
     }
 
@@ -249,15 +211,8 @@ impl Table {
         let news = txns.iter().filter(|(id, version)| head.txn(id).is_none_or(|known| known < **version));
         let mut change = self.change("WRITE", &news.map(|(id, version)| (id.clone(), *version)).collect());
         change.adds = rejects.iter().map(|f| f.add.clone()).collect();
-        change.info.extend(
-            extra
-                .info
-                .iter()
-                .map(|(k, v)| (k.clone(), v.clone().into())),
-        );
-        let head = self
-            .append_or_find(&self.rejects_log, &head, change)
-            .await?;
+        change.info.extend(extra.info.iter().map(|(k, v)| (k.clone(), v.clone().into())));
+        let head = self.append_or_find(&self.rejects_log, &head, change).await?;
         let mut state = self.state.lock();
         state.rejects.head = Arc::new(head);
         state.rejects.chunks.committed(seal.through);
@@ -289,29 +244,14 @@ impl Table {
     }
 
     /// Commits, or finds that an earlier try had taken place: then the log's transactions are at ours already.
-    async fn append_or_find(
-        &self,
-        log: &DeltaLog,
-        head: &Snapshot,
-        change: Change,
-    ) -> Result<Snapshot, LakeError> {
-        let failed = |source: DeltaError| LakeError::Delta {
-            attempt: "commit",
-            table: self.id(),
-            source,
-        };
-        let txns: Vec<(String, i64)> = change
-            .txns
-            .iter()
-            .map(|t| (t.app_id.clone(), t.version))
-            .collect();
+    async fn append_or_find(&self, log: &DeltaLog, head: &Snapshot, change: Change) -> Result<Snapshot, LakeError> {
+        let failed = |source: DeltaError| LakeError::Delta { attempt: "commit", table: self.id(), source };
+        let txns: Vec<(String, i64)> = change.txns.iter().map(|t| (t.app_id.clone(), t.version)).collect();
         match log.append(head, change).await {
             Ok(head) => Ok(head),
             Err(error) if error.is_superseded() => {
                 let newest = log.reload(head).await.map_err(failed)?;
-                let ours = txns
-                    .iter()
-                    .all(|(id, version)| newest.txn(id) == Some(*version));
+                let ours = txns.iter().all(|(id, version)| newest.txn(id) == Some(*version));
                 if ours { Ok(newest) } else { Err(failed(error)) }
             }
             Err(error) => Err(failed(error)),
@@ -320,20 +260,13 @@ impl Table {
 
     fn change(&self, operation: &str, txns: &BTreeMap<String, i64>) -> Change {
         let change = Change::new(operation, self.shared.clock.now_ms());
-        txns.iter().fold(change, |change, (id, version)| {
-            change.with_txn(id.clone(), *version)
-        })
+        txns.iter().fold(change, |change, (id, version)| change.with_txn(id.clone(), *version))
     }
 
     /// Writes one side's rows up to a change as files; they stay visible all the while.
     async fn write(&self, side: SideName, through: ChangeNumber) -> Result<(), LakeError> {
         let _one_at_a_time = self.writing.lock().await;
-        let runs = self
-            .state
-            .lock()
-            .side(side)
-            .chunks
-            .runs(through, self.shared.options.file_bytes_in_memory);
+        let runs = self.state.lock().side(side).chunks.runs(through, self.shared.options.file_bytes_in_memory);
         for run in runs {
             let files = self.write_files(side, run.batches.clone()).await?;
             self.run_written(side, &run, &files);
@@ -352,56 +285,25 @@ impl Table {
         self.publish(state);
     }
 
-    async fn write_files(
-        &self,
-        side: SideName,
-        batches: Vec<RecordBatch>,
-    ) -> Result<Vec<Arc<DataFile>>, LakeError> {
+    async fn write_files(&self, side: SideName, batches: Vec<RecordBatch>) -> Result<Vec<Arc<DataFile>>, LakeError> {
         if batches.iter().all(|b| b.num_rows() == 0) {
             return Ok(Vec::new());
         }
         let (log, schema) = match side {
             SideName::Rows => (&self.rows_log, self.schema()),
-            SideName::Rejects => (
-                &self.rejects_log,
-                vitalake_contract::contract::quarantine_schema(),
-            ),
+            SideName::Rejects => (&self.rejects_log, vitalake_contract::contract::quarantine_schema()),
         };
-        let (store, root, now_ms) = (
-            Arc::clone(&self.shared.store),
-            log.root().clone(),
-            self.shared.clock.now_ms(),
-        );
+        let (store, root, now_ms) = (Arc::clone(&self.shared.store), log.root().clone(), self.shared.clock.now_ms());
         let encoding = async move {
-            parquet::write_batches(
-                &store,
-                &root,
-                &schema,
-                &batches,
-                &ParquetOptions::default(),
-                now_ms,
-            )
-            .await
+            parquet::write_batches(&store, &root, &schema, &batches, &ParquetOptions::default(), now_ms).await
         };
-        let written = self
-            .shared
-            .cpu
-            .spawn_cpu(encoding)
-            .await
-            .map_err(|source| LakeError::Interrupted {
-                attempt: "write",
-                table: self.id(),
-                source,
-            })?;
-        let file = written.map_err(|source| LakeError::Parquet {
+        let written = self.shared.cpu.spawn_cpu(encoding).await.map_err(|source| LakeError::Interrupted {
             attempt: "write",
             table: self.id(),
             source,
         })?;
-        Ok(file
-            .map(|file| Arc::new(DataFile::new(file.to_add(true))))
-            .into_iter()
-            .collect())
+        let file = written.map_err(|source| LakeError::Parquet { attempt: "write", table: self.id(), source })?;
+        Ok(file.map(|file| Arc::new(DataFile::new(file.to_add(true)))).into_iter().collect())
     }
 }
 

@@ -38,11 +38,7 @@ pub struct LakeOptions {
 
 impl Default for LakeOptions {
     fn default() -> Self {
-        Self {
-            tail_bytes_max: 256 << 20,
-            file_bytes_in_memory: 64 << 20,
-            commits_per_checkpoint: 100,
-        }
+        Self { tail_bytes_max: 256 << 20, file_bytes_in_memory: 64 << 20, commits_per_checkpoint: 100 }
     }
 }
 
@@ -63,6 +59,8 @@ pub struct TableSpec {
     pub contract: Arc<Contract>,
     /// The stored columns.
     pub schema: SchemaRef,
+    /// Whether it keeps one final row per group: then its files are leaves, and compaction leaves them alone.
+    pub grouped: bool,
 }
 
 impl TableSpec {
@@ -70,7 +68,7 @@ impl TableSpec {
     #[must_use]
     pub fn of(contract: Arc<Contract>) -> Self {
         let schema = contract.table_schema();
-        Self { contract, schema }
+        Self { contract, schema, grouped: false }
     }
 }
 
@@ -93,13 +91,7 @@ impl Lake {
         clock: Clock,
         cpu: Cpu,
     ) -> Result<Self, LakeError> {
-        let shared = Arc::new(Shared {
-            store,
-            pointer: Pointer::default(),
-            options,
-            clock,
-            cpu,
-        });
+        let shared = Arc::new(Shared { store, pointer: Pointer::default(), options, clock, cpu });
         let mut tables = BTreeMap::new();
         for spec in specs {
             let name = spec.contract.dataset.clone();
@@ -130,9 +122,7 @@ impl Lake {
     /// # Errors
     /// `NoSuchDataset`.
     pub fn table(&self, dataset: &DatasetName) -> Result<&Arc<Table>, LakeError> {
-        self.tables
-            .get(dataset)
-            .ok_or_else(|| LakeError::NoSuchDataset(dataset.clone()))
+        self.tables.get(dataset).ok_or_else(|| LakeError::NoSuchDataset(dataset.clone()))
     }
 
     /// All tables, by name.
@@ -176,6 +166,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     Ok(Table {
         contract: spec.contract,
         shared: Arc::clone(shared),
+        grouped: spec.grouped,
         rows_log,
         rejects_log,
         state: Mutex::new(state),
@@ -186,38 +177,16 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     })
 }
 
-async fn open_side(
-    shared: &Shared,
-    id: TableId,
-    wanted: SchemaRef,
-) -> Result<(DeltaLog, Side), LakeError> {
+async fn open_side(shared: &Shared, id: TableId, wanted: SchemaRef) -> Result<(DeltaLog, Side), LakeError> {
     let log = DeltaLog::new(Arc::clone(&shared.store), id.root());
-    let failed = |source: DeltaError| LakeError::Delta {
-        attempt: "opening the log",
-        table: id.clone(),
-        source,
-    };
+    let failed = |source: DeltaError| LakeError::Delta { attempt: "opening the log", table: id.clone(), source };
     let head = match log.load().await.map_err(failed)? {
         Some(head) => fit(&log, head, &id, &wanted, shared.clock.now_ms()).await?,
-        None => log
-            .create(
-                id.dataset.as_str(),
-                &wanted,
-                BTreeMap::new(),
-                shared.clock.now_ms(),
-            )
-            .await
-            .map_err(failed)?,
+        None => {
+            log.create(id.dataset.as_str(), &wanted, BTreeMap::new(), shared.clock.now_ms()).await.map_err(failed)?
+        }
     };
-    Ok((
-        log,
-        Side {
-            id,
-            schema: wanted,
-            head: Arc::new(head),
-            chunks: TailChunks::default(),
-        },
-    ))
+    Ok((log, Side { id, schema: wanted, head: Arc::new(head), chunks: TailChunks::default() }))
 }
 
 /// Views and plain arrays are the same stored type.
@@ -238,10 +207,7 @@ async fn fit(
     now_ms: i64,
 ) -> Result<Snapshot, LakeError> {
     let stored = head.schema();
-    let changed = |reason: String| LakeError::ContractChanged {
-        table: id.clone(),
-        reason,
-    };
+    let changed = |reason: String| LakeError::ContractChanged { table: id.clone(), reason };
     for field in stored.fields() {
         match wanted.field_with_name(field.name()) {
             Err(_) => return Err(changed(format!("column {} is gone", field.name()))),
@@ -256,25 +222,14 @@ async fn fit(
             }
         }
     }
-    let new = wanted
-        .fields()
-        .iter()
-        .filter(|f| stored.field_with_name(f.name()).is_err());
+    let new = wanted.fields().iter().filter(|f| stored.field_with_name(f.name()).is_err());
     let all: Vec<_> = stored.fields().iter().chain(new).cloned().collect();
     if all.len() == stored.fields().len() {
         return Ok(head);
     }
-    let failed = |source: DeltaError| LakeError::Delta {
-        attempt: "adding a column",
-        table: id.clone(),
-        source,
-    };
+    let failed = |source: DeltaError| LakeError::Delta { attempt: "adding a column", table: id.clone(), source };
     let mut metadata = head.metadata().clone();
-    metadata.schema_string =
-        schema::to_schema_string(&Arc::new(Schema::new(all))).map_err(failed)?;
-    let change = Change {
-        metadata: Some(metadata),
-        ..Change::new("ADD COLUMNS", now_ms)
-    };
+    metadata.schema_string = schema::to_schema_string(&Arc::new(Schema::new(all))).map_err(failed)?;
+    let change = Change { metadata: Some(metadata), ..Change::new("ADD COLUMNS", now_ms) };
     log.append(&head, change).await.map_err(failed)
 }

@@ -73,32 +73,17 @@ impl Catalogue {
     /// A table by its name in SQL.
     #[must_use]
     pub fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
-        let space = [
-            Space::Raw,
-            Space::Curated,
-            Space::Serving,
-            Space::Quarantine,
-        ]
-        .into_iter()
-        .find(|s| s.as_str() == schema)?;
+        let space = [Space::Raw, Space::Curated, Space::Serving, Space::Quarantine]
+            .into_iter()
+            .find(|s| s.as_str() == schema)?;
         let find = |name: &str| {
-            vitalake_contract::DatasetName::new(name)
-                .ok()
-                .and_then(|d| self.table(&TableId::new(space, d)).cloned())
+            vitalake_contract::DatasetName::new(name).ok().and_then(|d| self.table(&TableId::new(space, d)).cloned())
         };
         if let Some(view) = find(table) {
-            let part = if space == Space::Serving {
-                Part::Published
-            } else {
-                Part::Live
-            };
+            let part = if space == Space::Serving { Part::Published } else { Part::Live };
             return Some(Arc::new(LakeTable::new(view, part, false)));
         }
-        let view = find(
-            table
-                .strip_suffix("_live")
-                .filter(|_| space == Space::Serving)?,
-        )?;
+        let view = find(table.strip_suffix("_live").filter(|_| space == Space::Serving)?)?;
         Some(Arc::new(LakeTable::new(view, Part::Live, true)))
     }
 }
@@ -124,11 +109,7 @@ impl LakeTable {
     fn files(&self) -> Vec<&Arc<DataFile>> {
         let hidden = &self.view.tail.hidden;
         let live = self.part == Part::Live;
-        self.view
-            .head
-            .files()
-            .filter(|f| !live || hidden.is_empty() || !hidden.contains(&f.path()))
-            .collect()
+        self.view.head.files().filter(|f| !live || hidden.is_empty() || !hidden.contains(&f.path())).collect()
     }
 
     fn scan_files(
@@ -152,9 +133,7 @@ impl LakeTable {
         let mut rows = Some(0_usize);
         let mut parts = Vec::with_capacity(files.len());
         for file in files {
-            rows = rows
-                .zip(file.rows)
-                .map(|(a, b)| a + usize::try_from(b).unwrap_or(usize::MAX));
+            rows = rows.zip(file.rows).map(|(a, b)| a + usize::try_from(b).unwrap_or(usize::MAX));
             parts.push(self.part_of(file, partition.is_some().then_some(published)));
         }
         let mut statistics = Statistics::new_unknown(&self.schema);
@@ -177,20 +156,13 @@ impl LakeTable {
         }
     }
 
-    fn scan_rows(
-        &self,
-        projection: Option<&Vec<usize>>,
-        partitions: usize,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    fn scan_rows(&self, projection: Option<&Vec<usize>>, partitions: usize) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let rows = &self.view.tail.rows;
         if rows.is_empty() {
             return Ok(None);
         }
         let with_published = self.schema.fields().len() > self.view.schema.fields().len();
-        let batches = rows
-            .iter()
-            .map(|batch| self.as_scanned(batch, with_published))
-            .collect::<Result<Vec<_>>>()?;
+        let batches = rows.iter().map(|batch| self.as_scanned(batch, with_published)).collect::<Result<Vec<_>>>()?;
         let mut groups = vec![Vec::new(); partitions.clamp(1, batches.len().max(1))];
         let count = groups.len();
         for (index, batch) in batches.into_iter().enumerate() {
@@ -198,11 +170,7 @@ impl LakeTable {
                 group.push(batch);
             }
         }
-        let exec = MemorySourceConfig::try_new_exec(
-            &groups,
-            Arc::clone(&self.schema),
-            projection.cloned(),
-        )?;
+        let exec = MemorySourceConfig::try_new_exec(&groups, Arc::clone(&self.schema), projection.cloned())?;
         Ok(Some(exec))
     }
 
@@ -225,10 +193,7 @@ impl TableProvider for LakeTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -259,10 +224,7 @@ impl TableProvider for LakeTable {
                 };
                 Ok(Arc::new(EmptyExec::new(schema)))
             }
-            1 => plans.pop().map_or_else(
-                || datafusion::common::internal_err!("a plan went missing"),
-                Ok,
-            ),
+            1 => plans.pop().map_or_else(|| datafusion::common::internal_err!("a plan went missing"), Ok),
             _ => UnionExec::try_new(plans),
         }
     }

@@ -53,9 +53,11 @@ impl ChangeReader {
 
     /// The next increment, if there is one.
     pub fn try_next(&mut self) -> Option<Increment> {
-        self.backlog
-            .pop_front()
-            .or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))
+        let increment = self.backlog.pop_front().or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))?;
+        if let Some(version) = increment.seal.as_ref().and_then(|s| s.version_now()).and_then(|v| u64::try_from(v).ok()) {
+            self.table.state.lock().changes.note_consumed(self.id, TableVersion(version));
+        }
+        Some(increment)
     }
 }
 
@@ -65,22 +67,13 @@ impl Table {
     ///
     /// # Errors
     /// When the table's history since that version cannot be read.
-    pub async fn reader(
-        self: &Arc<Self>,
-        consumed: Option<i64>,
-    ) -> Result<ChangeReader, LakeError> {
+    pub async fn reader(self: &Arc<Self>, consumed: Option<i64>) -> Result<ChangeReader, LakeError> {
+        let from = consumed.and_then(|v| u64::try_from(v).ok()).map(TableVersion);
         let (id, head, tail) = {
             let _no_commit_meanwhile = self.committing.lock().await;
-            self.register_reader()
+            self.register_reader(from)
         };
-        let failed = |source| LakeError::Delta {
-            attempt: "reading the history",
-            table: self.id(),
-            source,
-        };
-        let from = consumed
-            .and_then(|v| u64::try_from(v).ok())
-            .map(TableVersion);
+        let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
         let mut backlog = match from {
             Some(from) if from == head.version() => VecDeque::new(),
             Some(from) => {
@@ -88,19 +81,13 @@ impl Table {
                 history_increments(history.map_err(failed)?, signed(&head))
             }
             None => {
-                let files = head.files().map(|file| Increment {
-                    files: vec![Arc::clone(file)],
-                    ..Increment::default()
-                });
+                let files =
+                    head.files().map(|file| Increment { files: vec![Arc::clone(file)], ..Increment::default() });
                 files.chain([end_of_version(signed(&head))]).collect()
             }
         };
         backlog.extend(tail);
-        Ok(ChangeReader {
-            table: Arc::clone(self),
-            id,
-            backlog,
-        })
+        Ok(ChangeReader { table: Arc::clone(self), id, backlog })
     }
 }
 
@@ -117,11 +104,7 @@ fn history_increments(history: Vec<VersionChanges>, head: i64) -> VecDeque<Incre
         let version = i64::try_from(changes.version.0).unwrap_or(i64::MAX);
         for file in changes.added {
             rows += file.rows.unwrap_or(BACKLOG_ROWS_PER_SEAL);
-            increments.push_back(Increment {
-                files: vec![file],
-                version: Some(version),
-                ..Increment::default()
-            });
+            increments.push_back(Increment { files: vec![file], version: Some(version), ..Increment::default() });
         }
         if rows >= BACKLOG_ROWS_PER_SEAL && version < head {
             increments.push_back(end_of_version(version));
@@ -133,8 +116,5 @@ fn history_increments(history: Vec<VersionChanges>, head: i64) -> VecDeque<Incre
 }
 
 fn end_of_version(version: i64) -> Increment {
-    Increment {
-        seal: Some(Arc::new(Seal::committed(0, ChangeNumber(0), version))),
-        ..Increment::default()
-    }
+    Increment { seal: Some(Arc::new(Seal::committed(0, ChangeNumber(0), version))), ..Increment::default() }
 }

@@ -18,9 +18,9 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
-    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, RenameOptions, RenameTargetMode, Result,
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode,
+    Result,
 };
 use vitalake_runtime::disk::{Disk, DiskFile};
 
@@ -45,9 +45,7 @@ pub struct DiskStore {
 impl DiskStore {
     /// A store of the objects under a folder, which is made when the first object is. Touches nothing yet.
     pub fn new(disk: Arc<dyn Disk>, root: impl Into<std::path::PathBuf>) -> Self {
-        Self {
-            files: Arc::new(Files::new(disk, root.into())),
-        }
+        Self { files: Arc::new(Files::new(disk, root.into())) }
     }
 
     /// The folder that holds the objects.
@@ -110,12 +108,7 @@ impl fmt::Display for DiskStore {
 
 #[async_trait]
 impl ObjectStore for DiskStore {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> Result<PutResult> {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         if !options.attributes.is_empty() {
             return Err(not_implemented("a put with attributes"));
         }
@@ -146,9 +139,7 @@ impl ObjectStore for DiskStore {
         let (file, meta) = self.files.open(location)?;
         options.check_preconditions(&meta)?;
         let range = match options.range {
-            Some(range) => range
-                .as_range(meta.size)
-                .map_err(|source| generic(source.into()))?,
+            Some(range) => range.as_range(meta.size).map_err(|source| generic(source.into()))?,
             None => 0..meta.size,
         };
         let payload = if options.head {
@@ -157,38 +148,21 @@ impl ObjectStore for DiskStore {
             let bytes = read_where_fit(&self.files, file, location, range.clone()).await?;
             stream::once(async move { Ok(bytes) }).boxed()
         } else {
-            chunks(
-                Arc::clone(&self.files),
-                file,
-                location.clone(),
-                range.clone(),
-            )
+            chunks(Arc::clone(&self.files), file, location.clone(), range.clone())
         };
-        Ok(GetResult {
-            payload: GetResultPayload::Stream(payload),
-            meta,
-            range,
-            attributes: Default::default(),
-        })
+        Ok(GetResult { payload: GetResultPayload::Stream(payload), meta, range, attributes: Default::default() })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let total: u64 = ranges
-            .iter()
-            .map(|range| range.end.saturating_sub(range.start))
-            .sum();
+        let total: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         if total <= INLINE_READ_BYTES_MAX {
             return self.files.read_ranges(location, ranges);
         }
-        let (files, location, ranges) =
-            (Arc::clone(&self.files), location.clone(), ranges.to_vec());
+        let (files, location, ranges) = (Arc::clone(&self.files), location.clone(), ranges.to_vec());
         blocking(move || files.read_ranges(&location, &ranges)).await
     }
 
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let files = Arc::clone(&self.files);
         locations
             .chunks(DELETES_PER_SYNC)
@@ -204,23 +178,11 @@ impl ObjectStore for DiskStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        listed(
-            Arc::clone(&self.files),
-            prefix.cloned().unwrap_or_default(),
-            None,
-        )
+        listed(Arc::clone(&self.files), prefix.cloned().unwrap_or_default(), None)
     }
 
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
-        listed(
-            Arc::clone(&self.files),
-            prefix.cloned().unwrap_or_default(),
-            Some(offset.clone()),
-        )
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        listed(Arc::clone(&self.files), prefix.cloned().unwrap_or_default(), Some(offset.clone()))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -248,16 +210,9 @@ impl ObjectStore for DiskStore {
 }
 
 /// Everything under a prefix, sorted, listed when it is first asked for.
-fn listed(
-    files: Arc<Files>,
-    prefix: Path,
-    offset: Option<Path>,
-) -> BoxStream<'static, Result<ObjectMeta>> {
+fn listed(files: Arc<Files>, prefix: Path, offset: Option<Path>) -> BoxStream<'static, Result<ObjectMeta>> {
     let found = blocking(move || files.list_tree(&prefix, offset.as_ref()));
-    stream::once(found)
-        .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
-        .try_flatten()
-        .boxed()
+    stream::once(found).map_ok(|found| stream::iter(found.into_iter().map(Ok))).try_flatten().boxed()
 }
 
 /// The bytes of a range in steps, for objects that are too large to read at once.
@@ -295,37 +250,23 @@ async fn read_where_fit(
 }
 
 /// Runs blocking work on the runtime's blocking threads; in place where there is no runtime.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => runtime
-            .spawn_blocking(work)
-            .await
-            .map_err(|error| generic(error.into()))?,
+        Ok(runtime) => runtime.spawn_blocking(work).await.map_err(|error| generic(error.into()))?,
         Err(_) => work(),
     }
 }
 
 fn put_result() -> PutResult {
-    PutResult {
-        e_tag: None,
-        version: None,
-    }
+    PutResult { e_tag: None, version: None }
 }
 
 fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    Error::Generic {
-        store: STORE,
-        source,
-    }
+    Error::Generic { store: STORE, source }
 }
 
 fn not_implemented(operation: &str) -> Error {
-    Error::NotImplemented {
-        operation: operation.to_string(),
-        implementer: STORE.to_string(),
-    }
+    Error::NotImplemented { operation: operation.to_string(), implementer: STORE.to_string() }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use vitalake_contract::Contract;
 
 use crate::catalogue::{Catalogue, Space, TableId, TableView, Tail};
 use crate::changes::{Changes, Increment, ReaderId};
-use crate::delta::{DeltaLog, Snapshot};
+use crate::delta::{DeltaLog, Snapshot, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::lake::Shared;
@@ -40,11 +40,9 @@ pub(crate) struct Side {
 impl Side {
     fn view(&self, overlay: Option<&Overlay>) -> TableView {
         let tail = match overlay {
-            Some(overlay) => Tail {
-                early: Vec::new(),
-                rows: overlay.rows.clone(),
-                hidden: Arc::clone(&overlay.hidden),
-            },
+            Some(overlay) => {
+                Tail { early: Vec::new(), rows: overlay.rows.clone(), hidden: Arc::clone(&overlay.hidden) }
+            }
             None => Tail {
                 early: self.chunks.files().cloned().collect(),
                 rows: self.chunks.batches().cloned().collect(),
@@ -95,9 +93,7 @@ impl State {
     }
 
     fn bytes_in_memory(&self) -> usize {
-        self.rows.chunks.bytes()
-            + self.rejects.chunks.bytes()
-            + self.changes.bytes_through(self.committed)
+        self.rows.chunks.bytes() + self.rejects.chunks.bytes() + self.changes.bytes_through(self.committed)
     }
 }
 
@@ -106,6 +102,8 @@ impl State {
 pub struct Table {
     pub(crate) contract: Arc<Contract>,
     pub(crate) shared: Arc<Shared>,
+    /// Whether its files are leaves of groups, kept in shape by its model.
+    pub(crate) grouped: bool,
     pub(crate) rows_log: DeltaLog,
     pub(crate) rejects_log: DeltaLog,
     pub(crate) state: Mutex<State>,
@@ -123,10 +121,7 @@ impl Table {
     /// Its name.
     #[must_use]
     pub fn id(&self) -> TableId {
-        TableId::new(
-            Space::from(self.contract.layer),
-            self.contract.dataset.clone(),
-        )
+        TableId::new(Space::from(self.contract.layer), self.contract.dataset.clone())
     }
 
     /// Its contract.
@@ -155,9 +150,7 @@ impl Table {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         for (side, batches) in [(&state.rows, &rows), (&state.rejects, &rejects)] {
-            batches
-                .iter()
-                .try_for_each(|batch| check_columns(side, batch))?;
+            batches.iter().try_for_each(|batch| check_columns(side, batch))?;
         }
         let mut number = state.changes.last();
         for batch in rows.into_iter().filter(|b| b.num_rows() > 0) {
@@ -252,11 +245,11 @@ impl Table {
 
     /// A reader from here on: the last commit, and what of the tail is in none yet as increments of its own. Call with
     /// the commit lock held, so that no epoch is between sealed and committed unless its commit failed.
-    pub(crate) fn register_reader(&self) -> (ReaderId, Arc<Snapshot>, Vec<Increment>) {
+    pub(crate) fn register_reader(&self, consumed: Option<TableVersion>) -> (ReaderId, Arc<Snapshot>, Vec<Increment>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let increments = state.rows.chunks.increments(&state.changes.open_seals(), state.changes.last());
-        let reader = state.changes.register(state.changes.last());
+        let reader = state.changes.register(state.changes.last(), consumed);
         (reader, Arc::clone(&state.rows.head), increments)
     }
 
@@ -272,27 +265,16 @@ impl Table {
 
     /// Publishes both sides as they are in the state, and wakes who waits.
     pub(crate) fn publish(&self, state: &State) {
-        self.shared
-            .pointer
-            .publish(|catalogue| state.put_into(catalogue));
+        self.shared.pointer.publish(|catalogue| state.put_into(catalogue));
         self.moved.send_modify(|n| *n += 1);
     }
 }
 
 fn check_columns(side: &Side, batch: &RecordBatch) -> Result<(), LakeError> {
     let (want, got) = (side.schema.fields(), batch.schema());
-    let differs = |reason: String| {
-        Err(LakeError::WrongColumns {
-            table: side.id.clone(),
-            reason,
-        })
-    };
+    let differs = |reason: String| Err(LakeError::WrongColumns { table: side.id.clone(), reason });
     if want.len() != got.fields().len() {
-        return differs(format!(
-            "{} columns, not {}",
-            got.fields().len(),
-            want.len()
-        ));
+        return differs(format!("{} columns, not {}", got.fields().len(), want.len()));
     }
     for (want, got) in want.iter().zip(got.fields()) {
         if want.name() != got.name() || want.data_type() != got.data_type() {

@@ -53,12 +53,7 @@ pub(crate) struct TailChunks {
 impl TailChunks {
     pub(crate) fn push(&mut self, number: ChangeNumber, batch: RecordBatch, bytes: usize) {
         self.bytes += bytes;
-        self.chunks.push(Chunk {
-            first: number,
-            last: number,
-            bytes,
-            data: Data::Rows(batch),
-        });
+        self.chunks.push(Chunk { first: number, last: number, bytes, data: Data::Rows(batch) });
         self.join_small();
     }
 
@@ -85,13 +80,7 @@ impl TailChunks {
         self.chunks
             .iter()
             .take(until)
-            .filter_map(|c| {
-                if let Data::File(f) = &c.data {
-                    Some(Arc::clone(f))
-                } else {
-                    None
-                }
-            })
+            .filter_map(|c| if let Data::File(f) = &c.data { Some(Arc::clone(f)) } else { None })
             .collect()
     }
 
@@ -108,21 +97,14 @@ impl TailChunks {
         self.frozen = self.frozen.max(through);
         let (mut runs, mut open, mut bytes): (Vec<Run>, Option<Run>, usize) = (Vec::new(), None, 0);
         for chunk in self.chunks.iter().take_while(|c| c.last <= through) {
-            if open.as_ref().is_some_and(|run| {
-                self.epochs
-                    .iter()
-                    .any(|end| run.last <= *end && *end < chunk.first)
-            }) {
+            if open.as_ref().is_some_and(|run| self.epochs.iter().any(|end| run.last <= *end && *end < chunk.first)) {
                 runs.extend(open.take());
                 bytes = 0;
             }
             match &chunk.data {
                 Data::Rows(batch) => {
-                    let run = open.get_or_insert_with(|| Run {
-                        first: chunk.first,
-                        last: chunk.last,
-                        batches: Vec::new(),
-                    });
+                    let run =
+                        open.get_or_insert_with(|| Run { first: chunk.first, last: chunk.last, batches: Vec::new() });
                     run.last = chunk.last;
                     run.batches.push(batch.clone());
                     bytes += chunk.bytes;
@@ -150,7 +132,9 @@ impl TailChunks {
             for chunk in self.chunks.iter().filter(|c| c.last > from && c.last <= through) {
                 match &chunk.data {
                     Data::Rows(batch) => rows.rows.push(batch.clone()),
-                    Data::File(file) => increments.push(Increment { files: vec![Arc::clone(file)], ..Increment::default() }),
+                    Data::File(file) => {
+                        increments.push(Increment { files: vec![Arc::clone(file)], ..Increment::default() })
+                    }
                 }
             }
             if !rows.rows.is_empty() || rows.seal.is_some() {
@@ -167,39 +151,23 @@ impl TailChunks {
         let Some(at) = self.chunks.iter().position(inside) else {
             return;
         };
-        self.bytes -= self
-            .chunks
-            .iter()
-            .filter(|c| inside(c))
-            .map(|c| c.bytes)
-            .sum::<usize>();
+        self.bytes -= self.chunks.iter().filter(|c| inside(c)).map(|c| c.bytes).sum::<usize>();
         self.chunks.retain(|c| !inside(c));
-        let chunks = files.iter().map(|f| Chunk {
-            first: run.first,
-            last: run.last,
-            bytes: 0,
-            data: Data::File(Arc::clone(f)),
-        });
+        let chunks =
+            files.iter().map(|f| Chunk { first: run.first, last: run.last, bytes: 0, data: Data::File(Arc::clone(f)) });
         self.chunks.splice(at..at, chunks);
     }
 
     /// Everything up to a change is in a commit.
     pub(crate) fn committed(&mut self, through: ChangeNumber) {
-        self.bytes -= self
-            .chunks
-            .iter()
-            .filter(|c| c.last <= through)
-            .map(|c| c.bytes)
-            .sum::<usize>();
+        self.bytes -= self.chunks.iter().filter(|c| c.last <= through).map(|c| c.bytes).sum::<usize>();
         self.chunks.retain(|c| c.last > through);
         self.epochs.retain(|end| *end > through);
     }
 
     fn join_small(&mut self) {
-        let small = |c: &&Chunk| {
-            matches!(&c.data, Data::Rows(b) if b.num_rows() < JOINED_ROWS_MAX)
-                && c.first > self.frozen
-        };
+        let small =
+            |c: &&Chunk| matches!(&c.data, Data::Rows(b) if b.num_rows() < JOINED_ROWS_MAX) && c.first > self.frozen;
         let run = self.chunks.iter().rev().take_while(small).count();
         if run < SMALL_CHUNKS_MAX {
             return;
@@ -216,16 +184,8 @@ impl TailChunks {
 /// One chunk out of several; `None` leaves them as they are.
 fn join(chunks: &[Chunk]) -> Option<Chunk> {
     let (first, last) = (chunks.first()?, chunks.last()?);
-    let batches: Vec<&RecordBatch> = chunks
-        .iter()
-        .filter_map(|c| {
-            if let Data::Rows(b) = &c.data {
-                Some(b)
-            } else {
-                None
-            }
-        })
-        .collect();
+    let batches: Vec<&RecordBatch> =
+        chunks.iter().filter_map(|c| if let Data::Rows(b) = &c.data { Some(b) } else { None }).collect();
     let schema: SchemaRef = batches.first()?.schema();
     let batch = concat_batches(&schema, batches).ok()?;
     Some(Chunk {
@@ -245,11 +205,7 @@ mod tests {
 
     fn batch(rows: i64) -> RecordBatch {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-        RecordBatch::try_new(
-            schema,
-            vec![Arc::new(Int64Array::from_iter_values(0..rows))],
-        )
-        .unwrap()
+        RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter_values(0..rows))]).unwrap()
     }
 
     fn rows(tail: &TailChunks) -> usize {
@@ -275,11 +231,8 @@ mod tests {
                 tail.end_epoch(ChangeNumber(n));
             }
         }
-        let ends: Vec<(u64, u64)> = tail
-            .runs(ChangeNumber(9), usize::MAX)
-            .iter()
-            .map(|r| (r.first.0, r.last.0))
-            .collect();
+        let ends: Vec<(u64, u64)> =
+            tail.runs(ChangeNumber(9), usize::MAX).iter().map(|r| (r.first.0, r.last.0)).collect();
         assert_eq!(ends, [(1, 3), (4, 6), (7, 9)]);
     }
 

@@ -47,12 +47,7 @@ pub struct Protocol {
 impl Protocol {
     /// What our tables ask for: any reader and any writer.
     pub fn plain() -> Self {
-        Self {
-            min_reader_version: 1,
-            min_writer_version: 2,
-            reader_features: None,
-            writer_features: None,
-        }
+        Self { min_reader_version: 1, min_writer_version: 2, reader_features: None, writer_features: None }
     }
 }
 
@@ -68,10 +63,7 @@ pub struct Format {
 
 impl Default for Format {
     fn default() -> Self {
-        Self {
-            provider: "parquet".to_owned(),
-            options: BTreeMap::new(),
-        }
+        Self { provider: "parquet".to_owned(), options: BTreeMap::new() }
     }
 }
 
@@ -194,12 +186,11 @@ pub fn parse_commit(path: &str, bytes: &[u8]) -> Result<Vec<Action>, DeltaError>
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let parsed: Line =
-            serde_json::from_slice(line).map_err(|error| DeltaError::InvalidCommit {
-                path: path.to_owned(),
-                line: index + 1,
-                reason: json_reason(&error),
-            })?;
+        let parsed: Line = serde_json::from_slice(line).map_err(|error| DeltaError::InvalidCommit {
+            path: path.to_owned(),
+            line: index + 1,
+            reason: json_reason(&error),
+        })?;
         actions.extend(parsed.into_action());
     }
     Ok(actions)

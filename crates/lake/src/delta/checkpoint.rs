@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use ::parquet::arrow::{
-    ArrowWriter, ParquetRecordBatchStreamBuilder, arrow_writer::ArrowWriterOptions,
-};
+use ::parquet::arrow::{ArrowWriter, ParquetRecordBatchStreamBuilder, arrow_writer::ArrowWriterOptions};
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::WriterProperties;
@@ -40,25 +38,16 @@ pub struct CheckpointOptions {
 impl CheckpointOptions {
     /// The protocol's default retention.
     pub fn at(now_ms: i64) -> Self {
-        Self {
-            now_ms,
-            tombstone_retention_ms: 7 * 24 * 3_600_000,
-        }
+        Self { now_ms, tombstone_retention_ms: 7 * 24 * 3_600_000 }
     }
 }
 
 impl DeltaLog {
     /// Writes the checkpoint of a snapshot's version and points `_last_checkpoint` at it.
-    pub async fn checkpoint(
-        &self,
-        snapshot: &Snapshot,
-        options: CheckpointOptions,
-    ) -> Result<(), DeltaError> {
-        let path = self
-            .log_path()
-            .join(format!("{:020}.checkpoint.parquet", snapshot.version().0));
-        let (bytes, actions) = encode_checkpoint(snapshot, options)
-            .map_err(|error| DeltaError::parquet(&path, error))?;
+    pub async fn checkpoint(&self, snapshot: &Snapshot, options: CheckpointOptions) -> Result<(), DeltaError> {
+        let path = self.log_path().join(format!("{:020}.checkpoint.parquet", snapshot.version().0));
+        let (bytes, actions) =
+            encode_checkpoint(snapshot, options).map_err(|error| DeltaError::parquet(&path, error))?;
         let hint = json!({
             "version": snapshot.version().0,
             "size": actions,
@@ -66,23 +55,11 @@ impl DeltaLog {
             "numOfAddFiles": snapshot.file_count(),
         });
         self.put(&path, PutPayload::from(bytes)).await?;
-        self.put(
-            &self.log_path().join("_last_checkpoint"),
-            PutPayload::from(hint.to_string()),
-        )
-        .await
+        self.put(&self.log_path().join("_last_checkpoint"), PutPayload::from(hint.to_string())).await
     }
 
-    async fn put(
-        &self,
-        path: &object_store::path::Path,
-        payload: PutPayload,
-    ) -> Result<(), DeltaError> {
-        self.store
-            .put(path, payload)
-            .await
-            .map(|_| ())
-            .map_err(|error| DeltaError::store("write", path, error))
+    async fn put(&self, path: &object_store::path::Path, payload: PutPayload) -> Result<(), DeltaError> {
+        self.store.put(path, payload).await.map(|_| ()).map_err(|error| DeltaError::store("write", path, error))
     }
 }
 
@@ -92,16 +69,11 @@ pub(super) async fn read_checkpoint(
     meta: &ObjectMeta,
 ) -> Result<Vec<Action>, DeltaError> {
     let path = &meta.location;
-    let invalid = |reason: String| DeltaError::InvalidCheckpoint {
-        path: path.to_string(),
-        reason,
-    };
+    let invalid = |reason: String| DeltaError::InvalidCheckpoint { path: path.to_string(), reason };
     let unreadable = |error: ParquetError| invalid(format!("not readable as parquet: {error}"));
     let mut reader = StoreReader::new(store.clone(), path.clone(), meta.size);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load_async(&mut reader, options)
-        .await
-        .map_err(unreadable)?;
+    let metadata = ArrowReaderMetadata::load_async(&mut reader, options).await.map_err(unreadable)?;
     let mask = ProjectionMask::leaves(metadata.parquet_schema(), wanted_leaves(&metadata));
     let mut batches = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
         .with_projection(mask)
@@ -111,12 +83,8 @@ pub(super) async fn read_checkpoint(
     let mut actions = Vec::new();
     while let Some(batch) = batches.try_next().await.map_err(unreadable)? {
         let mut lines = LineDelimitedWriter::new(Vec::new());
-        lines
-            .write(&batch)
-            .map_err(|error| DeltaError::arrow(path, error))?;
-        lines
-            .finish()
-            .map_err(|error| DeltaError::arrow(path, error))?;
+        lines.write(&batch).map_err(|error| DeltaError::arrow(path, error))?;
+        lines.finish().map_err(|error| DeltaError::arrow(path, error))?;
         actions.extend(parse_commit(path.as_ref(), &lines.into_inner())?);
     }
     Ok(actions)
@@ -125,32 +93,18 @@ pub(super) async fn read_checkpoint(
 /// The actions that we know, without the parsed copies of what is there as text.
 fn wanted_leaves(metadata: &ArrowReaderMetadata) -> Vec<usize> {
     let wanted = |path: &[String]| match path {
-        [root, field, ..] if root == "add" => {
-            field != "stats_parsed" && field != "partitionValues_parsed"
-        }
+        [root, field, ..] if root == "add" => field != "stats_parsed" && field != "partitionValues_parsed",
         [root, ..] => matches!(root.as_str(), "remove" | "metaData" | "protocol" | "txn"),
         [] => false,
     };
     let columns = metadata.parquet_schema().columns();
-    columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| wanted(column.path().parts()))
-        .map(|(index, _)| index)
-        .collect()
+    columns.iter().enumerate().filter(|(_, column)| wanted(column.path().parts())).map(|(index, _)| index).collect()
 }
 
-fn encode_checkpoint(
-    snapshot: &Snapshot,
-    options: CheckpointOptions,
-) -> Result<(Vec<u8>, usize), ParquetError> {
+fn encode_checkpoint(snapshot: &Snapshot, options: CheckpointOptions) -> Result<(Vec<u8>, usize), ParquetError> {
     let schema = checkpoint_schema();
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-        .build();
-    let writer_options = ArrowWriterOptions::new()
-        .with_properties(properties)
-        .with_skip_arrow_metadata(true);
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+    let writer_options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), writer_options)?;
     let mut count = 0;
     let mut batch = Vec::with_capacity(BATCH_ACTIONS);
@@ -170,12 +124,8 @@ fn encode_checkpoint(
 
 /// Everything that a checkpoint holds, in the order in which it is loaded again.
 fn actions(snapshot: &Snapshot, options: CheckpointOptions) -> impl Iterator<Item = Action> {
-    let oldest_ms = options
-        .now_ms
-        .saturating_sub(options.tombstone_retention_ms);
-    let tombstones = snapshot
-        .tombstones()
-        .filter(move |(_, tombstone)| tombstone.deleted_ms >= oldest_ms);
+    let oldest_ms = options.now_ms.saturating_sub(options.tombstone_retention_ms);
+    let tombstones = snapshot.tombstones().filter(move |(_, tombstone)| tombstone.deleted_ms >= oldest_ms);
     let removes = tombstones.map(|(path, tombstone)| {
         Action::Remove(Remove {
             path: path.to_string(),
@@ -191,24 +141,17 @@ fn actions(snapshot: &Snapshot, options: CheckpointOptions) -> impl Iterator<Ite
         add.data_change = false;
         Action::Add(add)
     });
-    [
-        Action::Protocol(snapshot.protocol().clone()),
-        Action::MetaData(snapshot.metadata().clone()),
-    ]
-    .into_iter()
-    .chain(snapshot.txns().cloned().map(Action::Txn))
-    .chain(removes)
-    .chain(adds)
+    [Action::Protocol(snapshot.protocol().clone()), Action::MetaData(snapshot.metadata().clone())]
+        .into_iter()
+        .chain(snapshot.txns().cloned().map(Action::Txn))
+        .chain(removes)
+        .chain(adds)
 }
 
 fn to_batch(schema: &SchemaRef, actions: &[Action]) -> Result<RecordBatch, ParquetError> {
-    let mut decoder = ReaderBuilder::new(schema.clone())
-        .with_batch_size(actions.len())
-        .build_decoder()?;
+    let mut decoder = ReaderBuilder::new(schema.clone()).with_batch_size(actions.len()).build_decoder()?;
     decoder.serialize(actions)?;
-    decoder
-        .flush()?
-        .ok_or_else(|| ParquetError::General("no actions to write".to_owned()))
+    decoder.flush()?.ok_or_else(|| ParquetError::General("no actions to write".to_owned()))
 }
 
 fn checkpoint_schema() -> SchemaRef {
@@ -216,22 +159,14 @@ fn checkpoint_schema() -> SchemaRef {
     let long = |name: &str| Field::new(name, DataType::Int64, true);
     let int = |name: &str| Field::new(name, DataType::Int32, true);
     let flag = |name: &str| Field::new(name, DataType::Boolean, true);
-    let list =
-        |name: &str| Field::new_list(name, Field::new("element", DataType::Utf8, true), true);
+    let list = |name: &str| Field::new_list(name, Field::new("element", DataType::Utf8, true), true);
     let map = |name: &str| {
-        let (key, value) = (
-            Field::new("key", DataType::Utf8, false),
-            Field::new("value", DataType::Utf8, true),
-        );
+        let (key, value) = (Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true));
         Field::new_map(name, "key_value", key, value, false, true)
     };
-    let group =
-        |name: &str, fields: Vec<Field>| Field::new_struct(name, Fields::from(fields), true);
+    let group = |name: &str, fields: Vec<Field>| Field::new_struct(name, Fields::from(fields), true);
     Arc::new(Schema::new(vec![
-        group(
-            "txn",
-            vec![text("appId"), long("version"), long("lastUpdated")],
-        ),
+        group("txn", vec![text("appId"), long("version"), long("lastUpdated")]),
         group(
             "add",
             vec![
@@ -270,12 +205,7 @@ fn checkpoint_schema() -> SchemaRef {
         ),
         group(
             "protocol",
-            vec![
-                int("minReaderVersion"),
-                int("minWriterVersion"),
-                list("readerFeatures"),
-                list("writerFeatures"),
-            ],
+            vec![int("minReaderVersion"), int("minWriterVersion"), list("readerFeatures"), list("writerFeatures")],
         ),
     ]))
 }

@@ -34,22 +34,16 @@ impl DeltaLog {
     pub async fn clean_log(&self, options: CleanOptions) -> Result<Cleaned, DeltaError> {
         let entries = self.entries_from(None).await?;
         let cutoff_ms = options.now_ms.saturating_sub(options.retention_ms);
-        let young = entries
-            .iter()
-            .filter(|entry| entry.meta.last_modified.timestamp_millis() >= cutoff_ms);
+        let young = entries.iter().filter(|entry| entry.meta.last_modified.timestamp_millis() >= cutoff_ms);
         let oldest_young = young.map(|entry| entry.version).min();
-        let limit =
-            oldest_young.map_or(options.keep_from, |version| version.min(options.keep_from));
+        let limit = oldest_young.map_or(options.keep_from, |version| version.min(options.keep_from));
         let end = entries.partition_point(|entry| entry.version <= limit);
         let Some(checkpoint) = newest_checkpoint(entries.get(..end).unwrap_or_default()) else {
             return Ok(Cleaned::default());
         };
-        let old = entries
-            .iter()
-            .take_while(|entry| entry.version < checkpoint);
+        let old = entries.iter().take_while(|entry| entry.version < checkpoint);
         // Checkpoints go first: one whose commits are gone in part is never the only way to load an older version.
-        let (commits, checkpoints): (Vec<_>, Vec<_>) =
-            old.partition(|entry| entry.file == LogFile::Commit);
+        let (commits, checkpoints): (Vec<_>, Vec<_>) = old.partition(|entry| entry.file == LogFile::Commit);
         let mut cleaned = Cleaned::default();
         for entry in checkpoints.into_iter().chain(commits) {
             self.delete(&entry.meta.location).await?;

@@ -58,20 +58,12 @@ pub struct Change {
 impl Change {
     /// An empty change.
     pub fn new(operation: &str, timestamp_ms: i64) -> Self {
-        Self {
-            operation: operation.to_owned(),
-            timestamp_ms,
-            ..Self::default()
-        }
+        Self { operation: operation.to_owned(), timestamp_ms, ..Self::default() }
     }
 
     /// Adds a transaction.
     pub fn with_txn(mut self, app_id: impl Into<String>, version: i64) -> Self {
-        self.txns.push(Txn {
-            app_id: app_id.into(),
-            version,
-            last_updated: Some(self.timestamp_ms),
-        });
+        self.txns.push(Txn { app_id: app_id.into(), version, last_updated: Some(self.timestamp_ms) });
         self
     }
 
@@ -89,14 +81,8 @@ impl Change {
         if let Some(version) = read_version {
             info.insert("readVersion".to_owned(), version.0.into());
         }
-        info.insert(
-            "isBlindAppend".to_owned(),
-            (self.removes.is_empty() && self.metadata.is_none()).into(),
-        );
-        info.insert(
-            "engineInfo".to_owned(),
-            concat!("vitalake/", env!("CARGO_PKG_VERSION")).into(),
-        );
+        info.insert("isBlindAppend".to_owned(), (self.removes.is_empty() && self.metadata.is_none()).into());
+        info.insert("engineInfo".to_owned(), concat!("vitalake/", env!("CARGO_PKG_VERSION")).into());
         info.insert(COMMIT_ID.to_owned(), commit_id.into());
         info.extend(self.info.clone());
         let mut actions = vec![Action::CommitInfo(info)];
@@ -130,10 +116,7 @@ impl DeltaLog {
             configuration,
             created_time: Some(now_ms),
         };
-        let change = Change {
-            metadata: Some(metadata),
-            ..Change::new("CREATE TABLE", now_ms)
-        };
+        let change = Change { metadata: Some(metadata), ..Change::new("CREATE TABLE", now_ms) };
         let mut actions = change.actions(&Uuid::new_v4().to_string(), None);
         actions.insert(1, Action::Protocol(Protocol::plain()));
         match self.commit(TableVersion(0), &actions).await {
@@ -141,35 +124,20 @@ impl DeltaLog {
             Err(CommitError::Invalid(error)) => return Err(error),
             Err(CommitError::Unknown(source)) => return self.created(source).await,
         }
-        self.load().await?.ok_or_else(|| DeltaError::Incomplete {
-            table: self.table(),
-            what: "metaData",
-        })
+        self.load().await?.ok_or_else(|| DeltaError::Incomplete { table: self.table(), what: "metaData" })
     }
 
     /// Looks whether a table is there after its creation failed.
     async fn created(&self, source: object_store::Error) -> Result<Snapshot, DeltaError> {
-        let unknown = DeltaError::CommitUnknown {
-            table: self.table(),
-            version: TableVersion(0),
-            source,
-        };
+        let unknown = DeltaError::CommitUnknown { table: self.table(), version: TableVersion(0), source };
         self.load().await?.ok_or(unknown)
     }
 
     /// Writes one version's commit file if it does not exist yet.
-    pub async fn commit(
-        &self,
-        version: TableVersion,
-        actions: &[Action],
-    ) -> Result<(), CommitError> {
+    pub async fn commit(&self, version: TableVersion, actions: &[Action]) -> Result<(), CommitError> {
         let path = self.commit_path(version);
         let bytes = format_commit(path.as_ref(), actions).map_err(CommitError::Invalid)?;
-        match self
-            .store
-            .put_opts(&path, PutPayload::from(bytes), PutMode::Create.into())
-            .await
-        {
+        match self.store.put_opts(&path, PutPayload::from(bytes), PutMode::Create.into()).await {
             Ok(_) => Ok(()),
             Err(object_store::Error::AlreadyExists { .. }) => Err(CommitError::Conflict),
             Err(source) => Err(CommitError::Unknown(source)),
@@ -181,11 +149,7 @@ impl DeltaLog {
     /// Other writers' appends are passed over; a transaction that is already there, a change of schema or protocol and
     /// a file that someone else removed are errors. Where the outcome stays unknown ([`DeltaError::CommitUnknown`]) the
     /// caller reloads and compares the transaction.
-    pub async fn append(
-        &self,
-        snapshot: &Snapshot,
-        change: Change,
-    ) -> Result<Snapshot, DeltaError> {
+    pub async fn append(&self, snapshot: &Snapshot, change: Change) -> Result<Snapshot, DeltaError> {
         check_writable(snapshot)?;
         self.check_change(snapshot, &change)?;
         let commit_id = Uuid::new_v4().to_string();
@@ -212,17 +176,10 @@ impl DeltaLog {
             current = newest;
             match unknown {
                 Some(source) if unknowns >= UNKNOWNS_MAX => {
-                    return Err(DeltaError::CommitUnknown {
-                        table: self.table(),
-                        version,
-                        source,
-                    });
+                    return Err(DeltaError::CommitUnknown { table: self.table(), version, source });
                 }
                 _ if conflicts >= CONFLICTS_MAX => {
-                    return Err(DeltaError::Contended {
-                        table: self.table(),
-                        attempts: conflicts,
-                    });
+                    return Err(DeltaError::Contended { table: self.table(), attempts: conflicts });
                 }
                 _ => {}
             }
@@ -230,18 +187,9 @@ impl DeltaLog {
     }
 
     /// A conflict that was found is certain. A look-up that failed leaves the commit unknown.
-    fn outcome(
-        &self,
-        version: TableVersion,
-        unknown: Option<object_store::Error>,
-        error: DeltaError,
-    ) -> DeltaError {
+    fn outcome(&self, version: TableVersion, unknown: Option<object_store::Error>, error: DeltaError) -> DeltaError {
         match (unknown, error) {
-            (_, DeltaError::Store { source, .. }) => DeltaError::CommitUnknown {
-                table: self.table(),
-                version,
-                source,
-            },
+            (_, DeltaError::Store { source, .. }) => DeltaError::CommitUnknown { table: self.table(), version, source },
             (_, error) => error,
         }
     }
@@ -269,63 +217,34 @@ impl DeltaLog {
 
     fn check_change(&self, snapshot: &Snapshot, change: &Change) -> Result<(), DeltaError> {
         for txn in &change.txns {
-            if let Some(committed) = snapshot
-                .txn(&txn.app_id)
-                .filter(|committed| *committed >= txn.version)
-            {
+            if let Some(committed) = snapshot.txn(&txn.app_id).filter(|committed| *committed >= txn.version) {
                 return Err(self.superseded(&txn.app_id, committed));
             }
         }
-        let append_only = snapshot
-            .metadata()
-            .configuration
-            .get("delta.appendOnly")
-            .is_some_and(|value| value == "true");
+        let append_only =
+            snapshot.metadata().configuration.get("delta.appendOnly").is_some_and(|value| value == "true");
         for remove in &change.removes {
             if snapshot.file(&remove.path).is_none() {
-                return Err(DeltaError::FileNotLive {
-                    table: self.table(),
-                    path: remove.path.clone(),
-                });
+                return Err(DeltaError::FileNotLive { table: self.table(), path: remove.path.clone() });
             }
             if append_only && remove.data_change {
-                return Err(DeltaError::AppendOnly {
-                    table: self.table(),
-                });
+                return Err(DeltaError::AppendOnly { table: self.table() });
             }
         }
         Ok(())
     }
 
-    fn check_conflict(
-        &self,
-        version: TableVersion,
-        actions: &[Action],
-        change: &Change,
-    ) -> Result<(), DeltaError> {
-        let concurrent = |what| {
-            Err(DeltaError::ConcurrentChange {
-                table: self.table(),
-                version,
-                what,
-            })
-        };
+    fn check_conflict(&self, version: TableVersion, actions: &[Action], change: &Change) -> Result<(), DeltaError> {
+        let concurrent = |what| Err(DeltaError::ConcurrentChange { table: self.table(), version, what });
         for action in actions {
             match action {
                 Action::MetaData(_) => return concurrent("metadata"),
                 Action::Protocol(_) => return concurrent("protocol"),
-                Action::Txn(theirs)
-                    if change.txns.iter().any(|ours| ours.app_id == theirs.app_id) =>
-                {
+                Action::Txn(theirs) if change.txns.iter().any(|ours| ours.app_id == theirs.app_id) => {
                     return Err(self.superseded(&theirs.app_id, theirs.version));
                 }
-                Action::Remove(theirs)
-                    if change.removes.iter().any(|ours| ours.path == theirs.path) =>
-                {
-                    return Err(DeltaError::FileNotLive {
-                        table: self.table(),
-                        path: theirs.path.clone(),
-                    });
+                Action::Remove(theirs) if change.removes.iter().any(|ours| ours.path == theirs.path) => {
+                    return Err(DeltaError::FileNotLive { table: self.table(), path: theirs.path.clone() });
                 }
                 _ => {}
             }
@@ -334,21 +253,14 @@ impl DeltaLog {
     }
 
     fn superseded(&self, app_id: &str, committed: i64) -> DeltaError {
-        DeltaError::TxnSuperseded {
-            table: self.table(),
-            app_id: app_id.to_owned(),
-            committed,
-        }
+        DeltaError::TxnSuperseded { table: self.table(), app_id: app_id.to_owned(), committed }
     }
 }
 
 impl Snapshot {
     /// The metaData action for a new schema of this table; identity and configuration stay.
     pub fn evolved(&self, schema: &SchemaRef) -> Result<Metadata, DeltaError> {
-        Ok(Metadata {
-            schema_string: schema::to_schema_string(schema)?,
-            ..self.metadata().clone()
-        })
+        Ok(Metadata { schema_string: schema::to_schema_string(schema)?, ..self.metadata().clone() })
     }
 }
 

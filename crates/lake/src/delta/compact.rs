@@ -93,41 +93,24 @@ pub struct Compacted {
 impl Compacted {
     /// The change to commit.
     pub fn into_change(self, now_ms: i64) -> Change {
-        Change {
-            adds: self.adds,
-            removes: self.removes,
-            ..Change::new("OPTIMIZE", now_ms)
-        }
+        Change { adds: self.adds, removes: self.removes, ..Change::new("OPTIMIZE", now_ms) }
     }
 }
 
 impl DeltaLog {
     /// Which files to join now; none when the table is in good shape.
-    pub fn plan_compaction(
-        &self,
-        snapshot: &Snapshot,
-        options: &CompactOptions,
-    ) -> Vec<CompactTask> {
+    pub fn plan_compaction(&self, snapshot: &Snapshot, options: &CompactOptions) -> Vec<CompactTask> {
         let mut tiers: BTreeMap<u32, Vec<Arc<DataFile>>> = BTreeMap::new();
-        for file in snapshot
-            .files()
-            .filter(|file| file.size_bytes() < options.target_bytes / 2)
-        {
+        for file in snapshot.files().filter(|file| file.size_bytes() < options.target_bytes / 2) {
             let tier = (file.size_bytes() / SMALLEST_BYTES).max(1).ilog2() / TIER_BITS;
             tiers.entry(tier).or_default().push(file.clone());
         }
         let mut tasks = Vec::new();
-        for files in tiers
-            .into_values()
-            .filter(|files| files.len() >= options.files_min.max(2))
-        {
+        for files in tiers.into_values().filter(|files| files.len() >= options.files_min.max(2)) {
             let mut task = CompactTask { files: Vec::new() };
             for file in files {
                 if task.bytes() >= options.target_bytes || task.files.len() >= options.files_max {
-                    tasks.push(std::mem::replace(
-                        &mut task,
-                        CompactTask { files: Vec::new() },
-                    ));
+                    tasks.push(std::mem::replace(&mut task, CompactTask { files: Vec::new() }));
                 }
                 task.files.push(file);
             }
@@ -151,10 +134,7 @@ impl DeltaLog {
         if !options.sort_by.is_empty() {
             rows = self.sorted(rows, schema, options)?;
         }
-        let parquet = ParquetOptions {
-            sorted_by: options.sort_by.clone(),
-            ..options.parquet.clone()
-        };
+        let parquet = ParquetOptions { sorted_by: options.sort_by.clone(), ..options.parquet.clone() };
         let mut compacted = Compacted::default();
         let mut file: Option<FileWriter> = None;
         while let Some(batch) = rows.try_next().await? {
@@ -164,23 +144,15 @@ impl DeltaLog {
             };
             writer.write(&batch).await?;
             if writer.estimated_bytes() >= options.target_bytes {
-                compacted
-                    .adds
-                    .extend(writer.finish(now_ms).await?.map(|file| file.to_add(false)));
+                compacted.adds.extend(writer.finish(now_ms).await?.map(|file| file.to_add(false)));
             } else {
                 file = Some(writer);
             }
         }
         if let Some(writer) = file {
-            compacted
-                .adds
-                .extend(writer.finish(now_ms).await?.map(|file| file.to_add(false)));
+            compacted.adds.extend(writer.finish(now_ms).await?.map(|file| file.to_add(false)));
         }
-        compacted.removes = task
-            .files
-            .iter()
-            .map(|file| file.to_remove(now_ms, false))
-            .collect();
+        compacted.removes = task.files.iter().map(|file| file.to_remove(now_ms, false)).collect();
         Ok(compacted)
     }
 
@@ -191,10 +163,7 @@ impl DeltaLog {
         options: &CompactOptions,
     ) -> Result<BoxStream<'static, Result<RecordBatch, DeltaError>>, DeltaError> {
         let table = self.table();
-        let failed = move |error| DeltaError::Sort {
-            table: table.clone(),
-            source: Box::new(error),
-        };
+        let failed = move |error| DeltaError::Sort { table: table.clone(), source: Box::new(error) };
         let sorted = sort(rows, schema, options).map_err(&failed)?;
         Ok(sorted.map_err(failed).boxed())
     }
@@ -221,32 +190,14 @@ fn sort(
     schema: &SchemaRef,
     options: &CompactOptions,
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_limit(options.sort_memory_bytes, 1.0)
-        .build_arc()?;
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(options.sort_memory_bytes, 1.0).build_arc()?;
     let context = Arc::new(TaskContext::default().with_runtime(runtime));
-    let input = Arc::new(Once {
-        schema: schema.clone(),
-        rows: parking_lot::Mutex::new(Some(rows)),
-    });
-    let input = StreamingTableExec::try_new(
-        schema.clone(),
-        vec![input],
-        None,
-        Vec::<LexOrdering>::new(),
-        false,
-        None,
-    )?;
+    let input = Arc::new(Once { schema: schema.clone(), rows: parking_lot::Mutex::new(Some(rows)) });
+    let input = StreamingTableExec::try_new(schema.clone(), vec![input], None, Vec::<LexOrdering>::new(), false, None)?;
     let mut keys = Vec::with_capacity(options.sort_by.len());
     for name in &options.sort_by {
         let column = Arc::new(Column::new_with_schema(name, schema)?);
-        keys.push(PhysicalSortExpr::new(
-            column,
-            SortOptions {
-                descending: false,
-                nulls_first: true,
-            },
-        ));
+        keys.push(PhysicalSortExpr::new(column, SortOptions { descending: false, nulls_first: true }));
     }
     let Some(ordering) = LexOrdering::new(keys) else {
         return datafusion::common::internal_err!("no columns to sort by");
@@ -272,11 +223,7 @@ impl PartitionStream for Once {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let rows = self
-            .rows
-            .lock()
-            .take()
-            .unwrap_or_else(|| futures::stream::empty().boxed());
+        let rows = self.rows.lock().take().unwrap_or_else(|| futures::stream::empty().boxed());
         let rows = rows.map_err(|error| DataFusionError::External(Box::new(error)));
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows))
     }

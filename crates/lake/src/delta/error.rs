@@ -56,9 +56,7 @@ pub enum DeltaError {
         what: &'static str,
     },
     /// The table uses something of Delta that is not supported here.
-    #[error(
-        "{table} uses the delta feature {feature}, which is not supported: rewrite the table without it"
-    )]
+    #[error("{table} uses the delta feature {feature}, which is not supported: rewrite the table without it")]
     UnsupportedFeature {
         /// The table's root, or the file.
         table: String,
@@ -119,9 +117,7 @@ pub enum DeltaError {
         version: TableVersion,
     },
     /// Another commit already carries this `txn` or a later one.
-    #[error(
-        "transaction {app_id} of {table} is already at {committed}: reload and go on from there"
-    )]
+    #[error("transaction {app_id} of {table} is already at {committed}: reload and go on from there")]
     TxnSuperseded {
         /// The table's root.
         table: String,
@@ -179,14 +175,10 @@ impl DeltaError {
     /// Whether the same call may succeed later, after a reload where the message says so.
     pub fn retry(&self) -> bool {
         match self {
-            Self::Store { source, .. } | Self::CommitUnknown { source, .. } => !matches!(
-                source,
-                object_store::Error::NotSupported { .. }
-                    | object_store::Error::NotImplemented { .. }
-            ),
-            Self::ConcurrentChange { .. } | Self::FileNotLive { .. } | Self::Contended { .. } => {
-                true
+            Self::Store { source, .. } | Self::CommitUnknown { source, .. } => {
+                !matches!(source, object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. })
             }
+            Self::ConcurrentChange { .. } | Self::FileNotLive { .. } | Self::Contended { .. } => true,
             _ => false,
         }
     }
@@ -196,29 +188,15 @@ impl DeltaError {
         matches!(self, Self::TxnSuperseded { .. })
     }
 
-    pub(crate) fn store(
-        action: &'static str,
-        path: &object_store::path::Path,
-        source: object_store::Error,
-    ) -> Self {
-        Self::Store {
-            action,
-            path: path.to_string(),
-            source,
-        }
+    pub(crate) fn store(action: &'static str, path: &object_store::path::Path, source: object_store::Error) -> Self {
+        Self::Store { action, path: path.to_string(), source }
     }
 
     pub(crate) fn parquet(path: impl ToString, source: ::parquet::errors::ParquetError) -> Self {
-        Self::Parquet {
-            path: path.to_string(),
-            source,
-        }
+        Self::Parquet { path: path.to_string(), source }
     }
 
     pub(crate) fn arrow(path: impl ToString, source: arrow::error::ArrowError) -> Self {
-        Self::Arrow {
-            path: path.to_string(),
-            source,
-        }
+        Self::Arrow { path: path.to_string(), source }
     }
 }

@@ -34,18 +34,11 @@ pub struct VersionChanges {
 
 impl DeltaLog {
     /// The changes of the versions after `from` up to and with `to`, oldest first.
-    pub async fn changes(
-        &self,
-        from: TableVersion,
-        to: TableVersion,
-    ) -> Result<Vec<VersionChanges>, DeltaError> {
+    pub async fn changes(&self, from: TableVersion, to: TableVersion) -> Result<Vec<VersionChanges>, DeltaError> {
         let versions = (from.0 + 1..=to.0).map(TableVersion);
         futures::stream::iter(versions)
             .map(|version| async move {
-                let cleaned = DeltaError::HistoryCleaned {
-                    table: self.table(),
-                    version,
-                };
+                let cleaned = DeltaError::HistoryCleaned { table: self.table(), version };
                 let actions = self.read_commit(version).await?.ok_or(cleaned)?;
                 Ok(summary(version, actions))
             })

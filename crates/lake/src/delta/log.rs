@@ -82,10 +82,7 @@ impl DeltaLog {
     }
 
     /// Loads a table's newest version; `None` when there is no table.
-    pub async fn open(
-        store: Arc<dyn ObjectStore>,
-        root: Path,
-    ) -> Result<Option<Snapshot>, DeltaError> {
+    pub async fn open(store: Arc<dyn ObjectStore>, root: Path) -> Result<Option<Snapshot>, DeltaError> {
         Self::new(store, root).load().await
     }
 
@@ -105,25 +102,15 @@ impl DeltaLog {
         while let Some(actions) = self.read_commit(current.version().next()).await? {
             current = current.apply(current.version().next(), &actions)?;
         }
-        let cleaned = self
-            .last_checkpoint()
-            .await?
-            .is_some_and(|newest| newest > current.version());
+        let cleaned = self.last_checkpoint().await?.is_some_and(|newest| newest > current.version());
         if cleaned && let Some(loaded) = self.load().await? {
-            return Ok(if loaded.version() > current.version() {
-                loaded
-            } else {
-                current
-            });
+            return Ok(if loaded.version() > current.version() { loaded } else { current });
         }
         Ok(current)
     }
 
     /// The actions of one commit; `None` when there is no such commit file.
-    pub async fn read_commit(
-        &self,
-        version: TableVersion,
-    ) -> Result<Option<Vec<Action>>, DeltaError> {
+    pub async fn read_commit(&self, version: TableVersion) -> Result<Option<Vec<Action>>, DeltaError> {
         let path = self.commit_path(version);
         match self.get(&path).await? {
             Some(bytes) => parse_commit(path.as_ref(), &bytes).map(Some),
@@ -163,27 +150,18 @@ impl DeltaLog {
     }
 
     /// The log's files from a version on, by version, commits before checkpoints.
-    pub(super) async fn entries_from(
-        &self,
-        from: Option<TableVersion>,
-    ) -> Result<Vec<LogEntry>, DeltaError> {
+    pub(super) async fn entries_from(&self, from: Option<TableVersion>) -> Result<Vec<LogEntry>, DeltaError> {
         let folder = self.log_path();
         let listing = match from {
             // Names of the version itself are longer than this offset and so come after it.
-            Some(version) => self.store.list_with_offset(
-                Some(&folder),
-                &folder.clone().join(format!("{:020}", version.0)),
-            ),
+            Some(version) => {
+                self.store.list_with_offset(Some(&folder), &folder.clone().join(format!("{:020}", version.0)))
+            }
             None => self.store.list(Some(&folder)),
         };
-        let metas: Vec<ObjectMeta> = listing
-            .try_collect()
-            .await
-            .map_err(|error| DeltaError::store("list", &folder, error))?;
-        let mut entries: Vec<LogEntry> = metas
-            .into_iter()
-            .filter_map(|meta| entry(&folder, meta))
-            .collect();
+        let metas: Vec<ObjectMeta> =
+            listing.try_collect().await.map_err(|error| DeltaError::store("list", &folder, error))?;
+        let mut entries: Vec<LogEntry> = metas.into_iter().filter_map(|meta| entry(&folder, meta)).collect();
         entries.sort_by(|a, b| (a.version, &a.meta.location).cmp(&(b.version, &b.meta.location)));
         Ok(entries)
     }
@@ -202,10 +180,7 @@ impl DeltaLog {
         };
         let mut commits = futures::stream::iter(versions)
             .map(|version| async move {
-                let missing = DeltaError::MissingVersion {
-                    table: self.table(),
-                    missing: version,
-                };
+                let missing = DeltaError::MissingVersion { table: self.table(), missing: version };
                 self.read_commit(version).await?.ok_or(missing)
             })
             .buffered(COMMIT_FETCHES_MAX);
@@ -224,23 +199,12 @@ impl DeltaLog {
         let first = checkpoint.map_or(TableVersion(0), TableVersion::next);
         let mut expected = first;
         let mut versions = Vec::new();
-        for entry in entries
-            .iter()
-            .filter(|entry| entry.file == LogFile::Commit && entry.version >= first)
-        {
+        for entry in entries.iter().filter(|entry| entry.file == LogFile::Commit && entry.version >= first) {
             if entry.version != expected {
-                let v2 = entries
-                    .iter()
-                    .any(|entry| entry.file == LogFile::CheckpointV2);
+                let v2 = entries.iter().any(|entry| entry.file == LogFile::CheckpointV2);
                 return Err(match v2 {
-                    true => DeltaError::UnsupportedFeature {
-                        table: self.table(),
-                        feature: "v2Checkpoint".to_owned(),
-                    },
-                    false => DeltaError::MissingVersion {
-                        table: self.table(),
-                        missing: expected,
-                    },
+                    true => DeltaError::UnsupportedFeature { table: self.table(), feature: "v2Checkpoint".to_owned() },
+                    false => DeltaError::MissingVersion { table: self.table(), missing: expected },
                 });
             }
             versions.push(expected);
@@ -252,24 +216,14 @@ impl DeltaLog {
 
 /// The newest version that has a whole classic checkpoint.
 pub(super) fn newest_checkpoint(entries: &[LogEntry]) -> Option<TableVersion> {
-    let candidates = entries
-        .iter()
-        .rev()
-        .filter(|entry| matches!(entry.file, LogFile::Checkpoint { .. }));
-    candidates
-        .map(|entry| entry.version)
-        .find(|version| !checkpoint_parts(entries, *version).is_empty())
+    let candidates = entries.iter().rev().filter(|entry| matches!(entry.file, LogFile::Checkpoint { .. }));
+    candidates.map(|entry| entry.version).find(|version| !checkpoint_parts(entries, *version).is_empty())
 }
 
 /// The files of a version's checkpoint in order; empty when parts are missing.
 pub(super) fn checkpoint_parts(entries: &[LogEntry], version: TableVersion) -> Vec<&LogEntry> {
     let first = entries.partition_point(|entry| entry.version < version);
-    let of_version = || {
-        entries
-            .iter()
-            .skip(first)
-            .take_while(|entry| entry.version == version)
-    };
+    let of_version = || entries.iter().skip(first).take_while(|entry| entry.version == version);
     let counts = of_version().filter_map(|entry| match entry.file {
         LogFile::Checkpoint { parts, .. } => Some(parts),
         _ => None,
@@ -298,11 +252,7 @@ fn entry(folder: &Path, meta: ObjectMeta) -> Option<LogEntry> {
         let (digits, rest) = name.as_ref().split_at_checked(20)?;
         (TableVersion(digits.parse().ok()?), log_file(rest)?)
     };
-    Some(LogEntry {
-        version,
-        file,
-        meta,
-    })
+    Some(LogEntry { version, file, meta })
 }
 
 fn log_file(rest: &str) -> Option<LogFile> {
@@ -315,10 +265,7 @@ fn log_file(rest: &str) -> Option<LogFile> {
     }
     let fields: Vec<&str> = middle.split('.').collect();
     match fields.as_slice() {
-        [part, parts, "parquet"] => Some(LogFile::Checkpoint {
-            part: part.parse().ok()?,
-            parts: parts.parse().ok()?,
-        }),
+        [part, parts, "parquet"] => Some(LogFile::Checkpoint { part: part.parse().ok()?, parts: parts.parse().ok()? }),
         [_, "parquet" | "json"] => Some(LogFile::CheckpointV2),
         _ => None,
     }

@@ -15,23 +15,14 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use super::{DataFile, FileStats};
 
 /// The files that may hold rows for which the predicate is true. `schema` is the table's.
-pub fn prune(
-    files: &[Arc<DataFile>],
-    schema: &SchemaRef,
-    predicate: &Arc<dyn PhysicalExpr>,
-) -> Vec<Arc<DataFile>> {
+pub fn prune(files: &[Arc<DataFile>], schema: &SchemaRef, predicate: &Arc<dyn PhysicalExpr>) -> Vec<Arc<DataFile>> {
     let statistics = Statistics { files, schema };
     let kept = PruningPredicateBuilder::new()
         .with_file_schema(schema.clone())
         .try_build(predicate.clone())
         .and_then(|pruning| pruning.prune(&statistics));
     match kept {
-        Ok(kept) => files
-            .iter()
-            .zip(kept)
-            .filter(|(_, keep)| *keep)
-            .map(|(file, _)| file.clone())
-            .collect(),
+        Ok(kept) => files.iter().zip(kept).filter(|(_, keep)| *keep).map(|(file, _)| file.clone()).collect(),
         // A predicate that cannot be turned into bounds prunes nothing.
         Err(_) => files.to_vec(),
     }
@@ -51,9 +42,7 @@ impl Statistics<'_> {
         let kind = self.schema.field_with_name(column.name()).ok()?.data_type();
         let none = ScalarValue::try_from(kind).ok()?;
         let values = self.files.iter().map(|file| {
-            file.stats()
-                .and_then(|stats| bound(stats, column.name(), kind))
-                .unwrap_or_else(|| none.clone())
+            file.stats().and_then(|stats| bound(stats, column.name(), kind)).unwrap_or_else(|| none.clone())
         });
         ScalarValue::iter_to_array(values).ok()
     }
@@ -73,20 +62,12 @@ impl PruningStatistics for Statistics<'_> {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let counts = self.files.iter().map(|file| {
-            file.stats()
-                .and_then(|stats| stats.null_count(column.name()))
-        });
+        let counts = self.files.iter().map(|file| file.stats().and_then(|stats| stats.null_count(column.name())));
         Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(
-            self.files
-                .iter()
-                .map(|file| file.rows)
-                .collect::<UInt64Array>(),
-        ))
+        Some(Arc::new(self.files.iter().map(|file| file.rows).collect::<UInt64Array>()))
     }
 
     fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {

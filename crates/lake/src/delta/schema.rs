@@ -42,35 +42,19 @@ pub fn to_schema_string(schema: &Schema) -> Result<String, DeltaError> {
             name: field.name().clone(),
             kind: Value::from(delta_type(field)?),
             nullable: field.is_nullable(),
-            metadata: field
-                .metadata()
-                .iter()
-                .map(|(key, text)| (key.clone(), Value::from(text.as_str())))
-                .collect(),
+            metadata: field.metadata().iter().map(|(key, text)| (key.clone(), Value::from(text.as_str()))).collect(),
         });
     }
-    serde_json::to_string(&StructType {
-        kind: "struct".to_owned(),
-        fields,
-    })
-    .map_err(|error| DeltaError::InvalidSchema {
-        table: String::new(),
-        reason: json_reason(&error),
-    })
+    serde_json::to_string(&StructType { kind: "struct".to_owned(), fields })
+        .map_err(|error| DeltaError::InvalidSchema { table: String::new(), reason: json_reason(&error) })
 }
 
 /// Delta's `schemaString` as an Arrow schema; `table` names the table in errors.
 pub fn from_schema_string(table: &str, text: &str) -> Result<SchemaRef, DeltaError> {
-    let parsed: StructType =
-        serde_json::from_str(text).map_err(|error| DeltaError::InvalidSchema {
-            table: table.to_owned(),
-            reason: json_reason(&error),
-        })?;
+    let parsed: StructType = serde_json::from_str(text)
+        .map_err(|error| DeltaError::InvalidSchema { table: table.to_owned(), reason: json_reason(&error) })?;
     if parsed.kind != "struct" {
-        return Err(DeltaError::InvalidSchema {
-            table: table.to_owned(),
-            reason: "not a struct".to_owned(),
-        });
+        return Err(DeltaError::InvalidSchema { table: table.to_owned(), reason: "not a struct".to_owned() });
     }
     let mut fields = Vec::with_capacity(parsed.fields.len());
     for field in parsed.fields {
@@ -98,34 +82,21 @@ fn delta_type(field: &Field) -> Result<&'static str, DeltaError> {
         DataType::Float32 => "float",
         DataType::Boolean => "boolean",
         DataType::Date32 => "date",
-        DataType::Timestamp(TimeUnit::Microsecond, Some(zone))
-            if matches!(zone.as_ref(), "UTC" | "+00:00") =>
-        {
+        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if matches!(zone.as_ref(), "UTC" | "+00:00") => {
             "timestamp"
         }
         other => {
-            return Err(DeltaError::UnsupportedType {
-                column: field.name().clone(),
-                kind: other.to_string(),
-            });
+            return Err(DeltaError::UnsupportedType { column: field.name().clone(), kind: other.to_string() });
         }
     })
 }
 
 fn arrow_type(field: &StructField) -> Result<DataType, DeltaError> {
-    let unsupported = |kind: &str| DeltaError::UnsupportedType {
-        column: field.name.clone(),
-        kind: kind.to_owned(),
-    };
+    let unsupported = |kind: &str| DeltaError::UnsupportedType { column: field.name.clone(), kind: kind.to_owned() };
     let name = match &field.kind {
         Value::String(name) => name.as_str(),
         Value::Object(nested) => {
-            return Err(unsupported(
-                nested
-                    .get("type")
-                    .and_then(Value::as_str)
-                    .unwrap_or("struct"),
-            ));
+            return Err(unsupported(nested.get("type").and_then(Value::as_str).unwrap_or("struct")));
         }
         _ => return Err(unsupported("unknown")),
     };

@@ -27,11 +27,7 @@ pub struct DataFile {
 impl DataFile {
     pub(crate) fn new(add: Add) -> Self {
         let rows = add.stats.as_deref().and_then(rows_of);
-        Self {
-            add,
-            rows,
-            stats: OnceLock::new(),
-        }
+        Self { add, rows, stats: OnceLock::new() }
     }
 
     /// The path relative to the table's root, decoded.
@@ -51,9 +47,7 @@ impl DataFile {
 
     /// The statistics, parsed once when first asked for.
     pub fn stats(&self) -> Option<&FileStats> {
-        self.stats
-            .get_or_init(|| self.add.stats.as_deref().and_then(FileStats::parse))
-            .as_ref()
+        self.stats.get_or_init(|| self.add.stats.as_deref().and_then(FileStats::parse)).as_ref()
     }
 
     /// The action that removes this file.
@@ -127,9 +121,7 @@ impl Snapshot {
 
     /// The live file of a path as it stands in the log.
     pub fn file(&self, path: &str) -> Option<&Arc<DataFile>> {
-        self.order
-            .get(path)
-            .and_then(|sequence| self.files.get(sequence))
+        self.order.get(path).and_then(|sequence| self.files.get(sequence))
     }
 
     /// Rows of the live files; `None` where a file's statistics do not say.
@@ -157,9 +149,7 @@ impl Snapshot {
     }
 
     pub(crate) fn is_tombstone_since(&self, path: &str, since_ms: i64) -> bool {
-        self.tombstones
-            .get(path)
-            .is_some_and(|tombstone| tombstone.deleted_ms >= since_ms)
+        self.tombstones.get(path).is_some_and(|tombstone| tombstone.deleted_ms >= since_ms)
     }
 
     /// The same version without the tombstones of files that were removed before a moment: they only use memory.
@@ -187,9 +177,7 @@ impl Snapshot {
         match action {
             Action::Add(add) => self.add(Arc::new(checked_file(&self.table, add.clone())?)),
             Action::Remove(remove) => self.remove(remove),
-            Action::Txn(txn) => self
-                .txns
-                .insert_mut(txn.app_id.as_str().into(), txn.clone()),
+            Action::Txn(txn) => self.txns.insert_mut(txn.app_id.as_str().into(), txn.clone()),
             Action::MetaData(metadata) => self.set_metadata(metadata.clone())?,
             Action::Protocol(protocol) => {
                 check_protocol(&self.table, protocol, &self.metadata)?;
@@ -224,10 +212,7 @@ impl Snapshot {
     fn remove(&mut self, remove: &Remove) {
         let path: Arc<str> = remove.path.as_str().into();
         self.drop_file(&path);
-        let tombstone = Tombstone {
-            deleted_ms: remove.deletion_timestamp.unwrap_or(0),
-            size: remove.size,
-        };
+        let tombstone = Tombstone { deleted_ms: remove.deletion_timestamp.unwrap_or(0), size: remove.size };
         self.tombstones.insert_mut(path, tombstone);
     }
 
@@ -268,10 +253,7 @@ impl Replay {
 
     /// The snapshot that they make.
     pub(crate) fn finish(self, table: &str, version: TableVersion) -> Result<Snapshot, DeltaError> {
-        let incomplete = |what| DeltaError::Incomplete {
-            table: table.to_owned(),
-            what,
-        };
+        let incomplete = |what| DeltaError::Incomplete { table: table.to_owned(), what };
         let protocol = self.protocol.ok_or_else(|| incomplete("protocol"))?;
         let metadata = self.metadata.ok_or_else(|| incomplete("metaData"))?;
         check_protocol(table, &protocol, &metadata)?;
@@ -299,16 +281,9 @@ impl Replay {
 
 /// Refuses, by its name, what a reader would have to know and we do not.
 fn check_protocol(table: &str, protocol: &Protocol, metadata: &Metadata) -> Result<(), DeltaError> {
-    let refuse = |feature: &str| {
-        Err(DeltaError::UnsupportedFeature {
-            table: table.to_owned(),
-            feature: feature.to_owned(),
-        })
-    };
-    let mapped = metadata
-        .configuration
-        .get("delta.columnMapping.mode")
-        .is_some_and(|mode| mode != "none");
+    let refuse =
+        |feature: &str| Err(DeltaError::UnsupportedFeature { table: table.to_owned(), feature: feature.to_owned() });
+    let mapped = metadata.configuration.get("delta.columnMapping.mode").is_some_and(|mode| mode != "none");
     for feature in protocol.reader_features.iter().flatten() {
         match feature.as_str() {
             "vacuumProtocolCheck" => {}
@@ -334,10 +309,7 @@ fn check_protocol(table: &str, protocol: &Protocol, metadata: &Metadata) -> Resu
 /// Refuses, by its name, what a writer would have to know and we do not.
 pub(crate) fn check_writable(snapshot: &Snapshot) -> Result<(), DeltaError> {
     let refuse = |feature: &str| {
-        Err(DeltaError::UnsupportedFeature {
-            table: snapshot.table.to_string(),
-            feature: feature.to_owned(),
-        })
+        Err(DeltaError::UnsupportedFeature { table: snapshot.table.to_string(), feature: feature.to_owned() })
     };
     for feature in snapshot.protocol.writer_features.iter().flatten() {
         if feature != "appendOnly" && feature != "invariants" {
@@ -348,12 +320,7 @@ pub(crate) fn check_writable(snapshot: &Snapshot) -> Result<(), DeltaError> {
         ..=2 | 7 => {}
         other => return refuse(&format!("writer version {other}")),
     }
-    if snapshot
-        .schema
-        .fields()
-        .iter()
-        .any(|field| field.metadata().contains_key("delta.invariants"))
-    {
+    if snapshot.schema.fields().iter().any(|field| field.metadata().contains_key("delta.invariants")) {
         return refuse("invariants");
     }
     Ok(())
@@ -361,10 +328,7 @@ pub(crate) fn check_writable(snapshot: &Snapshot) -> Result<(), DeltaError> {
 
 fn checked_file(table: &str, add: Add) -> Result<DataFile, DeltaError> {
     if add.deletion_vector.is_some() {
-        return Err(DeltaError::UnsupportedFeature {
-            table: table.to_owned(),
-            feature: "deletionVectors".to_owned(),
-        });
+        return Err(DeltaError::UnsupportedFeature { table: table.to_owned(), feature: "deletionVectors".to_owned() });
     }
     Ok(DataFile::new(add))
 }
@@ -378,9 +342,7 @@ fn decode(path: &str) -> String {
     let mut rest = path.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         let code = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let code = code
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let code = code.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match code {
             Some(byte) => {
                 bytes.push(byte);

@@ -34,9 +34,7 @@ struct Rows {
 
 /// The row count alone, without keeping the rest.
 pub(crate) fn rows_of(stats: &str) -> Option<u64> {
-    serde_json::from_str::<Rows>(stats)
-        .ok()
-        .and_then(|rows| rows.num_records)
+    serde_json::from_str::<Rows>(stats).ok().and_then(|rows| rows.num_records)
 }
 
 impl FileStats {
@@ -51,16 +49,12 @@ impl FileStats {
 
     /// A lower bound of a column's values, as a value of the column's type.
     pub fn min(&self, column: &str, kind: &DataType) -> Option<ScalarValue> {
-        self.min_values
-            .get(column)
-            .and_then(|value| scalar(value, kind, false))
+        self.min_values.get(column).and_then(|value| scalar(value, kind, false))
     }
 
     /// An upper bound of a column's values, as a value of the column's type.
     pub fn max(&self, column: &str, kind: &DataType) -> Option<ScalarValue> {
-        self.max_values
-            .get(column)
-            .and_then(|value| scalar(value, kind, true))
+        self.max_values.get(column).and_then(|value| scalar(value, kind, true))
     }
 }
 
@@ -78,14 +72,8 @@ fn scalar(value: &Value, kind: &DataType, is_max: bool) -> Option<ScalarValue> {
             ScalarValue::Date32(Some(i32::try_from(days).ok()?))
         }
         DataType::Timestamp(_, zone) => {
-            let micros = DateTime::parse_from_rfc3339(value.as_str()?)
-                .ok()?
-                .timestamp_micros();
-            let micros = if is_max {
-                micros.checked_add(999)?
-            } else {
-                micros
-            };
+            let micros = DateTime::parse_from_rfc3339(value.as_str()?).ok()?.timestamp_micros();
+            let micros = if is_max { micros.checked_add(999)? } else { micros };
             ScalarValue::TimestampMicrosecond(Some(micros), zone.clone())
         }
         _ => return None,

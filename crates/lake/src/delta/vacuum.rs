@@ -40,11 +40,7 @@ pub struct Vacuumed {
 
 impl DeltaLog {
     /// Removes files that the newest version does not need. The snapshot is brought up to date first.
-    pub async fn vacuum(
-        &self,
-        snapshot: &Snapshot,
-        options: &VacuumOptions,
-    ) -> Result<Vacuumed, DeltaError> {
+    pub async fn vacuum(&self, snapshot: &Snapshot, options: &VacuumOptions) -> Result<Vacuumed, DeltaError> {
         // Listed before the log is read: a file that is committed in between is seen as live.
         let listed: Vec<ObjectMeta> = (self.store.list(Some(&self.root)))
             .try_filter(|meta| futures::future::ready(self.is_candidate(meta, options)))
@@ -53,19 +49,11 @@ impl DeltaLog {
             .map_err(|error| DeltaError::store("list", &self.root, error))?;
         let newest = self.reload(snapshot).await?;
         let cutoff_ms = options.now_ms.saturating_sub(options.retention_ms);
-        let mut needed: HashSet<Path> = newest
-            .files()
-            .map(|file| file.location(&self.root))
-            .collect();
-        let recent = newest
-            .tombstones()
-            .filter(|(path, _)| newest.is_tombstone_since(path, cutoff_ms));
+        let mut needed: HashSet<Path> = newest.files().map(|file| file.location(&self.root)).collect();
+        let recent = newest.tombstones().filter(|(path, _)| newest.is_tombstone_since(path, cutoff_ms));
         needed.extend(recent.map(|(path, _)| super::snapshot::locate(&self.root, path)));
         let mut vacuumed = Vacuumed::default();
-        for meta in listed
-            .iter()
-            .filter(|meta| !needed.contains(&meta.location))
-        {
+        for meta in listed.iter().filter(|meta| !needed.contains(&meta.location)) {
             if !options.dry_run {
                 self.delete(&meta.location).await?;
             }
@@ -80,12 +68,8 @@ impl DeltaLog {
             return false;
         };
         let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
-        let hidden = parts
-            .iter()
-            .any(|part| part.starts_with('_') || part.starts_with('.'));
-        let age_ms = options
-            .now_ms
-            .saturating_sub(meta.last_modified.timestamp_millis());
+        let hidden = parts.iter().any(|part| part.starts_with('_') || part.starts_with('.'));
+        let age_ms = options.now_ms.saturating_sub(meta.last_modified.timestamp_millis());
         let old = age_ms >= options.retention_ms.max(AGE_MS_MIN);
         !hidden && old && !options.protected.contains(&parts.join("/"))
     }

@@ -67,15 +67,10 @@ pub struct ParquetEncoder {
 impl ParquetEncoder {
     /// A file with this schema.
     pub fn try_new(schema: &SchemaRef, options: &ParquetOptions) -> Result<Self, ParquetError> {
-        let writer_options = ArrowWriterOptions::new()
-            .with_properties(properties(schema, options))
-            .with_skip_arrow_metadata(true);
+        let writer_options =
+            ArrowWriterOptions::new().with_properties(properties(schema, options)).with_skip_arrow_metadata(true);
         Ok(Self {
-            writer: ArrowWriter::try_new_with_options(
-                Sink::default(),
-                schema.clone(),
-                writer_options,
-            )?,
+            writer: ArrowWriter::try_new_with_options(Sink::default(), schema.clone(), writer_options)?,
             schema: schema.clone(),
             options: options.clone(),
             not_a_number: vec![false; schema.fields().len()],
@@ -111,19 +106,9 @@ impl ParquetEncoder {
     pub fn finish(mut self) -> Result<EncodedTail, ParquetError> {
         let metadata: ParquetMetaData = self.writer.finish()?;
         let bytes = self.take_bytes();
-        let stats_json = stats_json(
-            &self.schema,
-            &metadata,
-            &self.not_a_number,
-            &self.options.unbounded_columns,
-        );
+        let stats_json = stats_json(&self.schema, &metadata, &self.not_a_number, &self.options.unbounded_columns);
         let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
-        Ok(EncodedTail {
-            bytes,
-            size_bytes: self.taken_bytes,
-            rows,
-            stats_json,
-        })
+        Ok(EncodedTail { bytes, size_bytes: self.taken_bytes, rows, stats_json })
     }
 }
 
@@ -174,41 +159,21 @@ fn properties(schema: &Schema, options: &ParquetOptions) -> WriterProperties {
             _ => {}
         }
         if options.sorted_by.contains(field.name()) {
-            let order = options
-                .sorted_by
-                .iter()
-                .position(|name| name == field.name());
+            let order = options.sorted_by.iter().position(|name| name == field.name());
             let column_idx = i32::try_from(index).unwrap_or(i32::MAX);
-            sorting.push((
-                order,
-                SortingColumn {
-                    column_idx,
-                    descending: false,
-                    nulls_first: true,
-                },
-            ));
+            sorting.push((order, SortingColumn { column_idx, descending: false, nulls_first: true }));
         }
     }
     sorting.sort_by_key(|(order, _)| *order);
     let sorting: Vec<SortingColumn> = sorting.into_iter().map(|(_, column)| column).collect();
-    builder
-        .set_sorting_columns((!sorting.is_empty()).then_some(sorting))
-        .build()
+    builder.set_sorting_columns((!sorting.is_empty()).then_some(sorting)).build()
 }
 
 /// Parquet leaves NaN out of its bounds while SQL orders it above all: a column that has one gets no bounds.
 fn has_nan(column: &ArrayRef) -> bool {
     match column.data_type() {
-        DataType::Float64 => column
-            .as_primitive::<Float64Type>()
-            .values()
-            .iter()
-            .any(|value| value.is_nan()),
-        DataType::Float32 => column
-            .as_primitive::<Float32Type>()
-            .values()
-            .iter()
-            .any(|value| value.is_nan()),
+        DataType::Float64 => column.as_primitive::<Float64Type>().values().iter().any(|value| value.is_nan()),
+        DataType::Float32 => column.as_primitive::<Float32Type>().values().iter().any(|value| value.is_nan()),
         _ => false,
     }
 }

@@ -32,20 +32,12 @@ pub async fn read_file(
     };
     let mut reader = StoreReader::new(store.clone(), location.clone(), size_bytes);
     let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let found = ArrowReaderMetadata::load_async(&mut reader, plain)
-        .await
-        .map_err(&failed)?;
+    let found = ArrowReaderMetadata::load_async(&mut reader, plain).await.map_err(&failed)?;
     let hint: Vec<FieldRef> = found.schema().fields().iter().map(as_view).collect();
-    let hinted = ArrowReaderOptions::new()
-        .with_skip_arrow_metadata(true)
-        .with_schema(Arc::new(Schema::new(hint)));
-    let metadata =
-        ArrowReaderMetadata::try_new(found.metadata().clone(), hinted).map_err(&failed)?;
-    let roots: Vec<usize> = schema
-        .fields()
-        .iter()
-        .filter_map(|field| metadata.schema().index_of(field.name()).ok())
-        .collect();
+    let hinted = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(Schema::new(hint)));
+    let metadata = ArrowReaderMetadata::try_new(found.metadata().clone(), hinted).map_err(&failed)?;
+    let roots: Vec<usize> =
+        schema.fields().iter().filter_map(|field| metadata.schema().index_of(field.name()).ok()).collect();
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
     let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
         .with_projection(mask)
@@ -53,10 +45,7 @@ pub async fn read_file(
         .build()
         .map_err(&failed)?;
     let (schema, location) = (schema.clone(), location.clone());
-    Ok(batches
-        .map_err(failed)
-        .map(move |batch| adapt(&batch?, &schema, &location))
-        .boxed())
+    Ok(batches.map_err(failed).map(move |batch| adapt(&batch?, &schema, &location)).boxed())
 }
 
 fn as_view(field: &FieldRef) -> FieldRef {
@@ -68,18 +57,13 @@ fn as_view(field: &FieldRef) -> FieldRef {
     Arc::new(Field::new(field.name(), kind, field.is_nullable()))
 }
 
-fn adapt(
-    batch: &RecordBatch,
-    schema: &SchemaRef,
-    location: &Path,
-) -> Result<RecordBatch, DeltaError> {
+fn adapt(batch: &RecordBatch, schema: &SchemaRef, location: &Path) -> Result<RecordBatch, DeltaError> {
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         columns.push(match batch.column_by_name(field.name()) {
             None => new_null_array(field.data_type(), batch.num_rows()),
             Some(column) if column.data_type() == field.data_type() => column.clone(),
-            Some(column) => cast(column, field.data_type())
-                .map_err(|error| DeltaError::arrow(location, error))?,
+            Some(column) => cast(column, field.data_type()).map_err(|error| DeltaError::arrow(location, error))?,
         });
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -25,33 +25,17 @@ pub(crate) struct StoreReader {
 
 impl StoreReader {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, location: Path, size_bytes: u64) -> Self {
-        Self {
-            store,
-            location,
-            size_bytes,
-        }
+        Self { store, location, size_bytes }
     }
 }
 
 impl AsyncFileReader for StoreReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
-        async move {
-            self.store
-                .get_range(&self.location, range)
-                .await
-                .map_err(ParquetError::from)
-        }
-        .boxed()
+        async move { self.store.get_range(&self.location, range).await.map_err(ParquetError::from) }.boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
-        async move {
-            self.store
-                .get_ranges(&self.location, &ranges)
-                .await
-                .map_err(ParquetError::from)
-        }
-        .boxed()
+        async move { self.store.get_ranges(&self.location, &ranges).await.map_err(ParquetError::from) }.boxed()
     }
 
     fn get_metadata<'a>(

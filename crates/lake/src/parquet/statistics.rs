@@ -30,16 +30,13 @@ pub(super) fn stats_json(
         if not_a_number.get(index).copied().unwrap_or(false) || unbounded.contains(field.name()) {
             continue;
         }
-        let Some((min, max)) =
-            column_bounds(groups, index).and_then(|range| range.into_json(field.data_type()))
-        else {
+        let Some((min, max)) = column_bounds(groups, index).and_then(|range| range.into_json(field.data_type())) else {
             continue;
         };
         mins.extend(min.map(|value| (field.name().clone(), value)));
         maxs.extend(max.map(|value| (field.name().clone(), value)));
     }
-    json!({"numRecords": rows, "minValues": mins, "maxValues": maxs, "nullCount": nulls})
-        .to_string()
+    json!({"numRecords": rows, "minValues": mins, "maxValues": maxs, "nullCount": nulls}).to_string()
 }
 
 /// The smallest and largest value of a column in its Parquet type.
@@ -52,15 +49,11 @@ enum Range {
 impl Range {
     fn of(statistics: &Statistics) -> Option<Self> {
         Some(match statistics {
-            Statistics::Int32(s) => {
-                Self::Integer(i64::from(*s.min_opt()?), i64::from(*s.max_opt()?))
-            }
+            Statistics::Int32(s) => Self::Integer(i64::from(*s.min_opt()?), i64::from(*s.max_opt()?)),
             Statistics::Int64(s) => Self::Integer(*s.min_opt()?, *s.max_opt()?),
             Statistics::Float(s) => Self::Float(f64::from(*s.min_opt()?), f64::from(*s.max_opt()?)),
             Statistics::Double(s) => Self::Float(*s.min_opt()?, *s.max_opt()?),
-            Statistics::ByteArray(s) => {
-                Self::Text(s.min_opt()?.data().to_vec(), s.max_opt()?.data().to_vec())
-            }
+            Statistics::ByteArray(s) => Self::Text(s.min_opt()?.data().to_vec(), s.max_opt()?.data().to_vec()),
             _ => return None,
         })
     }
@@ -76,19 +69,15 @@ impl Range {
 
     fn into_json(self, kind: &DataType) -> Option<(Option<Value>, Option<Value>)> {
         Some(match (self, kind) {
-            (Self::Integer(min, max), DataType::Int32 | DataType::Int64) => {
-                (Some(min.into()), Some(max.into()))
-            }
+            (Self::Integer(min, max), DataType::Int32 | DataType::Int64) => (Some(min.into()), Some(max.into())),
             (Self::Integer(min, max), DataType::Date32) => (date(min), date(max)),
-            (Self::Integer(min, max), DataType::Timestamp(..)) => (
-                instant(min.div_euclid(1000)),
-                instant(max.div_euclid(1000) + i64::from(max.rem_euclid(1000) > 0)),
-            ),
+            (Self::Integer(min, max), DataType::Timestamp(..)) => {
+                (instant(min.div_euclid(1000)), instant(max.div_euclid(1000) + i64::from(max.rem_euclid(1000) > 0)))
+            }
             (Self::Float(min, max), _) => (number(min), number(max)),
-            (Self::Text(min, max), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => (
-                text_min(&min).map(Value::from),
-                text_max(&max).map(Value::from),
-            ),
+            (Self::Text(min, max), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
+                (text_min(&min).map(Value::from), text_max(&max).map(Value::from))
+            }
             _ => return None,
         })
     }
@@ -113,10 +102,7 @@ fn column_bounds(groups: &[RowGroupMetaData], index: usize) -> Option<Range> {
 }
 
 fn null_count(groups: &[RowGroupMetaData], index: usize) -> Option<u64> {
-    groups
-        .iter()
-        .map(|group| group.columns().get(index)?.statistics()?.null_count_opt())
-        .sum()
+    groups.iter().map(|group| group.columns().get(index)?.statistics()?.null_count_opt()).sum()
 }
 
 fn number(value: f64) -> Option<Value> {
@@ -134,8 +120,7 @@ fn date(days: i64) -> Option<Value> {
 
 fn instant(milliseconds: i64) -> Option<Value> {
     let instant = DateTime::<Utc>::from_timestamp_millis(milliseconds)?;
-    in_four_digits(instant.year())
-        .then(|| Value::from(instant.to_rfc3339_opts(SecondsFormat::Millis, true)))
+    in_four_digits(instant.year()).then(|| Value::from(instant.to_rfc3339_opts(SecondsFormat::Millis, true)))
 }
 
 fn in_four_digits(year: i32) -> bool {
@@ -172,12 +157,7 @@ fn valid_prefix(text: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use proptest::prelude::*;
     use rstest::rstest;
 

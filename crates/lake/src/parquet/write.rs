@@ -109,17 +109,9 @@ impl FileWriter {
     ) -> Result<Self, DeltaError> {
         let name = format!("{}.zstd.parquet", Uuid::now_v7());
         let location = root.clone().join(name.as_str());
-        let encoder = ParquetEncoder::try_new(schema, options)
-            .map_err(|error| DeltaError::parquet(&location, error))?;
-        Ok(Self {
-            store: store.clone(),
-            name,
-            location,
-            encoder,
-            waiting: Vec::new(),
-            upload: None,
-            rows: 0,
-        })
+        let encoder =
+            ParquetEncoder::try_new(schema, options).map_err(|error| DeltaError::parquet(&location, error))?;
+        Ok(Self { store: store.clone(), name, location, encoder, waiting: Vec::new(), upload: None, rows: 0 })
     }
 
     /// Bytes so far, an estimate.
@@ -128,9 +120,7 @@ impl FileWriter {
     }
 
     pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<(), DeltaError> {
-        self.encoder
-            .write(batch)
-            .map_err(|error| DeltaError::parquet(&self.location, error))?;
+        self.encoder.write(batch).map_err(|error| DeltaError::parquet(&self.location, error))?;
         self.rows += batch.num_rows() as u64;
         let bytes = self.encoder.take_bytes();
         if !bytes.is_empty() {
@@ -147,25 +137,14 @@ impl FileWriter {
         if self.rows == 0 {
             return Ok(None);
         }
-        let tail = self
-            .encoder
-            .finish()
-            .map_err(|error| DeltaError::parquet(&self.location, error))?;
-        let EncodedTail {
-            bytes,
-            size_bytes,
-            rows,
-            stats_json,
-        } = tail;
+        let tail = self.encoder.finish().map_err(|error| DeltaError::parquet(&self.location, error))?;
+        let EncodedTail { bytes, size_bytes, rows, stats_json } = tail;
         self.waiting.push(bytes);
         let payload: PutPayload = self.waiting.into_iter().collect();
         let failed = |error| DeltaError::store("write", &self.location, error);
         match &mut self.upload {
             None => {
-                self.store
-                    .put(&self.location, payload)
-                    .await
-                    .map_err(failed)?;
+                self.store.put(&self.location, payload).await.map_err(failed)?;
             }
             Some(upload) => {
                 let done = match upload.put_part(payload).await {
@@ -179,13 +158,7 @@ impl FileWriter {
                 }
             }
         }
-        Ok(Some(ParquetFile {
-            path: self.name,
-            size_bytes,
-            rows,
-            stats_json,
-            modified_ms: now_ms,
-        }))
+        Ok(Some(ParquetFile { path: self.name, size_bytes, rows, stats_json, modified_ms: now_ms }))
     }
 
     /// Gives the file up.
@@ -199,12 +172,7 @@ impl FileWriter {
         let failed = |error| DeltaError::store("write", &self.location, error);
         let payload: PutPayload = std::mem::take(&mut self.waiting).into_iter().collect();
         if self.upload.is_none() {
-            self.upload = Some(
-                self.store
-                    .put_multipart(&self.location)
-                    .await
-                    .map_err(failed)?,
-            );
+            self.upload = Some(self.store.put_multipart(&self.location).await.map_err(failed)?);
         }
         match &mut self.upload {
             Some(upload) => upload.put_part(payload).await.map_err(failed),

@@ -43,12 +43,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
-        Self {
-            disk,
-            root,
-            folders: Mutex::new(HashSet::new()),
-            temporary_made: AtomicU64::new(0),
-        }
+        Self { disk, root, folders: Mutex::new(HashSet::new()), temporary_made: AtomicU64::new(0) }
     }
 
     pub(super) fn root(&self) -> &FilePath {
@@ -59,12 +54,7 @@ impl Files {
         &self.disk
     }
 
-    pub(super) fn put(
-        &self,
-        location: &Path,
-        payload: &PutPayload,
-        placing: Placing,
-    ) -> Result<()> {
+    pub(super) fn put(&self, location: &Path, payload: &PutPayload, placing: Placing) -> Result<()> {
         let (temporary, file) = self.begin(location)?;
         let written = write(file.as_ref(), payload, 0).and_then(|()| file.sync_data());
         self.finish(location, &temporary, placing, written)
@@ -106,9 +96,7 @@ impl Files {
             // What cannot be removed is swept away at the next start.
             let _ = self.disk.remove(temporary);
         }
-        placed
-            .and_then(|()| self.disk.sync_dir(&folder_of(temporary)))
-            .map_err(|error| failed(error, location))
+        placed.and_then(|()| self.disk.sync_dir(&folder_of(temporary))).map_err(|error| failed(error, location))
     }
 
     pub(super) fn discard(&self, temporary: &FilePath) {
@@ -130,60 +118,38 @@ impl Files {
         let mut folders = BTreeSet::new();
         for location in locations {
             let path = self.path(location)?;
-            self.disk
-                .open(&path, false)
-                .and_then(|file| file.sync_data())
-                .map_err(|error| failed(error, location))?;
+            self.disk.open(&path, false).and_then(|file| file.sync_data()).map_err(|error| failed(error, location))?;
             folders.insert(folder_of(&path));
         }
         for folder in folders {
-            self.disk
-                .sync_dir(&folder)
-                .map_err(|error| generic(error.into()))?;
+            self.disk.sync_dir(&folder).map_err(|error| generic(error.into()))?;
         }
         Ok(())
     }
 
     pub(super) fn open(&self, location: &Path) -> Result<(Arc<dyn DiskFile>, ObjectMeta)> {
         let path = self.path(location)?;
-        let opened = self
-            .disk
-            .open(&path, false)
-            .and_then(|file| Ok((file, self.disk.metadata(&path)?)));
+        let opened = self.disk.open(&path, false).and_then(|file| Ok((file, self.disk.metadata(&path)?)));
         let (file, metadata) = opened.map_err(|error| failed(error, location))?;
-        Ok((
-            file,
-            object_meta(location.clone(), metadata.length, metadata.modified_ms),
-        ))
+        Ok((file, object_meta(location.clone(), metadata.length, metadata.modified_ms)))
     }
 
-    pub(super) fn read(
-        &self,
-        file: &dyn DiskFile,
-        location: &Path,
-        range: Range<u64>,
-    ) -> Result<Bytes> {
-        let length =
-            usize::try_from(range.end - range.start).map_err(|error| generic(error.into()))?;
+    pub(super) fn read(&self, file: &dyn DiskFile, location: &Path, range: Range<u64>) -> Result<Bytes> {
+        let length = usize::try_from(range.end - range.start).map_err(|error| generic(error.into()))?;
         let mut buffer = vec![0; length];
-        file.read_exact_at(&mut buffer, range.start)
-            .map_err(|error| failed(error, location))?;
+        file.read_exact_at(&mut buffer, range.start).map_err(|error| failed(error, location))?;
         Ok(buffer.into())
     }
 
     pub(super) fn read_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let path = self.path(location)?;
-        let file = self
-            .disk
-            .open(&path, false)
-            .map_err(|error| failed(error, location))?;
+        let file = self.disk.open(&path, false).map_err(|error| failed(error, location))?;
         let length = file.len().map_err(|error| failed(error, location))?;
         ranges
             .iter()
             .map(|range| {
-                let range = GetRange::Bounded(range.clone())
-                    .as_range(length)
-                    .map_err(|source| generic(source.into()))?;
+                let range =
+                    GetRange::Bounded(range.clone()).as_range(length).map_err(|source| generic(source.into()))?;
                 self.read(file.as_ref(), location, range)
             })
             .collect()
@@ -197,9 +163,7 @@ impl Files {
             .map(|location| {
                 let location = location?;
                 let path = self.path(&location)?;
-                self.disk
-                    .remove(&path)
-                    .map_err(|error| failed(error, &location))?;
+                self.disk.remove(&path).map_err(|error| failed(error, &location))?;
                 folders.insert(folder_of(&path));
                 Ok(location)
             })
@@ -207,9 +171,7 @@ impl Files {
         for folder in folders {
             // A folder that is gone took its names along.
             match self.disk.sync_dir(&folder) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    deleted.push(Err(generic(error.into())))
-                }
+                Err(error) if error.kind() != ErrorKind::NotFound => deleted.push(Err(generic(error.into()))),
                 _ => {}
             }
         }
@@ -219,10 +181,7 @@ impl Files {
     pub(super) fn copy(&self, from: &Path, to: &Path, placing: Placing) -> Result<()> {
         let (source, target) = (self.path(from)?, self.path(to)?);
         // Objects are replaced and never changed in place, so that two names may share one file.
-        let synced = self
-            .disk
-            .open(&source, false)
-            .and_then(|file| file.sync_data());
+        let synced = self.disk.open(&source, false).and_then(|file| file.sync_data());
         synced.map_err(|error| failed(error, from))?;
         let folder = folder_of(&target);
         let linked = match placing {
@@ -237,9 +196,7 @@ impl Files {
                 renamed
             }
         };
-        linked
-            .and_then(|()| self.disk.sync_dir(&folder))
-            .map_err(|error| failed(error, to))
+        linked.and_then(|()| self.disk.sync_dir(&folder)).map_err(|error| failed(error, to))
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path, placing: Placing) -> Result<()> {
@@ -248,19 +205,12 @@ impl Files {
             return Ok(());
         }
         let source = self.path(from)?;
-        let removed = self
-            .disk
-            .remove(&source)
-            .and_then(|()| self.disk.sync_dir(&folder_of(&source)));
+        let removed = self.disk.remove(&source).and_then(|()| self.disk.sync_dir(&folder_of(&source)));
         removed.map_err(|error| failed(error, from))
     }
 
     /// All objects under a prefix, sorted by location.
-    pub(super) fn list_tree(
-        &self,
-        prefix: &Path,
-        offset: Option<&Path>,
-    ) -> Result<Vec<ObjectMeta>> {
+    pub(super) fn list_tree(&self, prefix: &Path, offset: Option<&Path>) -> Result<Vec<ObjectMeta>> {
         let mut found = Vec::new();
         let mut open = vec![prefix.clone()];
         while let Some(folder) = open.pop() {
@@ -278,17 +228,12 @@ impl Files {
 
     /// The objects right in a folder, and the folders in it that hold any.
     pub(super) fn list_folder(&self, prefix: &Path) -> Result<ListResult> {
-        let mut result = ListResult {
-            common_prefixes: Vec::new(),
-            objects: Vec::new(),
-        };
+        let mut result = ListResult { common_prefixes: Vec::new(), objects: Vec::new() };
         for (location, entry) in self.entries(prefix, None)? {
             if entry.is_dir {
                 result.common_prefixes.push(location);
             } else {
-                result
-                    .objects
-                    .push(object_meta(location, entry.length, entry.modified_ms));
+                result.objects.push(object_meta(location, entry.length, entry.modified_ms));
             }
         }
         Ok(result)
@@ -298,17 +243,11 @@ impl Files {
         let mut swept = 0;
         let mut open = vec![self.root.clone()];
         while let Some(folder) = open.pop() {
-            for entry in self
-                .disk
-                .list(&folder)
-                .map_err(|error| generic(error.into()))?
-            {
+            for entry in self.disk.list(&folder).map_err(|error| generic(error.into()))? {
                 if entry.is_dir {
                     open.push(entry.path);
                 } else if is_temporary(&entry.path) {
-                    self.disk
-                        .remove(&entry.path)
-                        .map_err(|error| generic(error.into()))?;
+                    self.disk.remove(&entry.path).map_err(|error| generic(error.into()))?;
                     swept += 1;
                 }
             }
@@ -320,11 +259,7 @@ impl Files {
     fn entries(&self, folder: &Path, offset: Option<&Path>) -> Result<Vec<(Path, DirEntry)>> {
         let path = self.path(folder)?;
         // An offset in this very folder spares looking at the names up to it.
-        let after = offset.filter(|offset| {
-            offset
-                .prefix_match(folder)
-                .is_some_and(|parts| parts.count() == 1)
-        });
+        let after = offset.filter(|offset| offset.prefix_match(folder).is_some_and(|parts| parts.count() == 1));
         let listed = match after.and_then(Path::filename) {
             Some(name) => self.disk.list_after(&path, name.as_ref()),
             None => self.disk.list(&path),
@@ -337,11 +272,7 @@ impl Files {
         };
         let is_object = |entry: DirEntry| {
             let name = entry.path.file_name()?.to_str()?;
-            let location = if folder.as_ref().is_empty() {
-                name.to_string()
-            } else {
-                format!("{folder}/{name}")
-            };
+            let location = if folder.as_ref().is_empty() { name.to_string() } else { format!("{folder}/{name}") };
             // A name that no location can spell was not put by a store.
             let location = Path::parse(location).ok()?;
             (!is_temporary(&entry.path)).then_some((location, entry))
@@ -355,9 +286,7 @@ impl Files {
             relative => self.root.join(relative),
         };
         if is_temporary(&path) {
-            let message = format!(
-                "a name that begins with {TEMPORARY_PREFIX} is kept for files being written"
-            );
+            let message = format!("a name that begins with {TEMPORARY_PREFIX} is kept for files being written");
             return Err(generic(message.into()));
         }
         Ok(path)
@@ -395,21 +324,13 @@ fn folder_of(path: &FilePath) -> PathBuf {
 }
 
 fn is_temporary(path: &FilePath) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(TEMPORARY_PREFIX))
 }
 
 fn object_meta(location: Path, size: u64, modified_ms: i64) -> ObjectMeta {
     let last_modified = DateTime::<Utc>::from_timestamp_millis(modified_ms).unwrap_or_default();
     // No tag: two writes within a millisecond could not be told apart by what the file layer knows.
-    ObjectMeta {
-        location,
-        last_modified,
-        size,
-        e_tag: None,
-        version: None,
-    }
+    ObjectMeta { location, last_modified, size, e_tag: None, version: None }
 }
 
 /// An I/O error as the store's error for an object.
@@ -417,22 +338,10 @@ pub(super) fn failed(error: io::Error, location: &Path) -> Error {
     let path = location.to_string();
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
-            Error::NotFound {
-                path,
-                source: error.into(),
-            }
+            Error::NotFound { path, source: error.into() }
         }
-        ErrorKind::AlreadyExists => Error::AlreadyExists {
-            path,
-            source: error.into(),
-        },
-        ErrorKind::PermissionDenied => Error::PermissionDenied {
-            path,
-            source: error.into(),
-        },
-        _ => Error::Generic {
-            store: STORE,
-            source: error.into(),
-        },
+        ErrorKind::AlreadyExists => Error::AlreadyExists { path, source: error.into() },
+        ErrorKind::PermissionDenied => Error::PermissionDenied { path, source: error.into() },
+        _ => Error::Generic { store: STORE, source: error.into() },
     }
 }

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 use object_store::{GetRange, ObjectStoreExt};
@@ -23,10 +18,7 @@ async fn read(store: &DiskStore, location: &Path) -> Option<Vec<u8>> {
 
 async fn names(store: &DiskStore) -> Vec<String> {
     let found: Vec<ObjectMeta> = store.list(None).try_collect().await.unwrap();
-    found
-        .into_iter()
-        .map(|meta| meta.location.to_string())
-        .collect()
+    found.into_iter().map(|meta| meta.location.to_string()).collect()
 }
 
 fn create() -> PutOptions {
@@ -38,15 +30,8 @@ async fn what_a_put_has_answered_survives_a_crash() {
     for seed in 0..200 {
         let disk = CrashDisk::new(seed);
         let store = store_on(&disk);
-        let (made, replaced, parts) = (
-            Path::from("t/_delta_log/0.json"),
-            Path::from("t/last"),
-            Path::from("t/u/p"),
-        );
-        store
-            .put_opts(&made, "made".into(), create())
-            .await
-            .unwrap();
+        let (made, replaced, parts) = (Path::from("t/_delta_log/0.json"), Path::from("t/last"), Path::from("t/u/p"));
+        store.put_opts(&made, "made".into(), create()).await.unwrap();
         store.put(&replaced, "old".into()).await.unwrap();
         store.put(&replaced, "new".into()).await.unwrap();
         let mut upload = store.put_multipart(&parts).await.unwrap();
@@ -56,16 +41,9 @@ async fn what_a_put_has_answered_survives_a_crash() {
         disk.crash();
         let store = store_on(&disk);
         assert_eq!(read(&store, &made).await.unwrap(), b"made", "seed {seed}");
-        assert_eq!(
-            read(&store, &replaced).await.unwrap(),
-            b"new",
-            "seed {seed}"
-        );
+        assert_eq!(read(&store, &replaced).await.unwrap(), b"new", "seed {seed}");
         assert_eq!(read(&store, &parts).await.unwrap(), b"parts", "seed {seed}");
-        assert!(matches!(
-            store.put_opts(&made, "x".into(), create()).await,
-            Err(Error::AlreadyExists { .. })
-        ));
+        assert!(matches!(store.put_opts(&made, "x".into(), create()).await, Err(Error::AlreadyExists { .. })));
     }
 }
 
@@ -80,10 +58,7 @@ async fn a_put_that_was_killed_leaves_the_whole_object_or_none() {
         let bytes = vec![7u8; 3_000];
         store.put(&replaced, "old".into()).await.unwrap();
         disk.kill_after(1 + seed % 8);
-        let is_created = store
-            .put_opts(&created, bytes.clone().into(), create())
-            .await
-            .is_ok();
+        let is_created = store.put_opts(&created, bytes.clone().into(), create()).await.is_ok();
         let is_replaced = store.put(&replaced, bytes.clone().into()).await.is_ok();
         disk.crash();
         let store = store_on(&disk);
@@ -100,10 +75,7 @@ async fn a_put_that_was_killed_leaves_the_whole_object_or_none() {
             }
         }
         let found = read(&store, &replaced).await.unwrap();
-        assert!(
-            found == bytes || (found == b"old" && !is_replaced),
-            "seed {seed}"
-        );
+        assert!(found == bytes || (found == b"old" && !is_replaced), "seed {seed}");
         assert!(disk.list(FilePath::new("/data/lake/t")).unwrap().len() <= 2);
     }
     assert!(left > 20 && gone > 20, "{left} left, {gone} gone");
@@ -114,25 +86,16 @@ async fn unsynced_objects_survive_once_they_are_synced_together() {
     for seed in 0..100 {
         let disk = CrashDisk::new(seed);
         let store = store_on(&disk);
-        let locations: Vec<Path> = (0..4)
-            .map(|n| Path::from(format!("t/part-{n}.parquet")))
-            .collect();
+        let locations: Vec<Path> = (0..4).map(|n| Path::from(format!("t/part-{n}.parquet"))).collect();
         for location in &locations {
-            store
-                .put_unsynced(location, vec![1u8; 2_000].into())
-                .await
-                .unwrap();
+            store.put_unsynced(location, vec![1u8; 2_000].into()).await.unwrap();
         }
         let taken = store.put_unsynced(&locations[0], "x".into()).await;
         assert!(matches!(taken, Err(Error::AlreadyExists { .. })));
         store.sync(&locations).await.unwrap();
         disk.crash();
         for location in &locations {
-            assert_eq!(
-                read(&store, location).await.unwrap(),
-                vec![1u8; 2_000],
-                "seed {seed}"
-            );
+            assert_eq!(read(&store, location).await.unwrap(), vec![1u8; 2_000], "seed {seed}");
         }
     }
 }
@@ -158,30 +121,16 @@ async fn a_list_is_sorted_starts_after_its_offset_and_shows_no_unfinished_object
     for name in ["t/b", "t/a/x", "t/c", "u", "t.x/y"] {
         store.put(&Path::from(name), "1".into()).await.unwrap();
     }
-    let upload = store
-        .put_multipart(&Path::from("t/unfinished"))
-        .await
-        .unwrap();
+    let upload = store.put_multipart(&Path::from("t/unfinished")).await.unwrap();
     assert_eq!(names(&store).await, ["t.x/y", "t/a/x", "t/b", "t/c", "u"]);
-    let after: Vec<ObjectMeta> = store
-        .list_with_offset(Some(&Path::from("t")), &Path::from("t/b"))
-        .try_collect()
-        .await
-        .unwrap();
+    let after: Vec<ObjectMeta> =
+        store.list_with_offset(Some(&Path::from("t")), &Path::from("t/b")).try_collect().await.unwrap();
     assert_eq!(after.len(), 1);
-    let folder = store
-        .list_with_delimiter(Some(&Path::from("t")))
-        .await
-        .unwrap();
+    let folder = store.list_with_delimiter(Some(&Path::from("t"))).await.unwrap();
     assert_eq!((folder.common_prefixes.len(), folder.objects.len()), (1, 2));
     drop(upload);
     assert_eq!(store.sweep_temporary().await.unwrap(), 0);
-    assert!(
-        store
-            .put(&Path::from("t/.tmp-1"), "1".into())
-            .await
-            .is_err()
-    );
+    assert!(store.put(&Path::from("t/.tmp-1"), "1".into()).await.is_err());
 }
 
 #[tokio::test]
@@ -193,36 +142,13 @@ async fn ranges_heads_and_large_objects_are_read() {
     store.put(&location, bytes.clone().into()).await.unwrap();
     assert_eq!(store.head(&location).await.unwrap().size, 20_000_000);
     assert_eq!(read(&store, &location).await.unwrap(), bytes);
-    assert_eq!(
-        store.get_range(&location, 5..9).await.unwrap(),
-        &bytes[5..9]
-    );
-    let ranges = store
-        .get_ranges(&location, &[0..3, 100_000..300_000, 19_999_999..20_000_050])
-        .await
-        .unwrap();
-    assert_eq!(
-        (&ranges[0][..], ranges[1].len(), ranges[2].len()),
-        (&bytes[0..3], 200_000, 1)
-    );
-    let options = GetOptions {
-        range: Some(GetRange::Suffix(4)),
-        ..GetOptions::default()
-    };
-    let tail = store
-        .get_opts(&location, options)
-        .await
-        .unwrap()
-        .bytes()
-        .await
-        .unwrap();
+    assert_eq!(store.get_range(&location, 5..9).await.unwrap(), &bytes[5..9]);
+    let ranges = store.get_ranges(&location, &[0..3, 100_000..300_000, 19_999_999..20_000_050]).await.unwrap();
+    assert_eq!((&ranges[0][..], ranges[1].len(), ranges[2].len()), (&bytes[0..3], 200_000, 1));
+    let options = GetOptions { range: Some(GetRange::Suffix(4)), ..GetOptions::default() };
+    let tail = store.get_opts(&location, options).await.unwrap().bytes().await.unwrap();
     assert_eq!(tail, &bytes[19_999_996..]);
-    assert!(
-        store
-            .get_range(&location, 20_000_000..20_000_001)
-            .await
-            .is_err()
-    );
+    assert!(store.get_range(&location, 20_000_000..20_000_001).await.is_err());
 }
 
 #[tokio::test]
@@ -235,15 +161,9 @@ async fn copies_renames_and_deletes_survive_a_crash() {
         store.put(&path("b"), "b".into()).await.unwrap();
         store.copy(&path("a"), &path("c")).await.unwrap();
         store.rename(&path("a"), &Path::from("v/d")).await.unwrap();
-        assert!(matches!(
-            store.copy_if_not_exists(&path("b"), &path("c")).await,
-            Err(Error::AlreadyExists { .. })
-        ));
+        assert!(matches!(store.copy_if_not_exists(&path("b"), &path("c")).await, Err(Error::AlreadyExists { .. })));
         store.delete(&path("b")).await.unwrap();
-        assert!(matches!(
-            store.delete(&path("b")).await,
-            Err(Error::NotFound { .. })
-        ));
+        assert!(matches!(store.delete(&path("b")).await, Err(Error::NotFound { .. })));
         disk.crash();
         assert_eq!(names(&store_on(&disk)).await, ["t/c", "v/d"], "seed {seed}");
     }
@@ -255,10 +175,7 @@ fn a_store_works_without_a_runtime() {
     let store = DiskStore::new(LocalDisk::shared(), home.path());
     let location = Path::from("a");
     let found = futures::executor::block_on(async {
-        store
-            .put(&location, vec![3u8; 100_000].into())
-            .await
-            .unwrap();
+        store.put(&location, vec![3u8; 100_000].into()).await.unwrap();
         read(&store, &location).await
     });
     assert_eq!(found.unwrap().len(), 100_000);

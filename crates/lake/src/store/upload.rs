@@ -30,20 +30,11 @@ impl Upload {
     pub(super) fn begin(files: Arc<Files>, location: Path) -> Result<Self> {
         let (temporary, file) = files.begin(&location)?;
         let written_bytes = Arc::new(AtomicU64::new(0));
-        Ok(Self {
-            files,
-            location,
-            file,
-            temporary: Some(temporary),
-            position: 0,
-            written_bytes,
-        })
+        Ok(Self { files, location, file, temporary: Some(temporary), position: 0, written_bytes })
     }
 
     fn take_temporary(&mut self) -> Result<PathBuf> {
-        self.temporary
-            .take()
-            .ok_or_else(|| generic("the upload is already completed or aborted".into()))
+        self.temporary.take().ok_or_else(|| generic("the upload is already completed or aborted".into()))
     }
 }
 
@@ -56,8 +47,7 @@ impl MultipartUpload for Upload {
         let (file, location) = (Arc::clone(&self.file), self.location.clone());
         let written_bytes = Arc::clone(&self.written_bytes);
         blocking(move || {
-            files::write(file.as_ref(), &payload, position)
-                .map_err(|error| files::failed(error, &location))?;
+            files::write(file.as_ref(), &payload, position).map_err(|error| files::failed(error, &location))?;
             written_bytes.fetch_add(length, Ordering::SeqCst);
             Ok(())
         })
@@ -67,17 +57,10 @@ impl MultipartUpload for Upload {
     async fn complete(&mut self) -> Result<PutResult> {
         let temporary = self.take_temporary()?;
         let is_whole = self.written_bytes.load(Ordering::SeqCst) == self.position;
-        let (files, file, location) = (
-            Arc::clone(&self.files),
-            Arc::clone(&self.file),
-            self.location.clone(),
-        );
+        let (files, file, location) = (Arc::clone(&self.files), Arc::clone(&self.file), self.location.clone());
         blocking(move || {
-            let written = if is_whole {
-                file.sync_data()
-            } else {
-                Err(io::Error::other("a part of the upload is missing"))
-            };
+            let written =
+                if is_whole { file.sync_data() } else { Err(io::Error::other("a part of the upload is missing")) };
             files.finish(&location, &temporary, Placing::Replace, written)
         })
         .await?;

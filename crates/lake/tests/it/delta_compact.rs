@@ -12,9 +12,7 @@ use crate::delta_fixture::{NOW_MS, Table, schema};
 
 async fn file_rows(table: &Table, file: &DataFile) -> Vec<RecordBatch> {
     let location = file.location(table.log.root());
-    let rows = read_file(&table.store, &location, file.size_bytes(), &schema(), 8192)
-        .await
-        .unwrap();
+    let rows = read_file(&table.store, &location, file.size_bytes(), &schema(), 8192).await.unwrap();
     rows.try_collect().await.unwrap()
 }
 
@@ -27,11 +25,7 @@ async fn all_rows(table: &Table, snapshot: &Snapshot) -> RecordBatch {
 }
 
 fn sequences(rows: &RecordBatch) -> Vec<i64> {
-    rows.column_by_name("sequence")
-        .unwrap()
-        .as_primitive::<Int64Type>()
-        .values()
-        .to_vec()
+    rows.column_by_name("sequence").unwrap().as_primitive::<Int64Type>().values().to_vec()
 }
 
 #[rstest]
@@ -44,34 +38,15 @@ async fn small_files_become_one_with_the_same_rows(#[case] sort_by: &[&str]) {
         snapshot = table.append(&snapshot, n * 1000, n * 1000 + 1000).await;
     }
     let before = sequences(&all_rows(&table, &snapshot).await);
-    let options = CompactOptions {
-        sort_by: sort_by.iter().map(|name| name.to_string()).collect(),
-        ..CompactOptions::default()
-    };
+    let options =
+        CompactOptions { sort_by: sort_by.iter().map(|name| name.to_string()).collect(), ..CompactOptions::default() };
     let tasks = table.log.plan_compaction(&snapshot, &options);
-    assert_eq!(
-        tasks
-            .iter()
-            .map(|task| task.files.len())
-            .collect::<Vec<_>>(),
-        [10]
-    );
-    let compacted = table
-        .log
-        .compact(&snapshot, &tasks[0], &options, NOW_MS)
-        .await
-        .unwrap();
+    assert_eq!(tasks.iter().map(|task| task.files.len()).collect::<Vec<_>>(), [10]);
+    let compacted = table.log.compact(&snapshot, &tasks[0], &options, NOW_MS).await.unwrap();
     // A flush commits while the files are rewritten; it is no conflict.
     let newer = table.append(&snapshot, 20_000, 20_001).await;
-    let after = table
-        .log
-        .append(&snapshot, compacted.clone().into_change(NOW_MS))
-        .await
-        .unwrap();
-    assert_eq!(
-        (after.version(), after.file_count(), after.rows()),
-        (newer.version().next(), 2, Some(10_001))
-    );
+    let after = table.log.append(&snapshot, compacted.clone().into_change(NOW_MS)).await.unwrap();
+    assert_eq!((after.version(), after.file_count(), after.rows()), (newer.version().next(), 2, Some(10_001)));
 
     let mut expected = before.clone();
     expected.push(20_000);
@@ -82,16 +57,8 @@ async fn small_files_become_one_with_the_same_rows(#[case] sort_by: &[&str]) {
     let merged = after.file(&compacted.adds[0].path).unwrap();
     let order = sequences(&concat_batches(&schema(), &file_rows(&table, merged).await).unwrap());
     assert_eq!(order.is_sorted(), !sort_by.is_empty());
-    let changes = table
-        .log
-        .changes(newer.version(), after.version())
-        .await
-        .unwrap();
-    assert!(
-        changes
-            .iter()
-            .all(|change| change.added.is_empty() && change.removed.is_empty())
-    );
+    let changes = table.log.changes(newer.version(), after.version()).await.unwrap();
+    assert!(changes.iter().all(|change| change.added.is_empty() && change.removed.is_empty()));
     assert!(table.log.plan_compaction(&after, &options).is_empty());
 }
 
@@ -101,28 +68,13 @@ async fn a_full_file_is_cut_at_the_target_and_left_alone_afterwards() {
     for n in 0..8 {
         snapshot = table.append(&snapshot, n * 5000, n * 5000 + 5000).await;
     }
-    let parquet = ParquetOptions {
-        row_group_rows_max: 1000,
-        ..ParquetOptions::default()
-    };
-    let options = CompactOptions {
-        target_bytes: snapshot.bytes() / 3,
-        parquet,
-        ..CompactOptions::default()
-    };
+    let parquet = ParquetOptions { row_group_rows_max: 1000, ..ParquetOptions::default() };
+    let options = CompactOptions { target_bytes: snapshot.bytes() / 3, parquet, ..CompactOptions::default() };
     let tasks = table.log.plan_compaction(&snapshot, &options);
     assert!(tasks.len() >= 2, "{tasks:?}");
     for task in &tasks {
-        let compacted = table
-            .log
-            .compact(&snapshot, task, &options, NOW_MS)
-            .await
-            .unwrap();
-        snapshot = table
-            .log
-            .append(&snapshot, compacted.into_change(NOW_MS))
-            .await
-            .unwrap();
+        let compacted = table.log.compact(&snapshot, task, &options, NOW_MS).await.unwrap();
+        snapshot = table.log.append(&snapshot, compacted.into_change(NOW_MS)).await.unwrap();
     }
     assert_eq!(snapshot.rows(), Some(40_000));
     assert!(snapshot.file_count() < 8);
@@ -133,9 +85,7 @@ async fn a_full_file_is_cut_at_the_target_and_left_alone_afterwards() {
 async fn a_sort_that_does_not_fit_in_memory_spills() {
     let (table, mut snapshot) = Table::create().await;
     for n in (0..8).rev() {
-        snapshot = table
-            .append(&snapshot, n * 40_000, n * 40_000 + 40_000)
-            .await;
+        snapshot = table.append(&snapshot, n * 40_000, n * 40_000 + 40_000).await;
     }
     let options = CompactOptions {
         sort_by: vec!["sequence".to_owned()],
@@ -144,16 +94,8 @@ async fn a_sort_that_does_not_fit_in_memory_spills() {
         ..CompactOptions::default()
     };
     let tasks = table.log.plan_compaction(&snapshot, &options);
-    let compacted = table
-        .log
-        .compact(&snapshot, &tasks[0], &options, NOW_MS)
-        .await
-        .unwrap();
-    let after = table
-        .log
-        .append(&snapshot, compacted.into_change(NOW_MS))
-        .await
-        .unwrap();
+    let compacted = table.log.compact(&snapshot, &tasks[0], &options, NOW_MS).await.unwrap();
+    let after = table.log.append(&snapshot, compacted.into_change(NOW_MS)).await.unwrap();
     let order = sequences(&all_rows(&table, &after).await);
     assert!(order.len() == 320_000 && order.is_sorted());
 }

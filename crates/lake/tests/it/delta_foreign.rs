@@ -20,17 +20,8 @@ fn python() -> Option<PathBuf> {
 
 fn check(python: &Path, table: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/read_tables.py");
-    let run = Command::new(python)
-        .arg(script)
-        .arg(table)
-        .arg(ROWS.to_string())
-        .output()
-        .unwrap();
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&run.stdout),
-        String::from_utf8_lossy(&run.stderr)
-    );
+    let run = Command::new(python).arg(script).arg(table).arg(ROWS.to_string()).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{text}");
     text
 }
@@ -43,10 +34,7 @@ async fn other_readers_find_what_was_written() {
     };
     let (table, mut snapshot) = Table::create().await;
     for n in 0..10 {
-        let change = table
-            .change(n * ROWS / 10, (n + 1) * ROWS / 10)
-            .await
-            .with_txn("vitalake/topic/0", n);
+        let change = table.change(n * ROWS / 10, (n + 1) * ROWS / 10).await.with_txn("vitalake/topic/0", n);
         snapshot = table.log.append(&snapshot, change).await.unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -54,47 +42,20 @@ async fn other_readers_find_what_was_written() {
     table.export(&export("plain")).await;
     print!("commits only: {}", check(&python, &export("plain")));
 
-    table
-        .log
-        .checkpoint(&snapshot, CheckpointOptions::at(NOW_MS))
-        .await
-        .unwrap();
+    table.log.checkpoint(&snapshot, CheckpointOptions::at(NOW_MS)).await.unwrap();
     table.export(&export("checkpoint")).await;
     for version in 0..=snapshot.version().0 {
-        std::fs::remove_file(export("checkpoint").join(format!("_delta_log/{version:020}.json")))
-            .unwrap();
+        std::fs::remove_file(export("checkpoint").join(format!("_delta_log/{version:020}.json"))).unwrap();
     }
     print!("checkpoint only: {}", check(&python, &export("checkpoint")));
 
-    let options = CompactOptions {
-        sort_by: vec!["device".to_owned()],
-        ..CompactOptions::default()
-    };
+    let options = CompactOptions { sort_by: vec!["device".to_owned()], ..CompactOptions::default() };
     let task = &table.log.plan_compaction(&snapshot, &options)[0];
-    let compacted = table
-        .log
-        .compact(&snapshot, task, &options, NOW_MS)
-        .await
-        .unwrap();
-    snapshot = table
-        .log
-        .append(&snapshot, compacted.into_change(NOW_MS))
-        .await
-        .unwrap();
-    table
-        .log
-        .checkpoint(&snapshot, CheckpointOptions::at(NOW_MS))
-        .await
-        .unwrap();
-    snapshot = table
-        .log
-        .append(&snapshot, Change::new("WRITE", NOW_MS))
-        .await
-        .unwrap();
+    let compacted = table.log.compact(&snapshot, task, &options, NOW_MS).await.unwrap();
+    snapshot = table.log.append(&snapshot, compacted.into_change(NOW_MS)).await.unwrap();
+    table.log.checkpoint(&snapshot, CheckpointOptions::at(NOW_MS)).await.unwrap();
+    snapshot = table.log.append(&snapshot, Change::new("WRITE", NOW_MS)).await.unwrap();
     assert_eq!(snapshot.file_count(), 1);
     table.export(&export("compacted")).await;
-    print!(
-        "compacted, with tombstones: {}",
-        check(&python, &export("compacted"))
-    );
+    print!("compacted, with tombstones: {}", check(&python, &export("compacted")));
 }

@@ -18,10 +18,7 @@ fn archives() -> Vec<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let shared = std::env::var_os("VITALAKE_SHARED").map_or(beside, PathBuf::from);
     let folders = ["delta-golden", "delta-rs-tables"].map(|name| shared.join("data").join(name));
-    let files = folders
-        .iter()
-        .filter_map(|folder| std::fs::read_dir(folder).ok())
-        .flatten();
+    let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
     let mut archives: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     archives.retain(|path| path.to_string_lossy().contains(".tar."));
     archives.sort();
@@ -31,48 +28,25 @@ fn archives() -> Vec<PathBuf> {
 fn walk(folder: &Path, visit: &mut dyn FnMut(&Path)) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, visit)
-        } else {
-            visit(&path)
-        }
+        if path.is_dir() { walk(&path, visit) } else { visit(&path) }
     }
 }
 
 /// Unpacks an archive into a store, and gives the folders that hold a log.
 async fn load(archive: &Path) -> (Arc<dyn ObjectStore>, Vec<object_store::path::Path>) {
     let folder = tempfile::tempdir().unwrap();
-    assert!(
-        Command::new("tar")
-            .arg("-xf")
-            .arg(archive)
-            .arg("-C")
-            .arg(folder.path())
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder.path()).status().unwrap().success());
     let mut files = Vec::new();
     walk(folder.path(), &mut |path| files.push(path.to_owned()));
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let mut roots = Vec::new();
     for file in files {
-        let relative = file
-            .strip_prefix(folder.path())
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
+        let relative = file.strip_prefix(folder.path()).unwrap().to_string_lossy().into_owned();
         if let Some((root, _)) = relative.split_once("/_delta_log/") {
             roots.push(object_store::path::Path::from(root));
         }
         let bytes = std::fs::read(&file).unwrap();
-        store
-            .put(
-                &object_store::path::Path::from(relative),
-                PutPayload::from(bytes),
-            )
-            .await
-            .unwrap();
+        store.put(&object_store::path::Path::from(relative), PutPayload::from(bytes)).await.unwrap();
     }
     roots.sort();
     roots.dedup();
@@ -80,30 +54,15 @@ async fn load(archive: &Path) -> (Arc<dyn ObjectStore>, Vec<object_store::path::
 }
 
 /// `opened` with the rows, or the reason why not.
-async fn try_table(
-    store: &Arc<dyn ObjectStore>,
-    root: &object_store::path::Path,
-) -> Result<u64, DeltaError> {
-    let missing = DeltaError::Incomplete {
-        table: root.to_string(),
-        what: "any",
-    };
-    let snapshot = DeltaLog::open(store.clone(), root.clone())
-        .await?
-        .ok_or(missing)?;
+async fn try_table(store: &Arc<dyn ObjectStore>, root: &object_store::path::Path) -> Result<u64, DeltaError> {
+    let missing = DeltaError::Incomplete { table: root.to_string(), what: "any" };
+    let snapshot = DeltaLog::open(store.clone(), root.clone()).await?.ok_or(missing)?;
     let mut rows = 0;
     for file in snapshot.files() {
         let location = file.location(root);
-        let batches =
-            read_file(store, &location, file.size_bytes(), snapshot.schema(), 4096).await?;
-        let found: usize = batches
-            .try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) })
-            .await?;
-        assert!(
-            file.rows.is_none_or(|rows| rows == found as u64),
-            "{location}: {:?} rows, {found} found",
-            file.rows
-        );
+        let batches = read_file(store, &location, file.size_bytes(), snapshot.schema(), 4096).await?;
+        let found: usize = batches.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) }).await?;
+        assert!(file.rows.is_none_or(|rows| rows == found as u64), "{location}: {:?} rows, {found} found", file.rows);
         rows += found as u64;
     }
     if let Some(expected) = expected_rows(store, root).await? {
@@ -117,24 +76,17 @@ async fn expected_rows(
     store: &Arc<dyn ObjectStore>,
     root: &object_store::path::Path,
 ) -> Result<Option<u64>, DeltaError> {
-    let beside = root
-        .as_ref()
-        .strip_suffix("delta")
-        .map(|table| object_store::path::Path::from(format!("{table}expected")));
+    let beside =
+        root.as_ref().strip_suffix("delta").map(|table| object_store::path::Path::from(format!("{table}expected")));
     let Some(folder) = beside else {
         return Ok(None);
     };
     let files: Vec<_> = store.list(Some(&folder)).try_collect().await.unwrap();
     let mut rows = None;
-    for file in files
-        .iter()
-        .filter(|file| file.location.as_ref().ends_with(".parquet"))
-    {
+    for file in files.iter().filter(|file| file.location.as_ref().ends_with(".parquet")) {
         let none = Arc::new(arrow::datatypes::Schema::empty());
         let batches = read_file(store, &file.location, file.size, &none, 4096).await?;
-        let found: usize = batches
-            .try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) })
-            .await?;
+        let found: usize = batches.try_fold(0, |sum, batch| async move { Ok(sum + batch.num_rows()) }).await?;
         rows = Some(rows.unwrap_or(0) + found as u64);
     }
     Ok(rows)
@@ -163,12 +115,8 @@ async fn tables_of_other_writers_are_read_or_refused_by_name() {
                 }
                 Err(DeltaError::UnsupportedType { kind, .. }) => format!("refused: type {kind}"),
                 Err(DeltaError::Incomplete { what, .. }) => format!("refused: no {what} action"),
-                Err(DeltaError::MissingVersion { .. }) => {
-                    "refused: a version is missing".to_owned()
-                }
-                Err(error) if is_data_missing(&error) => {
-                    "opened, the archive has no data files".to_owned()
-                }
+                Err(DeltaError::MissingVersion { .. }) => "refused: a version is missing".to_owned(),
+                Err(error) if is_data_missing(&error) => "opened, the archive has no data files".to_owned(),
                 Err(error) => format!("failed: {error}: {:?}", std::error::Error::source(&error)),
             };
             counts.entry(verdict).or_default().push(root.to_string());
@@ -177,10 +125,7 @@ async fn tables_of_other_writers_are_read_or_refused_by_name() {
     for (verdict, tables) in &counts {
         println!("{:>3} {verdict}", tables.len());
     }
-    let failed: Vec<_> = counts
-        .iter()
-        .filter(|(verdict, _)| verdict.starts_with("failed"))
-        .collect();
+    let failed: Vec<_> = counts.iter().filter(|(verdict, _)| verdict.starts_with("failed")).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     assert!(counts["opened and read"].len() >= 10, "{counts:#?}");
 }

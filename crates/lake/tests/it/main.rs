@@ -14,4 +14,5 @@ mod delta_foreign;
 mod delta_golden;
 mod delta_log;
 mod delta_speed;
+mod delta_stats;
 mod table;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+};
 use datafusion::execution::context::SessionContext;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -13,7 +15,14 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 
 fn contract() -> Arc<Contract> {
-    let column = |name: &str, kind| Column { name: name.into(), kind, required: false, path: vec![name.to_owned()], classification: None, description: None };
+    let column = |name: &str, kind| Column {
+        name: name.into(),
+        kind,
+        required: false,
+        path: vec![name.to_owned()],
+        classification: None,
+        description: None,
+    };
     Arc::new(Contract {
         dataset: DatasetName::new("readings").unwrap(),
         layer: Layer::Raw,
@@ -107,7 +116,10 @@ async fn what_is_appended_is_seen_at_once_and_found_again_after_a_commit() {
     let lake = open(&store, LakeOptions::default()).await;
     table(&lake).append(vec![rows(0, 100)], vec![reject(100)], [("app".to_owned(), 100)]).unwrap();
     assert_eq!((counted(&lake, "raw").await, counted(&lake, "quarantine").await.0), ((100, 4950), 1));
-    assert_eq!(open(&store, LakeOptions::default()).await.pin().tables().map(|t| t.head.rows().unwrap()).sum::<u64>(), 0);
+    assert_eq!(
+        open(&store, LakeOptions::default()).await.pin().tables().map(|t| t.head.rows().unwrap()).sum::<u64>(),
+        0
+    );
     assert!(table(&lake).flush().await.unwrap().is_some());
     assert_eq!((counted(&lake, "raw").await, counted(&lake, "quarantine").await.0), ((100, 4950), 1));
     let again = open(&store, LakeOptions::default()).await;
@@ -158,7 +170,10 @@ async fn a_delivery_is_visible_whole_with_its_commit_and_models_meet_it_in_order
     table.append(vec![rows(0, 10)], Vec::new(), [("app".to_owned(), 9)]).unwrap();
     let delivered = table.write_rows(vec![rows(10, 5)]).await.unwrap();
     assert_eq!(counted(&lake, "raw").await.0, 10);
-    table.deliver(DeliveredFiles { rows: delivered, txns: vec![("feed".to_owned(), 1)], ..DeliveredFiles::default() }).await.unwrap();
+    table
+        .deliver(DeliveredFiles { rows: delivered, txns: vec![("feed".to_owned(), 1)], ..DeliveredFiles::default() })
+        .await
+        .unwrap();
     table.append(vec![rows(15, 1)], Vec::new(), [("app".to_owned(), 15)]).unwrap();
     assert_eq!(counted(&lake, "raw").await, (16, 120));
     let (count, versions) = drain(&mut reader).await;
