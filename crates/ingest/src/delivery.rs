@@ -36,6 +36,14 @@ pub enum DeliverError {
         /// How many rows break it.
         rows: u64,
     },
+    /// It would leave the dataset empty.
+    #[error("the delivery would replace {dataset} by nothing: no row of it is good, and {rejects} break a rule; what was there stays")]
+    Empty {
+        /// The dataset.
+        dataset: String,
+        /// How many rows break a rule.
+        rejects: u64,
+    },
     /// The table refused.
     #[error(transparent)]
     Lake(#[from] LakeError),
@@ -93,10 +101,16 @@ pub async fn deliver(table: &Arc<Table>, name: &str, format: DeliveryFormat, chu
     files.write(table).await?;
     let (totals, sha256) = decoding.await.map_err(|_| DeliverError::Stopped(dataset.clone()))?;
     let content_id = format!("{app_id}/{sha256}");
-    if let Some(known) = table.committed_txn(&content_id) {
+    let replace = table.contract().delivery == Delivery::Replace;
+    // Of a dataset that is replaced, only the delivery that is in place now is there already.
+    let in_place = |known: &i64| !replace || table.committed_txn(&app_id) == Some(*known);
+    if let Some(known) = table.committed_txn(&content_id).filter(in_place) {
         return Ok(Delivered { number: known, sha256, known: true, totals, version: i64::try_from(table.head().version().0).unwrap_or(i64::MAX) });
     }
-    let rejected_before = table.rejects_txn(&content_id).is_some();
+    let rejected_before = table.rejects_txn(&content_id) > table.committed_txn(&content_id);
+    if replace && totals.rows == 0 {
+        return Err(DeliverError::Empty { dataset, rejects: totals.rejects });
+    }
     let info = BTreeMap::from([
         ("vitalakeDelivery".to_owned(), number.to_string()),
         ("vitalakeDeliveryName".to_owned(), name.to_owned()),
@@ -106,7 +120,7 @@ pub async fn deliver(table: &Arc<Table>, name: &str, format: DeliveryFormat, chu
         .deliver(DeliveredFiles {
             rows: files.rows,
             rejects: if rejected_before { Vec::new() } else { files.rejects },
-            replace: table.contract().delivery == Delivery::Replace,
+            replace,
             txns: vec![(app_id, number), (content_id, number)],
             info,
         })

@@ -26,6 +26,9 @@ const STEP_BYTES_MAX: usize = 4 << 20;
 /// How long records gather before a step, so that small produces do not each become a batch of their own.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// The end of the year 9999: a record's own time beyond it is none.
+const TIMESTAMP_MS_MAX: i64 = 253_402_300_799_999;
+
 /// A failure of landing.
 #[derive(Debug, thiserror::Error)]
 pub enum LandingError {
@@ -381,7 +384,7 @@ fn append_batch(state: &mut PartitionState, stored: &StoredBatch) -> Result<(), 
         if record.offset < state.next_offset {
             continue;
         }
-        let timestamp_ms = (record.timestamp_ms >= 0).then_some(record.timestamp_ms);
+        let timestamp_ms = (0..=TIMESTAMP_MS_MAX).contains(&record.timestamp_ms).then_some(record.timestamp_ms);
         let meta = RecordMeta { partition, offset: record.offset, timestamp_ms, ingested_at_ms: stored.append_time_ms };
         state.decoder.append(record.value, meta);
     }

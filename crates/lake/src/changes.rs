@@ -61,6 +61,8 @@ pub struct ReaderId(usize);
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     last: ChangeNumber,
+    /// The last change that readers are given: rejects are none.
+    last_for_readers: ChangeNumber,
     entries: VecDeque<Entry>,
     seals: VecDeque<Arc<Seal>>,
     last_seal: u64,
@@ -77,6 +79,10 @@ impl Changes {
 
     pub(crate) fn last(&self) -> ChangeNumber {
         self.last
+    }
+
+    pub(crate) fn last_for_readers(&self) -> ChangeNumber {
+        self.last_for_readers
     }
 
     pub(crate) fn has_news_to_seal(&self) -> bool {
@@ -118,12 +124,14 @@ impl Changes {
     }
 
     pub(crate) fn push_rows(&mut self, number: ChangeNumber, batch: &RecordBatch, bytes: usize) {
+        self.last_for_readers = number;
         if self.has_readers() {
             self.entries.push_back(Entry { number, bytes, what: What::Rows(batch.clone()) });
         }
     }
 
     pub(crate) fn push_pending(&mut self, number: ChangeNumber) {
+        self.last_for_readers = number;
         if self.has_readers() {
             self.entries.push_back(Entry { number, bytes: 0, what: What::Pending });
         }

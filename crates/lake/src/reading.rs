@@ -47,10 +47,10 @@ impl Table {
         self.read(id, file, vitalake_contract::contract::quarantine_schema()).await
     }
 
-    /// The number of the newest change.
+    /// The number of the newest change that readers are given; rejects are none of theirs.
     #[must_use]
     pub fn last_change(&self) -> ChangeNumber {
-        self.state.lock().changes.last()
+        self.state.lock().changes.last_for_readers()
     }
 
     /// The number of the newest seal; 0 when there is none.

@@ -46,7 +46,10 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let signals = Arc::clone(&shutdown);
     tokio::spawn(async move { signals.signal_on_termination().await });
     let http = listen(config.http.listen, "http.listen", "--http").await?;
+    // Both addresses are known to be free before anything is changed on disk.
+    let kafka_place = listen(config.kafka.listen, "kafka.listen", "--kafka").await?;
     let platform = Platform::open(&checked, &config).await?;
+    drop(kafka_place);
     let kafka = KafkaServer::bind(config.kafka.listen, Arc::clone(&platform.log), KafkaOptions::default())
         .await
         .with_context(|| taken(config.kafka.listen, "kafka.listen", "--kafka"))?;

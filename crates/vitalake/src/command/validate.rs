@@ -12,7 +12,8 @@ use serde_json::json;
 use vitalake_contract::diagnostic::{has_errors, render, sort};
 use vitalake_contract::project::CONFIG_FILE;
 use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
-use vitalake_process::{Contracts, Graph, Model, ModelProblem, validate_model};
+use vitalake_contract::rule::Check;
+use vitalake_process::{Contracts, Graph, Kind, Model, ModelProblem, validate_model};
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
 use crate::cli::ValidateArgs;
@@ -54,6 +55,7 @@ pub fn check(dir: &Path, overrides: &Overrides) -> Checked {
     let (project, mut diagnostics) = Project::load(dir);
     let config = check_config(&project, overrides, &mut diagnostics);
     let models = check_models(&project, &mut diagnostics);
+    check_rules(&project, &models, &mut diagnostics);
     sort(&mut diagnostics);
     Checked { project, models, config, diagnostics }
 }
@@ -128,6 +130,26 @@ fn check_models(project: &Project, found: &mut Vec<Diagnostic>) -> Vec<Model> {
         found.push(finding.help(problem.help));
     }
     models
+}
+
+/// Rules that this build would not check: said, so that nobody relies on them.
+fn check_rules(project: &Project, models: &[Model], found: &mut Vec<Diagnostic>) {
+    for (contract, source) in project.contracts.iter().zip(&project.contract_sources) {
+        let rollup = models.iter().any(|m| m.dataset == contract.dataset && m.kind == Kind::Rollup);
+        for rule in &contract.row_rules {
+            if contract.layer == Layer::Raw && matches!(rule.check, Check::NotSql(_)) {
+                let message = format!("the SQL rule {} of a raw dataset is not checked at landing in this build", rule.name);
+                let finding = source.error_at(rule.column, "rule-not-checked", message);
+                found.push(finding.help("put the rule on the curated dataset that is made of it"));
+            } else if rollup && !matches!(rule.check, Check::Required) {
+                let message = format!("the rule {} of a rollup is not checked in this build", rule.name);
+                let place = rule.column.and_then(|column| source.columns.get(column)).unwrap_or(&source.name);
+                let finding = Diagnostic::warning(&source.path, "rule-not-checked", message);
+                let finding = finding.at(&source.text, place.line, place.column, 1);
+                found.push(finding.help("put the rule on the dataset that it reads"));
+            }
+        }
+    }
 }
 
 /// `3 errors, 1 warning in 2 files`.
