@@ -7,7 +7,7 @@ from kafka import Producer
 from server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ["start", "raw", "bad", "visible", "pipeline", "flush", "commits"]
+PARTS = ["start", "raw", "bad", "pipeline", "visible", "flush", "commits"]
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--bin", required=True)
 arguments.add_argument("--profile", required=True)
@@ -104,7 +104,7 @@ def visible():
     for project, label in [("raw", "raw"), ("pipeline", "serving.x_live")]:
         server = started(project)
         try:
-            rate = half if project == "raw" else min(half, found.get("pipeline", half * 2) / 2)
+            rate = half if project == "raw" else min(half, found.get("pipeline", half) / 2)
             runner = threading.Thread(target=load, args=(server,), kwargs={"rate": rate, "seconds": options.seconds})
             producer, times = Producer(server.kafka, "readings"), []
             runner.start()
