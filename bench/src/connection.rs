@@ -15,6 +15,9 @@ use crate::Options;
 use crate::payload::Batch;
 use crate::report::Report;
 
+/// Event numbers of one connection.
+const SEQUENCES: u64 = 1_000_000_000;
+
 struct Sent {
     at: Instant,
     events: u64,
@@ -28,9 +31,8 @@ pub(crate) async fn run(
     batches: Vec<Batch>,
     deadline: Instant,
 ) -> anyhow::Result<Report> {
-    let stream = TcpStream::connect(&options.bootstrap)
-        .await
-        .with_context(|| format!("connect to {}", options.bootstrap))?;
+    let stream =
+        TcpStream::connect(&options.bootstrap).await.with_context(|| format!("connect to {}", options.bootstrap))?;
     stream.set_nodelay(true)?;
     let (reading, writing) = stream.into_split();
     let (sent, answers) = mpsc::channel(options.in_flight.max(1));
@@ -59,31 +61,18 @@ async fn send_all(
         if let Some(rate) = rate {
             tokio::time::sleep_until(began + Duration::from_secs_f64(events as f64 / rate)).await;
         }
-        let partition = i32::try_from(
-            (number + at * step) % usize::try_from(options.partitions.max(1)).unwrap_or(1),
-        )
-        .unwrap_or(0);
+        let partition =
+            i32::try_from((number + at * step) % usize::try_from(options.partitions.max(1)).unwrap_or(1)).unwrap_or(0);
         let count = batches.len().max(1);
-        let Some(batch) = batches.get_mut(at % count) else {
-            bail!("no batches")
-        };
+        let Some(batch) = batches.get_mut(at % count) else { bail!("no batches") };
         // A place among those on their way; the answer's time counts from when the request is written.
         let place = sent.reserve().await.context("the answers ended first")?;
-        batch.patch_times(now_ms());
-        let head = head(
-            &options.topic,
-            partition,
-            i32::try_from(at & 0x7fff_ffff).unwrap_or(0),
-            batch.bytes.len(),
-        );
+        batch.patch(now_ms(), options.sequence_from + number as u64 * SEQUENCES + events);
+        let head = head(&options.topic, partition, i32::try_from(at & 0x7fff_ffff).unwrap_or(0), batch.bytes.len());
         let begun = Instant::now();
         writing.write_all(&head).await.context("send")?;
         writing.write_all(&batch.bytes).await.context("send")?;
-        place.send(Sent {
-            at: begun,
-            events: batch.events,
-            bytes: batch.bytes.len() as u64,
-        });
+        place.send(Sent { at: begun, events: batch.events, bytes: batch.bytes.len() as u64 });
         events += batch.events;
         at += 1;
     }
@@ -113,10 +102,7 @@ fn head(topic: &str, partition: i32, correlation_id: i32, batch_bytes: usize) ->
     frame
 }
 
-async fn take_answers(
-    mut reading: OwnedReadHalf,
-    mut answers: mpsc::Receiver<Sent>,
-) -> anyhow::Result<Report> {
+async fn take_answers(mut reading: OwnedReadHalf, mut answers: mpsc::Receiver<Sent>) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let mut waiting = VecDeque::new();
     let mut answer = Vec::new();
@@ -127,23 +113,16 @@ async fn take_answers(
             };
             waiting.push_back(sent);
         }
-        let length = usize::try_from(reading.read_i32().await.context("read an answer")?)
-            .context("an answer's length")?;
+        let length =
+            usize::try_from(reading.read_i32().await.context("read an answer")?).context("an answer's length")?;
         answer.resize(length, 0);
-        reading
-            .read_exact(&mut answer)
-            .await
-            .context("read an answer")?;
-        let Some(sent) = waiting.pop_front() else {
-            bail!("an answer that nobody asked for")
-        };
+        reading.read_exact(&mut answer).await.context("read an answer")?;
+        let Some(sent) = waiting.pop_front() else { bail!("an answer that nobody asked for") };
         match error_code(&answer) {
             Some(0) => {
                 report.events += sent.events;
                 report.bytes += sent.bytes;
-                report
-                    .latencies_us
-                    .push(u64::try_from(sent.at.elapsed().as_micros()).unwrap_or(u64::MAX));
+                report.latencies_us.push(u64::try_from(sent.at.elapsed().as_micros()).unwrap_or(u64::MAX));
             }
             Some(code) => {
                 report.refused += sent.events;
@@ -158,17 +137,9 @@ async fn take_answers(
 fn error_code(answer: &[u8]) -> Option<i16> {
     let topic_bytes = i16::from_be_bytes(answer.get(8..)?.first_chunk().copied()?);
     let at = 10 + usize::try_from(topic_bytes).ok()? + 8;
-    answer
-        .get(at..)?
-        .first_chunk()
-        .copied()
-        .map(i16::from_be_bytes)
+    answer.get(at..)?.first_chunk().copied().map(i16::from_be_bytes)
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

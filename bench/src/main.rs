@@ -52,9 +52,15 @@ struct Options {
     /// Share of events with a field that the contract does not name.
     #[arg(long, default_value_t = 0.0)]
     unknown: f64,
-    /// Fields of an event, each NAME=JSON; {time}, {number} and {wearer} are filled in. Padded to the event's size.
+    /// Fields of an event, each NAME=JSON; {time}, {number} and {wearer} are filled in when batches are made, {sequence} when they are sent. Padded to the event's size.
     #[arg(long = "field", default_values_t = payload::default_fields())]
     fields: Vec<String>,
+    /// {time} lies in the last so many hours.
+    #[arg(long, default_value_t = 6.0)]
+    spread_hours: f64,
+    /// The first {sequence}; no event of a run has another's.
+    #[arg(long, default_value_t = 0)]
+    sequence_from: u64,
     /// Seed of what is random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -65,9 +71,7 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(run(options.clone()))?;
     report.print(options.json)
 }
@@ -87,9 +91,7 @@ async fn run(options: Options) -> anyhow::Result<report::Report> {
     let deadline = start + Duration::from_secs_f64(options.seconds);
     let running: Vec<_> = tasks
         .into_iter()
-        .map(|(number, batches)| {
-            tokio::spawn(connection::run(options.clone(), number, batches, deadline))
-        })
+        .map(|(number, batches)| tokio::spawn(connection::run(options.clone(), number, batches, deadline)))
         .collect();
     let mut total = report::Report::default();
     for task in running {
@@ -97,9 +99,7 @@ async fn run(options: Options) -> anyhow::Result<report::Report> {
     }
     total.seconds = start.elapsed().as_secs_f64();
     total.prepare_seconds = prepared.as_secs_f64();
-    total.cpu_seconds = report::cpu_time()?
-        .saturating_sub(cpu_prepared)
-        .as_secs_f64();
+    total.cpu_seconds = report::cpu_time()?.saturating_sub(cpu_prepared).as_secs_f64();
     total.prepare_cpu_seconds = cpu_prepared.saturating_sub(cpu_before).as_secs_f64();
     Ok(total)
 }

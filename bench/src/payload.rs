@@ -11,10 +11,13 @@ const BATCHES: usize = 8;
 /// Bytes of a batch before what its checksum covers.
 const CHECKED_FROM: usize = 21;
 
+/// Stands in an encoded event where its number goes.
+const SEQUENCE: &[u8] = b"##########";
+
 /// A wearable's reading.
 pub(crate) fn default_fields() -> Vec<String> {
     [
-        "reading_id=\"{wearer}-{number}\"",
+        "reading_id=\"r-{sequence}\"",
         "device_id=\"dev-{wearer}\"",
         "observed_at=\"{time}\"",
         "vitals={\"hr\":{hr},\"spo2\":{spo2},\"skin_temp_c\":{temp}}",
@@ -30,11 +33,21 @@ pub(crate) fn default_fields() -> Vec<String> {
 pub(crate) struct Batch {
     pub bytes: BytesMut,
     pub events: u64,
+    /// Where events have their `{sequence}`.
+    sequences: Vec<usize>,
 }
 
 impl Batch {
-    /// Moves the batch's times to now: two fields and the checksum.
-    pub(crate) fn patch_times(&mut self, now_ms: i64) {
+    /// Moves the batch's times to now (two fields), numbers its events on from `sequence`, and makes the checksum.
+    pub(crate) fn patch(&mut self, now_ms: i64, sequence: u64) {
+        for (number, at) in (sequence..).zip(&self.sequences) {
+            let mut rest = number;
+            let place = self.bytes.get_mut(*at..at + SEQUENCE.len());
+            for digit in place.unwrap_or_default().iter_mut().rev() {
+                *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+                rest /= 10;
+            }
+        }
         for at in [27, 35] {
             if let Some(place) = self.bytes.get_mut(at..at + 8) {
                 place.copy_from_slice(&now_ms.to_be_bytes());
@@ -75,7 +88,9 @@ fn batch(options: &Options, random: &mut StdRng) -> Batch {
     out.put_i32(-1);
     out.put_i32(events);
     out.put_slice(&body);
+    let is_place = |at: &usize| out.get(*at..).is_some_and(|rest| rest.starts_with(SEQUENCE));
     Batch {
+        sequences: (0..out.len()).filter(is_place).collect(),
         bytes: out,
         events: u64::try_from(events).unwrap_or(0),
     }
@@ -84,34 +99,23 @@ fn batch(options: &Options, random: &mut StdRng) -> Batch {
 fn event(options: &Options, random: &mut StdRng) -> Vec<u8> {
     let wearer = random.random_range(0..1000u32);
     let number = random.random::<u32>();
-    let time = format!(
-        "2025-06-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        random.random_range(1..29),
-        random.random_range(0..24),
-        random.random_range(0..60),
-        random.random_range(0..60),
-        random.random_range(0..1000)
-    );
+    let ago_ms = random.random_range(0..=(options.spread_hours * 3_600_000.0) as i64);
+    let time = (chrono::Utc::now() - chrono::TimeDelta::milliseconds(ago_ms))
+        .to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     let fill = |text: &str, random: &mut StdRng| {
         text.replace("{wearer}", &format!("{wearer:04}"))
             .replace("{number}", &number.to_string())
+            .replace("{sequence}", &String::from_utf8_lossy(SEQUENCE))
             .replace("{time}", &time)
             .replace("{hr}", &random.random_range(45..180).to_string())
             .replace("{spo2}", &random.random_range(88..100).to_string())
-            .replace(
-                "{temp}",
-                &format!("{:.1}", random.random_range(330..360) as f64 / 10.0),
-            )
+            .replace("{temp}", &format!("{:.1}", random.random_range(330..360) as f64 / 10.0))
             .replace("{steps}", &random.random_range(0..200).to_string())
     };
     let mut text = String::from("{");
     for field in &options.fields {
         let (name, value) = field.split_once('=').unwrap_or((field, "null"));
-        text.push_str(&format!(
-            "{}\"{name}\":{}",
-            if text.len() > 1 { "," } else { "" },
-            fill(value, random)
-        ));
+        text.push_str(&format!("{}\"{name}\":{}", if text.len() > 1 { "," } else { "" }, fill(value, random)));
     }
     if random.random_bool(options.unknown.clamp(0.0, 1.0)) {
         text.push_str(",\"firmware\":\"7.1.2\"");

@@ -34,8 +34,7 @@ impl Report {
             let at = ((self.latencies_us.len() as f64 - 1.0) * share).max(0.0) as usize;
             self.latencies_us.get(at).copied().unwrap_or(0) as f64 / 1000.0
         };
-        let (p50_ms, p99_ms, max_ms) =
-            (percentile_ms(0.5), percentile_ms(0.99), percentile_ms(1.0));
+        let (p50_ms, p99_ms, max_ms) = (percentile_ms(0.5), percentile_ms(0.99), percentile_ms(1.0));
         let events_per_s = self.events as f64 / self.seconds;
         let mb_per_s = self.bytes as f64 / self.seconds / 1e6;
         let cpu_share = self.cpu_seconds / self.seconds;
@@ -52,10 +51,7 @@ impl Report {
                 "{} events in {:.1} s: {events_per_s:.0} events/s, {mb_per_s:.1} MB/s; refused {} {:?}",
                 self.events, self.seconds, self.refused, self.last_error
             )?;
-            writeln!(
-                out,
-                "acknowledged after: p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, max {max_ms:.1} ms per batch"
-            )?;
+            writeln!(out, "acknowledged after: p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, max {max_ms:.1} ms per batch")?;
             writeln!(
                 out,
                 "own CPU: {:.0}% of a core (and {:.1} s before, to make the batches)",
@@ -76,16 +72,8 @@ impl Report {
 /// CPU time of this process, user and system, from /proc.
 pub(crate) fn cpu_time() -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").context("read /proc/self/stat")?;
-    let after = stat
-        .rsplit_once(')')
-        .map(|(_, after)| after)
-        .context("/proc/self/stat")?;
-    let ticks: u64 = after
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
+    let after = stat.rsplit_once(')').map(|(_, after)| after).context("/proc/self/stat")?;
+    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     // A tick is 1/100 s on Linux, whatever the kernel's own clock.
     Ok(Duration::from_millis(ticks * 10))
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::delta::DataFile;
+use crate::delta::{DataFile, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 
 /// Rows in memory of committed epochs beyond which an epoch's entries name files instead.
@@ -50,6 +50,8 @@ struct Entry {
 struct Cursor {
     through: ChangeNumber,
     seals_seen: u64,
+    /// The input's version that the reader is known to be past.
+    consumed: Option<TableVersion>,
 }
 
 /// Names a reader of one table.
@@ -82,17 +84,29 @@ impl Changes {
     }
 
     /// A reader that has seen everything up to a change (and every seal so far).
-    pub(crate) fn register(&mut self, through: ChangeNumber) -> ReaderId {
-        self.readers.push(Cursor { through, seals_seen: self.last_seal });
+    pub(crate) fn register(&mut self, through: ChangeNumber, consumed: Option<TableVersion>) -> ReaderId {
+        self.readers.push(Cursor { through, seals_seen: self.last_seal, consumed });
         ReaderId(self.readers.len() - 1)
     }
 
     /// A reader that is gone: nothing is kept for it any longer.
     pub(crate) fn deregister(&mut self, reader: ReaderId) {
         if let Some(cursor) = self.readers.get_mut(reader.0) {
-            *cursor = Cursor { through: ChangeNumber(u64::MAX), seals_seen: u64::MAX };
+            *cursor = Cursor { through: ChangeNumber(u64::MAX), seals_seen: u64::MAX, consumed: Some(TableVersion(u64::MAX)) };
         }
         self.forget();
+    }
+
+    /// A reader has come to the end of an epoch that a version holds.
+    pub(crate) fn note_consumed(&mut self, reader: ReaderId, version: TableVersion) {
+        if let Some(cursor) = self.readers.get_mut(reader.0) {
+            cursor.consumed = Some(version);
+        }
+    }
+
+    /// The version that every reader is past; `None` when nobody reads.
+    pub(crate) fn consumed_by_all(&self) -> Option<TableVersion> {
+        self.readers.iter().map(|c| c.consumed.unwrap_or(TableVersion(0))).min()
     }
 
     pub(crate) fn last_seal_number(&self) -> u64 {
@@ -244,7 +258,7 @@ mod tests {
     #[test]
     fn an_increment_stops_at_a_seal_and_names_it() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         push(&mut changes, 1);
         push(&mut changes, 2);
         let seal = changes.seal(BTreeMap::new());
@@ -259,7 +273,7 @@ mod tests {
     #[test]
     fn a_seal_after_the_last_row_was_read_comes_as_an_empty_increment() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         push(&mut changes, 1);
         assert_eq!(rows(&changes.take(reader, 100).unwrap()), 1);
         changes.seal(BTreeMap::new());
@@ -270,7 +284,7 @@ mod tests {
     #[test]
     fn nobody_passes_a_delivery_before_it_is_known() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         push(&mut changes, 1);
         let delivery = changes.advance();
         changes.push_pending(delivery);
@@ -287,7 +301,7 @@ mod tests {
     #[test]
     fn a_reader_in_the_middle_of_what_was_written_keeps_its_rows() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         for n in 0..4 {
             push(&mut changes, n);
         }
@@ -300,13 +314,15 @@ mod tests {
     #[test]
     fn a_reader_that_has_not_begun_is_given_the_files() {
         let mut changes = Changes::default();
-        let reader = changes.register(ChangeNumber(0));
+        let reader = changes.register(ChangeNumber(0), None);
         for n in 0..4 {
             push(&mut changes, n);
         }
-        changes.written(ChangeNumber(0), ChangeNumber(3), &[]);
+        let add = crate::delta::action::parse_commit("c", br#"{"add":{"path":"f","partitionValues":{},"size":1,"modificationTime":0,"dataChange":true}}"#);
+        let Some(crate::delta::action::Action::Add(add)) = add.unwrap().pop() else { unreachable!() };
+        changes.written(ChangeNumber(0), ChangeNumber(3), &[Arc::new(DataFile::new(add))]);
         let first = changes.take(reader, 100).unwrap();
-        assert_eq!((first.rows.len(), first.through), (0, ChangeNumber(3)));
+        assert_eq!((first.rows.len(), first.files.len(), first.through), (0, 1, ChangeNumber(3)));
         assert_eq!(changes.take(reader, 100).unwrap().rows.len(), 1);
     }
 }

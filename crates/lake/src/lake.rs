@@ -59,6 +59,8 @@ pub struct TableSpec {
     pub contract: Arc<Contract>,
     /// The stored columns.
     pub schema: SchemaRef,
+    /// Whether it keeps one final row per group: then its files are leaves, and compaction leaves them alone.
+    pub grouped: bool,
 }
 
 impl TableSpec {
@@ -66,7 +68,7 @@ impl TableSpec {
     #[must_use]
     pub fn of(contract: Arc<Contract>) -> Self {
         let schema = contract.table_schema();
-        Self { contract, schema }
+        Self { contract, schema, grouped: false }
     }
 }
 
@@ -164,6 +166,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     Ok(Table {
         contract: spec.contract,
         shared: Arc::clone(shared),
+        grouped: spec.grouped,
         rows_log,
         rejects_log,
         state: Mutex::new(state),

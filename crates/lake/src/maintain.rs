@@ -3,14 +3,22 @@
 //! Called by one task per lake, off the path of any commit. Invariant: nothing is removed that the head, an open epoch
 //! or the slowest reader of the history still needs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::delta::{CheckpointOptions, DeltaError, DeltaLog, Snapshot};
+use crate::delta::{
+    CheckpointOptions, CleanOptions, CompactOptions, DeltaError, DeltaLog, Snapshot, TableVersion, VacuumOptions,
+};
 use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::table::{SideName, Table};
+
+/// How long commits stay in the log after a checkpoint, as Delta's own default is for tombstones.
+const LOG_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
+/// How long files that no version names any longer stay, for queries and foreign readers that began before.
+const FILE_RETENTION_MS: i64 = 24 * 3_600_000;
 
 /// What maintenance did to a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +27,8 @@ pub struct Maintained {
     pub checkpoints: u64,
     /// Small files that larger ones took the place of.
     pub files_compacted: u64,
+    /// Files removed: of the log, and data that nothing names.
+    pub files_removed: u64,
 }
 
 impl Lake {
@@ -30,7 +40,8 @@ impl Lake {
             due.tick().await;
             for table in self.tables() {
                 if let Err(error) = table.maintain().await {
-                    tracing::warn!(table = %table.id(), error = &error as &dyn std::error::Error, "maintenance will be tried again");
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(table = %table.id(), error, "maintenance will be tried again");
                 }
             }
         }
@@ -38,14 +49,18 @@ impl Lake {
 }
 
 impl Table {
-    /// Checkpoints and compacts both sides where it is due.
+    /// Compacts, checkpoints and cleans both sides where it is due.
     ///
     /// # Errors
     /// When a file cannot be read or written; the table is as it was, and the next call tries again.
     pub async fn maintain(&self) -> Result<Maintained, LakeError> {
         let mut done = Maintained::default();
         for side in [SideName::Rejects, SideName::Rows] {
-            done.checkpoints += u64::from(self.checkpoint(side).await?);
+            done.files_compacted += self.compact(side).await?;
+            if self.checkpoint(side).await? {
+                done.checkpoints += 1;
+                done.files_removed += self.clean(side).await?;
+            }
         }
         Ok(done)
     }
@@ -60,15 +75,60 @@ impl Table {
 
     async fn checkpoint(&self, side: SideName) -> Result<bool, LakeError> {
         let (log, head) = self.log_and_head(side);
-        let last = self.checkpointed.get(side as usize).map_or(0, |v| v.load(Ordering::Acquire));
-        if head.version().0 < last + self.shared.options.commits_per_checkpoint {
+        let Some(last) = self.checkpointed.get(side as usize) else { return Ok(false) };
+        if head.version().0 < last.load(Ordering::Acquire) + self.shared.options.commits_per_checkpoint {
             return Ok(false);
         }
         let failed = |source: DeltaError| LakeError::Delta { attempt: "checkpoint", table: self.id(), source };
         log.checkpoint(&head, CheckpointOptions::at(self.shared.clock.now_ms())).await.map_err(failed)?;
-        if let Some(last) = self.checkpointed.get(side as usize) {
-            last.store(head.version().0, Ordering::Release);
-        }
+        last.store(head.version().0, Ordering::Release);
         Ok(true)
+    }
+
+    /// Removes commits behind the checkpoint and files that no version names, both past their retention.
+    async fn clean(&self, side: SideName) -> Result<u64, LakeError> {
+        let (log, head) = self.log_and_head(side);
+        let now_ms = self.shared.clock.now_ms();
+        let failed = |source: DeltaError| LakeError::Delta { attempt: "clean-up", table: self.id(), source };
+        let (keep_from, protected) = self.still_needed(side, head.version());
+        let options = CleanOptions { now_ms, retention_ms: LOG_RETENTION_MS, keep_from };
+        let commits = log.clean_log(options).await.map_err(failed)?;
+        let options = VacuumOptions { now_ms, retention_ms: FILE_RETENTION_MS, protected, dry_run: false };
+        let files = log.vacuum(&head, &options).await.map_err(failed)?;
+        let mut guard = self.state.lock();
+        let newest = &mut guard.side(side).head;
+        *newest = Arc::new(newest.without_tombstones_before(now_ms - LOG_RETENTION_MS));
+        Ok((commits.files + files.files) as u64)
+    }
+
+    /// The oldest version that a reader of the history may ask for, and files that no commit names yet.
+    fn still_needed(&self, side: SideName, head: TableVersion) -> (TableVersion, HashSet<String>) {
+        let mut state = self.state.lock();
+        let consumed = state.changes.consumed_by_all().unwrap_or(head).min(head);
+        let early = state.side(side).chunks.files().map(|f| f.path()).collect();
+        (consumed, early)
+    }
+
+    /// Joins small files into large ones in a commit that changes no data.
+    async fn compact(&self, side: SideName) -> Result<u64, LakeError> {
+        if side == SideName::Rows && self.grouped {
+            return Ok(0); // A table of groups keeps its files in shape with each commit.
+        }
+        let (log, head) = self.log_and_head(side);
+        let failed = |source: DeltaError| LakeError::Delta { attempt: "compaction", table: self.id(), source };
+        let (options, mut compacted) = (CompactOptions::default(), 0);
+        for task in log.plan_compaction(&head, &options) {
+            let now_ms = self.shared.clock.now_ms();
+            let rewritten = log.compact(&head, &task, &options, now_ms).await.map_err(failed)?;
+            let removed = rewritten.removes.len() as u64;
+            let _one_at_a_time = self.committing.lock().await;
+            let (_, newest) = self.log_and_head(side);
+            let next = log.append(&newest, rewritten.into_change(now_ms)).await.map_err(failed)?;
+            let mut state = self.state.lock();
+            state.side(side).head = Arc::new(next);
+            self.publish(&state);
+            compacted += removed;
+        }
+        Ok(compacted)
     }
 }

@@ -53,7 +53,11 @@ impl ChangeReader {
 
     /// The next increment, if there is one.
     pub fn try_next(&mut self) -> Option<Increment> {
-        self.backlog.pop_front().or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))
+        let increment = self.backlog.pop_front().or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))?;
+        if let Some(version) = increment.seal.as_ref().and_then(|s| s.version_now()).and_then(|v| u64::try_from(v).ok()) {
+            self.table.state.lock().changes.note_consumed(self.id, TableVersion(version));
+        }
+        Some(increment)
     }
 }
 
@@ -64,12 +68,12 @@ impl Table {
     /// # Errors
     /// When the table's history since that version cannot be read.
     pub async fn reader(self: &Arc<Self>, consumed: Option<i64>) -> Result<ChangeReader, LakeError> {
+        let from = consumed.and_then(|v| u64::try_from(v).ok()).map(TableVersion);
         let (id, head, tail) = {
             let _no_commit_meanwhile = self.committing.lock().await;
-            self.register_reader()
+            self.register_reader(from)
         };
         let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
-        let from = consumed.and_then(|v| u64::try_from(v).ok()).map(TableVersion);
         let mut backlog = match from {
             Some(from) if from == head.version() => VecDeque::new(),
             Some(from) => {

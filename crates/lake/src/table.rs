@@ -16,7 +16,7 @@ use vitalake_contract::Contract;
 
 use crate::catalogue::{Catalogue, Space, TableId, TableView, Tail};
 use crate::changes::{Changes, Increment, ReaderId};
-use crate::delta::{DeltaLog, Snapshot};
+use crate::delta::{DeltaLog, Snapshot, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::lake::Shared;
@@ -102,6 +102,8 @@ impl State {
 pub struct Table {
     pub(crate) contract: Arc<Contract>,
     pub(crate) shared: Arc<Shared>,
+    /// Whether its files are leaves of groups, kept in shape by its model.
+    pub(crate) grouped: bool,
     pub(crate) rows_log: DeltaLog,
     pub(crate) rejects_log: DeltaLog,
     pub(crate) state: Mutex<State>,
@@ -243,11 +245,11 @@ impl Table {
 
     /// A reader from here on: the last commit, and what of the tail is in none yet as increments of its own. Call with
     /// the commit lock held, so that no epoch is between sealed and committed unless its commit failed.
-    pub(crate) fn register_reader(&self) -> (ReaderId, Arc<Snapshot>, Vec<Increment>) {
+    pub(crate) fn register_reader(&self, consumed: Option<TableVersion>) -> (ReaderId, Arc<Snapshot>, Vec<Increment>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let increments = state.rows.chunks.increments(&state.changes.open_seals(), state.changes.last());
-        let reader = state.changes.register(state.changes.last());
+        let reader = state.changes.register(state.changes.last(), consumed);
         (reader, Arc::clone(&state.rows.head), increments)
     }
 

@@ -113,7 +113,11 @@ impl AppendPlan {
     }
 
     async fn execute(&self) -> Result<Vec<RecordBatch>, DataFusionError> {
-        let plan = if self.slots.len() > 1 { reset_plan_states(Arc::clone(&self.physical))? } else { Arc::clone(&self.physical) };
+        let plan = if self.slots.len() > 1 {
+            reset_plan_states(Arc::clone(&self.physical))?
+        } else {
+            Arc::clone(&self.physical)
+        };
         let mut rows = collect(plan, Arc::clone(&self.context)).await?;
         rows.retain(|batch| batch.num_rows() > 0);
         Ok(rows)
@@ -126,7 +130,10 @@ fn output_plan(model: &Model, contract: &Contract, schemas: &[SchemaRef]) -> Res
     let mut query: Query = model.query.as_ref().clone();
     if let (SetExpr::Select(select), Some(driving)) = (query.body.as_mut(), model.driving()) {
         for name in &lineage {
-            let column = SqlExpr::CompoundIdentifier(vec![Ident::with_quote('`', &driving.alias), Ident::with_quote('`', *name)]);
+            let column = SqlExpr::CompoundIdentifier(vec![
+                Ident::with_quote('`', &driving.alias),
+                Ident::with_quote('`', *name),
+            ]);
             select.projection.push(SelectItem::ExprWithAlias { expr: column, alias: Ident::with_quote('`', *name) });
         }
     }

@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray, UInt64Array,
+};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::json::WriterBuilder;
@@ -119,22 +122,18 @@ fn compile_predicate(predicate: &str, schema: &SchemaRef) -> Result<Arc<dyn Phys
     session::spark_expression(&mut parsed);
     let state = session::state();
     let lower = DFSchema::try_from(crate::slot::lower_case(schema)).map_err(engine)?;
-    let planned = state
-        .create_logical_expr_from_sql_expr(ExprWithAlias { expr: parsed, alias: None }, &lower)
-        .map_err(engine)?;
+    let planned =
+        state.create_logical_expr_from_sql_expr(ExprWithAlias { expr: parsed, alias: None }, &lower).map_err(engine)?;
     state.create_physical_expr(planned, &lower).map_err(engine)
 }
 
 fn true_rows(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<Vec<usize>> {
     let unexpected = |detail: String| Error::Columns { what: "a rule's result".to_owned(), detail };
-    let value = predicate
-        .evaluate(batch)
-        .and_then(|value| value.into_array(batch.num_rows()))
-        .map_err(|error| Error::Arrow {
-            attempted: "checking a rule",
-            source: arrow::error::ArrowError::ExternalError(Box::new(error)),
-        })?;
-    let flags = value.as_boolean_opt().ok_or_else(|| unexpected(format!("it is {}, not a truth value", value.data_type())))?;
+    let value = predicate.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).map_err(|error| {
+        Error::Arrow { attempted: "checking a rule", source: arrow::error::ArrowError::ExternalError(Box::new(error)) }
+    })?;
+    let flags =
+        value.as_boolean_opt().ok_or_else(|| unexpected(format!("it is {}, not a truth value", value.data_type())))?;
     Ok((0..flags.len()).filter(|row| flags.is_valid(*row) && flags.value(*row)).collect())
 }
 
@@ -155,7 +154,12 @@ pub(crate) fn without(batch: &RecordBatch, rejected: &[Reject]) -> Result<Record
 
 /// Rejected rows as rows of the quarantine: the contract's columns as JSON, where the record came from if the model's
 /// input knows, and as the time that of its arrival.
-pub(crate) fn quarantined(batch: &RecordBatch, columns: usize, rejected: &[Reject], now_us: i64) -> Result<RecordBatch> {
+pub(crate) fn quarantined(
+    batch: &RecordBatch,
+    columns: usize,
+    rejected: &[Reject],
+    now_us: i64,
+) -> Result<RecordBatch> {
     let arrow = |source| Error::Arrow { attempted: "putting rows into quarantine", source };
     let indices: UInt64Array = rejected.iter().map(|(row, ..)| *row as u64).collect();
     let rows = take_record_batch(batch, &indices).map_err(arrow)?;
@@ -174,10 +178,13 @@ pub(crate) fn quarantined(batch: &RecordBatch, columns: usize, rejected: &[Rejec
         None => None,
     };
     let at = at.unwrap_or_else(|| TimestampMicrosecondArray::from(vec![now_us; count]));
-    let text = |pick: fn(&Reject) -> &str| -> ArrayRef { Arc::new(rejected.iter().map(|r| Some(pick(r))).collect::<StringViewArray>()) };
+    let text = |pick: fn(&Reject) -> &str| -> ArrayRef {
+        Arc::new(rejected.iter().map(|r| Some(pick(r))).collect::<StringViewArray>())
+    };
     let columns: Vec<ArrayRef> = vec![
         Arc::new(raw.finish()),
-        column("_topic").unwrap_or_else(|| Arc::new(StringViewArray::from_iter(std::iter::repeat_n(None::<&str>, count)))),
+        column("_topic")
+            .unwrap_or_else(|| Arc::new(StringViewArray::from_iter(std::iter::repeat_n(None::<&str>, count)))),
         column("_partition").unwrap_or_else(|| Arc::new(Int32Array::from(vec![None; count]))),
         column("_offset").unwrap_or_else(|| Arc::new(Int64Array::from(vec![None; count]))),
         text(|(_, rule, _)| rule),

@@ -50,9 +50,11 @@ pub enum Error {
     },
     /// The lake refused.
     #[error(transparent)]
-    Lake(#[from] LakeError),
+    Lake(Box<LakeError>),
     /// A row breaks a rule of severity `fatal`: nothing more is promoted.
-    #[error("rows for {dataset} break the fatal rule {rule}; the batch and what follows it wait until the contract or the model is changed and the server is started again")]
+    #[error(
+        "rows for {dataset} break the fatal rule {rule}; the batch and what follows it wait until the contract or the model is changed and the server is started again"
+    )]
     Fatal {
         /// The dataset.
         dataset: DatasetName,
@@ -60,7 +62,9 @@ pub enum Error {
         rule: String,
     },
     /// A joined table does not fit into memory.
-    #[error("{table} is too large to join: {bytes} bytes in memory, at most {bytes_max}; filter it in a model of its own")]
+    #[error(
+        "{table} is too large to join: {bytes} bytes in memory, at most {bytes_max}; filter it in a model of its own"
+    )]
     JoinedTooLarge {
         /// The table.
         table: String,
@@ -80,6 +84,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<LakeError> for Error {
+    fn from(source: LakeError) -> Self {
+        Self::Lake(Box::new(source))
+    }
 }
 
 impl Classified for Error {

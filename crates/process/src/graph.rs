@@ -121,10 +121,16 @@ impl<'a> Scope<'a> {
     fn contract_of(&mut self, model: &Model, table: &TableUse) -> Option<Arc<Contract>> {
         let TableUse { schema, table: name, place, .. } = table;
         if schema != "raw" && schema != "curated" {
-            self.problem(model, *place, format!("a model cannot read {schema}.{name}"), "models read raw.x and curated.x");
+            self.problem(
+                model,
+                *place,
+                format!("a model cannot read {schema}.{name}"),
+                "models read raw.x and curated.x",
+            );
             return None;
         }
-        let found = self.contracts.iter().find(|(known, _)| known.as_str() == name).map(|(_, contract)| Arc::clone(contract));
+        let found =
+            self.contracts.iter().find(|(known, _)| known.as_str() == name).map(|(_, contract)| Arc::clone(contract));
         match found {
             Some(contract) if contract.layer.as_str() == schema => {
                 if contract.layer == Layer::Curated && !self.by_name.contains_key(name.as_str()) {
@@ -144,11 +150,7 @@ impl<'a> Scope<'a> {
                 None
             }
             None => {
-                let near = self
-                    .contracts
-                    .values()
-                    .filter(|c| c.layer.as_str() == schema)
-                    .map(|c| c.dataset.as_str());
+                let near = self.contracts.values().filter(|c| c.layer.as_str() == schema).map(|c| c.dataset.as_str());
                 let help = nearest(name, near).map_or_else(
                     || format!("add contracts/{schema}/{name}.yaml"),
                     |near| format!("did you mean {schema}.{near}?"),
@@ -187,7 +189,9 @@ impl<'a> Scope<'a> {
         if contract.layer == Layer::Raw {
             return matches!(contract.source, Some(Source::Feed));
         }
-        let Some(model) = self.by_name.get(dataset.as_str()).and_then(|index| self.models.get(*index)) else { return false };
+        let Some(model) = self.by_name.get(dataset.as_str()).and_then(|index| self.models.get(*index)) else {
+            return false;
+        };
         depth < self.models.len()
             && model.tables.iter().all(|table| {
                 DatasetName::new(&table.table).is_ok_and(|name| name != *dataset && self.delivered(&name, depth + 1))
@@ -205,7 +209,14 @@ impl<'a> Scope<'a> {
         order
     }
 
-    fn visit(&mut self, at: usize, inputs: &[Vec<DatasetName>], state: &mut [Visit], path: &mut Vec<usize>, order: &mut Vec<usize>) {
+    fn visit(
+        &mut self,
+        at: usize,
+        inputs: &[Vec<DatasetName>],
+        state: &mut [Visit],
+        path: &mut Vec<usize>,
+        order: &mut Vec<usize>,
+    ) {
         match state.get(at) {
             Some(Visit::New) => {}
             Some(Visit::Open) => return self.cycle(at, path),

@@ -34,7 +34,11 @@ pub(crate) fn parse(text: &str, problems: &mut Vec<ModelProblem>) -> Header {
         let column = 1 + line.find(key).map_or(0, |byte| line.get(..byte).map_or(0, |t| t.chars().count()));
         let place = Place::new(index + 1, column);
         if seen.contains(&key) {
-            problems.push(ModelProblem::at(place, format!("the header has {key:?} twice"), "keep one of the two lines"));
+            problems.push(ModelProblem::at(
+                place,
+                format!("the header has {key:?} twice"),
+                "keep one of the two lines",
+            ));
             continue;
         }
         seen.push(key);
@@ -84,7 +88,10 @@ fn kind(value: &str, place: Place, problems: &mut Vec<ModelProblem>) -> Option<K
 
 fn unknown(key: &str, place: Place) -> ModelProblem {
     let help = nearest(key, KEYS.into_iter()).map_or_else(
-        || "the keys are kind, time, key and sequence; other comments stand without a colon, or after SELECT".to_owned(),
+        || {
+            "the keys are kind, time, key and sequence; other comments stand without a colon, or after SELECT"
+                .to_owned()
+        },
         |near| format!("did you mean {near:?}?"),
     );
     ModelProblem::at(place, format!("{key:?} is not a key of a model's header"), help)

@@ -114,9 +114,15 @@ fn select_of(query: &Query) -> Option<&Select> {
 pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, ModelProblem> {
     let dialect = SparkSqlDialect {};
     let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
-        let place =
-            Place::new(usize::try_from(error.location.line).unwrap_or(1), usize::try_from(error.location.column).unwrap_or(1));
-        ModelProblem::at(place, format!("this is not SQL: {}", error.message.to_lowercase()), "close what was opened before it")
+        let place = Place::new(
+            usize::try_from(error.location.line).unwrap_or(1),
+            usize::try_from(error.location.column).unwrap_or(1),
+        );
+        ModelProblem::at(
+            place,
+            format!("this is not SQL: {}", error.message.to_lowercase()),
+            "close what was opened before it",
+        )
     })?;
     for token in &mut tokens {
         match &mut token.token {
@@ -172,9 +178,16 @@ fn shape_problems(query: &Query, select: &Select, start: Place, problems: &mut V
     };
     let one_select = "write the model as one SELECT over tables; what should be shared is a model of its own";
     refuse(query.with.is_some(), "WITH", one_select);
-    refuse(query.limit_clause.is_some() || query.fetch.is_some(), "LIMIT", "a table has no first rows; filter with WHERE");
     refuse(
-        query.order_by.is_some() || !select.sort_by.is_empty() || !select.cluster_by.is_empty() || !select.distribute_by.is_empty(),
+        query.limit_clause.is_some() || query.fetch.is_some(),
+        "LIMIT",
+        "a table has no first rows; filter with WHERE",
+    );
+    refuse(
+        query.order_by.is_some()
+            || !select.sort_by.is_empty()
+            || !select.cluster_by.is_empty()
+            || !select.distribute_by.is_empty(),
         "an order",
         "a table has no order; sort where it is read",
     );
@@ -193,7 +206,9 @@ fn shape_problems(query: &Query, select: &Select, start: Place, problems: &mut V
         table_use(&from.relation, start, problems, &mut tables);
         for join in &from.joins {
             let constraint = match &join.join_operator {
-                JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => Some(c),
+                JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
+                    Some(c)
+                }
                 _ => None,
             };
             if !matches!(constraint, Some(JoinConstraint::On(_) | JoinConstraint::Using(_))) {
@@ -258,18 +273,35 @@ fn kind_problems(kind: Kind, query: &Query, select: &Select, start: Place, probl
     let joined = select.from.iter().any(|from| !from.joins.is_empty());
     match kind {
         Kind::Append => {
-            refuse(select.distinct.is_some(), "an append model cannot have DISTINCT", "give the contract a primary key: rows with the same key and the same values are kept once");
-            refuse(grouped || select.having.is_some(), "an append model cannot group", "make it a rollup: -- kind: rollup and -- time: COLUMN");
+            refuse(
+                select.distinct.is_some(),
+                "an append model cannot have DISTINCT",
+                "give the contract a primary key: rows with the same key and the same values are kept once",
+            );
+            refuse(
+                grouped || select.having.is_some(),
+                "an append model cannot group",
+                "make it a rollup: -- kind: rollup and -- time: COLUMN",
+            );
         }
         Kind::Rollup => {
             refuse(select.distinct.is_some(), "a rollup cannot have DISTINCT", "its groups are distinct already");
-            refuse(!grouped, "a rollup needs GROUP BY", "group by a time bucket, such as date_trunc('hour', t), and dimensions");
             refuse(
-                matches!(&select.group_by, GroupByExpr::All(_)) || matches!(&select.group_by, GroupByExpr::Expressions(_, m) if !m.is_empty()),
+                !grouped,
+                "a rollup needs GROUP BY",
+                "group by a time bucket, such as date_trunc('hour', t), and dimensions",
+            );
+            refuse(
+                matches!(&select.group_by, GroupByExpr::All(_))
+                    || matches!(&select.group_by, GroupByExpr::Expressions(_, m) if !m.is_empty()),
                 "a rollup groups by expressions only",
                 "write the expressions of GROUP BY out, without ALL, ROLLUP, CUBE or TOTALS",
             );
-            refuse(select.having.is_some(), "a rollup cannot have HAVING", "a group may still grow; filter where it is read");
+            refuse(
+                select.having.is_some(),
+                "a rollup cannot have HAVING",
+                "a group may still grow; filter where it is read",
+            );
             refuse(joined, "a rollup reads one table", "make the join an append model and roll that one up");
             let _ = query;
         }

@@ -101,7 +101,11 @@ pub(crate) fn engine_problem(error: &DataFusionError, otherwise: Place) -> Model
     let text = error.strip_backtrace();
     let text = text.lines().next().unwrap_or_default();
     let text = text.trim_start_matches("Error during planning: ").trim_start_matches("Schema error: ");
-    ModelProblem::at(place, format!("the SELECT cannot be planned: {text}"), "check names and types against the contracts")
+    ModelProblem::at(
+        place,
+        format!("the SELECT cannot be planned: {text}"),
+        "check names and types against the contracts",
+    )
 }
 
 /// What may stand in no plan of a model: what is not deterministic, and casts that Spark makes differently.
@@ -172,7 +176,8 @@ pub(crate) fn contract_problems(model: &Model, contract: &Contract, given: &Sche
                     || format!("add … AS {name} to the SELECT, or take the column out of the contract"),
                     |near| format!("did you mean {near:?} to be {name:?}?"),
                 );
-                let message = format!("the model gives no column {name:?}, which its contract has as {}", spark_name(&want));
+                let message =
+                    format!("the model gives no column {name:?}, which its contract has as {}", spark_name(&want));
                 problems.push(ModelProblem::at(model.place, message, help));
             }
             Some(position) => {
@@ -192,8 +197,10 @@ pub(crate) fn contract_problems(model: &Model, contract: &Contract, given: &Sche
     for (position, field) in given.fields().iter().enumerate() {
         if contract.columns.iter().all(|c| c.name.to_lowercase() != *field.name()) {
             let got = spark_name(field.data_type());
-            let message = format!("the model gives a column {:?} ({got}) that its contract does not have", field.name());
-            let help = format!("add it to contracts/{}/{}.yaml, or take it out of the SELECT", model.layer, model.dataset);
+            let message =
+                format!("the model gives a column {:?} ({got}) that its contract does not have", field.name());
+            let help =
+                format!("add it to contracts/{}/{}.yaml, or take it out of the SELECT", model.layer, model.dataset);
             problems.push(ModelProblem::at(item_place(model, position), message, help));
         }
     }
@@ -212,7 +219,13 @@ pub(crate) fn wildcard_problems(model: &Model) -> Vec<ModelProblem> {
     items
         .iter()
         .filter(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)))
-        .map(|item| ModelProblem::at(Place::of(item.span(), model.place), "a model cannot SELECT *", "write the contract's columns out"))
+        .map(|item| {
+            ModelProblem::at(
+                Place::of(item.span(), model.place),
+                "a model cannot SELECT *",
+                "write the contract's columns out",
+            )
+        })
         .collect()
 }
 

@@ -54,7 +54,8 @@ impl PartitionStream for Slot {
 
 /// A schema with its names in lower case, as unquoted SQL spells them.
 pub(crate) fn lower_case(schema: &Schema) -> SchemaRef {
-    let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone().with_name(f.name().to_lowercase())).collect();
+    let fields: Vec<Field> =
+        schema.fields().iter().map(|f| f.as_ref().clone().with_name(f.name().to_lowercase())).collect();
     Arc::new(Schema::new(fields))
 }
 

@@ -21,7 +21,11 @@ pub fn validate_model(model: &Model, contracts: &Contracts) -> Vec<ModelProblem>
     }
     let Some(contract) = contracts.get(&model.dataset) else {
         let message = format!("the model's dataset {} has no contract", model.dataset);
-        return vec![ModelProblem::at(model.place, message, format!("add contracts/{}/{}.yaml", model.layer, model.dataset))];
+        return vec![ModelProblem::at(
+            model.place,
+            message,
+            format!("add contracts/{}/{}.yaml", model.layer, model.dataset),
+        )];
     };
     let schemas = match plan::input_schemas(model, contracts) {
         Ok(schemas) => schemas,
@@ -62,9 +66,12 @@ pub fn stored_schema(model: &Model, contracts: &Contracts) -> Result<SchemaRef> 
         Kind::Rollup => {
             let schemas = plan::input_schemas(model, contracts).map_err(error)?;
             let planned = plan::plan(model, model.query.as_ref().clone(), &schemas).map_err(error)?;
-            let shape = RollupShape::of(model, contract, &planned.plan)
-                .map_err(|problems| problems.into_iter().next().map_or_else(
-                    || error(ModelProblem::at(model.place, "the rollup cannot be planned", "simplify it")), error))?;
+            let shape = RollupShape::of(model, contract, &planned.plan).map_err(|problems| {
+                problems.into_iter().next().map_or_else(
+                    || error(ModelProblem::at(model.place, "the rollup cannot be planned", "simplify it")),
+                    error,
+                )
+            })?;
             Ok(shape.stored_schema())
         }
     }

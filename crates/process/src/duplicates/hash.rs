@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
-    TimeUnit,
+    ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType,
 };
 
 use crate::error::{Error, Result};
@@ -142,7 +142,13 @@ impl RowHasher {
         Ok(())
     }
 
-    fn numbers<T: ArrowPrimitiveType>(&self, column: &ArrayRef, tag: u64, hashes: &mut [u64], bits: fn(T::Native) -> u64) {
+    fn numbers<T: ArrowPrimitiveType>(
+        &self,
+        column: &ArrayRef,
+        tag: u64,
+        hashes: &mut [u64],
+        bits: fn(T::Native) -> u64,
+    ) {
         let Some(numbers) = column.as_primitive_opt::<T>() else { return };
         if numbers.null_count() == 0 {
             for (hash, value) in hashes.iter_mut().zip(numbers.values()) {

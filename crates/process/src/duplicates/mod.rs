@@ -14,8 +14,8 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use vitalake_runtime::disk::Disk;
 
-pub(crate) use hash::hash_bytes;
 pub use hash::RowHasher;
+pub(crate) use hash::hash_bytes;
 use run::Run;
 
 use crate::error::{Error, Result};

@@ -64,17 +64,19 @@ impl Run {
         if !may_hold {
             return Ok(None);
         }
-        let Some(block) = self.first_keys.partition_point(|first| *first <= key).checked_sub(1) else { return Ok(None) };
+        let Some(block) = self.first_keys.partition_point(|first| *first <= key).checked_sub(1) else {
+            return Ok(None);
+        };
         let from = block * BLOCK_ENTRIES;
         let count = BLOCK_ENTRIES.min(self.entries - from);
         let mut bytes = vec![0; count * ENTRY_BYTES];
         self.file.read_exact_at(&mut bytes, (from * ENTRY_BYTES) as u64)?;
         let (entries, _) = bytes.as_chunks::<ENTRY_BYTES>();
         let found = entries.binary_search_by_key(&key, |entry| word(entry, 0));
-        Ok(found.ok().and_then(|index| entries.get(index)).map(|entry| Entry {
-            value: word(entry, 8),
-            time: word(entry, 16).cast_signed(),
-        }))
+        Ok(found
+            .ok()
+            .and_then(|index| entries.get(index))
+            .map(|entry| Entry { value: word(entry, 8), time: word(entry, 16).cast_signed() }))
     }
 
     /// How many keys it holds.

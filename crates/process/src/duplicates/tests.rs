@@ -79,17 +79,22 @@ fn what_differs_hashes_differently() {
     let (keys, _) = RowHasher::new(vec![0, 1], vec![]).hash(&batch(texts, numbers, vec![None; 7])).unwrap();
     let distinct: std::collections::HashSet<u64> = keys.iter().copied().collect();
     assert_eq!(distinct.len(), 7);
-    let (keys, _) = RowHasher::new(vec![1], vec![]).hash(&batch(vec![None; 3], vec![None, Some(0), Some(1)], vec![None; 3])).unwrap();
+    let (keys, _) = RowHasher::new(vec![1], vec![])
+        .hash(&batch(vec![None; 3], vec![None, Some(0), Some(1)], vec![None; 3]))
+        .unwrap();
     assert!(keys[0] != keys[1] && keys[1] != keys[2]);
-    let (swapped, _) = RowHasher::with_seed(vec![0, 1], vec![], 7).hash(&batch(vec![Some("a")], vec![None], vec![None])).unwrap();
-    let (other, _) = RowHasher::with_seed(vec![1, 0], vec![], 7).hash(&batch(vec![Some("a")], vec![None], vec![None])).unwrap();
+    let (swapped, _) =
+        RowHasher::with_seed(vec![0, 1], vec![], 7).hash(&batch(vec![Some("a")], vec![None], vec![None])).unwrap();
+    let (other, _) =
+        RowHasher::with_seed(vec![1, 0], vec![], 7).hash(&batch(vec![Some("a")], vec![None], vec![None])).unwrap();
     assert_ne!(swapped, other);
 }
 
 #[test]
 fn equal_numbers_hash_equally() {
     let reals = vec![Some(0.0), Some(-0.0), Some(f64::NAN), Some(-f64::NAN)];
-    let (keys, values) = RowHasher::with_seed(vec![2], vec![2], 7).hash(&batch(vec![None; 4], vec![None; 4], reals)).unwrap();
+    let (keys, values) =
+        RowHasher::with_seed(vec![2], vec![2], 7).hash(&batch(vec![None; 4], vec![None; 4], reals)).unwrap();
     assert!(keys[0] == keys[1] && keys[2] == keys[3] && keys[0] != keys[2]);
     assert_eq!(keys, values);
 }
@@ -97,7 +102,8 @@ fn equal_numbers_hash_equally() {
 #[test]
 fn hashes_of_many_keys_do_not_meet() {
     let numbers: Vec<Option<i64>> = (0..100_000).map(Some).collect();
-    let (keys, _) = RowHasher::new(vec![1], vec![]).hash(&batch(vec![None; 100_000], numbers, vec![None; 100_000])).unwrap();
+    let (keys, _) =
+        RowHasher::new(vec![1], vec![]).hash(&batch(vec![None; 100_000], numbers, vec![None; 100_000])).unwrap();
     let distinct: std::collections::HashSet<u64> = keys.iter().copied().collect();
     assert_eq!(distinct.len(), 100_000);
     let low: std::collections::HashSet<u64> = keys.iter().map(|k| k & 0xffff).collect();

@@ -196,7 +196,10 @@ impl Leaves {
         if node.leaf.is_none() {
             if !node.files.is_empty() {
                 let what = "a leaf of the rollup".to_owned();
-                return Err(Error::Columns { what, detail: "it is not in memory; load what `missing` names".to_owned() });
+                return Err(Error::Columns {
+                    what,
+                    detail: "it is not in memory; load what `missing` names".to_owned(),
+                });
             }
             node.leaf = Some(Leaf::new(&self.shape));
         }
@@ -451,7 +454,8 @@ fn all_rows(batch: &RecordBatch) -> Vec<u32> {
 /// The time column of groups: days, or milliseconds rounded down.
 fn times(batch: &RecordBatch, time: usize) -> Result<Vec<Option<i64>>> {
     let what = "a partial result";
-    let unexpected = || Error::Columns { what: what.to_owned(), detail: "its time column is neither date nor timestamp".to_owned() };
+    let unexpected =
+        || Error::Columns { what: what.to_owned(), detail: "its time column is neither date nor timestamp".to_owned() };
     let column = batch.columns().get(time).ok_or_else(unexpected)?;
     match column.data_type() {
         DataType::Date32 => {
@@ -459,7 +463,8 @@ fn times(batch: &RecordBatch, time: usize) -> Result<Vec<Option<i64>>> {
             Ok(days.reinterpret_cast::<Int32Type>().iter().map(|d| d.map(i64::from)).collect())
         }
         DataType::Timestamp(_, _) => {
-            let numbers = cast(column, &DataType::Int64).map_err(|source| Error::Arrow { attempted: "reading the time column", source })?;
+            let numbers = cast(column, &DataType::Int64)
+                .map_err(|source| Error::Arrow { attempted: "reading the time column", source })?;
             let micros = numbers.as_primitive_opt::<Int64Type>().ok_or_else(unexpected)?;
             Ok(micros.iter().map(|t| t.map(|t| t.div_euclid(1000))).collect())
         }

@@ -68,7 +68,8 @@ impl RollupPlan {
         let (planned, shape) = partial_plan(model, contracts, &schemas).map_err(problem)?;
         let Planned { state, plan, slots } = planned;
         let physical = state.create_physical_plan(&plan).await.map_err(engine)?;
-        let (Some(slot), Some(schema), Some(input)) = (slots.into_iter().next(), schemas.first(), model.driving()) else {
+        let (Some(slot), Some(schema), Some(input)) = (slots.into_iter().next(), schemas.first(), model.driving())
+        else {
             return Err(problem(ModelProblem::at(model.place, "a rollup reads one table", "name it in FROM")));
         };
         let needed = schema.fields().iter().map(|f| f.name().clone()).collect();
@@ -149,13 +150,20 @@ impl Finish {
 }
 
 /// The plan from the input's rows to groups and states.
-fn partial_plan(model: &Model, contracts: &Contracts, schemas: &[SchemaRef]) -> Result<(Planned, RollupShape), ModelProblem> {
-    let contract = contracts.get(&model.dataset).ok_or_else(|| {
-        ModelProblem::at(model.place, "the model's dataset has no contract", "add its contract")
-    })?;
+fn partial_plan(
+    model: &Model,
+    contracts: &Contracts,
+    schemas: &[SchemaRef],
+) -> Result<(Planned, RollupShape), ModelProblem> {
+    let contract = contracts
+        .get(&model.dataset)
+        .ok_or_else(|| ModelProblem::at(model.place, "the model's dataset has no contract", "add its contract"))?;
     let planned = plan(model, model.query.as_ref().clone(), schemas)?;
     let shape = RollupShape::of(model, contract, &planned.plan).map_err(|problems| {
-        problems.into_iter().next().unwrap_or_else(|| ModelProblem::at(model.place, "the rollup cannot be planned", "simplify it"))
+        problems
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| ModelProblem::at(model.place, "the rollup cannot be planned", "simplify it"))
     })?;
     let plan = over_input(&shape).map_err(|error| engine_problem(&error, model.place))?;
     Ok((Planned { plan, ..planned }, shape))
@@ -164,7 +172,8 @@ fn partial_plan(model: &Model, contracts: &Contracts, schemas: &[SchemaRef]) -> 
 fn over_input(shape: &RollupShape) -> Result<LogicalPlan, DataFusionError> {
     let aggregate = &shape.aggregate;
     // A cast does not show in the name of an expression, so the names are given.
-    let named = shape.states.iter().enumerate().map(|(index, state)| state.source.clone().alias(format!("__state_{index}")));
+    let named =
+        shape.states.iter().enumerate().map(|(index, state)| state.source.clone().alias(format!("__state_{index}")));
     let sources: Vec<Expr> = named.collect();
     let grouped = LogicalPlanBuilder::from(aggregate.input.as_ref().clone())
         .aggregate(aggregate.group_expr.clone(), sources)?
@@ -181,4 +190,3 @@ fn over_input(shape: &RollupShape) -> Result<LogicalPlan, DataFusionError> {
         .collect();
     LogicalPlanBuilder::from(grouped).project(columns)?.build()
 }
-

@@ -10,15 +10,15 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError};
-use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::functions_aggregate::count::count_udaf;
+use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Aggregate, Cast, Expr, ExprSchemable, LogicalPlan, Operator, BinaryExpr, lit};
+use datafusion::logical_expr::{Aggregate, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, lit};
 use datafusion::prelude::ident;
 use vitalake_contract::Contract;
 
 use crate::model::Model;
-use crate::plan::{engine_problem, widens, spark_name};
+use crate::plan::{engine_problem, spark_name, widens};
 use crate::problem::ModelProblem;
 
 /// How two states of an aggregate become one.
@@ -184,7 +184,8 @@ impl Builder<'_> {
             match column {
                 Some(column) => groups.push(GroupColumn { name: column.name.to_string(), kind: column.kind.arrow() }),
                 None => {
-                    let message = format!("the rollup groups by {}, which is not one of its columns", expr.human_display());
+                    let message =
+                        format!("the rollup groups by {}, which is not one of its columns", expr.human_display());
                     self.problem(message, "add it to the SELECT and to the contract, or take it out of GROUP BY");
                 }
             }
@@ -313,17 +314,26 @@ impl Builder<'_> {
                 outputs.push((field, Output::Kept(index)));
                 continue;
             }
-            let Some((_, expr)) = selected.iter().find(|(name, _)| *name == column.name.to_lowercase()) else { continue };
+            let Some((_, expr)) = selected.iter().find(|(name, _)| *name == column.name.to_lowercase()) else {
+                continue;
+            };
             let computed = expr.clone().transform(|part| self.over_states(part, groups, replaced)).data();
             match computed {
-                Ok(expr) => outputs.push((field, Output::Computed(Expr::Cast(Cast::new(Box::new(expr), column.kind.arrow()))))),
+                Ok(expr) => {
+                    outputs.push((field, Output::Computed(Expr::Cast(Cast::new(Box::new(expr), column.kind.arrow())))))
+                }
                 Err(error) => self.problems.push(engine_problem(&error, self.model.place)),
             }
         }
         outputs
     }
 
-    fn over_states(&self, part: Expr, groups: &[GroupColumn], replaced: &[Expr]) -> Result<Transformed<Expr>, DataFusionError> {
+    fn over_states(
+        &self,
+        part: Expr,
+        groups: &[GroupColumn],
+        replaced: &[Expr],
+    ) -> Result<Transformed<Expr>, DataFusionError> {
         let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
         let found = match self.reference(column) {
             Some(Reference::Group(index)) => groups.get(index).map(|g| ident(g.name.clone())),
@@ -366,7 +376,8 @@ impl Builder<'_> {
                 names.sort_unstable();
                 names.join(", ")
             };
-            let message = format!("the contract's primary key is {}, the rollup groups by {}", list(key), list(grouped));
+            let message =
+                format!("the contract's primary key is {}, the rollup groups by {}", list(key), list(grouped));
             self.problem(message, "make them the same columns");
         }
     }
@@ -377,12 +388,16 @@ fn average_parts(call: &AggregateFunction) -> Vec<(Expr, Merge, &'static str)> {
     let as_double: Vec<Expr> =
         params.args.iter().map(|arg| Expr::Cast(Cast::new(Box::new(arg.clone()), DataType::Float64))).collect();
     let part = |func, args: &[Expr]| {
-        Expr::AggregateFunction(AggregateFunction::new_udf(func, args.to_vec(), false, params.filter.clone(), Vec::new(), None))
+        Expr::AggregateFunction(AggregateFunction::new_udf(
+            func,
+            args.to_vec(),
+            false,
+            params.filter.clone(),
+            Vec::new(),
+            None,
+        ))
     };
-    vec![
-        (part(sum_udaf(), &as_double), Merge::Add, "sum"),
-        (part(count_udaf(), &params.args), Merge::Add, "count"),
-    ]
+    vec![(part(sum_udaf(), &as_double), Merge::Add, "sum"), (part(count_udaf(), &params.args), Merge::Add, "count")]
 }
 
 /// sum / count, null for a group with nothing to average.

@@ -161,7 +161,14 @@ fn merge_numbers<T: arrow::datatypes::ArrowPrimitiveType>(
     }
 }
 
-fn merge_text(values: &mut Vec<Box<str>>, present: &mut Vec<bool>, new: &StringViewArray, sources: &[u32], rows: &[u32], merge: Merge) {
+fn merge_text(
+    values: &mut Vec<Box<str>>,
+    present: &mut Vec<bool>,
+    new: &StringViewArray,
+    sources: &[u32],
+    rows: &[u32],
+    merge: Merge,
+) {
     for (source, row) in sources.iter().zip(rows) {
         let (source, row) = (*source as usize, *row as usize);
         let value = new.is_valid(source).then(|| new.value(source));

@@ -17,10 +17,10 @@ use crate::check::{PRIMARY_KEY_RULE, Reject, RowChecks, quarantined, without};
 use crate::duplicates::Verdict;
 use crate::error::{Error, Result};
 use crate::gate::{Publish, decide};
-use crate::run::{Job, Reader};
 use crate::run::joined::Joined;
 use crate::run::progress::Counts;
 use crate::run::seen::{Recovered, Seen};
+use crate::run::{Job, Reader};
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
@@ -119,7 +119,7 @@ impl Task {
                     Ok(rows) => break rows,
                     Err(error) => {
                         attempts += 1;
-                        job.failed(attempts, &Error::Lake(error)).await;
+                        job.failed(attempts, &error.into()).await;
                     }
                 }
             };
@@ -229,7 +229,8 @@ impl Task {
         };
         let kept = rejects.iter().map(|batch| {
             let missing = BooleanArray::from(recovered.missing(batch));
-            filter_record_batch(batch, &missing).map_err(|source| Error::Arrow { attempted: "taking new rejects", source })
+            filter_record_batch(batch, &missing)
+                .map_err(|source| Error::Arrow { attempted: "taking new rejects", source })
         });
         kept.collect()
     }
@@ -249,7 +250,7 @@ async fn commit_epochs(job: &Job, first_seal: u64, mut sealed: mpsc::Receiver<(A
         let mut attempts = 0;
         while let Err(error) = job.output.commit(&own, vec![(job.app_id.clone(), version)]).await {
             attempts += 1;
-            job.failed(attempts, &Error::Lake(error)).await;
+            job.failed(attempts, &error.into()).await;
         }
         job.progress.committed(Job::seal_number(first_seal, &input), Some(version));
     }

@@ -21,8 +21,8 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 use vitalake_runtime::retry::Backoff;
 
-pub use progress::{ModelState, ModelStatus};
 use progress::Progress;
+pub use progress::{ModelState, ModelStatus};
 
 use crate::error::{Error, Result};
 use crate::graph::{Contracts, Graph};
@@ -136,6 +136,7 @@ pub fn table_specs(models: &[Model], contracts: &Contracts) -> Result<Vec<TableS
         let mut spec = TableSpec::of(Arc::clone(contract));
         if let Some(model) = models.iter().find(|model| model.dataset == contract.dataset) {
             spec.schema = stored_schema(model, contracts)?;
+            spec.grouped = model.kind == Kind::Rollup;
         }
         specs.push(spec);
     }
@@ -223,7 +224,12 @@ fn first_problem(models: &[Model], problems: Vec<crate::graph::GraphProblem>) ->
     let found = problems.into_iter().next().map(|p| (p.model, p.problem));
     let (model, problem) = found.unwrap_or_else(|| {
         let name = models.first().map(|m| m.dataset.clone());
-        let problem = ModelProblem { line: 1, column: 1, message: "the models form no graph".to_owned(), help: "run validate".to_owned() };
+        let problem = ModelProblem {
+            line: 1,
+            column: 1,
+            message: "the models form no graph".to_owned(),
+            help: "run validate".to_owned(),
+        };
         (name.unwrap_or_else(unnamed), problem)
     });
     Error::Model { model, problem: Box::new(problem) }

@@ -172,7 +172,11 @@ impl Progress {
             dataset: self.dataset.clone(),
             layer: self.layer,
             kind: self.kind,
-            state: if marks.processed.is_none() && state == ModelState::Running { ModelState::CatchingUp } else { state },
+            state: if marks.processed.is_none() && state == ModelState::Running {
+                ModelState::CatchingUp
+            } else {
+                state
+            },
             error,
             rows_in: counts.rows_in,
             rows_out: counts.rows_out,

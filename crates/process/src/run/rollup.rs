@@ -15,9 +15,9 @@ use vitalake_runtime::error::{Classified, Retry};
 use crate::error::{Error, Result};
 use crate::gate::{Publish, decide};
 use crate::rollup::{HeadLeaf, Leaves, RollupPlan, Sealed, TimeRange};
-use crate::run::{Job, Reader};
 use crate::run::append::give_up;
 use crate::run::progress::Counts;
+use crate::run::{Job, Reader};
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
@@ -126,6 +126,11 @@ impl Task {
         let Some((seal, sealed)) = self.open.pop_front() else { return Ok(()) };
         let Publish::Now = decide(job.output.contract());
         let removes = self.leaves.removes(&sealed);
+        let head = job.output.head();
+        if let Some(path) = removes.iter().find(|path| !head.files().any(|file| file.path() == **path)) {
+            // Something else rewrote the table. To go on would count its rows twice.
+            return Err(gone(path));
+        }
         let mut attempts = 0;
         loop {
             let leaves = &mut self.leaves;
@@ -153,7 +158,7 @@ impl Task {
                 }
                 Err(error) => {
                     attempts += 1;
-                    job.failed(attempts, &Error::Lake(error)).await;
+                    job.failed(attempts, &error.into()).await;
                 }
             }
         }
@@ -173,14 +178,18 @@ async fn wait_after(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
     Ok(())
 }
 
+fn gone(path: &str) -> Error {
+    let detail = format!("file {path} is not in its table any longer; only the model itself may rewrite it");
+    Error::Columns { what: "a leaf of the rollup".to_owned(), detail }
+}
+
 /// The rows of some of the table's files.
 async fn held_rows(job: &Job, paths: &[String]) -> Result<Vec<RecordBatch>> {
     let head = job.output.head();
     let mut held = Vec::new();
     for path in paths {
         let Some(file) = head.files().find(|file| file.path() == *path) else {
-            let detail = format!("file {path} is not in its table any longer");
-            return Err(Error::Columns { what: "a leaf of the rollup".to_owned(), detail });
+            return Err(gone(path));
         };
         held.extend(job.output.read_file(file).await?);
     }

@@ -33,7 +33,8 @@ impl Seen {
         }
         let values = (0..contract.columns.len()).filter(|i| !contract.primary_key.contains(i)).collect();
         let hasher = RowHasher::new(contract.primary_key.clone(), values);
-        let limits = DuplicateLimits { horizon: contract.dedup_horizon, keys_in_memory_max: job.options.keys_in_memory_max };
+        let limits =
+            DuplicateLimits { horizon: contract.dedup_horizon, keys_in_memory_max: job.options.keys_in_memory_max };
         let folder = job.options.folder.join(contract.dataset.as_str());
         let index = DuplicateIndex::new(Arc::clone(&job.options.disk), folder, limits)?;
         let mut columns: Vec<String> = contract.columns.iter().map(|c| c.name.to_string()).collect();
@@ -132,9 +133,14 @@ fn marks(rejects: &RecordBatch) -> Vec<u64> {
     let rule = rejects.column_by_name("_rule").filter(|c| *c.data_type() == DataType::Utf8View);
     let rule = rule.and_then(|c| c.as_string_view_opt());
     let place = |row: usize| {
-        let offset = rejects.column_by_name("_offset").and_then(|c| c.as_primitive_opt::<arrow::datatypes::Int64Type>());
-        let partition = rejects.column_by_name("_partition").and_then(|c| c.as_primitive_opt::<arrow::datatypes::Int32Type>());
-        (offset.filter(|o| o.is_valid(row)).map(|o| o.value(row)), partition.filter(|p| p.is_valid(row)).map(|p| p.value(row)))
+        let offset =
+            rejects.column_by_name("_offset").and_then(|c| c.as_primitive_opt::<arrow::datatypes::Int64Type>());
+        let partition =
+            rejects.column_by_name("_partition").and_then(|c| c.as_primitive_opt::<arrow::datatypes::Int32Type>());
+        (
+            offset.filter(|o| o.is_valid(row)).map(|o| o.value(row)),
+            partition.filter(|p| p.is_valid(row)).map(|p| p.value(row)),
+        )
     };
     (0..rejects.num_rows())
         .map(|row| {

@@ -29,7 +29,10 @@ async fn rows_come_in_the_contracts_order_with_their_lineage() {
         let rows = plan.run(&[readings()]).await.unwrap();
         assert_eq!(
             printed(&rows),
-            ["|A|1970-01-01T00:00:00Z|14|1970-01-01T00:01:40Z|t||10|", "|B|1970-01-01T01:00:00Z|0|1970-01-01T00:01:41Z|t||11|"]
+            [
+                "|A|1970-01-01T00:00:00Z|14|1970-01-01T00:01:40Z|t||10|",
+                "|B|1970-01-01T01:00:00Z|0|1970-01-01T00:01:41Z|t||11|"
+            ]
         );
     }
     assert!(plan.run(&[]).await.unwrap().is_empty());
@@ -38,7 +41,12 @@ async fn rows_come_in_the_contracts_order_with_their_lineage() {
 #[tokio::test]
 async fn a_join_sees_the_rows_that_were_set_last() {
     let mut all = steps();
-    all.extend(contracts(vec![contract(Layer::Curated, "located", "subject_id string, country string, steps long", false)]));
+    all.extend(contracts(vec![contract(
+        Layer::Curated,
+        "located",
+        "subject_id string, country string, steps long",
+        false,
+    )]));
     let text = "-- kind: append\nSELECT s.subject_id, p.country, s.steps FROM raw.hourly_steps s LEFT JOIN raw.patients p ON s.subject_id = p.patient_id";
     let plan = AppendPlan::compile(&model(Layer::Curated, "located", text), &all).await.unwrap();
     assert_eq!(plan.needed(1), ["patient_id", "country"]);
@@ -49,7 +57,8 @@ async fn a_join_sees_the_rows_that_were_set_last() {
         lines
     };
     assert_eq!(ends(plan.run(&[readings()]).await.unwrap()), [",,-3", "a,,7", "b,,0"]);
-    plan.set_joined(1, &[batch(vec![("patient_id", strings(&[Some("a")])), ("country", strings(&[Some("NL")]))])]).unwrap();
+    plan.set_joined(1, &[batch(vec![("patient_id", strings(&[Some("a")])), ("country", strings(&[Some("NL")]))])])
+        .unwrap();
     assert_eq!(ends(plan.run(&[readings()]).await.unwrap()), [",,-3", "a,NL,7", "b,,0"]);
 }
 
@@ -74,7 +83,12 @@ async fn columns_with_capitals_are_found() {
         contract(Layer::Raw, "r", "subjectId string", false),
         contract(Layer::Curated, "c", "personId string", false),
     ]);
-    let plan = AppendPlan::compile(&model(Layer::Curated, "c", "-- kind: append\nSELECT `subjectId` AS personId FROM raw.r"), &all).await.unwrap();
+    let plan = AppendPlan::compile(
+        &model(Layer::Curated, "c", "-- kind: append\nSELECT `subjectId` AS personId FROM raw.r"),
+        &all,
+    )
+    .await
+    .unwrap();
     let rows = plan.run(&[batch(vec![("subjectId", strings(&[Some("x")]))])]).await.unwrap();
     assert_eq!(rows[0].schema().field(0).name(), "personId");
     assert_eq!(rows[0].column(0).as_string_view().value(0), "x");

@@ -33,7 +33,8 @@ fn a_table_of_another_layer_is_named_with_its_layer() {
 
 #[test]
 fn a_circle_is_named_in_order() {
-    let all = contracts(vec![contract(Layer::Curated, "a", "n long", false), contract(Layer::Curated, "b", "n long", false)]);
+    let all =
+        contracts(vec![contract(Layer::Curated, "a", "n long", false), contract(Layer::Curated, "b", "n long", false)]);
     let models = [
         model(Layer::Curated, "a", "-- kind: append\nSELECT n FROM curated.b"),
         model(Layer::Curated, "b", "-- kind: append\nSELECT n FROM curated.a"),

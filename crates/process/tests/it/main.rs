@@ -4,6 +4,7 @@
 
 mod append;
 mod graph;
+mod measured;
 mod model;
 mod rollup;
 mod run;

@@ -44,15 +44,40 @@ fn comments_and_case_are_free() {
 #[case::distinct("-- kind: append\nSELECT DISTINCT a FROM raw.x", 2, 1, "cannot have DISTINCT")]
 #[case::group("-- kind: append\nSELECT a FROM raw.x GROUP BY a", 2, 1, "cannot group")]
 #[case::inner_select("-- kind: append\nSELECT a FROM (SELECT a FROM raw.x) y", 2, 16, "FROM can only name tables")]
-#[case::subquery("-- kind: append\nSELECT a FROM raw.x WHERE a IN (SELECT b FROM raw.y)", 2, 0, "cannot have a subquery")]
+#[case::subquery(
+    "-- kind: append\nSELECT a FROM raw.x WHERE a IN (SELECT b FROM raw.y)",
+    2,
+    0,
+    "cannot have a subquery"
+)]
 #[case::layer("-- kind: append\nSELECT a FROM x", 2, 15, "does not say which layer")]
 #[case::right("-- kind: append\nSELECT a FROM raw.x RIGHT JOIN raw.y ON x.a = y.a", 2, 32, "this form of join")]
 #[case::comma("-- kind: append\nSELECT a FROM raw.x, raw.y", 2, 1, "selects from one table")]
-#[case::rollup_join("-- kind: rollup\n-- time: t\nSELECT t FROM raw.x JOIN raw.y ON x.a = y.a GROUP BY t", 3, 1, "a rollup reads one table")]
-#[case::having("-- kind: rollup\n-- time: t\nSELECT t FROM raw.x GROUP BY t HAVING count(*) > 1", 3, 1, "cannot have HAVING")]
+#[case::rollup_join(
+    "-- kind: rollup\n-- time: t\nSELECT t FROM raw.x JOIN raw.y ON x.a = y.a GROUP BY t",
+    3,
+    1,
+    "a rollup reads one table"
+)]
+#[case::having(
+    "-- kind: rollup\n-- time: t\nSELECT t FROM raw.x GROUP BY t HAVING count(*) > 1",
+    3,
+    1,
+    "cannot have HAVING"
+)]
 #[case::not_grouped("-- kind: rollup\n-- time: t\nSELECT t FROM raw.x", 3, 1, "needs GROUP BY")]
-#[case::cube("-- kind: rollup\n-- time: t\nSELECT t FROM raw.x GROUP BY t WITH ROLLUP", 3, 1, "groups by expressions only")]
-fn a_wrong_model_is_refused_where_it_is_wrong(#[case] text: &str, #[case] line: usize, #[case] column: usize, #[case] message: &str) {
+#[case::cube(
+    "-- kind: rollup\n-- time: t\nSELECT t FROM raw.x GROUP BY t WITH ROLLUP",
+    3,
+    1,
+    "groups by expressions only"
+)]
+fn a_wrong_model_is_refused_where_it_is_wrong(
+    #[case] text: &str,
+    #[case] line: usize,
+    #[case] column: usize,
+    #[case] message: &str,
+) {
     let problems = Model::parse(name("x"), Layer::Curated, text).unwrap_err();
     let found = problems.iter().find(|p| p.message.contains(message)).unwrap_or_else(|| panic!("{problems:#?}"));
     assert_eq!(found.line, line, "{found:?}");

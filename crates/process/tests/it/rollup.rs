@@ -54,7 +54,10 @@ impl Files {
 
     fn head(&self) -> Vec<HeadLeaf> {
         let range = |rows: &[RecordBatch]| {
-            let days: Vec<i32> = rows.iter().flat_map(|b| b.column(1).as_primitive::<Date32Type>().iter().flatten().collect::<Vec<_>>()).collect();
+            let days: Vec<i32> = rows
+                .iter()
+                .flat_map(|b| b.column(1).as_primitive::<Date32Type>().iter().flatten().collect::<Vec<_>>())
+                .collect();
             days.iter().min().zip(days.iter().max()).map(|(a, b)| (i64::from(*a), i64::from(*b)))
         };
         let leaf = |(path, rows): (&String, &Vec<RecordBatch>)| HeadLeaf {
@@ -100,7 +103,8 @@ fn steps_of_a_run() -> impl Strategy<Value = Vec<(Vec<Row>, Then)>> {
         prop_oneof![19 => (-200..2000_i64).prop_map(Some), 1 => Just(None)],
         prop_oneof![9 => (-120..1000_i64).prop_map(Some), 1 => Just(None)],
     );
-    let then = prop_oneof![4 => Just(Then::Nothing), 2 => Just(Then::Seal), 2 => Just(Then::Commit), 1 => Just(Then::Restart)];
+    let then =
+        prop_oneof![4 => Just(Then::Nothing), 2 => Just(Then::Seal), 2 => Just(Then::Commit), 1 => Just(Then::Restart)];
     prop::collection::vec((prop::collection::vec(row, 0..40), then), 1..12)
 }
 
@@ -146,7 +150,12 @@ proptest! {
 async fn one_query_gives_what_it_should() {
     let plan = RollupPlan::compile(&model(Layer::Serving, "daily", TEXT), &all()).await.unwrap();
     let mut leaves = Leaves::new(&plan, LeavesLimits::default(), Vec::new()).unwrap();
-    let input = rows(&[(Some(1), Some(1), Some(5)), (Some(1), Some(2), Some(2)), (Some(1), Some(30), None), (None, Some(3), Some(-500))]);
+    let input = rows(&[
+        (Some(1), Some(1), Some(5)),
+        (Some(1), Some(2), Some(2)),
+        (Some(1), Some(30), None),
+        (None, Some(3), Some(-500)),
+    ]);
     feed(&plan, &mut leaves, &Files::default(), &input).await;
     let visible = Files::default().visible(&mut leaves);
     let stored = plan.shape().stored_schema();
@@ -167,7 +176,9 @@ async fn a_commit_touches_only_the_leaves_that_changed() {
     let year: Vec<Row> = (0..1000).map(|n| (Some((n % 3) as u8), Some(n / 3 * 24), Some(n))).collect();
     feed(&plan, &mut leaves, &files, &rows(&year)).await;
     let sealed = leaves.seal().unwrap();
-    assert!(sealed.adds.len() > 10 && sealed.adds.iter().all(|f| f.iter().map(RecordBatch::num_rows).sum::<usize>() <= 100));
+    assert!(
+        sealed.adds.len() > 10 && sealed.adds.iter().all(|f| f.iter().map(RecordBatch::num_rows).sum::<usize>() <= 100)
+    );
     files.commit(&mut leaves, &sealed);
     assert!(leaves.overlay().unwrap().0.is_empty());
     feed(&plan, &mut leaves, &files, &rows(&[(Some(1), Some(24 * 100), Some(1))])).await;
@@ -175,7 +186,12 @@ async fn a_commit_touches_only_the_leaves_that_changed() {
     assert_eq!(hidden.len(), 1);
     assert!(shown.iter().map(RecordBatch::num_rows).sum::<usize>() <= 100);
     assert_eq!(leaves.seal().unwrap().adds.len(), 1);
-    let total: i64 = files.files.values().flatten().map(|b| b.column(2).as_primitive::<Int64Type>().iter().flatten().sum::<i64>()).sum();
+    let total: i64 = files
+        .files
+        .values()
+        .flatten()
+        .map(|b| b.column(2).as_primitive::<Int64Type>().iter().flatten().sum::<i64>())
+        .sum();
     assert_eq!(total, 1000);
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
-use object_store::ObjectStore;
+use futures::StreamExt;
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
 use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::{Lake, LakeOptions, Space, TableId};
@@ -46,12 +47,20 @@ impl World {
         });
         contracts.insert(name("steps"), Arc::new(curated));
         let models = vec![model(Layer::Serving, "steps_daily", STEPS_DAILY), model(Layer::Curated, "steps", STEPS)];
-        Self { store: Arc::new(InMemory::new()), contracts: Arc::new(contracts), models, cpu: Cpu::with_workers(2).unwrap() }
+        Self {
+            store: Arc::new(InMemory::new()),
+            contracts: Arc::new(contracts),
+            models,
+            cpu: Cpu::with_workers(2).unwrap(),
+        }
     }
 
     async fn up(&self) -> Up {
         let specs = table_specs(&self.models, &self.contracts).unwrap();
-        let lake = Lake::open(Arc::clone(&self.store), specs, LakeOptions::default(), Clock::system(), self.cpu.clone()).await.unwrap();
+        let lake =
+            Lake::open(Arc::clone(&self.store), specs, LakeOptions::default(), Clock::system(), self.cpu.clone())
+                .await
+                .unwrap();
         let lake = Arc::new(lake);
         let options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
         let models = Models::start(&lake, &self.models, &self.contracts, &options).await.unwrap();
@@ -113,7 +122,10 @@ impl Up {
             if live && view.tail.hidden.contains(&file.path()) {
                 continue;
             }
-            rows.extend(if space == Space::Quarantine { table.read_rejects(file).await } else { table.read_file(file).await }.unwrap());
+            rows.extend(
+                if space == Space::Quarantine { table.read_rejects(file).await } else { table.read_file(file).await }
+                    .unwrap(),
+            );
         }
         if live {
             rows.extend(view.tail.rows.iter().cloned());
@@ -135,7 +147,6 @@ fn without_times(batch: &RecordBatch) -> RecordBatch {
         .collect();
     batch.project(&kept).unwrap()
 }
-
 
 const DAILY: [&str; 2] = ["|a|1970-01-01|2|12|", "|b|1970-01-02|1|3|"];
 
@@ -168,7 +179,10 @@ async fn duplicates_are_dropped_and_conflicts_and_broken_rules_go_to_quarantine(
     assert_eq!(quarantine.iter().filter(|r| r.contains("primaryKey")).count(), 2);
     assert_eq!(quarantine.iter().filter(|r| r.contains("not.absurd")).count(), 1);
     let status = up.models.statuses().into_iter().find(|s| s.dataset == name("steps")).unwrap();
-    assert_eq!((status.rows_in, status.rows_out, status.rows_rejected, status.duplicates, status.conflicts), (6, 1, 3, 2, 2));
+    assert_eq!(
+        (status.rows_in, status.rows_out, status.rows_rejected, status.duplicates, status.conflicts),
+        (6, 1, 3, 2, 2)
+    );
     up.commit().await;
     assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 3);
     up.models.stop().await;
@@ -202,7 +216,9 @@ async fn what_was_committed_while_models_were_away_is_made_up_for() {
     up.commit().await;
     up.models.stop().await;
     let specs = table_specs(&world.models, &world.contracts).unwrap();
-    let lake = Lake::open(Arc::clone(&world.store), specs, LakeOptions::default(), Clock::system(), world.cpu.clone()).await.unwrap();
+    let lake = Lake::open(Arc::clone(&world.store), specs, LakeOptions::default(), Clock::system(), world.cpu.clone())
+        .await
+        .unwrap();
     let (lake, none) = (Arc::new(lake), Arc::new(Contracts::new()));
     let options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
     let idle = Up { models: Models::start(&lake, &[], &none, &options).await.unwrap(), lake };
@@ -216,6 +232,38 @@ async fn what_was_committed_while_models_were_away_is_made_up_for() {
     up.commit().await;
     up.within(up.models.settled()).await;
     assert_eq!(up.committed(Space::Serving, "steps_daily").await, ["|a|1970-01-01|5|5|"]);
+    up.models.stop().await;
+}
+
+/// The commit of the rows never took place: the table is as if the process had died right after the quarantine's.
+async fn undo_last_commit(store: &Arc<dyn ObjectStore>, table: &str) {
+    let folder = object_store::path::Path::from(format!("lake/{table}/_delta_log"));
+    let mut commits: Vec<_> = store.list(Some(&folder)).map(|found| found.unwrap().location).collect().await;
+    commits.retain(|path| path.as_ref().ends_with(".json"));
+    commits.sort();
+    store.delete(commits.last().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn rejects_committed_before_a_crash_are_not_committed_again() {
+    let world = World::new(Severity::Error);
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(5)), ("b", 1, Some(200_000))], 0);
+    up.commit().await;
+    up.append(&[("a", 2, Some(7)), ("a", 1, Some(6)), ("b", 2, Some(300_000))], 2);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 3);
+    up.models.stop().await;
+    drop(up.lake);
+    undo_last_commit(&world.store, "curated/steps").await;
+    undo_last_commit(&world.store, "serving/steps_daily").await;
+
+    let up = world.up().await;
+    up.append(&[("a", 2, Some(8))], 5);
+    assert_eq!(up.live(Space::Serving, "steps_daily").await, DAILY[..1]);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Curated, "steps").await.len(), 2);
+    assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 4);
     up.models.stop().await;
 }
 

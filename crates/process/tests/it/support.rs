@@ -46,7 +46,8 @@ pub fn contract(layer: Layer, dataset: &str, columns: &str, feed: bool) -> Contr
             }
         })
         .collect();
-    let source = (layer == Layer::Raw).then(|| if feed { Source::Feed } else { Source::Stream { topic: dataset.to_owned(), partitions: 1 } });
+    let source = (layer == Layer::Raw)
+        .then(|| if feed { Source::Feed } else { Source::Stream { topic: dataset.to_owned(), partitions: 1 } });
     Contract {
         dataset: name(dataset),
         layer,

@@ -22,7 +22,7 @@ use crate::cli::UpArgs;
 use crate::command::validate;
 use crate::failure::Failure;
 use crate::output::{self, Style};
-use crate::platform::{Api, Platform};
+use crate::platform::{Api, Platform, sample_forever};
 use crate::simulate;
 
 /// Starts everything and runs until a signal says stop.
@@ -53,6 +53,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let kafka_address = kafka.local_addr();
     let http_address = http.local_addr()?;
     let app = server(&platform)?;
+    tokio::spawn(sample_forever(Arc::clone(&platform), Arc::clone(&app.metrics)));
     let mut http_stop = shutdown.watch();
     let serving = tokio::spawn(async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await });
     platform.start().await?;

@@ -5,6 +5,7 @@
 //! the last stop is visible again.
 
 mod api;
+mod gauges;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,6 +31,7 @@ use vitalake_runtime::lock::FolderLock;
 use crate::command::validate::Checked;
 
 pub use api::Api;
+pub use gauges::sample_forever;
 
 /// Bytes of log of one epoch beyond which it ends before its time (docs/decisions/0004).
 const EPOCH_LOG_BYTES_MAX: u64 = 512 << 20;
