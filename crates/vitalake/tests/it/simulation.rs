@@ -6,6 +6,7 @@
 //! take a few replays to come again.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -325,7 +326,7 @@ impl Rehearsal {
     }
 
     /// Everyone at work until the disk dies or time is up.
-    async fn live(&self, life: &Arc<Life>, dice: &mut Dice) {
+    async fn live(&self, disk: &CrashDisk, life: &Arc<Life>, dice: &mut Dice) {
         let mut tasks = Vec::new();
         for producer in &self.world.producers {
             tasks.push(tokio::spawn(produce(Arc::clone(&self.world), Arc::clone(life), Arc::clone(producer))));
@@ -340,6 +341,9 @@ impl Rehearsal {
                 }
             }));
         }
+        if dice.once_in(2) {
+            tasks.push(tokio::spawn(refuse_writes_now_and_then(disk.clone(), dice.next())));
+        }
         let end = Instant::now() + Duration::from_millis(200 + dice.below(600));
         while life.disk.is_alive() && Instant::now() < end && self.world.failure.lock().is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -347,6 +351,7 @@ impl Rehearsal {
         for task in &tasks {
             task.abort();
         }
+        disk.fail_writes(None);
         for task in tasks {
             if let Err(error) = task.await
                 && error.is_panic()
@@ -365,6 +370,18 @@ async fn produce(world: Arc<World>, life: Arc<Life>, producer: Arc<tokio::sync::
         }
         let wait = producer.dice.below(6);
         tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+/// The disk is full or read-only for a moment, again and again: what was under way is left half done.
+async fn refuse_writes_now_and_then(disk: CrashDisk, seed: u64) {
+    let mut dice = Dice::new(seed);
+    loop {
+        tokio::time::sleep(Duration::from_millis(dice.below(60))).await;
+        let kind = if dice.once_in(2) { ErrorKind::StorageFull } else { ErrorKind::ReadOnlyFilesystem };
+        disk.fail_writes(Some(kind));
+        tokio::time::sleep(Duration::from_millis(dice.below(20))).await;
+        disk.fail_writes(None);
     }
 }
 
@@ -415,7 +432,7 @@ async fn simulate(seed: u64, crashes: u64) -> Result<Totals, String> {
         totals.while_starting += u64::from(life.is_none());
         if let Some(life) = life {
             let life = Arc::new(life);
-            rehearsal.live(&life, &mut dice).await;
+            rehearsal.live(&disk, &life, &mut dice).await;
             let life = Arc::into_inner(life).ok_or("a task of the clients goes on")?;
             if dice.once_in(8) && life.disk.is_alive() {
                 tokio::select! {
