@@ -21,8 +21,9 @@ use vitalake_runtime::cpu::Cpu;
 use crate::decode::{DecodeError, JsonDecoder, RecordMeta};
 use crate::log::{BatchError, Log, LogError, Records, StoredBatch, TopicId, TopicPartition};
 
-/// Bytes of log that one decoding step of a partition takes.
-const STEP_BYTES_MAX: usize = 4 << 20;
+/// Bytes of log that one decoding step of a partition takes: large enough that a step's columns are worth their making,
+/// small enough that nothing waits long for its turn.
+const STEP_BYTES_MAX: usize = 2 << 20;
 /// How long records gather before a step, so that small produces do not each become a batch of their own.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -100,6 +101,15 @@ pub struct TopicLanding {
     epoch_bytes: AtomicU64,
     caught_up: AtomicBool,
     counters: LandingCounters,
+    troubles: Mutex<[Option<String>; 3]>,
+}
+
+/// What may be in trouble, each with a place of its own.
+#[derive(Clone, Copy)]
+enum Doing {
+    Landing,
+    WritingEarly,
+    Committing,
 }
 
 /// What one step of one partition gave.
@@ -142,6 +152,7 @@ impl TopicLanding {
             epoch_bytes: AtomicU64::new(0),
             caught_up: AtomicBool::new(false),
             counters: LandingCounters::default(),
+            troubles: Mutex::default(),
         })
     }
 
@@ -161,6 +172,22 @@ impl TopicLanding {
     #[must_use]
     pub fn counters(&self) -> &LandingCounters {
         &self.counters
+    }
+
+    /// What fails now and is tried again, with its cause; `None` when all is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let troubles = self.troubles.lock();
+        [Doing::Landing, Doing::Committing, Doing::WritingEarly].iter().find_map(|doing| troubles.get(*doing as usize)?.clone())
+    }
+
+    fn note(&self, doing: Doing, error: Option<&(dyn std::error::Error + 'static)>) {
+        let said = error.map(|error| {
+            std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        });
+        if let Some(place) = self.troubles.lock().get_mut(doing as usize) {
+            *place = said;
+        }
     }
 
     /// Whether everything that was durable at start has been taken over.
@@ -184,6 +211,7 @@ impl TopicLanding {
             news.borrow_and_update();
             match self.step().await {
                 Ok(0) => {
+                    self.note(Doing::Landing, None);
                     self.caught_up.store(true, Ordering::Release);
                     if news.changed().await.is_err() {
                         return;
@@ -195,6 +223,7 @@ impl TopicLanding {
                     self.table.wait_for_room().await;
                 }
                 Err(error) => {
+                    self.note(Doing::Landing, Some(&error));
                     tracing::error!(topic = %self.topic, error = &error as &dyn std::error::Error, "landing stopped and will be tried again");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
@@ -265,13 +294,14 @@ impl TopicLanding {
         loop {
             moved.borrow_and_update();
             match self.table.write_early().await {
-                Ok(true) => {}
+                Ok(true) => self.note(Doing::WritingEarly, None),
                 Ok(false) => {
                     if moved.changed().await.is_err() {
                         return;
                     }
                 }
                 Err(error) => {
+                    self.note(Doing::WritingEarly, Some(&error));
                     tracing::warn!(topic = %self.topic, error = &error as &dyn std::error::Error, "rows stay in memory: they could not be written early");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
@@ -292,7 +322,9 @@ impl TopicLanding {
                 }
             }
             last = tokio::time::Instant::now();
-            if let Err(error) = self.flush().await {
+            let outcome = self.flush().await;
+            self.note(Doing::Committing, outcome.as_ref().err().map(|error| error as _));
+            if let Err(error) = outcome {
                 tracing::warn!(topic = %self.topic, error = &error as &dyn std::error::Error, "a commit will be tried again");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }

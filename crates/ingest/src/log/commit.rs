@@ -4,6 +4,7 @@
 //! A failed sync is never tried again on the same bytes (the kernel may have dropped them and say yes the next time):
 //! the group is refused, the file is cut to its durable part and closed, and a new segment is begun.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -82,6 +83,8 @@ pub(super) struct Lane {
     pub options: Arc<LogOptions>,
     pub metrics: Arc<LogMetrics>,
     pub clock: Clock,
+    /// Whether the last group found too little room.
+    pub full: Cell<bool>,
 }
 
 impl Lane {
@@ -130,8 +133,14 @@ impl Lane {
             .disk
             .free_bytes(&partition.folder)
             .map_err(LogError::io("ask for the free space of", &partition.folder))?;
-        let reserve_bytes = self.options.reserve_bytes;
-        if free_bytes < reserve_bytes { Err(LogError::DiskFull { free_bytes, reserve_bytes }) } else { Ok(()) }
+        let room = enough(free_bytes, &self.options);
+        let was_full = self.full.replace(room.is_err());
+        match &room {
+            Err(error) if !was_full => tracing::error!(%error, "produces are refused, reads go on"),
+            Ok(()) if was_full => tracing::info!(free_bytes, "there is room again: produces are taken"),
+            _ => {}
+        }
+        room
     }
 
     fn refuse_all(&self, partition: &Partition, appends: Vec<Waiting>, error: &LogError, now_ms: i64) {
@@ -332,6 +341,12 @@ pub(super) fn roll(
         writer.broken = false;
     }
     Ok(())
+}
+
+/// Whether so much free space is enough for produces.
+pub(super) fn enough(free_bytes: u64, options: &LogOptions) -> Result<(), LogError> {
+    let reserve_bytes = options.reserve_bytes;
+    if free_bytes < reserve_bytes { Err(LogError::DiskFull { free_bytes, reserve_bytes }) } else { Ok(()) }
 }
 
 struct Written {

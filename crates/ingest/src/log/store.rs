@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 
-use super::commit::{Append, Lane, LaneQueue, roll};
+use super::commit::{Append, Lane, LaneQueue, enough, roll};
 use super::partition::{AppendTicket, Partition, StoredBatch, TicketState};
 use super::recovery::{Place, open_partition};
 use super::registry::Registry;
@@ -86,6 +86,7 @@ impl Log {
                 options: Arc::clone(&options),
                 metrics: Arc::clone(&metrics),
                 clock: clock.clone(),
+                full: std::cell::Cell::new(false),
             };
             let thread = std::thread::Builder::new().name(format!("log-{number}")).spawn(move || lane.run());
             threads.push(thread.map_err(LogError::io("start a writing thread for", folder))?);
@@ -269,6 +270,15 @@ impl Log {
             Ok(()) => 0,
             Err(_) => 1_000,
         }
+    }
+
+    /// Whether there is room for produces.
+    ///
+    /// # Errors
+    /// `DiskFull` while they are refused; `Io` when the file system does not say.
+    pub fn room(&self) -> Result<(), LogError> {
+        let free_bytes = self.disk.free_bytes(&self.folder);
+        enough(free_bytes.map_err(LogError::io("ask for the free space of", &self.folder))?, &self.options)
     }
 
     /// Counters and gauges.

@@ -96,7 +96,7 @@ impl Job {
     /// Waits longer and longer between attempts; tells the status and the log why.
     pub(crate) async fn failed(&self, attempts: u32, error: &Error) {
         self.progress.failed(error);
-        tracing::warn!(model = %self.model.dataset, attempts, error = %error, "a model waits and tries again");
+        tracing::warn!(model = %self.model.dataset, attempts, error = progress::in_words(error), "a model waits and tries again");
         let noise = u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         if let Some(wait) = Backoff::default().wait(attempts, noise) {
             tokio::time::sleep(wait).await;

@@ -152,7 +152,7 @@ impl Progress {
 
     fn set(&self, new: ModelState, error: &Error) {
         let (_, state, shown, _) = &mut *self.counts.lock();
-        (*state, *shown) = (new, Some(error.to_string()));
+        (*state, *shown) = (new, Some(in_words(error)));
     }
 
     pub(crate) async fn wait_processed(&self, change: u64) {
@@ -188,4 +188,11 @@ impl Progress {
             changes_behind: last_change.saturating_sub(marks.processed.unwrap_or(0)),
         }
     }
+}
+
+/// The error, and where the lake refused, why: its causes name files and never quote a value.
+pub(crate) fn in_words(error: &Error) -> String {
+    let Error::Lake(refusal) = error else { return error.to_string() };
+    let causes = std::iter::successors(Some(refusal as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

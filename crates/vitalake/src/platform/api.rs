@@ -15,7 +15,9 @@ use vitalake_ingest::delivery::{self, DeliverError, Delivered};
 use vitalake_ingest::landing::transaction_id;
 use vitalake_ingest::log::TopicPartition;
 use vitalake_lake::{Catalogue, Space, TableId, TableView};
-use vitalake_ops::status::{DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness, StatusReport};
+use vitalake_ops::status::{
+    DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness, StatusReport,
+};
 use vitalake_serve::pinned::Pinned;
 use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
 
@@ -49,7 +51,11 @@ impl vitalake_serve::platform::Platform for Api {
         let mut waiting_for = Vec::new();
         if !ready {
             for landing in self.0.landings.iter().filter(|l| !l.is_caught_up()) {
-                waiting_for.push(format!("topic {}: {} records of the log to take up", landing.topic(), landing.lag_records()));
+                waiting_for.push(format!(
+                    "topic {}: {} records of the log to take up",
+                    landing.topic(),
+                    landing.lag_records()
+                ));
             }
             if waiting_for.is_empty() {
                 waiting_for.push("models to catch up with their inputs".to_owned());
@@ -61,26 +67,49 @@ impl vitalake_serve::platform::Platform for Api {
     async fn status(&self) -> StatusReport {
         let Readiness { ready, waiting_for } = self.readiness();
         let catalogue = self.0.lake.pin();
-        let mut datasets: Vec<DatasetStatus> = catalogue.tables().filter(|view| view.id.space != Space::Quarantine).map(|view| self.dataset(&catalogue, view)).collect();
+        let mut datasets: Vec<DatasetStatus> = catalogue
+            .tables()
+            .filter(|view| view.id.space != Space::Quarantine)
+            .map(|view| self.dataset(&catalogue, view))
+            .collect();
         datasets.sort_by_key(|d| (["raw", "curated", "serving"].iter().position(|l| *l == d.layer), d.dataset.clone()));
         StatusReport { ready, waiting_for, datasets, partitions: self.partitions() }
     }
 
     async fn flush(&self) -> Result<FlushReport, ApiError> {
         let before = self.0.lake.pin();
-        self.0.commit_everything().await.map_err(|error| ApiError::Unavailable(format!("{error}; what is not committed stays in the log and is tried again")))?;
+        self.0.commit_everything().await.map_err(|error| {
+            ApiError::Unavailable(format!("{error}; what is not committed stays in the log and is tried again"))
+        })?;
         let after = self.0.lake.pin();
         let mut tables = Vec::new();
         for view in after.tables().filter(|v| v.id.space != Space::Quarantine) {
-            let Some(old) = before.table(&view.id).filter(|old| old.head.version() < view.head.version()) else { continue };
+            let Some(old) = before.table(&view.id).filter(|old| old.head.version() < view.head.version()) else {
+                continue;
+            };
             let rows = view.head.rows().unwrap_or(0).saturating_sub(old.head.rows().unwrap_or(0));
-            tables.push(FlushedTable { dataset: view.id.dataset.to_string(), layer: view.id.space.as_str().to_owned(), version: view.head.version().0, rows });
+            tables.push(FlushedTable {
+                dataset: view.id.dataset.to_string(),
+                layer: view.id.space.as_str().to_owned(),
+                version: view.head.version().0,
+                rows,
+            });
         }
         Ok(FlushReport { tables })
     }
 
-    async fn deliver(&self, dataset: &str, name: &str, format: DeliveryFormat, body: ByteStream) -> Result<DeliveryReport, ApiError> {
-        let unknown = || ApiError::NotFound(format!("there is no raw dataset {dataset} to deliver to; `vitalake datasets` lists them"));
+    async fn deliver(
+        &self,
+        dataset: &str,
+        name: &str,
+        format: DeliveryFormat,
+        body: ByteStream,
+    ) -> Result<DeliveryReport, ApiError> {
+        let unknown = || {
+            ApiError::NotFound(format!(
+                "there is no raw dataset {dataset} to deliver to; `vitalake datasets` lists them"
+            ))
+        };
         let id = DatasetName::new(dataset).map_err(|_| unknown())?;
         let lock = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
         let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
@@ -104,7 +133,9 @@ impl vitalake_serve::platform::Platform for Api {
             delivery::deliver(&table, &name, format, chunks, now_ms).await
         });
         feeding.await;
-        let outcome = delivering.await.map_err(|_| ApiError::Internal("the delivery was interrupted; deliver the file again".to_owned()))?;
+        let outcome = delivering
+            .await
+            .map_err(|_| ApiError::Internal("the delivery was interrupted; deliver the file again".to_owned()))?;
         outcome.map(|delivered| report(dataset, delivered)).map_err(|error| refusal(&error))
     }
 }
@@ -118,9 +149,19 @@ impl Api {
         let hidden: u64 = view.tail.hidden.iter().filter_map(|path| view.head.file(path)).filter_map(|f| f.rows).sum();
         let tail_rows = view.tail.row_count();
         let committed = view.head.files().map(|f| f.add.modification_time).max();
+<<<<<<< HEAD
         let quarantined = catalogue.table(&TableId::new(Space::Quarantine, name.clone())).map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
         let newest = self.0.lake.table(name).ok().and_then(|table| table.newest_row_ms());
         let error = model.as_ref().and_then(|m| m.error.clone());
+=======
+        let quarantined = catalogue
+            .table(&TableId::new(Space::Quarantine, name.clone()))
+            .map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
+        let newest = if tail_rows > 0 { Some(self.0.clock.now_ms()) } else { committed };
+        let landing_error =
+            landing.and_then(|l| l.trouble().or_else(|| self.0.log.room().err().map(|error| error.to_string())));
+        let error = model.as_ref().and_then(|m| m.error.clone()).or(landing_error);
+>>>>>>> main
         DatasetStatus {
             dataset: name.to_string(),
             layer: view.id.space.as_str().to_owned(),
@@ -152,7 +193,9 @@ impl Api {
                     partition,
                     log_start_offset: self.0.log.start_offset(id).unwrap_or(0),
                     high_watermark: self.0.log.durable_end(id).unwrap_or(0),
-                    committed_offset: table.and_then(|t| t.committed_txn(&transaction_id(topic.id, partition))).map_or(0, |last| last + 1),
+                    committed_offset: table
+                        .and_then(|t| t.committed_txn(&transaction_id(topic.id, partition)))
+                        .map_or(0, |last| last + 1),
                 });
             }
         }
@@ -178,8 +221,15 @@ fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
 
 fn refusal(error: &DeliverError) -> ApiError {
     match error {
+<<<<<<< HEAD
         DeliverError::File(_) | DeliverError::Fatal { .. } | DeliverError::Empty { .. } => ApiError::Invalid(in_full(error)),
         DeliverError::Lake(cause) if cause.may_pass() => ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone")),
+=======
+        DeliverError::File(_) | DeliverError::Fatal { .. } => ApiError::Invalid(in_full(error)),
+        DeliverError::Lake(cause) if cause.may_pass() => {
+            ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
+        }
+>>>>>>> main
         DeliverError::Lake(_) => {
             tracing::error!(error = in_full(error), "a delivery failed");
             ApiError::Internal("the delivery failed; the server's log says why".to_owned())

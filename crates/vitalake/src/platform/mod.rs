@@ -40,6 +40,31 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a stop may take for its last commits.
 const LAST_COMMITS_MAX: Duration = Duration::from_secs(7);
 
+/// Limits that no setting names; a rehearsal makes them small.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
+    /// Rows in memory, in bytes, that make one Parquet file.
+    pub file_bytes_in_memory: usize,
+    /// Commits of a table between two of its checkpoints.
+    pub commits_per_checkpoint: u64,
+    /// How often tables are looked after.
+    pub maintenance_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let lake = LakeOptions::default();
+        Self {
+            segment_bytes: LogOptions::default().segment_bytes,
+            file_bytes_in_memory: lake.file_bytes_in_memory,
+            commits_per_checkpoint: lake.commits_per_checkpoint,
+            maintenance_interval: MAINTENANCE_INTERVAL,
+        }
+    }
+}
+
 /// Everything that runs, without its listeners.
 #[derive(Debug)]
 pub struct Platform {
@@ -51,6 +76,7 @@ pub struct Platform {
     pub(crate) clock: Clock,
     ready: AtomicBool,
     epochs: EpochOptions,
+    maintenance_interval: Duration,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     cpu: Cpu,
     parts: Parts,
@@ -73,25 +99,40 @@ impl Platform {
     pub async fn open(checked: &Checked, config: &Config) -> anyhow::Result<Arc<Self>> {
         let lock = FolderLock::take(&config.data)?;
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
-        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu).await
+        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu, &Limits::default()).await
     }
 
     /// The same on a disk of the caller's, so that a crash can be rehearsed.
     ///
     /// # Errors
     /// As [`Platform::open`].
-    pub async fn open_on(disk: Arc<dyn Disk>, lock: Option<FolderLock>, checked: &Checked, config: &Config, clock: Clock, cpu: Cpu) -> anyhow::Result<Arc<Self>> {
+    pub async fn open_on(
+        disk: Arc<dyn Disk>,
+        lock: Option<FolderLock>,
+        checked: &Checked,
+        config: &Config,
+        clock: Clock,
+        cpu: Cpu,
+        limits: &Limits,
+    ) -> anyhow::Result<Arc<Self>> {
         let root = config.local_storage().context("storage.url must be a local folder in this build")?;
         let store = DiskStore::new(Arc::clone(&disk), &root);
         store.sweep_temporary().await.context("files left by an earlier stop could not be removed")?;
         let store: Arc<dyn ObjectStore> = Arc::new(store);
-        let contracts: Contracts = checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+        let contracts: Contracts =
+            checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
         let specs = table_specs(&checked.models, &contracts)?;
-        let options = LakeOptions { tail_bytes_max: usize::try_from(config.storage.tail_bytes_max).unwrap_or(usize::MAX), ..LakeOptions::default() };
+        let options = LakeOptions {
+            tail_bytes_max: usize::try_from(config.storage.tail_bytes_max).unwrap_or(usize::MAX),
+            file_bytes_in_memory: limits.file_bytes_in_memory,
+            commits_per_checkpoint: limits.commits_per_checkpoint,
+            ..LakeOptions::default()
+        };
         let lake = Arc::new(Lake::open(store, specs, options, clock.clone(), cpu.clone()).await?);
-        let log = open_log(&disk, config, &clock)?;
+        let log = open_log(&disk, config, limits, &clock)?;
         let landings = open_landings(&log, &lake, &contracts, &cpu)?;
-        let deliveries = contracts.values().filter(|c| c.layer == Layer::Raw).map(|c| (c.dataset.clone(), Arc::default())).collect();
+        let deliveries =
+            contracts.values().filter(|c| c.layer == Layer::Raw).map(|c| (c.dataset.clone(), Arc::default())).collect();
         let options = ModelsOptions::new(disk, config.data.join("work"), clock.clone());
         Ok(Arc::new(Self {
             lake,
@@ -101,7 +142,11 @@ impl Platform {
             deliveries,
             clock,
             ready: AtomicBool::new(false),
-            epochs: EpochOptions { interval: Duration::from_millis(config.storage.commit_interval_ms), log_bytes_max: EPOCH_LOG_BYTES_MAX },
+            epochs: EpochOptions {
+                interval: Duration::from_millis(config.storage.commit_interval_ms),
+                log_bytes_max: EPOCH_LOG_BYTES_MAX,
+            },
+            maintenance_interval: limits.maintenance_interval,
             tasks: Mutex::new(Vec::new()),
             cpu,
             parts: Parts { models: checked.models.clone(), contracts: Arc::new(contracts), options },
@@ -124,7 +169,7 @@ impl Platform {
             tasks.push(tokio::spawn(Arc::clone(landing).write_early_forever()));
             tasks.push(tokio::spawn(Arc::clone(landing).commit_forever(self.epochs)));
         }
-        tasks.push(self.cpu.spawn_cpu(Arc::clone(&self.lake).maintain_forever(MAINTENANCE_INTERVAL)));
+        tasks.push(self.cpu.spawn_cpu(Arc::clone(&self.lake).maintain_forever(self.maintenance_interval)));
         let platform = Arc::clone(self);
         tasks.push(tokio::spawn(async move {
             platform.wait_for_landing().await;
@@ -134,6 +179,18 @@ impl Platform {
         }));
         self.tasks.lock().extend(tasks);
         Ok(())
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn lake(&self) -> &Arc<Lake> {
+        &self.lake
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
     }
 
     /// Whether everything that was durable at start is visible.
@@ -166,14 +223,26 @@ impl Platform {
         let last = async {
             self.wait_for_landing().await;
             if let Err(error) = self.commit_everything().await {
-                tracing::warn!(error = format!("{error:#}"), "the last commit failed: the next start takes it up from the log");
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the last commit failed: the next start takes it up from the log"
+                );
             }
         };
         if tokio::time::timeout(LAST_COMMITS_MAX, last).await.is_err() {
             tracing::warn!("the last commits took too long: the next start takes them up from the log");
         }
-        for task in self.tasks.lock().drain(..) {
+        self.end().await;
+    }
+
+    /// Ends everything where it stands, as a kill would: the next start takes up from the log what is not committed.
+    pub async fn end(&self) {
+        let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
+        for task in &tasks {
             task.abort();
+        }
+        for task in tasks {
+            let _aborted = task.await;
         }
         let models = self.models.lock().take();
         if let Some(models) = models.and_then(Arc::into_inner) {
@@ -190,20 +259,27 @@ impl Platform {
     }
 }
 
-fn open_log(disk: &Arc<dyn Disk>, config: &Config, clock: &Clock) -> anyhow::Result<Arc<Log>> {
+fn open_log(disk: &Arc<dyn Disk>, config: &Config, limits: &Limits, clock: &Clock) -> anyhow::Result<Arc<Log>> {
     let options = LogOptions {
+        segment_bytes: limits.segment_bytes,
         retention_ms: i64::try_from(config.log.retention_ms).unwrap_or(i64::MAX),
         retention_bytes: config.log.retention_bytes.unwrap_or(LogOptions::default().retention_bytes),
         reserve_bytes: config.storage.reserve_bytes,
         ..LogOptions::default()
     };
     let folder = config.data.join("log");
-    let (log, report) = Log::open(Arc::clone(disk), &folder, options, clock.clone()).with_context(|| format!("the log at {} could not be opened", folder.display()))?;
+    let (log, report) = Log::open(Arc::clone(disk), &folder, options, clock.clone())
+        .with_context(|| format!("the log at {} could not be opened", folder.display()))?;
     tracing::info!(?report, "the log is open");
     Ok(log)
 }
 
-fn open_landings(log: &Arc<Log>, lake: &Lake, contracts: &Contracts, cpu: &Cpu) -> anyhow::Result<Vec<Arc<TopicLanding>>> {
+fn open_landings(
+    log: &Arc<Log>,
+    lake: &Lake,
+    contracts: &Contracts,
+    cpu: &Cpu,
+) -> anyhow::Result<Vec<Arc<TopicLanding>>> {
     let mut landings = Vec::new();
     for contract in contracts.values() {
         let Some(Source::Stream { topic, partitions }) = &contract.source else { continue };
@@ -213,7 +289,10 @@ fn open_landings(log: &Arc<Log>, lake: &Lake, contracts: &Contracts, cpu: &Cpu) 
         landings.push(Arc::new(TopicLanding::open(Arc::clone(log), table, topic, id, partitions, cpu.clone())?));
     }
     for topic in log.topics().iter().filter(|t| !t.active) {
-        tracing::warn!(topic = topic.name, "this topic has no contract any longer: its log is kept, and goes on when the contract is back");
+        tracing::warn!(
+            topic = topic.name,
+            "this topic has no contract any longer: its log is kept, and goes on when the contract is back"
+        );
     }
     Ok(landings)
 }

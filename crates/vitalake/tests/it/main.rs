@@ -5,6 +5,11 @@
 mod broker;
 mod command_line;
 mod events;
+mod folders;
+mod full_disk;
+mod kills;
 mod producer;
+mod rehearsal;
+mod simulation;
 mod spine;
 mod tables;

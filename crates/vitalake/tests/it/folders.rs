@@ -1,0 +1,157 @@
+//! What is found in a data folder at start: another process, tables of another contract, a topic from before.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use vitalake::simulate::client::{Outgoing, Producer};
+
+use crate::rehearsal::project;
+use crate::rehearsal::server::Place;
+
+struct Here {
+    folder: TempDir,
+    place: Place,
+}
+
+impl Here {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let project_folder = folder.path().join("project");
+        project::write(&project_folder, "storage:\n  commit_interval_ms: 200\n  reserve_bytes: 0\n");
+        let place = Place::new(&project_folder, &folder.path().join("data"), &folder.path().join("log.txt"));
+        Self { folder, place }
+    }
+
+    fn project(&self, file: &str) -> PathBuf {
+        self.folder.path().join("project").join(file)
+    }
+
+    fn raw(&self, from: &str, to: &str) {
+        let path = self.project("contracts/raw/ticks.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from));
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+}
+
+fn send(place: &Place, topic: &str, values: &[String]) {
+    let records = values.iter().map(|value| Outgoing {
+        key: Bytes::from_static(b"key"),
+        value: Bytes::from(value.clone()),
+        timestamp_ms: 1_767_225_600_000,
+    });
+    let batch = BTreeMap::from([((topic.to_owned(), 0), records.collect())]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut producer = Producer::connect(&place.kafka, &[topic]).await.unwrap();
+        producer.send(batch).await.unwrap();
+    });
+}
+
+fn tick(n: i64, more: &str) -> String {
+    format!(r#"{{"n":{n},"tick_id":"t{n}","device":"d1","at":"2026-01-01T00:00:00Z","steps":1{more}}}"#)
+}
+
+fn landed(place: &Place, sql: &str, wanted: &[i64]) {
+    place.until("landed", || place.ask(sql).is_ok_and(|rows| rows[0][0].as_i64() >= Some(wanted[0])));
+    assert_eq!(place.numbers(sql), wanted);
+}
+
+#[test]
+fn a_second_process_is_told_who_holds_the_folder() {
+    let here = Here::new();
+    let server = here.place.start().ready();
+    let second = Place::new(&here.place.project, &here.place.data, &here.place.log);
+    let (status, said) = second.refusal();
+    assert_eq!(status, Some(1));
+    let wanted = format!(
+        "the data folder {} is in use by process {}: stop that process, or use another folder with --data",
+        here.place.data.display(),
+        server.id()
+    );
+    assert!(said.contains(&wanted), "{said}");
+    // The first goes on, and its place is free when it ends.
+    send(&here.place, project::TOPIC, &[tick(1, "")]);
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[1]);
+    server.kill();
+    second.start().ready().stop();
+}
+
+#[test]
+fn a_contract_may_gain_a_column_under_existing_data() {
+    let here = Here::new();
+    let server = here.place.start().ready();
+    send(&here.place, project::TOPIC, &[tick(1, ""), tick(2, r#","battery":7"#)]);
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[2]);
+    server.stop();
+    let path = here.project("contracts/raw/ticks.yaml");
+    std::fs::write(path, project::raw_contract("      - name: battery\n        logicalType: integer\n")).unwrap();
+    let server = here.place.start().ready();
+    let sql = "SELECT COUNT(*), COUNT(battery), SUM(battery) FROM raw.ticks";
+    assert_eq!(here.place.numbers(sql), [2, 0, 0]);
+    send(&here.place, project::TOPIC, &[tick(3, r#","battery":55"#), tick(4, "")]);
+    landed(&here.place, sql, &[4, 1, 55]);
+    server.kill();
+    let server = here.place.start().ready();
+    landed(&here.place, sql, &[4, 1, 55]);
+    landed(&here.place, "SELECT COUNT(*) FROM curated.ticks_once", &[4]);
+    server.stop();
+}
+
+#[test]
+fn a_contract_that_no_longer_fits_its_table_is_refused_at_start_and_harms_nothing() {
+    let here = Here::new();
+    let server = here.place.start().ready();
+    send(&here.place, project::TOPIC, &[tick(1, "")]);
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[1]);
+    server.stop();
+    let column = "- name: n\n        logicalType: integer";
+    for (from, to, said) in [
+        (column, "- name: n\n        logicalType: string", "column n was Int64 and is Utf8"),
+        (column, "- name: number\n        logicalType: integer", "column n is gone"),
+    ] {
+        here.raw(from, to);
+        let (status, error) = here.place.refusal();
+        assert_eq!(status, Some(1), "{error}");
+        assert!(error.contains(said) && error.contains("raw.ticks"), "{error}");
+        assert!(error.contains("give the dataset a new name, or the contract its old form back"), "{error}");
+        here.raw(to, from);
+    }
+    let server = here.place.start().ready();
+    assert_eq!(here.place.numbers("SELECT COUNT(*), SUM(n) FROM raw.ticks"), [1, 1]);
+    server.stop();
+}
+
+#[test]
+fn a_topic_whose_contract_went_away_goes_on_under_its_id_when_it_is_back() {
+    let here = Here::new();
+    let path = here.project("contracts/raw/ticks_too.yaml");
+    let other = project::raw_contract("")
+        .replace("name: ticks\n", "name: ticks_too\n")
+        .replace("value: ticks\n", "value: ticks-too\n")
+        .replace("000000000001", "000000000009");
+    std::fs::write(&path, &other).unwrap();
+    let server = here.place.start().ready();
+    send(&here.place, "ticks-too", &[tick(1, ""), tick(2, "")]);
+    let sql = "SELECT COUNT(*), MAX(_offset) FROM raw.ticks_too";
+    landed(&here.place, sql, &[2, 1]);
+    server.stop();
+    let registry = || std::fs::read(here.place.data.join("log/topics.json")).unwrap();
+    let before = registry();
+    std::fs::remove_file(&path).unwrap();
+    let server = here.place.start().ready();
+    assert!(here.place.said().contains("this topic has no contract any longer"), "{}", here.place.said());
+    assert!(here.place.ask(sql).is_err());
+    send(&here.place, project::TOPIC, &[tick(1, "")]);
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[1]);
+    server.stop();
+    std::fs::write(&path, &other).unwrap();
+    let server = here.place.start().ready();
+    send(&here.place, "ticks-too", &[tick(3, "")]);
+    landed(&here.place, sql, &[3, 2]);
+    assert_eq!(registry(), before);
+    server.stop();
+    assert!(Path::new(&here.place.data).exists());
+}
