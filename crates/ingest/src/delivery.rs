@@ -85,7 +85,7 @@ pub async fn deliver(table: &Arc<Table>, name: &str, format: DeliveryFormat, chu
     let decoding = tokio::task::spawn_blocking(move || {
         let mut reader = HashingReader::new(chunks);
         let mut decoder = decode_delivery(contract, format, &mut reader, partition, now_ms);
-        while let Some(batch) = decoder.next() {
+        for batch in decoder.by_ref() {
             if sender.blocking_send(batch).is_err() {
                 break;
             }

@@ -149,19 +149,13 @@ impl Api {
         let hidden: u64 = view.tail.hidden.iter().filter_map(|path| view.head.file(path)).filter_map(|f| f.rows).sum();
         let tail_rows = view.tail.row_count();
         let committed = view.head.files().map(|f| f.add.modification_time).max();
-<<<<<<< HEAD
-        let quarantined = catalogue.table(&TableId::new(Space::Quarantine, name.clone())).map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
-        let newest = self.0.lake.table(name).ok().and_then(|table| table.newest_row_ms());
-        let error = model.as_ref().and_then(|m| m.error.clone());
-=======
         let quarantined = catalogue
             .table(&TableId::new(Space::Quarantine, name.clone()))
             .map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
-        let newest = if tail_rows > 0 { Some(self.0.clock.now_ms()) } else { committed };
+        let newest = self.0.lake.table(name).ok().and_then(|table| table.newest_row_ms());
         let landing_error =
             landing.and_then(|l| l.trouble().or_else(|| self.0.log.room().err().map(|error| error.to_string())));
         let error = model.as_ref().and_then(|m| m.error.clone()).or(landing_error);
->>>>>>> main
         DatasetStatus {
             dataset: name.to_string(),
             layer: view.id.space.as_str().to_owned(),
@@ -221,15 +215,10 @@ fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
 
 fn refusal(error: &DeliverError) -> ApiError {
     match error {
-<<<<<<< HEAD
         DeliverError::File(_) | DeliverError::Fatal { .. } | DeliverError::Empty { .. } => ApiError::Invalid(in_full(error)),
-        DeliverError::Lake(cause) if cause.may_pass() => ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone")),
-=======
-        DeliverError::File(_) | DeliverError::Fatal { .. } => ApiError::Invalid(in_full(error)),
         DeliverError::Lake(cause) if cause.may_pass() => {
             ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
         }
->>>>>>> main
         DeliverError::Lake(_) => {
             tracing::error!(error = in_full(error), "a delivery failed");
             ApiError::Internal("the delivery failed; the server's log says why".to_owned())
