@@ -66,11 +66,12 @@ class Server:
     def committed(self):
         return sum(p["committed_offset"] for p in self.status()["partitions"])
 
-    def until_landed(self):
-        while True:
-            raw = [d for d in self.status()["datasets"] if d["layer"] == "raw"]
-            if all((d["lag_records"] or 0) == 0 for d in raw):
-                return
+    def until_landed(self, of_all_layers=False):
+        """Nothing waits any longer; asked twice, since what leaves one layer may not have come to the next."""
+        quiet = 0
+        while quiet < 2:
+            wanted = [d for d in self.status()["datasets"] if of_all_layers or d["layer"] == "raw"]
+            quiet = quiet + 1 if all((d["lag_records"] or 0) == 0 for d in wanted) else 0
             time.sleep(0.01)
 
     def until_committed(self):
@@ -83,6 +84,14 @@ class Server:
         with open(f"/proc/{self.process.pid}/stat") as f:
             fields = f.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def starved_seconds(self):
+        """How long its threads of now have waited for a core that others had, summed."""
+        waited = 0
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{task}/schedstat") as f:
+                waited += int(f.read().split()[1])
+        return waited / 1e9
 
     def io(self):
         with open(f"/proc/{self.process.pid}/io") as f:

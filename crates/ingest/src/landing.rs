@@ -21,8 +21,9 @@ use vitalake_runtime::cpu::Cpu;
 use crate::decode::{DecodeError, JsonDecoder, RecordMeta};
 use crate::log::{BatchError, Log, LogError, Records, StoredBatch, TopicId, TopicPartition};
 
-/// Bytes of log that one decoding step of a partition takes.
-const STEP_BYTES_MAX: usize = 4 << 20;
+/// Bytes of log that one decoding step of a partition takes: large enough that a step's columns are worth their making,
+/// small enough that nothing waits long for its turn.
+const STEP_BYTES_MAX: usize = 2 << 20;
 /// How long records gather before a step, so that small produces do not each become a batch of their own.
 const GATHER: Duration = Duration::from_millis(5);
 

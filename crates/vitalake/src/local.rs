@@ -59,7 +59,7 @@ pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = up::server(&platform)?;
+        let app = up::server(&platform, platform.lake.cpu())?;
         tokio::spawn(http::serve(listener, app, async move {
             let _ = stopped.await;
         }));

@@ -83,6 +83,8 @@ pub async fn write_file(
             file.abort().await;
             return Err(error);
         }
+        // A whole file takes long to encode; what else waits for these workers goes in between.
+        tokio::task::yield_now().await;
     }
     file.finish(now_ms).await
 }

@@ -13,6 +13,7 @@ use vitalake_contract::diagnostic::has_errors;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
 use vitalake_ops::metrics::Metrics;
 use vitalake_runtime::config::{Config, Overrides};
+use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 use vitalake_runtime::telemetry;
 use vitalake_serve::engine::{Engine, Limits};
@@ -52,7 +53,9 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         .with_context(|| taken(config.kafka.listen, "kafka.listen", "--kafka"))?;
     let kafka_address = kafka.local_addr();
     let http_address = http.local_addr()?;
-    let app = server(&platform)?;
+    // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
+    let queries = Cpu::new().context("the threads for queries could not be started")?;
+    let app = server(&platform, &queries)?;
     tokio::spawn(sample_forever(Arc::clone(&platform), Arc::clone(&app.metrics)));
     let mut http_stop = shutdown.watch();
     let serving = tokio::spawn(async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await });
@@ -73,12 +76,12 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The HTTP server's parts over a platform.
+/// The HTTP server's parts over a platform; its queries run on `queries`.
 ///
 /// # Errors
 /// When the query engine's memory cannot be set up.
-pub fn server(platform: &Arc<Platform>) -> anyhow::Result<App> {
-    let engine = Engine::over(&platform.lake, Limits::default(), platform.lake.cpu().handle().clone())?;
+pub fn server(platform: &Arc<Platform>, queries: &Cpu) -> anyhow::Result<App> {
+    let engine = Engine::over(&platform.lake, Limits::default(), queries.handle().clone())?;
     Ok(App {
         engine: Arc::new(engine),
         platform: Arc::new(Api(Arc::clone(platform))),
