@@ -195,7 +195,9 @@ impl DeltaLog {
         match self.commit(version, actions).await {
             Ok(()) | Err(CommitError::Conflict) => Ok(()),
             Err(CommitError::Invalid(error)) => Err(error),
-            Err(CommitError::Unknown(source)) => Err(DeltaError::CommitUnknown { table: self.table(), version, source }),
+            Err(CommitError::Unknown(source)) => {
+                Err(DeltaError::CommitUnknown { table: self.table(), version, source })
+            }
         }
     }
 
