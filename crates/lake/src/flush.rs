@@ -108,23 +108,19 @@ impl Table {
         }
     }
 
-    /// Replaces whole files by others in one commit, for tables that keep one final row per group. What `then` makes of
-    /// the new files is shown with the commit.
+    /// Replaces whole files by others in one commit, for tables that keep one final row per group. What `then` gives is
+    /// shown with the commit. A commit that failed may have taken place: it is tried again with the same files.
     ///
     /// # Errors
     /// As [`Table::commit`]; the overlay stays as it was.
     pub async fn commit_replace(
         &self,
         removes: &[String],
-        adds: Vec<Vec<RecordBatch>>,
+        files: &[Arc<DataFile>],
         txns: Vec<(String, i64)>,
-        then: impl FnOnce(&[Arc<DataFile>]) -> Overlay,
+        then: impl FnOnce() -> Overlay,
     ) -> Result<i64, LakeError> {
         let _one_at_a_time = self.committing.lock().await;
-        let mut files = Vec::with_capacity(adds.len());
-        for batches in adds {
-            files.extend(self.write_files(SideName::Rows, batches).await?);
-        }
         let head = self.head();
         let now_ms = self.shared.clock.now_ms();
         let mut change = self.change("MERGE", &txns.into_iter().collect());
@@ -134,7 +130,7 @@ impl Table {
         let version = signed(&head);
         let mut state = self.state.lock();
         state.rows.head = Arc::new(head);
-        state.overlay = Some(then(&files));
+        state.overlay = Some(then());
         self.publish(&state);
         Ok(version)
     }

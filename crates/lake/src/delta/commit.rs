@@ -169,7 +169,10 @@ impl DeltaLog {
                 Err(error) => return Err(self.outcome(version, unknown, error)),
             };
             if ours {
-                return Ok(newest);
+                return match unknown {
+                    Some(_) => self.confirm(version, &actions).await.map(|()| newest),
+                    None => Ok(newest),
+                };
             }
             conflicts += u32::from(newest.version() > current.version());
             unknowns += u32::from(unknown.is_some());
@@ -182,6 +185,18 @@ impl DeltaLog {
                     return Err(DeltaError::Contended { table: self.table(), attempts: conflicts });
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// A commit that failed is there to be read all the same. Only the store's answer that it exists says that it will
+    /// be there after a crash too.
+    async fn confirm(&self, version: TableVersion, actions: &[Action]) -> Result<(), DeltaError> {
+        match self.commit(version, actions).await {
+            Ok(()) | Err(CommitError::Conflict) => Ok(()),
+            Err(CommitError::Invalid(error)) => Err(error),
+            Err(CommitError::Unknown(source)) => {
+                Err(DeltaError::CommitUnknown { table: self.table(), version, source })
             }
         }
     }

@@ -96,7 +96,14 @@ impl Files {
             // What cannot be removed is swept away at the next start.
             let _ = self.disk.remove(temporary);
         }
-        placed.and_then(|()| self.disk.sync_dir(&folder_of(temporary))).map_err(|error| failed(error, location))
+        let synced = || self.disk.sync_dir(&folder_of(temporary));
+        let placed = match placed {
+            Ok(()) => synced(),
+            // It may be there from a try whose sync failed: who hears that it is there may rely on it.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => synced().and(Err(error)),
+            Err(error) => Err(error),
+        };
+        placed.map_err(|error| failed(error, location))
     }
 
     pub(super) fn discard(&self, temporary: &FilePath) {

@@ -15,4 +15,5 @@ mod delta_golden;
 mod delta_log;
 mod delta_speed;
 mod delta_stats;
+mod delta_unsynced;
 mod table;

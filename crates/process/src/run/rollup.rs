@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
-use vitalake_lake::{ChangeReader, Increment, Overlay, Seal};
+use vitalake_lake::{ChangeReader, DataFile, Increment, Overlay, Seal};
 use vitalake_runtime::error::{Classified, Retry};
 
 use crate::error::{Error, Result};
@@ -132,25 +132,30 @@ impl Task {
             return Err(gone(path));
         }
         let mut attempts = 0;
+        let files = loop {
+            match written(job, &sealed).await {
+                Ok(files) => break files,
+                Err(error) => {
+                    attempts += 1;
+                    job.failed(attempts, &error).await;
+                }
+            }
+        };
+        let paths: Vec<String> = files.iter().map(|file| file.path()).collect();
         loop {
             let leaves = &mut self.leaves;
             let mut shown = Ok(());
-            let committing = job.output.commit_replace(
-                &removes,
-                sealed.adds.clone(),
-                vec![(job.app_id.clone(), version)],
-                |files| {
-                    let paths: Vec<String> = files.iter().map(|file| file.path()).collect();
-                    leaves.committed(&sealed, &paths);
-                    match leaves.overlay() {
-                        Ok((hidden, rows)) => overlay(hidden, rows),
-                        Err(error) => {
-                            shown = Err(error);
-                            Overlay::default()
-                        }
+            let txns = vec![(job.app_id.clone(), version)];
+            let committing = job.output.commit_replace(&removes, &files, txns, || {
+                leaves.committed(&sealed, &paths);
+                match leaves.overlay() {
+                    Ok((hidden, rows)) => overlay(hidden, rows),
+                    Err(error) => {
+                        shown = Err(error);
+                        Overlay::default()
                     }
-                },
-            );
+                }
+            });
             match committing.await {
                 Ok(_) => {
                     shown?;
@@ -166,6 +171,15 @@ impl Task {
         job.progress.committed(Job::seal_number(self.first_seal, &seal), Some(version));
         Ok(())
     }
+}
+
+/// The sealed leaves as files that no commit names yet.
+async fn written(job: &Job, sealed: &Sealed) -> Result<Vec<Arc<DataFile>>> {
+    let mut files = Vec::with_capacity(sealed.adds.len());
+    for leaf in &sealed.adds {
+        files.extend(job.output.write_rows(leaf.clone()).await?);
+    }
+    Ok(files)
 }
 
 /// Waits after an error that may pass; gives back one that cannot.

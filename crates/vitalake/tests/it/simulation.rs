@@ -31,6 +31,8 @@ use crate::rehearsal::{Dice, project};
 
 const CRASHES_DEFAULT: u64 = 60;
 const CRASHES_PER_SEED: u64 = 20;
+/// How long a life may last that does not become ready.
+const LIFE_MAX: Duration = Duration::from_secs(4);
 const START_MAX: Duration = Duration::from_secs(60);
 
 fn number_of(variable: &str) -> Option<u64> {
@@ -344,8 +346,12 @@ impl Rehearsal {
         if dice.once_in(2) {
             tasks.push(tokio::spawn(refuse_writes_now_and_then(disk.clone(), dice.next())));
         }
-        let end = Instant::now() + Duration::from_millis(200 + dice.below(600));
+        let (latest, stay) = (Instant::now() + LIFE_MAX, Duration::from_millis(100 + dice.below(400)));
+        let mut end = latest;
         while life.disk.is_alive() && Instant::now() < end && self.world.failure.lock().is_none() {
+            if end == latest && life.platform.is_ready() {
+                end = Instant::now() + stay;
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         for task in &tasks {
@@ -426,7 +432,7 @@ async fn simulate(seed: u64, crashes: u64) -> Result<Totals, String> {
     let mut totals = Totals::default();
     while totals.crashes < crashes {
         if !dice.once_in(10) {
-            disk.kill_after(dice.spread(10));
+            disk.kill_after(dice.spread(5) * dice.spread(6));
         }
         let life = rehearsal.start(&disk).await?;
         totals.while_starting += u64::from(life.is_none());
