@@ -44,21 +44,11 @@ pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) ->
     let document = match Document::parse(file, bytes) {
         Ok(document) => document,
         Err(diagnostics) => {
-            return Compiled {
-                contract: None,
-                source: None,
-                diagnostics,
-            };
+            return Compiled { contract: None, source: None, diagnostics };
         }
     };
-    let mut context = Context {
-        document: &document,
-        layer,
-        dataset,
-        found: standard(&document),
-    };
-    let of_standard: Vec<(usize, usize)> =
-        context.found.iter().map(|d| (d.line, d.column)).collect();
+    let mut context = Context { document: &document, layer, dataset, found: standard(&document) };
+    let of_standard: Vec<(usize, usize)> = context.found.iter().map(|d| (d.line, d.column)).collect();
     let (contract, columns) = context.contract();
     let mut diagnostics = context.found;
     // What the standard has refused at a place is not refused there a second time in other words.
@@ -68,31 +58,13 @@ pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) ->
         number <= of_standard.len() || !of_standard.contains(&(found.line, found.column))
     });
     diagnostic::sort(&mut diagnostics);
-    let name = document
-        .root
-        .entry("name")
-        .or_else(|| document.root.entry("id"))
-        .map_or(Place::default(), |e| e.node.place);
+    let name =
+        document.root.entry("name").or_else(|| document.root.entry("id")).map_or(Place::default(), |e| e.node.place);
     let text = document.text.clone();
     let path = file.to_owned();
-    let source = Some(ContractSource {
-        dataset: dataset.clone(),
-        layer,
-        path,
-        text,
-        columns,
-        name,
-    });
-    let contract = if diagnostic::has_errors(&diagnostics) {
-        None
-    } else {
-        contract
-    };
-    Compiled {
-        contract,
-        source,
-        diagnostics,
-    }
+    let source = Some(ContractSource { dataset: dataset.clone(), layer, path, text, columns, name });
+    let contract = if diagnostic::has_errors(&diagnostics) { None } else { contract };
+    Compiled { contract, source, diagnostics }
 }
 
 fn standard(document: &Document) -> Vec<Diagnostic> {
@@ -102,17 +74,10 @@ fn standard(document: &Document) -> Vec<Diagnostic> {
     };
     let mut found = document.verdict(version);
     if version != Version::V3_1_0 {
-        let place = document
-            .root
-            .get("apiVersion")
-            .map_or(Place::default(), |node| node.place);
-        let message = format!(
-            "a project's contracts are written in v3.1.0 of the standard, this one in {version}"
-        );
+        let place = document.root.get("apiVersion").map_or(Place::default(), |node| node.place);
+        let message = format!("a project's contracts are written in v3.1.0 of the standard, this one in {version}");
         found.push(
-            document
-                .error(place, "old-version", message)
-                .help("set `apiVersion: v3.1.0` and follow its changes"),
+            document.error(place, "old-version", message).help("set `apiVersion: v3.1.0` and follow its changes"),
         );
     }
     found
@@ -127,24 +92,12 @@ struct Context<'d> {
 }
 
 impl<'d> Context<'d> {
-    fn error(
-        &mut self,
-        place: Place,
-        code: &'static str,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
+    fn error(&mut self, place: Place, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
         let found = self.document.error(place, code, message).help(help);
         self.found.push(found);
     }
 
-    fn warn(
-        &mut self,
-        place: Place,
-        code: &'static str,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
+    fn warn(&mut self, place: Place, code: &'static str, message: impl Into<String>, help: impl Into<String>) {
         let found = self.document.warning(place, code, message).help(help);
         self.found.push(found);
     }
@@ -160,26 +113,16 @@ impl<'d> Context<'d> {
         lists.push(object.get("customProperties"));
         let custom = custom::collect(self, &lists, Level::Contract);
         let mut columns = self.columns(object);
-        let (mut row_rules, mut set_rules) = (
-            std::mem::take(&mut columns.row_rules),
-            std::mem::take(&mut columns.set_rules),
-        );
+        let (mut row_rules, mut set_rules) =
+            (std::mem::take(&mut columns.row_rules), std::mem::take(&mut columns.set_rules));
         self.object_quality(object, &mut columns, &mut row_rules, &mut set_rules);
         let sla = self.sla(root, &columns);
         let places = columns.places.clone();
         let contract = Contract {
             dataset: self.dataset.clone(),
             layer: self.layer,
-            id: root
-                .get("id")
-                .and_then(Node::text)
-                .unwrap_or_default()
-                .to_owned(),
-            version: root
-                .get("version")
-                .and_then(Node::text)
-                .unwrap_or_default()
-                .to_owned(),
+            id: root.get("id").and_then(Node::text).unwrap_or_default().to_owned(),
+            version: root.get("version").and_then(Node::text).unwrap_or_default().to_owned(),
             source: self.source(&custom),
             delivery: self.delivery(&custom),
             gate_window: self.gate_window(&custom, &columns),
@@ -197,37 +140,19 @@ impl<'d> Context<'d> {
     fn object(&mut self, root: &'d Node) -> Option<&'d Node> {
         let help = "a file describes one dataset: write one item under `schema:`";
         let Some(entry) = root.entry("schema") else {
-            let place = root.entries().first().map_or(
-                Place {
-                    length: 1,
-                    ..root.place
-                },
-                |entry| entry.place,
-            );
+            let place = root.entries().first().map_or(Place { length: 1, ..root.place }, |entry| entry.place);
             self.error(place, "no-schema", "the contract has no `schema`", help);
             return None;
         };
         match entry.node.items() {
             [object] => Some(object),
             [] => {
-                self.error(
-                    entry.place,
-                    "no-schema",
-                    "the contract's `schema` is empty",
-                    help,
-                );
+                self.error(entry.place, "no-schema", "the contract's `schema` is empty", help);
                 None
             }
             [_, second, ..] => {
-                let place = second
-                    .entry("name")
-                    .map_or(second.place, |entry| entry.place);
-                self.error(
-                    place,
-                    "several-objects",
-                    "the contract has more than one schema object",
-                    help,
-                );
+                let place = second.entry("name").map_or(second.place, |entry| entry.place);
+                self.error(place, "several-objects", "the contract has more than one schema object", help);
                 None
             }
         }
@@ -245,16 +170,8 @@ impl<'d> Context<'d> {
             return;
         };
         let written = shorten(node.text().unwrap_or_default());
-        let message = format!(
-            "the file is named {}, the dataset `{written}`",
-            self.dataset
-        );
-        self.error(
-            node.place,
-            "name-mismatch",
-            message,
-            format!("rename one of them: `name: {}`", self.dataset),
-        );
+        let message = format!("the file is named {}, the dataset `{written}`", self.dataset);
+        self.error(node.place, "name-mismatch", message, format!("rename one of them: `name: {}`", self.dataset));
     }
 
     fn source(&mut self, custom: &Custom<'_>) -> Option<Source> {
@@ -275,15 +192,8 @@ impl<'d> Context<'d> {
         if feed {
             for name in ["topic", "partitions"] {
                 if let Some(node) = custom.get(name) {
-                    let message = format!(
-                        "a dataset whose `source` is feed has no topic, and `{name}` no meaning"
-                    );
-                    self.error(
-                        node.place,
-                        "no-topic",
-                        message,
-                        format!("remove `{name}`, or set `source: stream`"),
-                    );
+                    let message = format!("a dataset whose `source` is feed has no topic, and `{name}` no meaning");
+                    self.error(node.place, "no-topic", message, format!("remove `{name}`, or set `source: stream`"));
                 }
             }
             return Some(Source::Feed);
@@ -301,26 +211,12 @@ impl<'d> Context<'d> {
     /// Kafka's own rule for the name of a topic.
     fn topic(&mut self, topic: &str, place: Place) {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if topic.is_empty()
-            || topic.len() > 249
-            || matches!(topic, "." | "..")
-            || !topic.chars().all(legal)
-        {
+        if topic.is_empty() || topic.len() > 249 || matches!(topic, "." | "..") || !topic.chars().all(legal) {
             let message = format!("`{}` cannot be a topic's name", shorten(topic));
-            self.error(
-                place,
-                "bad-name",
-                message,
-                "use up to 249 letters, digits, dots, underscores and hyphens",
-            );
+            self.error(place, "bad-name", message, "use up to 249 letters, digits, dots, underscores and hyphens");
         } else if topic.starts_with("__") {
             let message = format!("`{}` is kept for Kafka's own topics", shorten(topic));
-            self.error(
-                place,
-                "bad-name",
-                message,
-                "begin the topic's name with a letter",
-            );
+            self.error(place, "bad-name", message, "begin the topic's name with a letter");
         }
     }
 
@@ -328,21 +224,11 @@ impl<'d> Context<'d> {
         let Some(node) = custom.get("partitions") else {
             return PARTITIONS_DEFAULT;
         };
-        match node
-            .integer()
-            .filter(|count| (1..=PARTITIONS_MAX).contains(count))
-            .and_then(|c| u32::try_from(c).ok())
-        {
+        match node.integer().filter(|count| (1..=PARTITIONS_MAX).contains(count)).and_then(|c| u32::try_from(c).ok()) {
             Some(count) => count,
             None => {
-                let message =
-                    format!("`partitions` must be a whole number from 1 to {PARTITIONS_MAX}");
-                self.error(
-                    node.place,
-                    "not-allowed",
-                    message,
-                    format!("{PARTITIONS_DEFAULT} is the default"),
-                );
+                let message = format!("`partitions` must be a whole number from 1 to {PARTITIONS_MAX}");
+                self.error(node.place, "not-allowed", message, format!("{PARTITIONS_DEFAULT} is the default"));
                 PARTITIONS_DEFAULT
             }
         }
@@ -373,12 +259,7 @@ impl<'d> Context<'d> {
             Some(horizon) if !horizon.is_zero() => horizon,
             _ => {
                 let message = format!("`{}` is not a length of time", shorten(text));
-                self.error(
-                    place,
-                    "bad-duration",
-                    message,
-                    "write an ISO 8601 duration, such as PT24H or P7D",
-                );
+                self.error(place, "bad-duration", message, "write an ISO 8601 duration, such as PT24H or P7D");
                 DEDUP_HORIZON_DEFAULT
             }
         }

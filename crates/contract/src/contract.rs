@@ -22,18 +22,9 @@ impl DatasetName {
     /// # Errors
     /// Gives the reason, in words, when the name cannot be a dataset's.
     pub fn new(name: &str) -> Result<Self, String> {
-        let first = name
-            .chars()
-            .next()
-            .is_some_and(|c| c.is_ascii_lowercase() || c == '_');
-        if !first
-            || !name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        {
-            return Err(format!(
-                "a dataset's name is made of a-z, 0-9 and _ and begins with a letter, not {name:?}"
-            ));
+        let first = name.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
+        if !first || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+            return Err(format!("a dataset's name is made of a-z, 0-9 and _ and begins with a letter, not {name:?}"));
         }
         if name.len() > 100 {
             return Err("a dataset's name has at most 100 characters".to_owned());
@@ -258,11 +249,7 @@ impl Contract {
     pub fn table_schema(&self) -> SchemaRef {
         let mut fields = self.fields();
         if self.layer == Layer::Raw {
-            fields.extend(
-                raw_system_fields()
-                    .into_iter()
-                    .map(|f| f.with_nullable(true)),
-            );
+            fields.extend(raw_system_fields().into_iter().map(|f| f.with_nullable(true)));
         }
         Arc::new(Schema::new(fields))
     }
@@ -274,9 +261,6 @@ impl Contract {
     }
 
     fn fields(&self) -> Vec<Field> {
-        self.columns
-            .iter()
-            .map(|c| Field::new(c.name.as_ref(), c.kind.arrow(), true))
-            .collect()
+        self.columns.iter().map(|c| Field::new(c.name.as_ref(), c.kind.arrow(), true)).collect()
     }
 }

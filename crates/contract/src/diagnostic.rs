@@ -65,10 +65,7 @@ impl Diagnostic {
     /// A warning about a file; [`at`](Self::at) says where in it.
     #[must_use]
     pub fn warning(file: &str, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(file, code, message)
-        }
+        Self { severity: Severity::Warning, ..Self::error(file, code, message) }
     }
 
     /// Points at `length` characters of `text`, the file's whole text, from a line and column that count from 1.
@@ -77,10 +74,7 @@ impl Diagnostic {
         self.line = line;
         self.column = column;
         self.length = length;
-        self.source_line = line
-            .checked_sub(1)
-            .and_then(|index| text.lines().nth(index))
-            .map(ToOwned::to_owned);
+        self.source_line = line.checked_sub(1).and_then(|index| text.lines().nth(index)).map(ToOwned::to_owned);
         self
     }
 
@@ -102,10 +96,7 @@ impl Diagnostic {
 pub fn sort(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by(|a, b| {
         let key = |d: &Diagnostic| (d.line, d.column, d.severity);
-        a.file
-            .cmp(&b.file)
-            .then_with(|| key(a).cmp(&key(b)))
-            .then_with(|| a.message.cmp(&b.message))
+        a.file.cmp(&b.file).then_with(|| key(a).cmp(&key(b))).then_with(|| a.message.cmp(&b.message))
     });
     diagnostics.dedup();
 }
@@ -127,10 +118,7 @@ pub fn render(diagnostics: &[Diagnostic], colour: bool) -> String {
     }
     let errors = diagnostics.iter().filter(|d| d.is_error()).count();
     let warnings = diagnostics.len() - errors;
-    let counts: Vec<String> = [counted(errors, "error"), counted(warnings, "warning")]
-        .into_iter()
-        .flatten()
-        .collect();
+    let counts: Vec<String> = [counted(errors, "error"), counted(warnings, "warning")].into_iter().flatten().collect();
     if !counts.is_empty() {
         let _ = writeln!(out, "{}", counts.join(", "));
     }
@@ -147,11 +135,7 @@ struct Paint {
 
 impl Paint {
     fn with(&self, code: &str, text: &str) -> String {
-        if self.colour {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
@@ -161,23 +145,12 @@ fn render_one(out: &mut String, diagnostic: &Diagnostic, paint: &Paint) {
         Severity::Warning => ("1;33", "warning"),
     };
     let head = paint.with(colour, &format!("{name}[{}]", diagnostic.code));
-    let _ = writeln!(
-        out,
-        "{head}: {}",
-        paint.with("1", &printable(&diagnostic.message))
-    );
-    let number = if diagnostic.line > 0 {
-        diagnostic.line.to_string()
-    } else {
-        String::new()
-    };
+    let _ = writeln!(out, "{head}: {}", paint.with("1", &printable(&diagnostic.message)));
+    let number = if diagnostic.line > 0 { diagnostic.line.to_string() } else { String::new() };
     let margin = " ".repeat(number.len());
     let blue = |text: &str| paint.with("1;34", text);
     let place = if diagnostic.line > 0 {
-        format!(
-            "{}:{}:{}",
-            diagnostic.file, diagnostic.line, diagnostic.column
-        )
+        format!("{}:{}:{}", diagnostic.file, diagnostic.line, diagnostic.column)
     } else {
         diagnostic.file.clone()
     };
@@ -190,31 +163,15 @@ fn render_one(out: &mut String, diagnostic: &Diagnostic, paint: &Paint) {
         let _ = writeln!(out, "{margin} {} {}{caret}", blue("|"), " ".repeat(indent));
     }
     if let Some(help) = &diagnostic.help {
-        let _ = writeln!(
-            out,
-            "{margin} {} {}: {}",
-            blue("="),
-            paint.with("1;36", "help"),
-            printable(help)
-        );
+        let _ = writeln!(out, "{margin} {} {}: {}", blue("="), paint.with("1;36", "help"), printable(help));
     }
 }
 
 /// The part of a line to show, the caret's place in it and its length.
 fn window(line: &str, column: usize, length: usize) -> (String, usize, usize) {
     let start = column.saturating_sub(1);
-    let skipped = if start + 40 > LINE_SHOWN_MAX {
-        start - 40
-    } else {
-        0
-    };
-    let shown = printable(
-        &line
-            .chars()
-            .skip(skipped)
-            .take(LINE_SHOWN_MAX)
-            .collect::<String>(),
-    );
+    let skipped = if start + 40 > LINE_SHOWN_MAX { start - 40 } else { 0 };
+    let shown = printable(&line.chars().skip(skipped).take(LINE_SHOWN_MAX).collect::<String>());
     let indent = start - skipped;
     let room = shown.chars().count().saturating_sub(indent).max(1);
     (shown.trim_end().to_owned(), indent, length.clamp(1, room))
@@ -259,9 +216,7 @@ mod tests {
 
     #[test]
     fn json_has_the_position_and_not_the_line() {
-        let diagnostic = Diagnostic::error("a", "code", "m")
-            .at("text", 1, 2, 1)
-            .help("h");
+        let diagnostic = Diagnostic::error("a", "code", "m").at("text", 1, 2, 1).help("h");
         let json = serde_json::to_string(&diagnostic).unwrap();
         assert_eq!(
             json,

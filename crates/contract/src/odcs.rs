@@ -47,9 +47,7 @@ impl Version {
     /// The version with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|version| version.as_str() == name)
+        Self::ALL.into_iter().find(|version| version.as_str() == name)
     }
 
     fn schema_text(self) -> &'static str {
@@ -63,12 +61,8 @@ impl Version {
 
     /// The schema with its validator, made once.
     fn compiled(self) -> Result<&'static (Json, Validator), String> {
-        static COMPILED: [OnceLock<Result<(Json, Validator), String>>; 4] = [
-            OnceLock::new(),
-            OnceLock::new(),
-            OnceLock::new(),
-            OnceLock::new(),
-        ];
+        static COMPILED: [OnceLock<Result<(Json, Validator), String>>; 4] =
+            [OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new()];
         let [v300, v301, v302, v310] = &COMPILED;
         let cell = match self {
             Self::V3_0_0 => v300,
@@ -76,19 +70,14 @@ impl Version {
             Self::V3_0_2 => v302,
             Self::V3_1_0 => v310,
         };
-        cell.get_or_init(|| self.compile())
-            .as_ref()
-            .map_err(Clone::clone)
+        cell.get_or_init(|| self.compile()).as_ref().map_err(Clone::clone)
     }
 
     fn compile(self) -> Result<(Json, Validator), String> {
-        let schema: Json =
-            serde_json::from_str(self.schema_text()).map_err(|error| error.to_string())?;
+        let schema: Json = serde_json::from_str(self.schema_text()).map_err(|error| error.to_string())?;
         // Formats are notes to the reader under draft 2019-09, and the reference verdicts treat them so.
-        let validator = jsonschema::options()
-            .should_validate_formats(false)
-            .build(&schema)
-            .map_err(|error| error.to_string())?;
+        let validator =
+            jsonschema::options().should_validate_formats(false).build(&schema).map_err(|error| error.to_string())?;
         Ok((schema, validator))
     }
 }
@@ -117,32 +106,18 @@ impl Document {
     /// Gives what is wrong with the form.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let (text, root) = yaml::parse_bytes(file, bytes)?;
-        Ok(Self {
-            file: file.to_owned(),
-            text,
-            root,
-        })
+        Ok(Self { file: file.to_owned(), text, root })
     }
 
     /// An error at a place of this document.
     #[must_use]
-    pub fn error(
-        &self,
-        place: Place,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Diagnostic {
+    pub fn error(&self, place: Place, code: &'static str, message: impl Into<String>) -> Diagnostic {
         self.at(Diagnostic::error(&self.file, code, message), place)
     }
 
     /// A warning at a place of this document.
     #[must_use]
-    pub fn warning(
-        &self,
-        place: Place,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Diagnostic {
+    pub fn warning(&self, place: Place, code: &'static str, message: impl Into<String>) -> Diagnostic {
         self.at(Diagnostic::warning(&self.file, code, message), place)
     }
 

@@ -51,22 +51,9 @@ pub struct ContractSource {
 impl ContractSource {
     /// An error that points at a column's name, or at the contract's where the index is none of its columns.
     #[must_use]
-    pub fn error_at(
-        &self,
-        column: Option<usize>,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Diagnostic {
-        let place = column
-            .and_then(|index| self.columns.get(index))
-            .copied()
-            .unwrap_or(self.name);
-        Diagnostic::error(&self.path, code, message).at(
-            &self.text,
-            place.line,
-            place.column,
-            place.length,
-        )
+    pub fn error_at(&self, column: Option<usize>, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        let place = column.and_then(|index| self.columns.get(index)).copied().unwrap_or(self.name);
+        Diagnostic::error(&self.path, code, message).at(&self.text, place.line, place.column, place.length)
     }
 }
 
@@ -89,66 +76,39 @@ impl Project {
     pub fn load(root: &Path) -> (Self, Vec<Diagnostic>) {
         let mut loader = Loader::new(root);
         let config_text = loader.run();
-        let Loader {
-            mut found,
-            compiled,
-            models,
-            ..
-        } = loader;
+        let Loader { mut found, compiled, models, .. } = loader;
         check_whole(&compiled, &models, &mut found);
         diagnostic::sort(&mut found);
-        let (contracts, contract_sources) = compiled
-            .into_iter()
-            .filter_map(|(contract, source)| contract.map(|c| (Arc::new(c), source)))
-            .unzip();
-        (
-            Self {
-                root: root.to_owned(),
-                config_text,
-                contracts,
-                contract_sources,
-                models,
-            },
-            found,
-        )
+        let (contracts, contract_sources) =
+            compiled.into_iter().filter_map(|(contract, source)| contract.map(|c| (Arc::new(c), source))).unzip();
+        (Self { root: root.to_owned(), config_text, contracts, contract_sources, models }, found)
     }
 
     /// The contract of a dataset.
     #[must_use]
     pub fn contract(&self, dataset: &str) -> Option<&Arc<Contract>> {
-        self.contracts
-            .iter()
-            .find(|contract| contract.dataset.as_str() == dataset)
+        self.contracts.iter().find(|contract| contract.dataset.as_str() == dataset)
     }
 
     /// Where the contract of a dataset is written.
     #[must_use]
     pub fn contract_source(&self, dataset: &str) -> Option<&ContractSource> {
-        self.contract_sources
-            .iter()
-            .find(|source| source.dataset.as_str() == dataset)
+        self.contract_sources.iter().find(|source| source.dataset.as_str() == dataset)
     }
 }
 
 /// What only the whole project shows: names, ids and topics that stand twice, contracts and models without each other.
-fn check_whole(
-    compiled: &[(Option<Contract>, ContractSource)],
-    models: &[ModelFile],
-    found: &mut Vec<Diagnostic>,
-) {
+fn check_whole(compiled: &[(Option<Contract>, ContractSource)], models: &[ModelFile], found: &mut Vec<Diagnostic>) {
     let mut datasets: BTreeMap<&str, &ContractSource> = BTreeMap::new();
     let mut ids: BTreeMap<&str, &ContractSource> = BTreeMap::new();
     let mut topics: BTreeMap<&str, &ContractSource> = BTreeMap::new();
     for (contract, source) in compiled {
         if let Some(first) = datasets.insert(source.dataset.as_str(), source) {
-            let message = format!(
-                "the dataset `{}` has a contract in {} already",
-                source.dataset, first.path
-            );
+            let message = format!("the dataset `{}` has a contract in {} already", source.dataset, first.path);
             found.push(
-                source.error_at(None, "duplicate-dataset", message).help(
-                    "a dataset's name is unique in the project, whatever its layer: rename one",
-                ),
+                source
+                    .error_at(None, "duplicate-dataset", message)
+                    .help("a dataset's name is unique in the project, whatever its layer: rename one"),
             );
         }
         let Some(contract) = contract else { continue };
@@ -165,44 +125,25 @@ fn check_whole(
         {
             let message = format!("the topic `{topic}` feeds {} already", first.path);
             found.push(
-                source
-                    .error_at(None, "duplicate-topic", message)
-                    .help("give each raw dataset a topic of its own"),
+                source.error_at(None, "duplicate-topic", message).help("give each raw dataset a topic of its own"),
             );
         }
     }
     for model in models {
-        if !compiled
-            .iter()
-            .any(|(_, source)| source.layer == model.layer && source.dataset == model.dataset)
-        {
-            let message = format!(
-                "the model has no contract: there is no contracts/{}/{}.yaml",
-                model.layer, model.dataset
-            );
+        if !compiled.iter().any(|(_, source)| source.layer == model.layer && source.dataset == model.dataset) {
+            let message =
+                format!("the model has no contract: there is no contracts/{}/{}.yaml", model.layer, model.dataset);
             found.push(
                 Diagnostic::error(&model.path, "no-contract", message)
                     .help("write the contract; without one there is no dataset"),
             );
         }
     }
-    for (_, source) in compiled
-        .iter()
-        .filter(|(_, source)| source.layer != Layer::Raw)
-    {
-        if !models
-            .iter()
-            .any(|model| source.layer == model.layer && source.dataset == model.dataset)
-        {
-            let message = format!(
-                "nothing makes the dataset: there is no models/{}/{}.sql",
-                source.layer, source.dataset
-            );
-            found.push(
-                source
-                    .error_at(None, "no-model", message)
-                    .help("write the model, or remove the contract"),
-            );
+    for (_, source) in compiled.iter().filter(|(_, source)| source.layer != Layer::Raw) {
+        if !models.iter().any(|model| source.layer == model.layer && source.dataset == model.dataset) {
+            let message =
+                format!("nothing makes the dataset: there is no models/{}/{}.sql", source.layer, source.dataset);
+            found.push(source.error_at(None, "no-model", message).help("write the model, or remove the contract"));
         }
     }
 }

@@ -15,12 +15,7 @@ use crate::odcs::{DIAGNOSTICS_MAX, Document};
 use crate::yaml::{Node, Place, Value, shorten};
 
 /// Every finding of the schema on the document.
-pub(crate) fn explain(
-    document: &Document,
-    schema: &Json,
-    validator: &Validator,
-    instance: &Json,
-) -> Vec<Diagnostic> {
+pub(crate) fn explain(document: &Document, schema: &Json, validator: &Validator, instance: &Json) -> Vec<Diagnostic> {
     let explainer = Explainer { document, schema };
     let mut found = Vec::new();
     for error in validator.iter_errors(instance).take(DIAGNOSTICS_MAX) {
@@ -40,11 +35,7 @@ struct Finding {
 
 /// Leaves out "not allowed here" where the same object has a finding that explains it.
 fn drop_consequences(found: Vec<Finding>) -> Vec<Diagnostic> {
-    let explained: BTreeSet<String> = found
-        .iter()
-        .filter(|f| !f.consequence)
-        .map(|f| f.instance.clone())
-        .collect();
+    let explained: BTreeSet<String> = found.iter().filter(|f| !f.consequence).map(|f| f.instance.clone()).collect();
     found
         .into_iter()
         .filter(|f| !f.consequence || !explained.iter().any(|path| is_within(path, &f.instance)))
@@ -54,8 +45,7 @@ fn drop_consequences(found: Vec<Finding>) -> Vec<Diagnostic> {
 
 /// Whether a path leads to a value or to something in it.
 fn is_within(path: &str, value: &str) -> bool {
-    path.strip_prefix(value)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(value).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 struct Explainer<'a> {
@@ -71,17 +61,11 @@ impl Explainer<'_> {
         let path = error.instance_path();
         let (node, key_place) = self.locate(path);
         let key = last_key(path);
-        let subject = key
-            .as_ref()
-            .map_or_else(|| "the contract".to_owned(), |key| format!("`{key}`"));
+        let subject = key.as_ref().map_or_else(|| "the contract".to_owned(), |key| format!("`{key}`"));
         let mut push = |place: Place, code: &'static str, message: String, help: Option<String>| {
             let mut diagnostic = self.document.error(place, code, message);
             diagnostic.help = help;
-            found.push(Finding {
-                diagnostic,
-                instance: path.as_str().to_owned(),
-                consequence: false,
-            });
+            found.push(Finding { diagnostic, instance: path.as_str().to_owned(), consequence: false });
         };
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }
@@ -91,40 +75,19 @@ impl Explainer<'_> {
             ValidationErrorKind::Required { property } => {
                 let name = property.as_str().unwrap_or_default();
                 let message = format!("{subject} has no `{name}`, which the standard requires");
-                push(
-                    key_place,
-                    "missing-key",
-                    message,
-                    Some(format!("add `{name}:`")),
-                );
+                push(key_place, "missing-key", message, Some(format!("add `{name}:`")));
             }
             ValidationErrorKind::Type { kind } => {
                 let expected = type_words(kind);
                 let message = format!("{subject} must be {expected}, and is {}", describe(node));
-                push(
-                    node.place,
-                    "wrong-type",
-                    message,
-                    Some(type_help(node, &expected)),
-                );
+                push(node.place, "wrong-type", message, Some(type_help(node, &expected)));
             }
             ValidationErrorKind::Enum { options } => {
-                let options: Vec<&str> = options
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(Json::as_str)
-                    .collect();
+                let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
                 let message = format!("{subject} cannot be {}", describe(node));
-                push(
-                    node.place,
-                    "not-allowed",
-                    message,
-                    Some(choice_help(node.text(), &options)),
-                );
+                push(node.place, "not-allowed", message, Some(choice_help(node.text(), &options)));
             }
-            ValidationErrorKind::AnyOf { context }
-            | ValidationErrorKind::OneOfNotValid { context } => {
+            ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
                 self.no_form(error, context, found, depth);
             }
             ValidationErrorKind::OneOfMultipleValid { .. } => {
@@ -136,48 +99,22 @@ impl Explainer<'_> {
                     .collect();
                 if present.len() > 1 {
                     let message = format!("only one of {} can stand here", present.join(", "));
-                    push(
-                        node.place,
-                        "several-forms",
-                        message,
-                        Some("keep one of them, or write two rules".to_owned()),
-                    );
+                    push(node.place, "several-forms", message, Some("keep one of them, or write two rules".to_owned()));
                 } else {
-                    let message = format!(
-                        "{subject} fits more than one of the forms that the standard allows"
-                    );
+                    let message = format!("{subject} fits more than one of the forms that the standard allows");
                     push(node.place, "several-forms", message, None);
                 }
             }
             ValidationErrorKind::Pattern { pattern } => {
-                let message = format!(
-                    "{subject} is {}, which has not the form required",
-                    describe(node)
-                );
-                push(
-                    node.place,
-                    "bad-form",
-                    message,
-                    Some(format!("it must match `{pattern}`")),
-                );
+                let message = format!("{subject} is {}, which has not the form required", describe(node));
+                push(node.place, "bad-form", message, Some(format!("it must match `{pattern}`")));
             }
-            _ => push(
-                node.place,
-                "not-valid",
-                format!("{subject}: {}", error.masked_with("the value")),
-                None,
-            ),
+            _ => push(node.place, "not-valid", format!("{subject}: {}", error.masked_with("the value")), None),
         }
     }
 
     /// One finding for every key that nothing allows.
-    fn unexpected(
-        &self,
-        error: &ValidationError<'_>,
-        node: &Node,
-        unexpected: &[String],
-        found: &mut Vec<Finding>,
-    ) {
+    fn unexpected(&self, error: &ValidationError<'_>, node: &Node, unexpected: &[String], found: &mut Vec<Finding>) {
         let mut known = BTreeSet::new();
         if let Some(parent) = parent_schema(self.schema, error.schema_path()) {
             collect_keys(self.schema, parent, &mut known, 0);
@@ -186,10 +123,7 @@ impl Explainer<'_> {
             let place = node.entry(name).map_or(node.place, |entry| entry.place);
             let is_known = known.contains(name.as_str());
             let (code, message, help) = if is_known {
-                let message = format!(
-                    "`{}` does not belong to this form of its object",
-                    shorten(name)
-                );
+                let message = format!("`{}` does not belong to this form of its object", shorten(name));
                 (
                     "misplaced-key",
                     message,
@@ -220,20 +154,13 @@ impl Explainer<'_> {
     ) {
         let here = error.instance_path().as_str();
         let (node, key_place) = self.locate(error.instance_path());
-        let missing: Vec<String> = forms
-            .iter()
-            .filter_map(|form| only_missing_key(form, here))
-            .collect();
+        let missing: Vec<String> = forms.iter().filter_map(|form| only_missing_key(form, here)).collect();
         let key = last_key(error.instance_path());
         let subject = key.map_or_else(|| "the contract".to_owned(), |key| format!("`{key}`"));
         let mut push = |place, code, message: String, help: Option<String>| {
             let mut diagnostic = self.document.error(place, code, message);
             diagnostic.help = help;
-            found.push(Finding {
-                diagnostic,
-                instance: here.to_owned(),
-                consequence: false,
-            });
+            found.push(Finding { diagnostic, instance: here.to_owned(), consequence: false });
         };
         if missing.len() == forms.len() {
             let help = format!("add one of `{}`", missing.join("`, `"));
@@ -245,25 +172,19 @@ impl Explainer<'_> {
             );
         }
         let wrong_type = |form: &[ValidationError<'_>]| {
-            form.iter().any(|e| {
-                matches!(e.kind(), ValidationErrorKind::Type { .. })
-                    && e.instance_path().as_str() == here
-            })
+            form.iter()
+                .any(|e| matches!(e.kind(), ValidationErrorKind::Type { .. }) && e.instance_path().as_str() == here)
         };
-        let fitting: Vec<&Vec<ValidationError<'_>>> =
-            forms.iter().filter(|form| !wrong_type(form)).collect();
+        let fitting: Vec<&Vec<ValidationError<'_>>> = forms.iter().filter(|form| !wrong_type(form)).collect();
         match fitting.iter().min_by_key(|form| form.len()) {
             Some(form) if depth < FORMS_DEPTH_MAX && !form.is_empty() => {
                 for inner in form.iter().take(DIAGNOSTICS_MAX) {
                     self.error(inner, found, depth + 1);
                 }
             }
-            Some(_) => push(
-                node.place,
-                "no-form",
-                format!("{subject} has none of the forms that the standard allows"),
-                None,
-            ),
+            Some(_) => {
+                push(node.place, "no-form", format!("{subject} has none of the forms that the standard allows"), None)
+            }
             None => {
                 let mut expected: Vec<String> = Vec::new();
                 for inner in forms.iter().flatten() {
@@ -288,10 +209,7 @@ impl Explainer<'_> {
     /// The node that a path leads to, and the place of the key that holds it (its own where no key does).
     fn locate(&self, path: &Location) -> (&Node, Place) {
         let mut node = &self.document.root;
-        let mut place = Place {
-            length: 1,
-            ..node.place
-        };
+        let mut place = Place { length: 1, ..node.place };
         for segment in path.segments() {
             match segment {
                 LocationSegment::Property(key) => match node.entry(&key) {
@@ -299,15 +217,7 @@ impl Explainer<'_> {
                     None => break,
                 },
                 LocationSegment::Index(index) => match node.items().get(index) {
-                    Some(item) => {
-                        (node, place) = (
-                            item,
-                            Place {
-                                length: 1,
-                                ..item.place
-                            },
-                        )
-                    }
+                    Some(item) => (node, place) = (item, Place { length: 1, ..item.place }),
                     None => break,
                 },
             }
@@ -352,21 +262,13 @@ fn collect_keys<'s>(root: &'s Json, schema: &'s Json, known: &mut BTreeSet<&'s s
     if let Some(properties) = schema.get("properties").and_then(Json::as_object) {
         known.extend(properties.keys().map(String::as_str));
     }
-    if let Some(target) = schema
-        .get("$ref")
-        .and_then(Json::as_str)
-        .and_then(|r| r.strip_prefix('#'))
-        .and_then(|r| root.pointer(r))
+    if let Some(target) =
+        schema.get("$ref").and_then(Json::as_str).and_then(|r| r.strip_prefix('#')).and_then(|r| root.pointer(r))
     {
         collect_keys(root, target, known, depth + 1);
     }
     for keyword in ["allOf", "anyOf", "oneOf"] {
-        for form in schema
-            .get(keyword)
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten()
-        {
+        for form in schema.get(keyword).and_then(Json::as_array).into_iter().flatten() {
             collect_keys(root, form, known, depth + 1);
         }
     }
@@ -378,19 +280,11 @@ fn collect_keys<'s>(root: &'s Json, schema: &'s Json, known: &mut BTreeSet<&'s s
 }
 
 /// The candidate that a misspelt word most likely meant.
-pub(crate) fn nearest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = shorten(word).to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&word, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::jaro_winkler(&word, &candidate.to_lowercase()), candidate))
         .filter(|(likeness, _)| *likeness >= 0.82)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
@@ -426,11 +320,7 @@ fn type_words(kind: &TypeKind) -> String {
     };
     match kind {
         TypeKind::Single(one) => words(&one.to_string()),
-        TypeKind::Multiple(set) => set
-            .iter()
-            .map(|one| words(&one.to_string()))
-            .collect::<Vec<_>>()
-            .join(" or "),
+        TypeKind::Multiple(set) => set.iter().map(|one| words(&one.to_string())).collect::<Vec<_>>().join(" or "),
     }
 }
 

@@ -81,59 +81,36 @@ impl Node {
     /// A mapping's entries; none for anything else.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
-        if let Value::Map(entries) = &self.value {
-            entries
-        } else {
-            &[]
-        }
+        if let Value::Map(entries) = &self.value { entries } else { &[] }
     }
 
     /// A sequence's items; none for anything else.
     #[must_use]
     pub fn items(&self) -> &[Node] {
-        if let Value::List(items) = &self.value {
-            items
-        } else {
-            &[]
-        }
+        if let Value::List(items) = &self.value { items } else { &[] }
     }
 
     /// The text of a text.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
-        if let Value::Text(text) = &self.value {
-            Some(text)
-        } else {
-            None
-        }
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
 
     /// The value of a boolean.
     #[must_use]
     pub fn boolean(&self) -> Option<bool> {
-        if let Value::Boolean(value) = self.value {
-            Some(value)
-        } else {
-            None
-        }
+        if let Value::Boolean(value) = self.value { Some(value) } else { None }
     }
 
     /// The value of a whole number.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
-        if let Value::Integer(value) = self.value {
-            Some(value)
-        } else {
-            None
-        }
+        if let Value::Integer(value) = self.value { Some(value) } else { None }
     }
 
     /// The value of any number.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a bound beyond 2^53 is asked for as a real number"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a bound beyond 2^53 is asked for as a real number")]
     pub fn number(&self) -> Option<f64> {
         match self.value {
             Value::Integer(value) => Some(value as f64),
@@ -149,16 +126,14 @@ impl Node {
             Value::Null => Json::Null,
             Value::Boolean(value) => Json::Bool(*value),
             Value::Integer(value) => Json::Number((*value).into()),
-            Value::Real(value) => Number::from_f64(*value)
-                .map_or_else(|| Json::String(value.to_string()), Json::Number),
+            Value::Real(value) => {
+                Number::from_f64(*value).map_or_else(|| Json::String(value.to_string()), Json::Number)
+            }
             Value::Text(text) => Json::String(text.clone()),
             Value::List(items) => Json::Array(items.iter().map(Self::to_json).collect()),
-            Value::Map(entries) => Json::Object(
-                entries
-                    .iter()
-                    .map(|e| (e.key.clone(), e.node.to_json()))
-                    .collect::<Map<_, _>>(),
-            ),
+            Value::Map(entries) => {
+                Json::Object(entries.iter().map(|e| (e.key.clone(), e.node.to_json())).collect::<Map<_, _>>())
+            }
         }
     }
 }
@@ -174,15 +149,9 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> Result<(String, Node), Vec<Diagn
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(file, text).map(|node| (text.to_owned(), node)),
         Err(error) => {
-            let valid =
-                String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or_default())
-                    .into_owned();
+            let valid = String::from_utf8_lossy(bytes.get(..error.valid_up_to()).unwrap_or_default()).into_owned();
             let line = valid.matches('\n').count() + 1;
-            let column = valid
-                .rsplit('\n')
-                .next()
-                .map_or(0, |last| last.chars().count())
-                + 1;
+            let column = valid.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
             let lossy = String::from_utf8_lossy(bytes);
             Err(vec![
                 Diagnostic::error(file, "not-utf8", "the file is not UTF-8 text")
@@ -228,9 +197,5 @@ fn too_large(file: &str, bytes: usize) -> Diagnostic {
 /// A piece of a file in a message, cut to a readable length.
 #[must_use]
 pub fn shorten(text: &str) -> String {
-    if text.chars().count() <= 60 {
-        text.to_owned()
-    } else {
-        text.chars().take(59).chain(['…']).collect()
-    }
+    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(59).chain(['…']).collect() }
 }

@@ -13,18 +13,9 @@ use vitalake_runtime::disk::LocalDisk;
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let address = arguments
-        .next()
-        .unwrap_or_else(|| "127.0.0.1:9092".to_owned());
-    let folder = arguments
-        .next()
-        .map_or_else(|| std::env::temp_dir().join("vitalake-log"), PathBuf::from);
-    let number = |name: &str, default| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default)
-    };
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9092".to_owned());
+    let folder = arguments.next().map_or_else(|| std::env::temp_dir().join("vitalake-log"), PathBuf::from);
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let defaults = LogOptions::default();
     let options = LogOptions {
         unlanded_bytes_max: None,

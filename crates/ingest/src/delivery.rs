@@ -27,7 +27,9 @@ pub enum DeliverError {
     #[error(transparent)]
     File(#[from] DeliveryError),
     /// A rule of severity fatal was broken.
-    #[error("{rows} rows of the delivery of {dataset} break the rule {rule}, whose severity is fatal; nothing of it was loaded: correct the file and deliver it again")]
+    #[error(
+        "{rows} rows of the delivery of {dataset} break the rule {rule}, whose severity is fatal; nothing of it was loaded: correct the file and deliver it again"
+    )]
     Fatal {
         /// The dataset.
         dataset: String,
@@ -37,7 +39,9 @@ pub enum DeliverError {
         rows: u64,
     },
     /// It would leave the dataset empty.
-    #[error("the delivery would replace {dataset} by nothing: no row of it is good, and {rejects} break a rule; what was there stays")]
+    #[error(
+        "the delivery would replace {dataset} by nothing: no row of it is good, and {rejects} break a rule; what was there stays"
+    )]
     Empty {
         /// The dataset.
         dataset: String,
@@ -75,7 +79,13 @@ pub type Chunks = mpsc::Receiver<io::Result<Bytes>>;
 ///
 /// # Errors
 /// When the file, the table or the store refuses; nothing of the delivery is in the table then.
-pub async fn deliver(table: &Arc<Table>, name: &str, format: DeliveryFormat, chunks: Chunks, now_ms: i64) -> Result<Delivered, DeliverError> {
+pub async fn deliver(
+    table: &Arc<Table>,
+    name: &str,
+    format: DeliveryFormat,
+    chunks: Chunks,
+    now_ms: i64,
+) -> Result<Delivered, DeliverError> {
     let dataset = table.contract().dataset.to_string();
     let app_id = format!("vitalake/feed/{dataset}");
     let number = table.committed_txn(&app_id).max(table.rejects_txn(&app_id)).unwrap_or(0) + 1;
@@ -105,7 +115,13 @@ pub async fn deliver(table: &Arc<Table>, name: &str, format: DeliveryFormat, chu
     // Of a dataset that is replaced, only the delivery that is in place now is there already.
     let in_place = |known: &i64| !replace || table.committed_txn(&app_id) == Some(*known);
     if let Some(known) = table.committed_txn(&content_id).filter(in_place) {
-        return Ok(Delivered { number: known, sha256, known: true, totals, version: i64::try_from(table.head().version().0).unwrap_or(i64::MAX) });
+        return Ok(Delivered {
+            number: known,
+            sha256,
+            known: true,
+            totals,
+            version: i64::try_from(table.head().version().0).unwrap_or(i64::MAX),
+        });
     }
     let rejected_before = table.rejects_txn(&content_id) > table.committed_txn(&content_id);
     if replace && totals.rows == 0 {

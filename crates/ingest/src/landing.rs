@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, BinaryViewArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, BinaryViewArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray,
+};
 use arrow::compute::filter_record_batch;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
@@ -127,7 +130,14 @@ impl TopicLanding {
     ///
     /// # Errors
     /// When the log does not know the topic's partitions.
-    pub fn open(log: Arc<Log>, table: Arc<Table>, topic: &str, topic_id: TopicId, partitions: u32, cpu: Cpu) -> Result<Self, LandingError> {
+    pub fn open(
+        log: Arc<Log>,
+        table: Arc<Table>,
+        topic: &str,
+        topic_id: TopicId,
+        partitions: u32,
+        cpu: Cpu,
+    ) -> Result<Self, LandingError> {
         let failed = |source| LandingError::Log { topic: topic.to_owned(), source };
         let mut states = Vec::new();
         for number in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
@@ -178,12 +188,17 @@ impl TopicLanding {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let troubles = self.troubles.lock();
-        [Doing::Landing, Doing::Committing, Doing::WritingEarly].iter().find_map(|doing| troubles.get(*doing as usize)?.clone())
+        [Doing::Landing, Doing::Committing, Doing::WritingEarly]
+            .iter()
+            .find_map(|doing| troubles.get(*doing as usize)?.clone())
     }
 
     fn note(&self, doing: Doing, error: Option<&(dyn std::error::Error + 'static)>) {
         let said = error.map(|error| {
-            std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+            std::iter::successors(Some(error), |error| error.source())
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(": ")
         });
         if let Some(place) = self.troubles.lock().get_mut(doing as usize) {
             *place = said;
@@ -199,7 +214,8 @@ impl TopicLanding {
     /// Durable records that are not in the tail yet.
     #[must_use]
     pub fn lag_records(&self) -> u64 {
-        let behind = |id: TopicPartition, next: i64| u64::try_from(self.log.durable_end(id).unwrap_or(next) - next).unwrap_or(0);
+        let behind =
+            |id: TopicPartition, next: i64| u64::try_from(self.log.durable_end(id).unwrap_or(next) - next).unwrap_or(0);
         self.partitions.lock().iter().map(|p| behind(p.id, p.next_offset)).sum()
     }
 
@@ -285,7 +301,13 @@ impl TopicLanding {
     fn partition_state(&self, id: TopicPartition, next_offset: i64) -> PartitionState {
         let app_id = transaction_id(id.topic, id.partition);
         let rejected_through = self.table.rejects_txn(&app_id).unwrap_or(-1);
-        PartitionState { id, app_id, next_offset, rejected_through, decoder: JsonDecoder::new(Arc::clone(self.table.contract())) }
+        PartitionState {
+            id,
+            app_id,
+            next_offset,
+            rejected_through,
+            decoder: JsonDecoder::new(Arc::clone(self.table.contract())),
+        }
     }
 
     /// Writes early what does not fit in memory, until dropped.
@@ -315,7 +337,8 @@ impl TopicLanding {
         let mut moved = self.table.watch();
         loop {
             let due = last + options.interval;
-            while tokio::time::Instant::now() < due && self.epoch_bytes.load(Ordering::Acquire) < options.log_bytes_max {
+            while tokio::time::Instant::now() < due && self.epoch_bytes.load(Ordering::Acquire) < options.log_bytes_max
+            {
                 tokio::select! {
                     () = tokio::time::sleep_until(due) => {}
                     changed = moved.changed() => if changed.is_err() { return },
@@ -389,13 +412,20 @@ fn decode_batches(log: &Log, topic: &str, state: &mut PartitionState) -> Result<
     for stored in &batches {
         step.bytes += stored.batch.len() as u64;
         if let Err((offset, error)) = append_batch(state, stored) {
-            tracing::error!(topic, partition = state.id.partition, offset, error = &error as &dyn std::error::Error, "a batch cannot be read: it goes to quarantine from there on");
+            tracing::error!(
+                topic,
+                partition = state.id.partition,
+                offset,
+                error = &error as &dyn std::error::Error,
+                "a batch cannot be read: it goes to quarantine from there on"
+            );
             step.rejects.push(reject_batch(topic, state.id.partition, offset, stored, &error)?);
         }
         next_offset = stored.last_offset + 1;
     }
     if state.decoder.records() > 0 {
-        let decoded = state.decoder.finish().map_err(|source| LandingError::Decode { topic: topic.to_owned(), source })?;
+        let decoded =
+            state.decoder.finish().map_err(|source| LandingError::Decode { topic: topic.to_owned(), source })?;
         step.rows.push(decoded.rows);
         step.rejects.push(decoded.rejects);
     }
@@ -424,7 +454,13 @@ fn append_batch(state: &mut PartitionState, stored: &StoredBatch) -> Result<(), 
 }
 
 /// A batch that cannot be taken apart, as one reject with the bytes of the whole batch.
-fn reject_batch(topic: &str, partition: i32, offset: i64, stored: &StoredBatch, error: &BatchError) -> Result<RecordBatch, LandingError> {
+fn reject_batch(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    stored: &StoredBatch,
+    error: &BatchError,
+) -> Result<RecordBatch, LandingError> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(BinaryViewArray::from(vec![stored.batch.as_ref()])),
         Arc::new(StringViewArray::from(vec![topic])),
@@ -432,7 +468,9 @@ fn reject_batch(topic: &str, partition: i32, offset: i64, stored: &StoredBatch, 
         Arc::new(Int64Array::from(vec![offset])),
         Arc::new(StringViewArray::from(vec!["batch"])),
         Arc::new(StringViewArray::from(vec![error.to_string()])),
-        Arc::new(TimestampMicrosecondArray::from(vec![stored.append_time_ms.saturating_mul(1000)]).with_timezone("UTC")),
+        Arc::new(
+            TimestampMicrosecondArray::from(vec![stored.append_time_ms.saturating_mul(1000)]).with_timezone("UTC"),
+        ),
     ];
     RecordBatch::try_new(quarantine_schema(), columns).map_err(|source| {
         let source = DecodeError::Build { dataset: topic.to_owned(), source };
@@ -451,6 +489,7 @@ fn without_known(rejects: RecordBatch, rejected_through: i64) -> Option<RecordBa
     if offsets.iter().flatten().all(|offset| offset > rejected_through) {
         return Some(rejects);
     }
-    let new: BooleanArray = (0..offsets.len()).map(|i| Some(offsets.is_null(i) || offsets.value(i) > rejected_through)).collect();
+    let new: BooleanArray =
+        (0..offsets.len()).map(|i| Some(offsets.is_null(i) || offsets.value(i) > rejected_through)).collect();
     filter_record_batch(&rejects, &new).ok().filter(|batch| batch.num_rows() > 0)
 }

@@ -98,7 +98,11 @@ impl Changes {
     /// A reader that is gone: nothing is kept for it any longer.
     pub(crate) fn deregister(&mut self, reader: ReaderId) {
         if let Some(cursor) = self.readers.get_mut(reader.0) {
-            *cursor = Cursor { through: ChangeNumber(u64::MAX), seals_seen: u64::MAX, consumed: Some(TableVersion(u64::MAX)) };
+            *cursor = Cursor {
+                through: ChangeNumber(u64::MAX),
+                seals_seen: u64::MAX,
+                consumed: Some(TableVersion(u64::MAX)),
+            };
         }
         self.forget();
     }
@@ -326,7 +330,10 @@ mod tests {
         for n in 0..4 {
             push(&mut changes, n);
         }
-        let add = crate::delta::action::parse_commit("c", br#"{"add":{"path":"f","partitionValues":{},"size":1,"modificationTime":0,"dataChange":true}}"#);
+        let add = crate::delta::action::parse_commit(
+            "c",
+            br#"{"add":{"path":"f","partitionValues":{},"size":1,"modificationTime":0,"dataChange":true}}"#,
+        );
         let Some(crate::delta::action::Action::Add(add)) = add.unwrap().pop() else { unreachable!() };
         changes.written(ChangeNumber(0), ChangeNumber(3), &[Arc::new(DataFile::new(add))]);
         let first = changes.take(reader, 100).unwrap();

@@ -161,7 +161,9 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         changes: Changes::default(),
         txns: BTreeMap::new(),
         committed: ChangeNumber(0),
-        overlay: None, newest_ms: None };
+        overlay: None,
+        newest_ms: None,
+    };
     Ok(Table {
         contract: spec.contract,
         shared: Arc::clone(shared),

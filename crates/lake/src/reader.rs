@@ -54,7 +54,8 @@ impl ChangeReader {
     /// The next increment, if there is one.
     pub fn try_next(&mut self) -> Option<Increment> {
         let increment = self.backlog.pop_front().or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))?;
-        if let Some(version) = increment.seal.as_ref().and_then(|s| s.version_now()).and_then(|v| u64::try_from(v).ok()) {
+        if let Some(version) = increment.seal.as_ref().and_then(|s| s.version_now()).and_then(|v| u64::try_from(v).ok())
+        {
             self.table.state.lock().changes.note_consumed(self.id, TableVersion(version));
         }
         Some(increment)

@@ -15,7 +15,9 @@ pub struct Clock {
 #[derive(Clone, Debug)]
 enum Source {
     /// Durations are measured from the start, so that a step of the system's clock does not show in them.
-    System { start: Instant },
+    System {
+        start: Instant,
+    },
     Manual {
         start_ms: i64,
         now_ms: Arc<AtomicI64>,
@@ -25,30 +27,19 @@ enum Source {
 impl Clock {
     /// The system's time.
     pub fn system() -> Self {
-        Self {
-            source: Source::System {
-                start: Instant::now(),
-            },
-        }
+        Self { source: Source::System { start: Instant::now() } }
     }
 
     /// A time that stands still at this many milliseconds since 1970 until it is moved.
     pub fn manual(now_ms: i64) -> Self {
-        Self {
-            source: Source::Manual {
-                start_ms: now_ms,
-                now_ms: Arc::new(AtomicI64::new(now_ms)),
-            },
-        }
+        Self { source: Source::Manual { start_ms: now_ms, now_ms: Arc::new(AtomicI64::new(now_ms)) } }
     }
 
     /// Milliseconds since 1970, UTC. May step back when the system's clock is set.
     pub fn now_ms(&self) -> i64 {
         match &self.source {
             Source::System { .. } => {
-                let since = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
             }
             Source::Manual { now_ms, .. } => now_ms.load(Ordering::SeqCst),
@@ -69,10 +60,7 @@ impl Clock {
     /// Moves a manual clock on; the system's clock is not moved.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual { now_ms, .. } = &self.source {
-            now_ms.fetch_add(
-                i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
-                Ordering::SeqCst,
-            );
+            now_ms.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
 }
@@ -93,10 +81,7 @@ mod tests {
         let clone = clock.clone();
         assert_eq!((clone.now_ms(), clone.monotonic()), (1_000, Duration::ZERO));
         clock.advance(Duration::from_millis(250));
-        assert_eq!(
-            (clone.now_ms(), clone.monotonic()),
-            (1_250, Duration::from_millis(250))
-        );
+        assert_eq!((clone.now_ms(), clone.monotonic()), (1_250, Duration::from_millis(250)));
     }
 
     #[test]

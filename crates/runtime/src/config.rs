@@ -108,10 +108,7 @@ impl Config {
     /// When the file cannot be read, or with every problem found in it, each with its place.
     pub fn load(project: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
         let path = project.join(FILE_NAME);
-        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
         Self::parse(&text, project, &process_environment(), overrides)
             .map_err(|problems| ConfigError::Invalid { path, problems })
     }
@@ -133,18 +130,10 @@ impl Config {
         settings::apply_overrides(overrides, &mut config, &mut problems);
         config.check_listeners(&mut problems);
         if config.name.is_empty() && problems.is_empty() {
-            let named = project
-                .canonicalize()
-                .unwrap_or_else(|_| project.to_path_buf());
-            config.name = named.file_name().map_or("vitalake".into(), |name| {
-                name.to_string_lossy().into_owned()
-            });
+            let named = project.canonicalize().unwrap_or_else(|_| project.to_path_buf());
+            config.name = named.file_name().map_or("vitalake".into(), |name| name.to_string_lossy().into_owned());
         }
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
     /// The configuration of a project folder whose file says nothing.
@@ -158,18 +147,9 @@ impl Config {
                 tail_bytes_max: settings::TAIL_BYTES_MAX_DEFAULT,
                 reserve_bytes: settings::RESERVE_BYTES_DEFAULT,
             },
-            kafka: Kafka {
-                listen: settings::KAFKA_LISTEN_DEFAULT,
-                bootstrap: None,
-                create_topics: true,
-            },
-            log: Log {
-                retention_ms: settings::RETENTION_MS_DEFAULT,
-                retention_bytes: None,
-            },
-            http: Http {
-                listen: settings::HTTP_LISTEN_DEFAULT,
-            },
+            kafka: Kafka { listen: settings::KAFKA_LISTEN_DEFAULT, bootstrap: None, create_topics: true },
+            log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
+            http: Http { listen: settings::HTTP_LISTEN_DEFAULT },
             notify: BTreeMap::new(),
         }
     }
@@ -182,25 +162,17 @@ impl Config {
         let mut problems = Vec::new();
         if self.kafka.bootstrap.is_some() {
             problems.push(
-                ConfigProblem::nowhere(
-                    "kafka.bootstrap: an external broker is not in this build yet",
-                )
-                .with_help("remove it to use the embedded Kafka endpoint at kafka.listen"),
+                ConfigProblem::nowhere("kafka.bootstrap: an external broker is not in this build yet")
+                    .with_help("remove it to use the embedded Kafka endpoint at kafka.listen"),
             );
         }
         if self.storage.url.is_some() && self.local_storage().is_none() {
             problems.push(
-                ConfigProblem::nowhere(
-                    "storage.url: a lake outside a local folder is not in this build yet",
-                )
-                .with_help("give a folder, or remove it to keep the lake in the data folder"),
+                ConfigProblem::nowhere("storage.url: a lake outside a local folder is not in this build yet")
+                    .with_help("give a folder, or remove it to keep the lake in the data folder"),
             );
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     /// The local folder that holds lake/ and staged/; `None` when `storage.url` is not a local folder.
@@ -216,14 +188,15 @@ impl Config {
     }
 
     fn check_listeners(&self, problems: &mut Vec<ConfigProblem>) {
-        for (key, address) in [
-            ("kafka.listen", self.kafka.listen),
-            ("http.listen", self.http.listen),
-        ] {
+        for (key, address) in [("kafka.listen", self.kafka.listen), ("http.listen", self.http.listen)] {
             if !address.ip().is_loopback() {
                 problems.push(
-                    ConfigProblem::nowhere(format!("{key}: only a loopback address is allowed without authentication and TLS"))
-                        .with_help("use an address such as 127.0.0.1 and reach it through a tunnel or a proxy that authenticates"),
+                    ConfigProblem::nowhere(format!(
+                        "{key}: only a loopback address is allowed without authentication and TLS"
+                    ))
+                    .with_help(
+                        "use an address such as 127.0.0.1 and reach it through a tunnel or a proxy that authenticates",
+                    ),
                 );
             }
         }
@@ -268,10 +241,7 @@ pub fn masked_url(url: &str) -> String {
     let plain = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = match plain.find('/') {
         Some(at) if !scheme.is_empty() => plain.split_at(at),
-        _ => (
-            if scheme.is_empty() { "" } else { plain },
-            if scheme.is_empty() { plain } else { "" },
-        ),
+        _ => (if scheme.is_empty() { "" } else { plain }, if scheme.is_empty() { plain } else { "" }),
     };
     let authority = match (authority.rsplit_once('@'), scheme) {
         // abfss://container@account names no secret before the `@`, unless there is a password too.

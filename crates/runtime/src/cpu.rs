@@ -46,12 +46,7 @@ impl Cpu {
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
-        Ok(Self {
-            workers: Arc::new(Workers {
-                handle,
-                runtime: Some(runtime),
-            }),
-        })
+        Ok(Self { workers: Arc::new(Workers { handle, runtime: Some(runtime) }) })
     }
 
     /// Runs a future on the workers. It goes on when the join handle is dropped.
@@ -67,7 +62,10 @@ impl Cpu {
     ///
     /// # Errors
     /// When the workers end first, or the computation panics.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, tokio::task::JoinError> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
         self.workers.handle.spawn(async move { work() }).await
     }
 
@@ -91,12 +89,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_runs_on_workers_of_its_own_and_they_may_be_dropped_in_async_code()
-    -> io::Result<()> {
+    async fn work_runs_on_workers_of_its_own_and_they_may_be_dropped_in_async_code() -> io::Result<()> {
         let cpu = Cpu::with_workers(1)?;
-        let name = cpu
-            .spawn_cpu(async { std::thread::current().name().map(str::to_string) })
-            .await?;
+        let name = cpu.spawn_cpu(async { std::thread::current().name().map(str::to_string) }).await?;
         assert_eq!(name.as_deref(), Some("vitalake-cpu"));
         drop(cpu);
         Ok(())

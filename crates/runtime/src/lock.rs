@@ -48,10 +48,7 @@ impl FolderLock {
     /// # Errors
     /// [`LockError::Held`] at once when another process has it.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
-        let failed = |source| LockError::Io {
-            folder: folder.to_path_buf(),
-            source,
-        };
+        let failed = |source| LockError::Io { folder: folder.to_path_buf(), source };
         fs::create_dir_all(folder).map_err(failed)?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -63,19 +60,13 @@ impl FolderLock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(LockError::Held {
-                    folder: folder.to_path_buf(),
-                    holder: holder(&mut file),
-                });
+                return Err(LockError::Held { folder: folder.to_path_buf(), holder: holder(&mut file) });
             }
             Err(error) => return Err(failed(error.into())),
         }
         // The id is for people. A full disk is no reason not to start: the lock itself needs no room.
         let _ = write_holder(&mut file);
-        Ok(Self {
-            folder: folder.to_path_buf(),
-            _file: file,
-        })
+        Ok(Self { folder: folder.to_path_buf(), _file: file })
     }
 
     /// The folder that is owned.
@@ -125,10 +116,7 @@ mod tests {
         let lock = FolderLock::take(&folder).unwrap();
         let error = FolderLock::take(&folder).unwrap_err().to_string();
         assert!(error.contains(folder.to_str().unwrap()), "{error}");
-        assert!(
-            error.contains(&format!("process {}:", std::process::id())),
-            "{error}"
-        );
+        assert!(error.contains(&format!("process {}:", std::process::id())), "{error}");
         drop(lock);
         assert_eq!(FolderLock::take(&folder).unwrap().folder(), folder);
     }

@@ -17,11 +17,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            first: Duration::from_millis(50),
-            longest: Duration::from_secs(10),
-            attempts_max: None,
-        }
+        Self { first: Duration::from_millis(50), longest: Duration::from_secs(10), attempts_max: None }
     }
 }
 
@@ -29,10 +25,7 @@ impl Backoff {
     /// How long to wait after this many failed attempts; `None` when no attempt is left. `noise` is any random number:
     /// the wait lies between half of the full one and the full one.
     pub fn wait(&self, attempts_failed: u32, noise: u64) -> Option<Duration> {
-        if self
-            .attempts_max
-            .is_some_and(|most| attempts_failed >= most)
-        {
+        if self.attempts_max.is_some_and(|most| attempts_failed >= most) {
             return None;
         }
         let doublings = attempts_failed.saturating_sub(1).min(31);
@@ -46,10 +39,7 @@ impl Backoff {
     ///
     /// # Errors
     /// The last attempt's error.
-    pub async fn run<T, E: Classified>(
-        &self,
-        mut attempt: impl AsyncFnMut() -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub async fn run<T, E: Classified>(&self, mut attempt: impl AsyncFnMut() -> Result<T, E>) -> Result<T, E> {
         let mut attempts_failed = 0;
         loop {
             let error = match attempt().await {
@@ -73,11 +63,8 @@ mod tests {
     use crate::error::Class;
     use std::cell::Cell;
 
-    const BACKOFF: Backoff = Backoff {
-        first: Duration::from_millis(2),
-        longest: Duration::from_millis(12),
-        attempts_max: Some(6),
-    };
+    const BACKOFF: Backoff =
+        Backoff { first: Duration::from_millis(2), longest: Duration::from_millis(12), attempts_max: Some(6) };
 
     #[rstest::rstest]
     #[case::first(1, 0, Some(1_000))]
@@ -85,15 +72,8 @@ mod tests {
     #[case::at_the_longest(5, 0, Some(6_000))]
     #[case::with_jitter(2, 500, Some(3_000))]
     #[case::no_attempt_left(6, 0, None)]
-    fn waits_grow_up_to_the_longest(
-        #[case] failed: u32,
-        #[case] noise: u64,
-        #[case] micros: Option<u64>,
-    ) {
-        assert_eq!(
-            BACKOFF.wait(failed, noise),
-            micros.map(Duration::from_micros)
-        );
+    fn waits_grow_up_to_the_longest(#[case] failed: u32, #[case] noise: u64, #[case] micros: Option<u64>) {
+        assert_eq!(BACKOFF.wait(failed, noise), micros.map(Duration::from_micros));
     }
 
     #[test]
@@ -121,11 +101,7 @@ mod tests {
             let tries = &tries;
             async move || {
                 tries.set(tries.get() + 1);
-                if tries.get() == 3 {
-                    Ok(())
-                } else {
-                    Err(Failure(retry))
-                }
+                if tries.get() == 3 { Ok(()) } else { Err(Failure(retry)) }
             }
         };
         BACKOFF.run(counted(Retry::Later)).await.unwrap();

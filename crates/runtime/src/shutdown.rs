@@ -46,18 +46,12 @@ pub struct Hold {
 impl Shutdown {
     /// A process that runs.
     pub fn new() -> Self {
-        Self {
-            stage: Arc::new(watch::Sender::new(Stage::Running)),
-            holds: Arc::new(watch::Sender::new(0)),
-        }
+        Self { stage: Arc::new(watch::Sender::new(Stage::Running)), holds: Arc::new(watch::Sender::new(0)) }
     }
 
     /// Someone who is told of the stages.
     pub fn watch(&self) -> Watch {
-        Watch {
-            stage: self.stage.subscribe(),
-            holds: Arc::clone(&self.holds),
-        }
+        Watch { stage: self.stage.subscribe(), holds: Arc::clone(&self.holds) }
     }
 
     /// Begins the shutdown: the first stage, [`Stage::StopIntake`].
@@ -84,9 +78,7 @@ impl Shutdown {
     /// Waits until nobody holds the shutdown up, at most this long; whether everyone was done.
     pub async fn settled(&self, longest: Duration) -> bool {
         let mut holds = self.holds.subscribe();
-        tokio::time::timeout(longest, holds.wait_for(|held| *held == 0))
-            .await
-            .is_ok()
+        tokio::time::timeout(longest, holds.wait_for(|held| *held == 0)).await.is_ok()
     }
 
     /// Waits for SIGTERM or SIGINT, then begins the shutdown. A second signal is left to the caller.
@@ -136,16 +128,13 @@ impl Watch {
     /// Holds the shutdown up until the value is dropped.
     pub fn hold(&self) -> Hold {
         self.holds.send_modify(|held| *held += 1);
-        Hold {
-            holds: Arc::clone(&self.holds),
-        }
+        Hold { holds: Arc::clone(&self.holds) }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.holds
-            .send_modify(|held| *held = held.saturating_sub(1));
+        self.holds.send_modify(|held| *held = held.saturating_sub(1));
     }
 }
 

@@ -19,35 +19,21 @@ pub const FILTER_DEFAULT: &str = "info";
 /// What is wrong with one of the two variables, by its name.
 pub fn start() -> Result<(), String> {
     let filter = std::env::var(FILTER_VARIABLE).unwrap_or_default();
-    let filter = if filter.trim().is_empty() {
-        FILTER_DEFAULT
-    } else {
-        &filter
-    };
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        format!("environment variable {FILTER_VARIABLE}: {error}: give a filter such as info")
-    })?;
+    let filter = if filter.trim().is_empty() { FILTER_DEFAULT } else { &filter };
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| format!("environment variable {FILTER_VARIABLE}: {error}: give a filter such as info"))?;
     let format = std::env::var(FORMAT_VARIABLE).unwrap_or_default();
     let is_json = match format.as_str() {
         "json" => true,
         "" | "plain" => false,
         _ => {
-            return Err(format!(
-                "environment variable {FORMAT_VARIABLE} must be plain or json"
-            ));
+            return Err(format!("environment variable {FORMAT_VARIABLE} must be plain or json"));
         }
     };
     let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(is_terminal);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(is_terminal);
     // The only failure is that logs already go somewhere, which is as well.
-    let _ = if is_json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.try_init()
-    };
+    let _ = if is_json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     Ok(())
 }
 
@@ -110,11 +96,7 @@ mod tests {
         assert_eq!(names.len(), metric::ALL.len());
         for name in names {
             assert!(name.starts_with("vitalake_"), "{name}");
-            assert!(
-                name.bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-                "{name}"
-            );
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
         }
     }
 }

@@ -46,13 +46,20 @@ pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
     if has_errors(&checked.diagnostics) {
         let findings = validate::in_words(&checked.diagnostics, Style::stderr());
         let message = format!("no server answers, and the project at {} is not valid\n{findings}", dir.display());
-        return Err(Failure::unreachable(message, "start a server with `vitalake up`, name one with --server URL, or a project with --project DIR").into());
+        return Err(Failure::unreachable(
+            message,
+            "start a server with `vitalake up`, name one with --server URL, or a project with --project DIR",
+        )
+        .into());
     }
     let config = match checked.config.clone() {
         Some(config) => config,
         None => Config::load(dir, &overrides)?,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime could not be started")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime could not be started")?;
     let (platform, url, stop) = runtime.block_on(async {
         let platform = Platform::open(&checked, &config).await?;
         platform.start().await?;

@@ -26,20 +26,11 @@ pub(super) struct Columns {
 
 impl Columns {
     pub(super) fn row_rule(&mut self, column: usize, what: &str, check: Check) {
-        let Some(name) = self
-            .columns
-            .get(column)
-            .map(|c| format!("{}.{what}", c.name))
-        else {
+        let Some(name) = self.columns.get(column).map(|c| format!("{}.{what}", c.name)) else {
             return;
         };
         self.rule_names.insert(name.clone(), column);
-        self.row_rules.push(RowRule {
-            name,
-            column: Some(column),
-            check,
-            severity: Severity::Error,
-        });
+        self.row_rules.push(RowRule { name, column: Some(column), check, severity: Severity::Error });
     }
 }
 
@@ -55,15 +46,8 @@ impl<'d> Context<'d> {
         };
         let properties = object.get("properties").map_or(&[][..], Node::items);
         if properties.is_empty() {
-            let place = object
-                .entry("name")
-                .map_or(object.place, |entry| entry.place);
-            self.error(
-                place,
-                "no-columns",
-                "the dataset has no columns",
-                "list them under `properties:`",
-            );
+            let place = object.entry("name").map_or(object.place, |entry| entry.place);
+            self.error(place, "no-columns", "the dataset has no columns", "list them under `properties:`");
         }
         let mut taken = Taken::new();
         for (index, property) in properties.iter().enumerate() {
@@ -74,29 +58,14 @@ impl<'d> Context<'d> {
         columns
     }
 
-    fn column(
-        &mut self,
-        property: &'d Node,
-        index: usize,
-        columns: &mut Columns,
-        taken: &mut Taken,
-    ) {
+    fn column(&mut self, property: &'d Node, index: usize, columns: &mut Columns, taken: &mut Taken) {
         let name_node = property.get("name");
         let place = name_node.map_or(property.place, |node| node.place);
         let name = name_node.and_then(Node::text).unwrap_or_default();
         if name_node.is_some_and(|node| node.text().is_some()) {
             if let Some(first) = taken.insert(name.to_lowercase(), index) {
-                let message = format!(
-                    "the column `{}` stands twice, here and as number {}",
-                    shorten(name),
-                    first + 1
-                );
-                self.error(
-                    place,
-                    "duplicate-name",
-                    message,
-                    "rename one; upper and lower case count as the same",
-                );
+                let message = format!("the column `{}` stands twice, here and as number {}", shorten(name), first + 1);
+                self.error(place, "duplicate-name", message, "rename one; upper and lower case count as the same");
             } else {
                 self.column_name(name, place);
             }
@@ -106,12 +75,7 @@ impl<'d> Context<'d> {
             Some((path, place)) => self.path(path, place),
             None => vec![name.to_owned()],
         };
-        let text_of = |key| {
-            property
-                .get(key)
-                .and_then(Node::text)
-                .map(ToOwned::to_owned)
-        };
+        let text_of = |key| property.get(key).and_then(Node::text).map(ToOwned::to_owned);
         let flag = |key| property.get(key).and_then(Node::boolean) == Some(true);
         columns.columns.push(Column {
             name: Arc::from(name),
@@ -128,55 +92,29 @@ impl<'d> Context<'d> {
         let shown = shorten(name);
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.starts_with('_') {
-            let message =
-                format!("the column `{shown}` begins with `_`, as only vitalake's own columns do");
-            self.error(
-                place,
-                "reserved-name",
-                message,
-                "rename it; `path` can still name the field of the record",
-            );
-        } else if !name.chars().next().is_some_and(|c| c.is_ascii_alphabetic())
-            || !name.chars().all(legal)
-        {
+            let message = format!("the column `{shown}` begins with `_`, as only vitalake's own columns do");
+            self.error(place, "reserved-name", message, "rename it; `path` can still name the field of the record");
+        } else if !name.chars().next().is_some_and(|c| c.is_ascii_alphabetic()) || !name.chars().all(legal) {
             let message = format!("`{shown}` cannot be a column's name");
             let help = "use letters, digits and `_`, a letter first; `path` can still name the field of the record";
             self.error(place, "bad-name", message, help);
         } else if name.len() > 255 {
-            self.error(
-                place,
-                "bad-name",
-                "a column's name has at most 255 characters",
-                "shorten it",
-            );
+            self.error(place, "bad-name", "a column's name has at most 255 characters", "shorten it");
         } else if name.chars().any(|c| c.is_ascii_uppercase()) {
-            let message = format!(
-                "the column `{shown}` has capitals, so every query must write it in quotes"
-            );
-            let help = format!(
-                "name it `{}`; `path` can still name the field of the record",
-                name.to_lowercase()
-            );
+            let message = format!("the column `{shown}` has capitals, so every query must write it in quotes");
+            let help = format!("name it `{}`; `path` can still name the field of the record", name.to_lowercase());
             self.warn(place, "capitals", message, help);
         }
     }
 
     /// `$.vitals.hr` as its steps.
     fn path(&mut self, path: &str, place: Place) -> Vec<String> {
-        let steps: Vec<String> = path
-            .strip_prefix("$.")
-            .map(|rest| rest.split('.').map(ToOwned::to_owned).collect())
-            .unwrap_or_default();
-        let plain =
-            |step: &String| !step.is_empty() && !step.contains(['[', ']', '*', '\'', '"', '$']);
+        let steps: Vec<String> =
+            path.strip_prefix("$.").map(|rest| rest.split('.').map(ToOwned::to_owned).collect()).unwrap_or_default();
+        let plain = |step: &String| !step.is_empty() && !step.contains(['[', ']', '*', '\'', '"', '$']);
         if steps.is_empty() || steps.len() > 32 || !steps.iter().all(plain) {
             let message = format!("`{}` is not a path", shorten(path));
-            self.error(
-                place,
-                "bad-path",
-                message,
-                "write `$.` and the names of the fields: `$.vitals.hr`",
-            );
+            self.error(place, "bad-path", message, "write `$.` and the names of the fields: `$.vitals.hr`");
         }
         steps
     }
@@ -206,14 +144,8 @@ impl<'d> Context<'d> {
         match format.and_then(|node| node.text().map(|text| (text, node.place))) {
             Some(("i8" | "i16" | "i32" | "u8" | "u16", _)) => ColumnType::Int,
             Some((wide @ ("u64" | "i128" | "u128"), place)) => {
-                let message =
-                    format!("`{wide}` does not fit a Delta table, whose widest integer is i64");
-                self.error(
-                    place,
-                    "unsupported-type",
-                    message,
-                    "use i64; keep identifiers as `string`",
-                );
+                let message = format!("`{wide}` does not fit a Delta table, whose widest integer is i64");
+                self.error(place, "unsupported-type", message, "use i64; keep identifiers as `string`");
                 ColumnType::Long
             }
             _ => ColumnType::Long,
@@ -240,10 +172,8 @@ impl<'d> Context<'d> {
         if self.layer == Layer::Raw {
             match (&format, options.and_then(|options| options.get("format"))) {
                 (Some(compiled), Some(node)) if !compiled.has_zone() && zone_node.is_none() => {
-                    let message =
-                        "input in this format names no time zone, and the contract gives none";
-                    let help =
-                        "add `defaultTimezone: Etc/UTC`, or the zone that the source writes in";
+                    let message = "input in this format names no time zone, and the contract gives none";
+                    let help = "add `defaultTimezone: Etc/UTC`, or the zone that the source writes in";
                     self.error(node.place, "no-zone", message, help);
                 }
                 _ => self.zone_without_format(options, zone_node),
@@ -259,13 +189,9 @@ impl<'d> Context<'d> {
             return;
         }
         if let Some(zone) = zone {
-            let message = "`defaultTimezone` has no effect without a `format`: the input is then RFC 3339, with its zone";
-            self.warn(
-                zone.place,
-                "no-effect",
-                message,
-                "add the `format` of the input, or remove the zone",
-            );
+            let message =
+                "`defaultTimezone` has no effect without a `format`: the input is then RFC 3339, with its zone";
+            self.warn(zone.place, "no-effect", message, "add the `format` of the input, or remove the zone");
         } else if let Some(node) = option("timezone").filter(|node| node.boolean() == Some(false)) {
             let message = "input without a time zone needs a `format` and a `defaultTimezone`";
             self.error(
@@ -281,9 +207,7 @@ impl<'d> Context<'d> {
     fn primary_key(&mut self, properties: &[Node]) -> Vec<usize> {
         let mut keys: Vec<(usize, Option<&Node>)> = Vec::new();
         for (index, property) in properties.iter().enumerate() {
-            let position = property
-                .get("primaryKeyPosition")
-                .filter(|node| node.integer() != Some(-1));
+            let position = property.get("primaryKeyPosition").filter(|node| node.integer() != Some(-1));
             if property.get("primaryKey").and_then(Node::boolean) == Some(true) {
                 keys.push((index, position));
             } else if let Some(position) = position {
@@ -303,10 +227,8 @@ impl<'d> Context<'d> {
         let mut ordered: Vec<Option<usize>> = vec![None; count];
         for (index, position) in keys {
             let Some(node) = position else {
-                let place = properties
-                    .get(index)
-                    .and_then(|p| p.entry("primaryKey"))
-                    .map_or(Place::default(), |e| e.place);
+                let place =
+                    properties.get(index).and_then(|p| p.entry("primaryKey")).map_or(Place::default(), |e| e.place);
                 self.error(
                     place,
                     "bad-key",
@@ -315,10 +237,7 @@ impl<'d> Context<'d> {
                 );
                 continue;
             };
-            let slot = node
-                .integer()
-                .and_then(|n| usize::try_from(n).ok())
-                .and_then(|n| n.checked_sub(1));
+            let slot = node.integer().and_then(|n| usize::try_from(n).ok()).and_then(|n| n.checked_sub(1));
             match slot.and_then(|slot| ordered.get_mut(slot)) {
                 Some(free @ None) => *free = Some(index),
                 Some(Some(_)) => self.error(
@@ -341,30 +260,18 @@ impl<'d> Context<'d> {
     fn column_rules(&mut self, properties: &'d [Node], columns: &mut Columns) {
         for (index, property) in properties.iter().enumerate() {
             // A null key equals no other key, so that it could never be told from a duplicate: keys are required.
-            if columns
-                .columns
-                .get(index)
-                .is_some_and(|column| column.required)
-            {
+            if columns.columns.get(index).is_some_and(|column| column.required) {
                 columns.row_rule(index, "required", Check::Required);
             }
             if let Some(options) = property.get("logicalTypeOptions") {
                 self.option_rules(options, index, columns);
             }
             if property.get("unique").and_then(Node::boolean) == Some(true)
-                && let Some(name) = columns
-                    .columns
-                    .get(index)
-                    .map(|column| format!("{}.unique", column.name))
+                && let Some(name) = columns.columns.get(index).map(|column| format!("{}.unique", column.name))
             {
                 columns.rule_names.insert(name.clone(), index);
                 let measure = Measure::DuplicateValues(vec![index]);
-                columns.set_rules.push(SetRule {
-                    name,
-                    measure,
-                    must: Must::Be(0.0),
-                    severity: Severity::Error,
-                });
+                columns.set_rules.push(SetRule { name, measure, must: Must::Be(0.0), severity: Severity::Error });
             }
         }
         for (index, property) in properties.iter().enumerate() {

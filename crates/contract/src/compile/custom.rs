@@ -94,23 +94,14 @@ impl<'d> Custom<'d> {
     pub(super) fn text(&self, context: &mut Context<'_>, name: &str) -> Option<(&'d str, Place)> {
         let node = self.get(name)?;
         if node.text().is_none() {
-            context.error(
-                node.place,
-                "wrong-type",
-                format!("the value of `{name}` must be text"),
-                "put it in quotes",
-            );
+            context.error(node.place, "wrong-type", format!("the value of `{name}` must be text"), "put it in quotes");
         }
         node.text().map(|text| (text, node.place))
     }
 }
 
 /// Reads lists of custom properties that stand at one level.
-pub(super) fn collect<'d>(
-    context: &mut Context<'_>,
-    lists: &[Option<&'d Node>],
-    level: Level,
-) -> Custom<'d> {
+pub(super) fn collect<'d>(context: &mut Context<'_>, lists: &[Option<&'d Node>], level: Level) -> Custom<'d> {
     let mut values = BTreeMap::new();
     for item in lists.iter().flatten().flat_map(|list| list.items()) {
         let (Some(name), Some(value)) = (item.get("property"), item.get("value")) else {
@@ -122,11 +113,7 @@ pub(super) fn collect<'d>(
             continue;
         };
         if known.level != level {
-            let place = if known.level == Level::Contract {
-                "the contract"
-            } else {
-                "a column"
-            };
+            let place = if known.level == Level::Contract { "the contract" } else { "a column" };
             context.error(
                 name.place,
                 "misplaced-custom-property",
@@ -135,10 +122,7 @@ pub(super) fn collect<'d>(
             );
         } else if !known.layers.contains(&context.layer) {
             let layers: Vec<&str> = known.layers.iter().map(|layer| layer.as_str()).collect();
-            let message = format!(
-                "the custom property `{text}` has no meaning in a {} contract",
-                context.layer
-            );
+            let message = format!("the custom property `{text}` has no meaning in a {} contract", context.layer);
             let help = format!("it is for {} contracts: remove it here", layers.join(", "));
             context.error(name.place, "misplaced-custom-property", message, help);
         } else if values.insert(known.name, value).is_some() {
@@ -151,28 +135,16 @@ pub(super) fn collect<'d>(
 
 /// A name close to one of ours is a slip of the pen and an error; any other may be another tool's.
 fn unknown(context: &mut Context<'_>, name: &str, place: Place, level: Level) {
-    let names: Vec<&str> = CUSTOM_PROPERTIES
-        .iter()
-        .filter(|p| p.level == level)
-        .map(|p| p.name)
-        .collect();
+    let names: Vec<&str> = CUSTOM_PROPERTIES.iter().filter(|p| p.level == level).map(|p| p.name).collect();
     let shown = shorten(name);
     match nearest(name, names.iter().copied()) {
         Some(near) => {
             let message = format!("vitalake knows no custom property `{shown}`");
-            context.error(
-                place,
-                "unknown-custom-property",
-                message,
-                format!("did you mean `{near}`?"),
-            );
+            context.error(place, "unknown-custom-property", message, format!("did you mean `{near}`?"));
         }
         None => {
             let message = format!("the custom property `{shown}` means nothing to vitalake");
-            let help = format!(
-                "fine when another tool reads it; known here: {}",
-                names.join(", ")
-            );
+            let help = format!("fine when another tool reads it; known here: {}", names.join(", "));
             context.warn(place, "unknown-custom-property", message, help);
         }
     }

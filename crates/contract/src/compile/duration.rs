@@ -36,15 +36,7 @@ pub(super) fn iso(text: &str) -> Option<Duration> {
     if body.is_empty() {
         return None;
     }
-    let days = parts(
-        days,
-        &[
-            ('Y', 365.0 * DAY),
-            ('M', 30.0 * DAY),
-            ('W', 7.0 * DAY),
-            ('D', DAY),
-        ],
-    )?;
+    let days = parts(days, &[('Y', 365.0 * DAY), ('M', 30.0 * DAY), ('W', 7.0 * DAY), ('D', DAY)])?;
     let time = parts(time, &[('H', HOUR), ('M', MINUTE), ('S', 1.0)])?;
     Duration::try_from_secs_f64(days + time).ok()
 }

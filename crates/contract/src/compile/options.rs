@@ -11,11 +11,7 @@ use crate::yaml::{Node, Value, shorten};
 
 impl Context<'_> {
     /// The compiled `format` of a date or time; the format is not read in layers that no decoder fills, but checked.
-    pub(super) fn time_format(
-        &mut self,
-        options: Option<&Node>,
-        zone: Option<chrono_tz::Tz>,
-    ) -> Option<TimeFormat> {
+    pub(super) fn time_format(&mut self, options: Option<&Node>, zone: Option<chrono_tz::Tz>) -> Option<TimeFormat> {
         let node = options?.get("format")?;
         let text = node.text()?;
         match TimeFormat::compile(text, zone) {
@@ -50,10 +46,7 @@ impl Context<'_> {
         if let Some(length) = maximum_length {
             columns.row_rule(column, "maxLength", Check::MaxLength(length));
         }
-        if let Some((node, text)) = options
-            .get("pattern")
-            .and_then(|node| Some((node, node.text()?)))
-        {
+        if let Some((node, text)) = options.get("pattern").and_then(|node| Some((node, node.text()?))) {
             match pattern::compile(text) {
                 Ok(regex) => columns.row_rule(column, "pattern", Check::Pattern(regex)),
                 Err(reason) => {
@@ -68,15 +61,10 @@ impl Context<'_> {
             }
         }
         self.range(options, &kind, column, columns);
-        if let Some(step) = options
-            .get("multipleOf")
-            .and_then(Node::number)
-            .filter(|step| *step > 0.0)
-        {
+        if let Some(step) = options.get("multipleOf").and_then(Node::number).filter(|step| *step > 0.0) {
             columns.row_rule(column, "multipleOf", Check::MultipleOf(step));
         }
-        if let Some((minimum, maximum)) = narrow(options.get("format").and_then(Node::text), &kind)
-        {
+        if let Some((minimum, maximum)) = narrow(options.get("format").and_then(Node::text), &kind) {
             columns.row_rule(column, "format", Check::Minimum(Bound::Whole(minimum)));
             columns.row_rule(column, "format", Check::Maximum(Bound::Whole(maximum)));
         }
@@ -86,12 +74,7 @@ impl Context<'_> {
         let node = options.get(key)?;
         let length = node.integer().and_then(|length| u64::try_from(length).ok());
         if length.is_none() {
-            self.error(
-                node.place,
-                "wrong-type",
-                format!("`{key}` must be a whole number from 0"),
-                "correct it",
-            );
+            self.error(node.place, "wrong-type", format!("`{key}` must be a whole number from 0"), "correct it");
         }
         length
     }
@@ -126,12 +109,7 @@ impl Context<'_> {
     fn empty_range(&mut self, options: &Node, low: &str, high: &str) {
         let Some(node) = options.get(low) else { return };
         let message = format!("no value can keep both `{low}` and `{high}`");
-        self.error(
-            node.place,
-            "empty-range",
-            message,
-            "exchange or correct the two",
-        );
+        self.error(node.place, "empty-range", message, "exchange or correct the two");
     }
 
     fn limit(&mut self, node: &Node, key: &str, kind: &ColumnType) -> Option<Limit> {
@@ -139,18 +117,12 @@ impl Context<'_> {
         let bound = match kind {
             ColumnType::Long | ColumnType::Int => return whole(node, key, open),
             ColumnType::Double | ColumnType::Float => {
-                return node.number().map(|n| Limit {
-                    bound: Bound::Real(n),
-                    open,
-                });
+                return node.number().map(|n| Limit { bound: Bound::Real(n), open });
             }
             ColumnType::Date(format) => node.text().and_then(|text| date(text, format.as_ref())),
-            ColumnType::Timestamp(format) => {
-                node.text().and_then(|text| instant(text, format.as_ref()))
-            }
+            ColumnType::Timestamp(format) => node.text().and_then(|text| instant(text, format.as_ref())),
             ColumnType::Time(_) => {
-                let message =
-                    format!("`{key}` is not supported on a time of day, which is kept as text");
+                let message = format!("`{key}` is not supported on a time of day, which is kept as text");
                 self.error(
                     node.place,
                     "unsupported-option",
@@ -167,17 +139,9 @@ impl Context<'_> {
             } else {
                 "write it as 2024-01-31T00:00:00Z"
             };
-            self.error(
-                node.place,
-                "bad-bound",
-                format!("`{key}` is not a {}", name_of(kind)),
-                help,
-            );
+            self.error(node.place, "bad-bound", format!("`{key}` is not a {}", name_of(kind)), help);
         }
-        bound.map(|bound| Limit {
-            bound: Bound::Whole(bound),
-            open,
-        })
+        bound.map(|bound| Limit { bound: Bound::Whole(bound), open })
     }
 }
 
@@ -199,34 +163,17 @@ impl Limit {
 }
 
 fn name_of(kind: &ColumnType) -> &'static str {
-    if matches!(kind, ColumnType::Date(_)) {
-        "date"
-    } else {
-        "timestamp"
-    }
+    if matches!(kind, ColumnType::Date(_)) { "date" } else { "timestamp" }
 }
 
 /// The bound of a whole number; a fractional one is moved to the nearest whole number within, which it then includes.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a cast from f64 saturates, and so bounds as before"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates, and so bounds as before")]
 fn whole(node: &Node, key: &str, open: bool) -> Option<Limit> {
     match node.value {
-        Value::Integer(value) => Some(Limit {
-            bound: Bound::Whole(value),
-            open,
-        }),
+        Value::Integer(value) => Some(Limit { bound: Bound::Whole(value), open }),
         Value::Real(value) if !value.is_nan() => {
-            let inner = if key.ends_with("inimum") {
-                value.ceil()
-            } else {
-                value.floor()
-            };
-            Some(Limit {
-                bound: Bound::Whole(inner as i64),
-                open: open && value.fract() == 0.0,
-            })
+            let inner = if key.ends_with("inimum") { value.ceil() } else { value.floor() };
+            Some(Limit { bound: Bound::Whole(inner as i64), open: open && value.fract() == 0.0 })
         }
         _ => None,
     }
@@ -252,11 +199,7 @@ fn date(text: &str, format: Option<&TimeFormat>) -> Option<i64> {
     text.parse::<NaiveDate>()
         .ok()
         .map(|day| day.signed_duration_since(epoch).num_days())
-        .or_else(|| {
-            format
-                .and_then(|format| format.parse_date(text.as_bytes()))
-                .map(i64::from)
-        })
+        .or_else(|| format.and_then(|format| format.parse_date(text.as_bytes())).map(i64::from))
 }
 
 /// µs since 1970; a bound without a zone is in the column's default zone, else in UTC.
@@ -271,15 +214,7 @@ fn instant(text: &str, format: Option<&TimeFormat>) -> Option<i64> {
         .parse::<NaiveDateTime>()
         .ok()
         .or_else(|| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok())
-        .or_else(|| {
-            text.parse::<NaiveDate>()
-                .ok()
-                .and_then(|day| day.and_hms_opt(0, 0, 0))
-        })?;
-    let zone = format
-        .and_then(|format| format.default_zone)
-        .unwrap_or(chrono_tz::UTC);
-    zone.from_local_datetime(&local)
-        .earliest()
-        .map(|instant| instant.timestamp_micros())
+        .or_else(|| text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0)))?;
+    let zone = format.and_then(|format| format.default_zone).unwrap_or(chrono_tz::UTC);
+    zone.from_local_datetime(&local).earliest().map(|instant| instant.timestamp_micros())
 }

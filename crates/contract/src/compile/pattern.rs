@@ -13,12 +13,7 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
     let translated = translate(pattern);
     Regex::new(&translated).map_err(|error| {
         let text = error.to_string();
-        let reason = text
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .trim_start_matches("error: ")
-            .to_owned();
+        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         if text.contains("look-around") {
             "look-ahead and look-behind are not supported".to_owned()
         } else if text.contains("backreferences") {

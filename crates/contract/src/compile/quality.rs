@@ -58,18 +58,11 @@ impl Context<'_> {
     ) {
         let kind = node.get("type").and_then(Node::text);
         let metric = node.get("metric").and_then(Node::text);
-        let place = ["metric", "type", "id", "name"]
-            .iter()
-            .find_map(|key| node.get(key))
-            .map_or(node.place, |n| n.place);
+        let place =
+            ["metric", "type", "id", "name"].iter().find_map(|key| node.get(key)).map_or(node.place, |n| n.place);
         if kind == Some("custom") {
             let message = "a `custom` rule is for another engine: it is not checked";
-            return self.warn(
-                place,
-                "not-checked",
-                message,
-                "write it as a library or sql rule to have it checked",
-            );
+            return self.warn(place, "not-checked", message, "write it as a library or sql rule to have it checked");
         }
         if kind == Some("text") || (kind.is_none() && metric.is_none()) {
             return;
@@ -89,62 +82,30 @@ impl Context<'_> {
                 return;
             }
         };
-        let rule = Rule {
-            node,
-            column,
-            place,
-            must,
-            percent,
-        };
-        let made = if kind == Some("sql") {
-            self.sql(&rule, columns)
-        } else {
-            self.metric(&rule, metric, columns)
-        };
+        let rule = Rule { node, column, place, must, percent };
+        let made = if kind == Some("sql") { self.sql(&rule, columns) } else { self.metric(&rule, metric, columns) };
         let Some(made) = made else { return };
         let name = self.rule_name(&rule, metric.unwrap_or("sql"), columns);
         match made {
-            Made::Row(check, column) => rows.push(RowRule {
-                name,
-                column,
-                check,
-                severity,
-            }),
-            Made::Set(measure) => sets.push(SetRule {
-                name,
-                measure,
-                must: rule.must,
-                severity,
-            }),
+            Made::Row(check, column) => rows.push(RowRule { name, column, check, severity }),
+            Made::Set(measure) => sets.push(SetRule { name, measure, must: rule.must, severity }),
         }
     }
 
     /// `id`, else `name`, else what it measures, numbered where that is taken.
     fn rule_name(&mut self, rule: &Rule<'_>, what: &str, columns: &mut Columns) -> String {
-        let given = rule
-            .node
-            .get("id")
-            .or_else(|| rule.node.get("name"))
-            .and_then(|n| Some((n.text()?, n.place)));
+        let given = rule.node.get("id").or_else(|| rule.node.get("name")).and_then(|n| Some((n.text()?, n.place)));
         let name = match given {
             Some((text, place)) => {
                 if columns.rule_names.contains_key(text) {
                     let message = format!("two rules are named `{}`", shorten(text));
-                    self.error(
-                        place,
-                        "duplicate-name",
-                        message,
-                        "give each rule an `id` of its own",
-                    );
+                    self.error(place, "duplicate-name", message, "give each rule an `id` of its own");
                 }
                 text.to_owned()
             }
             None => {
                 let column = rule.column.and_then(|index| columns.columns.get(index));
-                let base = column.map_or_else(
-                    || what.to_owned(),
-                    |column| format!("{}.{what}", column.name),
-                );
+                let base = column.map_or_else(|| what.to_owned(), |column| format!("{}.{what}", column.name));
                 let mut name = base.clone();
                 let mut number = 2;
                 while columns.rule_names.contains_key(&name) {
@@ -159,10 +120,7 @@ impl Context<'_> {
     }
 
     fn severity(&mut self, node: &Node) -> Option<Severity> {
-        let Some((written, place)) = node
-            .get("severity")
-            .and_then(|n| Some((n.text()?, n.place)))
-        else {
+        let Some((written, place)) = node.get("severity").and_then(|n| Some((n.text()?, n.place))) else {
             return Some(Severity::Error);
         };
         match written.to_lowercase().as_str() {
@@ -171,12 +129,7 @@ impl Context<'_> {
             "fatal" => Some(Severity::Fatal),
             _ => {
                 let message = format!("the severity `{}` is not known", shorten(written));
-                self.error(
-                    place,
-                    "not-allowed",
-                    message,
-                    "allowed: error (the default), warning, info, fatal",
-                );
+                self.error(place, "not-allowed", message, "allowed: error (the default), warning, info, fatal");
                 None
             }
         }
@@ -184,18 +137,11 @@ impl Context<'_> {
 
     /// The comparison; where there is none, the standard's verdict has said so.
     fn must(&mut self, node: &Node) -> Option<Must> {
-        let entry = node
-            .entries()
-            .iter()
-            .find(|entry| entry.key.starts_with("must"))?;
+        let entry = node.entries().iter().find(|entry| entry.key.starts_with("must"))?;
         let must = comparison(entry);
         if must.is_none() {
             let between = entry.key.ends_with("Between");
-            let help = if between {
-                "write two numbers, the smaller one first: [1, 10]"
-            } else {
-                "write a number"
-            };
+            let help = if between { "write two numbers, the smaller one first: [1, 10]" } else { "write a number" };
             self.error(
                 entry.node.place,
                 "wrong-type",
@@ -209,22 +155,14 @@ impl Context<'_> {
     fn metric(&mut self, rule: &Rule<'_>, metric: Option<&str>, columns: &Columns) -> Option<Made> {
         match metric? {
             "rowCount" if rule.percent => {
-                self.error(
-                    rule.place,
-                    "not-allowed",
-                    "a row count has no percentage",
-                    "set `unit: rows`",
-                );
+                self.error(rule.place, "not-allowed", "a row count has no percentage", "set `unit: rows`");
                 None
             }
             "rowCount" => Some(Made::Set(Measure::RowCount)),
             "duplicateValues" => {
                 let named = self.named_columns(rule, columns)?;
                 if rule.percent {
-                    let names: Vec<String> = named
-                        .iter()
-                        .filter_map(|index| column_sql(columns, *index))
-                        .collect();
+                    let names: Vec<String> = named.iter().filter_map(|index| column_sql(columns, *index)).collect();
                     return Some(Made::Set(Measure::Sql(format!(
                         "SELECT COALESCE(100.0 * SUM(CASE WHEN n > 1 THEN n ELSE 0 END) / SUM(n), 0) FROM \
                          (SELECT COUNT(*) AS n FROM {{object}} GROUP BY {}) AS g",
@@ -236,10 +174,7 @@ impl Context<'_> {
             "nullValues" => {
                 let index = self.one_column(rule, columns)?;
                 if rule.percent {
-                    return Some(Made::Set(count(
-                        &format!("{} IS NULL", column_sql(columns, index)?),
-                        true,
-                    )));
+                    return Some(Made::Set(count(&format!("{} IS NULL", column_sql(columns, index)?), true)));
                 }
                 Some(Made::Set(Measure::NullValues(index)))
             }
@@ -256,10 +191,7 @@ impl Context<'_> {
         let mut predicate = format!("{name} IS NULL");
         let texts = argument_texts(rule.node, "missingValues");
         if !texts.is_empty() {
-            predicate = format!(
-                "{predicate} OR CAST({name} AS STRING) IN ({})",
-                sql_list(&texts)
-            );
+            predicate = format!("{predicate} OR CAST({name} AS STRING) IN ({})", sql_list(&texts));
         }
         if rule.must == Must::Be(0.0) && !rule.percent {
             return Some(Made::Row(Check::NotSql(predicate), Some(index)));
@@ -271,24 +203,17 @@ impl Context<'_> {
         let index = self.one_column(rule, columns)?;
         let name = column_sql(columns, index)?;
         let values = argument_texts(rule.node, "validValues");
-        let written = rule
-            .node
-            .get("arguments")
-            .and_then(|a| a.get("pattern"))
-            .and_then(|n| Some((n.text()?, n.place)));
+        let written =
+            rule.node.get("arguments").and_then(|a| a.get("pattern")).and_then(|n| Some((n.text()?, n.place)));
         let never = rule.must == Must::Be(0.0) && !rule.percent;
         match (values.is_empty(), written) {
             (false, None) if never => Some(Made::Row(Check::OneOf(values), Some(index))),
-            (false, None) => Some(Made::Set(count(
-                &format!("CAST({name} AS STRING) NOT IN ({})", sql_list(&values)),
-                rule.percent,
-            ))),
+            (false, None) => {
+                Some(Made::Set(count(&format!("CAST({name} AS STRING) NOT IN ({})", sql_list(&values)), rule.percent)))
+            }
             (true, Some((text, place))) => match pattern::compile(text) {
                 Ok(regex) if never => Some(Made::Row(Check::Pattern(regex), Some(index))),
-                Ok(_) => Some(Made::Set(count(
-                    &format!("NOT regexp_like({name}, {})", quoted(text)),
-                    rule.percent,
-                ))),
+                Ok(_) => Some(Made::Set(count(&format!("NOT regexp_like({name}, {})", quoted(text)), rule.percent))),
                 Err(reason) => {
                     let message = format!("the pattern is not understood: {reason}");
                     self.error(
@@ -317,15 +242,13 @@ impl Context<'_> {
         let node = rule.node.get("query")?;
         let query = node.text()?.trim().trim_end_matches(';').trim_end();
         let name = rule.column.and_then(|index| column_sql(columns, index));
-        let mut query = ["${object}", "${table}", "{table}"]
-            .iter()
-            .fold(query.to_owned(), |q, p| q.replace(p, "{object}"));
+        let mut query =
+            ["${object}", "${table}", "{table}"].iter().fold(query.to_owned(), |q, p| q.replace(p, "{object}"));
         for placeholder in ["${property}", "${column}", "{property}", "{column}"] {
             match &name {
                 Some(name) => query = query.replace(placeholder, name),
                 None if query.contains(placeholder) => {
-                    let message =
-                        format!("`{placeholder}` stands in a rule that is not about a column");
+                    let message = format!("`{placeholder}` stands in a rule that is not about a column");
                     self.error(
                         node.place,
                         "bad-sql",
@@ -338,12 +261,7 @@ impl Context<'_> {
             }
         }
         if query.is_empty() {
-            self.error(
-                node.place,
-                "bad-sql",
-                "the rule has an empty query",
-                "write a query that gives one number",
-            );
+            self.error(node.place, "bad-sql", "the rule has an empty query", "write a query that gives one number");
             return None;
         }
         if rule.must == Must::Be(0.0)
@@ -372,22 +290,14 @@ impl Context<'_> {
 
     /// The column under which the rule stands, or those of `arguments.properties`.
     fn named_columns(&mut self, rule: &Rule<'_>, columns: &Columns) -> Option<Vec<usize>> {
-        let list = rule
-            .node
-            .get("arguments")
-            .and_then(|arguments| arguments.get("properties"));
+        let list = rule.node.get("arguments").and_then(|arguments| arguments.get("properties"));
         match (rule.column, list) {
             (Some(column), None) => Some(vec![column]),
             (_, Some(list)) if !list.items().is_empty() => {
                 let mut found = Vec::new();
                 for item in list.items() {
                     let Some(name) = item.text() else {
-                        self.error(
-                            item.place,
-                            "wrong-type",
-                            "a column is named by text",
-                            "write the names of columns",
-                        );
+                        self.error(item.place, "wrong-type", "a column is named by text", "write the names of columns");
                         continue;
                     };
                     found.extend(columns.find(self, name, item.place));
@@ -396,12 +306,7 @@ impl Context<'_> {
             }
             _ => {
                 let help = "add `arguments: {properties: [a, b]}`, or move the rule under a column";
-                self.error(
-                    rule.place,
-                    "no-arguments",
-                    "the rule does not say which columns it is about",
-                    help,
-                );
+                self.error(rule.place, "no-arguments", "the rule does not say which columns it is about", help);
                 None
             }
         }
@@ -414,10 +319,7 @@ fn comparison(entry: &Entry) -> Option<Must> {
         _ => entry.node.number(),
     };
     let pair = || match entry.node.items() {
-        [low, high] => low
-            .number()
-            .zip(high.number())
-            .filter(|(low, high)| low <= high),
+        [low, high] => low.number().zip(high.number()).filter(|(low, high)| low <= high),
         _ => None,
     };
     match entry.key.as_str() {
@@ -434,9 +336,7 @@ fn comparison(entry: &Entry) -> Option<Must> {
 }
 
 fn argument_texts(node: &Node, key: &str) -> Vec<String> {
-    let list = node
-        .get("arguments")
-        .and_then(|arguments| arguments.get(key));
+    let list = node.get("arguments").and_then(|arguments| arguments.get(key));
     let text = |item: &Node| match &item.value {
         Value::Text(text) => Some(text.clone()),
         Value::Integer(value) => Some(value.to_string()),
@@ -444,20 +344,11 @@ fn argument_texts(node: &Node, key: &str) -> Vec<String> {
         Value::Boolean(value) => Some(value.to_string()),
         Value::Null | Value::List(_) | Value::Map(_) => None,
     };
-    list.map_or(&[][..], Node::items)
-        .iter()
-        .filter_map(text)
-        .collect()
+    list.map_or(&[][..], Node::items).iter().filter_map(text).collect()
 }
 
 fn column_sql(columns: &Columns, index: usize) -> Option<String> {
     let name = &columns.columns.get(index)?.name;
-    let plain = name
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    Some(if plain {
-        name.to_string()
-    } else {
-        format!("\"{name}\"")
-    })
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    Some(if plain { name.to_string() } else { format!("\"{name}\"") })
 }

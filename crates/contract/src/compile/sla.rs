@@ -21,16 +21,8 @@ impl Context<'_> {
                 _ => continue,
             };
             if slot.is_some() {
-                let message = format!(
-                    "`{}` is promised twice",
-                    property.text().unwrap_or_default()
-                );
-                self.error(
-                    property.place,
-                    "duplicate-name",
-                    message,
-                    "keep one of the two",
-                );
+                let message = format!("`{}` is promised twice", property.text().unwrap_or_default());
+                self.error(property.place, "duplicate-name", message, "keep one of the two");
                 continue;
             }
             *slot = self.sla_duration(item);
@@ -41,19 +33,13 @@ impl Context<'_> {
 
     fn sla_duration(&mut self, item: &Node) -> Option<Duration> {
         let value = item.get("value")?;
-        let number = value
-            .number()
-            .or_else(|| value.text().and_then(|text| text.trim().parse().ok()));
+        let number = value.number().or_else(|| value.text().and_then(|text| text.trim().parse().ok()));
         let length = match (number, item.get("unit")) {
             (Some(number), Some(unit)) => {
                 let unit = unit.text().unwrap_or_default();
                 // A bare m is minutes where minutes are meant; how long rows are kept could as well be in months.
                 let is_retention = item.get("property").and_then(Node::text) == Some("retention");
-                let unit = if unit == "m" && !is_retention {
-                    "min"
-                } else {
-                    unit
-                };
+                let unit = if unit == "m" && !is_retention { "min" } else { unit };
                 duration::with_unit(number, unit)
             }
             (None, None) => value.text().and_then(duration::iso),
@@ -64,10 +50,8 @@ impl Context<'_> {
                 (Some(number), Some(unit)) if number >= 0.0 => unit.place,
                 _ => value.place,
             };
-            let help = format!(
-                "give a number and a `unit` ({}), or an ISO 8601 duration such as PT15M",
-                duration::UNITS
-            );
+            let help =
+                format!("give a number and a `unit` ({}), or an ISO 8601 duration such as PT15M", duration::UNITS);
             self.error(place, "bad-duration", "this is not a length of time", help);
         }
         length
@@ -75,19 +59,12 @@ impl Context<'_> {
 
     /// `element` names columns, `column` or `dataset.column`, several with commas between.
     fn sla_element(&mut self, item: &Node, columns: &Columns) {
-        let Some(Node {
-            value: Value::Text(text),
-            place,
-        }) = item.get("element")
-        else {
+        let Some(Node { value: Value::Text(text), place }) = item.get("element") else {
             return;
         };
         for name in text.split(',').map(str::trim) {
             let dataset = self.dataset.as_str();
-            let column = name
-                .strip_prefix(dataset)
-                .and_then(|rest| rest.strip_prefix('.'))
-                .unwrap_or(name);
+            let column = name.strip_prefix(dataset).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
             if column != dataset {
                 columns.find(self, column, *place);
             }
@@ -97,12 +74,7 @@ impl Context<'_> {
 
 impl Columns {
     /// The column with this name, or an error at the place that refers to it.
-    pub(super) fn find(
-        &self,
-        context: &mut Context<'_>,
-        name: &str,
-        place: Place,
-    ) -> Option<usize> {
+    pub(super) fn find(&self, context: &mut Context<'_>, name: &str, place: Place) -> Option<usize> {
         let found = self.columns.iter().position(|column| &*column.name == name);
         if found.is_none() {
             let names: Vec<&str> = self.columns.iter().map(|column| &*column.name).collect();

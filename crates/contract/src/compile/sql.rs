@@ -25,33 +25,17 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 pub(super) fn sql_list(texts: &[String]) -> String {
-    texts
-        .iter()
-        .map(|text| quoted(text))
-        .collect::<Vec<_>>()
-        .join(", ")
+    texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")
 }
 
 /// The predicate of `SELECT COUNT(*) FROM {object} WHERE p`, when p looks at one row alone.
 pub(super) fn row_predicate(query: &str) -> Option<String> {
     static FORM: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(?is)^select\s+count\s*\(\s*(?:\*|1)\s*\)\s+from\s+\{object\}\s+where\s+(.+)$")
-            .ok()
+        Regex::new(r"(?is)^select\s+count\s*\(\s*(?:\*|1)\s*\)\s+from\s+\{object\}\s+where\s+(.+)$").ok()
     });
     let predicate = FORM.as_ref()?.captures(query)?.get(1)?.as_str().trim();
     let words = words_outside_quotes(predicate)?;
-    let of_a_set = [
-        "select",
-        "group",
-        "having",
-        "union",
-        "intersect",
-        "except",
-        "order",
-        "limit",
-        "over",
-        "join",
-    ];
+    let of_a_set = ["select", "group", "having", "union", "intersect", "except", "order", "limit", "over", "join"];
     let plain = !words.iter().any(|word| of_a_set.contains(&word.as_str()));
     (plain && !predicate.contains("{object}")).then(|| predicate.to_owned())
 }
@@ -66,9 +50,7 @@ fn words_outside_quotes(sql: &str) -> Option<Vec<String>> {
             Some(open) if character == open => quote = None,
             Some(_) => {}
             None if matches!(character, '\'' | '"' | '`') => quote = Some(character),
-            None if matches!((previous, character), ('-', '-') | ('/', '*'))
-                || character == ';' =>
-            {
+            None if matches!((previous, character), ('-', '-') | ('/', '*')) || character == ';' => {
                 return None;
             }
             None if character.is_alphanumeric() || character == '_' => {
@@ -91,15 +73,9 @@ mod tests {
     #[rstest]
     #[case("SELECT COUNT(*) FROM {object} WHERE a < b", Some("a < b"))]
     #[case("select count( * )\nfrom {object}\nwhere a IS NULL", Some("a IS NULL"))]
-    #[case(
-        "SELECT COUNT(*) FROM {object} WHERE note = 'group by; --'",
-        Some("note = 'group by; --'")
-    )]
+    #[case("SELECT COUNT(*) FROM {object} WHERE note = 'group by; --'", Some("note = 'group by; --'"))]
     #[case("SELECT COUNT(*) FROM {object}", None)]
-    #[case(
-        "SELECT COUNT(*) FROM {object} WHERE a > (SELECT AVG(a) FROM {object})",
-        None
-    )]
+    #[case("SELECT COUNT(*) FROM {object} WHERE a > (SELECT AVG(a) FROM {object})", None)]
     #[case("SELECT COUNT(*) FROM {object} WHERE a = 1 GROUP BY b", None)]
     #[case("SELECT COUNT(*) FROM {object} WHERE a = 1 -- always", None)]
     #[case("SELECT COUNT(*) FROM {object} WHERE a = 'open", None)]

@@ -16,14 +16,7 @@ use crate::yaml::FILE_BYTES_MAX;
 /// Files past this number are not read.
 const FILES_MAX: usize = 10_000;
 /// Folders whose files other parts of vitalake read, or its users keep there: the data folder, files to deliver.
-const OTHER_FOLDERS: [&str; 6] = [
-    "dashboards",
-    "alerts",
-    "runbooks",
-    "tests",
-    "data",
-    "deliveries",
-];
+const OTHER_FOLDERS: [&str; 6] = ["dashboards", "alerts", "runbooks", "tests", "data", "deliveries"];
 
 /// Reads a project's files, one after another.
 pub(super) struct Loader {
@@ -36,13 +29,7 @@ pub(super) struct Loader {
 
 impl Loader {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            found: Vec::new(),
-            files: 0,
-            compiled: Vec::new(),
-            models: Vec::new(),
-        }
+        Self { root: root.to_owned(), found: Vec::new(), files: 0, compiled: Vec::new(), models: Vec::new() }
     }
 
     /// Reads everything; gives the text of the configuration.
@@ -51,36 +38,20 @@ impl Loader {
         let names = self.list("")?;
         for (name, is_folder) in names {
             match (name.as_str(), is_folder) {
-                ("contracts", true) => {
-                    self.layers("contracts", &[Layer::Raw, Layer::Curated, Layer::Serving])
-                }
+                ("contracts", true) => self.layers("contracts", &[Layer::Raw, Layer::Curated, Layer::Serving]),
                 ("models", true) => self.layers("models", &[Layer::Curated, Layer::Serving]),
                 (CONFIG_FILE, false) => config_text = self.read_text(CONFIG_FILE),
                 (folder, true) if OTHER_FOLDERS.contains(&folder) => {}
-                (folder, true) => self.unknown_folder(
-                    folder,
-                    &[
-                        "contracts",
-                        "models",
-                        "dashboards",
-                        "alerts",
-                        "runbooks",
-                        "tests",
-                    ],
-                ),
+                (folder, true) => {
+                    self.unknown_folder(folder, &["contracts", "models", "dashboards", "alerts", "runbooks", "tests"])
+                }
                 (file, false) => self.unknown_top_file(file),
             }
         }
         if config_text.is_none() && !self.root.join(CONFIG_FILE).exists() {
             self.found.push(
-                Diagnostic::error(
-                    CONFIG_FILE,
-                    "no-config",
-                    format!("{} holds no {CONFIG_FILE}", self.root.display()),
-                )
-                .help(
-                    "give the directory of a project; a new one needs a vitalake.yaml with `name:`",
-                ),
+                Diagnostic::error(CONFIG_FILE, "no-config", format!("{} holds no {CONFIG_FILE}", self.root.display()))
+                    .help("give the directory of a project; a new one needs a vitalake.yaml with `name:`"),
             );
         }
         config_text
@@ -125,12 +96,9 @@ impl Loader {
                     );
                     self.warn(&path, "unknown-file", "the file is not read", &help);
                 }
-                None => self.warn(
-                    &path,
-                    "unknown-file",
-                    "the file is not read",
-                    &format!("files here end in .{ending}"),
-                ),
+                None => {
+                    self.warn(&path, "unknown-file", "the file is not read", &format!("files here end in .{ending}"))
+                }
             }
         }
     }
@@ -139,37 +107,19 @@ impl Loader {
         let dataset = match DatasetName::new(stem) {
             Ok(dataset) => dataset,
             Err(reason) => {
-                let found = Diagnostic::error(
-                    path,
-                    "bad-name",
-                    format!("the file's name is no dataset's: {reason}"),
-                );
+                let found = Diagnostic::error(path, "bad-name", format!("the file's name is no dataset's: {reason}"));
                 return self.found.push(found.help("rename the file"));
             }
         };
         let Some(bytes) = self.read(path) else { return };
         if model {
             match String::from_utf8(bytes) {
-                Ok(text) => self.models.push(ModelFile {
-                    dataset,
-                    layer,
-                    path: path.to_owned(),
-                    text,
-                }),
-                Err(_) => self.error(
-                    path,
-                    "not-utf8",
-                    "the file is not UTF-8 text",
-                    "save the file in UTF-8",
-                ),
+                Ok(text) => self.models.push(ModelFile { dataset, layer, path: path.to_owned(), text }),
+                Err(_) => self.error(path, "not-utf8", "the file is not UTF-8 text", "save the file in UTF-8"),
             }
             return;
         }
-        let Compiled {
-            contract,
-            source,
-            diagnostics,
-        } = compile(path, &bytes, layer, &dataset);
+        let Compiled { contract, source, diagnostics } = compile(path, &bytes, layer, &dataset);
         self.found.extend(diagnostics);
         if let Some(source) = source {
             self.compiled.push((contract, source));
@@ -196,32 +146,16 @@ impl Loader {
                 }
             };
             let Ok(name) = entry.file_name().into_string() else {
-                self.warn(
-                    shown,
-                    "unknown-file",
-                    "a file's name here is not UTF-8, and it is not read",
-                    "rename it",
-                );
+                self.warn(shown, "unknown-file", "a file's name here is not UTF-8, and it is not read", "rename it");
                 continue;
             };
             if name.starts_with('.') {
                 continue;
             }
-            let path = if folder.is_empty() {
-                name.clone()
-            } else {
-                format!("{folder}/{name}")
-            };
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
             match fs::metadata(entry.path()) {
-                Ok(found) if found.is_dir() || found.is_file() => {
-                    names.push((name, found.is_dir()))
-                }
-                Ok(_) => self.warn(
-                    &path,
-                    "unknown-file",
-                    "neither a file nor a folder; it is not read",
-                    "remove it",
-                ),
+                Ok(found) if found.is_dir() || found.is_file() => names.push((name, found.is_dir())),
+                Ok(_) => self.warn(&path, "unknown-file", "neither a file nor a folder; it is not read", "remove it"),
                 Err(error) => self.unreadable(&path, &error),
             }
         }
@@ -233,8 +167,7 @@ impl Loader {
         self.files += 1;
         if self.files > FILES_MAX {
             if self.files == FILES_MAX + 1 {
-                let message =
-                    format!("the project has more than {FILES_MAX} files; the rest is not read");
+                let message = format!("the project has more than {FILES_MAX} files; the rest is not read");
                 self.error(path, "too-many-files", &message, "split the project");
             }
             return None;
@@ -248,14 +181,8 @@ impl Loader {
             }
         };
         if size > FILE_BYTES_MAX as u64 {
-            let message =
-                format!("the file has {size} bytes, and at most {FILE_BYTES_MAX} are read");
-            self.error(
-                path,
-                "file-too-large",
-                &message,
-                "split it into smaller files",
-            );
+            let message = format!("the file has {size} bytes, and at most {FILE_BYTES_MAX} are read");
+            self.error(path, "file-too-large", &message, "split it into smaller files");
             return None;
         }
         match fs::read(&full) {
@@ -270,12 +197,7 @@ impl Loader {
     fn read_text(&mut self, path: &str) -> Option<String> {
         let text = String::from_utf8(self.read(path)?).ok();
         if text.is_none() {
-            self.error(
-                path,
-                "not-utf8",
-                "the file is not UTF-8 text",
-                "save the file in UTF-8",
-            );
+            self.error(path, "not-utf8", "the file is not UTF-8 text", "save the file in UTF-8");
         }
         text
     }
@@ -286,18 +208,11 @@ impl Loader {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", known.join(", ")),
         };
-        self.warn(
-            path,
-            "unknown-folder",
-            "nothing in this folder is read",
-            &help,
-        );
+        self.warn(path, "unknown-folder", "nothing in this folder is read", &help);
     }
 
     fn unknown_top_file(&mut self, name: &str) {
-        let is_ours = name
-            .rsplit_once('.')
-            .is_some_and(|(_, ending)| matches!(ending, "yaml" | "yml" | "sql"));
+        let is_ours = name.rsplit_once('.').is_some_and(|(_, ending)| matches!(ending, "yaml" | "yml" | "sql"));
         if !is_ours {
             return;
         }
@@ -314,21 +229,14 @@ impl Loader {
             io::ErrorKind::PermissionDenied => "give this user the right to read it",
             _ => "check the file; a link must not lead back to itself",
         };
-        self.error(
-            path,
-            "unreadable",
-            &format!("cannot be read: {error}"),
-            help,
-        );
+        self.error(path, "unreadable", &format!("cannot be read: {error}"), help);
     }
 
     fn error(&mut self, path: &str, code: &'static str, message: &str, help: &str) {
-        self.found
-            .push(Diagnostic::error(path, code, message).help(help));
+        self.found.push(Diagnostic::error(path, code, message).help(help));
     }
 
     fn warn(&mut self, path: &str, code: &'static str, message: &str, help: &str) {
-        self.found
-            .push(Diagnostic::warning(path, code, message).help(help));
+        self.found.push(Diagnostic::warning(path, code, message).help(help));
     }
 }

@@ -26,11 +26,7 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    Map {
-        entries: Vec<Entry>,
-        keys: HashSet<String>,
-        pending: Option<(String, Place)>,
-    },
+    Map { entries: Vec<Entry>, keys: HashSet<String>, pending: Option<(String, Place)> },
 }
 
 struct Anchored {
@@ -51,15 +47,7 @@ pub(super) struct Builder<'t> {
 
 impl<'t> Builder<'t> {
     pub(super) fn new(file: &'t str, text: &'t str) -> Self {
-        Self {
-            file,
-            text,
-            stack: Vec::new(),
-            anchors: BTreeMap::new(),
-            root: None,
-            nodes: 0,
-            found: Vec::new(),
-        }
+        Self { file, text, stack: Vec::new(), anchors: BTreeMap::new(), root: None, nodes: 0, found: Vec::new() }
     }
 
     pub(super) fn run(&mut self) -> Result<Option<Node>, Failure> {
@@ -89,12 +77,7 @@ impl<'t> Builder<'t> {
                     Some(scalar) => value_of(scalar),
                     None => {
                         let help = "write the value without a tag";
-                        return Err(self.fail(
-                            place,
-                            "bad-tag",
-                            "the value is not what its tag says",
-                            help,
-                        ));
+                        return Err(self.fail(place, "bad-tag", "the value is not what its tag says", help));
                     }
                 };
                 self.charge(1, place)?;
@@ -102,11 +85,7 @@ impl<'t> Builder<'t> {
             }
             Event::SequenceStart(anchor, _) => self.open(place, anchor, Content::List(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                let content = Content::Map {
-                    entries: Vec::new(),
-                    keys: HashSet::new(),
-                    pending: None,
-                };
+                let content = Content::Map { entries: Vec::new(), keys: HashSet::new(), pending: None };
                 self.open(place, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
@@ -120,13 +99,7 @@ impl<'t> Builder<'t> {
             return Err(self.too_deep(place));
         }
         self.charge(1, place)?;
-        self.stack.push(Open {
-            place,
-            anchor,
-            content,
-            nodes: 1,
-            depth: 0,
-        });
+        self.stack.push(Open { place, anchor, content, nodes: 1, depth: 0 });
         Ok(())
     }
 
@@ -138,26 +111,12 @@ impl<'t> Builder<'t> {
             Content::List(items) => Value::List(items),
             Content::Map { entries, .. } => Value::Map(entries),
         };
-        self.node(
-            Node {
-                value,
-                place: open.place,
-            },
-            open.anchor,
-            open.nodes,
-            open.depth + 1,
-            false,
-        )
+        self.node(Node { value, place: open.place }, open.anchor, open.nodes, open.depth + 1, false)
     }
 
     fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Failure> {
         let Some(target) = self.anchors.get(&anchor) else {
-            return Err(self.fail(
-                place,
-                "yaml",
-                "an alias refers to what contains it",
-                "write the value out",
-            ));
+            return Err(self.fail(place, "yaml", "an alias refers to what contains it", "write the value out"));
         };
         let (nodes, depth) = (target.nodes, target.depth);
         self.charge(nodes, place)?;
@@ -168,32 +127,15 @@ impl<'t> Builder<'t> {
             return Err(self.too_deep(place));
         }
         // What stands behind the alias is reported where the alias stands: that is where its reader looks.
-        let node = Node {
-            value: target.node.value.clone(),
-            place,
-        };
+        let node = Node { value: target.node.value.clone(), place };
         self.node(node, 0, nodes, depth, false)
     }
 
     /// Puts a whole node into the collection that is open, or makes it the root.
-    fn node(
-        &mut self,
-        node: Node,
-        anchor: usize,
-        nodes: usize,
-        depth: usize,
-        quoted: bool,
-    ) -> Result<(), Failure> {
+    fn node(&mut self, node: Node, anchor: usize, nodes: usize, depth: usize, quoted: bool) -> Result<(), Failure> {
         if anchor > 0 {
             self.charge(nodes, node.place)?;
-            self.anchors.insert(
-                anchor,
-                Anchored {
-                    node: node.clone(),
-                    nodes,
-                    depth,
-                },
-            );
+            self.anchors.insert(anchor, Anchored { node: node.clone(), nodes, depth });
         }
         let Some(mut open) = self.stack.pop() else {
             self.root = Some(node);
@@ -206,11 +148,7 @@ impl<'t> Builder<'t> {
                 items.push(node);
                 Ok(())
             }
-            Content::Map {
-                entries,
-                keys,
-                pending,
-            } => match pending.take() {
+            Content::Map { entries, keys, pending } => match pending.take() {
                 Some((key, place)) => {
                     if keys.insert(key.clone()) {
                         entries.push(Entry { key, place, node });
@@ -219,9 +157,7 @@ impl<'t> Builder<'t> {
                     }
                     Ok(())
                 }
-                None => self
-                    .key(&node, quoted)
-                    .map(|key| *pending = Some((key, node.place))),
+                None => self.key(&node, quoted).map(|key| *pending = Some((key, node.place))),
             },
         };
         self.stack.push(open);
@@ -241,12 +177,9 @@ impl<'t> Builder<'t> {
             Value::Boolean(value) => Ok(value.to_string()),
             Value::Integer(value) => Ok(value.to_string()),
             Value::Real(value) => Ok(value.to_string()),
-            Value::List(_) | Value::Map(_) => Err(self.fail(
-                node.place,
-                "yaml",
-                "a list or a mapping stands where a key must",
-                "use text as the key",
-            )),
+            Value::List(_) | Value::Map(_) => {
+                Err(self.fail(node.place, "yaml", "a list or a mapping stands where a key must", "use text as the key"))
+            }
         }
     }
 
@@ -261,23 +194,12 @@ impl<'t> Builder<'t> {
     fn syntax(&self, error: &saphyr::ScanError) -> Failure {
         let mark = error.marker();
         let too_deep = error.info().contains("recursion limit");
-        let place = Place {
-            line: mark.line(),
-            column: mark.col() + 1,
-            length: 1,
-        };
+        let place = Place { line: mark.line(), column: mark.col() + 1, length: 1 };
         if too_deep {
             return self.too_deep(place);
         }
-        let line = self
-            .text
-            .lines()
-            .nth(place.line.saturating_sub(1))
-            .unwrap_or_default();
-        let indent_has_tab = line
-            .chars()
-            .take_while(|c| c.is_whitespace())
-            .any(|c| c == '\t');
+        let line = self.text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
+        let indent_has_tab = line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
         let help = if indent_has_tab || error.info().contains("tab") {
             "YAML is indented with spaces: replace the tab"
         } else if error.info().contains("anchor") {
@@ -285,21 +207,12 @@ impl<'t> Builder<'t> {
         } else {
             "check the indentation, the quotes and the brackets here and in the line above"
         };
-        self.fail(
-            place,
-            "yaml",
-            &format!("this is not YAML: {}", error.info()),
-            help,
-        )
+        self.fail(place, "yaml", &format!("this is not YAML: {}", error.info()), help)
     }
 
     fn charge(&mut self, nodes: usize, place: Place) -> Result<(), Failure> {
         self.nodes += nodes;
-        if self.nodes > NODES_MAX {
-            Err(self.too_many(place))
-        } else {
-            Ok(())
-        }
+        if self.nodes > NODES_MAX { Err(self.too_many(place)) } else { Ok(()) }
     }
 
     fn too_deep(&self, place: Place) -> Failure {
@@ -309,35 +222,18 @@ impl<'t> Builder<'t> {
 
     fn too_many(&self, place: Place) -> Failure {
         let message = format!("the file has more than {NODES_MAX} values, its aliases written out");
-        self.fail(
-            place,
-            "too-many-values",
-            &message,
-            "write the values without aliases, or split the file",
-        )
+        self.fail(place, "too-many-values", &message, "write the values without aliases, or split the file")
     }
 
     fn fail(&self, place: Place, code: &'static str, message: &str, help: &str) -> Failure {
         let found = Diagnostic::error(self.file, code, message);
-        Box::new(
-            found
-                .at(self.text, place.line, place.column, place.length)
-                .help(help),
-        )
+        Box::new(found.at(self.text, place.line, place.column, place.length).help(help))
     }
 
     fn place(&self, span: Span) -> Place {
         let (start, end) = (span.start, span.end);
-        let length = if end.line() == start.line() {
-            end.col().saturating_sub(start.col())
-        } else {
-            1
-        };
-        Place {
-            line: start.line(),
-            column: start.col() + 1,
-            length: length.max(1),
-        }
+        let length = if end.line() == start.line() { end.col().saturating_sub(start.col()) } else { 1 };
+        Place { line: start.line(), column: start.col() + 1, length: length.max(1) }
     }
 }
 

@@ -17,15 +17,11 @@ fn compiled(layer: Layer, top: &str, properties: &str, object: &str) -> Contract
 }
 
 fn row_rule(property: &str) -> RowRule {
-    compiled(Layer::Raw, "", &format!("      - {{{property}}}"), "")
-        .row_rules
-        .remove(1)
+    compiled(Layer::Raw, "", &format!("      - {{{property}}}"), "").row_rules.remove(1)
 }
 
 fn set_rule(property: &str) -> SetRule {
-    compiled(Layer::Raw, "", &format!("      - {{{property}}}"), "")
-        .set_rules
-        .remove(0)
+    compiled(Layer::Raw, "", &format!("      - {{{property}}}"), "").set_rules.remove(0)
 }
 
 #[rstest]
@@ -44,12 +40,7 @@ fn set_rule(property: &str) -> SetRule {
 #[case("logicalType: object", "Json")]
 #[case("logicalType: array", "Json")]
 fn types(#[case] property: &str, #[case] kind: &str) {
-    let contract = compiled(
-        Layer::Raw,
-        "",
-        &format!("      - {{name: a, {property}}}"),
-        "",
-    );
+    let contract = compiled(Layer::Raw, "", &format!("      - {{name: a, {property}}}"), "");
     assert_eq!(format!("{:?}", contract.columns[1].kind), kind);
 }
 
@@ -62,9 +53,7 @@ fn a_format_comes_with_its_zone() {
         &format!("      - {{name: a, logicalType: timestamp, logicalTypeOptions: {{{options}}}}}"),
         "",
     );
-    let ColumnType::Timestamp(Some(format)) = &contract.columns[1].kind else {
-        panic!("{:?}", contract.columns[1])
-    };
+    let ColumnType::Timestamp(Some(format)) = &contract.columns[1].kind else { panic!("{:?}", contract.columns[1]) };
     assert_eq!(format.pattern, "M/d/yyyy h:mm:ss a");
     assert_eq!(format.default_zone, Some(chrono_tz::Europe::Berlin));
 }
@@ -109,48 +98,26 @@ fn delivery_horizon_window_and_paths() {
     assert_eq!(raw.delivery, Delivery::Replace);
     assert_eq!(raw.columns[0].path, ["device"]);
     assert_eq!(raw.columns[1].path, ["vitals", "Heart Rate"]);
-    let curated = compiled(
-        Layer::Curated,
-        "customProperties: [{property: dedupHorizon, value: P7D}]",
-        "",
-        "",
-    );
+    let curated = compiled(Layer::Curated, "customProperties: [{property: dedupHorizon, value: P7D}]", "", "");
     assert_eq!(curated.dedup_horizon, Duration::from_secs(7 * 86_400));
-    assert_eq!(
-        compiled(Layer::Curated, "", "", "").dedup_horizon,
-        Duration::from_secs(86_400)
-    );
-    let serving = compiled(
-        Layer::Serving,
-        "customProperties: [{property: gateWindow, value: device}]",
-        "",
-        "",
-    );
+    assert_eq!(compiled(Layer::Curated, "", "", "").dedup_horizon, Duration::from_secs(86_400));
+    let serving = compiled(Layer::Serving, "customProperties: [{property: gateWindow, value: device}]", "", "");
     assert_eq!(serving.gate_window, Some(0));
 }
 
 #[test]
 fn the_primary_key_is_in_key_order_and_required() {
-    let properties =
-        "      - {name: b, logicalType: string, primaryKey: true, primaryKeyPosition: 2}
+    let properties = "      - {name: b, logicalType: string, primaryKey: true, primaryKeyPosition: 2}
       - {name: a, logicalType: string, primaryKey: true, primaryKeyPosition: 1}";
     let contract = compiled(Layer::Curated, "", properties, "");
     assert_eq!(contract.primary_key, [2, 1]);
-    let names: Vec<&str> = contract
-        .row_rules
-        .iter()
-        .map(|rule| rule.name.as_str())
-        .collect();
+    let names: Vec<&str> = contract.row_rules.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(names, ["device.required", "b.required", "a.required"]);
     assert!(contract.columns.iter().all(|column| column.required));
 }
 
 #[rstest]
-#[case(
-    "name: a, logicalType: integer, logicalTypeOptions: {minimum: 0}",
-    "a.minimum",
-    Check::Minimum(Bound::Whole(0))
-)]
+#[case("name: a, logicalType: integer, logicalTypeOptions: {minimum: 0}", "a.minimum", Check::Minimum(Bound::Whole(0)))]
 #[case(
     "name: a, logicalType: integer, logicalTypeOptions: {exclusiveMinimum: 0.5}",
     "a.exclusiveMinimum",
@@ -161,16 +128,8 @@ fn the_primary_key_is_in_key_order_and_required() {
     "a.exclusiveMaximum",
     Check::ExclusiveMaximum(Bound::Whole(9))
 )]
-#[case(
-    "name: a, logicalType: number, logicalTypeOptions: {maximum: 1}",
-    "a.maximum",
-    Check::Maximum(Bound::Real(1.0))
-)]
-#[case(
-    "name: a, logicalType: number, logicalTypeOptions: {multipleOf: 0.5}",
-    "a.multipleOf",
-    Check::MultipleOf(0.5)
-)]
+#[case("name: a, logicalType: number, logicalTypeOptions: {maximum: 1}", "a.maximum", Check::Maximum(Bound::Real(1.0)))]
+#[case("name: a, logicalType: number, logicalTypeOptions: {multipleOf: 0.5}", "a.multipleOf", Check::MultipleOf(0.5))]
 #[case(
     "name: a, logicalType: date, logicalTypeOptions: {minimum: '1970-01-11'}",
     "a.minimum",
@@ -181,31 +140,16 @@ fn the_primary_key_is_in_key_order_and_required() {
     "a.minimum",
     Check::Minimum(Bound::Whole(1_000_000))
 )]
-#[case(
-    "name: a, logicalType: string, logicalTypeOptions: {minLength: 2}",
-    "a.minLength",
-    Check::MinLength(2)
-)]
-#[case(
-    "name: a, logicalType: string, logicalTypeOptions: {maxLength: 2}",
-    "a.maxLength",
-    Check::MaxLength(2)
-)]
-#[case(
-    "name: a, logicalType: integer, logicalTypeOptions: {format: u8}",
-    "a.format",
-    Check::Minimum(Bound::Whole(0))
-)]
+#[case("name: a, logicalType: string, logicalTypeOptions: {minLength: 2}", "a.minLength", Check::MinLength(2))]
+#[case("name: a, logicalType: string, logicalTypeOptions: {maxLength: 2}", "a.maxLength", Check::MaxLength(2))]
+#[case("name: a, logicalType: integer, logicalTypeOptions: {format: u8}", "a.format", Check::Minimum(Bound::Whole(0)))]
 #[case("name: a, logicalType: string, quality: [{metric: invalidValues, mustBe: 0, arguments: {validValues: [x, 1]}}]", "a.invalidValues", Check::OneOf(vec!["x".into(), "1".into()]))]
 #[case("name: a, logicalType: string, quality: [{metric: missingValues, mustBe: 0, arguments: {missingValues: ['', null, n/a]}}]", "a.missingValues", Check::NotSql("a IS NULL OR CAST(a AS STRING) IN ('', 'n/a')".into()))]
 #[case("name: a, logicalType: integer, quality: [{type: sql, mustBe: 0, query: 'SELECT COUNT(*) FROM {object} WHERE {property} < 0'}]", "a.sql", Check::NotSql("a < 0".into()))]
 #[case("name: a, logicalType: integer, quality: [{type: sql, name: positive, mustBe: 0, query: 'select count(*) from ${table} where ${column} < 0;'}]", "positive", Check::NotSql("a < 0".into()))]
 fn row_rules(#[case] property: &str, #[case] name: &str, #[case] check: Check) {
     let rule = row_rule(property);
-    assert_eq!(
-        (rule.name.as_str(), rule.column, rule.severity),
-        (name, Some(1), Severity::Error)
-    );
+    assert_eq!((rule.name.as_str(), rule.column, rule.severity), (name, Some(1), Severity::Error));
     assert_eq!(format!("{:?}", rule.check), format!("{check:?}"));
 }
 
@@ -221,12 +165,7 @@ fn row_rules(#[case] property: &str, #[case] name: &str, #[case] check: Check) {
 #[case("name: a, logicalType: string, quality: [{metric: invalidValues, mustBeLessThan: 3, arguments: {validValues: [x, \"o'b\"]}}]", "a.invalidValues", Measure::Sql("SELECT COUNT(*) FROM {object} WHERE CAST(a AS STRING) NOT IN ('x', 'o''b')".into()), Must::BeLessThan(3.0))]
 #[case("name: a, logicalType: string, quality: [{metric: nullValues, unit: percent, mustBeLessOrEqualTo: 5}]", "a.nullValues", Measure::Sql("SELECT COALESCE(100.0 * SUM(CASE WHEN a IS NULL THEN 1 ELSE 0 END) / NULLIF(COUNT(*), 0), 0) FROM {object}".into()), Must::BeLessOrEqualTo(5.0))]
 #[case("name: a, logicalType: string, quality: [{type: sql, id: spread, mustBeBetween: [1, 2], query: 'SELECT MAX(${column}) FROM ${table}'}]", "spread", Measure::Sql("SELECT MAX(a) FROM {object}".into()), Must::BeBetween(1.0, 2.0))]
-fn set_rules(
-    #[case] property: &str,
-    #[case] name: &str,
-    #[case] measure: Measure,
-    #[case] must: Must,
-) {
+fn set_rules(#[case] property: &str, #[case] name: &str, #[case] measure: Measure, #[case] must: Must) {
     let rule = set_rule(property);
     assert_eq!((rule.name.as_str(), rule.must), (name, must));
     assert_eq!(format!("{:?}", rule.measure), format!("{measure:?}"));
@@ -240,23 +179,9 @@ fn rules_of_the_dataset_with_severities() {
       - {type: sql, query: 'SELECT COUNT(*) FROM {object} WHERE device = 1', mustBe: 0, severity: info}
       - {type: sql, query: 'SELECT COUNT(*) FROM {object} WHERE device = 2', mustBe: 0}";
     let contract = compiled(Layer::Serving, "", "", quality);
-    let sets: Vec<_> = contract
-        .set_rules
-        .iter()
-        .map(|rule| (rule.name.as_str(), rule.severity))
-        .collect();
-    assert_eq!(
-        sets,
-        [
-            ("month_is_there", Severity::Fatal),
-            ("duplicateValues", Severity::Warning)
-        ]
-    );
-    let rows: Vec<_> = contract
-        .row_rules
-        .iter()
-        .map(|rule| (rule.name.as_str(), rule.column, rule.severity))
-        .collect();
+    let sets: Vec<_> = contract.set_rules.iter().map(|rule| (rule.name.as_str(), rule.severity)).collect();
+    assert_eq!(sets, [("month_is_there", Severity::Fatal), ("duplicateValues", Severity::Warning)]);
+    let rows: Vec<_> = contract.row_rules.iter().map(|rule| (rule.name.as_str(), rule.column, rule.severity)).collect();
     assert_eq!(
         rows,
         [
@@ -284,16 +209,7 @@ fn promises_about_time() {
 fn the_documentation_lists_every_custom_property() {
     let docs = include_str!("../../../../docs/contracts.md");
     for known in CUSTOM_PROPERTIES {
-        assert!(
-            docs.contains(&format!("| `{}` |", known.name)),
-            "docs/contracts.md does not list {}",
-            known.name
-        );
-        assert!(
-            docs.contains(known.about),
-            "docs/contracts.md does not say of {}: {}",
-            known.name,
-            known.about
-        );
+        assert!(docs.contains(&format!("| `{}` |", known.name)), "docs/contracts.md does not list {}", known.name);
+        assert!(docs.contains(known.about), "docs/contracts.md does not say of {}: {}", known.name, known.about);
     }
 }

@@ -14,12 +14,7 @@ fn alias_bomb() -> String {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let before = format!("*a{}, ", level - 1).repeat(10);
-        writeln!(
-            text,
-            "a{level}: &a{level} [{}]",
-            before.trim_end_matches(", ")
-        )
-        .unwrap();
+        writeln!(text, "a{level}: &a{level} [{}]", before.trim_end_matches(", ")).unwrap();
     }
     text
 }
@@ -54,19 +49,8 @@ fn alias_ladder() -> String {
 #[case::large(vec![b' '; 2_000_000], "file-too-large")]
 fn a_clear_answer(#[case] bytes: Vec<u8>, #[case] code: &str) {
     let found = lint_bytes("hostile.yaml", &bytes);
-    assert_eq!(
-        found.first().map(|d| d.code),
-        Some(code),
-        "{}",
-        render(&found, false)
-    );
-    assert!(
-        found
-            .iter()
-            .all(|d| d.help.is_some() || d.code == "wrong-type"),
-        "{}",
-        render(&found, false)
-    );
+    assert_eq!(found.first().map(|d| d.code), Some(code), "{}", render(&found, false));
+    assert!(found.iter().all(|d| d.help.is_some() || d.code == "wrong-type"), "{}", render(&found, false));
 }
 
 #[test]
@@ -81,12 +65,7 @@ fn findings_are_limited() {
 fn compile_any(bytes: &[u8]) {
     let _ = render(&lint_bytes("any.yaml", bytes), true);
     for layer in [Layer::Raw, Layer::Curated, Layer::Serving] {
-        let _ = compile(
-            "any.yaml",
-            bytes,
-            layer,
-            &DatasetName::new("readings").unwrap(),
-        );
+        let _ = compile("any.yaml", bytes, layer, &DatasetName::new("readings").unwrap());
     }
 }
 

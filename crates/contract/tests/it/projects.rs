@@ -17,29 +17,15 @@ fn write(root: &Path, path: &str, text: &str) {
 }
 
 fn named(name: &str, id: &str) -> String {
-    contract("", "", "")
-        .replace("readings", name)
-        .replace("4b0d3a3e-2a50-4c5e-9a6e-0b2f6d9d4e11", id)
+    contract("", "", "").replace("readings", name).replace("4b0d3a3e-2a50-4c5e-9a6e-0b2f6d9d4e11", id)
 }
 
 fn project(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "vitalake.yaml", "name: test\n");
-    write(
-        folder.path(),
-        "contracts/raw/readings.yaml",
-        &named("readings", "id-1"),
-    );
-    write(
-        folder.path(),
-        "contracts/curated/vitals.yaml",
-        &named("vitals", "id-2"),
-    );
-    write(
-        folder.path(),
-        "models/curated/vitals.sql",
-        "-- kind: append\nSELECT device FROM raw.readings\n",
-    );
+    write(folder.path(), "contracts/raw/readings.yaml", &named("readings", "id-1"));
+    write(folder.path(), "contracts/curated/vitals.yaml", &named("vitals", "id-2"));
+    write(folder.path(), "models/curated/vitals.sql", "-- kind: append\nSELECT device FROM raw.readings\n");
     for (path, text) in files {
         write(folder.path(), path, text);
     }
@@ -49,10 +35,7 @@ fn project(files: &[(&str, &str)]) -> TempDir {
 fn found(files: &[(&str, &str)]) -> Vec<(String, String)> {
     let folder = project(files);
     let (_, found) = Project::load(folder.path());
-    found
-        .into_iter()
-        .map(|d: Diagnostic| (d.file, d.code.to_owned()))
-        .collect()
+    found.into_iter().map(|d: Diagnostic| (d.file, d.code.to_owned())).collect()
 }
 
 #[test]
@@ -68,12 +51,7 @@ fn the_acceptance_project_is_in_order() {
     let contract = &project.contracts[0];
     assert_eq!(source.dataset, contract.dataset);
     let error = source.error_at(Some(1), "test", "here");
-    assert!(
-        error
-            .source_line
-            .unwrap()
-            .contains(&*contract.columns[1].name)
-    );
+    assert!(error.source_line.unwrap().contains(&*contract.columns[1].name));
 }
 
 #[test]
@@ -86,18 +64,11 @@ fn the_example_project_is_in_order() {
 
 #[test]
 fn a_project_in_order() {
-    let folder = project(&[
-        ("README.md", "words"),
-        ("dashboards/a.yaml", "x"),
-        (".git/HEAD", "x"),
-    ]);
+    let folder = project(&[("README.md", "words"), ("dashboards/a.yaml", "x"), (".git/HEAD", "x")]);
     let (project, found) = Project::load(folder.path());
     assert!(found.is_empty(), "{}", render(&found, false));
     assert_eq!(project.contract("vitals").unwrap().layer, Layer::Curated);
-    assert_eq!(
-        project.contract_source("vitals").unwrap().path,
-        "contracts/curated/vitals.yaml"
-    );
+    assert_eq!(project.contract_source("vitals").unwrap().path, "contracts/curated/vitals.yaml");
     assert_eq!(project.models[0].path, "models/curated/vitals.sql");
 }
 
@@ -105,49 +76,19 @@ fn a_project_in_order() {
 #[case::same_dataset("contracts/raw/vitals.yaml", &named("vitals", "id-3"), "contracts/raw/vitals.yaml", "duplicate-dataset")]
 #[case::same_id("contracts/raw/b.yaml", &named("b", "id-1"), "contracts/raw/readings.yaml", "duplicate-id")]
 #[case::same_topic("contracts/raw/b.yaml", &named("b", "id-3").replace("status:", "customProperties: [{property: topic, value: readings}]\nstatus:"), "contracts/raw/readings.yaml", "duplicate-topic")]
-#[case::model_alone(
-    "models/serving/b.sql",
-    "SELECT 1",
-    "models/serving/b.sql",
-    "no-contract"
-)]
-#[case::model_of_the_wrong_layer(
-    "models/serving/vitals.sql",
-    "SELECT 1",
-    "models/serving/vitals.sql",
-    "no-contract"
-)]
+#[case::model_alone("models/serving/b.sql", "SELECT 1", "models/serving/b.sql", "no-contract")]
+#[case::model_of_the_wrong_layer("models/serving/vitals.sql", "SELECT 1", "models/serving/vitals.sql", "no-contract")]
 #[case::contract_alone("contracts/serving/b.yaml", &named("b", "id-3"), "contracts/serving/b.yaml", "no-model")]
 #[case::yml("contracts/raw/b.yml", "x", "contracts/raw/b.yml", "unknown-file")]
-#[case::bad_name(
-    "contracts/raw/Big-Name.yaml",
-    "x",
-    "contracts/raw/Big-Name.yaml",
-    "bad-name"
-)]
+#[case::bad_name("contracts/raw/Big-Name.yaml", "x", "contracts/raw/Big-Name.yaml", "bad-name")]
 #[case::raw_model("models/raw/b.sql", "SELECT 1", "models/raw", "unknown-folder")]
 #[case::folder_slip("contract/raw/b.yaml", "x", "contract", "unknown-folder")]
-#[case::layer_slip(
-    "contracts/currated/b.yaml",
-    "x",
-    "contracts/currated",
-    "unknown-folder"
-)]
+#[case::layer_slip("contracts/currated/b.yaml", "x", "contracts/currated", "unknown-folder")]
 #[case::loose_contract("contracts/b.yaml", "x", "contracts/b.yaml", "unknown-file")]
 #[case::loose_yaml("vitalake.yml", "x", "vitalake.yml", "unknown-file")]
-#[case::nested(
-    "contracts/raw/more/b.yaml",
-    "x",
-    "contracts/raw/more",
-    "unknown-folder"
-)]
+#[case::nested("contracts/raw/more/b.yaml", "x", "contracts/raw/more", "unknown-folder")]
 #[case::large("models/curated/big.sql", &" ".repeat(2_000_000), "models/curated/big.sql", "file-too-large")]
-fn what_only_the_whole_shows(
-    #[case] path: &str,
-    #[case] text: &str,
-    #[case] file: &str,
-    #[case] code: &str,
-) {
+fn what_only_the_whole_shows(#[case] path: &str, #[case] text: &str, #[case] file: &str, #[case] code: &str) {
     assert_eq!(found(&[(path, text)]), [(file.to_owned(), code.to_owned())]);
 }
 
@@ -156,30 +97,21 @@ fn a_broken_contract_is_not_also_missing() {
     let broken = named("vitals", "id-2").replace("kind: DataContract", "kind: Contract");
     assert_eq!(
         found(&[("contracts/curated/vitals.yaml", &broken)]),
-        [(
-            "contracts/curated/vitals.yaml".to_owned(),
-            "not-allowed".to_owned()
-        )]
+        [("contracts/curated/vitals.yaml".to_owned(), "not-allowed".to_owned())]
     );
 }
 
 #[test]
 fn a_folder_that_is_not_there() {
     let (_, found) = Project::load(Path::new("/nowhere/at/all"));
-    assert_eq!(
-        found.iter().map(|d| d.code).collect::<Vec<_>>(),
-        ["unreadable"]
-    );
+    assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), ["unreadable"]);
 }
 
 #[test]
 fn a_folder_without_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let (_, found) = Project::load(folder.path());
-    assert_eq!(
-        found.iter().map(|d| d.code).collect::<Vec<_>>(),
-        ["no-config"]
-    );
+    assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), ["no-config"]);
 }
 
 #[cfg(unix)]

@@ -27,10 +27,7 @@ fn broken() -> String {
 
 #[test]
 fn a_contract_with_many_mistakes() {
-    insta::assert_snapshot!(render(
-        &compile_as(Layer::Raw, &broken()).diagnostics,
-        false
-    ));
+    insta::assert_snapshot!(render(&compile_as(Layer::Raw, &broken()).diagnostics, false));
 }
 
 #[test]
@@ -46,8 +43,5 @@ fn the_standards_own_verdict() {
 
 #[test]
 fn a_tab() {
-    insta::assert_snapshot!(render(
-        &lint("tab.yaml", "kind: DataContract\nschema:\n\t- name: a\n"),
-        false
-    ));
+    insta::assert_snapshot!(render(&lint("tab.yaml", "kind: DataContract\nschema:\n\t- name: a\n"), false));
 }

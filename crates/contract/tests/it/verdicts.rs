@@ -11,10 +11,7 @@ use crate::shared::shared;
 const EXCEPTIONS: [(&str, &str, &str, &str); 0] = [];
 
 fn expected<'t>(file: &str, version: &str, table: &'t str) -> &'t str {
-    EXCEPTIONS
-        .iter()
-        .find(|e| e.0 == file && e.1 == version)
-        .map_or(table, |e| e.2)
+    EXCEPTIONS.iter().find(|e| e.0 == file && e.1 == version).map_or(table, |e| e.2)
 }
 
 #[test]
@@ -29,19 +26,12 @@ fn every_contract_of_the_corpus_gets_its_verdict() {
         let cells: Vec<&str> = row.split('\t').collect();
         let (file, own, v310) = (cells[0], cells[2], cells[4]);
         let text = fs::read_to_string(folder.join(file)).unwrap();
-        for (version, table, found) in [
-            ("own", own, lint(file, &text)),
-            ("v3.1.0", v310, lint_as(Version::V3_1_0, file, &text)),
-        ] {
-            let ours = if has_errors(&found) {
-                "invalid"
-            } else {
-                "valid"
-            };
+        for (version, table, found) in
+            [("own", own, lint(file, &text)), ("v3.1.0", v310, lint_as(Version::V3_1_0, file, &text))]
+        {
+            let ours = if has_errors(&found) { "invalid" } else { "valid" };
             if ours != expected(file, version, table) {
-                wrong.push(format!(
-                    "{file} under {version}: {ours}, not {table}: {found:#?}"
-                ));
+                wrong.push(format!("{file} under {version}: {ours}, not {table}: {found:#?}"));
             }
             seen += 1;
         }

@@ -191,7 +191,11 @@ fn place(contract: &Contract, header: &[String], cells: &mut [(Vec<u16>, String)
                     dataset: contract.dataset.to_string(),
                     column: column.name.to_string(),
                     name,
-                    header: if header.iter().any(|name| name.contains(char::is_control)) { "(one line with control characters: are the line ends right?)".to_owned() } else { header.join(", ") },
+                    header: if header.iter().any(|name| name.contains(char::is_control)) {
+                        "(one line with control characters: are the line ends right?)".to_owned()
+                    } else {
+                        header.join(", ")
+                    },
                 });
             }
             (None, _) => {}

@@ -43,16 +43,9 @@ pub(super) async fn serve(stream: TcpStream, connection: Connection) {
             return;
         }
     };
-    let advertised = connection
-        .options
-        .advertised
-        .clone()
-        .unwrap_or_else(|| (local.ip().to_string(), local.port()));
-    let context = Arc::new(Context {
-        log: Arc::clone(&connection.log),
-        options: Arc::clone(&connection.options),
-        advertised,
-    });
+    let advertised = connection.options.advertised.clone().unwrap_or_else(|| (local.ip().to_string(), local.port()));
+    let context =
+        Arc::new(Context { log: Arc::clone(&connection.log), options: Arc::clone(&connection.options), advertised });
     let (reading, writing) = stream.into_split();
     let (queue, pending) = mpsc::channel(connection.options.pipelined_max.max(1));
     let writer = tokio::spawn(write_answers(writing, pending));
@@ -70,12 +63,7 @@ async fn read_requests(
 ) -> Result<(), String> {
     let options = Arc::clone(&connection.options);
     let own = Arc::new(Semaphore::new(options.connection_bytes_max));
-    let mut frames = FrameReader::new(
-        reading,
-        options.frame_bytes_max,
-        options.frame_time,
-        options.idle_time,
-    );
+    let mut frames = FrameReader::new(reading, options.frame_bytes_max, options.frame_time, options.idle_time);
     loop {
         let length = tokio::select! {
             length = frames.length() => length.map_err(|error| error.to_string())?,
@@ -87,32 +75,16 @@ async fn read_requests(
             reserve(&own, length, options.connection_bytes_max).await,
             reserve(&connection.memory, length, options.total_bytes_max).await,
         );
-        let frame = frames
-            .body(length)
-            .await
-            .map_err(|error| error.to_string())?;
-        let answer = begin(&context, frame)
-            .await
-            .map_err(|refusal| refusal.to_string())?;
-        if queue
-            .send(Pending {
-                answer,
-                _memory: memory,
-            })
-            .await
-            .is_err()
-        {
+        let frame = frames.body(length).await.map_err(|error| error.to_string())?;
+        let answer = begin(&context, frame).await.map_err(|refusal| refusal.to_string())?;
+        if queue.send(Pending { answer, _memory: memory }).await.is_err() {
             return Ok(());
         }
     }
 }
 
 /// A frame larger than the limit takes all of it.
-async fn reserve(
-    semaphore: &Arc<Semaphore>,
-    length: usize,
-    limit: usize,
-) -> Option<OwnedSemaphorePermit> {
+async fn reserve(semaphore: &Arc<Semaphore>, length: usize, limit: usize) -> Option<OwnedSemaphorePermit> {
     let permits = u32::try_from(length.min(limit)).unwrap_or(u32::MAX);
     Arc::clone(semaphore).acquire_many_owned(permits).await.ok()
 }

@@ -32,17 +32,11 @@ const UNKNOWN_SERVER_ERROR: i16 = -1;
 
 impl Refusal {
     pub(super) fn new(code: i16, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     pub(super) fn unknown_topic(topic: &str) -> Self {
-        Self::new(
-            UNKNOWN_TOPIC_OR_PARTITION,
-            format!("no contract names topic `{topic}` with this partition"),
-        )
+        Self::new(UNKNOWN_TOPIC_OR_PARTITION, format!("no contract names topic `{topic}` with this partition"))
     }
 }
 
@@ -59,9 +53,9 @@ impl From<&LogError> for Refusal {
             | LogError::Damaged { .. }
             | LogError::Io { .. }
             | LogError::Closed => KAFKA_STORAGE_ERROR,
-            LogError::TopicName(_)
-            | LogError::FewerPartitions { .. }
-            | LogError::Registry { .. } => UNKNOWN_SERVER_ERROR,
+            LogError::TopicName(_) | LogError::FewerPartitions { .. } | LogError::Registry { .. } => {
+                UNKNOWN_SERVER_ERROR
+            }
         };
         Self::new(code, error.to_string())
     }

@@ -36,19 +36,8 @@ pub(super) struct FrameReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    pub(super) fn new(
-        stream: R,
-        frame_bytes_max: usize,
-        frame_time: Duration,
-        idle_time: Duration,
-    ) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::new(),
-            frame_bytes_max,
-            frame_time,
-            idle_time,
-        }
+    pub(super) fn new(stream: R, frame_bytes_max: usize, frame_time: Duration, idle_time: Duration) -> Self {
+        Self { stream, buffer: BytesMut::new(), frame_bytes_max, frame_time, idle_time }
     }
 
     /// The length of the next frame, or `None` when the client is done. Call `body` next.
@@ -62,14 +51,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Ok(None);
             }
         }
-        timeout(self.frame_time, self.fill(4))
-            .await
-            .map_err(|_| FrameError::Slow)??;
-        let length = self
-            .buffer
-            .first_chunk::<4>()
-            .copied()
-            .map_or(-1, i32::from_be_bytes);
+        timeout(self.frame_time, self.fill(4)).await.map_err(|_| FrameError::Slow)??;
+        let length = self.buffer.first_chunk::<4>().copied().map_or(-1, i32::from_be_bytes);
         usize::try_from(length)
             .ok()
             .filter(|length| *length <= self.frame_bytes_max)
@@ -79,18 +62,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// The frame whose length was read.
     pub(super) async fn body(&mut self, length: usize) -> Result<Bytes, FrameError> {
-        timeout(self.frame_time, self.fill(4 + length))
-            .await
-            .map_err(|_| FrameError::Slow)??;
+        timeout(self.frame_time, self.fill(4 + length)).await.map_err(|_| FrameError::Slow)??;
         Ok(self.buffer.split_to(4 + length).freeze().slice(4..))
     }
 
     async fn fill(&mut self, wanted: usize) -> Result<(), FrameError> {
         while self.buffer.len() < wanted {
             let missing = wanted - self.buffer.len();
-            if self.buffer.capacity() == self.buffer.len()
-                || self.buffer.capacity() < wanted.min(RESERVED_BYTES_MAX)
-            {
+            if self.buffer.capacity() == self.buffer.len() || self.buffer.capacity() < wanted.min(RESERVED_BYTES_MAX) {
                 let grow = missing.min(RESERVED_BYTES_MAX.max(self.buffer.len()));
                 self.buffer.reserve(grow);
             }

@@ -27,19 +27,10 @@ impl KafkaServer {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(
-        address: impl ToSocketAddrs,
-        log: Arc<Log>,
-        options: KafkaOptions,
-    ) -> io::Result<Self> {
+    pub async fn bind(address: impl ToSocketAddrs, log: Arc<Log>, options: KafkaOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let local_addr = listener.local_addr()?;
-        Ok(Self {
-            listener,
-            local_addr,
-            log,
-            options: Arc::new(options),
-        })
+        Ok(Self { listener, local_addr, log, options: Arc::new(options) })
     }
 
     /// The address that it listens on.
@@ -89,10 +80,7 @@ impl KafkaServer {
         drop(self.listener);
         let _ = stop.send(true);
         let rest = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.options.stop_time, rest)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(self.options.stop_time, rest).await.is_err() {
             tracing::warn!("some connections did not end in time and are dropped");
         }
     }

@@ -19,11 +19,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Begins to read.
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            flexible: false,
-        }
+        Self { bytes, at: 0, flexible: false }
     }
 
     /// Goes on in the compact encoding of flexible versions, or not.
@@ -53,11 +49,7 @@ impl Reader {
 
     /// A nullable string in the encoding of the version.
     pub(super) fn string(&mut self) -> Result<Option<String>, WireError> {
-        let length = if self.flexible {
-            self.compact_length()?
-        } else {
-            self.classic_string_length()?
-        };
+        let length = if self.flexible { self.compact_length()? } else { self.classic_string_length()? };
         self.text(length)
     }
 
@@ -74,21 +66,13 @@ impl Reader {
 
     /// Nullable bytes, shared with the frame.
     pub(super) fn bytes(&mut self) -> Result<Option<Bytes>, WireError> {
-        let length = if self.flexible {
-            self.compact_length()?
-        } else {
-            self.classic_length()?
-        };
+        let length = if self.flexible { self.compact_length()? } else { self.classic_length()? };
         length.map(|length| self.take(length)).transpose()
     }
 
     /// The count of a nullable array whose items take at least so many bytes each.
     pub(super) fn count(&mut self, item_bytes_min: usize) -> Result<Option<usize>, WireError> {
-        let count = if self.flexible {
-            self.compact_length()?
-        } else {
-            self.classic_length()?
-        };
+        let count = if self.flexible { self.compact_length()? } else { self.classic_length()? };
         let left = self.bytes.len() - self.at;
         match count {
             Some(count) if count > left / item_bytes_min.max(1) => Err(WireError(self.at)),
@@ -105,10 +89,7 @@ impl Reader {
         let Some(count) = self.count(item_bytes_min)? else {
             return Ok(None);
         };
-        (0..count)
-            .map(|_| item(self))
-            .collect::<Result<Vec<T>, WireError>>()
-            .map(Some)
+        (0..count).map(|_| item(self)).collect::<Result<Vec<T>, WireError>>().map(Some)
     }
 
     /// An array that must be there.
@@ -137,9 +118,7 @@ impl Reader {
             return Ok(None);
         };
         let bytes = self.take(length)?;
-        String::from_utf8(bytes.to_vec())
-            .map(Some)
-            .map_err(|_| WireError(self.at))
+        String::from_utf8(bytes.to_vec()).map(Some).map_err(|_| WireError(self.at))
     }
 
     fn classic_string_length(&mut self) -> Result<Option<usize>, WireError> {
@@ -153,13 +132,7 @@ impl Reader {
     }
 
     fn nullable(&self, length: i64) -> Result<Option<usize>, WireError> {
-        if length == -1 {
-            Ok(None)
-        } else {
-            usize::try_from(length)
-                .map(Some)
-                .map_err(|_| WireError(self.at))
-        }
+        if length == -1 { Ok(None) } else { usize::try_from(length).map(Some).map_err(|_| WireError(self.at)) }
     }
 
     fn compact_length(&mut self) -> Result<Option<usize>, WireError> {
@@ -179,22 +152,14 @@ impl Reader {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let found = self
-            .bytes
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk::<N>())
-            .copied()
-            .ok_or(WireError(self.at))?;
+        let found =
+            self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(WireError(self.at))?;
         self.at += N;
         Ok(found)
     }
 
     fn take(&mut self, length: usize) -> Result<Bytes, WireError> {
-        let end = self
-            .at
-            .checked_add(length)
-            .filter(|end| *end <= self.bytes.len())
-            .ok_or(WireError(self.at))?;
+        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len()).ok_or(WireError(self.at))?;
         let taken = self.bytes.slice(self.at..end);
         self.at = end;
         Ok(taken)

@@ -12,21 +12,12 @@ const DISTANCE_MAX: usize = 3;
 const DEPTH_MAX: usize = 32;
 
 /// Takes every setting that the file gives.
-pub(super) fn apply(
-    text: &str,
-    environment: &Environment,
-    config: &mut Config,
-    problems: &mut Vec<ConfigProblem>,
-) {
+pub(super) fn apply(text: &str, environment: &Environment, config: &mut Config, problems: &mut Vec<ConfigProblem>) {
     let documents = match MarkedYaml::load_from_str(text) {
         Ok(documents) => documents,
         Err(error) => {
             let at = error.marker();
-            problems.push(ConfigProblem::at(
-                at.line(),
-                at.col() + 1,
-                format!("not YAML: {}", error.info()),
-            ));
+            problems.push(ConfigProblem::at(at.line(), at.col() + 1, format!("not YAML: {}", error.info())));
             return;
         }
     };
@@ -39,18 +30,13 @@ pub(super) fn apply(
     let Some(root) = documents.first() else {
         return;
     };
-    let mut reader = Reader {
-        environment,
-        config,
-        problems,
-    };
+    let mut reader = Reader { environment, config, problems };
     match &root.data {
         YamlData::Value(Scalar::Null) => {}
         YamlData::Mapping(_) => reader.section("", root),
-        _ => reader.problems.push(
-            problem_at(root, "the file must be a map of settings")
-                .with_help("begin it with `name: …`"),
-        ),
+        _ => reader
+            .problems
+            .push(problem_at(root, "the file must be a map of settings").with_help("begin it with `name: …`")),
     }
 }
 
@@ -73,10 +59,7 @@ impl Reader<'_> {
             let path = format!("{prefix}{name}");
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == path) {
                 self.setting(setting, key, value);
-            } else if SETTINGS
-                .iter()
-                .any(|setting| setting.key.starts_with(&format!("{path}.")))
-            {
+            } else if SETTINGS.iter().any(|setting| setting.key.starts_with(&format!("{path}."))) {
                 self.subsection(&path, value);
             } else {
                 self.problems.push(unknown_key(key, &path));
@@ -88,10 +71,7 @@ impl Reader<'_> {
         match &value.data {
             YamlData::Mapping(_) => self.section(&format!("{path}."), value),
             YamlData::Value(Scalar::Null) => {}
-            _ => self.problems.push(problem_at(
-                value,
-                format!("{path} must be a map of settings"),
-            )),
+            _ => self.problems.push(problem_at(value, format!("{path} must be a map of settings"))),
         }
     }
 
@@ -110,10 +90,7 @@ impl Reader<'_> {
             }
             YamlData::Value(scalar) => scalar_text(scalar),
             _ => {
-                self.problems.push(problem_at(
-                    value,
-                    format!("{} must be a single value", setting.key),
-                ));
+                self.problems.push(problem_at(value, format!("{} must be a single value", setting.key)));
                 return;
             }
         };
@@ -125,20 +102,12 @@ impl Reader<'_> {
         }
     }
 
-    fn map(
-        &mut self,
-        setting: &Setting,
-        set: fn(&mut Config, String, serde_json::Value),
-        value: &MarkedYaml<'_>,
-    ) {
+    fn map(&mut self, setting: &Setting, set: fn(&mut Config, String, serde_json::Value), value: &MarkedYaml<'_>) {
         match &value.data {
             YamlData::Mapping(entries) => {
                 for (key, value) in entries {
                     let Some(name) = key.data.as_str() else {
-                        self.problems.push(problem_at(
-                            key,
-                            format!("a name in {} must be text", setting.key),
-                        ));
+                        self.problems.push(problem_at(key, format!("a name in {} must be text", setting.key)));
                         continue;
                     };
                     if let Some(value) = self.json(value, DEPTH_MAX) {
@@ -147,10 +116,7 @@ impl Reader<'_> {
                 }
             }
             YamlData::Value(Scalar::Null) => {}
-            _ => self.problems.push(problem_at(
-                value,
-                format!("{} must be a map of names", setting.key),
-            )),
+            _ => self.problems.push(problem_at(value, format!("{} must be a map of names", setting.key))),
         }
     }
 
@@ -166,18 +132,10 @@ impl Reader<'_> {
             YamlData::Value(Scalar::Boolean(value)) => Some(Value::Bool(*value)),
             YamlData::Value(Scalar::Integer(value)) => Some(Value::from(*value)),
             YamlData::Value(Scalar::FloatingPoint(value)) => Some(Value::from(value.into_inner())),
-            YamlData::Value(Scalar::String(text)) => {
-                self.with_variables(text, node).map(Value::String)
-            }
+            YamlData::Value(Scalar::String(text)) => self.with_variables(text, node).map(Value::String),
             YamlData::Sequence(items) => {
-                let items: Vec<Option<Value>> = items
-                    .iter()
-                    .map(|item| self.json(item, depth - 1))
-                    .collect();
-                items
-                    .into_iter()
-                    .collect::<Option<Vec<Value>>>()
-                    .map(Value::Array)
+                let items: Vec<Option<Value>> = items.iter().map(|item| self.json(item, depth - 1)).collect();
+                items.into_iter().collect::<Option<Vec<Value>>>().map(Value::Array)
             }
             YamlData::Mapping(entries) => {
                 let mut object = serde_json::Map::new();
@@ -192,10 +150,7 @@ impl Reader<'_> {
                 Some(Value::Object(object))
             }
             _ => {
-                self.problems.push(problem_at(
-                    node,
-                    "a tag, an alias or a value of this form is not allowed here",
-                ));
+                self.problems.push(problem_at(node, "a tag, an alias or a value of this form is not allowed here"));
                 None
             }
         }
@@ -209,8 +164,7 @@ impl Reader<'_> {
         while let Some((before, after)) = rest.split_once("${") {
             let Some((name, left)) = after.split_once('}') else {
                 self.problems.push(
-                    problem_at(node, "`${` without its `}`")
-                        .with_help("write ${NAME}, or $${ for the text itself"),
+                    problem_at(node, "`${` without its `}`").with_help("write ${NAME}, or $${ for the text itself"),
                 );
                 return None;
             };
@@ -240,9 +194,7 @@ impl Reader<'_> {
 
 fn unknown_key(key: &MarkedYaml<'_>, path: &str) -> ConfigProblem {
     let problem = problem_at(key, format!("unknown key {path}"));
-    let sections = SETTINGS
-        .iter()
-        .filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section));
+    let sections = SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section));
     let known = SETTINGS.iter().map(|setting| setting.key).chain(sections);
     match nearest(path, known) {
         Some(near) => problem.with_help(format!("did you mean {near}?")),
@@ -271,17 +223,7 @@ pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -
     let scored = known.map(|key| {
         let distance = strsim::damerau_levenshtein(unknown, key);
         let is_moved = last_part(unknown) == last_part(key);
-        (
-            if is_moved {
-                distance.min(DISTANCE_MAX)
-            } else {
-                distance
-            },
-            key,
-        )
+        (if is_moved { distance.min(DISTANCE_MAX) } else { distance }, key)
     });
-    scored
-        .filter(|(distance, _)| *distance <= DISTANCE_MAX)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, key)| key)
+    scored.filter(|(distance, _)| *distance <= DISTANCE_MAX).min_by_key(|(distance, _)| *distance).map(|(_, key)| key)
 }

@@ -22,12 +22,7 @@ pub struct ConfigProblem {
 impl ConfigProblem {
     /// A problem at a place in the file.
     pub fn at(line: usize, column: usize, message: impl Into<String>) -> Self {
-        Self {
-            line,
-            column,
-            message: message.into(),
-            help: None,
-        }
+        Self { line, column, message: message.into(), help: None }
     }
 
     /// A problem that is not in the file: in the environment, in a flag, or in what they add up to.
@@ -79,10 +74,7 @@ pub enum ConfigError {
 }
 
 fn listed(problems: &[ConfigProblem]) -> String {
-    problems
-        .iter()
-        .map(|problem| format!("\n  {problem}"))
-        .collect()
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 impl Classified for ConfigError {

@@ -9,10 +9,8 @@ pub(super) const COMMIT_INTERVAL_MS_DEFAULT: u64 = 30_000;
 pub(super) const TAIL_BYTES_MAX_DEFAULT: u64 = 256 << 20;
 pub(super) const RESERVE_BYTES_DEFAULT: u64 = 1 << 30;
 pub(super) const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 3_600_000;
-pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr =
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
-pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr =
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
+pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
+pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
 
 const ENVIRONMENT_PREFIX: &str = "VITALAKE_";
 
@@ -161,10 +159,7 @@ impl Setting {
     pub fn environment_variable(&self) -> Option<String> {
         match self.kind {
             Kind::Map(_) => None,
-            _ => Some(format!(
-                "{ENVIRONMENT_PREFIX}{}",
-                self.key.replace('.', "__").to_uppercase()
-            )),
+            _ => Some(format!("{ENVIRONMENT_PREFIX}{}", self.key.replace('.', "__").to_uppercase())),
         }
     }
 
@@ -175,18 +170,10 @@ impl Setting {
                 return Err(format!("{} must not be empty", self.key));
             }
             Kind::Text(set) => set(config, text.to_string()),
-            Kind::Integer {
-                unit,
-                least,
-                most,
-                set,
-            } => match text.parse::<u64>() {
+            Kind::Integer { unit, least, most, set } => match text.parse::<u64>() {
                 Ok(number) if (least..=most).contains(&number) => set(config, number),
                 _ => {
-                    return Err(format!(
-                        "{} must be a whole number of {unit} from {least} to {most}",
-                        self.key
-                    ));
+                    return Err(format!("{} must be a whole number of {unit} from {least} to {most}", self.key));
                 }
             },
             Kind::Boolean(set) => match text {
@@ -197,10 +184,7 @@ impl Setting {
             Kind::Address(set) => match parse_address(text) {
                 Some(address) => set(config, address),
                 None => {
-                    return Err(format!(
-                        "{} must be an address and a port, such as 127.0.0.1:9092",
-                        self.key
-                    ));
+                    return Err(format!("{} must be an address and a port, such as 127.0.0.1:9092", self.key));
                 }
             },
             Kind::Map(_) => return Err(format!("{} must be a map of names", self.key)),
@@ -223,33 +207,22 @@ impl Setting {
 /// `IP:PORT`, and `localhost:PORT` without asking a name server.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
-        Some(port) => Some(SocketAddr::new(
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port.parse().ok()?,
-        )),
+        Some(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)),
         None => text.parse().ok(),
     }
 }
 
 /// Takes the `VITALAKE_*` variables that are settings. One with a double underscore must be a setting.
-pub(super) fn apply_environment(
-    environment: &Environment,
-    config: &mut Config,
-    problems: &mut Vec<ConfigProblem>,
-) {
+pub(super) fn apply_environment(environment: &Environment, config: &mut Config, problems: &mut Vec<ConfigProblem>) {
     for (variable, value) in environment {
         if !variable.starts_with(ENVIRONMENT_PREFIX) {
             continue;
         }
-        let setting = SETTINGS
-            .iter()
-            .find(|setting| setting.environment_variable().as_ref() == Some(variable));
+        let setting = SETTINGS.iter().find(|setting| setting.environment_variable().as_ref() == Some(variable));
         match setting {
             Some(setting) => {
                 if let Err(message) = setting.set(value, config) {
-                    problems.push(ConfigProblem::nowhere(format!(
-                        "environment variable {variable}: {message}"
-                    )));
+                    problems.push(ConfigProblem::nowhere(format!("environment variable {variable}: {message}")));
                 }
             }
             // Without it, the variable is the command line's own (VITALAKE_SERVER, VITALAKE_LOG) and no setting.
@@ -260,12 +233,8 @@ pub(super) fn apply_environment(
 }
 
 fn unknown_variable(variable: &str) -> ConfigProblem {
-    let known: Vec<String> = SETTINGS
-        .iter()
-        .filter_map(Setting::environment_variable)
-        .collect();
-    let problem =
-        ConfigProblem::nowhere(format!("environment variable {variable} is not a setting"));
+    let known: Vec<String> = SETTINGS.iter().filter_map(Setting::environment_variable).collect();
+    let problem = ConfigProblem::nowhere(format!("environment variable {variable} is not a setting"));
     match super::document::nearest(variable, known.iter().map(String::as_str)) {
         Some(near) => problem.with_help(format!("did you mean {near}?")),
         None => problem.with_help("remove it; docs/configuration.md lists the settings"),
@@ -273,18 +242,13 @@ fn unknown_variable(variable: &str) -> ConfigProblem {
 }
 
 /// Takes what the command line says.
-pub(super) fn apply_overrides(
-    overrides: &Overrides,
-    config: &mut Config,
-    problems: &mut Vec<ConfigProblem>,
-) {
+pub(super) fn apply_overrides(overrides: &Overrides, config: &mut Config, problems: &mut Vec<ConfigProblem>) {
     if let Some(data) = &overrides.data {
         config.data.clone_from(data);
     }
-    for (flag, key, value) in [
-        ("--kafka", "kafka.listen", &overrides.kafka),
-        ("--http", "http.listen", &overrides.http),
-    ] {
+    for (flag, key, value) in
+        [("--kafka", "kafka.listen", &overrides.kafka), ("--http", "http.listen", &overrides.http)]
+    {
         let setting = SETTINGS.iter().find(|setting| setting.key == key);
         if let (Some(setting), Some(value)) = (setting, value)
             && let Err(message) = setting.set(value, config)
@@ -318,9 +282,7 @@ there; `$${NAME}` stands for the text `${NAME}`. A key that is not in this list 
 pub fn reference_markdown() -> String {
     let mut page = String::from(REFERENCE_HEAD);
     for setting in SETTINGS {
-        let variable = setting
-            .environment_variable()
-            .map_or("none".to_string(), |name| format!("`{name}`"));
+        let variable = setting.environment_variable().map_or("none".to_string(), |name| format!("`{name}`"));
         let row = format!(
             "| `{}` | {} | {} | {} | {} |\n",
             setting.key,

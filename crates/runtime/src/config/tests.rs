@@ -1,30 +1,13 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect()
+    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
-fn parse_with(
-    text: &str,
-    pairs: &[(&str, &str)],
-    overrides: &Overrides,
-) -> Result<Config, Vec<ConfigProblem>> {
-    Config::parse(
-        text,
-        Path::new("/projects/remote-care"),
-        &environment(pairs),
-        overrides,
-    )
+fn parse_with(text: &str, pairs: &[(&str, &str)], overrides: &Overrides) -> Result<Config, Vec<ConfigProblem>> {
+    Config::parse(text, Path::new("/projects/remote-care"), &environment(pairs), overrides)
 }
 
 fn parse(text: &str) -> Result<Config, Vec<ConfigProblem>> {
@@ -42,17 +25,8 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.kafka.listen.to_string(), "127.0.0.1:9092");
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8888");
     assert_eq!(config.log.retention_ms, 604_800_000);
-    assert_eq!(
-        (
-            config.log.retention_bytes,
-            config.kafka.bootstrap.as_deref()
-        ),
-        (None, None)
-    );
-    assert_eq!(
-        config.local_storage().as_deref(),
-        Some(config.data.as_path())
-    );
+    assert_eq!((config.log.retention_bytes, config.kafka.bootstrap.as_deref()), (None, None));
+    assert_eq!(config.local_storage().as_deref(), Some(config.data.as_path()));
     config.check_supported().unwrap();
 }
 
@@ -75,12 +49,7 @@ notify:
     url: ${HOOK}/alerts
     retries: 3
 ";
-    let config = parse_with(
-        text,
-        &[("HOOK", "https://secret.example")],
-        &Overrides::default(),
-    )
-    .unwrap();
+    let config = parse_with(text, &[("HOOK", "https://secret.example")], &Overrides::default()).unwrap();
     assert_eq!(config.storage.commit_interval_ms, 2_000);
     assert_eq!(config.kafka.listen.to_string(), "127.0.0.1:19092");
     assert!(!config.kafka.create_topics && config.http.listen.is_ipv6());
@@ -101,11 +70,7 @@ fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
         ("VITALAKE_LOG", "debug"),
         ("HOME", "/root"),
     ];
-    let overrides = Overrides {
-        data: Some("/d".into()),
-        kafka: Some("127.0.0.1:4".into()),
-        http: None,
-    };
+    let overrides = Overrides { data: Some("/d".into()), kafka: Some("127.0.0.1:4".into()), http: None };
     let config = parse_with(text, &pairs, &overrides).unwrap();
     assert_eq!(config.kafka.listen.port(), 4);
     assert_eq!(config.http.listen.port(), 2);
@@ -142,10 +107,7 @@ fn a_mistake_is_told_with_its_place(
     assert_eq!(problems.len(), 1, "{problems:?}");
     let problem = &problems[0];
     assert!(problem.message.contains(message), "{problem}");
-    assert!(
-        problem.help.as_deref().unwrap_or_default().contains(help),
-        "{problem}"
-    );
+    assert!(problem.help.as_deref().unwrap_or_default().contains(help), "{problem}");
     assert_eq!((problem.line, problem.column), place, "{problem}");
 }
 
@@ -157,31 +119,16 @@ fn all_mistakes_are_told_at_once() {
 
 #[test]
 fn an_unknown_setting_in_the_environment_is_an_error_that_names_it() {
-    let problems =
-        parse_with("", &[("VITALAKE_STORAGE__ULR", "a")], &Overrides::default()).unwrap_err();
+    let problems = parse_with("", &[("VITALAKE_STORAGE__ULR", "a")], &Overrides::default()).unwrap_err();
     assert!(problems[0].message.contains("VITALAKE_STORAGE__ULR"));
-    assert!(
-        problems[0]
-            .help
-            .as_deref()
-            .unwrap()
-            .contains("VITALAKE_STORAGE__URL")
-    );
+    assert!(problems[0].help.as_deref().unwrap().contains("VITALAKE_STORAGE__URL"));
 }
 
 #[test]
 fn a_message_holds_no_value() {
     let pairs = [("SECRET", "hunter2"), ("VITALAKE_HTTP__LISTEN", "hunter2")];
-    let overrides = Overrides {
-        kafka: Some("hunter2".into()),
-        ..Overrides::default()
-    };
-    let problems = parse_with(
-        "storage: {reserve_bytes: '${SECRET}'}\n",
-        &pairs,
-        &overrides,
-    )
-    .unwrap_err();
+    let overrides = Overrides { kafka: Some("hunter2".into()), ..Overrides::default() };
+    let problems = parse_with("storage: {reserve_bytes: '${SECRET}'}\n", &pairs, &overrides).unwrap_err();
     assert_eq!(problems.len(), 3);
     assert!(!format!("{problems:?}").contains("hunter2"));
 }
@@ -197,25 +144,14 @@ fn a_doubled_dollar_stands_for_the_text_itself() {
 #[case::both("storage: {url: 'az://x'}\nkafka: {bootstrap: 'b:1'}\n", 2)]
 #[case::file_url("storage: {url: 'file:///mnt/lake'}\n", 0)]
 fn what_this_build_does_not_do_is_said(#[case] text: &str, #[case] problems: usize) {
-    let found = parse(text)
-        .unwrap()
-        .check_supported()
-        .err()
-        .unwrap_or_default();
+    let found = parse(text).unwrap().check_supported().err().unwrap_or_default();
     assert_eq!(found.len(), problems);
-    assert!(
-        found
-            .iter()
-            .all(|problem| problem.message.contains("not in this build yet"))
-    );
+    assert!(found.iter().all(|problem| problem.message.contains("not in this build yet")));
 }
 
 #[rstest::rstest]
 #[case("/mnt/lake", "/mnt/lake")]
-#[case(
-    "abfss://lake@account.dfs.core.windows.net/x",
-    "abfss://lake@account.dfs.core.windows.net/x"
-)]
+#[case("abfss://lake@account.dfs.core.windows.net/x", "abfss://lake@account.dfs.core.windows.net/x")]
 #[case("https://user:word@host/x?sig=abc", "https://***@host/x?***")]
 #[case("az://lake", "az://lake")]
 fn a_url_is_shown_without_its_secrets(#[case] url: &str, #[case] shown: &str) {
@@ -230,11 +166,7 @@ fn the_reference_page_is_made_from_the_list_of_settings() {
         std::fs::write(&page, reference_markdown()).unwrap();
     }
     let written = std::fs::read_to_string(&page).unwrap_or_default();
-    assert_eq!(
-        written,
-        reference_markdown(),
-        "run UPDATE_DOCS=1 cargo test -p vitalake-runtime"
-    );
+    assert_eq!(written, reference_markdown(), "run UPDATE_DOCS=1 cargo test -p vitalake-runtime");
 }
 
 #[test]
@@ -243,11 +175,7 @@ fn the_defaults_in_words_are_the_defaults() {
     for setting in SETTINGS {
         let word = setting.default.split(' ').next().unwrap_or_default();
         let mut config = defaults.clone();
-        if setting.set(word, &mut config).is_ok()
-            && setting.key != "name"
-            && word != "none"
-            && word != "the"
-        {
+        if setting.set(word, &mut config).is_ok() && setting.key != "name" && word != "none" && word != "the" {
             assert_eq!(config, defaults, "{} is not {word}", setting.key);
         }
     }

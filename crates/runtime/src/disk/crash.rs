@@ -81,10 +81,7 @@ impl CrashDisk {
             has_holes: AtomicBool::new(true),
             now_ms: AtomicI64::new(0),
         };
-        Self {
-            names: Arc::new(Mutex::new(Names::default())),
-            faults: Arc::new(faults),
-        }
+        Self { names: Arc::new(Mutex::new(Names::default())), faults: Arc::new(faults) }
     }
 
     /// The power fails and comes back: what was not synced is lost or torn, open files are dead, faults are gone.
@@ -115,9 +112,7 @@ impl CrashDisk {
     /// The n-th changing operation from now (1 is the next) fails, perhaps half done, and all later ones do until
     /// [`CrashDisk::crash`] or [`CrashDisk::restart`].
     pub fn kill_after(&self, operations: u64) {
-        self.faults
-            .operations_left
-            .store(operations.max(1), Ordering::SeqCst);
+        self.faults.operations_left.store(operations.max(1), Ordering::SeqCst);
     }
 
     /// Whether the planned kill has happened.
@@ -157,11 +152,7 @@ impl CrashDisk {
     }
 
     /// Runs a change of names under the faults; when killed in it, half of the times it has happened all the same.
-    fn change_names<T>(
-        &self,
-        asks: Asks,
-        change: impl FnOnce(&mut Names) -> io::Result<T>,
-    ) -> io::Result<T> {
+    fn change_names<T>(&self, asks: Asks, change: impl FnOnce(&mut Names) -> io::Result<T>) -> io::Result<T> {
         let mut names = self.names.lock();
         match self.faults.step(asks) {
             Ok(()) => change(&mut names),
@@ -179,50 +170,29 @@ impl CrashDisk {
 impl Faults {
     /// Counts one changing operation and says whether it may happen.
     fn step(&self, asks: Asks) -> Result<(), Fault> {
-        self.check_alive().map_err(|error| Fault {
-            error,
-            may_have_happened: false,
-        })?;
+        self.check_alive().map_err(|error| Fault { error, may_have_happened: false })?;
         self.operations_done.fetch_add(1, Ordering::SeqCst);
-        let counted = self.operations_left.fetch_update(
-            Ordering::SeqCst,
-            Ordering::SeqCst,
-            |left| match left {
-                NEVER => None,
-                left => Some(left.saturating_sub(1)),
-            },
-        );
+        let counted = self.operations_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
+            NEVER => None,
+            left => Some(left.saturating_sub(1)),
+        });
         if matches!(counted, Ok(0 | 1)) {
             self.is_dead.store(true, Ordering::SeqCst);
-            return Err(Fault {
-                error: gone(),
-                may_have_happened: true,
-            });
+            return Err(Fault { error: gone(), may_have_happened: true });
         }
         match *self.refusal.lock() {
             Some(ErrorKind::StorageFull) if asks == Asks::Change => Ok(()),
-            Some(kind) => Err(Fault {
-                error: kind.into(),
-                may_have_happened: false,
-            }),
+            Some(kind) => Err(Fault { error: kind.into(), may_have_happened: false }),
             None => Ok(()),
         }
     }
 
     fn check_alive(&self) -> io::Result<()> {
-        if self.is_dead.load(Ordering::SeqCst) {
-            Err(gone())
-        } else {
-            Ok(())
-        }
+        if self.is_dead.load(Ordering::SeqCst) { Err(gone()) } else { Ok(()) }
     }
 
     fn check_generation(&self, generation: u64) -> io::Result<()> {
-        if self.generation.load(Ordering::SeqCst) == generation {
-            Ok(())
-        } else {
-            Err(gone())
-        }
+        if self.generation.load(Ordering::SeqCst) == generation { Ok(()) } else { Err(gone()) }
     }
 
     fn now_ms(&self) -> i64 {
@@ -258,9 +228,7 @@ impl Disk for CrashDisk {
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let now_ms = self.faults.now_ms();
-        let node = self.change_names(Asks::Room, |names| {
-            names.create(path, FileNode::new(now_ms))
-        })?;
+        let node = self.change_names(Asks::Room, |names| names.create(path, FileNode::new(now_ms)))?;
         Ok(self.handle(node))
     }
 
@@ -300,11 +268,7 @@ impl Disk for CrashDisk {
         self.faults.check_alive()?;
         match self.names.lock().find(path)? {
             Node::File(file) => Ok(file.metadata()),
-            Node::Dir(_) => Ok(FileMetadata {
-                length: 0,
-                modified_ms: 0,
-                is_dir: true,
-            }),
+            Node::Dir(_) => Ok(FileMetadata { length: 0, modified_ms: 0, is_dir: true }),
         }
     }
 

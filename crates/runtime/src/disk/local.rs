@@ -29,12 +29,7 @@ impl LocalDisk {
 
 impl Disk for LocalDisk {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(create)
-            .truncate(false)
-            .open(path);
+        let opened = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path);
         match opened {
             Ok(file) => Ok(Arc::new(LocalFile { file })),
             // On a store that has turned read-only, what is there can still be read.
@@ -47,11 +42,7 @@ impl Disk for LocalDisk {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         Ok(Arc::new(LocalFile { file }))
     }
 
@@ -101,11 +92,7 @@ impl Disk for LocalDisk {
 
     fn metadata(&self, path: &Path) -> io::Result<FileMetadata> {
         let metadata = fs::metadata(path)?;
-        Ok(FileMetadata {
-            length: metadata.len(),
-            modified_ms: modified_ms(&metadata)?,
-            is_dir: metadata.is_dir(),
-        })
+        Ok(FileMetadata { length: metadata.len(), modified_ms: modified_ms(&metadata)?, is_dir: metadata.is_dir() })
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
@@ -134,35 +121,20 @@ fn list(path: &Path, after: Option<&OsStr>) -> io::Result<Vec<DirEntry>> {
             Err(error) => return Err(error),
         };
         let is_dir = metadata.is_dir();
-        let (length, modified_ms) = if is_dir {
-            (0, 0)
-        } else {
-            (metadata.len(), modified_ms(&metadata)?)
-        };
-        found.push(DirEntry {
-            path: entry.path(),
-            is_dir,
-            length,
-            modified_ms,
-        });
+        let (length, modified_ms) = if is_dir { (0, 0) } else { (metadata.len(), modified_ms(&metadata)?) };
+        found.push(DirEntry { path: entry.path(), is_dir, length, modified_ms });
     }
     found.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(found)
 }
 
 fn modified_ms(metadata: &fs::Metadata) -> io::Result<i64> {
-    let since = metadata
-        .modified()?
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn is_write_refused(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
-    )
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
 #[derive(Debug)]

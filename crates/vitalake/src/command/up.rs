@@ -37,7 +37,11 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let checked = validate::check(&args.dir, &overrides);
     if has_errors(&checked.diagnostics) {
         let findings = validate::in_words(&checked.diagnostics, Style::stderr());
-        return Err(Failure::input(format!("the project at {} is not valid\n{findings}", args.dir.display()), "mend what is listed; `vitalake validate` checks it again").into());
+        return Err(Failure::input(
+            format!("the project at {} is not valid\n{findings}", args.dir.display()),
+            "mend what is listed; `vitalake validate` checks it again",
+        )
+        .into());
     }
     let config = match checked.config.clone() {
         Some(config) => config,
@@ -61,7 +65,10 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let app = server(&platform, &queries)?;
     tokio::spawn(sample_forever(Arc::clone(&platform), Arc::clone(&app.metrics)));
     let mut http_stop = shutdown.watch();
-    let serving = tokio::spawn(async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await });
+    let serving =
+        tokio::spawn(
+            async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await },
+        );
     platform.start().await?;
     let mut kafka_stop = shutdown.watch();
     let accepting = tokio::spawn(kafka.run(async move { kafka_stop.wait().await }));

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde_json::json;
 use vitalake_contract::diagnostic::{has_errors, render, sort};
 use vitalake_contract::project::CONFIG_FILE;
-use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
 use vitalake_contract::rule::Check;
+use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
 use vitalake_process::{Contracts, Graph, Kind, Model, ModelProblem, validate_model};
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
@@ -138,7 +138,8 @@ fn check_rules(project: &Project, models: &[Model], found: &mut Vec<Diagnostic>)
         let rollup = models.iter().any(|m| m.dataset == contract.dataset && m.kind == Kind::Rollup);
         for rule in &contract.row_rules {
             if contract.layer == Layer::Raw && matches!(rule.check, Check::NotSql(_)) {
-                let message = format!("the SQL rule {} of a raw dataset is not checked at landing in this build", rule.name);
+                let message =
+                    format!("the SQL rule {} of a raw dataset is not checked at landing in this build", rule.name);
                 let finding = source.error_at(rule.column, "rule-not-checked", message);
                 found.push(finding.help("put the rule on the curated dataset that is made of it"));
             } else if rollup && !matches!(rule.check, Check::Required) {

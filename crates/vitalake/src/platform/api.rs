@@ -215,7 +215,9 @@ fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
 
 fn refusal(error: &DeliverError) -> ApiError {
     match error {
-        DeliverError::File(_) | DeliverError::Fatal { .. } | DeliverError::Empty { .. } => ApiError::Invalid(in_full(error)),
+        DeliverError::File(_) | DeliverError::Fatal { .. } | DeliverError::Empty { .. } => {
+            ApiError::Invalid(in_full(error))
+        }
         DeliverError::Lake(cause) if cause.may_pass() => {
             ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
         }

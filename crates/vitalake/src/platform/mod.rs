@@ -126,7 +126,6 @@ impl Platform {
             tail_bytes_max: usize::try_from(config.storage.tail_bytes_max).unwrap_or(usize::MAX),
             file_bytes_in_memory: limits.file_bytes_in_memory,
             commits_per_checkpoint: limits.commits_per_checkpoint,
-            ..LakeOptions::default()
         };
         let lake = Arc::new(Lake::open(store, specs, options, clock.clone(), cpu.clone()).await?);
         let log = open_log(&disk, config, limits, &clock)?;

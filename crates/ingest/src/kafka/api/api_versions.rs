@@ -12,9 +12,7 @@ pub(super) fn begin(call: Call) -> Result<BoxFuture<'static, Outcome>, RequestEr
 }
 
 pub(super) fn unsupported(call: Call) -> Result<BoxFuture<'static, Outcome>, RequestError> {
-    let body = ApiVersionsResponse::default()
-        .with_error_code(UNSUPPORTED_VERSION)
-        .with_api_keys(spoken());
+    let body = ApiVersionsResponse::default().with_error_code(UNSUPPORTED_VERSION).with_api_keys(spoken());
     Call { version: 0, ..call }.ready(&body)
 }
 
@@ -22,10 +20,7 @@ fn spoken() -> Vec<ApiVersion> {
     SPOKEN
         .iter()
         .map(|(api, min, max)| {
-            ApiVersion::default()
-                .with_api_key(*api as i16)
-                .with_min_version(*min)
-                .with_max_version(*max)
+            ApiVersion::default().with_api_key(*api as i16).with_min_version(*min).with_max_version(*max)
         })
         .collect()
 }

@@ -46,12 +46,9 @@ pub(super) fn begin(
 
 fn decode(context: &Context, version: i16, reader: &mut Reader) -> Result<Request, WireError> {
     reader.i32()?;
-    let max_wait = Duration::from_millis(u64::try_from(reader.i32()?).unwrap_or(0))
-        .min(context.options.fetch_wait_max);
+    let max_wait = Duration::from_millis(u64::try_from(reader.i32()?).unwrap_or(0)).min(context.options.fetch_wait_max);
     let bytes_min = usize::try_from(reader.i32()?).unwrap_or(0);
-    let bytes_max = usize::try_from(reader.i32()?)
-        .unwrap_or(0)
-        .min(context.options.fetch_bytes_max);
+    let bytes_max = usize::try_from(reader.i32()?).unwrap_or(0).min(context.options.fetch_bytes_max);
     let read_committed = reader.i8()? == 1;
     let mut in_session = false;
     if version >= 7 {
@@ -64,14 +61,7 @@ fn decode(context: &Context, version: i16, reader: &mut Reader) -> Result<Reques
         reader.tags()?;
         Ok((topic, partitions))
     })?;
-    Ok(Request {
-        max_wait,
-        bytes_min,
-        bytes_max,
-        read_committed,
-        in_session,
-        topics,
-    })
+    Ok(Request { max_wait, bytes_min, bytes_max, read_committed, in_session, topics })
 }
 
 fn asked(reader: &mut Reader, version: i16) -> Result<Asked, WireError> {
@@ -86,12 +76,7 @@ fn asked(reader: &mut Reader, version: i16) -> Result<Asked, WireError> {
     }
     let bytes_max = usize::try_from(reader.i32()?).unwrap_or(0);
     reader.tags()?;
-    Ok(Asked {
-        partition,
-        leader_epoch,
-        offset,
-        bytes_max,
-    })
+    Ok(Asked { partition, leader_epoch, offset, bytes_max })
 }
 
 async fn answer(context: Arc<Context>, call: Call, request: Request) -> Outcome {
@@ -104,24 +89,14 @@ async fn answer(context: Arc<Context>, call: Call, request: Request) -> Outcome 
         }
         let (context, request) = (Arc::clone(&context), Arc::clone(&request));
         let enough = request.bytes_min;
-        let Ok(gathered) = tokio::task::spawn_blocking(move || gather(&context, &request)).await
-        else {
+        let Ok(gathered) = tokio::task::spawn_blocking(move || gather(&context, &request)).await else {
             return Outcome::Close;
         };
         let due = gathered.failed || gathered.bytes >= enough || Instant::now() >= deadline;
-        if due
-            || news.is_empty()
-                && timeout_at(deadline, std::future::pending::<()>())
-                    .await
-                    .is_err()
-        {
+        if due || news.is_empty() && timeout_at(deadline, std::future::pending::<()>()).await.is_err() {
             return call.answer_or_close(&FetchResponse::default().with_responses(gathered.topics));
         }
-        let _ = timeout_at(
-            deadline,
-            select_all(news.iter_mut().map(|receiver| receiver.changed().boxed())),
-        )
-        .await;
+        let _ = timeout_at(deadline, select_all(news.iter_mut().map(|receiver| receiver.changed().boxed()))).await;
     }
 }
 
@@ -141,24 +116,19 @@ struct Gathered {
 }
 
 fn gather(context: &Context, request: &Request) -> Gathered {
-    let mut gathered = Gathered {
-        topics: Vec::with_capacity(request.topics.len()),
-        bytes: 0,
-        failed: false,
-    };
+    let mut gathered = Gathered { topics: Vec::with_capacity(request.topics.len()), bytes: 0, failed: false };
     for (topic, partitions) in &request.topics {
         let mut data = Vec::with_capacity(partitions.len());
         for asked in partitions {
             let left = request.bytes_max.saturating_sub(gathered.bytes);
-            let answer =
-                read(context, topic, asked, left, gathered.bytes == 0).unwrap_or_else(|refusal| {
-                    gathered.failed = true;
-                    PartitionData::default()
-                        .with_partition_index(asked.partition)
-                        .with_error_code(refusal.code)
-                        .with_high_watermark(-1)
-                        .with_records(Some(Bytes::new()))
-                });
+            let answer = read(context, topic, asked, left, gathered.bytes == 0).unwrap_or_else(|refusal| {
+                gathered.failed = true;
+                PartitionData::default()
+                    .with_partition_index(asked.partition)
+                    .with_error_code(refusal.code)
+                    .with_high_watermark(-1)
+                    .with_records(Some(Bytes::new()))
+            });
             gathered.bytes += answer.records.as_ref().map_or(0, Bytes::len);
             data.push(if request.read_committed {
                 answer.with_aborted_transactions(Some(Vec::new()))
@@ -175,17 +145,9 @@ fn gather(context: &Context, request: &Request) -> Gathered {
     gathered
 }
 
-fn read(
-    context: &Context,
-    topic: &str,
-    asked: &Asked,
-    left: usize,
-    first: bool,
-) -> Result<PartitionData, Refusal> {
+fn read(context: &Context, topic: &str, asked: &Asked, left: usize, first: bool) -> Result<PartitionData, Refusal> {
     let log = &context.log;
-    let id = context
-        .partition(topic, asked.partition)
-        .ok_or_else(|| Refusal::unknown_topic(topic))?;
+    let id = context.partition(topic, asked.partition).ok_or_else(|| Refusal::unknown_topic(topic))?;
     if asked.leader_epoch > 0 {
         return Err(Refusal::new(UNKNOWN_LEADER_EPOCH, "there is only epoch 0"));
     }
@@ -193,22 +155,15 @@ fn read(
     let batches = if left == 0 && !first {
         Vec::new()
     } else {
-        log.read(id, asked.offset, asked.bytes_max.min(left))
-            .map_err(|error| Refusal::from(&error))?
+        log.read(id, asked.offset, asked.bytes_max.min(left)).map_err(|error| Refusal::from(&error))?
     };
     let (end, start) = (log.durable_end(id), log.start_offset(id));
-    let (end, start) = (
-        end.map_err(|error| Refusal::from(&error))?,
-        start.map_err(|error| Refusal::from(&error))?,
-    );
+    let (end, start) = (end.map_err(|error| Refusal::from(&error))?, start.map_err(|error| Refusal::from(&error))?);
     let records = match batches.as_slice() {
         [one] => one.batch.clone(),
         several => {
-            let mut out =
-                BytesMut::with_capacity(several.iter().map(|stored| stored.batch.len()).sum());
-            several
-                .iter()
-                .for_each(|stored| out.extend_from_slice(&stored.batch));
+            let mut out = BytesMut::with_capacity(several.iter().map(|stored| stored.batch.len()).sum());
+            several.iter().for_each(|stored| out.extend_from_slice(&stored.batch));
             out.freeze()
         }
     };

@@ -8,19 +8,14 @@ use super::{Call, Outcome, RequestError};
 use crate::kafka::error::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
 use crate::kafka::wire::Reader;
 
-pub(super) fn begin(
-    call: Call,
-    reader: &mut Reader,
-) -> Result<BoxFuture<'static, Outcome>, RequestError> {
+pub(super) fn begin(call: Call, reader: &mut Reader) -> Result<BoxFuture<'static, Outcome>, RequestError> {
     let body = if reader.string()?.is_some() {
         InitProducerIdResponse::default()
             .with_error_code(TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1)
     } else {
-        InitProducerIdResponse::default()
-            .with_producer_id(random_id().into())
-            .with_producer_epoch(0)
+        InitProducerIdResponse::default().with_producer_id(random_id().into()).with_producer_epoch(0)
     };
     call.ready(&body)
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kafka_protocol::messages::ListOffsetsResponse;
-use kafka_protocol::messages::list_offsets_response::{
-    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
-};
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Call, Context, Outcome, RequestError};
@@ -42,10 +40,7 @@ pub(super) fn begin(
             }
             let timestamp = reader.i64()?;
             reader.tags()?;
-            Ok(Asked {
-                partition,
-                timestamp,
-            })
+            Ok(Asked { partition, timestamp })
         })?;
         reader.tags()?;
         Ok((topic, partitions))
@@ -53,27 +48,17 @@ pub(super) fn begin(
     let context = Arc::clone(context);
     let work = tokio::task::spawn_blocking(move || {
         let topics = topics.into_iter().map(|(topic, partitions)| {
-            let partitions = partitions
-                .iter()
-                .map(|asked| look_up(&context, &topic, asked, call.version))
-                .collect();
+            let partitions = partitions.iter().map(|asked| look_up(&context, &topic, asked, call.version)).collect();
             ListOffsetsTopicResponse::default()
                 .with_name(StrBytes::from_string(topic).into())
                 .with_partitions(partitions)
         });
         call.answer_or_close(&ListOffsetsResponse::default().with_topics(topics.collect()))
     });
-    Ok(work
-        .map(|outcome| outcome.unwrap_or(Outcome::Close))
-        .boxed())
+    Ok(work.map(|outcome| outcome.unwrap_or(Outcome::Close)).boxed())
 }
 
-fn look_up(
-    context: &Context,
-    topic: &str,
-    asked: &Asked,
-    version: i16,
-) -> ListOffsetsPartitionResponse {
+fn look_up(context: &Context, topic: &str, asked: &Asked, version: i16) -> ListOffsetsPartitionResponse {
     let answer = ListOffsetsPartitionResponse::default()
         .with_partition_index(asked.partition)
         .with_timestamp(-1)
@@ -84,11 +69,7 @@ fn look_up(
     match offset(context, id, asked.timestamp) {
         Ok((timestamp, offset)) => {
             let answer = answer.with_timestamp(timestamp).with_offset(offset);
-            if version >= 4 {
-                answer.with_leader_epoch(0)
-            } else {
-                answer
-            }
+            if version >= 4 { answer.with_leader_epoch(0) } else { answer }
         }
         Err(error) => answer.with_error_code(Refusal::from(&error).code),
     }
@@ -96,10 +77,7 @@ fn look_up(
 
 fn offset(context: &Context, id: TopicPartition, timestamp: i64) -> Result<(i64, i64), LogError> {
     let log = &context.log;
-    let by_time = |time| {
-        log.offset_for_time(id, time)
-            .map(|found| found.unwrap_or((-1, -1)))
-    };
+    let by_time = |time| log.offset_for_time(id, time).map(|found| found.unwrap_or((-1, -1)));
     match timestamp {
         LATEST => Ok((-1, log.durable_end(id)?)),
         EARLIEST => Ok((-1, log.start_offset(id)?)),

@@ -32,27 +32,13 @@ pub(super) fn begin(
         Some(asked) => call.version == 0 && asked.is_empty(),
     };
     let topics = if everything {
-        context
-            .log
-            .topics()
-            .iter()
-            .filter(|info| info.active)
-            .map(|info| known(info, call.version))
-            .collect()
+        context.log.topics().iter().filter(|info| info.active).map(|info| known(info, call.version)).collect()
     } else {
-        asked
-            .unwrap_or_default()
-            .into_iter()
-            .map(|asked| answer(context, asked, call.version))
-            .collect()
+        asked.unwrap_or_default().into_iter().map(|asked| answer(context, asked, call.version)).collect()
     };
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(NODE_ID)
-        .with_host(context.host())
-        .with_port(context.port());
-    let mut body = MetadataResponse::default()
-        .with_brokers(vec![broker])
-        .with_topics(topics);
+    let broker =
+        MetadataResponseBroker::default().with_node_id(NODE_ID).with_host(context.host()).with_port(context.port());
+    let mut body = MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics);
     if call.version >= 1 {
         body = body.with_controller_id(NODE_ID);
     }
@@ -63,11 +49,7 @@ pub(super) fn begin(
 }
 
 fn asked(reader: &mut Reader, version: i16) -> Result<Asked, WireError> {
-    let id = if version >= 10 {
-        reader.uuid()?
-    } else {
-        Uuid::nil()
-    };
+    let id = if version >= 10 { reader.uuid()? } else { Uuid::nil() };
     let name = reader.string()?;
     reader.tags()?;
     Ok(name.map_or(Asked::Id(id), Asked::Name))
@@ -85,10 +67,7 @@ fn answer(context: &Context, asked: Asked, version: i16) -> MetadataResponseTopi
             .with_name(Some(StrBytes::from_string(name).into())),
         (None, Asked::Id(id)) => {
             let name = (version < 12).then(|| StrBytes::from_static_str("").into());
-            MetadataResponseTopic::default()
-                .with_error_code(UNKNOWN_TOPIC_ID)
-                .with_topic_id(id)
-                .with_name(name)
+            MetadataResponseTopic::default().with_error_code(UNKNOWN_TOPIC_ID).with_topic_id(id).with_name(name)
         }
     }
 }
@@ -100,18 +79,10 @@ fn known(info: &TopicInfo, version: i16) -> MetadataResponseTopic {
             .with_leader_id(NODE_ID)
             .with_replica_nodes(vec![NODE_ID])
             .with_isr_nodes(vec![NODE_ID]);
-        if version >= 7 {
-            partition.with_leader_epoch(0)
-        } else {
-            partition
-        }
+        if version >= 7 { partition.with_leader_epoch(0) } else { partition }
     });
     let topic = MetadataResponseTopic::default()
         .with_name(Some(StrBytes::from_string(info.name.clone()).into()))
         .with_partitions(partitions.collect());
-    if version >= 10 {
-        topic.with_topic_id(info.id.0)
-    } else {
-        topic
-    }
+    if version >= 10 { topic.with_topic_id(info.id.0) } else { topic }
 }

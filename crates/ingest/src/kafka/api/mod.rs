@@ -104,8 +104,7 @@ impl Call {
             .encode(&mut out, self.api.response_header_version(self.version))
             .and_then(|()| body.encode(&mut out, self.version));
         encoded.map_err(|error| RequestError::Encode(error.to_string()))?;
-        let length = i32::try_from(out.len() - 4)
-            .map_err(|_| RequestError::Encode("it is too long".to_owned()))?;
+        let length = i32::try_from(out.len() - 4).map_err(|_| RequestError::Encode("it is too long".to_owned()))?;
         if let Some(place) = out.first_chunk_mut::<4>() {
             *place = length.to_be_bytes();
         }
@@ -113,8 +112,7 @@ impl Call {
     }
 
     fn ready(self, body: &impl Encodable) -> Result<BoxFuture<'static, Outcome>, RequestError> {
-        self.answer(body)
-            .map(|outcome| std::future::ready(outcome).boxed())
+        self.answer(body).map(|outcome| std::future::ready(outcome).boxed())
     }
 
     /// An answer made later; what cannot be encoded closes the connection.
@@ -127,19 +125,12 @@ impl Call {
 }
 
 /// Decodes a request and begins its work. An error closes the connection.
-pub(super) async fn begin(
-    context: &Arc<Context>,
-    frame: Bytes,
-) -> Result<BoxFuture<'static, Outcome>, RequestError> {
+pub(super) async fn begin(context: &Arc<Context>, frame: Bytes) -> Result<BoxFuture<'static, Outcome>, RequestError> {
     let mut reader = Reader::new(frame);
     let (key, version, correlation_id) = (reader.i16()?, reader.i16()?, reader.i32()?);
     let spoken = SPOKEN.iter().find(|(api, _, _)| *api as i16 == key);
     let &(api, min, max) = spoken.ok_or(RequestError::Unsupported(key, version))?;
-    let call = Call {
-        api,
-        version,
-        correlation_id,
-    };
+    let call = Call { api, version, correlation_id };
     if !(min..=max).contains(&version) {
         if api == ApiKey::ApiVersions {
             return api_versions::unsupported(call);

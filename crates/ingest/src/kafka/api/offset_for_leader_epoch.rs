@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kafka_protocol::messages::OffsetForLeaderEpochResponse;
-use kafka_protocol::messages::offset_for_leader_epoch_response::{
-    EpochEndOffset, OffsetForLeaderTopicResult,
-};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Call, Context, Outcome, RequestError};
@@ -26,21 +24,15 @@ pub(super) fn begin(
         let partitions = reader.required_list(12, |reader| {
             let (partition, _current, epoch) = (reader.i32()?, reader.i32()?, reader.i32()?);
             reader.tags()?;
-            let end = context
-                .partition(&topic, partition)
-                .and_then(|id| context.log.durable_end(id).ok());
+            let end = context.partition(&topic, partition).and_then(|id| context.log.durable_end(id).ok());
             Ok(match end {
-                Some(end) if epoch == 0 => EpochEndOffset::default()
-                    .with_partition(partition)
-                    .with_leader_epoch(0)
-                    .with_end_offset(end),
-                Some(_) => EpochEndOffset::default()
-                    .with_partition(partition)
-                    .with_leader_epoch(-1)
-                    .with_end_offset(-1),
-                None => EpochEndOffset::default()
-                    .with_partition(partition)
-                    .with_error_code(UNKNOWN_TOPIC_OR_PARTITION),
+                Some(end) if epoch == 0 => {
+                    EpochEndOffset::default().with_partition(partition).with_leader_epoch(0).with_end_offset(end)
+                }
+                Some(_) => {
+                    EpochEndOffset::default().with_partition(partition).with_leader_epoch(-1).with_end_offset(-1)
+                }
+                None => EpochEndOffset::default().with_partition(partition).with_error_code(UNKNOWN_TOPIC_OR_PARTITION),
             })
         })?;
         reader.tags()?;

@@ -60,29 +60,14 @@ pub(super) async fn begin(
     let refusal = if !(-1..=1).contains(&acks) {
         Some(Refusal::new(INVALID_REQUIRED_ACKS, "acks is 0, 1 or all"))
     } else if transactional {
-        Some(Refusal::new(
-            TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-            "transactions are not supported",
-        ))
+        Some(Refusal::new(TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "transactions are not supported"))
     } else {
         None
     };
     let throttle_ms = context.log.admit().await;
-    let queued: Vec<Queued> = topics
-        .into_iter()
-        .map(|sent| queue(context, sent, refusal.as_ref()))
-        .collect();
-    let wait_ms = u64::try_from(timeout_ms)
-        .unwrap_or(0)
-        .clamp(*WAIT_MS.start(), *WAIT_MS.end());
-    Ok(finish(
-        call,
-        acks,
-        queued,
-        Instant::now() + Duration::from_millis(wait_ms),
-        throttle_ms,
-    )
-    .boxed())
+    let queued: Vec<Queued> = topics.into_iter().map(|sent| queue(context, sent, refusal.as_ref())).collect();
+    let wait_ms = u64::try_from(timeout_ms).unwrap_or(0).clamp(*WAIT_MS.start(), *WAIT_MS.end());
+    Ok(finish(call, acks, queued, Instant::now() + Duration::from_millis(wait_ms), throttle_ms).boxed())
 }
 
 /// Every batch is queued here, before the next request is read: the order in the log is the client's.
@@ -90,17 +75,13 @@ fn queue(context: &Context, sent: Sent, refusal: Option<&Refusal>) -> Queued {
     let topic = sent.topic;
     let info = context.log.topic(&topic).filter(|info| info.active);
     let partitions = sent.partitions.into_iter().map(|(partition, records)| {
-        let known = info
-            .as_ref()
-            .filter(|info| u32::try_from(partition).is_ok_and(|number| number < info.partitions));
+        let known = info.as_ref().filter(|info| u32::try_from(partition).is_ok_and(|number| number < info.partitions));
         let ticket = match (refusal, known) {
             (Some(refusal), _) => Err(refusal.clone()),
             (None, None) => Err(Refusal::unknown_topic(&topic)),
-            (None, Some(info)) => check(context, records).map(|batch| {
-                context
-                    .log
-                    .append(TopicPartition::new(info.id, partition), batch)
-            }),
+            (None, Some(info)) => {
+                check(context, records).map(|batch| context.log.append(TopicPartition::new(info.id, partition), batch))
+            }
         };
         (partition, ticket)
     });
@@ -116,22 +97,13 @@ fn check(context: &Context, records: Option<Bytes>) -> Result<CheckedBatch, Refu
     if records.len() > limit {
         return Err(Refusal::new(
             MESSAGE_TOO_LARGE,
-            format!(
-                "the batch has {} bytes, the limit is {limit}",
-                records.len()
-            ),
+            format!("the batch has {} bytes, the limit is {limit}", records.len()),
         ));
     }
     CheckedBatch::new(records).map_err(Refusal::from)
 }
 
-async fn finish(
-    call: Call,
-    acks: i16,
-    queued: Vec<Queued>,
-    deadline: Instant,
-    throttle_ms: u32,
-) -> Outcome {
+async fn finish(call: Call, acks: i16, queued: Vec<Queued>, deadline: Instant, throttle_ms: u32) -> Outcome {
     let mut refused = false;
     let mut responses = Vec::with_capacity(queued.len());
     for topic in queued {
@@ -149,11 +121,7 @@ async fn finish(
     }
     if acks == 0 {
         // Nobody listens for an answer: as in Kafka, a closed connection says that something was refused.
-        return if refused {
-            Outcome::Close
-        } else {
-            Outcome::Silence
-        };
+        return if refused { Outcome::Close } else { Outcome::Silence };
     }
     call.answer_or_close(
         &ProduceResponse::default()
@@ -173,23 +141,14 @@ async fn answer(
         Ok(ticket) => match timeout_at(deadline, ticket).await {
             Ok(Ok(appended)) => Ok(appended),
             Ok(Err(error)) => Err(Refusal::from(&error)),
-            Err(_) => Err(Refusal::new(
-                REQUEST_TIMED_OUT,
-                "the disk did not answer in time",
-            )),
+            Err(_) => Err(Refusal::new(REQUEST_TIMED_OUT, "the disk did not answer in time")),
         },
     };
-    let answer = PartitionProduceResponse::default()
-        .with_index(partition)
-        .with_log_append_time_ms(-1);
+    let answer = PartitionProduceResponse::default().with_index(partition).with_log_append_time_ms(-1);
     match outcome {
         Ok(appended) => {
             let answer = answer.with_base_offset(appended.base_offset);
-            if call.version >= 5 {
-                answer.with_log_start_offset(appended.start_offset)
-            } else {
-                answer
-            }
+            if call.version >= 5 { answer.with_log_start_offset(appended.start_offset) } else { answer }
         }
         Err(refusal) => {
             let answer = answer.with_error_code(refusal.code).with_base_offset(-1);

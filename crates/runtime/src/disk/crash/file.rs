@@ -35,24 +35,13 @@ enum Change {
 
 impl FileNode {
     pub(super) fn new(now_ms: i64) -> Arc<Self> {
-        let state = FileState {
-            current: Vec::new(),
-            durable: Vec::new(),
-            pending: Vec::new(),
-            modified_ms: now_ms,
-        };
-        Arc::new(Self {
-            state: Mutex::new(state),
-        })
+        let state = FileState { current: Vec::new(), durable: Vec::new(), pending: Vec::new(), modified_ms: now_ms };
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     pub(super) fn metadata(&self) -> FileMetadata {
         let state = self.state.lock();
-        FileMetadata {
-            length: state.current.len() as u64,
-            modified_ms: state.modified_ms,
-            is_dir: false,
-        }
+        FileMetadata { length: state.current.len() as u64, modified_ms: state.modified_ms, is_dir: false }
     }
 
     /// What a crash leaves: the synced bytes and a random part of the changes after them.
@@ -77,13 +66,7 @@ impl FileNode {
     }
 }
 
-fn settle_change(
-    durable: &mut Vec<u8>,
-    change: Change,
-    is_torn: bool,
-    loses_inside: bool,
-    random: &mut Random,
-) {
+fn settle_change(durable: &mut Vec<u8>, change: Change, is_torn: bool, loses_inside: bool, random: &mut Random) {
     match change {
         Change::SetLength(length) => {
             if !is_torn || random.flip() {
@@ -91,11 +74,7 @@ fn settle_change(
             }
         }
         Change::Write { position, bytes } => {
-            let length = if is_torn {
-                random.up_to(bytes.len())
-            } else {
-                bytes.len()
-            };
+            let length = if is_torn { random.up_to(bytes.len()) } else { bytes.len() };
             let bytes = bytes.get(..length).unwrap_or_default();
             if loses_inside {
                 write_with_holes(durable, position, bytes, random);
@@ -151,11 +130,7 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     pub(super) fn new(node: Arc<FileNode>, faults: Arc<Faults>, generation: u64) -> Self {
-        Self {
-            node,
-            faults,
-            generation,
-        }
+        Self { node, faults, generation }
     }
 
     /// Locks the contents and checks that the handle still lives; a crash waits for the lock.
@@ -171,10 +146,7 @@ impl OpenFile {
             return;
         }
         write_into(&mut state.current, position, bytes);
-        state.pending.push(Change::Write {
-            position,
-            bytes: bytes.to_vec(),
-        });
+        state.pending.push(Change::Write { position, bytes: bytes.to_vec() });
         state.modified_ms = self.faults.now_ms();
     }
 }
@@ -190,11 +162,7 @@ impl DiskFile for OpenFile {
             }
             Err(fault) => {
                 let length = self.faults.random.lock().up_to(bytes.len());
-                self.apply_write(
-                    &mut state,
-                    position,
-                    bytes.get(..length).unwrap_or_default(),
-                );
+                self.apply_write(&mut state, position, bytes.get(..length).unwrap_or_default());
                 Err(fault.error)
             }
         }
@@ -202,10 +170,7 @@ impl DiskFile for OpenFile {
 
     fn write_all_vectored_at(&self, buffers: &[io::IoSlice<'_>], position: u64) -> io::Result<()> {
         // One operation, as one system call is: a kill tears it anywhere.
-        let whole: Vec<u8> = buffers
-            .iter()
-            .flat_map(|buffer| buffer.iter().copied())
-            .collect();
+        let whole: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
         self.write_all_at(&whole, position)
     }
 
@@ -231,9 +196,7 @@ impl DiskFile for OpenFile {
         let length = to_index(length)?;
         let mut state = self.lock()?;
         let grows = length > state.current.len();
-        let step = self
-            .faults
-            .step(if grows { Asks::Room } else { Asks::Change });
+        let step = self.faults.step(if grows { Asks::Room } else { Asks::Change });
         if let Err(fault) = &step
             && !(fault.may_have_happened && self.faults.random.lock().flip())
         {
@@ -248,15 +211,11 @@ impl DiskFile for OpenFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.lock()?;
         // A sync that fails has promised nothing; the crash decides what it wrote.
-        self.faults
-            .step(Asks::Change)
-            .map_err(|fault| fault.error)?;
+        self.faults.step(Asks::Change).map_err(|fault| fault.error)?;
         let pending = std::mem::take(&mut state.pending);
         for change in pending {
             match change {
-                Change::Write { position, bytes } => {
-                    write_into(&mut state.durable, position, &bytes)
-                }
+                Change::Write { position, bytes } => write_into(&mut state.durable, position, &bytes),
                 Change::SetLength(length) => state.durable.resize(length, 0),
             }
         }

@@ -55,9 +55,7 @@ impl NameChange {
             entries.remove(name);
         }
         if let Some((dir, name, node)) = &self.set {
-            tree.entry(*dir)
-                .or_default()
-                .insert(name.clone(), node.clone());
+            tree.entry(*dir).or_default().insert(name.clone(), node.clone());
         }
     }
 }
@@ -79,10 +77,7 @@ impl Names {
 
     pub(super) fn create(&mut self, path: &Path, file: Arc<FileNode>) -> io::Result<Arc<FileNode>> {
         let (dir, name) = self.free_place(path)?;
-        self.change(NameChange {
-            removed: None,
-            set: Some((dir, name, Node::File(Arc::clone(&file)))),
-        });
+        self.change(NameChange { removed: None, set: Some((dir, name, Node::File(Arc::clone(&file)))) });
         Ok(file)
     }
 
@@ -91,10 +86,7 @@ impl Names {
             return Err(ErrorKind::IsADirectory.into());
         };
         let (dir, name) = self.free_place(to)?;
-        self.change(NameChange {
-            removed: None,
-            set: Some((dir, name, Node::File(file))),
-        });
+        self.change(NameChange { removed: None, set: Some((dir, name, Node::File(file))) });
         Ok(())
     }
 
@@ -106,10 +98,7 @@ impl Names {
             (Node::File(_), Some(Node::Dir(_))) => return Err(ErrorKind::IsADirectory.into()),
             (Node::Dir(_), Some(Node::File(_))) => return Err(ErrorKind::NotADirectory.into()),
             (Node::Dir(_), Some(Node::Dir(target)))
-                if self
-                    .current
-                    .get(&target)
-                    .is_some_and(|held| !held.is_empty()) =>
+                if self.current.get(&target).is_some_and(|held| !held.is_empty()) =>
             {
                 return Err(ErrorKind::DirectoryNotEmpty.into());
             }
@@ -118,10 +107,7 @@ impl Names {
         if from == (dir, name.clone()) {
             return Ok(());
         }
-        self.change(NameChange {
-            removed: Some(from),
-            set: Some((dir, name, node)),
-        });
+        self.change(NameChange { removed: Some(from), set: Some((dir, name, node)) });
         Ok(())
     }
 
@@ -130,10 +116,7 @@ impl Names {
             return Err(ErrorKind::IsADirectory.into());
         }
         let place = self.place(path)?;
-        self.change(NameChange {
-            removed: Some(place),
-            set: None,
-        });
+        self.change(NameChange { removed: Some(place), set: None });
         Ok(())
     }
 
@@ -151,10 +134,7 @@ impl Names {
         self.folders_made += 1;
         let made = DirId(self.folders_made);
         self.current.insert(made, Entries::new());
-        self.change(NameChange {
-            removed: None,
-            set: Some((dir, name, Node::Dir(made))),
-        });
+        self.change(NameChange { removed: None, set: Some((dir, name, Node::Dir(made))) });
         self.sync(dir);
         Ok(())
     }
@@ -165,10 +145,7 @@ impl Names {
         };
         self.empty(dir);
         let place = self.place(path)?;
-        self.change(NameChange {
-            removed: Some(place),
-            set: None,
-        });
+        self.change(NameChange { removed: Some(place), set: None });
         Ok(())
     }
 
@@ -195,12 +172,7 @@ impl Names {
                 Node::File(file) => (false, file.metadata().length, file.metadata().modified_ms),
                 Node::Dir(_) => (true, 0, 0),
             };
-            DirEntry {
-                path: path.join(name),
-                is_dir,
-                length,
-                modified_ms,
-            }
+            DirEntry { path: path.join(name), is_dir, length, modified_ms }
         });
         Ok(listed.collect())
     }
@@ -240,10 +212,7 @@ impl Names {
     }
 
     fn entry(&self, dir: DirId, name: &OsStr) -> Option<Node> {
-        self.current
-            .get(&dir)
-            .and_then(|entries| entries.get(name))
-            .cloned()
+        self.current.get(&dir).and_then(|entries| entries.get(name)).cloned()
     }
 
     /// The folder that must hold a path's last name, and that name.
@@ -274,17 +243,12 @@ impl Names {
             if let Node::Dir(inner) = node {
                 self.empty(inner);
             }
-            self.change(NameChange {
-                removed: Some((dir, name)),
-                set: None,
-            });
+            self.change(NameChange { removed: Some((dir, name)), set: None });
         }
     }
 
     fn sync(&mut self, dir: DirId) {
-        let (settled, left) = std::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(|change| change.touches(dir));
+        let (settled, left) = std::mem::take(&mut self.pending).into_iter().partition(|change| change.touches(dir));
         let settled: Vec<NameChange> = settled;
         self.pending = left;
         for change in &settled {
@@ -296,12 +260,7 @@ impl Names {
         let mut reached = BTreeSet::from([ROOT]);
         let mut open = vec![ROOT];
         while let Some(dir) = open.pop() {
-            for node in self
-                .durable
-                .get(&dir)
-                .into_iter()
-                .flat_map(|entries| entries.values())
-            {
+            for node in self.durable.get(&dir).into_iter().flat_map(|entries| entries.values()) {
                 if let Node::Dir(inner) = node
                     && reached.insert(*inner)
                 {

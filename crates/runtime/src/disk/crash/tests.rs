@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 use proptest::prelude::*;
@@ -130,30 +125,15 @@ fn what_is_not_synced_is_kept_under_some_seeds_and_lost_under_others() {
         disk.crash();
         let found = contents(&disk, &path).unwrap();
         let is_holed = found.contains(&0);
-        (
-            found.len(),
-            is_holed,
-            disk.metadata(&folder().join("b")).is_ok(),
-        )
+        (found.len(), is_holed, disk.metadata(&folder().join("b")).is_ok())
     };
     let outcomes: Vec<_> = (0..200).map(outcome).collect();
     assert!(outcomes.iter().any(|(length, _, _)| *length == 0));
     assert!(outcomes.iter().any(|(length, _, _)| *length == 5_000));
-    assert!(
-        outcomes
-            .iter()
-            .any(|(length, _, _)| (1..5_000).contains(length))
-    );
+    assert!(outcomes.iter().any(|(length, _, _)| (1..5_000).contains(length)));
     assert!(outcomes.iter().any(|(_, is_holed, _)| *is_holed));
-    assert!(
-        outcomes.iter().any(|(_, _, is_named)| *is_named)
-            && outcomes.iter().any(|(_, _, is_named)| !*is_named)
-    );
-    assert_eq!(
-        outcomes,
-        (0..200).map(outcome).collect::<Vec<_>>(),
-        "a seed means one outcome"
-    );
+    assert!(outcomes.iter().any(|(_, _, is_named)| *is_named) && outcomes.iter().any(|(_, _, is_named)| !*is_named));
+    assert_eq!(outcomes, (0..200).map(outcome).collect::<Vec<_>>(), "a seed means one outcome");
 }
 
 #[test]
@@ -164,10 +144,7 @@ fn handles_of_before_the_crash_are_dead_and_new_ones_work() {
     let error = file.write_all_at(b"x", 0).unwrap_err();
     assert!(error.to_string().contains("disk is gone"), "{error}");
     assert!(file.sync_data().is_err() && file.len().is_err());
-    disk.open(&path, false)
-        .unwrap()
-        .write_all_at(b"B", 0)
-        .unwrap();
+    disk.open(&path, false).unwrap().write_all_at(b"B", 0).unwrap();
     assert_eq!(contents(&disk, &path).unwrap(), b"Bytes");
 }
 
@@ -207,21 +184,12 @@ fn a_full_disk_refuses_what_needs_room_and_a_read_only_one_every_change() {
     let disk = disk_with_folder(1);
     let (path, file) = durable_file(&disk, "a", b"bytes");
     disk.fail_writes(Some(ErrorKind::StorageFull));
-    assert_eq!(
-        file.write_all_at(b"more", 5).unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
-    assert_eq!(
-        disk.create_new(&folder().join("b")).unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
+    assert_eq!(file.write_all_at(b"more", 5).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(disk.create_new(&folder().join("b")).unwrap_err().kind(), ErrorKind::StorageFull);
     file.set_len(5).unwrap();
     file.sync_data().unwrap();
     disk.fail_writes(Some(ErrorKind::ReadOnlyFilesystem));
-    assert_eq!(
-        disk.remove(&path).unwrap_err().kind(),
-        ErrorKind::ReadOnlyFilesystem
-    );
+    assert_eq!(disk.remove(&path).unwrap_err().kind(), ErrorKind::ReadOnlyFilesystem);
     assert_eq!(contents(&disk, &path).unwrap(), b"bytes");
     disk.fail_writes(None);
     disk.remove(&path).unwrap();
@@ -233,74 +201,37 @@ fn a_full_disk_refuses_what_needs_room_and_a_read_only_one_every_change() {
 fn behaves_like_a_file_system(disk: &dyn Disk, root: &Path) {
     let (folder, at) = (root.join("x/y"), |name: &str| root.join("x/y").join(name));
     assert_eq!(disk.list(&folder).unwrap(), Vec::new());
-    assert_eq!(
-        disk.open(&at("a"), true).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.open(&at("a"), true).unwrap_err().kind(), ErrorKind::NotFound);
     disk.create_dir_all(&folder).unwrap();
     disk.create_dir_all(&folder).unwrap();
     let file = disk.create_new(&at("a")).unwrap();
-    assert_eq!(
-        disk.create_new(&at("a")).unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
-    let parts = [
-        io::IoSlice::new(b""),
-        io::IoSlice::new(b"ab"),
-        io::IoSlice::new(b""),
-        io::IoSlice::new(b"cde"),
-    ];
+    assert_eq!(disk.create_new(&at("a")).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let parts = [io::IoSlice::new(b""), io::IoSlice::new(b"ab"), io::IoSlice::new(b""), io::IoSlice::new(b"cde")];
     file.write_all_vectored_at(&parts, 2).unwrap();
     let mut bytes = [1; 7];
     file.read_exact_at(&mut bytes, 0).unwrap();
     assert_eq!(&bytes, b"\0\0abcde");
-    assert_eq!(
-        file.read_exact_at(&mut bytes, 1).unwrap_err().kind(),
-        ErrorKind::UnexpectedEof
-    );
+    assert_eq!(file.read_exact_at(&mut bytes, 1).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     file.set_len(3).unwrap();
     assert!(file.len().unwrap() == 3 && !file.is_empty().unwrap());
     file.sync_data().unwrap();
     disk.hard_link(&at("a"), &at("b")).unwrap();
-    assert_eq!(
-        disk.hard_link(&at("a"), &at("b")).unwrap_err().kind(),
-        ErrorKind::AlreadyExists
-    );
-    disk.open(&at("c"), true)
-        .unwrap()
-        .write_all_at(b"c", 0)
-        .unwrap();
+    assert_eq!(disk.hard_link(&at("a"), &at("b")).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    disk.open(&at("c"), true).unwrap().write_all_at(b"c", 0).unwrap();
     disk.rename(&at("c"), &at("a")).unwrap();
     disk.sync_dir(&folder).unwrap();
     let lengths = |entries: Vec<DirEntry>| -> Vec<(PathBuf, u64)> {
-        entries
-            .into_iter()
-            .map(|entry| (entry.path, entry.length))
-            .collect()
+        entries.into_iter().map(|entry| (entry.path, entry.length)).collect()
     };
-    assert_eq!(
-        lengths(disk.list(&folder).unwrap()),
-        [(at("a"), 1), (at("b"), 3)]
-    );
-    assert_eq!(
-        lengths(disk.list_after(&folder, "a".as_ref()).unwrap()),
-        [(at("b"), 3)]
-    );
-    assert!(
-        disk.list(&root.join("x")).unwrap()[0].is_dir && disk.metadata(&folder).unwrap().is_dir
-    );
+    assert_eq!(lengths(disk.list(&folder).unwrap()), [(at("a"), 1), (at("b"), 3)]);
+    assert_eq!(lengths(disk.list_after(&folder, "a".as_ref()).unwrap()), [(at("b"), 3)]);
+    assert!(disk.list(&root.join("x")).unwrap()[0].is_dir && disk.metadata(&folder).unwrap().is_dir);
     assert_eq!(disk.metadata(&at("b")).unwrap().length, 3);
     disk.remove(&at("b")).unwrap();
-    assert_eq!(
-        disk.remove(&at("b")).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.remove(&at("b")).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(disk.free_bytes(root).unwrap() > 0);
     disk.remove_dir_all(&root.join("x")).unwrap();
-    assert_eq!(
-        disk.metadata(&at("a")).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(disk.metadata(&at("a")).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -313,12 +244,8 @@ fn both_disks_behave_alike() {
 #[test]
 fn a_vectored_write_of_more_buffers_than_a_system_call_takes_arrives_whole() {
     let home = tempfile::tempdir().unwrap();
-    let file = super::super::LocalDisk
-        .create_new(&home.path().join("a"))
-        .unwrap();
-    let bytes: Vec<[u8; 3]> = (0..5_000u32)
-        .map(|n| [(n % 251) as u8, (n % 7) as u8, 1])
-        .collect();
+    let file = super::super::LocalDisk.create_new(&home.path().join("a")).unwrap();
+    let bytes: Vec<[u8; 3]> = (0..5_000u32).map(|n| [(n % 251) as u8, (n % 7) as u8, 1]).collect();
     let buffers: Vec<io::IoSlice<'_>> = bytes.iter().map(|part| io::IoSlice::new(part)).collect();
     file.write_all_vectored_at(&buffers, 1).unwrap();
     let mut found = vec![0; 15_000];
