@@ -1,7 +1,7 @@
 //! The one typed structure of a project's `vitalake.yaml`.
 //!
 //! Values come from, in this order of precedence: defaults, the file, the environment
-//! (`VITALAKE_STORAGE__URL` is `storage.url`), flags. Invariant: every setting stands once in [`settings`], from which
+//! (`VITALAKE_STORAGE__URL` is `storage.url`), flags. Invariant: every setting stands once in `settings`, from which
 //! the parser, the environment and the reference page (docs/configuration.md) are made; no message here holds a value.
 
 mod document;
