@@ -20,6 +20,7 @@ use vitalake_contract::Contract;
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_lake::{LakeError, Table};
 use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::error::in_full;
 
 use crate::decode::{DecodeError, JsonDecoder, RecordMeta};
 use crate::log::{BatchError, Log, LogError, Records, StoredBatch, TopicId, TopicPartition};
@@ -92,6 +93,15 @@ struct PartitionState {
     decoder: JsonDecoder,
 }
 
+impl PartitionState {
+    fn new(table: &Table, id: TopicPartition, next_offset: i64) -> Self {
+        let app_id = transaction_id(id.topic, id.partition);
+        let rejected_through = table.rejects_txn(&app_id).unwrap_or(-1);
+        let decoder = JsonDecoder::new(Arc::clone(table.contract()));
+        Self { id, app_id, next_offset, rejected_through, decoder }
+    }
+}
+
 /// Lands one topic in its table.
 #[derive(Debug)]
 pub struct TopicLanding {
@@ -142,15 +152,12 @@ impl TopicLanding {
         let mut states = Vec::new();
         for number in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
             let id = TopicPartition::new(topic_id, number);
-            let app_id = transaction_id(topic_id, number);
-            let landed = table.committed_txn(&app_id);
+            let landed = table.committed_txn(&transaction_id(topic_id, number));
             if let Some(landed) = landed {
                 log.landed(id, landed).map_err(failed)?;
             }
             let next_offset = landed.map_or(0, |l| l + 1).max(log.start_offset(id).map_err(failed)?);
-            let rejected_through = table.rejects_txn(&app_id).unwrap_or(-1);
-            let decoder = JsonDecoder::new(Arc::clone(table.contract()));
-            states.push(PartitionState { id, app_id, next_offset, rejected_through, decoder });
+            states.push(PartitionState::new(&table, id, next_offset));
         }
         Ok(Self {
             log,
@@ -194,12 +201,7 @@ impl TopicLanding {
     }
 
     fn note(&self, doing: Doing, error: Option<&(dyn std::error::Error + 'static)>) {
-        let said = error.map(|error| {
-            std::iter::successors(Some(error), |error| error.source())
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(": ")
-        });
+        let said = error.map(in_full);
         if let Some(place) = self.troubles.lock().get_mut(doing as usize) {
             *place = said;
         }
@@ -274,7 +276,7 @@ impl TopicLanding {
         let (id, from) = (state.id, state.next_offset);
         let (log, topic, contract) = (Arc::clone(&self.log), self.topic.clone(), Arc::clone(self.table.contract()));
         let Ok((state, outcome)) = self.cpu.run(move || decode_step(&log, &topic, &contract, state)).await else {
-            return (self.partition_state(id, from), Err(LandingError::Stopped(self.topic.clone())));
+            return (PartitionState::new(&self.table, id, from), Err(LandingError::Stopped(self.topic.clone())));
         };
         match outcome {
             Err(error) => (state, Err(error)),
@@ -296,18 +298,6 @@ impl TopicLanding {
         self.counters.bytes.fetch_add(step.bytes, Ordering::Relaxed);
         self.epoch_bytes.fetch_add(step.bytes, Ordering::AcqRel);
         (state, Ok(step.records))
-    }
-
-    fn partition_state(&self, id: TopicPartition, next_offset: i64) -> PartitionState {
-        let app_id = transaction_id(id.topic, id.partition);
-        let rejected_through = self.table.rejects_txn(&app_id).unwrap_or(-1);
-        PartitionState {
-            id,
-            app_id,
-            next_offset,
-            rejected_through,
-            decoder: JsonDecoder::new(Arc::clone(self.table.contract())),
-        }
     }
 
     /// Writes early what does not fit in memory, until dropped.

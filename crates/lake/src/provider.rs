@@ -100,12 +100,6 @@ impl LakeTable {
         Self { view, part, schema }
     }
 
-    /// A provider of some files of a table, for models that read what is new.
-    #[must_use]
-    pub fn of_view(view: Arc<TableView>) -> Self {
-        Self::new(view, Part::Live, false)
-    }
-
     fn files(&self) -> Vec<&Arc<DataFile>> {
         let hidden = &self.view.tail.hidden;
         let live = self.part == Part::Live;

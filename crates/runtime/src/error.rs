@@ -29,3 +29,10 @@ pub trait Classified {
     /// Whether to try again.
     fn retry(&self) -> Retry;
 }
+
+/// An error with its causes, `what: why: why`, on one line: for logs and statuses.
+#[must_use]
+pub fn in_full(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

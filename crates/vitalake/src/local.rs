@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_contract::diagnostic::has_errors;
-use vitalake_runtime::config::{Config, Overrides};
+use vitalake_runtime::config::Overrides;
 use vitalake_serve::http;
 
 use crate::command::{up, validate};
@@ -52,10 +52,7 @@ pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
         )
         .into());
     }
-    let config = match checked.config.clone() {
-        Some(config) => config,
-        None => Config::load(dir, &overrides)?,
-    };
+    let config = checked.configuration(&overrides)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

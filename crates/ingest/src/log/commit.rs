@@ -13,6 +13,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use vitalake_runtime::clock::Clock;
+use vitalake_runtime::error::in_full;
 
 use super::batch::{BatchHeader, CheckedBatch};
 use super::entry::{BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, ENTRY_PREFIX_BYTES, EntryHeader, encode_prefix};
@@ -237,7 +238,7 @@ impl Lane {
         }
         let full = group.writer.segment.state.read().bytes >= self.options.segment_bytes;
         if full && let Err(error) = roll(group.partition, &mut group.writer, None, &self.options, now_ms) {
-            tracing::warn!(partition = %group.partition.id, error = %Chain(&error), "could not begin a new segment; produces to this partition wait for that");
+            tracing::warn!(partition = %group.partition.id, error = in_full(&error), "could not begin a new segment; produces to this partition wait for that");
         }
     }
 
@@ -282,7 +283,7 @@ impl Lane {
         }
         let mut writer = group.writer;
         if let Err(error) = self.repair(group.partition, &mut writer) {
-            tracing::error!(partition = %group.partition.id, error = %Chain(&error), "the log could not be repaired yet; produces to this partition are refused");
+            tracing::error!(partition = %group.partition.id, error = in_full(&error), "the log could not be repaired yet; produces to this partition are refused");
         }
     }
 
@@ -395,20 +396,5 @@ fn sequence_error(partition: &Partition, header: &BatchHeader, verdict: Verdict)
         }
         Verdict::Fenced => LogError::ProducerFenced(partition.id),
         _ => LogError::UnknownProducer(partition.id),
-    }
-}
-
-/// An error with its sources, for the log.
-pub(super) struct Chain<'a>(pub &'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(formatter, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
     }
 }

@@ -1,3 +1,5 @@
+//! The store over the real disk and the double: what a put promises holds after a crash.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;

@@ -1,5 +1,6 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 //! The index in memory and spilled, and the hashes' promises.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
 use arrow::array::{Float64Array, Int64Array, StringViewArray};
 use vitalake_runtime::disk::CrashDisk;

@@ -5,6 +5,7 @@
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::{DatasetName, Layer};
+use vitalake_runtime::error::in_full;
 
 use crate::error::Error;
 use crate::model::{Kind, Model};
@@ -193,6 +194,5 @@ impl Progress {
 /// The error, and where the lake refused, why: its causes name files and never quote a value.
 pub(crate) fn in_words(error: &Error) -> String {
     let Error::Lake(refusal) = error else { return error.to_string() };
-    let causes = std::iter::successors(Some(refusal as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    in_full(refusal)
 }

@@ -1,3 +1,5 @@
+//! The configuration: precedence, positions of what is wrong, secrets that stay masked.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;

@@ -43,10 +43,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         )
         .into());
     }
-    let config = match checked.config.clone() {
-        Some(config) => config,
-        None => Config::load(&args.dir, &overrides)?,
-    };
+    let config = checked.configuration(&overrides)?;
     let shutdown = Arc::new(Shutdown::new());
     let signals = Arc::clone(&shutdown);
     tokio::spawn(async move { signals.signal_on_termination().await });

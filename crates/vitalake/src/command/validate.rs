@@ -33,6 +33,19 @@ pub struct Checked {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+impl Checked {
+    /// The configuration; the defaults where the project has no file of it.
+    ///
+    /// # Errors
+    /// When the file or the environment is wrong.
+    pub fn configuration(&self, overrides: &Overrides) -> anyhow::Result<Config> {
+        match &self.config {
+            Some(config) => Ok(config.clone()),
+            None => Ok(Config::load(&self.project.root, overrides)?),
+        }
+    }
+}
+
 /// Checks a project directory and prints the verdict.
 ///
 /// # Errors

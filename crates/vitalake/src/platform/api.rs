@@ -18,6 +18,7 @@ use vitalake_lake::{Catalogue, Space, TableId, TableView};
 use vitalake_ops::status::{
     DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness, StatusReport,
 };
+use vitalake_runtime::error::in_full;
 use vitalake_serve::pinned::Pinned;
 use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
 
@@ -227,14 +228,4 @@ fn refusal(error: &DeliverError) -> ApiError {
         }
         DeliverError::Stopped(_) => ApiError::Unavailable(error.to_string()),
     }
-}
-
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

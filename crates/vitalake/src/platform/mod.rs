@@ -8,7 +8,6 @@ mod api;
 mod gauges;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -294,10 +293,4 @@ fn open_landings(
         );
     }
     Ok(landings)
-}
-
-/// Where the data folder of a project lies when nothing else is said.
-#[must_use]
-pub fn default_data(dir: &Path) -> std::path::PathBuf {
-    dir.join(vitalake_runtime::config::DATA_FOLDER_DEFAULT)
 }

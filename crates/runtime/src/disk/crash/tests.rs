@@ -1,3 +1,5 @@
+//! The double: what was synced survives a crash, what was not may not.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
