@@ -1,10 +1,11 @@
-//! Landing: durable log → rows and rejects → the raw table's tail, and epoch by epoch into Delta.
+//! Landing: a source of records (the durable log or a broker) → rows and rejects → the raw table's tail, and epoch by epoch into Delta.
 //!
 //! One `TopicLanding` per stream reads its partitions from where the table's transactions say, decodes them on the CPU
 //! runtime and appends what they hold. A second loop ends the epochs, commits them and tells the log what may be
 //! trimmed. Invariant: a record's rows and rejects enter the table together with the transaction that says so; nothing
 //! else remembers what has landed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,12 +19,14 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use vitalake_contract::Contract;
 use vitalake_contract::contract::quarantine_schema;
+use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{LakeError, Table};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::error::in_full;
 
 use crate::decode::{DecodeError, JsonDecoder, RecordMeta};
-use crate::log::{BatchError, Log, LogError, Records, StoredBatch, TopicId, TopicPartition};
+use crate::log::{BatchError, Records, StoredBatch, TopicId, TopicPartition};
+use crate::source::{FetchedRecord, Item, Source, SourceError};
 
 /// Bytes of log that one decoding step of a partition takes: large enough that a step's columns are worth their making,
 /// small enough that nothing waits long for its turn.
@@ -37,14 +40,14 @@ const TIMESTAMP_MS_MAX: i64 = 253_402_300_799_999;
 /// A failure of landing.
 #[derive(Debug, thiserror::Error)]
 pub enum LandingError {
-    /// The log could not be read.
-    #[error("topic {topic} could not be read from the log")]
-    Log {
+    /// Records could not be read.
+    #[error("topic {topic} could not be read")]
+    Source {
         /// The topic's name.
         topic: String,
         /// Why.
         #[source]
-        source: LogError,
+        source: SourceError,
     },
     /// Records could not be made into columns.
     #[error("records of topic {topic} could not be decoded")]
@@ -102,14 +105,35 @@ impl PartitionState {
     }
 }
 
+/// How far a partition has come: kept beside its state, which is away while a step is under way.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    next_offset: i64,
+    /// The end of what was there to read when the partition was taken.
+    target: i64,
+}
+
+/// Whether this process commits what it lands, or another does and this one only shows it sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Landing {
+    /// Rows and rejects are committed here.
+    Owner,
+    /// Rows are shown until their owner has committed them.
+    Follower,
+}
+
 /// Lands one topic in its table.
 #[derive(Debug)]
 pub struct TopicLanding {
-    log: Arc<Log>,
+    source: Arc<dyn Source>,
     table: Arc<Table>,
     topic: String,
     topic_id: TopicId,
+    landing: Landing,
     partitions: Mutex<Vec<PartitionState>>,
+    reached: Mutex<BTreeMap<i32, Reached>>,
+    /// Held for the length of a step, so that partitions come and go between steps.
+    stepping: tokio::sync::Mutex<()>,
     cpu: Cpu,
     epoch_bytes: AtomicU64,
     caught_up: AtomicBool,
@@ -135,48 +159,103 @@ struct Step {
 }
 
 impl TopicLanding {
-    /// Landing of a topic from where its table's transactions are. Tells the log what has landed; call before produces
-    /// are taken. Blocking.
-    ///
-    /// # Errors
-    /// When the log does not know the topic's partitions.
-    pub fn open(
-        log: Arc<Log>,
+    /// Landing of a topic, without partitions yet.
+    #[must_use]
+    pub fn new(
+        source: Arc<dyn Source>,
         table: Arc<Table>,
         topic: &str,
         topic_id: TopicId,
-        partitions: u32,
+        landing: Landing,
         cpu: Cpu,
-    ) -> Result<Self, LandingError> {
-        let failed = |source| LandingError::Log { topic: topic.to_owned(), source };
-        let mut states = Vec::new();
-        for number in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-            let id = TopicPartition::new(topic_id, number);
-            let landed = table.committed_txn(&transaction_id(topic_id, number));
-            if let Some(landed) = landed {
-                log.landed(id, landed).map_err(failed)?;
-            }
-            let next_offset = landed.map_or(0, |l| l + 1).max(log.start_offset(id).map_err(failed)?);
-            states.push(PartitionState::new(&table, id, next_offset));
-        }
-        Ok(Self {
-            log,
+    ) -> Self {
+        Self {
+            source,
             table,
             topic: topic.to_owned(),
             topic_id,
-            partitions: Mutex::new(states),
+            landing,
+            partitions: Mutex::default(),
+            reached: Mutex::default(),
+            stepping: tokio::sync::Mutex::new(()),
             cpu,
             epoch_bytes: AtomicU64::new(0),
             caught_up: AtomicBool::new(false),
             counters: LandingCounters::default(),
             troubles: Mutex::default(),
-        })
+        }
+    }
+
+    /// Takes partitions from where the table's transactions are, and gives the offsets at which they go on. Tells the
+    /// source what has landed; where that is the embedded log, call before produces are taken. Blocking.
+    ///
+    /// # Errors
+    /// When the source does not know a partition.
+    pub fn take_partitions(&self, numbers: impl IntoIterator<Item = i32>) -> Result<Vec<(i32, i64)>, LandingError> {
+        let failed = |source| LandingError::Source { topic: self.topic.clone(), source };
+        let (mut states, mut starts) = (Vec::new(), Vec::new());
+        for number in numbers {
+            let id = TopicPartition::new(self.topic_id, number);
+            let landed = self.table.committed_txn(&transaction_id(self.topic_id, number));
+            if let Some(landed) = landed {
+                self.source.committed(self.topic_id, &[(number, landed)]).map_err(failed)?;
+            }
+            // What a broker's retention has passed is found, and said, when it is read.
+            let next_offset = match landed {
+                Some(landed) => landed + 1,
+                None => self.source.start_offset(id).map_err(failed)?,
+            };
+            let target = self.source.end_offset(id).map_err(failed)?;
+            self.reached.lock().insert(number, Reached { next_offset, target });
+            states.push(PartitionState::new(&self.table, id, next_offset));
+            starts.push((number, next_offset));
+        }
+        self.partitions.lock().extend(states);
+        self.look_whether_caught_up();
+        Ok(starts)
+    }
+
+    /// Gives all partitions up after committing what came of them: another process goes on with them.
+    ///
+    /// # Errors
+    /// When the last commit fails. What it holds must not be committed later: begin anew from the tables.
+    pub async fn give_up_partitions(&self) -> Result<(), LandingError> {
+        let _between_steps = self.stepping.lock().await;
+        let states = std::mem::take(&mut *self.partitions.lock());
+        self.reached.lock().clear();
+        self.flush().await?;
+        let app_ids: Vec<String> = states.into_iter().map(|state| state.app_id).collect();
+        self.table.forget_transactions(&app_ids);
+        Ok(())
+    }
+
+    /// Partitions with first offset, end, and the next offset to commit.
+    #[must_use]
+    pub fn positions(&self) -> Vec<Position> {
+        let reached = self.reached.lock().clone();
+        let position = |(partition, reached): (i32, Reached)| {
+            let id = TopicPartition::new(self.topic_id, partition);
+            let committed = self.table.committed_txn(&transaction_id(self.topic_id, partition));
+            Position {
+                partition,
+                start_offset: self.source.start_offset(id).unwrap_or(0),
+                end_offset: self.source.end_offset(id).unwrap_or(reached.next_offset),
+                committed_offset: committed.map_or(0, |last| last + 1),
+            }
+        };
+        reached.into_iter().map(position).collect()
     }
 
     /// The topic's name.
     #[must_use]
     pub fn topic(&self) -> &str {
         &self.topic
+    }
+
+    /// The topic's id.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
     }
 
     /// The table that it lands in.
@@ -213,24 +292,43 @@ impl TopicLanding {
         self.caught_up.load(Ordering::Acquire)
     }
 
-    /// Durable records that are not in the tail yet.
+    /// Records that are there to read and not in the tail yet.
     #[must_use]
     pub fn lag_records(&self) -> u64 {
-        let behind =
-            |id: TopicPartition, next: i64| u64::try_from(self.log.durable_end(id).unwrap_or(next) - next).unwrap_or(0);
-        self.partitions.lock().iter().map(|p| behind(p.id, p.next_offset)).sum()
+        let reached = self.reached.lock().clone();
+        let behind = |(partition, reached): (&i32, &Reached)| {
+            let id = TopicPartition::new(self.topic_id, *partition);
+            if self.source.is_at_end(id, reached.next_offset) {
+                return 0;
+            }
+            let end = self.source.end_offset(id).unwrap_or(reached.next_offset);
+            u64::try_from(end - reached.next_offset).unwrap_or(0)
+        };
+        reached.iter().map(behind).sum()
+    }
+
+    /// Caught up once every partition has passed what was there when it was taken, and for good.
+    fn look_whether_caught_up(&self) {
+        let passed = |(partition, reached): (&i32, &Reached)| {
+            let id = TopicPartition::new(self.topic_id, *partition);
+            reached.next_offset >= reached.target || self.source.is_at_end(id, reached.next_offset)
+        };
+        if !self.is_caught_up() && self.reached.lock().iter().all(passed) {
+            self.caught_up.store(true, Ordering::Release);
+        }
     }
 
     /// Lands what comes until the task is dropped. A failure is said and tried again: nothing of the log is skipped.
     pub async fn run(self: Arc<Self>) {
-        let Some(mut news) = self.log.watch(self.topic_id) else { return };
+        let Some(mut news) = self.source.watch(self.topic_id) else { return };
         let mut wait = Duration::from_millis(50);
         loop {
             news.borrow_and_update();
-            match self.step().await {
+            let stepped = self.step().await;
+            self.look_whether_caught_up();
+            match stepped {
                 Ok(0) => {
                     self.note(Doing::Landing, None);
-                    self.caught_up.store(true, Ordering::Release);
                     if news.changed().await.is_err() {
                         return;
                     }
@@ -255,6 +353,7 @@ impl TopicLanding {
     /// # Errors
     /// When a partition cannot be read or decoded; what other partitions gave has landed.
     pub async fn step(&self) -> Result<u64, LandingError> {
+        let _between_steps = self.stepping.lock().await;
         let states = std::mem::take(&mut *self.partitions.lock());
         let mut steps: FuturesUnordered<_> = states.into_iter().map(|state| self.step_partition(state)).collect();
         let (mut records, mut failure) = (0, None);
@@ -269,13 +368,14 @@ impl TopicLanding {
     }
 
     async fn step_partition(&self, state: PartitionState) -> (PartitionState, Result<u64, LandingError>) {
-        let end = self.log.durable_end(state.id).unwrap_or(state.next_offset);
-        if end <= state.next_offset {
+        if self.source.is_at_end(state.id, state.next_offset) {
             return (state, Ok(0));
         }
         let (id, from) = (state.id, state.next_offset);
-        let (log, topic, contract) = (Arc::clone(&self.log), self.topic.clone(), Arc::clone(self.table.contract()));
-        let Ok((state, outcome)) = self.cpu.run(move || decode_step(&log, &topic, &contract, state)).await else {
+        let (source, topic, contract) =
+            (Arc::clone(&self.source), self.topic.clone(), Arc::clone(self.table.contract()));
+        let decoding = self.cpu.run(move || decode_step(source.as_ref(), &topic, &contract, state));
+        let Ok((state, outcome)) = decoding.await else {
             return (PartitionState::new(&self.table, id, from), Err(LandingError::Stopped(self.topic.clone())));
         };
         match outcome {
@@ -286,12 +386,25 @@ impl TopicLanding {
 
     /// Appends what a step gave; on refusal the partition goes back to where the step began.
     fn take_in(&self, mut state: PartitionState, step: Step, from: i64) -> (PartitionState, Result<u64, LandingError>) {
+        if state.next_offset == from {
+            return (state, Ok(0));
+        }
         let count = |batches: &[RecordBatch]| batches.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         let (rows, rejects) = (count(&step.rows), count(&step.rejects));
         let txn = (state.app_id.clone(), state.next_offset - 1);
-        if let Err(error) = self.table.append(step.rows, step.rejects, [txn]) {
+        let appended = match self.landing {
+            Landing::Owner => self.table.append(step.rows, step.rejects, [txn]).map(|_| ()),
+            Landing::Follower => {
+                let topic = self.topic_id;
+                self.table.append_uncovered(step.rows, step.rejects, &|head, batch| uncovered(topic, head, batch))
+            }
+        };
+        if let Err(error) = appended {
             state.next_offset = from;
             return (state, Err(error.into()));
+        }
+        if let Some(reached) = self.reached.lock().get_mut(&state.id.partition) {
+            reached.next_offset = state.next_offset;
         }
         self.counters.rows.fetch_add(rows, Ordering::Relaxed);
         self.counters.rejects.fetch_add(rejects, Ordering::Relaxed);
@@ -354,15 +467,42 @@ impl TopicLanding {
         if version.is_none() {
             return Ok(None);
         }
-        let (log, table, topic) = (Arc::clone(&self.log), Arc::clone(&self.table), self.topic_id);
-        let name = self.topic.clone();
-        let told = self.cpu.run(move || tell_log(&log, &table, topic)).await;
+        let last_offsets: Vec<(i32, i64)> = {
+            let partitions: Vec<i32> = self.reached.lock().keys().copied().collect();
+            let committed = |p| Some((p, self.table.committed_txn(&transaction_id(self.topic_id, p))?));
+            partitions.into_iter().filter_map(committed).collect()
+        };
+        let (source, topic, name) = (Arc::clone(&self.source), self.topic_id, self.topic.clone());
+        let told = self.cpu.run(move || source.committed(topic, &last_offsets)).await;
         match told {
             Ok(Ok(())) => Ok(version),
-            Ok(Err(source)) => Err(LandingError::Log { topic: name, source }),
+            Ok(Err(source)) => Err(LandingError::Source { topic: name, source }),
             Err(_) => Err(LandingError::Stopped(name)),
         }
     }
+
+    /// Follows what the table's owner commits, until dropped.
+    pub async fn follow_forever(self: Arc<Self>, every: Duration) {
+        let topic = self.topic_id;
+        loop {
+            tokio::time::sleep(every).await;
+            let followed = self.table.follow(&|head, batch| uncovered(topic, head, batch)).await;
+            self.note(Doing::Committing, followed.as_ref().err().map(|error| error as _));
+        }
+    }
+}
+
+/// One partition's offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The partition's number.
+    pub partition: i32,
+    /// The first offset that can still be read.
+    pub start_offset: i64,
+    /// One past the last record.
+    pub end_offset: i64,
+    /// One past the last offset that is in a commit.
+    pub committed_offset: i64,
 }
 
 /// The `txn` application id of a partition's landing.
@@ -371,21 +511,32 @@ pub fn transaction_id(topic: TopicId, partition: i32) -> String {
     format!("vitalake/{topic}/{partition}")
 }
 
-fn tell_log(log: &Log, table: &Table, topic: TopicId) -> Result<(), LogError> {
-    let Some(info) = log.topic_by_id(topic) else { return Ok(()) };
-    for number in 0..i32::try_from(info.partitions).unwrap_or(i32::MAX) {
-        if let Some(landed) = table.committed_txn(&transaction_id(topic, number)) {
-            log.landed(TopicPartition::new(topic, number), landed)?;
-        }
+/// The rows of a batch that a version of the table does not hold: beyond its transaction of their partition.
+fn uncovered(topic: TopicId, head: &Snapshot, batch: &RecordBatch) -> Option<RecordBatch> {
+    let partitions = batch.column_by_name("_partition")?.as_any().downcast_ref::<Int32Array>()?;
+    let offsets = batch.column_by_name("_offset")?.as_any().downcast_ref::<Int64Array>()?;
+    let mut known: BTreeMap<i32, i64> = BTreeMap::new();
+    let keep: BooleanArray = partitions
+        .values()
+        .iter()
+        .zip(offsets.values())
+        .map(|(partition, offset)| {
+            let last =
+                *known.entry(*partition).or_insert_with(|| head.txn(&transaction_id(topic, *partition)).unwrap_or(-1));
+            Some(*offset > last)
+        })
+        .collect();
+    if keep.true_count() == batch.num_rows() {
+        return Some(batch.clone());
     }
-    log.trim().map(|_| ())
+    filter_record_batch(batch, &keep).ok().filter(|batch| batch.num_rows() > 0)
 }
 
 type DecodedStep = (PartitionState, Result<Step, LandingError>);
 
 /// Reads and decodes the next records of a partition; its state moves past them, or stays where it was.
-fn decode_step(log: &Log, topic: &str, contract: &Arc<Contract>, mut state: PartitionState) -> DecodedStep {
-    match decode_batches(log, topic, &mut state) {
+fn decode_step(source: &dyn Source, topic: &str, contract: &Arc<Contract>, mut state: PartitionState) -> DecodedStep {
+    match decode_records(source, topic, &mut state) {
         Ok(step) => (state, Ok(step)),
         Err(error) => {
             state.decoder = JsonDecoder::new(Arc::clone(contract));
@@ -394,24 +545,26 @@ fn decode_step(log: &Log, topic: &str, contract: &Arc<Contract>, mut state: Part
     }
 }
 
-fn decode_batches(log: &Log, topic: &str, state: &mut PartitionState) -> Result<Step, LandingError> {
-    let failed = |source| LandingError::Log { topic: topic.to_owned(), source };
-    let batches = log.read(state.id, state.next_offset, STEP_BYTES_MAX).map_err(failed)?;
-    let mut step = Step::default();
-    let mut next_offset = state.next_offset;
-    for stored in &batches {
-        step.bytes += stored.batch.len() as u64;
-        if let Err((offset, error)) = append_batch(state, stored) {
-            tracing::error!(
-                topic,
-                partition = state.id.partition,
-                offset,
-                error = &error as &dyn std::error::Error,
-                "a batch cannot be read: it goes to quarantine from there on"
-            );
-            step.rejects.push(reject_batch(topic, state.id.partition, offset, stored, &error)?);
-        }
-        next_offset = stored.last_offset + 1;
+fn decode_records(source: &dyn Source, topic: &str, state: &mut PartitionState) -> Result<Step, LandingError> {
+    let (id, from) = (state.id, state.next_offset);
+    let (mut step, mut failure) = (Step::default(), None);
+    let next_offset = source
+        .read(id, from, STEP_BYTES_MAX, &mut |item| {
+            let taken = match item {
+                Item::Batch(stored) => take_batch(topic, state, &mut step, stored),
+                Item::Record(record) => {
+                    take_record(state, &mut step, record);
+                    Ok(())
+                }
+                Item::Gone(first, last) => take_gone(topic, id.partition, &mut step, (first, last)),
+            };
+            if let Err(error) = taken {
+                failure.get_or_insert(error);
+            }
+        })
+        .map_err(|source| LandingError::Source { topic: topic.to_owned(), source })?;
+    if let Some(error) = failure {
+        return Err(error);
     }
     if state.decoder.records() > 0 {
         let decoded =
@@ -420,9 +573,64 @@ fn decode_batches(log: &Log, topic: &str, state: &mut PartitionState) -> Result<
         step.rejects.push(decoded.rejects);
     }
     step.rejects = step.rejects.into_iter().filter_map(|r| without_known(r, state.rejected_through)).collect();
-    step.records = u64::try_from(next_offset - state.next_offset).unwrap_or(0);
+    step.records = u64::try_from(next_offset - from).unwrap_or(0);
     state.next_offset = next_offset;
     Ok(step)
+}
+
+fn take_batch(
+    topic: &str,
+    state: &mut PartitionState,
+    step: &mut Step,
+    stored: &StoredBatch,
+) -> Result<(), LandingError> {
+    step.bytes += stored.batch.len() as u64;
+    let Err((offset, error)) = append_batch(state, stored) else { return Ok(()) };
+    let partition = state.id.partition;
+    let shown: &dyn std::error::Error = &error;
+    tracing::error!(
+        topic,
+        partition,
+        offset,
+        error = shown,
+        "a batch cannot be read: it goes to quarantine from there on"
+    );
+    let reason = error.to_string();
+    let reject = Reject { offset, raw: &stored.batch, rule: "batch", reason, at_ms: stored.append_time_ms };
+    step.rejects.push(reject_row(topic, partition, reject)?);
+    Ok(())
+}
+
+fn take_record(state: &mut PartitionState, step: &mut Step, record: FetchedRecord<'_>) {
+    step.bytes += record.value.map_or(0, <[u8]>::len) as u64;
+    let timestamp_ms = record.timestamp_ms.filter(|ms| (0..=TIMESTAMP_MS_MAX).contains(ms));
+    // The broker keeps one time for a record: taken as the time of intake too, a replay gives the same row.
+    let ingested_at_ms = timestamp_ms.unwrap_or_else(now_ms);
+    let meta = RecordMeta { partition: state.id.partition, offset: record.offset, timestamp_ms, ingested_at_ms };
+    state.decoder.append(record.value, meta);
+}
+
+/// Records that were gone before they could be read: loudly, and in the table's own quarantine.
+fn take_gone(topic: &str, partition: i32, step: &mut Step, (first, last): (i64, i64)) -> Result<(), LandingError> {
+    let count = last - first + 1;
+    tracing::error!(
+        topic,
+        partition,
+        first,
+        last,
+        count,
+        "the broker's retention removed records before they were read"
+    );
+    let reason =
+        format!("offsets {first} to {last} ({count}) were removed by the broker's retention before they were read");
+    let reject = Reject { offset: last, raw: &[], rule: "retention", reason, at_ms: now_ms() };
+    step.rejects.push(reject_row(topic, partition, reject)?);
+    Ok(())
+}
+
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Hands a batch's records to the decoder; an error says from which offset on the batch cannot be read.
@@ -443,24 +651,25 @@ fn append_batch(state: &mut PartitionState, stored: &StoredBatch) -> Result<(), 
     Ok(())
 }
 
-/// A batch that cannot be taken apart, as one reject with the bytes of the whole batch.
-fn reject_batch(
-    topic: &str,
-    partition: i32,
+/// One row of quarantine that is no record of its own.
+struct Reject<'a> {
     offset: i64,
-    stored: &StoredBatch,
-    error: &BatchError,
-) -> Result<RecordBatch, LandingError> {
+    raw: &'a [u8],
+    rule: &'static str,
+    reason: String,
+    at_ms: i64,
+}
+
+fn reject_row(topic: &str, partition: i32, reject: Reject<'_>) -> Result<RecordBatch, LandingError> {
+    let at = TimestampMicrosecondArray::from(vec![reject.at_ms.saturating_mul(1000)]).with_timezone("UTC");
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(BinaryViewArray::from(vec![stored.batch.as_ref()])),
+        Arc::new(BinaryViewArray::from(vec![reject.raw])),
         Arc::new(StringViewArray::from(vec![topic])),
         Arc::new(Int32Array::from(vec![partition])),
-        Arc::new(Int64Array::from(vec![offset])),
-        Arc::new(StringViewArray::from(vec!["batch"])),
-        Arc::new(StringViewArray::from(vec![error.to_string()])),
-        Arc::new(
-            TimestampMicrosecondArray::from(vec![stored.append_time_ms.saturating_mul(1000)]).with_timezone("UTC"),
-        ),
+        Arc::new(Int64Array::from(vec![reject.offset])),
+        Arc::new(StringViewArray::from(vec![reject.rule])),
+        Arc::new(StringViewArray::from(vec![reject.reason])),
+        Arc::new(at),
     ];
     RecordBatch::try_new(quarantine_schema(), columns).map_err(|source| {
         let source = DecodeError::Build { dataset: topic.to_owned(), source };

@@ -5,3 +5,4 @@ pub mod delivery;
 pub mod kafka;
 pub mod landing;
 pub mod log;
+pub mod source;

@@ -134,6 +134,14 @@ impl Changes {
         }
     }
 
+    /// Files that another process committed.
+    pub(crate) fn push_files(&mut self, number: ChangeNumber, files: Vec<Arc<DataFile>>) {
+        self.last_for_readers = number;
+        if self.has_readers() {
+            self.entries.push_back(Entry { number, bytes: 0, what: What::Files(files) });
+        }
+    }
+
     pub(crate) fn push_pending(&mut self, number: ChangeNumber) {
         self.last_for_readers = number;
         if self.has_readers() {

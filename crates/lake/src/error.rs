@@ -52,6 +52,11 @@ pub enum LakeError {
     /// No such dataset in this project.
     #[error("there is no dataset {0}; `vitalake datasets` lists them")]
     NoSuchDataset(DatasetName),
+    /// A table that another process makes or changes is not there, or not as the contract wants it.
+    #[error(
+        "{0} is not there yet as its contract says; the process that writes it makes it at its start (docs/operations.md)"
+    )]
+    NotThereYet(TableId),
     /// The workers that compute ended first.
     #[error("{attempt} of {table} was interrupted")]
     Interrupted {
@@ -73,7 +78,7 @@ impl vitalake_runtime::error::Classified for LakeError {
         use vitalake_runtime::error::Class;
         match self {
             Self::ContractChanged { .. } | Self::NoSuchDataset(_) => Class::User,
-            Self::Delta { .. } | Self::Parquet { .. } => Class::External,
+            Self::Delta { .. } | Self::Parquet { .. } | Self::NotThereYet(_) => Class::External,
             Self::WrongColumns { .. } | Self::Interrupted { .. } | Self::Stopped(_) => Class::Internal,
         }
     }
@@ -81,7 +86,7 @@ impl vitalake_runtime::error::Classified for LakeError {
     fn retry(&self) -> vitalake_runtime::error::Retry {
         use vitalake_runtime::error::Retry;
         match self {
-            Self::Delta { .. } | Self::Parquet { .. } | Self::Interrupted { .. } => Retry::Later,
+            Self::Delta { .. } | Self::Parquet { .. } | Self::NotThereYet(_) | Self::Interrupted { .. } => Retry::Later,
             _ => Retry::Never,
         }
     }

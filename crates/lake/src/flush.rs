@@ -39,6 +39,9 @@ impl Table {
     /// # Errors
     /// When rows cannot be encoded or the store refuses; nothing is lost, the rows stay where they were.
     pub async fn write_early(&self) -> Result<bool, LakeError> {
+        if self.followed {
+            return Ok(false);
+        }
         let (last, bytes) = {
             let state = self.state.lock();
             (state.changes.last(), state.rows.chunks.bytes() + state.rejects.chunks.bytes())
@@ -65,6 +68,9 @@ impl Table {
     /// # Errors
     /// As [`Table::commit`].
     pub async fn flush(&self) -> Result<Option<i64>, LakeError> {
+        if self.followed {
+            return Ok(None);
+        }
         let _one_at_a_time = self.committing.lock().await;
         let seals = self.open_seals();
         let mut version = None;
@@ -248,9 +254,19 @@ impl Table {
             Err(error) if error.is_superseded() => {
                 let newest = log.reload(head).await.map_err(failed)?;
                 let ours = txns.iter().all(|(id, version)| newest.txn(id) == Some(*version));
-                if ours { Ok(newest) } else { Err(failed(error)) }
+                if ours {
+                    return Ok(newest);
+                }
+                self.shared.lost.send_replace(true);
+                Err(failed(error))
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => {
+                // Only another process rewrites or removes what this one is about to.
+                if matches!(error, DeltaError::FileNotLive { .. } | DeltaError::ConcurrentChange { .. }) {
+                    self.shared.lost.send_replace(true);
+                }
+                Err(failed(error))
+            }
         }
     }
 

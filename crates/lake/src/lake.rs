@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -19,11 +20,15 @@ use vitalake_runtime::cpu::Cpu;
 
 use crate::catalogue::{Catalogue, Pointer, Space, TableId};
 use crate::changes::Changes;
-use crate::delta::{Change, DeltaError, DeltaLog, Snapshot, schema};
+use crate::delta::action::Metadata;
+use crate::delta::{Change, DeltaError, DeltaLog, Snapshot};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::table::{Side, State, Table};
 use crate::tail::TailChunks;
+
+/// How many tables are opened at once: each costs a few requests.
+const OPENED_AT_ONCE: usize = 8;
 
 /// Limits of the lake.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) options: LakeOptions,
     pub(crate) clock: Clock,
     pub(crate) cpu: Cpu,
+    /// Set when a commit found that another process has taken over what this one was doing.
+    pub(crate) lost: watch::Sender<bool>,
 }
 
 /// A dataset's contract and the columns that its table stores: the contract's, and those that a model adds.
@@ -61,6 +68,8 @@ pub struct TableSpec {
     pub schema: SchemaRef,
     /// Whether it keeps one final row per group: then its files are leaves, and compaction leaves them alone.
     pub grouped: bool,
+    /// Whether another process commits to it and this one only follows.
+    pub followed: bool,
 }
 
 impl TableSpec {
@@ -68,7 +77,7 @@ impl TableSpec {
     #[must_use]
     pub fn of(contract: Arc<Contract>) -> Self {
         let schema = contract.table_schema();
-        Self { contract, schema, grouped: false }
+        Self { contract, schema, grouped: false, followed: false }
     }
 }
 
@@ -91,12 +100,14 @@ impl Lake {
         clock: Clock,
         cpu: Cpu,
     ) -> Result<Self, LakeError> {
-        let shared = Arc::new(Shared { store, pointer: Pointer::default(), options, clock, cpu });
-        let mut tables = BTreeMap::new();
-        for spec in specs {
-            let name = spec.contract.dataset.clone();
-            tables.insert(name, Arc::new(open_table(&shared, spec).await?));
-        }
+        let shared =
+            Arc::new(Shared { store, pointer: Pointer::default(), options, clock, cpu, lost: watch::channel(false).0 });
+        let opening = specs.into_iter().map(|spec| {
+            let (shared, name) = (Arc::clone(&shared), spec.contract.dataset.clone());
+            async move { Ok::<_, LakeError>((name, Arc::new(open_table(&shared, spec).await?))) }
+        });
+        let opened = futures::stream::iter(opening).buffered(OPENED_AT_ONCE);
+        let tables: BTreeMap<_, _> = opened.try_collect::<Vec<_>>().await?.into_iter().collect();
         shared.pointer.publish(|catalogue| {
             for table in tables.values() {
                 table.state.lock().put_into(catalogue);
@@ -115,6 +126,13 @@ impl Lake {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.shared.pointer.watch()
+    }
+
+    /// Waits until a commit finds that another process has taken over what this one was doing: what is not committed
+    /// here is the other's to do, and this process must begin anew from the tables.
+    pub async fn lost(&self) {
+        let mut lost = self.shared.lost.subscribe();
+        let _ = lost.wait_for(|lost| *lost).await;
     }
 
     /// A dataset's table.
@@ -153,8 +171,8 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     let dataset = &spec.contract.dataset;
     let rows_id = TableId::new(Space::from(spec.contract.layer), dataset.clone());
     let rejects_id = TableId::new(Space::Quarantine, dataset.clone());
-    let (rows_log, rows) = open_side(shared, rows_id, Arc::clone(&spec.schema)).await?;
-    let (rejects_log, rejects) = open_side(shared, rejects_id, quarantine_schema()).await?;
+    let (rows_log, rows) = open_side(shared, rows_id, Arc::clone(&spec.schema), spec.followed).await?;
+    let (rejects_log, rejects) = open_side(shared, rejects_id, quarantine_schema(), spec.followed).await?;
     let state = State {
         rows,
         rejects,
@@ -168,6 +186,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         contract: spec.contract,
         shared: Arc::clone(shared),
         grouped: spec.grouped,
+        followed: spec.followed,
         rows_log,
         rejects_log,
         state: Mutex::new(state),
@@ -178,11 +197,21 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     })
 }
 
-async fn open_side(shared: &Shared, id: TableId, wanted: SchemaRef) -> Result<(DeltaLog, Side), LakeError> {
+async fn open_side(
+    shared: &Shared,
+    id: TableId,
+    wanted: SchemaRef,
+    followed: bool,
+) -> Result<(DeltaLog, Side), LakeError> {
     let log = DeltaLog::new(Arc::clone(&shared.store), id.root());
     let failed = |source: DeltaError| LakeError::Delta { attempt: "opening the log", table: id.clone(), source };
     let head = match log.load().await.map_err(failed)? {
-        Some(head) => fit(&log, head, &id, &wanted, shared.clock.now_ms()).await?,
+        Some(head) => match fitted(&head, &id, &wanted)? {
+            None => head,
+            Some(_) if followed => return Err(LakeError::NotThereYet(id)),
+            Some(metadata) => add_columns(&log, head, &id, metadata, shared.clock.now_ms()).await?,
+        },
+        None if followed => return Err(LakeError::NotThereYet(id)),
         None => {
             log.create(id.dataset.as_str(), &wanted, BTreeMap::new(), shared.clock.now_ms()).await.map_err(failed)?
         }
@@ -199,14 +228,8 @@ fn stored_as(kind: &DataType) -> DataType {
     }
 }
 
-/// Adds the columns that are new; refuses what would change or drop a column.
-async fn fit(
-    log: &DeltaLog,
-    head: Snapshot,
-    id: &TableId,
-    wanted: &SchemaRef,
-    now_ms: i64,
-) -> Result<Snapshot, LakeError> {
+/// The metadata with the columns that are new; `None` when there are none. Refuses what would change or drop a column.
+fn fitted(head: &Snapshot, id: &TableId, wanted: &SchemaRef) -> Result<Option<Metadata>, LakeError> {
     let stored = head.schema();
     let changed = |reason: String| LakeError::ContractChanged { table: id.clone(), reason };
     for field in stored.fields() {
@@ -226,11 +249,20 @@ async fn fit(
     let new = wanted.fields().iter().filter(|f| stored.field_with_name(f.name()).is_err());
     let all: Vec<_> = stored.fields().iter().chain(new).cloned().collect();
     if all.len() == stored.fields().len() {
-        return Ok(head);
+        return Ok(None);
     }
     let failed = |source: DeltaError| LakeError::Delta { attempt: "adding a column", table: id.clone(), source };
-    let mut metadata = head.metadata().clone();
-    metadata.schema_string = schema::to_schema_string(&Arc::new(Schema::new(all))).map_err(failed)?;
+    head.evolved(&Arc::new(Schema::new(all))).map(Some).map_err(failed)
+}
+
+async fn add_columns(
+    log: &DeltaLog,
+    head: Snapshot,
+    id: &TableId,
+    metadata: Metadata,
+    now_ms: i64,
+) -> Result<Snapshot, LakeError> {
+    let failed = |source: DeltaError| LakeError::Delta { attempt: "adding a column", table: id.clone(), source };
     let change = Change { metadata: Some(metadata), ..Change::new("ADD COLUMNS", now_ms) };
     log.append(&head, change).await.map_err(failed)
 }

@@ -3,15 +3,20 @@
 //! Ingest appends to raw tables, models read what is new and append to theirs, queries pin one value over all tables.
 //! The lake is where these meet; they do not know each other.
 
+#[cfg(feature = "azure")]
+mod azure;
+pub mod cached;
 pub mod catalogue;
 mod changes;
 pub mod delta;
 pub mod epoch;
 mod error;
 mod flush;
+mod follow;
 pub mod lake;
 mod maintain;
 pub mod parquet;
+pub mod place;
 pub mod provider;
 mod reader;
 mod reading;
@@ -25,6 +30,7 @@ pub use delta::DataFile;
 pub use epoch::Seal;
 pub use error::LakeError;
 pub use flush::DeliveredFiles;
+pub use follow::Uncovered;
 pub use lake::{Lake, LakeOptions, TableSpec};
 pub use maintain::Maintained;
 pub use reader::ChangeReader;

@@ -55,6 +55,9 @@ impl Table {
     /// When a file cannot be read or written; the table is as it was, and the next call tries again.
     pub async fn maintain(&self) -> Result<Maintained, LakeError> {
         let mut done = Maintained::default();
+        if self.followed {
+            return Ok(done);
+        }
         for side in [SideName::Rejects, SideName::Rows] {
             done.files_compacted += self.compact(side).await?;
             if self.checkpoint(side).await? {
@@ -123,7 +126,12 @@ impl Table {
             let removed = rewritten.removes.len() as u64;
             let _one_at_a_time = self.committing.lock().await;
             let (_, newest) = self.log_and_head(side);
-            let next = log.append(&newest, rewritten.into_change(now_ms)).await.map_err(failed)?;
+            let next = match log.append(&newest, rewritten.into_change(now_ms)).await {
+                Ok(next) => next,
+                // Another process has joined them first; its files are these now.
+                Err(DeltaError::FileNotLive { .. }) => log.reload(&newest).await.map_err(failed)?,
+                Err(error) => return Err(failed(error)),
+            };
             let mut state = self.state.lock();
             state.side(side).head = Arc::new(next);
             self.publish(&state);

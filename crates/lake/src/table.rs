@@ -106,6 +106,8 @@ pub struct Table {
     pub(crate) shared: Arc<Shared>,
     /// Whether its files are leaves of groups, kept in shape by its model.
     pub(crate) grouped: bool,
+    /// Whether another process commits to it.
+    pub(crate) followed: bool,
     pub(crate) rows_log: DeltaLog,
     pub(crate) rejects_log: DeltaLog,
     pub(crate) state: Mutex<State>,
@@ -149,8 +151,16 @@ impl Table {
         rejects: Vec<RecordBatch>,
         txns: impl IntoIterator<Item = (String, i64)>,
     ) -> Result<ChangeNumber, LakeError> {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
+        self.append_in(&mut self.state.lock(), rows, rejects, txns)
+    }
+
+    pub(crate) fn append_in(
+        &self,
+        state: &mut State,
+        rows: Vec<RecordBatch>,
+        rejects: Vec<RecordBatch>,
+        txns: impl IntoIterator<Item = (String, i64)>,
+    ) -> Result<ChangeNumber, LakeError> {
         for (side, batches) in [(&state.rows, &rows), (&state.rejects, &rejects)] {
             batches.iter().try_for_each(|batch| check_columns(side, batch))?;
         }
@@ -226,6 +236,30 @@ impl Table {
     pub fn newest_row_ms(&self) -> Option<i64> {
         let state = self.state.lock();
         state.newest_ms.or_else(|| state.rows.head.files().map(|f| f.add.modification_time).max())
+    }
+
+    /// Transactions that are another's from now on: later commits do not say them.
+    pub fn forget_transactions(&self, app_ids: &[String]) {
+        self.state.lock().txns.retain(|id, _| !app_ids.contains(id));
+    }
+
+    /// Brings the head up to what others have committed, before anything of this process is in the tail.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn refresh(&self) -> Result<(), LakeError> {
+        let _one_at_a_time = self.committing.lock().await;
+        let failed = |source| LakeError::Delta { attempt: "reading the log", table: self.id(), source };
+        let (rows, rejects) = {
+            let state = self.state.lock();
+            (Arc::clone(&state.rows.head), Arc::clone(&state.rejects.head))
+        };
+        let rejects = self.rejects_log.reload(&rejects).await.map_err(failed)?;
+        let rows = self.rows_log.reload(&rows).await.map_err(failed)?;
+        let mut state = self.state.lock();
+        (state.rows.head, state.rejects.head) = (Arc::new(rows), Arc::new(rejects));
+        self.publish(&state);
+        Ok(())
     }
 
     /// The last commit of the rows.

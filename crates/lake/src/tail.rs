@@ -165,6 +165,24 @@ impl TailChunks {
         self.epochs.retain(|end| *end > through);
     }
 
+    /// Keeps of each batch in memory what `keep` gives back.
+    pub(crate) fn retain_rows(&mut self, keep: impl Fn(&RecordBatch) -> Option<RecordBatch>) {
+        self.chunks.retain_mut(|chunk| {
+            let Data::Rows(batch) = &chunk.data else { return true };
+            match keep(batch) {
+                Some(kept) => {
+                    if kept.num_rows() < batch.num_rows() {
+                        chunk.bytes = kept.get_array_memory_size();
+                    }
+                    chunk.data = Data::Rows(kept);
+                    true
+                }
+                None => false,
+            }
+        });
+        self.bytes = self.chunks.iter().map(|chunk| chunk.bytes).sum();
+    }
+
     fn join_small(&mut self) {
         let small =
             |c: &&Chunk| matches!(&c.data, Data::Rows(b) if b.num_rows() < JOINED_ROWS_MAX) && c.first > self.frozen;

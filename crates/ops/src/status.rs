@@ -6,13 +6,29 @@
 use serde::{Deserialize, Serialize};
 
 /// Whether queries may be answered, and if not, what is still to do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Readiness {
     /// True when recovery is complete: every acknowledged row can be read.
     pub ready: bool,
     /// What is still to do, one phrase each; empty when ready.
     #[serde(default)]
     pub waiting_for: Vec<String>,
+    /// Parts outside this process that do not answer now; queries go on with what is here.
+    #[serde(default)]
+    pub away: Vec<AwayPart>,
+}
+
+/// A part outside the process, such as a broker, that does not answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AwayPart {
+    /// `storage` or `Kafka`.
+    pub part: String,
+    /// Since when.
+    pub since: String,
+    /// For how long, in seconds.
+    pub seconds: f64,
+    /// What the last attempt said.
+    pub reason: String,
 }
 
 /// The answer of `GET /api/v1/status`.
@@ -20,6 +36,12 @@ pub struct Readiness {
 pub struct StatusReport {
     /// True when recovery is complete.
     pub ready: bool,
+    /// What the process does: `all`, `ingest`, `process` or `serve`.
+    #[serde(default)]
+    pub role: String,
+    /// Parts outside the process that do not answer now.
+    #[serde(default)]
+    pub away: Vec<AwayPart>,
     /// What is still to do; empty when ready.
     #[serde(default)]
     pub waiting_for: Vec<String>,

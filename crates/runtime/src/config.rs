@@ -51,15 +51,21 @@ pub struct Storage {
     pub tail_bytes_max: u64,
     /// Free bytes on the disk below which produces are refused.
     pub reserve_bytes: u64,
+    /// The most bytes of a remote lake's files that are kept in the data folder.
+    pub cache_bytes_max: u64,
 }
 
 /// The Kafka endpoint, or the broker that stands in for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Kafka {
     /// The address of the embedded endpoint.
     pub listen: SocketAddr,
     /// An external broker to read from instead of the embedded endpoint.
     pub bootstrap: Option<String>,
+    /// The consumer group on the external broker.
+    pub group: Option<String>,
+    /// The client's properties for the external broker, by name. May hold secrets.
+    pub properties: BTreeMap<String, serde_json::Value>,
     /// Whether topics that contracts name are made on the external broker.
     pub create_topics: bool,
 }
@@ -146,44 +152,18 @@ impl Config {
                 commit_interval_ms: settings::COMMIT_INTERVAL_MS_DEFAULT,
                 tail_bytes_max: settings::TAIL_BYTES_MAX_DEFAULT,
                 reserve_bytes: settings::RESERVE_BYTES_DEFAULT,
+                cache_bytes_max: settings::CACHE_BYTES_MAX_DEFAULT,
             },
-            kafka: Kafka { listen: settings::KAFKA_LISTEN_DEFAULT, bootstrap: None, create_topics: true },
+            kafka: Kafka {
+                listen: settings::KAFKA_LISTEN_DEFAULT,
+                bootstrap: None,
+                group: None,
+                properties: BTreeMap::new(),
+                create_topics: true,
+            },
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
             http: Http { listen: settings::HTTP_LISTEN_DEFAULT },
             notify: BTreeMap::new(),
-        }
-    }
-
-    /// Refuses what the parser knows and this build does not do.
-    ///
-    /// # Errors
-    /// A problem for each such setting.
-    pub fn check_supported(&self) -> Result<(), Vec<ConfigProblem>> {
-        let mut problems = Vec::new();
-        if self.kafka.bootstrap.is_some() {
-            problems.push(
-                ConfigProblem::nowhere("kafka.bootstrap: an external broker is not in this build yet")
-                    .with_help("remove it to use the embedded Kafka endpoint at kafka.listen"),
-            );
-        }
-        if self.storage.url.is_some() && self.local_storage().is_none() {
-            problems.push(
-                ConfigProblem::nowhere("storage.url: a lake outside a local folder is not in this build yet")
-                    .with_help("give a folder, or remove it to keep the lake in the data folder"),
-            );
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-
-    /// The local folder that holds lake/ and staged/; `None` when `storage.url` is not a local folder.
-    pub fn local_storage(&self) -> Option<PathBuf> {
-        match &self.storage.url {
-            None => Some(self.data.clone()),
-            Some(url) => match url.split_once("://") {
-                None => Some(PathBuf::from(url)),
-                Some(("file", path)) if path.starts_with('/') => Some(PathBuf::from(path)),
-                Some(_) => None,
-            },
         }
     }
 
@@ -224,6 +204,19 @@ impl fmt::Debug for Config {
     }
 }
 
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: Vec<&String> = self.properties.keys().collect();
+        f.debug_struct("Kafka")
+            .field("listen", &self.listen)
+            .field("bootstrap", &self.bootstrap)
+            .field("group", &self.group)
+            .field("properties", &properties)
+            .field("create_topics", &self.create_topics)
+            .finish()
+    }
+}
+
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Storage")
@@ -231,6 +224,7 @@ impl fmt::Debug for Storage {
             .field("commit_interval_ms", &self.commit_interval_ms)
             .field("tail_bytes_max", &self.tail_bytes_max)
             .field("reserve_bytes", &self.reserve_bytes)
+            .field("cache_bytes_max", &self.cache_bytes_max)
             .finish()
     }
 }

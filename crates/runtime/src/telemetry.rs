@@ -80,6 +80,10 @@ pub mod metric {
         FRESHNESS_SECONDS, "vitalake_freshness_seconds", "Age of the newest row, by dataset";
         QUERIES, "vitalake_queries_total", "Queries, by surface and outcome";
         QUERY_SECONDS, "vitalake_query_seconds", "Time that a query takes, by surface";
+        STORAGE_REQUESTS, "vitalake_storage_requests_total", "Requests to the storage account, by kind; retries count too";
+        STORAGE_THROTTLED, "vitalake_storage_throttled_total", "Answers of the storage account that asked to come back later";
+        STORAGE_SENT_BYTES, "vitalake_storage_sent_bytes_total", "Bytes sent to the storage account";
+        STORAGE_RECEIVED_BYTES, "vitalake_storage_received_bytes_total", "Bytes received from the storage account";
         DISK_FREE_BYTES, "vitalake_disk_free_bytes", "Free bytes on the disk of the data folder";
         READY, "vitalake_ready", "1 once recovery is complete, else 0";
     }

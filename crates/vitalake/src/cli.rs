@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::platform::Role;
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -159,6 +161,9 @@ pub struct UpArgs {
     /// Where to listen for HTTP [default: http.listen, 127.0.0.1:8888]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
+    /// What this process does; with several, each needs kafka.bootstrap and storage.url (docs/operations.md)
+    #[arg(long, value_enum, default_value = "all", env = "VITALAKE_ROLE")]
+    pub role: Role,
     /// Send events of this many simulated wearers from within
     #[arg(long, value_name = "N")]
     pub simulate: Option<u32>,

@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_contract::diagnostic::has_errors;
 use vitalake_runtime::config::Overrides;
+use vitalake_runtime::lock::FolderLock;
 use vitalake_serve::http;
 
 use crate::command::{up, validate};
@@ -58,7 +59,8 @@ pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
         .build()
         .context("the async runtime could not be started")?;
     let (platform, url, stop) = runtime.block_on(async {
-        let platform = Platform::open(&checked, &config).await?;
+        let lock = Arc::new(FolderLock::take(&config.data)?);
+        let platform = Platform::look(&checked, &config, lock).await?;
         platform.start().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
         let url = format!("http://{}", listener.local_addr()?);

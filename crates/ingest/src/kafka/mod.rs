@@ -5,6 +5,7 @@
 //! that are there; answers, which hold only what we know, are encoded by the `kafka-protocol` crate.
 
 mod api;
+pub mod client;
 mod connection;
 mod error;
 mod frame;

@@ -40,7 +40,7 @@ impl DeltaLog {
             .map(|version| async move {
                 let cleaned = DeltaError::HistoryCleaned { table: self.table(), version };
                 let actions = self.read_commit(version).await?.ok_or(cleaned)?;
-                Ok(summary(version, actions))
+                Ok(VersionChanges::of(version, actions))
             })
             .buffered(FETCHES_MAX)
             .try_collect()
@@ -48,26 +48,29 @@ impl DeltaLog {
     }
 }
 
-fn summary(version: TableVersion, actions: Vec<Action>) -> VersionChanges {
-    let mut changes = VersionChanges {
-        version,
-        timestamp_ms: None,
-        added: Vec::new(),
-        removed: Vec::new(),
-        txns: Vec::new(),
-        info: Map::new(),
-    };
-    for action in actions {
-        match action {
-            Action::Add(add) if add.data_change => changes.added.push(Arc::new(DataFile::new(add))),
-            Action::Remove(remove) if remove.data_change => changes.removed.push(remove),
-            Action::Txn(txn) => changes.txns.push(txn),
-            Action::CommitInfo(info) => {
-                changes.timestamp_ms = info.get("timestamp").and_then(Value::as_i64);
-                changes.info = info;
+impl VersionChanges {
+    /// What a commit's actions did to the rows.
+    pub(crate) fn of(version: TableVersion, actions: Vec<Action>) -> Self {
+        let mut changes = Self {
+            version,
+            timestamp_ms: None,
+            added: Vec::new(),
+            removed: Vec::new(),
+            txns: Vec::new(),
+            info: Map::new(),
+        };
+        for action in actions {
+            match action {
+                Action::Add(add) if add.data_change => changes.added.push(Arc::new(DataFile::new(add))),
+                Action::Remove(remove) if remove.data_change => changes.removed.push(remove),
+                Action::Txn(txn) => changes.txns.push(txn),
+                Action::CommitInfo(info) => {
+                    changes.timestamp_ms = info.get("timestamp").and_then(Value::as_i64);
+                    changes.info = info;
+                }
+                _ => {}
             }
-            _ => {}
         }
+        changes
     }
-    changes
 }

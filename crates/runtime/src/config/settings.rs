@@ -8,6 +8,7 @@ use super::{Config, Environment, Overrides};
 pub(super) const COMMIT_INTERVAL_MS_DEFAULT: u64 = 30_000;
 pub(super) const TAIL_BYTES_MAX_DEFAULT: u64 = 256 << 20;
 pub(super) const RESERVE_BYTES_DEFAULT: u64 = 1 << 30;
+pub(super) const CACHE_BYTES_MAX_DEFAULT: u64 = 10 << 30;
 pub(super) const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 3_600_000;
 pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
 pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
@@ -63,7 +64,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "storage.url",
         kind: Kind::Text(|config, value| config.storage.url = Some(value)),
         default: "the data folder",
-        description: "Where the tables lie: a folder, or a URL. The log is always in the data folder.",
+        description: "Where the tables lie: a folder, `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PREFIX` or `az://CONTAINER/PREFIX` (docs/azure.md). The log is always in the data folder.",
     },
     Setting {
         key: "storage.commit_interval_ms",
@@ -99,6 +100,17 @@ pub const SETTINGS: &[Setting] = &[
         description: "Below this much free disk, new records are refused with a retriable error. Reads go on.",
     },
     Setting {
+        key: "storage.cache_bytes_max",
+        kind: Kind::Integer {
+            unit: "bytes",
+            least: 0,
+            most: 1 << 50,
+            set: |config, value| config.storage.cache_bytes_max = value,
+        },
+        default: "10737418240 (10 GiB)",
+        description: "The most bytes of a remote lake's files that are kept in the data folder once they were read or written.",
+    },
+    Setting {
         key: "kafka.listen",
         kind: Kind::Address(|config, value| config.kafka.listen = value),
         default: "127.0.0.1:9092",
@@ -108,7 +120,21 @@ pub const SETTINGS: &[Setting] = &[
         key: "kafka.bootstrap",
         kind: Kind::Text(|config, value| config.kafka.bootstrap = Some(value)),
         default: "none",
-        description: "An external Kafka broker to read from, in place of the embedded endpoint. Not in this build yet.",
+        description: "External Kafka brokers to read from, `HOST:PORT[,HOST:PORT…]`, in place of the embedded endpoint.",
+    },
+    Setting {
+        key: "kafka.group",
+        kind: Kind::Text(|config, value| config.kafka.group = Some(value)),
+        default: "vitalake-NAME",
+        description: "The consumer group on the external brokers. Processes of the role ingest share its partitions; its offsets are for lag tools alone.",
+    },
+    Setting {
+        key: "kafka.properties",
+        kind: Kind::Map(|config, name, value| {
+            config.kafka.properties.insert(name, value);
+        }),
+        default: "none",
+        description: "Properties of librdkafka for the external brokers, such as `security.protocol` and `sasl.username` (docs/azure.md). Secrets by `${NAME}`.",
     },
     Setting {
         key: "kafka.create_topics",

@@ -28,8 +28,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8888");
     assert_eq!(config.log.retention_ms, 604_800_000);
     assert_eq!((config.log.retention_bytes, config.kafka.bootstrap.as_deref()), (None, None));
-    assert_eq!(config.local_storage().as_deref(), Some(config.data.as_path()));
-    config.check_supported().unwrap();
+    assert_eq!(config.storage.url, None);
 }
 
 #[test]
@@ -58,7 +57,7 @@ notify:
     assert_eq!(config.log.retention_bytes, Some(10 << 20));
     assert_eq!(config.notify["ops"]["url"], "https://secret.example/alerts");
     assert_eq!(config.notify["ops"]["retries"], 3);
-    assert_eq!(config.local_storage().unwrap(), Path::new("/mnt/lake"));
+    assert_eq!(config.storage.url.as_deref(), Some("/mnt/lake"));
     assert!(!format!("{config:?}").contains("secret"));
 }
 
@@ -138,17 +137,6 @@ fn a_message_holds_no_value() {
 #[test]
 fn a_doubled_dollar_stands_for_the_text_itself() {
     assert_eq!(parse("name: a$${B}c$\n").unwrap().name, "a${B}c$");
-}
-
-#[rstest::rstest]
-#[case::external_kafka("kafka: {bootstrap: 'broker:9092'}\n", 1)]
-#[case::cloud_storage("storage: {url: 'abfss://lake@account.dfs.core.windows.net/x'}\n", 1)]
-#[case::both("storage: {url: 'az://x'}\nkafka: {bootstrap: 'b:1'}\n", 2)]
-#[case::file_url("storage: {url: 'file:///mnt/lake'}\n", 0)]
-fn what_this_build_does_not_do_is_said(#[case] text: &str, #[case] problems: usize) {
-    let found = parse(text).unwrap().check_supported().err().unwrap_or_default();
-    assert_eq!(found.len(), problems);
-    assert!(found.iter().all(|problem| problem.message.contains("not in this build yet")));
 }
 
 #[rstest::rstest]

@@ -78,6 +78,10 @@ fn print_status(report: &StatusReport) -> anyhow::Result<()> {
             writeln!(out, "{} {}: {error}", style.red(&dataset.state), qualified(dataset))?;
         }
     }
+    for away in &report.away {
+        let (part, since) = (style.yellow(&format!("{} is away", away.part)), &away.since);
+        writeln!(out, "{part} since {since} ({}): {}", age(away.seconds), away.reason)?;
+    }
     if report.ready {
         writeln!(out, "{}: {}", style.green("ready"), counted(report.datasets.len() as u64, "dataset", "datasets"))?;
     } else {

@@ -12,19 +12,23 @@ use tokio::net::TcpListener;
 use vitalake_contract::diagnostic::has_errors;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
 use vitalake_ops::metrics::Metrics;
-use vitalake_runtime::config::{Config, Overrides};
+use vitalake_runtime::config::{Config, Overrides, masked_url};
 use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::lock::FolderLock;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 use vitalake_runtime::telemetry;
 use vitalake_serve::engine::{Engine, Limits};
 use vitalake_serve::http::{self, App, HttpLimits};
 
 use crate::cli::UpArgs;
-use crate::command::validate;
+use crate::command::validate::{self, Checked};
 use crate::failure::Failure;
 use crate::output::{self, Style};
-use crate::platform::{Api, Platform, sample_forever};
+use crate::platform::{Api, Platform, Role, sample_forever};
 use crate::simulate;
+
+/// How long a process that has lost its work waits before it begins anew.
+const BEFORE_ANEW: Duration = Duration::from_millis(500);
 
 /// Starts everything and runs until a signal says stop.
 ///
@@ -44,43 +48,133 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         .into());
     }
     let config = checked.configuration(&overrides)?;
+    check_role(args.role, args.simulate, &config)?;
     let shutdown = Arc::new(Shutdown::new());
     let signals = Arc::clone(&shutdown);
     tokio::spawn(async move { signals.signal_on_termination().await });
-    let http = listen(config.http.listen, "http.listen", "--http").await?;
-    // Both addresses are known to be free before anything is changed on disk.
-    let kafka_place = listen(config.kafka.listen, "kafka.listen", "--kafka").await?;
-    let platform = Platform::open(&checked, &config).await?;
-    drop(kafka_place);
-    let kafka = KafkaServer::bind(config.kafka.listen, Arc::clone(&platform.log), KafkaOptions::default())
-        .await
-        .with_context(|| taken(config.kafka.listen, "kafka.listen", "--kafka"))?;
-    let kafka_address = kafka.local_addr();
-    let http_address = http.local_addr()?;
-    // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
-    let queries = Cpu::new().context("the threads for queries could not be started")?;
-    let app = server(&platform, &queries)?;
-    tokio::spawn(sample_forever(Arc::clone(&platform), Arc::clone(&app.metrics)));
-    let mut http_stop = shutdown.watch();
-    let serving =
-        tokio::spawn(
-            async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await },
-        );
-    platform.start().await?;
-    let mut kafka_stop = shutdown.watch();
-    let accepting = tokio::spawn(kafka.run(async move { kafka_stop.wait().await }));
-    announce(&config, kafka_address, http_address, started.elapsed())?;
-    if let Some(wearers) = args.simulate {
-        simulated(kafka_address, wearers, &shutdown);
+    let lock = Arc::new(FolderLock::take(&config.data)?);
+    let mut process = Process { checked, config, role: args.role, simulate: args.simulate, lock, shutdown };
+    while process.live(started).await? == End::Lost {
+        // What another process took over is in the tables; it gets a moment to take the rest.
+        process.simulate = None;
+        tokio::time::sleep(BEFORE_ANEW).await;
     }
-    shutdown.watch().wait().await;
-    tracing::info!("stopping: no new records are taken, what was taken is committed");
-    let _ = tokio::time::timeout(Duration::from_secs(2), accepting).await;
-    platform.close().await;
-    shutdown.begin(Stage::Close);
-    let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Refuses a role that the configuration leaves without work.
+fn check_role(role: Role, simulate: Option<u32>, config: &Config) -> anyhow::Result<()> {
+    if role == Role::All {
+        return Ok(());
+    }
+    if role == Role::Ingest && config.kafka.bootstrap.is_none() {
+        return Err(Failure::input(
+            "the role ingest needs kafka.bootstrap: the embedded log has one owner, a process with the role all",
+            "set kafka.bootstrap, or start without --role (docs/operations.md)",
+        )
+        .into());
+    }
+    if config.storage.url.is_none() {
+        return Err(Failure::input(
+            format!("the role {} needs storage.url: processes meet in a lake that all of them reach", role.as_str()),
+            "set storage.url to a folder or a container that the others have too (docs/operations.md)",
+        )
+        .into());
+    }
+    if simulate.is_some() {
+        return Err(Failure::input(
+            "--simulate goes with the role all",
+            "send events with `vitalake simulate --kafka ADDR` in a process of its own",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// How a life of the platform ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By a signal: everything is committed.
+    Stopped,
+    /// Another process has taken over what this one did, or its source has changed: the next life begins at the tables.
+    Lost,
+}
+
+/// What stays the same over the lives of the platform in this process.
+struct Process {
+    checked: Checked,
+    config: Config,
+    role: Role,
+    simulate: Option<u32>,
+    lock: Arc<FolderLock>,
+    shutdown: Arc<Shutdown>,
+}
+
+impl Process {
+    async fn live(&self, started: Instant) -> anyhow::Result<End> {
+        let (config, shutdown) = (&self.config, &self.shutdown);
+        let http = listen(config.http.listen, "http.listen", "--http").await?;
+        let embedded = config.kafka.bootstrap.is_none() && self.role == Role::All;
+        // Both addresses are known to be free before anything is changed on disk.
+        let kafka_place = match embedded {
+            true => Some(listen(config.kafka.listen, "kafka.listen", "--kafka").await?),
+            false => None,
+        };
+        let mut stop = shutdown.watch();
+        let platform = tokio::select! {
+            opened = Platform::open(&self.checked, config, self.role, Arc::clone(&self.lock)) => opened?,
+            () = stop.wait() => return Ok(End::Stopped),
+        };
+        drop(kafka_place);
+        let kafka = match platform.log() {
+            None => None,
+            Some(log) => Some(
+                KafkaServer::bind(config.kafka.listen, Arc::clone(log), KafkaOptions::default())
+                    .await
+                    .with_context(|| taken(config.kafka.listen, "kafka.listen", "--kafka"))?,
+            ),
+        };
+        let kafka_address = kafka.as_ref().map(KafkaServer::local_addr);
+        let http_address = http.local_addr()?;
+        // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
+        let queries = Cpu::new().context("the threads for queries could not be started")?;
+        let app = server(&platform, &queries)?;
+        let sampling = tokio::spawn(sample_forever(Arc::clone(&platform), Arc::clone(&app.metrics)));
+        let close = Arc::new(Shutdown::new());
+        let mut http_stop = close.watch();
+        let serving =
+            tokio::spawn(
+                async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await },
+            );
+        platform.start().await?;
+        let mut kafka_stop = close.watch();
+        let accepting = kafka.map(|kafka| tokio::spawn(kafka.run(async move { kafka_stop.wait().await })));
+        announce(config, self.role, kafka_address, http_address, started.elapsed())?;
+        if let Some(wearers) = self.simulate {
+            let address = kafka_address.map(|address| address.to_string()).or(config.kafka.bootstrap.clone());
+            simulated(&address.unwrap_or_default(), wearers, shutdown);
+        }
+        let end = tokio::select! {
+            () = stop.wait() => End::Stopped,
+            () = platform.lost() => End::Lost,
+        };
+        close.begin(Stage::StopIntake);
+        if let Some(accepting) = accepting {
+            let _ = tokio::time::timeout(Duration::from_secs(2), accepting).await;
+        }
+        match end {
+            End::Stopped => {
+                tracing::info!("stopping: no new records are taken, what was taken is committed");
+                platform.close().await;
+            }
+            End::Lost => platform.end().await,
+        }
+        close.begin(Stage::Close);
+        sampling.abort();
+        let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        Ok(end)
+    }
 }
 
 /// The HTTP server's parts over a platform; its queries run on `queries`.
@@ -105,21 +199,35 @@ fn taken(address: SocketAddr, key: &str, flag: &str) -> String {
     format!("{address} cannot be listened on; end what uses it, or choose another with {key} or {flag}")
 }
 
-fn announce(config: &Config, kafka: SocketAddr, http: SocketAddr, took: Duration) -> anyhow::Result<()> {
+fn announce(
+    config: &Config,
+    role: Role,
+    kafka: Option<SocketAddr>,
+    http: SocketAddr,
+    took: Duration,
+) -> anyhow::Result<()> {
     let mut out = output::stdout();
-    writeln!(out, "{} is up ({} ms)", config.name, took.as_millis())?;
-    writeln!(out, "  Kafka   {kafka}")?;
+    let part = if role == Role::All { String::new() } else { format!(", role {}", role.as_str()) };
+    writeln!(out, "{} is up{part} ({} ms)", config.name, took.as_millis())?;
+    match (kafka, &config.kafka.bootstrap) {
+        (Some(listening), _) => writeln!(out, "  Kafka   {listening}")?,
+        (None, Some(bootstrap)) if role.takes_records() => writeln!(out, "  Kafka   {bootstrap}, read from")?,
+        (None, _) => {}
+    }
     writeln!(out, "  SQL     http://{http}/druid/v2/sql")?;
     writeln!(out, "  status  http://{http}/api/v1/status")?;
+    if let Some(url) = &config.storage.url {
+        writeln!(out, "  lake    {}", masked_url(url))?;
+    }
     writeln!(out, "  data    {}", config.data.display())?;
     out.flush()?;
     Ok(())
 }
 
-fn simulated(kafka: SocketAddr, wearers: u32, shutdown: &Arc<Shutdown>) {
-    let mut stop = shutdown.watch();
+fn simulated(kafka: &str, wearers: u32, shutdown: &Arc<Shutdown>) {
+    let (mut stop, kafka) = (shutdown.watch(), kafka.to_owned());
     tokio::spawn(async move {
-        let options = simulate::Options::new(&kafka.to_string(), wearers);
+        let options = simulate::Options::new(&kafka, wearers);
         let mut stop_run = stop.clone();
         tokio::select! {
             () = stop.wait() => {}

@@ -13,6 +13,8 @@ use vitalake_contract::diagnostic::{has_errors, render, sort};
 use vitalake_contract::project::CONFIG_FILE;
 use vitalake_contract::rule::Check;
 use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
+use vitalake_ingest::source::{EXTERNAL_KAFKA, OWN_PROPERTIES};
+use vitalake_lake::place::Place;
 use vitalake_process::{Contracts, Graph, Kind, Model, ModelProblem, validate_model};
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
@@ -108,10 +110,27 @@ fn check_config(project: &Project, overrides: &Overrides, found: &mut Vec<Diagno
     };
     let parsed = Config::parse(text, &project.root, &process_environment(), overrides);
     let config = parsed.map_err(|problems| found.extend(problems.into_iter().map(at))).ok()?;
-    if let Err(problems) = config.check_supported() {
-        found.extend(problems.into_iter().map(at));
-    }
+    found.extend(unsupported(&config).into_iter().map(at));
     Some(config)
+}
+
+/// What the parser takes and this build cannot do, or nothing may set.
+fn unsupported(config: &Config) -> Vec<ConfigProblem> {
+    let mut problems = Vec::new();
+    if let Err(error) = Place::parse(config.storage.url.as_deref(), &config.data) {
+        problems.push(ConfigProblem::nowhere(error.to_string()));
+    }
+    if config.kafka.bootstrap.is_some() && !EXTERNAL_KAFKA {
+        let problem = ConfigProblem::nowhere("kafka.bootstrap: this binary was built without external Kafka");
+        problems.push(problem.with_help(
+            "build it with --features rdkafka, or remove the setting to use the embedded endpoint at kafka.listen",
+        ));
+    }
+    for name in config.kafka.properties.keys().filter(|name| OWN_PROPERTIES.contains(&name.as_str())) {
+        let problem = ConfigProblem::nowhere(format!("kafka.properties: {name} is set by vitalake alone"));
+        problems.push(problem.with_help("remove it; kafka.bootstrap and kafka.group are settings of their own"));
+    }
+    problems
 }
 
 /// Parses the models, then looks at the graph, then plans each against the contracts: as far as it makes sense.

@@ -12,13 +12,14 @@ use tokio::sync::mpsc;
 use vitalake_contract::DatasetName;
 use vitalake_ingest::decode::DeliveryFormat as FileFormat;
 use vitalake_ingest::delivery::{self, DeliverError, Delivered};
-use vitalake_ingest::landing::transaction_id;
-use vitalake_ingest::log::TopicPartition;
+use vitalake_ingest::landing::TopicLanding;
 use vitalake_lake::{Catalogue, Space, TableId, TableView};
 use vitalake_ops::status::{
-    DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness, StatusReport,
+    AwayPart, DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness,
+    StatusReport,
 };
 use vitalake_runtime::error::in_full;
+use vitalake_runtime::health::Away;
 use vitalake_serve::pinned::Pinned;
 use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
 
@@ -51,7 +52,7 @@ impl vitalake_serve::platform::Platform for Api {
         let ready = self.0.is_ready();
         let mut waiting_for = Vec::new();
         if !ready {
-            for landing in self.0.landings.iter().filter(|l| !l.is_caught_up()) {
+            for landing in self.0.intake.landings.iter().filter(|l| !l.is_caught_up()) {
                 waiting_for.push(format!(
                     "topic {}: {} records of the log to take up",
                     landing.topic(),
@@ -62,11 +63,11 @@ impl vitalake_serve::platform::Platform for Api {
                 waiting_for.push("models to catch up with their inputs".to_owned());
             }
         }
-        Readiness { ready, waiting_for }
+        Readiness { ready, waiting_for, away: self.away() }
     }
 
     async fn status(&self) -> StatusReport {
-        let Readiness { ready, waiting_for } = self.readiness();
+        let Readiness { ready, waiting_for, away } = self.readiness();
         let catalogue = self.0.lake.pin();
         let mut datasets: Vec<DatasetStatus> = catalogue
             .tables()
@@ -74,7 +75,14 @@ impl vitalake_serve::platform::Platform for Api {
             .map(|view| self.dataset(&catalogue, view))
             .collect();
         datasets.sort_by_key(|d| (["raw", "curated", "serving"].iter().position(|l| *l == d.layer), d.dataset.clone()));
-        StatusReport { ready, waiting_for, datasets, partitions: self.partitions() }
+        StatusReport {
+            ready,
+            role: self.0.role.as_str().to_owned(),
+            waiting_for,
+            away,
+            datasets,
+            partitions: self.partitions(),
+        }
     }
 
     async fn flush(&self) -> Result<FlushReport, ApiError> {
@@ -144,7 +152,7 @@ impl vitalake_serve::platform::Platform for Api {
 impl Api {
     fn dataset(&self, catalogue: &Catalogue, view: &TableView) -> DatasetStatus {
         let name = &view.id.dataset;
-        let landing = self.0.landings.iter().find(|l| l.table().contract().dataset == *name);
+        let landing = self.0.intake.landings.iter().find(|l| l.table().contract().dataset == *name);
         let models = self.0.models.lock().clone();
         let model = models.and_then(|models| models.statuses().into_iter().find(|m| m.dataset == *name));
         let hidden: u64 = view.tail.hidden.iter().filter_map(|path| view.head.file(path)).filter_map(|f| f.rows).sum();
@@ -155,7 +163,7 @@ impl Api {
             .map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
         let newest = self.0.lake.table(name).ok().and_then(|table| table.newest_row_ms());
         let landing_error =
-            landing.and_then(|l| l.trouble().or_else(|| self.0.log.room().err().map(|error| error.to_string())));
+            landing.and_then(|l| l.trouble().or_else(|| self.0.log()?.room().err().map(|error| error.to_string())));
         let error = model.as_ref().and_then(|m| m.error.clone()).or(landing_error);
         DatasetStatus {
             dataset: name.to_string(),
@@ -178,23 +186,28 @@ impl Api {
     }
 
     fn partitions(&self) -> Vec<PartitionStatus> {
-        let mut partitions = Vec::new();
-        for topic in self.0.log.topics().into_iter().filter(|t| t.active) {
-            let table = self.0.landings.iter().find(|l| l.topic() == topic.name).map(|l| l.table());
-            for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
-                let id = TopicPartition::new(topic.id, partition);
-                partitions.push(PartitionStatus {
-                    topic: topic.name.clone(),
-                    partition,
-                    log_start_offset: self.0.log.start_offset(id).unwrap_or(0),
-                    high_watermark: self.0.log.durable_end(id).unwrap_or(0),
-                    committed_offset: table
-                        .and_then(|t| t.committed_txn(&transaction_id(topic.id, partition)))
-                        .map_or(0, |last| last + 1),
-                });
-            }
-        }
-        partitions
+        let of = |landing: &Arc<TopicLanding>| {
+            let topic = landing.topic().to_owned();
+            landing.positions().into_iter().map(move |position| PartitionStatus {
+                topic: topic.clone(),
+                partition: position.partition,
+                log_start_offset: position.start_offset,
+                high_watermark: position.end_offset,
+                committed_offset: position.committed_offset,
+            })
+        };
+        self.0.intake.landings.iter().flat_map(of).collect()
+    }
+
+    fn away(&self) -> Vec<AwayPart> {
+        let now_ms = self.0.clock.now_ms();
+        let said = |away: Away| AwayPart {
+            part: away.part.to_owned(),
+            since: instant(away.since_ms).unwrap_or_default(),
+            seconds: (now_ms - away.since_ms).max(0) as f64 / 1000.0,
+            reason: away.reason,
+        };
+        self.0.away().into_iter().map(said).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use vitalake_ingest::landing::TopicLanding;
 use vitalake_lake::Space;
+use vitalake_lake::place::{RequestKind, Requests};
 use vitalake_ops::metrics::{Labels, Metrics};
 use vitalake_runtime::telemetry::metric;
 
@@ -25,7 +26,7 @@ pub async fn sample_forever(platform: Arc<Platform>, metrics: Arc<Metrics>) {
 }
 
 fn sample(platform: &Platform, metrics: &Metrics) {
-    for landing in &platform.landings {
+    for landing in &platform.intake.landings {
         sample_landing(landing, metrics);
     }
     let catalogue = platform.lake.pin();
@@ -38,8 +39,13 @@ fn sample(platform: &Platform, metrics: &Metrics) {
         let labels = dataset(table.contract().dataset.as_str());
         metrics.value(metric::TAIL_BYTES, &labels).set(table.bytes_in_memory() as f64);
     }
-    let log = platform.log.metrics();
-    raise(metrics, metric::LOG_APPENDED_BYTES, &Labels::new(), log.bytes_appended.load(Ordering::Relaxed));
+    if let Some(log) = platform.log() {
+        let appended = log.metrics().bytes_appended.load(Ordering::Relaxed);
+        raise(metrics, metric::LOG_APPENDED_BYTES, &Labels::new(), appended);
+    }
+    if let Some(requests) = &platform.requests {
+        sample_requests(requests, metrics);
+    }
     let models = platform.models.lock().clone();
     for model in models.iter().flat_map(|models| models.statuses()) {
         let labels = dataset(model.dataset.as_str());
@@ -57,6 +63,17 @@ fn sample_landing(landing: &TopicLanding, metrics: &Metrics) {
     raise(metrics, metric::QUARANTINED_RECORDS, &labels, counted(&counters.rejects));
     let topic = vec![("topic", landing.topic().to_owned())];
     metrics.value(metric::LAG_RECORDS, &topic).set(landing.lag_records() as f64);
+}
+
+fn sample_requests(requests: &Requests, metrics: &Metrics) {
+    for kind in RequestKind::ALL {
+        let labels = vec![("kind", kind.as_str().to_owned())];
+        raise(metrics, metric::STORAGE_REQUESTS, &labels, requests.count(kind));
+    }
+    let counted = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+    raise(metrics, metric::STORAGE_THROTTLED, &Labels::new(), counted(&requests.throttled));
+    raise(metrics, metric::STORAGE_SENT_BYTES, &Labels::new(), counted(&requests.bytes_sent));
+    raise(metrics, metric::STORAGE_RECEIVED_BYTES, &Labels::new(), counted(&requests.bytes_received));
 }
 
 /// Brings a counter up to a count that is kept elsewhere.

@@ -5,7 +5,11 @@
 //! the last stop is visible again.
 
 mod api;
+#[cfg(feature = "rdkafka")]
+mod broker;
 mod gauges;
+mod intake;
+mod role;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,29 +17,38 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
-use vitalake_contract::{DatasetName, Layer, Source};
-use vitalake_ingest::landing::{EpochOptions, TopicLanding};
+use vitalake_contract::{DatasetName, Layer};
+use vitalake_ingest::landing::EpochOptions;
 use vitalake_ingest::log::{Log, LogOptions};
-use vitalake_lake::{Lake, LakeOptions, store::DiskStore};
+use vitalake_lake::place::{Cache, Place, Requests};
+use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_process::{Contracts, Model, Models, ModelsOptions, table_specs};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{Disk, LocalDisk};
+use vitalake_runtime::error::in_full;
+use vitalake_runtime::health::{Away, Health};
 use vitalake_runtime::lock::FolderLock;
 
 use crate::command::validate::Checked;
 
 pub use api::Api;
 pub use gauges::sample_forever;
+pub use role::Role;
+
+use intake::Intake;
 
 /// Bytes of log of one epoch beyond which it ends before its time (docs/decisions/0004).
 const EPOCH_LOG_BYTES_MAX: u64 = 512 << 20;
 /// How often tables are looked after.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the log of a table that another process writes is looked at.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a store that does not answer is left before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a stop may take for its last commits.
 const LAST_COMMITS_MAX: Duration = Duration::from_secs(7);
 
@@ -50,6 +63,10 @@ pub struct Limits {
     pub commits_per_checkpoint: u64,
     /// How often tables are looked after.
     pub maintenance_interval: Duration,
+    /// What this process does.
+    pub role: Role,
+    /// Whether records of an external broker stay there: a command only looks at the tables.
+    pub without_intake: bool,
 }
 
 impl Default for Limits {
@@ -60,6 +77,8 @@ impl Default for Limits {
             file_bytes_in_memory: lake.file_bytes_in_memory,
             commits_per_checkpoint: lake.commits_per_checkpoint,
             maintenance_interval: MAINTENANCE_INTERVAL,
+            role: Role::All,
+            without_intake: false,
         }
     }
 }
@@ -68,8 +87,11 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Platform {
     pub(crate) lake: Arc<Lake>,
-    pub(crate) log: Arc<Log>,
-    pub(crate) landings: Vec<Arc<TopicLanding>>,
+    pub(crate) role: Role,
+    pub(crate) intake: Intake,
+    /// What a remote store was asked, and whether it answers.
+    pub(crate) requests: Option<Arc<Requests>>,
+    storage: Option<Health>,
     pub(crate) models: Mutex<Option<Arc<Models>>>,
     pub(crate) deliveries: BTreeMap<DatasetName, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) clock: Clock,
@@ -79,7 +101,7 @@ pub struct Platform {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     cpu: Cpu,
     parts: Parts,
-    _lock: Option<FolderLock>,
+    _lock: Option<Arc<FolderLock>>,
 }
 
 /// What models are started from.
@@ -95,10 +117,25 @@ impl Platform {
     ///
     /// # Errors
     /// When the folder is taken, a table no longer fits its contract, or log or tables cannot be read.
-    pub async fn open(checked: &Checked, config: &Config) -> anyhow::Result<Arc<Self>> {
-        let lock = FolderLock::take(&config.data)?;
+    pub async fn open(
+        checked: &Checked,
+        config: &Config,
+        role: Role,
+        lock: Arc<FolderLock>,
+    ) -> anyhow::Result<Arc<Self>> {
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
-        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu, &Limits::default()).await
+        let limits = Limits { role, ..Limits::default() };
+        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu, &limits).await
+    }
+
+    /// The same for a command that looks at the tables or changes them: records of an external broker stay there.
+    ///
+    /// # Errors
+    /// As [`Platform::open`].
+    pub async fn look(checked: &Checked, config: &Config, lock: Arc<FolderLock>) -> anyhow::Result<Arc<Self>> {
+        let cpu = Cpu::new().context("the threads for computing could not be started")?;
+        let limits = Limits { without_intake: true, ..Limits::default() };
+        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu, &limits).await
     }
 
     /// The same on a disk of the caller's, so that a crash can be rehearsed.
@@ -107,35 +144,59 @@ impl Platform {
     /// As [`Platform::open`].
     pub async fn open_on(
         disk: Arc<dyn Disk>,
-        lock: Option<FolderLock>,
+        lock: Option<Arc<FolderLock>>,
         checked: &Checked,
         config: &Config,
         clock: Clock,
         cpu: Cpu,
         limits: &Limits,
     ) -> anyhow::Result<Arc<Self>> {
-        let root = config.local_storage().context("storage.url must be a local folder in this build")?;
-        let store = DiskStore::new(Arc::clone(&disk), &root);
-        store.sweep_temporary().await.context("files left by an earlier stop could not be removed")?;
-        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        let role = limits.role;
+        let place = Place::parse(config.storage.url.as_deref(), &config.data)?;
+        let cache = Cache { folder: config.data.join("cache"), bytes_max: config.storage.cache_bytes_max };
+        let opened = place.open(&disk, &cache, Health::new("storage", clock.clone())).await?;
         let contracts: Contracts =
             checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
-        let specs = table_specs(&checked.models, &contracts)?;
+        let mut specs = table_specs(&checked.models, &contracts)?;
+        let contracts: Contracts = contracts.into_iter().filter(|(_, c)| role.opens(c.layer)).collect();
+        specs.retain(|spec| role.opens(spec.contract.layer));
+        specs.iter_mut().for_each(|spec| spec.followed = role.follows(spec.contract.layer));
         let options = LakeOptions {
             tail_bytes_max: usize::try_from(config.storage.tail_bytes_max).unwrap_or(usize::MAX),
             file_bytes_in_memory: limits.file_bytes_in_memory,
             commits_per_checkpoint: limits.commits_per_checkpoint,
         };
-        let lake = Arc::new(Lake::open(store, specs, options, clock.clone(), cpu.clone()).await?);
-        let log = open_log(&disk, config, limits, &clock)?;
-        let landings = open_landings(&log, &lake, &contracts, &cpu)?;
-        let deliveries =
-            contracts.values().filter(|c| c.layer == Layer::Raw).map(|c| (c.dataset.clone(), Arc::default())).collect();
+        let lake = loop {
+            let opening =
+                Lake::open(Arc::clone(&opened.store), specs.clone(), options.clone(), clock.clone(), cpu.clone());
+            match opening.await {
+                Ok(lake) => break Arc::new(lake),
+                // A store over the network, or a table that another process is yet to make, is waited for.
+                Err(error) if error.may_pass() && (opened.health.is_some() || specs.iter().any(is_followed)) => {
+                    tracing::warn!(error = in_full(&error), "the lake is waited for");
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let parts = intake::Parts { config, role, contracts: &contracts, lake: &lake, cpu: &cpu, clock: &clock };
+        let intake = if limits.without_intake && config.kafka.bootstrap.is_some() {
+            Intake::none()
+        } else {
+            Intake::open(&parts, &disk, limits).await?
+        };
+        let deliveries = contracts
+            .values()
+            .filter(|c| c.layer == Layer::Raw && !role.follows(c.layer))
+            .map(|c| (c.dataset.clone(), Arc::default()))
+            .collect();
         let options = ModelsOptions::new(disk, config.data.join("work"), clock.clone());
         Ok(Arc::new(Self {
             lake,
-            log,
-            landings,
+            role,
+            intake,
+            requests: opened.requests,
+            storage: opened.health,
             models: Mutex::new(None),
             deliveries,
             clock,
@@ -158,14 +219,24 @@ impl Platform {
     /// When the models cannot be started.
     pub async fn start(self: &Arc<Self>) -> anyhow::Result<()> {
         // Models take their places in the changes before anything lands.
-        let models = Models::start(&self.lake, &self.parts.models, &self.parts.contracts, &self.parts.options).await?;
+        let running: &[Model] = if self.role.runs_models() { &self.parts.models } else { &[] };
+        let models = Models::start(&self.lake, running, &self.parts.contracts, &self.parts.options).await?;
         let models = Arc::new(models);
         *self.models.lock() = Some(Arc::clone(&models));
         let mut tasks = Vec::new();
-        for landing in &self.landings {
+        self.intake.start()?;
+        for landing in &self.intake.landings {
             tasks.push(tokio::spawn(Arc::clone(landing).run()));
-            tasks.push(tokio::spawn(Arc::clone(landing).write_early_forever()));
-            tasks.push(tokio::spawn(Arc::clone(landing).commit_forever(self.epochs)));
+            if landing.table().is_followed() {
+                tasks.push(tokio::spawn(Arc::clone(landing).follow_forever(FOLLOW_INTERVAL)));
+            } else {
+                tasks.push(tokio::spawn(Arc::clone(landing).write_early_forever()));
+                tasks.push(tokio::spawn(Arc::clone(landing).commit_forever(self.epochs)));
+            }
+        }
+        let landed: Vec<_> = self.intake.landings.iter().map(|landing| landing.table().id()).collect();
+        for table in self.lake.tables().filter(|table| table.is_followed() && !landed.contains(&table.id())) {
+            tasks.push(tokio::spawn(follow_forever(Arc::clone(table))));
         }
         tasks.push(self.cpu.spawn_cpu(Arc::clone(&self.lake).maintain_forever(self.maintenance_interval)));
         let platform = Arc::clone(self);
@@ -185,10 +256,27 @@ impl Platform {
         &self.lake
     }
 
-    /// The log.
+    /// The embedded log, where that is the source of records.
     #[must_use]
-    pub fn log(&self) -> &Arc<Log> {
-        &self.log
+    pub fn log(&self) -> Option<&Arc<Log>> {
+        self.intake.log.as_ref()
+    }
+
+    /// Waits until this process must begin anew from the tables: another has taken over what it did, or its source has
+    /// changed under it. For ever, as a rule.
+    pub async fn lost(&self) {
+        tokio::select! {
+            () = self.lake.lost() => {
+                tracing::warn!("another process has committed what this one was about to: beginning anew from the tables");
+            }
+            () = self.intake.must_restart() => {}
+        }
+    }
+
+    /// The parts outside this process that do not answer now.
+    #[must_use]
+    pub fn away(&self) -> Vec<Away> {
+        self.storage.iter().chain(self.intake.health()).filter_map(Health::away).collect()
     }
 
     /// Whether everything that was durable at start is visible.
@@ -203,7 +291,7 @@ impl Platform {
     /// The first table that could not be committed; the others are.
     pub async fn commit_everything(&self) -> anyhow::Result<()> {
         let mut failure = None;
-        for landing in &self.landings {
+        for landing in &self.intake.landings {
             failure = landing.flush().await.err().or(failure);
         }
         if let Some(error) = failure {
@@ -217,9 +305,12 @@ impl Platform {
     }
 
     /// Stops in order once intake has: what is durable is landed and committed, then the tasks end and the log closes.
-    pub async fn close(&self) {
+    pub async fn close(self: &Arc<Self>) {
         let last = async {
-            self.wait_for_landing().await;
+            // An external broker keeps what comes; the embedded log has what was acknowledged.
+            if self.log().is_some() {
+                self.wait_for_the_last().await;
+            }
             if let Err(error) = self.commit_everything().await {
                 tracing::warn!(
                     error = format!("{error:#}"),
@@ -234,7 +325,7 @@ impl Platform {
     }
 
     /// Ends everything where it stands, as a kill would: the next start takes up from the log what is not committed.
-    pub async fn end(&self) {
+    pub async fn end(self: &Arc<Self>) {
         let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
         for task in &tasks {
             task.abort();
@@ -246,51 +337,34 @@ impl Platform {
         if let Some(models) = models.and_then(Arc::into_inner) {
             let _ = tokio::time::timeout(Duration::from_secs(1), models.stop()).await;
         }
-        let log = Arc::clone(&self.log);
-        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+        let closing = Arc::clone(self);
+        let _ = tokio::task::spawn_blocking(move || closing.intake.close()).await;
     }
 
     async fn wait_for_landing(&self) {
-        while self.landings.iter().any(|l| !l.is_caught_up() || l.lag_records() > 0) {
+        while self.intake.landings.iter().any(|landing| !landing.is_caught_up()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until everything that is durable now has landed; intake has stopped.
+    async fn wait_for_the_last(&self) {
+        while self.intake.landings.iter().any(|landing| landing.lag_records() > 0) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-fn open_log(disk: &Arc<dyn Disk>, config: &Config, limits: &Limits, clock: &Clock) -> anyhow::Result<Arc<Log>> {
-    let options = LogOptions {
-        segment_bytes: limits.segment_bytes,
-        retention_ms: i64::try_from(config.log.retention_ms).unwrap_or(i64::MAX),
-        retention_bytes: config.log.retention_bytes.unwrap_or(LogOptions::default().retention_bytes),
-        reserve_bytes: config.storage.reserve_bytes,
-        ..LogOptions::default()
-    };
-    let folder = config.data.join("log");
-    let (log, report) = Log::open(Arc::clone(disk), &folder, options, clock.clone())
-        .with_context(|| format!("the log at {} could not be opened", folder.display()))?;
-    tracing::info!(?report, "the log is open");
-    Ok(log)
+fn is_followed(spec: &TableSpec) -> bool {
+    spec.followed
 }
 
-fn open_landings(
-    log: &Arc<Log>,
-    lake: &Lake,
-    contracts: &Contracts,
-    cpu: &Cpu,
-) -> anyhow::Result<Vec<Arc<TopicLanding>>> {
-    let mut landings = Vec::new();
-    for contract in contracts.values() {
-        let Some(Source::Stream { topic, partitions }) = &contract.source else { continue };
-        let id = log.ensure_topic(topic, *partitions).with_context(|| format!("topic {topic} could not be made"))?;
-        let partitions = log.topic(topic).map_or(*partitions, |t| t.partitions);
-        let table = Arc::clone(lake.table(&contract.dataset)?);
-        landings.push(Arc::new(TopicLanding::open(Arc::clone(log), table, topic, id, partitions, cpu.clone())?));
+/// Follows a table that another process writes and that has no tail here.
+async fn follow_forever(table: Arc<vitalake_lake::Table>) {
+    loop {
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
+        if let Err(error) = table.follow(&|_, batch| Some(batch.clone())).await {
+            tracing::warn!(table = %table.id(), error = in_full(&error), "its newest versions could not be read");
+        }
     }
-    for topic in log.topics().iter().filter(|t| !t.active) {
-        tracing::warn!(
-            topic = topic.name,
-            "this topic has no contract any longer: its log is kept, and goes on when the contract is back"
-        );
-    }
-    Ok(landings)
 }

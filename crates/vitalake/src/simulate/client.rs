@@ -19,7 +19,7 @@ use kafka_protocol::records::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::simulate::connection::{Connection, ConnectionError};
+use vitalake_ingest::kafka::client::{Connection, ConnectionError};
 
 /// Later versions name topics by id; nothing here needs that.
 const PRODUCE_VERSION_MAX: i16 = 9;
@@ -265,7 +265,7 @@ impl Producer {
         let request =
             MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(true);
         // The first address is the one that the user gave: brokers may come and go behind it.
-        let mut connection = Connection::open(&self.address, REQUEST_SECONDS_MAX).await?;
+        let mut connection = Connection::open(&self.address, "vitalake-simulate", REQUEST_SECONDS_MAX).await?;
         let metadata = connection.call(METADATA_VERSION_MAX, &request).await?;
         self.learn(metadata);
         Ok(())
@@ -292,7 +292,7 @@ impl Producer {
     async fn take_id(&mut self, until: Instant) -> Result<(), ConnectionError> {
         let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
         loop {
-            let mut connection = Connection::open(&self.address, REQUEST_SECONDS_MAX).await?;
+            let mut connection = Connection::open(&self.address, "vitalake-simulate", REQUEST_SECONDS_MAX).await?;
             let answer = connection.call(INIT_PRODUCER_ID_VERSION_MAX, &request).await?;
             match answer.error_code.err() {
                 None => {
@@ -316,7 +316,7 @@ impl Producer {
         match self.connections.entry(leader) {
             std::collections::hash_map::Entry::Occupied(open) => Ok(open.into_mut()),
             std::collections::hash_map::Entry::Vacant(place) => {
-                Ok(place.insert(Connection::open(&address, REQUEST_SECONDS_MAX).await?))
+                Ok(place.insert(Connection::open(&address, "vitalake-simulate", REQUEST_SECONDS_MAX).await?))
             }
         }
     }

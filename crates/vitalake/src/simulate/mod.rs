@@ -4,7 +4,6 @@
 //! same seed, start and count give the same events; what is counted as acknowledged was acknowledged.
 
 pub mod client;
-pub mod connection;
 pub mod events;
 pub mod murmur2;
 pub mod noise;

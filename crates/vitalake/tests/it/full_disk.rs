@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_protocol::protocol::StrBytes;
-use vitalake::simulate::connection::Connection;
+use vitalake_ingest::kafka::client::Connection;
 use vitalake_ingest::log::BatchBuilder;
 
 use crate::kills::{everything_is_there_once, produce};
@@ -61,7 +61,7 @@ async fn answer_to_one_batch(kafka: &str) -> i16 {
         .with_name(TopicName(StrBytes::from_static_str(project::TOPIC)))
         .with_partition_data(vec![data]);
     let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(10_000).with_topic_data(vec![topic]);
-    let mut connection = Connection::open(kafka, 30).await.unwrap();
+    let mut connection = Connection::open(kafka, "vitalake-test", 30).await.unwrap();
     let answer = connection.call(9, &request).await.unwrap();
     answer.responses[0].partition_responses[0].error_code
 }

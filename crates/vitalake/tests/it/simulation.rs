@@ -204,6 +204,10 @@ struct Life {
 }
 
 impl Life {
+    fn log(&self) -> &vitalake_ingest::log::Log {
+        self.platform.log().unwrap()
+    }
+
     fn session(&self) -> Session {
         let (identity, policy) = (Identity::local(), Policy::allow_all());
         Session::new(Arc::clone(&self.engine), identity, policy, self.platform.lake().pin())
@@ -267,6 +271,7 @@ impl Rehearsal {
             file_bytes_in_memory: 8 << 10,
             commits_per_checkpoint: 7,
             maintenance_interval: Duration::from_millis(40),
+            ..Limits::default()
         };
         let producers = (0..project::PARTITIONS).map(|p| Arc::new(tokio::sync::Mutex::new(Producer::new(seed, p))));
         let world = World {
@@ -371,7 +376,7 @@ impl Rehearsal {
 async fn produce(world: Arc<World>, life: Arc<Life>, producer: Arc<tokio::sync::Mutex<Producer>>) {
     let mut producer = producer.lock().await;
     while life.disk.is_alive() {
-        if let Err(what) = producer.send(&world, life.platform.log()).await {
+        if let Err(what) = producer.send(&world, life.log()).await {
             return world.fail(what);
         }
         let wait = producer.dice.below(6);
@@ -477,7 +482,7 @@ async fn finish(rehearsal: &Rehearsal, disk: &CrashDisk) -> Result<(), String> {
     for producer in &world.producers {
         let mut producer = producer.lock().await;
         while producer.pending.is_some() {
-            producer.send(world, life.platform.log()).await?;
+            producer.send(world, life.log()).await?;
         }
     }
     rehearsal.ready(&life).await?;

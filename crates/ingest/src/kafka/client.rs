@@ -41,6 +41,7 @@ pub enum ConnectionError {
 #[derive(Debug)]
 pub struct Connection {
     address: String,
+    client_id: StrBytes,
     stream: TcpStream,
     correlation: i32,
     request_seconds_max: u64,
@@ -52,13 +53,19 @@ impl Connection {
     ///
     /// # Errors
     /// When nobody answers at the address, or not in Kafka's protocol.
-    pub async fn open(address: &str, request_seconds_max: u64) -> Result<Self, ConnectionError> {
+    pub async fn open(address: &str, client_id: &str, request_seconds_max: u64) -> Result<Self, ConnectionError> {
         let io = |source| ConnectionError::Io { address: address.to_owned(), source };
         let connecting = timeout(Duration::from_secs(CONNECT_SECONDS_MAX), TcpStream::connect(address));
         let stream = connecting.await.map_err(|_| io(io::ErrorKind::TimedOut.into()))?.map_err(io)?;
         stream.set_nodelay(true).map_err(io)?;
-        let mut connection =
-            Self { address: address.to_owned(), stream, correlation: 0, request_seconds_max, ranges: Vec::new() };
+        let mut connection = Self {
+            address: address.to_owned(),
+            client_id: StrBytes::from_string(client_id.to_owned()),
+            stream,
+            correlation: 0,
+            request_seconds_max,
+            ranges: Vec::new(),
+        };
         let answer = connection.exchange(0, &ApiVersionsRequest::default()).await?;
         connection.ranges = answer
             .api_keys
@@ -73,6 +80,18 @@ impl Connection {
     /// # Errors
     /// When the connection fails or there is no common version.
     pub async fn call<R: Request>(&mut self, version_max: i16, request: &R) -> Result<R::Response, ConnectionError> {
+        self.call_versioned(version_max, request).await.map(|(_, answer)| answer)
+    }
+
+    /// The same, with the version that was spoken.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub async fn call_versioned<R: Request>(
+        &mut self,
+        version_max: i16,
+        request: &R,
+    ) -> Result<(i16, R::Response), ConnectionError> {
         let ours = VersionRange { min: R::VERSIONS.min, max: R::VERSIONS.max.min(version_max) };
         let theirs = self.ranges.iter().find(|(key, _)| *key == R::KEY).map(|(_, range)| *range);
         let common = theirs.map(|theirs| ours.intersect(&theirs)).filter(|range| !range.is_empty());
@@ -80,7 +99,7 @@ impl Connection {
             let name = ApiKey::try_from(R::KEY).map_or_else(|()| R::KEY.to_string(), |key| format!("{key:?}"));
             return Err(self.protocol(format!("it has no common version of {name}")));
         };
-        self.exchange(common.max, request).await
+        Ok((common.max, self.exchange(common.max, request).await?))
     }
 
     async fn exchange<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response, ConnectionError> {
@@ -101,7 +120,7 @@ impl Connection {
             .with_request_api_key(R::KEY)
             .with_request_api_version(version)
             .with_correlation_id(self.correlation)
-            .with_client_id(Some(StrBytes::from_static_str("vitalake-simulate")));
+            .with_client_id(Some(self.client_id.clone()));
         let mut body = BytesMut::new();
         header
             .encode(&mut body, R::header_version(version))

@@ -1,0 +1,128 @@
+//! What the Kafka client tells: rebalances, statistics, errors, log lines.
+//!
+//! Invariant: nothing here waits for the broker; a rebalance waits for landing alone.
+
+use std::sync::Arc;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::Shared;
+use crate::log::TopicPartition;
+
+/// Who takes partitions that the group gives, and gives them up.
+pub trait Group: Send + Sync {
+    /// Takes partitions; gives the offset from which each is to be read. Blocking.
+    ///
+    /// # Errors
+    /// When the tables cannot be asked.
+    fn taken(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, Box<dyn std::error::Error>>;
+
+    /// Commits what came of all partitions and forgets them. Blocking.
+    ///
+    /// # Errors
+    /// When that fails: what is not committed is then the next member's to read.
+    fn given_up(&self) -> Result<(), Box<dyn std::error::Error>>;
+}
+
+pub(super) struct Context {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::debug!(facility, "librdkafka: {message}");
+            }
+            _ => tracing::trace!(facility, "librdkafka: {message}"),
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let up = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
+        if up {
+            self.shared.health.answered();
+        } else if statistics.brokers.values().any(|broker| broker.nodeid >= 0) {
+            self.shared.health.failed("no broker is connected");
+        }
+        let mut watermarks = self.shared.watermarks.lock();
+        for (name, topic) in &statistics.topics {
+            for (number, partition) in &topic.partitions {
+                if let Some(known) = watermarks.get_mut(&(name.clone(), *number)) {
+                    known.0 = known.0.max(partition.lo_offset);
+                    known.1 = known.1.max(partition.ls_offset);
+                }
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let down = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::AllBrokersDown
+                    | RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::SaslAuthenticationFailed
+                    | RDKafkaErrorCode::SSL
+                    | RDKafkaErrorCode::Resolve
+            )
+        );
+        if down {
+            self.shared.health.failed(reason);
+        } else {
+            tracing::debug!(%error, reason, "the Kafka client reports");
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let result = match err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.take(consumer, list),
+            _ => self.give_up(consumer),
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "partitions could not change hands: reading begins anew from the tables");
+            let _ = consumer.unassign();
+            self.shared.restart.send_replace(true);
+        }
+    }
+}
+
+impl Context {
+    fn take(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> Result<(), Box<dyn std::error::Error>> {
+        let (Some(group), Some(shared_consumer)) =
+            (self.shared.group.lock().clone(), self.shared.consumer.get().and_then(std::sync::Weak::upgrade))
+        else {
+            return Ok(());
+        };
+        let ids: Vec<TopicPartition> = {
+            let topics = self.shared.topics.read();
+            let id = |name: &str| topics.iter().find(|(_, topic)| topic.name == name).map(|(id, _)| *id);
+            list.elements()
+                .iter()
+                .filter_map(|element| Some(TopicPartition::new(id(element.topic())?, element.partition())))
+                .collect()
+        };
+        let starts = group.taken(&ids)?;
+        let assignment = self.shared.split(&shared_consumer, &starts)?;
+        consumer.assign(&assignment)?;
+        tracing::info!(partitions = starts.len(), "partitions were taken");
+        Ok(())
+    }
+
+    fn give_up(&self, consumer: &BaseConsumer<Self>) -> Result<(), Box<dyn std::error::Error>> {
+        let given_up = self.shared.group.lock().clone().map_or(Ok(()), |group| group.given_up());
+        self.shared.partitions.write().clear();
+        self.shared.watermarks.lock().clear();
+        consumer.unassign()?;
+        tracing::info!("partitions were given up");
+        given_up
+    }
+}

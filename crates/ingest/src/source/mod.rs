@@ -1,0 +1,155 @@
+//! Where landing takes its records from: the embedded log, or an external broker.
+//!
+//! Both give records of a partition in the order of their offsets, from an offset that the table's transactions name;
+//! neither remembers what has landed. Invariant: an offset is stepped over only where the source says that its records
+//! are gone, and then it is said in the table.
+
+#[cfg(feature = "rdkafka")]
+pub mod kafka;
+
+use std::fmt;
+
+use tokio::sync::watch;
+
+use crate::log::{Log, LogError, StoredBatch, TopicId, TopicPartition};
+
+/// Whether this build can read from an external broker.
+pub const EXTERNAL_KAFKA: bool = cfg!(feature = "rdkafka");
+
+/// Properties of an external broker's client that the guarantees rest on: nobody else sets them.
+pub const OWN_PROPERTIES: &[&str] = &[
+    "bootstrap.servers",
+    "group.id",
+    "group.protocol",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "auto.offset.reset",
+    "isolation.level",
+    "enable.partition.eof",
+    "partition.assignment.strategy",
+    "allow.auto.create.topics",
+    "statistics.interval.ms",
+];
+
+/// Why records could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The embedded log refused.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The broker or its client refused.
+    #[error("partition {partition} of {topic}: {reason}")]
+    Broker {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// What the client says.
+        reason: String,
+    },
+}
+
+/// What a source hands over.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// A batch of the embedded log; its first records may lie before the offset that was asked for.
+    Batch(&'a StoredBatch),
+    /// One record.
+    Record(FetchedRecord<'a>),
+    /// Records that the source no longer has, first and last offset: its retention passed them.
+    Gone(i64, i64),
+}
+
+/// A record of an external broker.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchedRecord<'a> {
+    /// Its offset.
+    pub offset: i64,
+    /// Its time as the broker keeps it, milliseconds since 1970.
+    pub timestamp_ms: Option<i64>,
+    /// Its bytes; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// A source of records. Calls block; they are made on the CPU runtime.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// The first offset of a partition that can still be read.
+    ///
+    /// # Errors
+    /// When the partition is not known.
+    fn start_offset(&self, id: TopicPartition) -> Result<i64, SourceError>;
+
+    /// One past the newest record that is known to be there to read.
+    ///
+    /// # Errors
+    /// When the partition is not known.
+    fn end_offset(&self, id: TopicPartition) -> Result<i64, SourceError>;
+
+    /// Whether nothing is left from this offset on, as far as is known: what lies before the end may not be records.
+    fn is_at_end(&self, id: TopicPartition, next_offset: i64) -> bool {
+        self.end_offset(id).is_ok_and(|end| end <= next_offset)
+    }
+
+    /// A receiver that changes when there may be more to read of a topic.
+    fn watch(&self, topic: TopicId) -> Option<watch::Receiver<u64>>;
+
+    /// Hands over records from an offset on, until about so many bytes, and gives the next offset; the same one when
+    /// there is nothing.
+    ///
+    /// # Errors
+    /// When the source fails; what was handed over before counts as not read.
+    fn read(
+        &self,
+        id: TopicPartition,
+        from_offset: i64,
+        bytes_max: usize,
+        sink: &mut dyn FnMut(Item<'_>),
+    ) -> Result<i64, SourceError>;
+
+    /// The last offsets of a topic that are in a commit, with their partitions.
+    ///
+    /// # Errors
+    /// When the source cannot take note; landing says it and goes on.
+    fn committed(&self, topic: TopicId, last_offsets: &[(i32, i64)]) -> Result<(), SourceError>;
+}
+
+impl Source for Log {
+    fn start_offset(&self, id: TopicPartition) -> Result<i64, SourceError> {
+        Ok(Log::start_offset(self, id)?)
+    }
+
+    fn end_offset(&self, id: TopicPartition) -> Result<i64, SourceError> {
+        Ok(self.durable_end(id)?)
+    }
+
+    fn watch(&self, topic: TopicId) -> Option<watch::Receiver<u64>> {
+        Log::watch(self, topic)
+    }
+
+    fn read(
+        &self,
+        id: TopicPartition,
+        from_offset: i64,
+        bytes_max: usize,
+        sink: &mut dyn FnMut(Item<'_>),
+    ) -> Result<i64, SourceError> {
+        let start = Log::start_offset(self, id)?;
+        if from_offset < start {
+            sink(Item::Gone(from_offset, start - 1));
+        }
+        let mut next_offset = from_offset.max(start);
+        for stored in Log::read(self, id, next_offset, bytes_max)? {
+            sink(Item::Batch(&stored));
+            next_offset = stored.last_offset + 1;
+        }
+        Ok(next_offset)
+    }
+
+    fn committed(&self, topic: TopicId, last_offsets: &[(i32, i64)]) -> Result<(), SourceError> {
+        for (partition, last_offset) in last_offsets {
+            self.landed(TopicPartition::new(topic, *partition), *last_offset)?;
+        }
+        self.trim()?;
+        Ok(())
+    }
+}

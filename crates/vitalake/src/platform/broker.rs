@@ -1,0 +1,274 @@
+//! An external broker as a process's intake: its topics found or made, its partitions taken, its changes watched.
+//!
+//! A process with the role ingest shares the partitions with others of its group; every other role reads them all.
+//! Invariant: what the broker changed under us (a topic made anew, a partition added) is said, and then everything
+//! begins anew from the tables, which know what has landed.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
+use vitalake_ingest::log::{TopicId, TopicPartition};
+use vitalake_ingest::source::Source;
+use vitalake_ingest::source::kafka::{BrokerOptions, Group, KafkaSource, TopicProblem, TopicState};
+use vitalake_runtime::health::Health;
+
+use super::Role;
+use super::intake::{Intake, Parts};
+
+/// How often topics are looked at for what has changed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a broker that does not answer is left before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// How long giving up partitions may take: well within what a group waits for its members.
+const GIVE_UP_MAX: Duration = Duration::from_secs(20);
+
+/// A broker that is read from.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    source: Arc<KafkaSource>,
+    role: Role,
+    topics: BTreeMap<String, TopicState>,
+    changed: watch::Sender<bool>,
+}
+
+/// The intake from a broker: waits for one that does not answer, and for topics that are missing.
+pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str) -> anyhow::Result<Intake> {
+    let options = BrokerOptions {
+        bootstrap: bootstrap.to_owned(),
+        group: parts.config.kafka.group.clone().unwrap_or_else(|| format!("vitalake-{}", parts.config.name)),
+        properties: parts.config.kafka.properties.iter().map(|(k, v)| (k.clone(), plain(v))).collect(),
+    };
+    let source = KafkaSource::connect(options, Health::new("Kafka", parts.clock.clone()))?;
+    let streams = parts.streams()?;
+    let wanted: Vec<(String, u32)> =
+        streams.iter().map(|(topic, partitions, _)| (topic.clone(), *partitions)).collect();
+    let topics = find_or_make(&source, &wanted, parts.config.kafka.create_topics).await?;
+    let landing = if parts.role == Role::Serve { Landing::Follower } else { Landing::Owner };
+    let mut landings = Vec::new();
+    for (topic, asked, table) in streams {
+        let Some(state) = topics.get(&topic) else { continue };
+        if state.partitions < asked {
+            tracing::warn!(
+                topic,
+                have = state.partitions,
+                asked,
+                "the topic has fewer partitions than its contract asks for"
+            );
+        }
+        let (asking, name, found) = (Arc::clone(&source), topic.clone(), state.clone());
+        let known = Arc::clone(&table);
+        let committed = move |id: TopicId, partition| known.committed_txn(&transaction_id(id, partition));
+        let id = tokio::task::spawn_blocking(move || identity(&asking, &name, &found, committed)).await?;
+        source.register(id, &topic);
+        let landing = TopicLanding::new(Arc::clone(&source) as _, table, &topic, id, landing, parts.cpu.clone());
+        landings.push(Arc::new(landing));
+    }
+    let broker = Broker { source, role: parts.role, topics, changed: watch::channel(false).0 };
+    Ok(Intake { landings, broker: Some(broker), ..Intake::none() })
+}
+
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// All topics, made where they are missing and may be. Waits for a broker that is away.
+async fn find_or_make(
+    source: &Arc<KafkaSource>,
+    wanted: &[(String, u32)],
+    create: bool,
+) -> anyhow::Result<BTreeMap<String, TopicState>> {
+    loop {
+        let problem = match look(source, wanted).await {
+            Err(away) => {
+                source.health().failed(away.to_string());
+                away
+            }
+            Ok(found) => {
+                let missing: Vec<_> = wanted.iter().filter(|(topic, _)| !found.contains_key(topic)).collect();
+                if missing.is_empty() {
+                    return Ok(found);
+                }
+                let mut refused = None;
+                for (topic, partitions) in missing {
+                    let made = if create {
+                        source.create_topic(topic, *partitions).await
+                    } else {
+                        Err(source.missing(topic, *partitions, "kafka.create_topics is false".to_owned()))
+                    };
+                    refused = refused.or(made.err());
+                }
+                match refused {
+                    None => continue,
+                    Some(problem) => problem,
+                }
+            }
+        };
+        if let TopicProblem::Client { .. } = problem {
+            return Err(problem.into());
+        }
+        tracing::warn!("{problem}; waiting for it");
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+async fn look(
+    source: &Arc<KafkaSource>,
+    wanted: &[(String, u32)],
+) -> Result<BTreeMap<String, TopicState>, TopicProblem> {
+    let names: Vec<String> = wanted.iter().map(|(topic, _)| topic.clone()).collect();
+    let (asking, asked) = (Arc::clone(source), names.clone());
+    let looked = tokio::task::spawn_blocking(move || asking.topics(&asked)).await;
+    let mut found = looked.map_err(|error| TopicProblem::Client { reason: error.to_string() })??;
+    for (name, id) in source.topic_ids(&names).await {
+        if let Some(state) = found.get_mut(&name) {
+            state.id = Some(id);
+        }
+    }
+    Ok(found)
+}
+
+/// The broker's id of a topic; where it has none, one that changes when the topic's offsets show that it was made anew.
+fn identity(
+    source: &KafkaSource,
+    name: &str,
+    state: &TopicState,
+    committed: impl Fn(TopicId, i32) -> Option<i64>,
+) -> TopicId {
+    if let Some(id) = state.id {
+        return TopicId(id);
+    }
+    let partitions = 0..i32::try_from(state.partitions).unwrap_or(i32::MAX);
+    let fits = |id: TopicId| {
+        source.register(id, name);
+        partitions.clone().all(|number| {
+            let end = source.end_offset(TopicPartition::new(id, number)).unwrap_or(i64::MAX);
+            committed(id, number).is_none_or(|last| last < end)
+        })
+    };
+    let ids = (0..u32::MAX).map(|incarnation| source.made_up_id(name, incarnation));
+    ids.into_iter().find(|id| fits(*id)).unwrap_or_else(|| source.made_up_id(name, 0))
+}
+
+impl Broker {
+    pub(crate) fn health(&self) -> &Health {
+        self.source.health()
+    }
+
+    pub(crate) fn start(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<()> {
+        if self.role == Role::Ingest {
+            let member = Member { landings: landings.to_vec(), runtime: Handle::current() };
+            self.source.subscribe(Arc::new(member))?;
+        } else {
+            self.source.assign(&self.take_all(landings)?)?;
+        }
+        let (source, wanted, known, changed) = (
+            Arc::clone(&self.source),
+            self.topics.iter().map(|(name, state)| (name.clone(), state.partitions)).collect::<Vec<_>>(),
+            self.topics.clone(),
+            self.changed.clone(),
+        );
+        tokio::spawn(async move {
+            while !changed.is_closed() {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                if let Ok(now) = look(&source, &wanted).await
+                    && differs(&known, &now)
+                {
+                    changed.send_replace(true);
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn take_all(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
+        let mut starts = Vec::new();
+        for landing in landings {
+            let partitions = self.topics.get(landing.topic()).map_or(0, |topic| topic.partitions);
+            let taken = landing
+                .take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX))
+                .with_context(|| format!("the partitions of topic {} could not be taken", landing.topic()))?;
+            starts.extend(taken.into_iter().map(|(p, offset)| (TopicPartition::new(landing.topic_id(), p), offset)));
+        }
+        Ok(starts)
+    }
+
+    pub(crate) async fn must_restart(&self) {
+        let mut changed = self.changed.subscribe();
+        tokio::select! {
+            () = self.source.must_restart() => {}
+            _ = changed.wait_for(|changed| *changed) => {}
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.source.close();
+    }
+}
+
+/// Whether a topic was made anew or has partitions more. One that is gone is waited for.
+fn differs(known: &BTreeMap<String, TopicState>, now: &BTreeMap<String, TopicState>) -> bool {
+    let mut differs = false;
+    for (topic, was) in known {
+        match now.get(topic) {
+            None => tracing::warn!(topic, "the topic is gone from the broker; what landed stays, nothing new comes"),
+            Some(is) if is.id != was.id && is.id.is_some() => {
+                tracing::warn!(
+                    topic,
+                    "the topic was deleted and made again: it lands from its beginning, under its new id"
+                );
+                differs = true;
+            }
+            Some(is) if is.partitions != was.partitions => {
+                tracing::info!(
+                    topic,
+                    was = was.partitions,
+                    now = is.partitions,
+                    "the topic's partitions have changed: all of them are read"
+                );
+                differs = true;
+            }
+            Some(_) => {}
+        }
+    }
+    differs
+}
+
+/// This process as a member of the consumer group.
+struct Member {
+    landings: Vec<Arc<TopicLanding>>,
+    runtime: Handle,
+}
+
+impl Group for Member {
+    fn taken(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, Box<dyn Error>> {
+        let mut starts = Vec::new();
+        for landing in &self.landings {
+            let numbers: Vec<i32> =
+                partitions.iter().filter(|id| id.topic == landing.topic_id()).map(|id| id.partition).collect();
+            // Who had them before may have committed since.
+            self.runtime.block_on(landing.table().refresh())?;
+            let taken = landing.take_partitions(numbers)?;
+            starts.extend(taken.into_iter().map(|(p, offset)| (TopicPartition::new(landing.topic_id(), p), offset)));
+        }
+        Ok(starts)
+    }
+
+    fn given_up(&self) -> Result<(), Box<dyn Error>> {
+        self.runtime.block_on(async {
+            let giving = async {
+                for landing in &self.landings {
+                    landing.give_up_partitions().await?;
+                }
+                Ok::<_, Box<dyn Error>>(())
+            };
+            tokio::time::timeout(GIVE_UP_MAX, giving).await?
+        })
+    }
+}

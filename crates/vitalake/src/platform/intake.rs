@@ -1,0 +1,160 @@
+//! Where a process's records come from, and who lands them: the embedded log, an external broker, or nowhere.
+//!
+//! Invariant: a topic lands under the id that its source gives it, so that a topic that was made anew starts anew.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use vitalake_contract::Source as Origin;
+use vitalake_ingest::landing::{Landing, TopicLanding};
+use vitalake_ingest::log::{Log, LogOptions};
+use vitalake_ingest::source::Source;
+use vitalake_lake::Lake;
+use vitalake_process::Contracts;
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::config::Config;
+use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::disk::Disk;
+use vitalake_runtime::health::Health;
+
+use super::{Limits, Role};
+
+/// A source of records and the landing of each of its topics.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) landings: Vec<Arc<TopicLanding>>,
+    /// The embedded log, where that is the source.
+    pub(crate) log: Option<Arc<Log>>,
+    #[cfg(feature = "rdkafka")]
+    pub(crate) broker: Option<super::broker::Broker>,
+}
+
+/// What landings are made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) role: Role,
+    pub(crate) contracts: &'a Contracts,
+    pub(crate) lake: &'a Arc<Lake>,
+    pub(crate) cpu: &'a Cpu,
+    pub(crate) clock: &'a Clock,
+}
+
+impl Parts<'_> {
+    /// The streams that contracts name: topic, partitions asked for, and the table.
+    pub(crate) fn streams(&self) -> anyhow::Result<Vec<(String, u32, Arc<vitalake_lake::Table>)>> {
+        let mut streams = Vec::new();
+        for contract in self.contracts.values() {
+            let Some(Origin::Stream { topic, partitions }) = &contract.source else { continue };
+            streams.push((topic.clone(), *partitions, Arc::clone(self.lake.table(&contract.dataset)?)));
+        }
+        Ok(streams)
+    }
+}
+
+impl Intake {
+    /// No records come in here.
+    pub(crate) fn none() -> Self {
+        Self {
+            landings: Vec::new(),
+            log: None,
+            #[cfg(feature = "rdkafka")]
+            broker: None,
+        }
+    }
+
+    /// The intake that the configuration asks for.
+    pub(crate) async fn open(parts: &Parts<'_>, disk: &Arc<dyn Disk>, limits: &Limits) -> anyhow::Result<Self> {
+        match &parts.config.kafka.bootstrap {
+            _ if !parts.role.takes_records() => Ok(Self::none()),
+            None if parts.role == Role::All => Self::open_log(parts, disk, limits),
+            None if parts.role == Role::Serve => Ok(Self::none()),
+            None => anyhow::bail!(
+                "the role {} needs kafka.bootstrap: the embedded log has one owner, a process with the role all",
+                parts.role.as_str()
+            ),
+            #[cfg(feature = "rdkafka")]
+            Some(bootstrap) => super::broker::open(parts, bootstrap).await,
+            #[cfg(not(feature = "rdkafka"))]
+            Some(_) => anyhow::bail!("this binary was built without external Kafka; build it with --features rdkafka"),
+        }
+    }
+
+    fn open_log(parts: &Parts<'_>, disk: &Arc<dyn Disk>, limits: &Limits) -> anyhow::Result<Self> {
+        let log = open_log(disk, parts.config, limits, parts.clock)?;
+        let mut landings = Vec::new();
+        for (topic, partitions, table) in parts.streams()? {
+            let id =
+                log.ensure_topic(&topic, partitions).with_context(|| format!("topic {topic} could not be made"))?;
+            let partitions = log.topic(&topic).map_or(partitions, |t| t.partitions);
+            let source: Arc<dyn Source> = Arc::clone(&log) as _;
+            let landing = TopicLanding::new(source, table, &topic, id, Landing::Owner, parts.cpu.clone());
+            landing.take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX))?;
+            landings.push(Arc::new(landing));
+        }
+        for topic in log.topics().iter().filter(|t| !t.active) {
+            tracing::warn!(
+                topic = topic.name,
+                "this topic has no contract any longer: its log is kept, and goes on when the contract is back"
+            );
+        }
+        Ok(Self { landings, log: Some(log), ..Self::none() })
+    }
+
+    /// Begins to read, once everything that follows what lands is in place.
+    pub(crate) fn start(&self) -> anyhow::Result<()> {
+        #[cfg(feature = "rdkafka")]
+        if let Some(broker) = &self.broker {
+            broker.start(&self.landings)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the source cannot go on from where landing is; for ever, as a rule.
+    pub(crate) async fn must_restart(&self) {
+        #[cfg(feature = "rdkafka")]
+        if let Some(broker) = &self.broker {
+            return broker.must_restart().await;
+        }
+        std::future::pending().await
+    }
+
+    /// Whether the broker answers, where there is one.
+    pub(crate) fn health(&self) -> Option<&Health> {
+        #[cfg(feature = "rdkafka")]
+        if let Some(broker) = &self.broker {
+            return Some(broker.health());
+        }
+        None
+    }
+
+    /// Ends the log or the client. Blocking.
+    pub(crate) fn close(&self) {
+        if let Some(log) = &self.log {
+            log.close();
+        }
+        #[cfg(feature = "rdkafka")]
+        if let Some(broker) = &self.broker {
+            broker.close();
+        }
+    }
+}
+
+fn open_log(disk: &Arc<dyn Disk>, config: &Config, limits: &Limits, clock: &Clock) -> anyhow::Result<Arc<Log>> {
+    let options = LogOptions {
+        segment_bytes: limits.segment_bytes,
+        retention_ms: i64::try_from(config.log.retention_ms).unwrap_or(i64::MAX),
+        retention_bytes: config.log.retention_bytes.unwrap_or(LogOptions::default().retention_bytes),
+        reserve_bytes: config.storage.reserve_bytes,
+        ..LogOptions::default()
+    };
+    let folder = log_folder(&config.data);
+    let (log, report) = Log::open(Arc::clone(disk), &folder, options, clock.clone())
+        .with_context(|| format!("the log at {} could not be opened", folder.display()))?;
+    tracing::info!(?report, "the log is open");
+    Ok(log)
+}
+
+fn log_folder(data: &Path) -> std::path::PathBuf {
+    data.join("log")
+}
