@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use vitalake_contract::{DatasetName, Layer};
@@ -157,28 +158,22 @@ impl Platform {
         let opened = place.open(&disk, &cache, Health::new("storage", clock.clone())).await?;
         let contracts: Contracts =
             checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
-        let mut specs = table_specs(&checked.models, &contracts)?;
+        let specs = table_specs(&checked.models, &contracts)?;
         let contracts: Contracts = contracts.into_iter().filter(|(_, c)| role.opens(c.layer)).collect();
-        specs.retain(|spec| role.opens(spec.contract.layer));
+        let (mut specs, others): (Vec<_>, Vec<_>) = specs.into_iter().partition(|spec| role.opens(spec.contract.layer));
         specs.iter_mut().for_each(|spec| spec.followed = role.follows(spec.contract.layer));
         let options = LakeOptions {
             tail_bytes_max: usize::try_from(config.storage.tail_bytes_max).unwrap_or(usize::MAX),
             file_bytes_in_memory: limits.file_bytes_in_memory,
             commits_per_checkpoint: limits.commits_per_checkpoint,
         };
-        let lake = loop {
-            let opening =
-                Lake::open(Arc::clone(&opened.store), specs.clone(), options.clone(), clock.clone(), cpu.clone());
-            match opening.await {
-                Ok(lake) => break Arc::new(lake),
-                // A store over the network, or a table that another process is yet to make, is waited for.
-                Err(error) if error.may_pass() && (opened.health.is_some() || specs.iter().any(is_followed)) => {
-                    tracing::warn!(error = in_full(&error), "the lake is waited for");
-                    tokio::time::sleep(ASK_AGAIN).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let wait = opened.health.is_some() || specs.iter().any(|spec| spec.followed);
+        let open = |specs| open_lake(&opened.store, specs, &options, &clock, &cpu, wait);
+        if !others.is_empty() {
+            // Every table is made by the first process that may, so that every reader finds them all.
+            drop(open(others).await?);
+        }
+        let lake = open(specs).await?;
         let parts = intake::Parts { config, role, contracts: &contracts, lake: &lake, cpu: &cpu, clock: &clock };
         let intake = if limits.without_intake && config.kafka.bootstrap.is_some() {
             Intake::none()
@@ -355,8 +350,26 @@ impl Platform {
     }
 }
 
-fn is_followed(spec: &TableSpec) -> bool {
-    spec.followed
+/// Opens tables; waits for a store over the network, and for tables that another process is yet to make.
+async fn open_lake(
+    store: &Arc<dyn ObjectStore>,
+    specs: Vec<TableSpec>,
+    options: &LakeOptions,
+    clock: &Clock,
+    cpu: &Cpu,
+    wait: bool,
+) -> anyhow::Result<Arc<Lake>> {
+    loop {
+        let opening = Lake::open(Arc::clone(store), specs.clone(), options.clone(), clock.clone(), cpu.clone());
+        match opening.await {
+            Ok(lake) => return Ok(Arc::new(lake)),
+            Err(error) if wait && error.may_pass() => {
+                tracing::warn!(error = in_full(&error), "the lake is waited for");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Follows a table that another process writes and that has no tail here.
