@@ -197,7 +197,7 @@ impl TopicLanding {
         for number in numbers {
             let id = TopicPartition::new(self.topic_id, number);
             let landed = self.table.committed_txn(&transaction_id(self.topic_id, number));
-            if let Some(landed) = landed {
+            if let Some(landed) = landed.filter(|_| self.landing == Landing::Owner) {
                 self.source.committed(self.topic_id, &[(number, landed)]).map_err(failed)?;
             }
             // What a broker's retention has passed is found, and said, when it is read.

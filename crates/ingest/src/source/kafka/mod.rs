@@ -97,12 +97,22 @@ impl BrokerOptions {
     }
 }
 
+/// What became of an offset that the broker does not have.
+enum Range {
+    /// Retention removed these offsets; reading goes on after them.
+    Gone(i64, i64),
+    /// The partition ends before it.
+    Broken(String),
+}
+
 struct Partition {
     queue: PartitionQueue<Context>,
     /// The offset after the last record that was handed over, or at which reading begins.
     next_offset: i64,
     /// The broker said that there is nothing beyond.
     at_end: bool,
+    /// Why it cannot be read on; only beginning anew may help.
+    broken: Option<String>,
     /// Something may have come since the queue was last emptied.
     news: Arc<AtomicBool>,
 }
@@ -255,14 +265,8 @@ impl KafkaSource {
         }
     }
 
-    /// The error of a partition's queue: the end, a range that is gone, or a failure.
-    fn trouble(
-        &self,
-        name: &str,
-        id: TopicPartition,
-        next: i64,
-        error: &KafkaError,
-    ) -> Result<Option<(i64, i64)>, SourceError> {
+    /// An error of a partition's queue: a range that is not there, or a failure that may pass.
+    fn trouble(&self, name: &str, id: TopicPartition, next: i64, error: &KafkaError) -> Result<Range, SourceError> {
         let code = error.rdkafka_error_code();
         let out_of_range = matches!(code, Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset));
         let broker = |reason: String| SourceError::Broker { topic: name.to_owned(), partition: id.partition, reason };
@@ -275,9 +279,9 @@ impl KafkaSource {
             self.consumer
                 .seek(name, id.partition, Offset::Offset(low), ANSWER_MAX)
                 .map_err(|error| broker(error.to_string()))?;
-            return Ok(Some((next, low - 1)));
+            return Ok(Range::Gone(next, low - 1));
         }
-        Err(broker(format!(
+        Ok(Range::Broken(format!(
             "it ends at offset {high}, before offset {next} where landing goes on: the broker has lost records, or the \
              topic was made anew under its old id. Nothing is read, because new records would get offsets that the table \
              has; give the contract a new topic, or make this one anew"
@@ -319,7 +323,7 @@ impl Shared {
             });
             list.add_partition_offset(&name, id.partition, Offset::Offset(*next_offset))
                 .map_err(|error| refused(error.to_string()))?;
-            let partition = Partition { queue, next_offset: *next_offset, at_end: false, news };
+            let partition = Partition { queue, next_offset: *next_offset, at_end: false, broken: None, news };
             self.partitions.write().insert(*id, Arc::new(Mutex::new(partition)));
         }
         Ok(list)
@@ -361,6 +365,10 @@ impl Source for KafkaSource {
             self.shared.restart.send_replace(true);
             return Ok(from_offset);
         }
+        if let Some(reason) = &partition.broken {
+            let (topic, reason) = (self.shared.name(id.topic), reason.clone());
+            return Err(SourceError::Broker { topic, partition: id.partition, reason });
+        }
         partition.news.store(false, Ordering::Release);
         let (mut next_offset, mut bytes, mut end) = (from_offset, 0, partition.at_end);
         while bytes < bytes_max {
@@ -381,11 +389,15 @@ impl Source for KafkaSource {
                 Some(Err(error)) => {
                     let name = self.shared.name(id.topic);
                     match self.trouble(&name, id, next_offset, &error) {
-                        Ok(Some((first, last))) => {
+                        Ok(Range::Gone(first, last)) => {
                             sink(Item::Gone(first, last));
                             next_offset = last + 1;
                         }
-                        Ok(None) => {}
+                        Ok(Range::Broken(reason)) => {
+                            partition.broken = Some(reason);
+                            partition.news.store(true, Ordering::Release);
+                            break;
+                        }
                         Err(error) if next_offset == from_offset => return Err(error),
                         // What was read before it lands first; the broker says it again.
                         Err(_) => break,
