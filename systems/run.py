@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Runs the checks against the real systems and prints what passed, failed or was skipped, and why.
+
+    run.py --bin PATH/vitalake [--only java,spark] [--keep] [--acceptance DIR]
+
+Each check has a folder of its own; that of a failed one is kept, and said. Exit status: the number of checks that failed.
+"""
+import argparse
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import java_client  # noqa: E402
+from parts import Failed, Skipped  # noqa: E402
+
+CHECKS = {"java": java_client.check}
+
+
+class Run:
+    """What a check is given: the binary, projects, and a folder of its own."""
+
+    here = HERE
+
+    def __init__(self, name, binary, acceptance):
+        self.binary, self.acceptance = binary, acceptance
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"vitalake-systems-{name}-"))
+
+    def project(self, name):
+        """A project of the acceptance folder, to be copied."""
+        folder = self.acceptance / name
+        if not folder.is_dir():
+            raise Skipped(f"no project {name}, because {folder} is not there: name the folder with --acceptance")
+        return folder
+
+
+def one(name, arguments):
+    """Runs one check; gives its verdict and what it says."""
+    run = Run(name, arguments.bin.resolve(), arguments.acceptance.resolve())
+    keep = arguments.keep
+    try:
+        return "PASS", CHECKS[name](run)
+    except Skipped as reason:
+        return "SKIP", f"skipped: {reason}"
+    except Exception as error:
+        keep = True
+        (run.folder / "traceback.txt").write_text(traceback.format_exc())
+        kind = "" if isinstance(error, Failed) else f"{type(error).__name__}: "
+        return "FAIL", f"{kind}{error} (everything is in {run.folder})"
+    finally:
+        if not keep:
+            shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True, type=pathlib.Path)
+    parser.add_argument("--only", default=",".join(CHECKS), help="names, with commas between")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of checks that passed")
+    parser.add_argument("--acceptance", type=pathlib.Path, default=HERE.parent.parent / "shared/acceptance")
+    arguments = parser.parse_args()
+    unknown = set(arguments.only.split(",")) - set(CHECKS)
+    if unknown:
+        parser.error(f"no check {', '.join(unknown)}; there are {', '.join(CHECKS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the parts are ended
+    verdicts = []
+    for name in arguments.only.split(","):
+        began = time.monotonic()
+        verdict, words = one(name, arguments)
+        verdicts.append(verdict)
+        print(f"{verdict}  {name:<20} {time.monotonic() - began:>5.0f} s  {' '.join(str(words).split())}", flush=True)
+    counts = {word: verdicts.count(verdict) for word, verdict in (("passed", "PASS"), ("failed", "FAIL"), ("skipped", "SKIP"))}
+    print(", ".join(f"{count} {word}" for word, count in counts.items()))
+    sys.exit(counts["failed"])
+
+
+if __name__ == "__main__":
+    main()
