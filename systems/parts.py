@@ -349,6 +349,9 @@ class Vitalake(Part):
     def row(self, query):
         return tuple(self.sql(query)[0])
 
+    def flush(self):
+        urllib.request.urlopen(urllib.request.Request(self.server + "/api/v1/flush", b"", method="POST"), timeout=60).close()
+
     def run(self, *arguments, seconds=120):
         """A command of the binary against this server; gives exit status, standard output, standard error."""
         done = subprocess.run([self.binary, *map(str, arguments)], cwd=self.project, capture_output=True, text=True,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the checks against the real systems and prints what passed, failed or was skipped, and why.
 
-    run.py --bin PATH/vitalake [--only java,spark] [--keep] [--acceptance DIR]
+    run.py --bin PATH/vitalake [--only java,spark] [--keep] [--acceptance DIR] [--lake-tests PATH]
 
 Each check has a folder of its own; that of a failed one is kept, and said. Exit status: the number of checks that failed.
 """
@@ -18,9 +18,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import java_client  # noqa: E402
+import spark_reads  # noqa: E402
 from parts import Failed, Skipped  # noqa: E402
 
-CHECKS = {"java": java_client.check}
+CHECKS = {"java": java_client.check, "spark": spark_reads.check}
 
 
 class Run:
@@ -28,8 +29,9 @@ class Run:
 
     here = HERE
 
-    def __init__(self, name, binary, acceptance):
-        self.binary, self.acceptance = binary, acceptance
+    def __init__(self, name, arguments):
+        self.binary, self.acceptance = arguments.bin.resolve(), arguments.acceptance.resolve()
+        self.lake_tests = arguments.lake_tests and arguments.lake_tests.resolve()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"vitalake-systems-{name}-"))
 
     def project(self, name):
@@ -42,7 +44,7 @@ class Run:
 
 def one(name, arguments):
     """Runs one check; gives its verdict and what it says."""
-    run = Run(name, arguments.bin.resolve(), arguments.acceptance.resolve())
+    run = Run(name, arguments)
     keep = arguments.keep
     try:
         return "PASS", CHECKS[name](run)
@@ -64,6 +66,7 @@ def main():
     parser.add_argument("--only", default=",".join(CHECKS), help="names, with commas between")
     parser.add_argument("--keep", action="store_true", help="keep the folders of checks that passed")
     parser.add_argument("--acceptance", type=pathlib.Path, default=HERE.parent.parent / "shared/acceptance")
+    parser.add_argument("--lake-tests", type=pathlib.Path, help="the lake's built test binary, which reads Spark's tables")
     arguments = parser.parse_args()
     unknown = set(arguments.only.split(",")) - set(CHECKS)
     if unknown:
