@@ -25,6 +25,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOOLS = pathlib.Path(os.environ.get("VITALAKE_TOOLS") or pathlib.Path.home() / ".cache/vitalake") / "systems"
 
 
+# What a binary says that was built without a part, or before there was one.
+LACKS = re.compile(r"[^\n]*(?:not in this build|built without|unexpected argument '--role')[^\n]*")
+
+
 class Failed(Exception):
     """A check did not find what must be."""
 
@@ -325,6 +329,14 @@ class Vitalake(Part):
 
     def is_up(self):
         return self.ready()[0] == 200
+
+    def is_up_or_ended(self):
+        try:
+            return super().is_up_or_ended()
+        except Failed as ended:
+            if lacks := LACKS.search(self.words()):
+                raise Skipped(f"this binary cannot do it, because it says: {lacks[0]}") from None
+            raise ended
 
     def ready(self):
         """The status and the body of /health/ready."""

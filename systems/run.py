@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the checks against the real systems and prints what passed, failed or was skipped, and why.
 
-    run.py --bin PATH/vitalake [--only java,spark] [--keep] [--acceptance DIR] [--lake-tests PATH]
+    run.py --bin PATH/vitalake [--only java,faults] [--keep] [--acceptance DIR] [--lake-tests PATH]
 
 Each check has a folder of its own; that of a failed one is kept, and said. Exit status: the number of checks that failed.
 """
@@ -17,11 +17,27 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import faults  # noqa: E402
 import java_client  # noqa: E402
+import roles  # noqa: E402
 import spark_reads  # noqa: E402
+import spine  # noqa: E402
 from parts import Failed, Skipped  # noqa: E402
 
-CHECKS = {"java": java_client.check, "spark": spark_reads.check}
+CHECKS = {
+    "java": java_client.check,
+    "spark": spark_reads.check,
+    "spine-local": spine.check,
+    "spine-azurite": lambda run: spine.check(run, azurite=True),
+    "spine-kafka": lambda run: spine.check(run, kafka=True),
+    "spine-kafka-azurite": lambda run: spine.check(run, kafka=True, azurite=True),
+    "faults-azurite-away": faults.azurite_away,
+    "faults-azurite-hangs": faults.azurite_hangs,
+    "faults-kafka-away": faults.kafka_away,
+    "roles-one-killed": roles.one_killed,
+    "roles-one-paused": roles.one_paused,
+    "roles-replica": roles.replica,
+}
 
 
 class Run:
@@ -60,20 +76,28 @@ def one(name, arguments):
             shutil.rmtree(run.folder, ignore_errors=True)
 
 
+def chosen(text):
+    """The checks that are named, or whose names begin so: `faults` is all faults."""
+    names = []
+    for word in text.split(","):
+        found = [name for name in CHECKS if name == word or name.startswith(f"{word}-")]
+        if not found:
+            raise argparse.ArgumentTypeError(f"no check {word}; there are {', '.join(CHECKS)}")
+        names += found
+    return names
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True, type=pathlib.Path)
-    parser.add_argument("--only", default=",".join(CHECKS), help="names, with commas between")
+    parser.add_argument("--only", type=chosen, default=list(CHECKS), help="names, or how they begin, with commas between")
     parser.add_argument("--keep", action="store_true", help="keep the folders of checks that passed")
     parser.add_argument("--acceptance", type=pathlib.Path, default=HERE.parent.parent / "shared/acceptance")
     parser.add_argument("--lake-tests", type=pathlib.Path, help="the lake's built test binary, which reads Spark's tables")
     arguments = parser.parse_args()
-    unknown = set(arguments.only.split(",")) - set(CHECKS)
-    if unknown:
-        parser.error(f"no check {', '.join(unknown)}; there are {', '.join(CHECKS)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the parts are ended
     verdicts = []
-    for name in arguments.only.split(","):
+    for name in arguments.only:
         began = time.monotonic()
         verdict, words = one(name, arguments)
         verdicts.append(verdict)
