@@ -55,10 +55,10 @@ class Numbered:
 
     def run(self):
         sender = producer(self.bootstrap)
-        while not self.over.is_set():
+        while not self.over.wait(0.05):
             for _ in range(self.rate // 20):
                 self.one(sender)
-            sender.poll(0.05)
+            sender.poll(0)
         sender.flush(180)
 
     def one(self, sender):
