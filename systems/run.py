@@ -95,7 +95,8 @@ def main():
     parser.add_argument("--acceptance", type=pathlib.Path, default=HERE.parent.parent / "shared/acceptance")
     parser.add_argument("--lake-tests", type=pathlib.Path, help="the lake's built test binary, which reads Spark's tables")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the parts are ended
+    for number in (signal.SIGINT, signal.SIGTERM):  # so that the parts are ended
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     verdicts = []
     for name in arguments.only:
         began = time.monotonic()

@@ -9,8 +9,8 @@ import subprocess
 from parts import Failed, SparkConnect, Vitalake, installed, need, until
 from records import hourly, send
 
-# More flushes than lie between two checkpoints of a table, and than files that compaction joins.
-ROUNDS, ROUND_RECORDS = 104, 50
+# More commits than lie between two checkpoints of a table, and than files that compaction joins.
+COMMITS, ROUND_RECORDS = 105, 50
 TABLES = {
     ("raw", "hourly_steps"): "steps", ("curated", "steps"): "steps", ("serving", "steps_daily"): "hours",
     ("quarantine", "hourly_steps"): "_offset", ("quarantine", "steps"): "_offset",
@@ -39,14 +39,16 @@ def ours(run, spark):
 
 def fill(platform):
     """Many small commits; in each round some records that are broken, and some that say another value for a known key."""
-    for number in range(ROUNDS):
-        first = number * ROUND_RECORDS
-        rows = [hourly(f"s{i % 500}", i // 500, i % 97) for i in range(first, first + ROUND_RECORDS)]
+    rounds, log = 0, platform.table("raw", "hourly_steps") / "_delta_log"
+    while len(list(log.glob("*.json"))) < COMMITS:
+        numbers = range(rounds * ROUND_RECORDS, (rounds + 1) * ROUND_RECORDS)
+        rows = [hourly(f"s{i % 500}", i // 500, i % 97) for i in numbers]
         broken = [{**rows[0], "StepTotal": "many"}, {**rows[1], "StepTotal": 98}]
         send(platform.bootstrap, "hourly-steps", rows + broken)
         platform.flush()
-    total = ROUNDS * ROUND_RECORDS
-    until("all of it is in raw", lambda: platform.row("SELECT COUNT(*) FROM raw.hourly_steps"), (total + ROUNDS,))
+        rounds += 1
+    total = rounds * ROUND_RECORDS
+    until("all of it is in raw", lambda: platform.row("SELECT COUNT(*) FROM raw.hourly_steps"), (total + rounds,))
     until("all of it is in curated", lambda: platform.row("SELECT COUNT(*) FROM curated.steps"), (total,))
     until("all of it is in serving", lambda: platform.row("SELECT SUM(hours) FROM serving.steps_daily_live"), (total,))
     platform.flush()

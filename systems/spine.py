@@ -1,6 +1,7 @@
 """The black-box checks of the acceptance folder, with the lake on Azurite, the records through Apache Kafka, or both."""
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -25,13 +26,23 @@ def check(run, kafka=False, azurite=False):
             broker = parts.enter_context(KafkaBroker(run.folder / "kafka"))
             arguments += ["--bootstrap", broker.bootstrap]
         ask_whether_it_can(run, arguments, settings)
-        done = subprocess.run([sys.executable, script, "--bin", run.binary, *arguments], capture_output=True, text=True,
-                              timeout=SECONDS_MAX, env={**os.environ, **settings})
-    lines = done.stdout.splitlines()
-    (run.folder / "spine.txt").write_text(done.stdout + done.stderr)
-    if done.returncode or not lines:
-        raise Failed("; ".join(line for line in lines if line.startswith("FAIL")) or done.stderr[-600:])
+        status, said = spine([sys.executable, script, "--bin", run.binary, *arguments], {**os.environ, **settings}, run.folder / "spine.txt")
+    lines = said.splitlines()
+    if status or not lines:
+        raise Failed("; ".join(line for line in lines if line.startswith("FAIL")) or said[-600:])
     return "; ".join(lines)
+
+
+def spine(command, environment, output):
+    """Runs the script; gives its exit status and what it said."""
+    with open(output, "wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
+        try:
+            process.wait(SECONDS_MAX)
+        except BaseException:
+            process.send_signal(signal.SIGINT)  # so that it ends what it has started
+            process.wait(60)
+            raise
+    return process.returncode, output.read_text()
 
 
 def ask_whether_it_can(run, arguments, settings):
