@@ -19,7 +19,7 @@ TOOLS ?= $(HOME)/.cache/vitalake
 DENY := $(TOOLS)/bin/cargo-deny
 DENY_VERSION := 0.20.2
 
-.PHONY: help up test tests lint format clippy doc one-copy deny example bench soak accept
+.PHONY: help up test tests lint format clippy doc one-copy deny example bench soak accept systems
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -70,3 +70,6 @@ accept: ## Run the black-box checks of ACCEPTANCE against the everyday build
 	else \
 	  ACCEPTANCE="$(ACCEPTANCE)" PYTHON="$(PYTHON)" scripts/accept.sh; \
 	fi
+
+systems: ## Run the checks against real Kafka, Azurite and Spark; ONLY=java,spark picks, BIN=PATH brings a binary
+	@ACCEPTANCE="$(ACCEPTANCE)" VITALAKE_TOOLS="$(TOOLS)" BIN="$(BIN)" ONLY="$(ONLY)" scripts/systems.sh

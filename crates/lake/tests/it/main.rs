@@ -13,6 +13,7 @@ mod delta_fixture;
 mod delta_foreign;
 mod delta_golden;
 mod delta_log;
+mod delta_spark;
 mod delta_speed;
 mod delta_stats;
 mod delta_unsynced;

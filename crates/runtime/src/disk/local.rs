@@ -79,6 +79,8 @@ impl Disk for LocalDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        // The parent of a relative path's first folder is the empty path: the folder that the process is in.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         File::open(path)?.sync_all()
     }
 

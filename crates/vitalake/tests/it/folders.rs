@@ -60,6 +60,14 @@ fn landed(place: &Place, sql: &str, wanted: &[i64]) {
 }
 
 #[test]
+fn a_data_folder_may_be_named_from_where_one_is() {
+    let mut here = Here::new();
+    here.place.data = PathBuf::from("data");
+    here.place.start().ready().stop();
+    assert!(here.folder.path().join("data/lake/raw/ticks/_delta_log").is_dir());
+}
+
+#[test]
 fn a_second_process_is_told_who_holds_the_folder() {
     let here = Here::new();
     let server = here.place.start().ready();

@@ -41,7 +41,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vitalake"));
         command.arg("up").arg(&self.project).arg("--data").arg(&self.data);
         command.args(["--kafka", &self.kafka, "--http", &self.http]);
-        command.env_remove("VITALAKE_SERVER").env("NO_COLOR", "1");
+        command.env_remove("VITALAKE_SERVER").env("NO_COLOR", "1").current_dir(self.log.parent().unwrap());
         command.envs(self.settings.iter().map(|(variable, value)| (variable, value)));
         command
     }

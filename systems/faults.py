@@ -1,0 +1,72 @@
+"""What the platform stands on goes away for a while and comes back, while records flow: storage, and the broker."""
+import signal
+import time
+
+from outcome import Watch, exactly_once, told, told_nothing
+from parts import Azurite, Failed, KafkaBroker, Vitalake, until
+from records import Numbered
+
+SECONDS_AWAY, SECONDS_BEFORE, SECONDS_AFTER = 20, 6, 10
+CONTAINER = "faults"
+STORAGE_WORDS, KAFKA_WORDS = ("storage", "azure"), ("kafka", "broker")
+
+
+def on_azurite(run, blobs, **more):
+    """A platform whose lake is in a container of its own, and where its raw table is for other readers."""
+    blobs.create_container(CONTAINER)
+    settings = {"VITALAKE_STORAGE__URL": f"az://{CONTAINER}/lake-root", **blobs.credentials(), **more.pop("settings", {})}
+    platform = Vitalake(run.folder / "vitalake", run.binary, run.project("steps"), settings=settings, **more)
+    return platform, f"az://{CONTAINER}/lake-root/lake/raw/hourly_steps"
+
+
+def azurite_away(run):
+    """Connections are refused."""
+    return storage_away(run, lambda blobs: blobs.kill(), lambda blobs: blobs.start())
+
+
+def azurite_hangs(run):
+    """Connections are taken and nothing is answered."""
+    return storage_away(run, lambda blobs: blobs.signal(signal.SIGSTOP), lambda blobs: blobs.signal(signal.SIGCONT))
+
+
+def storage_away(run, away, back):
+    with Azurite(run.folder / "azurite") as blobs:
+        platform, table = on_azurite(run, blobs)
+        with platform, Watch(platform) as watch:
+            with Numbered(platform.bootstrap) as sender:
+                time.sleep(SECONDS_BEFORE)
+                away(blobs)
+                began, before = time.monotonic(), len(sender.acknowledged)
+                until("storage away is told", lambda: told(platform, STORAGE_WORDS), True, SECONDS_AWAY)
+                time.sleep(max(0, SECONDS_AWAY - (time.monotonic() - began)))
+                taken = len(sender.acknowledged) - before
+                back(blobs)
+                time.sleep(SECONDS_AFTER)
+            total = exactly_once(sender, platform, table, blobs.credentials())
+            until("nothing is told to be away", lambda: told_nothing(platform, STORAGE_WORDS), True, 30)
+            # A question that needs a file of a storage that is away is refused, in time and with a reason.
+            reads = watch.must_have_answered(errors_allowed=SECONDS_AWAY * 5)
+    if not taken:
+        raise Failed("no record was taken while storage was away, although the log is local")
+    return f"{total} records once each, {taken} of them taken while storage was away {SECONDS_AWAY} s; {reads}"
+
+
+def kafka_away(run):
+    """The broker is killed, stays away and comes back with its log."""
+    with KafkaBroker(run.folder / "kafka") as broker:
+        broker.create_topic("hourly-steps")
+        settings = {"VITALAKE_KAFKA__BOOTSTRAP": broker.bootstrap}
+        platform = Vitalake(run.folder / "vitalake", run.binary, run.project("steps"), settings=settings, kafka=False)
+        with platform, Watch(platform) as watch:
+            with Numbered(broker.bootstrap) as sender:
+                time.sleep(SECONDS_BEFORE)
+                broker.kill()
+                began = time.monotonic()
+                until("the broker away is told", lambda: told(platform, KAFKA_WORDS), True, SECONDS_AWAY)
+                time.sleep(max(0, SECONDS_AWAY - (time.monotonic() - began)))
+                broker.start_again()
+                time.sleep(SECONDS_AFTER)
+            total = exactly_once(sender, platform, platform.table("raw", "hourly_steps"))
+            until("nothing is told to be away", lambda: told_nothing(platform, KAFKA_WORDS), True, 30)
+            reads = watch.must_have_answered()
+    return f"{total} records once each over a broker that was away {SECONDS_AWAY} s; {reads}"

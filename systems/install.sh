@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Fetches the real systems, each once per machine, into ${VITALAKE_TOOLS:-~/.cache/vitalake}/systems, from the package
+# registries alone: no Docker, nothing outside that folder.
+#
+#   install.sh [kafka] [azurite] [python] [spark]      all of them when none is named
+#
+# A part that is there is left alone; one that was not finished is begun anew. A part that cannot be had does not stop the
+# others: the exit status is the number of parts that are missing.
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+systems=${VITALAKE_TOOLS:-$HOME/.cache/vitalake}/systems
+
+declare -A about=(
+  [kafka]="Apache Kafka 4.1.0, from Maven: half a minute, 60 MB"
+  [azurite]="Azurite 3.35.0, from npm: half a minute, 190 MB"
+  [python]="the Python packages of the checks: half a minute, 480 MB"
+  [spark]="Spark 4.2.0 with Delta 4.4.0, from PyPI and Maven: two minutes, 1.2 GB"
+)
+
+kafka() { # with a logger, so that broker and clients say what they do
+  jars "$1" org.apache.kafka:kafka_2.13:4.1.0 org.apache.kafka:kafka-tools:4.1.0 org.slf4j:slf4j-simple:1.7.36
+}
+
+azurite() { npm install --prefix "$1" --no-fund --no-audit --loglevel=error azurite@3.35.0; }
+
+python() { packages "$1" "$here/requirements.txt"; }
+
+spark() { # Spark's own jars come with pyspark
+  packages "$1" "$here/requirements-spark.txt" && jars "$1" 'io.delta:delta-spark_4.2_2.13:4.4.0!org.apache.spark'
+}
+
+packages() { # packages FOLDER REQUIREMENTS
+  python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
+}
+
+jars() { # jars FOLDER GROUP:ARTIFACT:VERSION[!EXCLUDED-GROUP]…: they and what they depend on, in FOLDER/jars
+  local folder=$1 dependencies="" jar coordinates excluded group artifact version
+  shift
+  for jar in "$@"; do
+    IFS='!' read -r coordinates excluded <<<"$jar"
+    IFS=: read -r group artifact version <<<"$coordinates"
+    [ -z "$excluded" ] || excluded="<exclusions><exclusion><groupId>$excluded</groupId><artifactId>*</artifactId></exclusion></exclusions>"
+    dependencies+="<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version>$excluded</dependency>"
+  done
+  cat >"$folder/pom.xml" <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>vitalake</groupId><artifactId>systems</artifactId><version>1</version>
+<dependencies>$dependencies</dependencies></project>
+POM
+  mvn -q -B -ntp -f "$folder/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$folder/jars"
+}
+
+missing=0
+[ $# -gt 0 ] || set -- kafka azurite python spark
+for part in "$@"; do
+  [ -n "${about[$part]:-}" ] || { echo "error: there is no part $part; there are: ${!about[*]}" >&2; exit 64; }
+  folder=$systems/$part
+  [ ! -e "$folder/whole" ] || continue
+  echo "Fetching ${about[$part]}"
+  rm -rf "$folder" && mkdir -p "$folder"
+  began=$SECONDS
+  if "$part" "$folder" >"$folder.log" 2>&1; then
+    touch "$folder/whole"
+    echo "  done in $((SECONDS - began)) s"
+  else
+    missing=$((missing + 1))
+    echo "  missing: $part could not be had; $folder.log ends with"
+    tail -3 "$folder.log" | sed 's/^/    /'
+  fi
+done
+exit $missing

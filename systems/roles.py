@@ -1,0 +1,109 @@
+"""Several processes on one lake: two that ingest as one consumer group, one that serves, with Apache Kafka and Azurite.
+
+The serving process is asked in SQL throughout: it must answer whatever becomes of the others.
+"""
+import contextlib
+import signal
+import time
+
+from confluent_kafka.admin import AdminClient
+
+from gate import Gate
+from outcome import COUNT, Watch, exactly_once
+from parts import Azurite, KafkaBroker, Vitalake, until
+from records import Numbered
+
+CONTAINER, PREFIX = "roles", "one-lake"
+TABLE = f"az://{CONTAINER}/{PREFIX}/lake/raw/hourly_steps"
+STEADILY_SECONDS = 8
+
+
+class Cluster:
+    """A broker, a container, and processes of one project on them."""
+
+    def __init__(self, run, parts, commit_interval_ms=1000):
+        self.run, self.parts, self.commit_interval_ms = run, parts, commit_interval_ms
+        self.blobs = parts.enter_context(Azurite(run.folder / "azurite"))
+        self.blobs.create_container(CONTAINER)
+        self.broker = parts.enter_context(KafkaBroker(run.folder / "kafka"))
+        self.broker.create_topic("hourly-steps")
+
+    def process(self, name, role, endpoint=None):
+        settings = {
+            "VITALAKE_KAFKA__BOOTSTRAP": self.broker.bootstrap, "VITALAKE_STORAGE__URL": f"az://{CONTAINER}/{PREFIX}",
+            "VITALAKE_STORAGE__COMMIT_INTERVAL_MS": str(self.commit_interval_ms), **self.blobs.credentials(),
+        }
+        if endpoint:
+            settings["AZURE_STORAGE_ENDPOINT"] = endpoint
+        return self.parts.enter_context(Vitalake(
+            self.run.folder / name, self.run.binary, self.run.project("steps"), ["--role", role], settings, kafka=False))
+
+    def members(self):
+        """How many processes the one consumer group has."""
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        groups = [group.group_id for group in admin.list_consumer_groups().result(10).valid]
+        described = admin.describe_consumer_groups(groups) if groups else {}
+        return sum(len(group.result(10).members) for group in described.values())
+
+    def two_share(self):
+        until("two members in the consumer group", self.members, 2, 60)
+
+    def outcome(self, sender, served, watch):
+        total = exactly_once(sender, served, TABLE, self.blobs.credentials())
+        return f"{total} records once each; {watch.must_have_answered()}"
+
+
+def one_killed(run):
+    """One of two that ingest is killed, and comes back."""
+    with contextlib.ExitStack() as parts:
+        cluster = Cluster(run, parts)
+        first, _second, served = cluster.process("first", "ingest"), cluster.process("second", "ingest"), cluster.process("served", "serve")
+        cluster.two_share()
+        with Watch(served) as watch:
+            with Numbered(cluster.broker.bootstrap) as sender:
+                time.sleep(STEADILY_SECONDS)
+                first.kill()
+                until("the other has all partitions", cluster.members, 1, 120)
+                time.sleep(STEADILY_SECONDS)
+                first.start()
+                cluster.two_share()
+                time.sleep(STEADILY_SECONDS)
+            return cluster.outcome(sender, served, watch)
+
+
+def one_paused(run):
+    """One of two that ingest stops in the middle of a commit, past its session's time-out: its partitions are another's
+    when it goes on, and its commit is still on its way."""
+    with contextlib.ExitStack() as parts:
+        cluster = Cluster(run, parts)
+        gate = parts.enter_context(Gate(cluster.blobs.port, b"/lake/raw/hourly_steps/_delta_log/"))
+        first = cluster.process("first", "ingest", gate.endpoint(cluster.blobs.account))
+        _second, served = cluster.process("second", "ingest"), cluster.process("served", "serve")
+        cluster.two_share()
+        with Watch(served) as watch:
+            with Numbered(cluster.broker.bootstrap) as sender:
+                time.sleep(STEADILY_SECONDS)
+                gate.hold(lambda: first.signal(signal.SIGSTOP))
+                until("a commit is held", gate.held.is_set, True, 30)
+                until("the other has all partitions", cluster.members, 1, 120)
+                time.sleep(STEADILY_SECONDS)
+                gate.open()
+                first.signal(signal.SIGCONT)
+                cluster.two_share()
+                time.sleep(STEADILY_SECONDS)
+            return cluster.outcome(sender, served, watch)
+
+
+def replica(run):
+    """A process that serves shows what no commit holds yet, also while none that ingests is there."""
+    with contextlib.ExitStack() as parts:
+        cluster = Cluster(run, parts, commit_interval_ms=5000)
+        ingests, served = cluster.process("ingests", "ingest"), cluster.process("served", "serve")
+        with Watch(served) as watch:
+            with Numbered(cluster.broker.bootstrap) as sender:
+                time.sleep(STEADILY_SECONDS)
+                ingests.kill()
+                time.sleep(STEADILY_SECONDS)
+            until("the replica shows what nobody has committed", lambda: served.row(COUNT), (sender.sent,), 20)
+            ingests.start()
+            return cluster.outcome(sender, served, watch)

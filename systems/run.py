@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Runs the checks against the real systems and prints what passed, failed or was skipped, and why.
+
+    run.py --bin PATH/vitalake [--only java,faults] [--keep] [--acceptance DIR] [--lake-tests PATH]
+
+Each check has a folder of its own; that of a failed one is kept, and said. Exit status: the number of checks that failed.
+"""
+import argparse
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import faults  # noqa: E402
+import java_client  # noqa: E402
+import roles  # noqa: E402
+import spark_reads  # noqa: E402
+import spine  # noqa: E402
+from parts import Failed, Skipped  # noqa: E402
+
+CHECKS = {
+    "java": java_client.check,
+    "spark": spark_reads.check,
+    "spine-local": spine.check,
+    "spine-azurite": lambda run: spine.check(run, azurite=True),
+    "spine-kafka": lambda run: spine.check(run, kafka=True),
+    "spine-kafka-azurite": lambda run: spine.check(run, kafka=True, azurite=True),
+    "faults-azurite-away": faults.azurite_away,
+    "faults-azurite-hangs": faults.azurite_hangs,
+    "faults-kafka-away": faults.kafka_away,
+    "roles-one-killed": roles.one_killed,
+    "roles-one-paused": roles.one_paused,
+    "roles-replica": roles.replica,
+}
+
+
+class Run:
+    """What a check is given: the binary, projects, and a folder of its own."""
+
+    here = HERE
+
+    def __init__(self, name, arguments):
+        self.binary, self.acceptance = arguments.bin.resolve(), arguments.acceptance.resolve()
+        self.lake_tests = arguments.lake_tests and arguments.lake_tests.resolve()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"vitalake-systems-{name}-"))
+
+    def project(self, name):
+        """A project of the acceptance folder, to be copied."""
+        folder = self.acceptance / name
+        if not folder.is_dir():
+            raise Skipped(f"no project {name}, because {folder} is not there: name the folder with --acceptance")
+        return folder
+
+
+def one(name, arguments):
+    """Runs one check; gives its verdict and what it says."""
+    run = Run(name, arguments)
+    keep = arguments.keep
+    try:
+        return "PASS", CHECKS[name](run)
+    except Skipped as reason:
+        return "SKIP", f"skipped: {reason}"
+    except Exception as error:
+        keep = True
+        (run.folder / "traceback.txt").write_text(traceback.format_exc())
+        kind = "" if isinstance(error, Failed) else f"{type(error).__name__}: "
+        return "FAIL", f"{kind}{error} (everything is in {run.folder})"
+    finally:
+        if not keep:
+            shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def chosen(text):
+    """The checks that are named, or whose names begin so: `faults` is all faults."""
+    names = []
+    for word in text.split(","):
+        found = [name for name in CHECKS if name == word or name.startswith(f"{word}-")]
+        if not found:
+            raise argparse.ArgumentTypeError(f"no check {word}; there are {', '.join(CHECKS)}")
+        names += found
+    return names
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True, type=pathlib.Path)
+    parser.add_argument("--only", type=chosen, default=list(CHECKS), help="names, or how they begin, with commas between")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of checks that passed")
+    parser.add_argument("--acceptance", type=pathlib.Path, default=HERE.parent.parent / "shared/acceptance")
+    parser.add_argument("--lake-tests", type=pathlib.Path, help="the lake's built test binary, which reads Spark's tables")
+    arguments = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # so that the parts are ended
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    verdicts = []
+    for name in arguments.only:
+        began = time.monotonic()
+        verdict, words = one(name, arguments)
+        verdicts.append(verdict)
+        print(f"{verdict}  {name:<20} {time.monotonic() - began:>5.0f} s  {' '.join(str(words).split())}", flush=True)
+    counts = {word: verdicts.count(verdict) for word, verdict in (("passed", "PASS"), ("failed", "FAIL"), ("skipped", "SKIP"))}
+    print(", ".join(f"{count} {word}" for word, count in counts.items()))
+    sys.exit(counts["failed"])
+
+
+if __name__ == "__main__":
+    main()
