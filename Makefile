@@ -58,11 +58,13 @@ example: ## Check the example project
 	cargo run --locked --quiet --bin vitalake -- validate $(PROJECT)
 
 bench: ## Measure, with the release profile; results in bench/results/
-	@if [ -x bench/run.sh ]; then cargo build --release --locked --bin vitalake && bench/run.sh; \
-	else echo "bench/run.sh is not here: nothing was measured"; fi
+	@bench/run.sh
 
+# The process under test is the release build, what drives it the everyday one.
 soak: ## Kill the real process fifty times under load and count every record
-	VITALAKE_SOAK_KILLS=50 cargo test --release --locked -p vitalake --test it soak -- --nocapture
+	@. scripts/common.sh && build_release && \
+	  VITALAKE_BIN="$$(target_folder)/release/vitalake" VITALAKE_SOAK_KILLS=50 \
+	  cargo test --workspace --locked --test it soak -- --nocapture
 
 accept: ## Run the black-box checks of ACCEPTANCE against the everyday build
 	@if [ ! -f "$(ACCEPTANCE)/spine.py" ]; then \

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 need_tools
 target=$(target_folder)
 BIN=${BIN:-$target/release/vitalake} PROFILE=${PROFILE:-release}
-[ -x "$BIN" ] || fail "$BIN is not there" "cargo build --release --bin vitalake, or BIN=$target/debug/vitalake PROFILE=dev"
-say "Building the load generator"
-cargo build --release --locked --quiet -p vitalake-bench --bin loadgen
+say "Building what is measured and the load generator"
+build_release
+[ -x "$BIN" ] || fail "$BIN is not there" "leave BIN out, or BIN=$target/debug/vitalake PROFILE=dev after cargo build"
 exec "${PYTHON:-python3}" bench/measure.py --bin "$BIN" --profile "$PROFILE" --loadgen "$target/release/loadgen" ${PARTS:+--parts "$PARTS"} "$@"

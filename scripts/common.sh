@@ -24,3 +24,8 @@ need_tools() {
 target_folder() {
   cargo metadata --no-deps --format-version 1 --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
+
+# Every release build is this one: other features or packages would compile the engine once more.
+build_release() {
+  cargo build --release --locked --workspace --bins --features vitalake/azure,vitalake/rdkafka
+}

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
+use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::contract::quarantine_schema;
@@ -24,6 +25,7 @@ use crate::delta::action::Metadata;
 use crate::delta::{Change, DeltaError, DeltaLog, Snapshot};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
+use crate::missing::{Missing, NotingStore};
 use crate::table::{Side, State, Table};
 use crate::tail::TailChunks;
 
@@ -51,6 +53,7 @@ impl Default for LakeOptions {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) missing: Missing,
     pub(crate) pointer: Pointer,
     pub(crate) options: LakeOptions,
     pub(crate) clock: Clock,
@@ -100,8 +103,10 @@ impl Lake {
         clock: Clock,
         cpu: Cpu,
     ) -> Result<Self, LakeError> {
-        let shared =
-            Arc::new(Shared { store, pointer: Pointer::default(), options, clock, cpu, lost: watch::channel(false).0 });
+        let missing = Missing::default();
+        let store: Arc<dyn ObjectStore> = Arc::new(NotingStore { store, missing: missing.clone() });
+        let (pointer, lost) = (Pointer::default(), watch::channel(false).0);
+        let shared = Arc::new(Shared { store, missing, pointer, options, clock, cpu, lost });
         let opening = specs.into_iter().map(|spec| {
             let (shared, name) = (Arc::clone(&shared), spec.contract.dataset.clone());
             async move { Ok::<_, LakeError>((name, Arc::new(open_table(&shared, spec).await?))) }
@@ -146,6 +151,12 @@ impl Lake {
     /// All tables, by name.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.tables.values()
+    }
+
+    /// Files that tables name and that a read has not found, each with its table and its path in the store.
+    #[must_use]
+    pub fn missing_files(&self) -> Vec<(TableId, Path)> {
+        self.shared.missing.named_by(&self.pin())
     }
 
     /// The store that holds the tables.
@@ -228,6 +239,22 @@ fn stored_as(kind: &DataType) -> DataType {
     }
 }
 
+/// A type in the words of a contract.
+fn contract_type(kind: &DataType) -> String {
+    let (logical, format) = match kind {
+        DataType::Utf8 | DataType::Utf8View => ("string", None),
+        DataType::Int64 => ("integer", None),
+        DataType::Int32 => ("integer", Some("i32")),
+        DataType::Float64 => ("number", None),
+        DataType::Float32 => ("number", Some("f32")),
+        DataType::Boolean => ("boolean", None),
+        DataType::Date32 => ("date", None),
+        DataType::Timestamp(..) => ("timestamp", None),
+        other => return other.to_string(),
+    };
+    format.map_or_else(|| logical.to_owned(), |format| format!("{logical} (format {format})"))
+}
+
 /// The metadata with the columns that are new; `None` when there are none. Refuses what would change or drop a column.
 fn fitted(head: &Snapshot, id: &TableId, wanted: &SchemaRef) -> Result<Option<Metadata>, LakeError> {
     let stored = head.schema();
@@ -237,12 +264,8 @@ fn fitted(head: &Snapshot, id: &TableId, wanted: &SchemaRef) -> Result<Option<Me
             Err(_) => return Err(changed(format!("column {} is gone", field.name()))),
             Ok(want) if stored_as(want.data_type()) == stored_as(field.data_type()) => {}
             Ok(want) => {
-                return Err(changed(format!(
-                    "column {} was {} and is {}",
-                    field.name(),
-                    field.data_type(),
-                    want.data_type()
-                )));
+                let (was, is) = (contract_type(field.data_type()), contract_type(want.data_type()));
+                return Err(changed(format!("column {} was {was} and is {is}", field.name())));
             }
         }
     }

@@ -15,6 +15,7 @@ mod flush;
 mod follow;
 pub mod lake;
 mod maintain;
+mod missing;
 pub mod parquet;
 pub mod place;
 pub mod provider;

@@ -16,6 +16,9 @@ pub struct Readiness {
     /// Parts outside this process that do not answer now; queries go on with what is here.
     #[serde(default)]
     pub away: Vec<AwayPart>,
+    /// What needs a person, whether ready or not: in the answer of `GET /health/ready`.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
 }
 
 /// A part outside the process, such as a broker, that does not answer.
@@ -29,6 +32,15 @@ pub struct AwayPart {
     pub seconds: f64,
     /// What the last attempt said.
     pub reason: String,
+}
+
+/// Something that does not mend itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The dataset that suffers, where it is known.
+    pub dataset: Option<String>,
+    /// What happened, to what, and what to do.
+    pub message: String,
 }
 
 /// The answer of `GET /api/v1/status`.
@@ -51,6 +63,9 @@ pub struct StatusReport {
     /// One entry per partition of a topic.
     #[serde(default)]
     pub partitions: Vec<PartitionStatus>,
+    /// What needs a person: damage, missing files, records that no contract claims.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
 }
 
 /// What is known of one dataset.
@@ -76,7 +91,7 @@ pub struct DatasetStatus {
     pub lag_records: Option<u64>,
     /// Records of this dataset that are in quarantine.
     pub quarantined: u64,
-    /// `ok`, `recovering`, `stalled` or `failed`.
+    /// `ok`, `recovering`, `stalled` (tried again by itself) or `failed` (it needs a person).
     pub state: String,
     /// Why it is not `ok`, and what to do.
     pub error: Option<String>,

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
-use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport};
+use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport, Trouble};
 
 use crate::pinned::Pinned;
+use crate::sql::fault::causes;
 
 /// The bytes of a request, as they arrive.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
@@ -47,14 +48,28 @@ pub enum ApiError {
     Internal(String),
 }
 
+impl ApiError {
+    /// Our fault: says the cause in the log, under an id that the client is given.
+    pub fn internal(what: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        tracing::error!(error_id = %id, cause = causes(error), "{what}");
+        Self::Internal(format!("{what}; the server's log has the cause under error id {id}"))
+    }
+}
+
 /// The process around the server.
 #[async_trait]
 pub trait Platform: Send + Sync + 'static {
     /// The newest value over all tables.
     fn pin(&self) -> Arc<dyn Pinned>;
 
-    /// Whether queries may be answered.
+    /// Whether queries may be answered; asked with every query.
     fn readiness(&self) -> Readiness;
+
+    /// What needs a person, whether ready or not.
+    fn troubles(&self) -> Vec<Trouble> {
+        Vec::new()
+    }
 
     /// What is known of every dataset.
     async fn status(&self) -> StatusReport;

@@ -116,7 +116,15 @@ impl Client {
         };
         let url = format!("{}/api/v1/deliveries/{}", self.url, percent_encoded(dataset));
         let request = self.agent.post(url).query("name", name).query("format", format).content_type(content_type);
-        self.read(request.send(SendBody::from_reader(bytes)))
+        // A server that refuses at once says so before the file is sent.
+        let sent = request.header("expect", "100-continue").send(SendBody::from_reader(bytes));
+        if let Err(ureq::Error::Io(error)) = &sent
+            && matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+        {
+            let message = format!("{} closed the connection before it had the whole file", self.url);
+            return Err(Failure::unreachable(message, "see the server's log, and deliver the file again").into());
+        }
+        self.read(sent)
     }
 
     fn read<T: DeserializeOwned>(&self, sent: Result<http::Response<Body>, ureq::Error>) -> anyhow::Result<T> {

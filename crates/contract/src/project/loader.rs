@@ -36,6 +36,16 @@ impl Loader {
     pub(super) fn run(&mut self) -> Option<String> {
         let mut config_text = None;
         let names = self.list("")?;
+        if !self.root.join(CONFIG_FILE).exists() {
+            // Whatever else lies in a folder that is no project is none of our business.
+            let folder = if self.root == Path::new(".") { "this folder".into() } else { self.root.to_string_lossy() };
+            let message = format!("{folder} is not a vitalake project: no {CONFIG_FILE}");
+            let finding = Diagnostic::error(CONFIG_FILE, "no-config", message);
+            self.found.push(
+                finding.help("give the folder of a project; a new one begins with a vitalake.yaml that has `name:`"),
+            );
+            return None;
+        }
         for (name, is_folder) in names {
             match (name.as_str(), is_folder) {
                 ("contracts", true) => self.layers("contracts", &[Layer::Raw, Layer::Curated, Layer::Serving]),
@@ -47,12 +57,6 @@ impl Loader {
                 }
                 (file, false) => self.unknown_top_file(file),
             }
-        }
-        if config_text.is_none() && !self.root.join(CONFIG_FILE).exists() {
-            self.found.push(
-                Diagnostic::error(CONFIG_FILE, "no-config", format!("{} holds no {CONFIG_FILE}", self.root.display()))
-                    .help("give the directory of a project; a new one needs a vitalake.yaml with `name:`"),
-            );
         }
         config_text
     }

@@ -183,6 +183,10 @@ fn place(contract: &Contract, header: &[String], cells: &mut [(Vec<u16>, String)
                 }
             }
             (None, _) if column.required => {
+                let alike = |found: &&String| found.trim().eq_ignore_ascii_case(&name);
+                if let Some(found) = header.iter().find(alike).cloned() {
+                    return Err(DeliveryError::ColumnSpelling { dataset: contract.dataset.to_string(), name, found });
+                }
                 // A first line without any of the contract's names may be data, which no error shows.
                 if !contract.columns.iter().any(|column| header.contains(&column.path.join("."))) {
                     return Err(DeliveryError::NoHeader { dataset: contract.dataset.to_string() });
@@ -261,6 +265,20 @@ fn is_json(text: &str) -> bool {
         cursor.skip_space();
         cursor.is_at_end()
     }
+}
+
+/// What separates the columns of a header that has no commas, when it names a column of the contract so.
+pub(super) fn other_separator(contract: &Contract, header: &[u8]) -> Option<&'static str> {
+    let text = std::str::from_utf8(header).ok().filter(|text| !text.contains(','))?;
+    let names = |separator: char| {
+        let mut cells = text.split(separator).map(|cell| cell.trim().trim_matches('"'));
+        text.contains(separator)
+            && cells.any(|cell| contract.columns.iter().any(|c| c.path.join(".").eq_ignore_ascii_case(cell)))
+    };
+    [(';', "semicolons"), ('\t', "tabs"), ('|', "vertical bars")]
+        .into_iter()
+        .find(|(c, _)| names(*c))
+        .map(|(_, said)| said)
 }
 
 /// The texts of a header's cells.

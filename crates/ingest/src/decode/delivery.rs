@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use vitalake_contract::Contract;
 
-use super::csv::{Cell, CsvDecoder, Scan, header_names, scan};
+use super::csv::{Cell, CsvDecoder, Scan, header_names, other_separator, scan};
 use super::input::Input;
 use super::json::JsonDecoder;
 use super::plan::Plan;
@@ -78,6 +78,28 @@ pub enum DeliveryError {
         name: String,
         /// The names that it has.
         header: String,
+    },
+    /// A required column stands in the header with other capitals or spaces.
+    #[error(
+        "the delivery of {dataset} has the column {found:?} where the contract reads {name:?}: capitals and spaces count; rename it in the file, or name it so in the contract (customProperty path)"
+    )]
+    ColumnSpelling {
+        /// The dataset.
+        dataset: String,
+        /// The name that the header should have.
+        name: String,
+        /// The name that it has.
+        found: String,
+    },
+    /// The columns are not separated by commas.
+    #[error(
+        "the delivery of {dataset} has {separator} between its columns and commas are read: save the file with commas"
+    )]
+    Separator {
+        /// The dataset.
+        dataset: String,
+        /// What stands there.
+        separator: &'static str,
     },
     /// A column that the contract reads stands twice in the header.
     #[error("the delivery of {dataset} has the column {name:?} twice; rename one of them")]
@@ -243,8 +265,14 @@ impl<R: Read> DeliveryDecoder<R> {
         let no_header = || DeliveryError::NoHeader { dataset: self.contract.dataset.to_string() };
         let mut counts = true;
         match &mut self.form {
-            Form::Header if malformed || record.is_empty() => return Err(no_header()),
+            Form::Header if record.is_empty() => return Err(no_header()),
             Form::Header => {
+                if let Some(separator) = other_separator(&self.contract, record) {
+                    return Err(DeliveryError::Separator { dataset: self.contract.dataset.to_string(), separator });
+                }
+                if malformed {
+                    return Err(no_header());
+                }
                 let names = header_names(record, &self.cells).ok_or_else(no_header)?;
                 let plan = Plan::new(Arc::clone(&self.contract), Plan::feed_of(&self.contract));
                 self.form = Form::Csv(Box::new(CsvDecoder::new(plan, &names)?));

@@ -13,7 +13,8 @@ pub struct KafkaOptions {
     pub message_bytes_max: usize,
     /// The most that one fetch answers. Default 16 MiB.
     pub fetch_bytes_max: usize,
-    /// Connections at one time; one more is closed at once. Default 1,000.
+    /// Connections at one time. For one more the oldest that has never sent a request gives way; without such a one it
+    /// is closed at once. Default 1,000.
     pub connections_max: usize,
     /// Bytes of requests in work per connection. Default 32 MiB.
     pub connection_bytes_max: usize,
@@ -23,6 +24,8 @@ pub struct KafkaOptions {
     pub pipelined_max: usize,
     /// How long a begun frame may take to arrive. Default 30 s.
     pub frame_time: Duration,
+    /// How long a new connection may take to its first whole request. Default 10 s.
+    pub first_request_time: Duration,
     /// How long a connection may be silent. Default 10 min.
     pub idle_time: Duration,
     /// The longest that a fetch waits for data. Default 30 s.
@@ -43,6 +46,7 @@ impl Default for KafkaOptions {
             total_bytes_max: 256 << 20,
             pipelined_max: 64,
             frame_time: Duration::from_secs(30),
+            first_request_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(600),
             fetch_wait_max: Duration::from_secs(30),
             stop_time: Duration::from_secs(5),

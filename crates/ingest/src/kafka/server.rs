@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::{Semaphore, watch};
@@ -11,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::KafkaOptions;
 use super::connection::{Connection, serve};
+use super::newcomers::{Newcomers, Shortage};
 use crate::log::Log;
 
 /// The endpoint, bound and not yet serving.
@@ -43,7 +45,9 @@ impl KafkaServer {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopping) = watch::channel(false);
         let memory = Arc::new(Semaphore::new(self.options.total_bytes_max));
-        let places = Arc::new(Semaphore::new(self.options.connections_max));
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let checks = Arc::new(Semaphore::new(cores));
+        let (newcomers, mut shortage) = (Newcomers::default(), Shortage::default());
         let mut connections = JoinSet::new();
         tokio::pin!(shutdown);
         loop {
@@ -61,21 +65,31 @@ impl KafkaServer {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                tracing::warn!(%peer, connections_max = self.options.connections_max, "too many connections; this one is closed");
-                continue;
-            };
+            while connections.try_join_next().is_some() {}
+            if connections.len() >= self.options.connections_max {
+                let gave_way = newcomers.give_way();
+                if let Some((refused, gave_way)) = shortage.note(gave_way, Instant::now()) {
+                    tracing::warn!(
+                        connections_max = self.options.connections_max,
+                        refused,
+                        gave_way,
+                        "too many connections: those that never sent a request give way, else the new one is closed"
+                    );
+                }
+                if !gave_way {
+                    continue;
+                }
+                connections.join_next().await;
+            }
             let connection = Connection {
                 log: Arc::clone(&self.log),
                 options: Arc::clone(&self.options),
                 memory: Arc::clone(&memory),
+                checks: Arc::clone(&checks),
                 stopping: stopping.clone(),
                 peer,
             };
-            connections.spawn(async move {
-                let _place = place;
-                serve(stream, connection).await;
-            });
+            newcomers.admit(|newcomer| connections.spawn(serve(stream, connection, newcomer)));
         }
         drop(self.listener);
         let _ = stop.send(true);

@@ -1,11 +1,13 @@
 //! A RecordBatch v2 as bytes: its header, and the check that lets one into the log.
 //!
-//! Every length and count is checked against the bytes that are there before anything is believed. A batch that is
-//! not compressed is walked record by record here; what a compressed one holds is seen when landing opens it.
+//! Every length and count is checked against the bytes that are there before anything is believed, and every record
+//! is walked, in a compressed batch too: what is acknowledged can be landed and fetched.
+
+use std::cell::RefCell;
 
 use bytes::Bytes;
 
-use super::records::{DECOMPRESSED_BYTES_MAX, RecordIter};
+use super::records::{DECOMPRESSED_BYTES_MAX, RecordIter, decompress};
 
 /// Bytes of a batch's header.
 pub const HEADER_BYTES: usize = 61;
@@ -13,6 +15,15 @@ pub const HEADER_BYTES: usize = 61;
 const CHECKED_FROM: usize = 21;
 /// Bytes that the length field does not count.
 const LENGTH_FROM: usize = 12;
+
+/// A compressed batch up to this size is checked where it arrives; a larger one is worth a change of threads.
+const QUICK_BYTES_MAX: usize = 16 << 10;
+/// What a thread keeps for the next compressed batch.
+const SCRATCH_BYTES_MAX: usize = 8 << 20;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The least that a record takes: its length, attributes, deltas, key, value and headers, a byte each.
 pub(super) const RECORD_BYTES_MIN: usize = 7;
@@ -181,7 +192,7 @@ impl BatchHeader {
     }
 }
 
-/// A batch from a client that may be appended: whole, summed, and (when not compressed) walked.
+/// A batch from a client that may be appended: whole, summed, and every record walked.
 #[derive(Clone, Debug)]
 pub struct CheckedBatch {
     bytes: Bytes,
@@ -199,14 +210,19 @@ impl CheckedBatch {
         if header.producer_id < -1 || idempotent && (header.producer_epoch < 0 || header.base_sequence < 0) {
             return Err(BatchError::Producer);
         }
-        if header.compression()? == Compression::None {
-            walk(bytes.get(HEADER_BYTES..).unwrap_or_default(), &header)?;
-        } else if usize::try_from(header.records)
-            .map_or(true, |records| records > DECOMPRESSED_BYTES_MAX / RECORD_BYTES_MIN)
-        {
-            return Err(BatchError::Count(header.records));
+        let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        match header.compression()? {
+            Compression::None => walk(body, &header)?,
+            codec => walk_compressed(codec, body, &header)?,
         }
         Ok(Self { bytes, header })
+    }
+
+    /// Whether the check of a client's bytes takes so little time that it may be done on a thread of the network.
+    #[must_use]
+    pub fn is_quick(bytes: &[u8]) -> bool {
+        let compressed = BatchHeader::peek(bytes).is_ok_and(|header| header.compression() != Ok(Compression::None));
+        !compressed || bytes.len() <= QUICK_BYTES_MAX
     }
 
     /// The bytes as received.
@@ -220,6 +236,19 @@ impl CheckedBatch {
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
+}
+
+/// Walks what a batch decompresses to, in memory that the thread keeps for the next one.
+fn walk_compressed(codec: Compression, body: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
+    if usize::try_from(header.records).map_or(true, |records| records > DECOMPRESSED_BYTES_MAX / RECORD_BYTES_MIN) {
+        return Err(BatchError::Count(header.records));
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let walked = decompress(codec, body, DECOMPRESSED_BYTES_MAX, scratch).and_then(|()| walk(scratch, header));
+        scratch.clear();
+        scratch.shrink_to(SCRATCH_BYTES_MAX);
+        walked
+    })
 }
 
 fn walk(payload: &[u8], header: &BatchHeader) -> Result<(), BatchError> {

@@ -74,7 +74,7 @@ pub enum LogError {
     },
     /// Bytes that had been synced are not what was written.
     #[error(
-        "{path}: damaged at byte {position}, after offset {after_offset}: acknowledged records are unreadable; restore the file, or move the partition's folder away to go on without them"
+        "{path}: damaged at byte {position}, after offset {after_offset}: acknowledged records are unreadable; stop vitalake, restore the file, or move the partition's folder away to go on without them, and start it again"
     )]
     Damaged {
         /// The file.

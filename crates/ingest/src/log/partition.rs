@@ -92,6 +92,8 @@ pub(super) struct Partition {
     pub landed_end: AtomicI64,
     pub unlanded_bytes: Mutex<u64>,
     pub damage: Option<Damage>,
+    /// Damage that a read has met since.
+    pub damage_met: Mutex<Option<Damage>>,
     pub writer: Mutex<Writer>,
     pub changed: Arc<watch::Sender<u64>>,
 }
@@ -145,7 +147,8 @@ impl Partition {
             let Some(segment) = self.segment_for(from) else {
                 break;
             };
-            let mut read = read_segment(&segment, from, left, batches.is_empty())?;
+            let mut read =
+                read_segment(&segment, from, left, batches.is_empty()).inspect_err(|error| self.meet(error))?;
             let Some(last) = read.last() else { break };
             from = last.last_offset + 1;
             let taken: usize = read.iter().map(|stored| stored.batch.len()).sum();
@@ -156,6 +159,19 @@ impl Partition {
             }
         }
         Ok(batches)
+    }
+
+    /// Damage that was found at start or that a read has met, while the log still holds the place.
+    pub(super) fn known_damage(&self) -> Option<Damage> {
+        let known = self.damage.clone().or_else(|| self.damage_met.lock().clone());
+        known.filter(|damage| damage.after_offset + 1 >= self.start())
+    }
+
+    fn meet(&self, error: &LogError) {
+        if let LogError::Damaged { path, position, after_offset } = error {
+            let (path, position, after_offset) = (path.clone(), *position, *after_offset);
+            *self.damage_met.lock() = Some(Damage { partition: self.id, path, position, after_offset });
+        }
     }
 
     fn segment_for(&self, offset: i64) -> Option<Arc<Segment>> {

@@ -1,4 +1,4 @@
-//! The records of a batch, for landing: decompressed under a limit, borrowed where they are not compressed.
+//! The records of a batch: decompressed under a limit, borrowed where they are not compressed.
 //!
 //! Hostile bytes give a [`BatchError`], never a panic and never an allocation that the bytes do not back.
 
@@ -45,18 +45,10 @@ impl Records {
         let body = batch.slice(HEADER_BYTES..header.batch_bytes);
         let payload = match header.compression()? {
             Compression::None => body,
-            Compression::Gzip => {
-                read_limited(flate2::read::MultiGzDecoder::new(body.as_ref()), "gzip", decompressed_bytes_max)?
-            }
-            Compression::Snappy => snappy(&body, decompressed_bytes_max)?,
-            Compression::Lz4 => {
-                read_limited(lz4_flex::frame::FrameDecoder::new(body.as_ref()), "lz4", decompressed_bytes_max)?
-            }
-            Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(body.as_ref())
-                    .map_err(|_| BatchError::Compressed("zstd"))?;
-                decoder.window_log_max(27).map_err(|_| BatchError::Compressed("zstd"))?;
-                read_limited(decoder, "zstd", decompressed_bytes_max)?
+            codec => {
+                let mut out = Vec::new();
+                decompress(codec, &body, decompressed_bytes_max, &mut out)?;
+                Bytes::from(out)
             }
         };
         if usize::try_from(header.records).map_or(true, |records| records > payload.len() / RECORD_BYTES_MIN) {
@@ -198,34 +190,40 @@ fn varlong(bytes: &mut &[u8]) -> Option<i64> {
     None
 }
 
-fn read_limited(decoder: impl Read, codec: &'static str, limit: usize) -> Result<Bytes, BatchError> {
-    let mut out = Vec::new();
-    decoder.take(limit as u64 + 1).read_to_end(&mut out).map_err(|_| BatchError::Compressed(codec))?;
-    if out.len() > limit {
-        return Err(BatchError::TooLarge(limit));
+/// Decompresses a batch's body into `out`, which is emptied first, to at most so many bytes.
+pub(super) fn decompress(codec: Compression, body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), BatchError> {
+    out.clear();
+    match codec {
+        Compression::None => out.extend_from_slice(body),
+        Compression::Gzip => read_limited(flate2::read::MultiGzDecoder::new(body), "gzip", limit, out)?,
+        Compression::Snappy => snappy(body, limit, out)?,
+        Compression::Lz4 => read_limited(lz4_flex::frame::FrameDecoder::new(body), "lz4", limit, out)?,
+        Compression::Zstd => {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(body).map_err(|_| BatchError::Compressed("zstd"))?;
+            decoder.window_log_max(27).map_err(|_| BatchError::Compressed("zstd"))?;
+            read_limited(decoder, "zstd", limit, out)?;
+        }
     }
-    Ok(Bytes::from(out))
+    Ok(())
+}
+
+fn read_limited(decoder: impl Read, codec: &'static str, limit: usize, out: &mut Vec<u8>) -> Result<(), BatchError> {
+    decoder.take(limit as u64 + 1).read_to_end(out).map_err(|_| BatchError::Compressed(codec))?;
+    if out.len() > limit { Err(BatchError::TooLarge(limit)) } else { Ok(()) }
 }
 
 /// Java's clients write blocks in xerial's framing, librdkafka one raw block.
-fn snappy(body: &[u8], limit: usize) -> Result<Bytes, BatchError> {
-    let mut out = Vec::new();
-    match body.strip_prefix(XERIAL) {
-        None => snappy_block(body, &mut out, limit)?,
-        Some(framed) => {
-            let mut rest = framed.get(8..).ok_or(BatchError::Compressed("snappy"))?;
-            while let Some((length, after)) = rest.split_first_chunk::<4>() {
-                let length = u32::from_be_bytes(*length) as usize;
-                let (block, after) = after.split_at_checked(length).ok_or(BatchError::Compressed("snappy"))?;
-                snappy_block(block, &mut out, limit)?;
-                rest = after;
-            }
-            if !rest.is_empty() {
-                return Err(BatchError::Compressed("snappy"));
-            }
-        }
+fn snappy(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), BatchError> {
+    let Some(framed) = body.strip_prefix(XERIAL) else { return snappy_block(body, out, limit) };
+    let mut rest = framed.get(8..).ok_or(BatchError::Compressed("snappy"))?;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let (block, after) = after.split_at_checked(length).ok_or(BatchError::Compressed("snappy"))?;
+        snappy_block(block, out, limit)?;
+        rest = after;
     }
-    Ok(Bytes::from(out))
+    if rest.is_empty() { Ok(()) } else { Err(BatchError::Compressed("snappy")) }
 }
 
 fn snappy_block(block: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), BatchError> {

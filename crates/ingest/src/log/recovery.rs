@@ -31,7 +31,9 @@ pub struct Damage {
 }
 
 impl Damage {
-    pub(super) fn error(&self) -> LogError {
+    /// The damage as what a reader or producer is told.
+    #[must_use]
+    pub fn error(&self) -> LogError {
         LogError::Damaged { path: self.path.clone(), position: self.position, after_offset: self.after_offset }
     }
 }
@@ -196,6 +198,7 @@ impl Found {
             landed_end: start.into(),
             unlanded_bytes: parking_lot::Mutex::new(0),
             damage: self.damage,
+            damage_met: parking_lot::Mutex::default(),
             writer: parking_lot::Mutex::new(Writer { segment, producers, broken: false }),
             changed: place.changed,
         };

@@ -18,8 +18,8 @@ use super::partition::{AppendTicket, Partition, StoredBatch, TicketState};
 use super::recovery::{Place, open_partition};
 use super::registry::Registry;
 use super::{
-    CheckedBatch, LogError, LogMetrics, LogOptions, RecoveryReport, TopicId, TopicInfo, TopicPartition, Trimmed,
-    retention,
+    CheckedBatch, Damage, LogError, LogMetrics, LogOptions, RecoveryReport, TopicId, TopicInfo, TopicPartition,
+    Trimmed, retention,
 };
 
 #[derive(Debug)]
@@ -279,6 +279,14 @@ impl Log {
     pub fn room(&self) -> Result<(), LogError> {
         let free_bytes = self.disk.free_bytes(&self.folder);
         enough(free_bytes.map_err(LogError::io("ask for the free space of", &self.folder))?, &self.options)
+    }
+
+    /// Damage in a topic's partitions, found at start or met by a read since.
+    #[must_use]
+    pub fn damages(&self, topic: TopicId) -> Vec<Damage> {
+        let topics = self.topics.read();
+        let topic = topics.names.get(&topic).and_then(|name| topics.by_name.get(name));
+        topic.iter().flat_map(|topic| &topic.partitions).filter_map(|partition| partition.known_damage()).collect()
     }
 
     /// Counters and gauges.

@@ -1,5 +1,7 @@
 //! Frames that claim more than they hold: the connection is answered or closed, and everyone else is served on.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse};
 use rand::rngs::StdRng;
@@ -128,5 +130,47 @@ async fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
     assert_eq!(stream.read_i32().await.unwrap(), 9);
     assert_eq!(length, 4 + 2 + 4 + 9 * 6);
     drop(stream);
+    served.stop().await;
+}
+
+/// Whether the server has closed a connection: nothing comes, and it ends.
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_u8()).await;
+    ended.expect("still open after five seconds").is_err()
+}
+
+async fn ask(stream: &mut TcpStream) -> MetadataResponse {
+    call(stream, ApiKey::Metadata, 1, &MetadataRequest::default().with_topics(None)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_send_no_whole_request_are_closed_soon_and_others_are_not() {
+    let options = KafkaOptions { first_request_time: Duration::from_millis(200), ..KafkaOptions::default() };
+    let served = Served::start(options).await;
+    let mut producer = TcpStream::connect(served.address).await.unwrap();
+    ask(&mut producer).await;
+    let mut silent = TcpStream::connect(served.address).await.unwrap();
+    let mut half = TcpStream::connect(served.address).await.unwrap();
+    half.write_all(&frame(3, 1, &[0; 4])[..7]).await.unwrap();
+    assert!(is_closed(&mut silent).await && is_closed(&mut half).await);
+    ask(&mut producer).await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_limit_the_oldest_that_never_asked_gives_way_and_a_producer_does_not() {
+    let served = Served::start(KafkaOptions { connections_max: 3, ..KafkaOptions::default() }).await;
+    let mut producer = TcpStream::connect(served.address).await.unwrap();
+    ask(&mut producer).await;
+    let mut first_silent = TcpStream::connect(served.address).await.unwrap();
+    let mut second_silent = TcpStream::connect(served.address).await.unwrap();
+    let mut second_producer = TcpStream::connect(served.address).await.unwrap();
+    ask(&mut second_producer).await;
+    assert!(is_closed(&mut first_silent).await);
+    ask(&mut second_silent).await;
+    let mut too_many = TcpStream::connect(served.address).await.unwrap();
+    assert!(is_closed(&mut too_many).await, "all three have sent requests");
+    ask(&mut producer).await;
+    ask(&mut second_producer).await;
     served.stop().await;
 }

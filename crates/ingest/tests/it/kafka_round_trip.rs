@@ -13,13 +13,15 @@ use kafka_protocol::messages::{
     MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
-use vitalake_ingest::log::{Log, ProducerSequence};
+use vitalake_ingest::log::{BatchBuilder, Log, ProducerSequence};
 use vitalake_runtime::disk::CrashDisk;
 
-use crate::support::{batch, open, options};
+use crate::support::{batch, compressed, open, options};
 
 pub struct Served {
     pub log: Arc<Log>,
@@ -83,7 +85,7 @@ fn name(topic: &str) -> kafka_protocol::messages::TopicName {
     StrBytes::from_string(topic.to_owned()).into()
 }
 
-fn produce(topic: &str, partition: i32, batch: Bytes) -> ProduceRequest {
+pub fn produce(topic: &str, partition: i32, batch: Bytes) -> ProduceRequest {
     let partition = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
     ProduceRequest::default()
         .with_acks(-1)
@@ -219,6 +221,37 @@ async fn what_is_refused_says_why() {
         1,
         "one was good"
     );
+    drop(stream);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compressed_batches_of_any_size_keep_their_order_and_broken_ones_are_refused_with_a_reason() {
+    let served = Served::start(KafkaOptions::default()).await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let mut random = StdRng::seed_from_u64(5);
+    let mut built = |bytes: usize, broken: bool| {
+        // Noise does not compress: the batch is as large as what it holds.
+        let mut value = vec![0; bytes];
+        random.fill_bytes(&mut value);
+        let mut builder = BatchBuilder::new();
+        builder.push(1, None, Some(&value)).push(2, None, Some(b"second"));
+        let mut body = compressed(4, builder.body());
+        body.truncate(body.len() - if broken { 20 } else { 0 });
+        builder.build_compressed(None, 4, &body)
+    };
+    for (id, bytes, broken) in
+        [(0, 100_000, false), (1, 100, false), (2, 100_000, true), (3, 100, true), (4, 100, false)]
+    {
+        send(&mut stream, ApiKey::Produce, 9, id, &produce("readings", 0, built(bytes, broken))).await;
+    }
+    for (id, code, base_offset) in [(0, 0, 0), (1, 0, 2), (2, 87, -1), (3, 87, -1), (4, 0, 4)] {
+        let answer: ProduceResponse = receive(&mut stream, ApiKey::Produce, 9, id).await;
+        let answer = &answer.responses[0].partition_responses[0];
+        assert_eq!((answer.error_code, answer.base_offset), (code, base_offset), "request {id}");
+        let said = answer.error_message.as_ref().map(StrBytes::as_str);
+        assert_eq!(said, (code != 0).then_some("the batch's zstd data does not decompress"));
+    }
     drop(stream);
     served.stop().await;
 }

@@ -169,6 +169,23 @@ fn rot_among_acknowledged_records_is_said_and_not_cut() {
     assert_eq!(before.last().unwrap().last_offset, damage.after_offset);
     assert!(matches!(log.read(partition, damage.after_offset + 1, 1), Err(LogError::Damaged { .. })));
     assert!(matches!(wait(log.append(partition, checked(&words(&["x"]), None))), Err(LogError::WriteFailed { .. })));
+    assert_eq!(log.damages(topic), [damage], "kept for the status");
+}
+
+#[test]
+fn rot_that_a_read_meets_is_kept_for_the_status() {
+    let disk = CrashDisk::new(8);
+    let (log, _) = open(&disk, LogOptions { segment_bytes: 1 << 20, ..options() });
+    let topic = log.ensure_topic("readings", 1).unwrap();
+    let partition = TopicPartition::new(topic, 0);
+    for number in 0..10 {
+        wait(log.append(partition, checked(&words(&[&format!("record {number}")]), None))).unwrap();
+    }
+    assert_eq!(log.damages(topic), []);
+    let file = disk.open(Path::new(&format!("/data/log/{partition}/{:020}.log", 0)), false).unwrap();
+    file.write_all_at(b"rot", file.len().unwrap() / 2).unwrap();
+    assert!(log.read(partition, 0, 1 << 20).is_err());
+    assert_eq!(log.damages(topic).len(), 1);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The reader of record batches: what it gives, and that hostile bytes give errors.
 
-use std::io::Write;
-
 use bytes::Bytes;
 use proptest::prelude::*;
-use vitalake_ingest::log::{BATCH_HEADER_BYTES, BatchBuilder, BatchError, CheckedBatch, Records};
+use vitalake_ingest::log::{
+    BATCH_HEADER_BYTES, BatchBuilder, BatchError, CheckedBatch, DECOMPRESSED_BYTES_MAX, Records,
+};
 
-use crate::support::batch;
+use crate::support::{batch, compressed};
 
 fn builder() -> BatchBuilder {
     let mut builder = BatchBuilder::new();
@@ -15,24 +15,6 @@ fn builder() -> BatchBuilder {
         builder.push(5_000 + number, Some(b"k"), Some(value.as_bytes()));
     }
     builder
-}
-
-fn compressed(codec: i16, body: &[u8]) -> Vec<u8> {
-    match codec {
-        1 => {
-            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            out.write_all(body).unwrap();
-            out.finish().unwrap()
-        }
-        2 => snap::raw::Encoder::new().compress_vec(body).unwrap(),
-        3 => {
-            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            out.write_all(body).unwrap();
-            out.finish().unwrap()
-        }
-        4 => zstd::stream::encode_all(body, 1).unwrap(),
-        _ => body.to_vec(),
-    }
 }
 
 fn xerial(body: &[u8]) -> Vec<u8> {
@@ -70,6 +52,27 @@ fn a_small_batch_that_would_fill_the_memory_is_refused() {
 }
 
 #[test]
+fn a_compressed_batch_that_is_not_what_its_header_claims_is_refused() {
+    let builder = builder();
+    let mut longer = self::builder();
+    longer.push(9_999, None, Some(b"one more"));
+    let shorter = &builder.body()[..builder.body().len() - 10];
+    for codec in 1..5 {
+        let check = |body: &[u8]| CheckedBatch::new(builder.build_compressed(None, codec, body)).unwrap_err();
+        let names = ["", "gzip", "snappy", "lz4", "zstd"];
+        let broken = BatchError::Compressed(names[codec as usize]);
+        assert_eq!(check(&[0xa5; 300]), broken, "noise, codec {codec}");
+        let whole = compressed(codec, builder.body());
+        assert_eq!(check(&whole[..whole.len() / 2]), broken, "cut, codec {codec}");
+        assert_eq!(check(&compressed(codec, longer.body())), BatchError::Record(49), "too many records");
+        assert_eq!(check(&compressed(codec, shorter)), BatchError::Record(49), "a record cut");
+        assert_eq!(check(&compressed(codec, b"7 bytes")), BatchError::Count(50), "too few bytes");
+        let bomb = compressed(codec, &vec![0; DECOMPRESSED_BYTES_MAX + 1]);
+        assert_eq!(check(&bomb), BatchError::TooLarge(DECOMPRESSED_BYTES_MAX), "codec {codec}");
+    }
+}
+
+#[test]
 fn counts_beyond_the_bytes_are_refused() {
     let whole = batch(&["a".to_owned(), "b".to_owned()], None);
     for claimed in [0i32, 1, 3, i32::MAX] {
@@ -95,7 +98,8 @@ fn counts_beyond_the_bytes_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Bytes changed anywhere behind a right checksum: an error or records, never a panic, never more than was claimed.
+    /// Bytes changed anywhere behind a right checksum: an error or records, never a panic, never more than was claimed;
+    /// and what is taken can be read to its last record.
     #[test]
     fn changed_bytes_never_panic(codec in 0i16..6, at in 0usize..400, change in proptest::collection::vec(any::<u8>(), 1..12), cut in 0usize..50) {
         let builder = builder();
@@ -110,7 +114,11 @@ proptest! {
         let sum = crc32c::crc32c(&bytes[21..]);
         bytes[17..21].copy_from_slice(&sum.to_be_bytes());
         let bytes = Bytes::from(bytes);
-        let _ = CheckedBatch::new(bytes.clone());
+        if let Ok(taken) = CheckedBatch::new(bytes.clone()) {
+            let records = Records::open(taken.bytes()).unwrap();
+            let read = records.iter().filter(|record| record.is_ok()).count();
+            prop_assert_eq!(read, usize::try_from(taken.header().records).unwrap());
+        }
         if let Ok(records) = Records::open_within(&bytes, 1 << 20) {
             let claimed = records.header().records;
             prop_assert!(records.iter().count() <= usize::try_from(claimed).unwrap_or(0));

@@ -1,5 +1,6 @@
 //! What the tests share: batches, logs on a disk, a runtime.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,4 +68,22 @@ pub fn values(batches: &[StoredBatch]) -> Vec<(i64, String)> {
         }
     }
     out
+}
+
+pub fn compressed(codec: i16, body: &[u8]) -> Vec<u8> {
+    match codec {
+        1 => {
+            let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            out.write_all(body).unwrap();
+            out.finish().unwrap()
+        }
+        2 => snap::raw::Encoder::new().compress_vec(body).unwrap(),
+        3 => {
+            let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            out.write_all(body).unwrap();
+            out.finish().unwrap()
+        }
+        4 => zstd::stream::encode_all(body, 1).unwrap(),
+        _ => body.to_vec(),
+    }
 }

@@ -1,10 +1,16 @@
 //! The engine's errors in our own words.
 //!
-//! Invariant: no text of the engine passes through here, because it may quote a record. Only what the client wrote
-//! itself (names, places) and names from schemas are repeated.
+//! Invariant: no text of the engine passes through here, neither to a client nor to the log, because it may quote a
+//! record. Only what the client wrote itself (names, places) and names from schemas are repeated.
+
+use std::error::Error;
 
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::object_store;
+use datafusion::parquet::errors::ParquetError;
+use vitalake_lake::LakeError;
+use vitalake_lake::delta::DeltaError;
 
 use crate::catalogue::nearest;
 use crate::error::{Position, QueryError};
@@ -20,11 +26,54 @@ pub enum Phase {
 
 /// What to tell the client about an error of the engine.
 pub fn explain(error: &DataFusionError, phase: Phase, query_id: &str) -> QueryError {
-    classify(error, phase, None).unwrap_or_else(|| {
+    let explained = classify(error, phase, None).unwrap_or_else(|| {
         let id = uuid::Uuid::new_v4().to_string();
-        tracing::error!(error_id = %id, query_id, kind = kind(error), "a query failed inside the engine");
+        tracing::error!(error_id = %id, query_id, cause = causes(error), "a query failed inside the engine");
         QueryError::Internal { id }
-    })
+    });
+    if matches!(explained, QueryError::Runtime(_)) {
+        tracing::info!(query_id, cause = causes(error), "a query failed on the data that it read");
+    }
+    explained
+}
+
+/// An error with its causes, for the log: what storage, Parquet and our own crates say is said in full; of the engine's
+/// own errors, whose texts may quote literals and records, only the kind.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    chain.map(said).collect::<Vec<_>>().join(": ")
+}
+
+fn said(error: &(dyn Error + 'static)) -> String {
+    if let Some(error) = error.downcast_ref::<DataFusionError>() {
+        return engine_kind(error).to_owned();
+    }
+    if let Some(error) = error.downcast_ref::<ArrowError>() {
+        return arrow_kind(error).to_owned();
+    }
+    match error.downcast_ref::<ParquetError>() {
+        Some(ParquetError::ArrowError(_)) => return "a Parquet file's columns".to_owned(),
+        Some(ParquetError::External(_)) => return "reading a Parquet file".to_owned(),
+        Some(error) => return error.to_string(),
+        None => {}
+    }
+    if let Some(error) = error.downcast_ref::<object_store::Error>() {
+        return error.to_string();
+    }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        // What an engine wraps into one may be a text of its own.
+        return if error.raw_os_error().is_some() { error.to_string() } else { error.kind().to_string() };
+    }
+    if let Some(error) = error.downcast_ref::<LakeError>() {
+        return error.to_string();
+    }
+    if let Some(error) = error.downcast_ref::<DeltaError>() {
+        return error.to_string();
+    }
+    if let Some(error) = error.downcast_ref::<QueryError>() {
+        return error.to_string();
+    }
+    "an error of another kind".to_owned()
 }
 
 fn classify(error: &DataFusionError, phase: Phase, place: Option<Position>) -> Option<QueryError> {
@@ -135,20 +184,60 @@ fn planning(text: &str, place: Option<Position>) -> QueryError {
     at(message, place)
 }
 
-/// The error's variants from the outside in, without their texts.
-fn kind(error: &DataFusionError) -> String {
-    let name = match error {
-        DataFusionError::ArrowError(..) => "arrow",
-        DataFusionError::ParquetError(_) => "parquet",
-        DataFusionError::ObjectStore(_) => "object store",
+fn engine_kind(error: &DataFusionError) -> &'static str {
+    match error {
+        DataFusionError::ArrowError(..) => "a computation on columns",
+        DataFusionError::ParquetError(_) => "a Parquet file",
+        DataFusionError::ObjectStore(_) => "storage",
         DataFusionError::IoError(_) => "input/output",
-        DataFusionError::Internal(_) => "internal",
-        DataFusionError::ExecutionJoin(_) => "task",
-        DataFusionError::External(_) => "external",
-        DataFusionError::Context(_, inner) => return format!("context > {}", kind(inner)),
-        DataFusionError::Shared(inner) => return format!("shared > {}", kind(inner)),
-        DataFusionError::Diagnostic(_, inner) => return kind(inner),
-        _ => "other",
-    };
-    name.to_owned()
+        DataFusionError::Internal(_) => "a mistake of the engine",
+        DataFusionError::Execution(_) => "a computation",
+        DataFusionError::ExecutionJoin(error) if error.is_panic() => "a task that panicked",
+        DataFusionError::ExecutionJoin(_) => "a task that was cancelled",
+        DataFusionError::ResourcesExhausted(_) => "memory",
+        _ => "the engine",
+    }
+}
+
+fn arrow_kind(error: &ArrowError) -> &'static str {
+    match error {
+        ArrowError::CastError(_) => "a cast",
+        ArrowError::ParseError(_) => "a value that cannot be parsed",
+        ArrowError::ComputeError(_) => "a computation",
+        ArrowError::DivideByZero => "a division by zero",
+        ArrowError::ArithmeticOverflow(_) => "an overflow",
+        ArrowError::MemoryError(_) => "memory",
+        ArrowError::SchemaError(_) => "a schema",
+        ArrowError::InvalidArgumentError(_) => "an invalid argument",
+        ArrowError::ExternalError(_) => "from outside of Arrow",
+        _ => "Arrow",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_what_storage_said_and_nothing_that_the_engine_quotes() {
+        let gone = std::io::Error::from_raw_os_error(2);
+        let store = object_store::Error::NotFound { path: "raw/x/part-1.parquet".to_owned(), source: gone.into() };
+        let parquet = ParquetError::External(Box::new(store));
+        let error = DataFusionError::Context("WHERE name = 'Ada'".to_owned(), Box::new(parquet.into()));
+        let said = causes(&error);
+        assert!(said.contains("raw/x/part-1.parquet") && said.contains("not found"), "{said}");
+        assert!(said.contains("No such file or directory"), "{said}");
+        let cast = ArrowError::CastError("Cannot cast string 'Ada' to value of Int64".to_owned());
+        for error in [
+            error,
+            DataFusionError::Execution("Ada".to_owned()),
+            DataFusionError::Internal("literal 'Ada'".to_owned()),
+            DataFusionError::ArrowError(Box::new(cast), None),
+            DataFusionError::External("Ada".into()),
+            DataFusionError::IoError(std::io::Error::other("Ada")),
+        ] {
+            let said = causes(&error);
+            assert!(!said.contains("Ada") && !said.is_empty(), "{said}");
+        }
+    }
 }

@@ -81,6 +81,25 @@ fn status_flush_and_deliveries_reach_the_platform() {
 }
 
 #[test]
+fn a_client_that_still_sends_reads_why_its_file_is_refused() {
+    use std::io::{Read as _, Write as _};
+    let server = Server::start();
+    let file = vec![b'x'; 32 << 20];
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    write!(stream, "POST /api/v1/deliveries/nosuch?name=a.csv HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", file.len()).unwrap();
+    stream.write_all(&file).expect("the server takes the file to its end");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("there is no dataset 'nosuch'"), "{answer}");
+
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    write!(stream, "POST /api/v1/deliveries/tiny?name=a.xml HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", file.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "refused before anything was sent: {answer}");
+}
+
+#[test]
 fn queries_are_counted_by_outcome() {
     let server = Server::start();
     let _ = post(&server, &json!({"query": "SELECT 1"}));

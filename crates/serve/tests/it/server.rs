@@ -42,7 +42,7 @@ impl Platform for Process {
     fn readiness(&self) -> Readiness {
         let ready = self.ready.load(Ordering::Acquire);
         let waiting_for = if ready { vec![] } else { vec!["recovery of raw.readings".to_owned()] };
-        Readiness { ready, waiting_for, away: Vec::new() }
+        Readiness { ready, waiting_for, ..Readiness::default() }
     }
 
     async fn status(&self) -> StatusReport {

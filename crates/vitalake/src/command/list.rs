@@ -73,7 +73,11 @@ fn print_status(report: &StatusReport) -> anyhow::Result<()> {
     print(&table(&columns, rows.collect()))?;
     let style = Style::stdout();
     let mut out = output::stdout();
-    for dataset in &report.datasets {
+    for trouble in &report.troubles {
+        let dataset = trouble.dataset.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+        writeln!(out, "{}{dataset}: {}", style.red("failed"), trouble.message)?;
+    }
+    for dataset in report.datasets.iter().filter(|dataset| dataset.state != "failed") {
         if let Some(error) = &dataset.error {
             writeln!(out, "{} {}: {error}", style.red(&dataset.state), qualified(dataset))?;
         }

@@ -39,6 +39,11 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     telemetry::start().map_err(anyhow::Error::msg)?;
     let overrides = Overrides { data: args.data, kafka: args.kafka, http: args.http };
     let checked = validate::check(&args.dir, &overrides);
+    if let [only] = checked.diagnostics.as_slice()
+        && only.code == "no-config"
+    {
+        return Err(Failure::input(&only.message, only.help.clone().unwrap_or_default()).into());
+    }
     if has_errors(&checked.diagnostics) {
         let findings = validate::in_words(&checked.diagnostics, Style::stderr());
         return Err(Failure::input(

@@ -16,7 +16,7 @@ use vitalake_ingest::landing::TopicLanding;
 use vitalake_lake::{Catalogue, Space, TableId, TableView};
 use vitalake_ops::status::{
     AwayPart, DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness,
-    StatusReport,
+    StatusReport, Trouble,
 };
 use vitalake_runtime::error::in_full;
 use vitalake_runtime::health::Away;
@@ -63,16 +63,21 @@ impl vitalake_serve::platform::Platform for Api {
                 waiting_for.push("models to catch up with their inputs".to_owned());
             }
         }
-        Readiness { ready, waiting_for, away: self.away() }
+        Readiness { ready, waiting_for, away: self.away(), troubles: Vec::new() }
+    }
+
+    fn troubles(&self) -> Vec<Trouble> {
+        self.0.troubles()
     }
 
     async fn status(&self) -> StatusReport {
-        let Readiness { ready, waiting_for, away } = self.readiness();
+        let Readiness { ready, waiting_for, away, .. } = self.readiness();
+        let troubles = self.0.troubles();
         let catalogue = self.0.lake.pin();
         let mut datasets: Vec<DatasetStatus> = catalogue
             .tables()
             .filter(|view| view.id.space != Space::Quarantine)
-            .map(|view| self.dataset(&catalogue, view))
+            .map(|view| self.dataset(&catalogue, view, &troubles))
             .collect();
         datasets.sort_by_key(|d| (["raw", "curated", "serving"].iter().position(|l| *l == d.layer), d.dataset.clone()));
         StatusReport {
@@ -82,6 +87,7 @@ impl vitalake_serve::platform::Platform for Api {
             away,
             datasets,
             partitions: self.partitions(),
+            troubles,
         }
     }
 
@@ -119,6 +125,8 @@ impl vitalake_serve::platform::Platform for Api {
                 "there is no raw dataset {dataset} to deliver to; `vitalake datasets` lists them"
             ))
         };
+        // A name as SQL has it is one too.
+        let dataset = dataset.strip_prefix("raw.").unwrap_or(dataset);
         let id = DatasetName::new(dataset).map_err(|_| unknown())?;
         let lock = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
         let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
@@ -144,13 +152,13 @@ impl vitalake_serve::platform::Platform for Api {
         feeding.await;
         let outcome = delivering
             .await
-            .map_err(|_| ApiError::Internal("the delivery was interrupted; deliver the file again".to_owned()))?;
+            .map_err(|error| ApiError::internal("the delivery was interrupted; deliver the file again", &error))?;
         outcome.map(|delivered| report(dataset, delivered)).map_err(|error| refusal(&error))
     }
 }
 
 impl Api {
-    fn dataset(&self, catalogue: &Catalogue, view: &TableView) -> DatasetStatus {
+    fn dataset(&self, catalogue: &Catalogue, view: &TableView, troubles: &[Trouble]) -> DatasetStatus {
         let name = &view.id.dataset;
         let landing = self.0.intake.landings.iter().find(|l| l.table().contract().dataset == *name);
         let models = self.0.models.lock().clone();
@@ -164,7 +172,9 @@ impl Api {
         let newest = self.0.lake.table(name).ok().and_then(|table| table.newest_row_ms());
         let landing_error =
             landing.and_then(|l| l.trouble().or_else(|| self.0.log()?.room().err().map(|error| error.to_string())));
-        let error = model.as_ref().and_then(|m| m.error.clone()).or(landing_error);
+        let trouble = troubles.iter().find(|trouble| trouble.dataset.as_deref() == Some(name.as_str()));
+        let error = trouble.map(|trouble| trouble.message.clone());
+        let error = error.or_else(|| model.as_ref().and_then(|m| m.error.clone())).or(landing_error);
         DatasetStatus {
             dataset: name.to_string(),
             layer: view.id.space.as_str().to_owned(),
@@ -177,6 +187,7 @@ impl Api {
             lag_records: landing.map(|l| l.lag_records()).or(model.as_ref().map(|m| m.changes_behind)),
             quarantined,
             state: match (&error, landing.is_some_and(|l| !l.is_caught_up())) {
+                _ if trouble.is_some() => "failed".to_owned(),
                 (Some(_), _) => "stalled".to_owned(),
                 (None, true) => "recovering".to_owned(),
                 (None, false) => "ok".to_owned(),
@@ -235,10 +246,7 @@ fn refusal(error: &DeliverError) -> ApiError {
         DeliverError::Lake(cause) if cause.may_pass() => {
             ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
         }
-        DeliverError::Lake(_) => {
-            tracing::error!(error = in_full(error), "a delivery failed");
-            ApiError::Internal("the delivery failed; the server's log says why".to_owned())
-        }
+        DeliverError::Lake(_) => ApiError::internal("the delivery failed", error),
         DeliverError::Stopped(_) => ApiError::Unavailable(error.to_string()),
     }
 }

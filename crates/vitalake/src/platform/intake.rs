@@ -18,7 +18,7 @@ use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::Disk;
 use vitalake_runtime::health::Health;
 
-use super::{Limits, Role};
+use super::{Limits, Role, troubles};
 
 /// A source of records and the landing of each of its topics.
 #[derive(Debug)]
@@ -97,6 +97,12 @@ impl Intake {
                 topic = topic.name,
                 "this topic has no contract any longer: its log is kept, and goes on when the contract is back"
             );
+        }
+        for trouble in troubles::left_behind(&log, parts.lake) {
+            tracing::warn!(dataset = trouble.dataset, "{}", trouble.message);
+        }
+        for lost in landings.iter().filter_map(|landing| troubles::lost_log(&log, landing)) {
+            tracing::warn!("{lost}");
         }
         Ok(Self { landings, log: Some(log), ..Self::none() })
     }

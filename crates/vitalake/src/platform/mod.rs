@@ -10,6 +10,7 @@ mod broker;
 mod gauges;
 mod intake;
 mod role;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

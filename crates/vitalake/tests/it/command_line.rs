@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use rstest::rstest;
 
 fn vitalake(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vitalake"))
+    Command::new(crate::binary())
         .args(arguments)
         .current_dir(dir)
         .env_clear()
@@ -60,6 +60,7 @@ fn help_reads_as_written(#[case] arguments: &[&str]) {
 #[case::tls("tls", &["status", "--server", "https://127.0.0.1:8888"])]
 #[case::no_sql("no_sql", &["query", " "])]
 #[case::no_project("no_project", &["validate"])]
+#[case::up_nowhere("up_nowhere", &["up"])]
 #[case::no_contract_file("no_contract_file", &["contract", "lint", "nowhere.yaml"])]
 fn mistakes_are_explained(#[case] name: &str, #[case] arguments: &[&str]) {
     let dir = tempfile::tempdir().unwrap();

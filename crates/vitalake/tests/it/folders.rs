@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use serde_json::Value;
 use tempfile::TempDir;
 use vitalake::simulate::client::{Outgoing, Producer};
 
 use crate::rehearsal::project;
-use crate::rehearsal::server::Place;
+use crate::rehearsal::server::{Place, Refused};
 
 struct Here {
     folder: TempDir,
@@ -117,7 +118,7 @@ fn a_contract_that_no_longer_fits_its_table_is_refused_at_start_and_harms_nothin
     server.stop();
     let column = "- name: n\n        logicalType: integer";
     for (from, to, said) in [
-        (column, "- name: n\n        logicalType: string", "column n was Int64 and is Utf8"),
+        (column, "- name: n\n        logicalType: string", "column n was integer and is string"),
         (column, "- name: number\n        logicalType: integer", "column n is gone"),
     ] {
         here.raw(from, to);
@@ -162,4 +163,121 @@ fn a_topic_whose_contract_went_away_goes_on_under_its_id_when_it_is_back() {
     assert_eq!(registry(), before);
     server.stop();
     assert!(Path::new(&here.place.data).exists());
+}
+
+fn trouble_of<'a>(status: &'a Value, dataset: &str) -> &'a str {
+    let all = status["datasets"].as_array().unwrap();
+    let found = all.iter().find(|d| d["dataset"] == dataset).unwrap();
+    assert_eq!(found["state"], "failed", "{found}");
+    found["error"].as_str().unwrap()
+}
+
+/// What the command line says of the server, and with which exit status.
+fn asked(here: &Here, arguments: &[&str]) -> (Option<i32>, String) {
+    let server = format!("http://{}", here.place.http);
+    let output = std::process::Command::new(crate::binary())
+        .args(arguments)
+        .args(["--server", &server])
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn records_of_a_topic_that_was_renamed_are_said_with_their_number() {
+    let mut here = Here::new();
+    here.place = here.place.set("VITALAKE_STORAGE__COMMIT_INTERVAL_MS", 600_000);
+    let server = here.place.start().ready();
+    send(&here.place, project::TOPIC, &[tick(1, "")]);
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[1]);
+    assert!(here.place.flush());
+    send(&here.place, project::TOPIC, &[tick(2, ""), tick(3, "")]);
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[3]);
+    server.kill();
+    here.raw("value: ticks\n", "value: ticks-new\n");
+    let server = here.place.start().ready();
+    let wanted = "2 acknowledged records of topic `ticks` have not landed in raw.ticks";
+    let status = here.place.status().unwrap();
+    assert!(trouble_of(&status, "ticks").starts_with(wanted), "{status}");
+    assert!(here.place.said().contains(wanted), "{}", here.place.said());
+    let (code, said) = asked(&here, &["status"]);
+    assert!(code == Some(1) && said.contains(wanted), "{said}");
+    server.stop();
+    here.raw("value: ticks-new\n", "value: ticks\n");
+    let server = here.place.start().ready();
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[3]);
+    assert_eq!(here.place.status().unwrap()["troubles"], Value::Array(Vec::new()));
+    server.stop();
+}
+
+#[test]
+fn a_log_that_was_deleted_is_said_at_start_and_what_comes_later_is_all_there() {
+    let here = Here::new();
+    let server = here.place.start().ready();
+    send(&here.place, project::TOPIC, &[tick(1, ""), tick(2, "")]);
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[2]);
+    server.stop();
+    assert!(!here.place.said().contains("a log that is not in this data folder"));
+    std::fs::remove_dir_all(here.place.data.join("log")).unwrap();
+    let server = here.place.start().ready();
+    let wanted = "raw.ticks has 2 offsets of topic `ticks` from a log that is not in this data folder";
+    assert!(here.place.said().contains(wanted), "{}", here.place.said());
+    send(&here.place, project::TOPIC, &[tick(3, ""), tick(4, ""), tick(5, "")]);
+    landed(&here.place, "SELECT COUNT(*), SUM(n) FROM raw.ticks", &[5, 15]);
+    assert!(here.place.flush());
+    server.kill();
+    let server = here.place.start().ready();
+    landed(&here.place, "SELECT COUNT(*), SUM(n) FROM raw.ticks", &[5, 15]);
+    server.stop();
+}
+
+#[test]
+fn a_parquet_file_that_is_gone_is_a_trouble_of_its_dataset_and_the_log_has_the_cause_under_the_error_s_id() {
+    let here = Here::new();
+    let server = here.place.start().ready();
+    send(&here.place, project::TOPIC, &[tick(1, "")]);
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[1]);
+    assert!(here.place.flush());
+    let table = here.place.data.join("lake/raw/ticks");
+    let files = std::fs::read_dir(&table).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.into_iter().find(|path| path.extension().is_some_and(|e| e == "parquet")).unwrap();
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let refused = here.place.ask("SELECT SUM(n) FROM raw.ticks").unwrap_err();
+    let Refused::Wrong(said) = refused else { panic!("{refused:?}") };
+    let id = said.split("error id ").nth(1).and_then(|rest| rest.split('"').next()).expect(&said);
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let log = here.place.said();
+    let line = log.lines().find(|line| line.contains(id)).expect(&log);
+    assert!(line.contains(name) && line.contains("not found"), "{line}");
+    let status = here.place.status().unwrap();
+    let trouble = trouble_of(&status, "ticks");
+    assert!(trouble.starts_with("raw.ticks names the file") && trouble.contains(name), "{trouble}");
+    let (code, said) = asked(&here, &["status", "--json"]);
+    assert!(code == Some(1) && said.contains(name), "{said}");
+    let ready = ureq::get(format!("http://{}/health/ready", here.place.http)).call().unwrap();
+    assert!(ready.into_body().read_to_string().unwrap().contains(name));
+    std::fs::write(&file, kept).unwrap();
+    assert_eq!(here.place.numbers("SELECT SUM(n) FROM raw.ticks"), [1]);
+    assert_eq!(here.place.status().unwrap()["troubles"], Value::Array(Vec::new()), "it is back");
+    server.stop();
+}
+
+#[test]
+fn a_large_file_that_is_refused_says_why() {
+    let here = Here::new();
+    let server = here.place.start().ready();
+    let file = here.folder.path().join("large.csv");
+    std::fs::write(&file, "a;b\n".repeat(8 << 20)).unwrap();
+    let file = file.to_str().unwrap();
+    for (dataset, wanted) in [
+        ("nowhere", "error: there is no raw dataset nowhere to deliver to"),
+        ("raw.ticks", "error: the delivery of ticks has no header line"),
+    ] {
+        let (code, said) = asked(&here, &["ingest", dataset, file]);
+        assert!(code == Some(1) && said.contains(wanted), "{code:?}: {said}");
+    }
+    server.stop();
 }

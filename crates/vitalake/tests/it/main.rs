@@ -20,3 +20,8 @@ mod rehearsal;
 mod simulation;
 mod spine;
 mod tables;
+
+/// The binary under test: the one that VITALAKE_BIN names, such as a release build, else the one built with the tests.
+fn binary() -> std::path::PathBuf {
+    std::env::var_os("VITALAKE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_vitalake").into(), Into::into)
+}

@@ -29,7 +29,7 @@ use crate::rehearsal::process::ProcessDisk;
 use crate::rehearsal::truth::{Record, Source, Truth};
 use crate::rehearsal::{Dice, project};
 
-const CRASHES_DEFAULT: u64 = 60;
+const CRASHES_DEFAULT: u64 = 100;
 const CRASHES_PER_SEED: u64 = 20;
 /// How long a life may last that does not become ready.
 const LIFE_MAX: Duration = Duration::from_secs(4);
@@ -437,7 +437,8 @@ async fn simulate(seed: u64, crashes: u64) -> Result<Totals, String> {
     let mut totals = Totals::default();
     while totals.crashes < crashes {
         if !dice.once_in(10) {
-            disk.kill_after(dice.spread(5) * dice.spread(6));
+            // While it starts, while it recovers, or when readers have looked a few times.
+            disk.kill_after(if dice.once_in(2) { dice.spread(7) } else { 200 + dice.below(1_500) });
         }
         let life = rehearsal.start(&disk).await?;
         totals.while_starting += u64::from(life.is_none());

@@ -16,7 +16,7 @@ fn delivery(dataset: &str) -> String {
 }
 
 fn vitalake(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vitalake"));
+    let mut command = Command::new(crate::binary());
     command.args(arguments).env_remove("VITALAKE_SERVER").env("NO_COLOR", "1");
     command
 }
@@ -113,7 +113,7 @@ fn without_a_server_commands_open_the_project_and_leave_everything_committed() {
         (&"loaded".into(), &200.into(), &0.into())
     );
     let again: Value =
-        serde_json::from_str(&said(&["ingest", "--json", "patients", &delivery("patients")], &place)).unwrap();
+        serde_json::from_str(&said(&["ingest", "--json", "raw.patients", &delivery("patients")], &place)).unwrap();
     assert_eq!((&again["state"], &again["delivery"]), (&"already loaded".into(), &first["delivery"]));
     assert_eq!(number("SELECT COUNT(*) FROM raw.patients", &place), 200);
     let csv =

@@ -97,6 +97,14 @@ fn unknown_columns_are_rescued_also_without_a_name() {
 #[case(b"", "no header line")]
 #[case(b"\n", "no header line")]
 #[case(b"Id,Steps\na,1\n", "no column \"StepTotal\", which the contract requires for steps; its header is: Id, Steps")]
+#[case(
+    b"Id,steptotal \na,1\n",
+    "the column \"steptotal \" where the contract reads \"StepTotal\": capitals and spaces count"
+)]
+#[case(b"ID,STEPTOTAL\na,1\n", "the column \"ID\" where the contract reads \"Id\"")]
+#[case(b"Id;StepTotal\na;1\n", "has semicolons between its columns")]
+#[case(b"\"Id\";\"StepTotal\"\n\"a\";1\n", "has semicolons between its columns")]
+#[case(b"Id\tStepTotal\na\t1\n", "has tabs between its columns")]
 #[case(b"Id,StepTotal,Id\na,1,b\n", "the column \"Id\" twice")]
 #[case(b"a,1\nb,2\n", "no header line")]
 #[case(b"Id,StepTotal\na,1\n\"b,2\nc,3\n", "at line 3 that never closes")]

@@ -1,4 +1,7 @@
 //! Fetch: durable batches, whole ones, also where an offset lies within one. Waits for data when there is too little.
+//!
+//! Batches are served as they are stored. One that does not decompress can only be from before such batches were refused
+//! at produce; it is served too, for its bytes are what was acknowledged: the consumer has to seek past it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -17,6 +17,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kafka_protocol::messages::{ApiKey, BrokerId, ResponseHeader};
 use kafka_protocol::protocol::{Encodable, StrBytes};
+use tokio::sync::Semaphore;
 
 use super::KafkaOptions;
 use super::wire::{Reader, WireError};
@@ -32,6 +33,8 @@ pub(super) struct Context {
     pub log: Arc<Log>,
     pub options: Arc<KafkaOptions>,
     pub advertised: (String, u16),
+    /// Turns at checking large compressed batches.
+    pub checks: Arc<Semaphore>,
 }
 
 impl Context {
@@ -70,6 +73,8 @@ pub(super) enum RequestError {
     Unsupported(i16, i16),
     #[error("an answer could not be encoded: {0}")]
     Encode(String),
+    #[error("the check of a request was interrupted")]
+    Interrupted,
 }
 
 /// What is spoken, as it is advertised. Produce 0 to 2 are advertised, as Kafka 4 does, for librdkafka turns compression

@@ -1,7 +1,7 @@
 //! Produce: batches into the log, as received. Answered when they are durable.
 //!
 //! The work per request is a walk of the batches' lengths and their checksums; nothing is copied and nothing is made
-//! per record.
+//! per record. Compressed batches are decompressed for that walk, beside the network's threads when they are large.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,11 @@ const WAIT_MS: std::ops::RangeInclusive<u64> = 1_000..=120_000;
 struct Sent {
     topic: String,
     partitions: Vec<(i32, Option<Bytes>)>,
+}
+
+struct Checked {
+    topic: String,
+    partitions: Vec<(i32, Result<(TopicPartition, CheckedBatch), Refusal>)>,
 }
 
 struct Queued {
@@ -65,28 +70,53 @@ pub(super) async fn begin(
         None
     };
     let throttle_ms = context.log.admit().await;
-    let queued: Vec<Queued> = topics.into_iter().map(|sent| queue(context, sent, refusal.as_ref())).collect();
+    let checked = match refusal {
+        Some(refusal) => topics.into_iter().map(|sent| refuse(sent, &refusal)).collect(),
+        None => check_all(context, topics).await?,
+    };
+    let queued: Vec<Queued> = checked.into_iter().map(|checked| queue(context, checked)).collect();
     let wait_ms = u64::try_from(timeout_ms).unwrap_or(0).clamp(*WAIT_MS.start(), *WAIT_MS.end());
     Ok(finish(call, acks, queued, Instant::now() + Duration::from_millis(wait_ms), throttle_ms).boxed())
 }
 
-/// Every batch is queued here, before the next request is read: the order in the log is the client's.
-fn queue(context: &Context, sent: Sent, refusal: Option<&Refusal>) -> Queued {
-    let topic = sent.topic;
-    let info = context.log.topic(&topic).filter(|info| info.active);
-    let partitions = sent.partitions.into_iter().map(|(partition, records)| {
+fn refuse(sent: Sent, refusal: &Refusal) -> Checked {
+    let partitions = sent.partitions.into_iter().map(|(partition, _)| (partition, Err(refusal.clone()))).collect();
+    Checked { topic: sent.topic, partitions }
+}
+
+/// Checks the batches of a request, beside the network's threads when that takes long. So many requests at a time are
+/// checked there as there are cores: that bounds what they decompress to.
+async fn check_all(context: &Arc<Context>, topics: Vec<Sent>) -> Result<Vec<Checked>, RequestError> {
+    let check =
+        |context: &Context, topics: Vec<Sent>| topics.into_iter().map(|sent| check_topic(context, sent)).collect();
+    let mut batches = topics.iter().flat_map(|sent| &sent.partitions).filter_map(|(_, records)| records.as_ref());
+    if batches.all(|records| CheckedBatch::is_quick(records)) {
+        return Ok(check(context, topics));
+    }
+    let _turn = context.checks.acquire().await;
+    let context = Arc::clone(context);
+    tokio::task::spawn_blocking(move || check(&context, topics)).await.map_err(|_| RequestError::Interrupted)
+}
+
+fn check_topic(context: &Context, sent: Sent) -> Checked {
+    let info = context.log.topic(&sent.topic).filter(|info| info.active);
+    let checked = sent.partitions.into_iter().map(|(partition, records)| {
         let known = info.as_ref().filter(|info| u32::try_from(partition).is_ok_and(|number| number < info.partitions));
-        let ticket = match (refusal, known) {
-            (Some(refusal), _) => Err(refusal.clone()),
-            (None, None) => Err(Refusal::unknown_topic(&topic)),
-            (None, Some(info)) => {
-                check(context, records).map(|batch| context.log.append(TopicPartition::new(info.id, partition), batch))
-            }
+        let batch = match known {
+            None => Err(Refusal::unknown_topic(&sent.topic)),
+            Some(info) => check(context, records).map(|batch| (TopicPartition::new(info.id, partition), batch)),
         };
-        (partition, ticket)
+        (partition, batch)
     });
-    let partitions = partitions.collect();
-    Queued { topic, partitions }
+    let partitions = checked.collect();
+    Checked { topic: sent.topic, partitions }
+}
+
+/// Every batch is queued here, before the next request is read: the order in the log is the client's.
+fn queue(context: &Context, checked: Checked) -> Queued {
+    let append = |(id, batch)| context.log.append(id, batch);
+    let partitions = checked.partitions.into_iter().map(|(number, batch)| (number, batch.map(append))).collect();
+    Queued { topic: checked.topic, partitions }
 }
 
 fn check(context: &Context, records: Option<Bytes>) -> Result<CheckedBatch, Refusal> {

@@ -38,7 +38,7 @@ impl Place {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vitalake"));
+        let mut command = Command::new(crate::binary());
         command.arg("up").arg(&self.project).arg("--data").arg(&self.data);
         command.args(["--kafka", &self.kafka, "--http", &self.http]);
         command.env_remove("VITALAKE_SERVER").env("NO_COLOR", "1").current_dir(self.log.parent().unwrap());

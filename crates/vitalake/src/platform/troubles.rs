@@ -1,0 +1,106 @@
+//! What needs a person: damage to the log, files that are gone, records that no contract claims, a log that is not the
+//! one the tables know.
+//!
+//! Worked out from log and tables whenever somebody asks. Invariant: names, counts and paths only.
+
+use std::sync::Arc;
+
+use vitalake_contract::Layer;
+use vitalake_ingest::landing::{TopicLanding, transaction_id};
+use vitalake_ingest::log::{Log, TopicInfo, TopicPartition};
+use vitalake_lake::{Lake, Table};
+use vitalake_ops::status::Trouble;
+use vitalake_runtime::error::in_full;
+
+use super::Platform;
+
+impl Platform {
+    /// Everything that does not mend itself.
+    pub(super) fn troubles(&self) -> Vec<Trouble> {
+        let mut troubles = missing_files(&self.lake);
+        if let Some(log) = self.log() {
+            troubles.extend(damages(log, &self.intake.landings));
+            troubles.extend(left_behind(log, &self.lake));
+        }
+        troubles
+    }
+}
+
+fn damages(log: &Log, landings: &[Arc<TopicLanding>]) -> Vec<Trouble> {
+    let of = |landing: &Arc<TopicLanding>| {
+        let dataset = landing.table().contract().dataset.to_string();
+        log.damages(landing.topic_id()).into_iter().map(move |damage| Trouble {
+            dataset: Some(dataset.clone()),
+            message: format!("the log is damaged: {}", in_full(&damage.error())),
+        })
+    };
+    landings.iter().flat_map(of).collect()
+}
+
+fn missing_files(lake: &Lake) -> Vec<Trouble> {
+    let of = |(table, path): (vitalake_lake::TableId, object_store::path::Path)| Trouble {
+        dataset: Some(table.dataset.to_string()),
+        message: format!(
+            "{table} names the file {path}, which is not there: its rows cannot be read until the file is back from a copy"
+        ),
+    };
+    lake.missing_files().into_iter().map(of).collect()
+}
+
+/// Records of topics that no contract names any longer, as far as they have not landed.
+pub(super) fn left_behind(log: &Log, lake: &Lake) -> Vec<Trouble> {
+    log.topics().iter().filter(|topic| !topic.active).filter_map(|topic| waiting(log, lake, topic)).collect()
+}
+
+fn waiting(log: &Log, lake: &Lake, topic: &TopicInfo) -> Option<Trouble> {
+    let (mut table, mut records) = (None, 0);
+    for number in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
+        let id = TopicPartition::new(topic.id, number);
+        let (start, end) = (log.start_offset(id).ok()?, log.durable_end(id).ok()?);
+        let landed = raw_tables(lake)
+            .find_map(|t| t.committed_txn(&transaction_id(topic.id, number)).map(|last| (t.id(), last + 1)));
+        let from = landed.as_ref().map_or(start, |(_, end)| start.max(*end));
+        table = table.or(landed.map(|(id, _)| id));
+        records += (end - from).max(0);
+    }
+    let name = &topic.name;
+    let message = match &table {
+        Some(table) => format!(
+            "{records} acknowledged records of topic `{name}` have not landed in {table}, because no contract names the topic any longer: name it in the contract again until `vitalake status` shows 0 behind"
+        ),
+        None => format!(
+            "topic `{name}` holds {records} records that no dataset has, because no contract names it any longer: bring its contract back to land them; its log is kept"
+        ),
+    };
+    (records > 0).then(|| Trouble { dataset: table.map(|table| table.dataset.to_string()), message })
+}
+
+/// What is to be said when a table has rows of topics that this log does not know, and none of the one that it has now:
+/// the log was deleted, or is another one.
+pub(super) fn lost_log(log: &Log, landing: &TopicLanding) -> Option<String> {
+    let topics: Vec<String> = log.topics().iter().map(|topic| topic.id.to_string()).collect();
+    let now = landing.topic_id().to_string();
+    let head = landing.table().head();
+    let landed: Vec<(&str, i64)> = head.txns().filter_map(|txn| Some((topic_of(&txn.app_id)?, txn.version))).collect();
+    if landed.iter().any(|(topic, _)| *topic == now) {
+        return None;
+    }
+    let lost: Vec<_> = landed.iter().filter(|(topic, _)| !topics.iter().any(|known| known == topic)).collect();
+    let (topic, table) = (landing.topic(), landing.table().id());
+    let records: i64 = lost.iter().map(|(_, last)| last + 1).sum();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "{table} has {records} offsets of topic `{topic}` from a log that is not in this data folder: it was deleted or replaced. The topic begins again at offset 0 under a new id and everything that comes is landed; records that were acknowledged and not committed are gone with the old log, and consumers have to begin anew"
+        )
+    })
+}
+
+/// The topic's id in a transaction of landing: `vitalake/{topic_id}/{partition}`.
+fn topic_of(app_id: &str) -> Option<&str> {
+    let (topic, partition) = app_id.strip_prefix("vitalake/")?.split_once('/')?;
+    partition.parse::<i32>().is_ok().then_some(topic).filter(|topic| !["model", "feed", "publish"].contains(topic))
+}
+
+fn raw_tables(lake: &Lake) -> impl Iterator<Item = &Arc<Table>> {
+    lake.tables().filter(|table| table.contract().layer == Layer::Raw)
+}
