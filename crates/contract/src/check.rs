@@ -1,7 +1,7 @@
 //! The built-in row rules of a contract over an Arrow batch: which rows break which rule.
 //!
-//! Pure and vectorised: one pass over a column per rule. Rules in SQL (`Check::NotSql`) are the lake's and are skipped
-//! here. Invariant: a value never stands in a reason.
+//! Pure and vectorised: one pass over a column per rule. Rules in SQL (`Check::NotSql`) need an engine: whoever has one
+//! gives them as [`SqlRules`]. Invariant: a value never stands in a reason.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -19,6 +19,13 @@ pub struct Violation {
     pub row: usize,
     /// The rule's index in the rules that were checked.
     pub rule: usize,
+}
+
+/// The rules in SQL of one contract, compiled by a crate that has an engine, for those that have none.
+pub trait SqlRules: std::fmt::Debug + Send + Sync {
+    /// Every violation in rows of the contract's table, in any order: rows for which a forbidden condition holds or
+    /// cannot be computed. A condition that is null does not hold.
+    fn violations(&self, rows: &RecordBatch) -> Vec<Violation>;
 }
 
 /// Why a batch could not be checked at all.

@@ -13,9 +13,10 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use vitalake_contract::Delivery;
+use vitalake_contract::check::SqlRules;
 use vitalake_lake::{DataFile, DeliveredFiles, LakeError, Table};
 
-use crate::decode::{Decoded, DeliveryError, DeliveryFormat, DeliveryTotals, decode_delivery};
+use crate::decode::{Decoded, DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
 
 /// Decoded rows that wait, in bytes of memory, before they become a file.
 const FILE_BYTES_IN_MEMORY: usize = 64 << 20;
@@ -81,6 +82,7 @@ pub type Chunks = mpsc::Receiver<io::Result<Bytes>>;
 /// When the file, the table or the store refuses; nothing of the delivery is in the table then.
 pub async fn deliver(
     table: &Arc<Table>,
+    sql: Option<Arc<dyn SqlRules>>,
     name: &str,
     format: DeliveryFormat,
     chunks: Chunks,
@@ -90,11 +92,11 @@ pub async fn deliver(
     let app_id = format!("vitalake/feed/{dataset}");
     let number = table.committed_txn(&app_id).max(table.rejects_txn(&app_id)).unwrap_or(0) + 1;
     let (sender, mut decoded) = mpsc::channel(2);
-    let contract = Arc::clone(table.contract());
+    let rules = Rules::new(Arc::clone(table.contract()), sql);
     let partition = i32::try_from(number).unwrap_or(i32::MAX);
     let decoding = tokio::task::spawn_blocking(move || {
         let mut reader = HashingReader::new(chunks);
-        let mut decoder = decode_delivery(contract, format, &mut reader, partition, now_ms);
+        let mut decoder = decode_delivery(rules, format, &mut reader, partition, now_ms);
         for batch in decoder.by_ref() {
             if sender.blocking_send(batch).is_err() {
                 break;

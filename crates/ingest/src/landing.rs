@@ -17,14 +17,14 @@ use arrow::array::{
 use arrow::compute::filter_record_batch;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
-use vitalake_contract::Contract;
+use vitalake_contract::check::SqlRules;
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{LakeError, Table};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::error::in_full;
 
-use crate::decode::{DecodeError, JsonDecoder, RecordMeta};
+use crate::decode::{DecodeError, JsonDecoder, RecordMeta, Rules};
 use crate::log::{BatchError, Records, StoredBatch, TopicId, TopicPartition};
 use crate::source::{FetchedRecord, Item, Source, SourceError};
 
@@ -97,10 +97,10 @@ struct PartitionState {
 }
 
 impl PartitionState {
-    fn new(table: &Table, id: TopicPartition, next_offset: i64) -> Self {
+    fn new(table: &Table, rules: &Rules, id: TopicPartition, next_offset: i64) -> Self {
         let app_id = transaction_id(id.topic, id.partition);
         let rejected_through = table.rejects_txn(&app_id).unwrap_or(-1);
-        let decoder = JsonDecoder::new(Arc::clone(table.contract()));
+        let decoder = JsonDecoder::new(rules.clone());
         Self { id, app_id, next_offset, rejected_through, decoder }
     }
 }
@@ -130,6 +130,7 @@ pub struct TopicLanding {
     topic: String,
     topic_id: TopicId,
     landing: Landing,
+    rules: Rules,
     partitions: Mutex<Vec<PartitionState>>,
     reached: Mutex<BTreeMap<i32, Reached>>,
     /// Held for the length of a step, so that partitions come and go between steps.
@@ -164,17 +165,20 @@ impl TopicLanding {
     pub fn new(
         source: Arc<dyn Source>,
         table: Arc<Table>,
+        sql: Option<Arc<dyn SqlRules>>,
         topic: &str,
         topic_id: TopicId,
         landing: Landing,
         cpu: Cpu,
     ) -> Self {
+        let rules = Rules::new(Arc::clone(table.contract()), sql);
         Self {
             source,
             table,
             topic: topic.to_owned(),
             topic_id,
             landing,
+            rules,
             partitions: Mutex::default(),
             reached: Mutex::default(),
             stepping: tokio::sync::Mutex::new(()),
@@ -207,7 +211,7 @@ impl TopicLanding {
             };
             let target = self.source.end_offset(id).map_err(failed)?;
             self.reached.lock().insert(number, Reached { next_offset, target });
-            states.push(PartitionState::new(&self.table, id, next_offset));
+            states.push(PartitionState::new(&self.table, &self.rules, id, next_offset));
             starts.push((number, next_offset));
         }
         self.partitions.lock().extend(states);
@@ -372,11 +376,11 @@ impl TopicLanding {
             return (state, Ok(0));
         }
         let (id, from) = (state.id, state.next_offset);
-        let (source, topic, contract) =
-            (Arc::clone(&self.source), self.topic.clone(), Arc::clone(self.table.contract()));
-        let decoding = self.cpu.run(move || decode_step(source.as_ref(), &topic, &contract, state));
+        let (source, topic, rules) = (Arc::clone(&self.source), self.topic.clone(), self.rules.clone());
+        let decoding = self.cpu.run(move || decode_step(source.as_ref(), &topic, rules, state));
         let Ok((state, outcome)) = decoding.await else {
-            return (PartitionState::new(&self.table, id, from), Err(LandingError::Stopped(self.topic.clone())));
+            let state = PartitionState::new(&self.table, &self.rules, id, from);
+            return (state, Err(LandingError::Stopped(self.topic.clone())));
         };
         match outcome {
             Err(error) => (state, Err(error)),
@@ -535,11 +539,11 @@ fn uncovered(topic: TopicId, head: &Snapshot, batch: &RecordBatch) -> Option<Rec
 type DecodedStep = (PartitionState, Result<Step, LandingError>);
 
 /// Reads and decodes the next records of a partition; its state moves past them, or stays where it was.
-fn decode_step(source: &dyn Source, topic: &str, contract: &Arc<Contract>, mut state: PartitionState) -> DecodedStep {
+fn decode_step(source: &dyn Source, topic: &str, rules: Rules, mut state: PartitionState) -> DecodedStep {
     match decode_records(source, topic, &mut state) {
         Ok(step) => (state, Ok(step)),
         Err(error) => {
-            state.decoder = JsonDecoder::new(Arc::clone(contract));
+            state.decoder = JsonDecoder::new(rules);
             (state, Err(error))
         }
     }

@@ -108,7 +108,8 @@ impl Table {
     fn still_needed(&self, side: SideName, head: TableVersion) -> (TableVersion, HashSet<String>) {
         let mut state = self.state.lock();
         let consumed = state.changes.consumed_by_all().unwrap_or(head).min(head);
-        let early = state.side(side).chunks.files().map(|f| f.path()).collect();
+        let mut early: HashSet<String> = state.side(side).chunks.files().map(|f| f.path()).collect();
+        early.extend(state.overlay.iter().flat_map(|overlay| &overlay.early).map(|f| f.path()));
         (consumed, early)
     }
 

@@ -16,7 +16,7 @@ use vitalake_contract::Contract;
 
 use crate::catalogue::{Catalogue, Space, TableId, TableView, Tail};
 use crate::changes::{Changes, Increment, ReaderId};
-use crate::delta::{DeltaLog, Snapshot, TableVersion};
+use crate::delta::{DataFile, DeltaLog, Snapshot, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::lake::Shared;
@@ -41,7 +41,7 @@ impl Side {
     fn view(&self, overlay: Option<&Overlay>) -> TableView {
         let tail = match overlay {
             Some(overlay) => {
-                Tail { early: Vec::new(), rows: overlay.rows.clone(), hidden: Arc::clone(&overlay.hidden) }
+                Tail { early: overlay.early.clone(), rows: overlay.rows.clone(), hidden: Arc::clone(&overlay.hidden) }
             }
             None => Tail {
                 early: self.chunks.files().cloned().collect(),
@@ -62,9 +62,11 @@ impl Side {
 /// What a table with one final row per group shows before its commit: rows that take the place of whole head files.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    /// Paths of the head files that `rows` replace.
+    /// Paths of the head files that `early` and `rows` replace.
     pub hidden: Arc<HashSet<String>>,
-    /// The rows, complete for those files and for new groups.
+    /// Rows in files that no commit names yet.
+    pub early: Vec<Arc<DataFile>>,
+    /// Rows in memory. With those of `early` they are complete for the hidden files and for new groups.
     pub rows: Vec<RecordBatch>,
 }
 

@@ -11,7 +11,7 @@ use arrow::array::{
     TimestampMicrosecondArray, UInt64Array,
 };
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 use datafusion::common::DFSchema;
@@ -20,7 +20,7 @@ use datafusion::sql::sqlparser::ast::ExprWithAlias;
 use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use vitalake_contract::Contract;
-use vitalake_contract::check::{reason, violations};
+use vitalake_contract::check::{SqlRules, Violation, reason, violations};
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::rule::{Check, RowRule, Severity};
 
@@ -47,16 +47,13 @@ pub(crate) struct Checked {
     pub(crate) fatal: Option<String>,
 }
 
-/// A contract's row rules, compiled.
+/// A contract's rules in SQL as expressions, each with its index in the contract's rules.
 #[derive(Debug)]
-pub(crate) struct RowChecks {
-    contract: Arc<Contract>,
-    predicates: Vec<(usize, Arc<dyn PhysicalExpr>)>,
-}
+pub(crate) struct SqlPredicates(Vec<(usize, Arc<dyn PhysicalExpr>)>);
 
-impl RowChecks {
-    /// Compiles the rules for rows of this schema, whose first columns are the contract's.
-    pub(crate) fn compile(contract: Arc<Contract>, schema: &SchemaRef) -> Result<Self> {
+impl SqlPredicates {
+    /// Compiles the rules for rows of this schema.
+    fn compile(contract: &Contract, schema: &SchemaRef) -> Result<Self> {
         let mut predicates = Vec::new();
         for (index, rule) in contract.row_rules.iter().enumerate() {
             if let Check::NotSql(predicate) = &rule.check {
@@ -65,12 +62,46 @@ impl RowChecks {
                     problem: Box::new(ModelProblem::at(
                         Place::new(1, 1),
                         format!("rule {} cannot be compiled: {message}", rule.name),
-                        "correct the rule's query in the contract",
+                        "write a condition on the dataset's columns that gives true or false",
                     )),
                 })?;
                 predicates.push((index, compiled));
             }
         }
+        Ok(Self(predicates))
+    }
+}
+
+impl SqlRules for SqlPredicates {
+    fn violations(&self, rows: &RecordBatch) -> Vec<Violation> {
+        let broken = |(rule, predicate): &(usize, Arc<dyn PhysicalExpr>)| {
+            let rule = *rule;
+            broken_rows(predicate, rows).into_iter().map(move |row| Violation { row, rule })
+        };
+        self.0.iter().flat_map(broken).collect()
+    }
+}
+
+/// The rules in SQL of a raw dataset's contract, for landing; `None` when it has none.
+///
+/// # Errors
+/// When a rule's query is not a condition on the dataset's columns.
+pub fn sql_rules(contract: &Contract) -> Result<Option<Arc<dyn SqlRules>>> {
+    let predicates = SqlPredicates::compile(contract, &contract.table_schema())?;
+    Ok(if predicates.0.is_empty() { None } else { Some(Arc::new(predicates)) })
+}
+
+/// A contract's row rules, compiled.
+#[derive(Debug)]
+pub(crate) struct RowChecks {
+    contract: Arc<Contract>,
+    predicates: SqlPredicates,
+}
+
+impl RowChecks {
+    /// Compiles the rules for rows of this schema, whose first columns are the contract's.
+    pub(crate) fn compile(contract: Arc<Contract>, schema: &SchemaRef) -> Result<Self> {
+        let predicates = SqlPredicates::compile(&contract, schema)?;
         Ok(Self { contract, predicates })
     }
 
@@ -81,13 +112,8 @@ impl RowChecks {
             what: format!("rows for {}", self.contract.dataset),
             detail: error.to_string(),
         })?;
-        for violation in found {
+        for violation in found.into_iter().chain(self.predicates.violations(batch)) {
             broken.entry(violation.row).or_default().push(violation.rule);
-        }
-        for (rule, predicate) in &self.predicates {
-            for row in true_rows(predicate, batch)? {
-                broken.entry(row).or_default().push(*rule);
-            }
         }
         let mut checked = Checked { rejects: Vec::new(), warnings: 0, fatal: None };
         for (row, mut rules) in broken {
@@ -124,17 +150,24 @@ fn compile_predicate(predicate: &str, schema: &SchemaRef) -> Result<Arc<dyn Phys
     let lower = DFSchema::try_from(crate::slot::lower_case(schema)).map_err(engine)?;
     let planned =
         state.create_logical_expr_from_sql_expr(ExprWithAlias { expr: parsed, alias: None }, &lower).map_err(engine)?;
-    state.create_physical_expr(planned, &lower).map_err(engine)
+    let compiled = state.create_physical_expr(planned, &lower).map_err(engine)?;
+    match compiled.data_type(lower.as_arrow()).map_err(engine)? {
+        DataType::Boolean | DataType::Null => Ok(compiled),
+        other => Err(format!("it is {other}, not a truth value")),
+    }
 }
 
-fn true_rows(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<Vec<usize>> {
-    let unexpected = |detail: String| Error::Columns { what: "a rule's result".to_owned(), detail };
-    let value = predicate.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).map_err(|error| {
-        Error::Arrow { attempted: "checking a rule", source: arrow::error::ArrowError::ExternalError(Box::new(error)) }
-    })?;
-    let flags =
-        value.as_boolean_opt().ok_or_else(|| unexpected(format!("it is {}, not a truth value", value.data_type())))?;
-    Ok((0..flags.len()).filter(|row| flags.is_valid(*row) && flags.value(*row)).collect())
+/// The rows for which a condition holds. Where the batch as a whole cannot be computed, its rows are computed one by
+/// one, so that a bad one stops none of its neighbours; a row for which nobody can say is not let through.
+fn broken_rows(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Vec<usize> {
+    let holds = |batch: &RecordBatch| {
+        let value = predicate.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).ok()?;
+        let flags = value.as_boolean_opt()?.clone();
+        Some((0..flags.len()).filter(|row| flags.is_valid(*row) && flags.value(*row)).collect::<Vec<_>>())
+    };
+    let one_by_one =
+        || (0..batch.num_rows()).filter(|row| holds(&batch.slice(*row, 1)).is_none_or(|rows| !rows.is_empty()));
+    holds(batch).unwrap_or_else(|| one_by_one().collect())
 }
 
 /// The rows that are not rejected.

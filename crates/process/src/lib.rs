@@ -20,7 +20,7 @@ mod slot;
 mod validate;
 
 pub use append::AppendPlan;
-pub use check::PRIMARY_KEY_RULE;
+pub use check::{PRIMARY_KEY_RULE, sql_rules};
 pub use error::{Error, Result};
 pub use graph::{Contracts, Graph, GraphProblem};
 pub use model::{Kind, Model, TableUse};

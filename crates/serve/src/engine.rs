@@ -191,7 +191,8 @@ impl Drop for Waiting<'_> {
 
 #[derive(Debug, Default)]
 struct Control {
-    cancelled: AtomicBool,
+    /// Nobody waits for the query any longer; its planning looks at this.
+    cancelled: Arc<AtomicBool>,
     changed: Notify,
 }
 
@@ -212,6 +213,11 @@ impl Running {
         self.task = Some(task);
     }
 
+    /// Becomes true when the query was cancelled, ran out of time, or lost its reader.
+    pub(crate) fn ended(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.control.cancelled)
+    }
+
     /// Waits for something, but no longer than the query may run.
     pub(crate) async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, QueryError> {
         if self.control.cancelled.load(Ordering::Acquire) {
@@ -228,6 +234,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.control.cancelled.store(true, Ordering::Release);
         if let Some(task) = &self.task {
             task.abort();
         }

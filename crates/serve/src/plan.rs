@@ -1,16 +1,19 @@
 //! From a query's text to its rows: parse, rewrite, plan, run. Runs on the CPU runtime, called by `session` alone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::StringArray;
+use arrow::array::{Array as _, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
-use datafusion::common::DataFusionError;
-use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF, WindowUDF};
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{AggregateUDF, Expr as LogicalExpr, LogicalPlan, ScalarUDF, WindowUDF};
+use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -25,12 +28,14 @@ use crate::druid::types::names;
 use crate::engine::Engine;
 use crate::error::QueryError;
 use crate::functions;
+use crate::functions::growing::{GrowingPlanner, counted};
 use crate::pinned::Pinned;
 use crate::session::Message;
 use crate::sql::fault::{Phase, explain};
 use crate::sql::parse::{Parsed, parse};
 use crate::sql::rewrite::{Names, rewrite};
 use crate::sql::rewrite_function::REWRITTEN;
+use crate::sql::size::check_tree;
 
 /// What to run.
 #[derive(Debug)]
@@ -43,7 +48,12 @@ pub struct Request {
     pub zone: Tz,
     /// The id for the log.
     pub query_id: String,
+    /// Becomes true when nobody waits for the answer any longer.
+    pub ended: Arc<AtomicBool>,
 }
+
+/// Rows that the engine computes at a time.
+const ROWS_OF_A_BATCH: usize = 8192;
 
 type Sender = mpsc::Sender<Result<Message, QueryError>>;
 
@@ -78,19 +88,21 @@ async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: 
     let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id);
 
     let Parsed { mut query, explain: explained, .. } = parse(&request.sql, &engine.limits().text)?;
-    let state = Planner::new(engine, pinned, request.zone);
+    let state = Planner::new(engine, pinned, &request);
     let labels = rewrite(&mut query, &request.parameters, &state)?;
+    check_tree(&query, &engine.limits().text)?;
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
     let plan = state.state.statement_to_plan(statement).await.map_err(planning)?;
     let labels = labels
         .filter(|labels| labels.len() == plan.schema().fields().len())
         .unwrap_or_else(|| plan.schema().fields().iter().map(|field| field.name().clone()).collect());
 
+    let plan = state.state.optimize(&plan).map_err(planning)?;
+    check_constants(&plan, engine.limits().query_bytes_max).map_err(planning)?;
     if explained {
-        let plan = state.state.optimize(&plan).map_err(planning)?;
         return send_explanation(&plan, &labels, rows).await;
     }
-    let physical = state.state.create_physical_plan(&plan).await.map_err(planning)?;
+    let physical = state.state.query_planner().create_physical_plan(&plan, &state.state).await.map_err(planning)?;
     let physical = with_pauses(physical).map_err(planning)?;
     let schema = physical.schema();
     if rows.send(Ok(Message::Schema(schema, labels))).await.is_err() {
@@ -123,6 +135,7 @@ fn with_pauses(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, D
 /// The functions of every session, gathered once.
 #[derive(Debug)]
 pub struct Library {
+    optimizer: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     scalar: Vec<Arc<ScalarUDF>>,
     aggregate: Vec<Arc<AggregateUDF>>,
     window: Vec<Arc<WindowUDF>>,
@@ -148,7 +161,7 @@ impl Library {
         routines.sort();
         routines.dedup();
         let window = SessionStateDefaults::default_window_functions();
-        Self { scalar, aggregate, window, routines: routines.into() }
+        Self { optimizer: Optimizer::new().rules, scalar, aggregate, window, routines: routines.into() }
     }
 }
 
@@ -159,17 +172,22 @@ struct Planner {
 }
 
 impl Planner {
-    fn new(engine: &Engine, pinned: Arc<dyn Pinned>, zone: Tz) -> Self {
+    fn new(engine: &Engine, pinned: Arc<dyn Pinned>, request: &Request) -> Self {
         let library = engine.library();
-        let mut scalar = library.scalar.clone();
-        scalar.extend(functions::all(zone));
+        let environment = engine.runtime();
+        let mut scalar = counted(&library.scalar, &environment.memory_pool);
+        let growing = GrowingPlanner::new(&scalar, &environment.memory_pool);
+        scalar.extend(functions::all(request.zone));
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(growing)];
+        planners.extend(SessionStateDefaults::default_expr_planners());
         let catalogue = Catalogue::new(pinned, Arc::clone(&library.routines));
 
         let mut state = SessionStateBuilder::new()
             .with_config(config())
-            .with_runtime_env(engine.runtime())
+            .with_runtime_env(environment)
             .with_catalog_list(Arc::new(catalogue.clone()))
-            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_expr_planners(planners)
+            .with_optimizer_rules(with_stops(&library.optimizer, &request.ended))
             .with_scalar_functions(scalar)
             .with_aggregate_functions(library.aggregate.clone())
             .with_window_functions(library.window.clone())
@@ -177,6 +195,71 @@ impl Planner {
         // CURRENT_TIMESTAMP is the moment at which the query began.
         state.mark_start_execution();
         Self { state, catalogue }
+    }
+}
+
+/// The optimizer's rules with a look between them at whether anybody still waits: planning never pauses by itself.
+fn with_stops(
+    rules: &[Arc<dyn OptimizerRule + Send + Sync>],
+    ended: &Arc<AtomicBool>,
+) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let stop: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(Stop(Arc::clone(ended)));
+    rules.iter().flat_map(|rule| [Arc::clone(&stop), Arc::clone(rule)]).collect()
+}
+
+#[derive(Debug)]
+struct Stop(Arc<AtomicBool>);
+
+impl OptimizerRule for Stop {
+    fn name(&self) -> &'static str {
+        "stop"
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+        if self.0.load(Ordering::Acquire) {
+            return Err(DataFusionError::External(Box::new(QueryError::Cancelled)));
+        }
+        Ok(Transformed::no(plan))
+    }
+}
+
+/// Refuses constants that are too large to stand in every row of a batch, where the engine may write them out.
+fn check_constants(plan: &LogicalPlan, bytes_max: usize) -> Result<(), DataFusionError> {
+    let constants_max = bytes_max / ROWS_OF_A_BATCH;
+    let mut bytes = 0;
+    plan.apply_with_subqueries(|node| {
+        if matches!(node, LogicalPlan::Values(_)) {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                Ok(match part {
+                    LogicalExpr::InList(_) => TreeNodeRecursion::Jump,
+                    LogicalExpr::Literal(value, _) => {
+                        bytes += constant_bytes(value);
+                        TreeNodeRecursion::Continue
+                    }
+                    _ => TreeNodeRecursion::Continue,
+                })
+            })
+        })
+    })?;
+    if bytes > constants_max {
+        return Err(DataFusionError::External(Box::new(QueryError::ResourceLimit(format!(
+            "the constants of the query, without lists IN (…), have {bytes} bytes and the limit is {constants_max}; use shorter texts"
+        )))));
+    }
+    Ok(())
+}
+
+/// The bytes of a constant that has a length.
+fn constant_bytes(value: &ScalarValue) -> usize {
+    match value {
+        ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => {
+            text.as_ref().map_or(0, String::len)
+        }
+        ScalarValue::List(list) => list.get_array_memory_size(),
+        _ => 0,
     }
 }
 

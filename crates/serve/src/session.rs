@@ -104,7 +104,7 @@ impl Session {
         let work = plan::run(
             Arc::clone(&self.engine),
             Arc::clone(&self.pinned),
-            plan::Request { sql, parameters, zone: options.zone, query_id: query_id.clone() },
+            plan::Request { sql, parameters, zone: options.zone, query_id: query_id.clone(), ended: running.ended() },
             rows,
         );
         let task = self.engine.cpu().spawn(async move {

@@ -3,15 +3,12 @@
 //! Invariant: a delivery is taken whole or not at all; after an error nothing more comes.
 
 use std::io::Read;
-use std::sync::Arc;
-
-use vitalake_contract::Contract;
 
 use super::csv::{Cell, CsvDecoder, Scan, header_names, other_separator, scan};
 use super::input::Input;
 use super::json::JsonDecoder;
 use super::plan::Plan;
-use super::{DecodeError, Decoded, RecordMeta};
+use super::{DecodeError, Decoded, RecordMeta, Rules};
 
 /// How many records a batch has at most.
 pub const BATCH_RECORDS_MAX: usize = 65_536;
@@ -139,7 +136,7 @@ pub enum DeliveryError {
 /// The batches of one delivery.
 #[derive(Debug)]
 pub struct DeliveryDecoder<R> {
-    contract: Arc<Contract>,
+    rules: Rules,
     input: Input<R>,
     form: Form,
     cells: Vec<Cell>,
@@ -160,22 +157,23 @@ enum Form {
 /// delivery's number, `_offset` the row's number from 0 (rejects count, blank lines do not), `_timestamp` null. After
 /// an error nothing more comes: a delivery is taken whole or not at all.
 pub fn decode_delivery<R: Read>(
-    contract: Arc<Contract>,
+    rules: impl Into<Rules>,
     format: DeliveryFormat,
     reader: R,
     delivery_number: i32,
     ingested_at_ms: i64,
 ) -> DeliveryDecoder<R> {
+    let rules = rules.into();
     let form = match format {
         DeliveryFormat::Csv => Form::Header,
         DeliveryFormat::Ndjson => {
-            let topic = Plan::feed_of(&contract);
-            Form::Ndjson(Box::new(JsonDecoder::with_topic(Arc::clone(&contract), topic)))
+            let topic = Plan::feed_of(&rules.contract);
+            Form::Ndjson(Box::new(JsonDecoder::with_topic(rules.clone(), topic)))
         }
     };
     let meta = RecordMeta { partition: delivery_number, offset: 0, timestamp_ms: None, ingested_at_ms };
     let (input, totals) = (Input::new(reader), DeliveryTotals::default());
-    DeliveryDecoder { contract, input, form, cells: Vec::new(), meta, totals, over: false }
+    DeliveryDecoder { rules, input, form, cells: Vec::new(), meta, totals, over: false }
 }
 
 impl<R: Read> DeliveryDecoder<R> {
@@ -197,7 +195,7 @@ impl<R: Read> DeliveryDecoder<R> {
         self.totals.bytes = self.input.consumed;
         let (records, _) = self.held();
         let decoded = match &mut self.form {
-            Form::Header => return Err(DeliveryError::NoHeader { dataset: self.contract.dataset.to_string() }),
+            Form::Header => return Err(DeliveryError::NoHeader { dataset: self.rules.contract.dataset.to_string() }),
             _ if records == 0 => return Ok(None),
             Form::Csv(csv) => csv.finish()?,
             Form::Ndjson(json) => json.finish()?,
@@ -218,7 +216,7 @@ impl<R: Read> DeliveryDecoder<R> {
 
     /// Finds the next record in the input, reading more of it as it needs; none at the end.
     fn next_record(&mut self) -> Result<Option<Scan>, DeliveryError> {
-        let dataset = || self.contract.dataset.to_string();
+        let dataset = || self.rules.contract.dataset.to_string();
         loop {
             self.input.skip_mark();
             let (bytes, last) = self.input.bytes();
@@ -244,8 +242,11 @@ impl<R: Read> DeliveryDecoder<R> {
                 }
                 Scan::Unfinished => {
                     let position = self.input.consumed;
-                    let failed =
-                        |source| DeliveryError::Read { dataset: self.contract.dataset.to_string(), position, source };
+                    let failed = |source| DeliveryError::Read {
+                        dataset: self.rules.contract.dataset.to_string(),
+                        position,
+                        source,
+                    };
                     self.input.fill().map_err(failed)?;
                 }
                 found => return Ok(Some(found)),
@@ -262,7 +263,7 @@ impl<R: Read> DeliveryDecoder<R> {
         };
         let (bytes, _) = self.input.bytes();
         let record = bytes.get(..length).unwrap_or(&[]);
-        let no_header = || DeliveryError::NoHeader { dataset: self.contract.dataset.to_string() };
+        let no_header = || DeliveryError::NoHeader { dataset: self.rules.contract.dataset.to_string() };
         let mut counts = true;
         match &mut self.form {
             Form::Header if record.is_empty() => return Err(no_header()),
@@ -274,7 +275,7 @@ impl<R: Read> DeliveryDecoder<R> {
                     return Err(no_header());
                 }
                 let names = header_names(record, &self.cells).ok_or_else(no_header)?;
-                let plan = Plan::new(Arc::clone(&self.contract), Plan::feed_of(&self.contract));
+                let plan = Plan::new(self.rules.clone(), Plan::feed_of(&self.rules.contract));
                 self.form = Form::Csv(Box::new(CsvDecoder::new(plan, &names)?));
                 counts = false;
             }

@@ -32,8 +32,12 @@ impl RowBuffer {
         let contract = &*plan.contract;
         let build = |source| DecodeError::Build { dataset: contract.dataset.to_string(), source };
         let rows = self.batch(plan).map_err(build)?;
-        let broken = check::violations(&contract.row_rules, &rows)
+        let mut broken = check::violations(&contract.row_rules, &rows)
             .map_err(|source| DecodeError::Check { dataset: contract.dataset.to_string(), source })?;
+        if let Some(sql) = &plan.sql {
+            broken.extend(sql.violations(&rows));
+            broken.sort_unstable();
+        }
         let refused = self.refuse(contract, &broken);
         let rows = match refused {
             Some(keep) => filter_record_batch(&rows, &keep).map_err(build)?,

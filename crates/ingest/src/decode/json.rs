@@ -11,15 +11,13 @@
 //!
 //! Invariant: a record that fails leaves no trace in the columns.
 
-use std::sync::Arc;
-
-use vitalake_contract::{ColumnType, Contract, time_format};
+use vitalake_contract::{ColumnType, time_format};
 
 use super::columns::{Span, Values};
 use super::plan::{Plan, ROOT};
 use super::rows::{RowBuffer, push};
 use super::scan::{Cursor, DEPTH_MAX, Fault, Wrong, unescape};
-use super::{DecodeError, Decoded, RULE_JSON, RecordMeta};
+use super::{DecodeError, Decoded, RULE_JSON, RecordMeta, Rules};
 
 /// Decodes JSON records, one object each, into batches of rows and rejects.
 #[derive(Debug)]
@@ -38,15 +36,16 @@ pub struct JsonDecoder {
 impl JsonDecoder {
     /// A decoder for a raw dataset's records. `_topic` is the contract's topic, or `feed/{dataset}` for a feed.
     #[must_use]
-    pub fn new(contract: Arc<Contract>) -> Self {
-        let topic = Plan::topic_of(&contract);
-        Self::with_topic(contract, topic)
+    pub fn new(rules: impl Into<Rules>) -> Self {
+        let rules = rules.into();
+        let topic = Plan::topic_of(&rules.contract);
+        Self::with_topic(rules, topic)
     }
 
     /// The same with another `_topic`.
     #[must_use]
-    pub fn with_topic(contract: Arc<Contract>, topic: String) -> Self {
-        let plan = Plan::new(contract, topic);
+    pub fn with_topic(rules: impl Into<Rules>, topic: String) -> Self {
+        let plan = Plan::new(rules.into(), topic);
         let nodes = plan.nodes.len();
         Self {
             rows: RowBuffer::new(&plan),

@@ -16,8 +16,11 @@ mod rescue;
 mod rows;
 mod scan;
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
-use vitalake_contract::check::CheckError;
+use vitalake_contract::Contract;
+use vitalake_contract::check::{CheckError, SqlRules};
 
 pub use delivery::{DeliveryDecoder, DeliveryError, DeliveryFormat, DeliveryTotals, decode_delivery};
 pub use json::JsonDecoder;
@@ -26,6 +29,27 @@ pub use json::JsonDecoder;
 pub const RULE_JSON: &str = "json";
 /// The name of the rule that a line breaks when it is not a line of the file's header.
 pub const RULE_CSV: &str = "csv";
+
+/// A contract, with its rules in SQL where somebody compiled them: what decoders are made from.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub(crate) contract: Arc<Contract>,
+    pub(crate) sql: Option<Arc<dyn SqlRules>>,
+}
+
+impl Rules {
+    /// A contract with the compiled form of its rules in SQL.
+    #[must_use]
+    pub fn new(contract: Arc<Contract>, sql: Option<Arc<dyn SqlRules>>) -> Self {
+        Self { contract, sql }
+    }
+}
+
+impl From<Arc<Contract>> for Rules {
+    fn from(contract: Arc<Contract>) -> Self {
+        Self { contract, sql: None }
+    }
+}
 
 /// Where a record stands and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use vitalake_contract::check::SqlRules;
 use vitalake_contract::{ColumnType, Contract, Source};
+
+use super::Rules;
 
 /// The root's index.
 pub(super) const ROOT: u16 = 0;
@@ -33,6 +36,8 @@ pub(super) struct Node {
 pub(super) struct Plan {
     /// The contract.
     pub(super) contract: Arc<Contract>,
+    /// Its rules in SQL.
+    pub(super) sql: Option<Arc<dyn SqlRules>>,
     /// The value of `_topic`.
     pub(super) topic: String,
     /// The root first.
@@ -41,8 +46,9 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Lays the columns' paths out as a tree.
-    pub(super) fn new(contract: Arc<Contract>, topic: String) -> Self {
-        let mut plan = Self { topic, nodes: vec![Node::default()], contract: Arc::clone(&contract) };
+    pub(super) fn new(rules: Rules, topic: String) -> Self {
+        let Rules { contract, sql } = rules;
+        let mut plan = Self { topic, nodes: vec![Node::default()], contract: Arc::clone(&contract), sql };
         for (index, column) in contract.columns.iter().enumerate() {
             let mut node = ROOT;
             for name in &column.path {

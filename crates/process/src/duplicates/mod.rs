@@ -9,6 +9,7 @@ mod run;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -36,7 +37,8 @@ pub enum Verdict {
 pub struct DuplicateLimits {
     /// How long a key is known, in log append time.
     pub horizon: Duration,
-    /// Keys in memory; more are written to disk in a sorted run. A key takes some 40 bytes in memory.
+    /// Keys in memory, half of them new and half on their way to disk, where each half becomes a sorted run. A key takes
+    /// some 40 bytes in memory.
     pub keys_in_memory_max: usize,
 }
 
@@ -53,6 +55,10 @@ pub(crate) struct Entry {
     pub(crate) time: i64,
 }
 
+/// Runs of one level that are made into one of the next.
+const MERGED_RUNS: usize = 8;
+/// The level whose runs are let stand, so that a key past the horizon is not kept long for the sake of younger ones.
+const LEVEL_MAX: u8 = 2;
 /// How often keys past the horizon are dropped from memory, in microseconds of log append time.
 const SWEEP_US: i64 = 3_600_000_000;
 
@@ -65,10 +71,31 @@ pub struct DuplicateIndex {
     horizon_us: i64,
     newest_us: i64,
     swept_us: i64,
-    recent: HashMap<u64, Entry, Identity>,
+    recent: Recent,
+    /// What is being written to disk.
+    spilling: Option<Spilling>,
+    /// Runs that are being made into one.
+    merging: Option<Merging>,
     /// Oldest first.
-    runs: Vec<Run>,
+    runs: Vec<Arc<Run>>,
     runs_made: u64,
+}
+
+type Recent = HashMap<u64, Entry, Identity>;
+
+/// Keys on their way to disk, sorted and written by a thread of their own, so that no row waits for it. They are
+/// answered from memory until the run is there.
+#[derive(Debug)]
+struct Spilling {
+    keys: Arc<Recent>,
+    writing: JoinHandle<std::io::Result<Run>>,
+}
+
+/// Runs that a thread of its own makes into one; they are asked until it is there.
+#[derive(Debug)]
+struct Merging {
+    runs: Vec<Arc<Run>>,
+    writing: JoinHandle<std::io::Result<Run>>,
 }
 
 impl DuplicateIndex {
@@ -90,7 +117,9 @@ impl DuplicateIndex {
             horizon_us: i64::try_from(limits.horizon.as_micros()).unwrap_or(i64::MAX),
             newest_us: i64::MIN,
             swept_us: i64::MIN,
-            recent: HashMap::default(),
+            recent: Recent::default(),
+            spilling: None,
+            merging: None,
             runs: Vec::new(),
             runs_made: 0,
         })
@@ -116,13 +145,19 @@ impl DuplicateIndex {
                 Some(_) => Verdict::Conflict,
                 None => {
                     self.recent.insert(*key, Entry { value: *value, time: *time });
-                    if self.recent.len() >= self.keys_in_memory_max {
+                    if self.recent.len() >= (self.keys_in_memory_max / 2).max(1) {
                         self.spill()?;
                     }
                     Verdict::New
                 }
             };
             verdicts.push(verdict);
+        }
+        if self.spilling.as_ref().is_some_and(|spilling| spilling.writing.is_finished()) {
+            self.finish_spilling()?;
+        }
+        if self.merging.as_ref().is_some_and(|merging| merging.writing.is_finished()) {
+            self.finish_merging()?;
         }
         self.expire();
         Ok(verdicts)
@@ -131,7 +166,8 @@ impl DuplicateIndex {
     /// Keys that are known, in memory and on disk; those past the horizon may still be counted.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.recent.len() + self.runs.iter().map(Run::len).sum::<usize>()
+        let spilling = self.spilling.as_ref().map_or(0, |spilling| spilling.keys.len());
+        self.recent.len() + spilling + self.runs.iter().map(|run| run.len()).sum::<usize>()
     }
 
     /// Whether nothing is known.
@@ -145,6 +181,9 @@ impl DuplicateIndex {
         if let Some(entry) = self.recent.get(&key) {
             return Ok(Some(*entry).filter(within));
         }
+        if let Some(entry) = self.spilling.as_ref().and_then(|spilling| spilling.keys.get(&key)) {
+            return Ok(Some(*entry).filter(within));
+        }
         for run in self.runs.iter().rev() {
             if let Some(entry) = run.find(key).map_err(|source| self.error("read", source))? {
                 return Ok(Some(entry).filter(within));
@@ -153,22 +192,67 @@ impl DuplicateIndex {
         Ok(None)
     }
 
+    /// Hands the keys in memory to a thread that writes them; waits for the one before, which then was slower than the
+    /// rows that came.
     fn spill(&mut self) -> Result<()> {
         self.sweep();
-        if self.recent.len() < self.keys_in_memory_max / 2 {
+        if self.recent.len() < self.keys_in_memory_max / 4 {
             return Ok(());
         }
-        let mut entries: Vec<(u64, Entry)> = self.recent.iter().map(|(key, entry)| (*key, *entry)).collect();
-        entries.sort_unstable_by_key(|(key, _)| *key);
-        let path = self.folder.join(format!("{:08}.keys", self.runs_made));
-        let run = self
-            .disk
-            .create_dir_all(&self.folder)
-            .and_then(|()| Run::write(self.disk.as_ref(), &path, &entries))
-            .map_err(|source| self.error("written", source))?;
+        self.finish_spilling()?;
+        let path = self.next_path();
+        let room = self.recent.len();
+        let keys = Arc::new(std::mem::replace(&mut self.recent, Recent::with_capacity_and_hasher(room, Identity)));
+        let (disk, folder, held) = (Arc::clone(&self.disk), self.folder.clone(), Arc::clone(&keys));
+        let writing = std::thread::spawn(move || {
+            let mut entries: Vec<(u64, Entry)> = held.iter().map(|(key, entry)| (*key, *entry)).collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            disk.create_dir_all(&folder)?;
+            Run::write(disk.as_ref(), &path, 0, entries.len(), entries.into_iter().map(Ok))
+        });
+        self.spilling = Some(Spilling { keys, writing });
+        Ok(())
+    }
+
+    fn next_path(&mut self) -> PathBuf {
         self.runs_made += 1;
-        self.runs.push(run);
-        self.recent.clear();
+        self.folder.join(format!("{:08}.keys", self.runs_made))
+    }
+
+    /// Waits for the run that is being written.
+    fn finish_spilling(&mut self) -> Result<()> {
+        let Some(Spilling { writing, .. }) = self.spilling.take() else { return Ok(()) };
+        self.runs.push(Arc::new(joined(writing).map_err(|source| self.error("written", source))?));
+        if self.merging.is_none() {
+            self.merge();
+        }
+        Ok(())
+    }
+
+    /// Begins to make runs of one level into one when there are enough, so that a key is looked for in few.
+    fn merge(&mut self) {
+        let of_level = |level| self.runs.iter().filter(move |run| run.level() == level).cloned();
+        let enough =
+            (0..LEVEL_MAX).map(|level| of_level(level).collect()).find(|runs: &Vec<_>| runs.len() >= MERGED_RUNS);
+        let Some(runs) = enough else { return };
+        let (path, disk, merged) = (self.next_path(), Arc::clone(&self.disk), runs.clone());
+        let since = self.newest_us.saturating_sub(self.horizon_us);
+        let writing = std::thread::spawn(move || Run::merge(disk.as_ref(), &path, &merged, since));
+        self.merging = Some(Merging { runs, writing });
+    }
+
+    /// Puts the run that was made of several in their place.
+    fn finish_merging(&mut self) -> Result<()> {
+        let Some(Merging { runs, writing }) = self.merging.take() else { return Ok(()) };
+        let merged = Arc::new(joined(writing).map_err(|source| self.error("merged", source))?);
+        let is_old = |run: &Arc<Run>| runs.iter().any(|old| Arc::ptr_eq(old, run));
+        let at = self.runs.iter().position(&is_old).unwrap_or(0);
+        self.runs.retain(|run| !is_old(run));
+        self.runs.insert(at, merged);
+        for run in &runs {
+            self.remove(run);
+        }
+        self.merge();
         Ok(())
     }
 
@@ -178,24 +262,44 @@ impl DuplicateIndex {
         }
     }
 
-    /// Drops what is past the horizon. A run whose file cannot be removed is removed at the next start.
+    /// Drops what is past the horizon; runs that are being merged go with what is made of them.
     fn sweep(&mut self) {
         self.swept_us = self.newest_us;
         let since = self.newest_us.saturating_sub(self.horizon_us);
         self.recent.retain(|_, entry| entry.time >= since);
-        let disk = &self.disk;
-        self.runs.retain(|run| {
-            let keep = run.newest_us() >= since;
-            if !keep && let Err(error) = disk.remove(run.path()) {
-                tracing::warn!(path = %run.path().display(), %error, "a run of old keys could not be removed");
-            }
-            keep
-        });
+        if self.merging.is_none() {
+            let (kept, old) = self.runs.drain(..).partition(|run| run.newest_us() >= since);
+            self.runs = kept;
+            let old: Vec<Arc<Run>> = old;
+            old.iter().for_each(|run| self.remove(run));
+        }
+    }
+
+    /// A run whose file cannot be removed is removed at the next start.
+    fn remove(&self, run: &Run) {
+        if let Err(error) = self.disk.remove(run.path()) {
+            tracing::warn!(path = %run.path().display(), %error, "a run of old keys could not be removed");
+        }
     }
 
     fn error(&self, attempted: &'static str, source: std::io::Error) -> Error {
         Error::Index { path: self.folder.display().to_string(), attempted, source }
     }
+}
+
+impl Drop for DuplicateIndex {
+    /// The next index of the folder begins by clearing it: nothing may be written there after this one.
+    fn drop(&mut self) {
+        let spilling = self.spilling.take().map(|spilling| spilling.writing);
+        let merging = self.merging.take().map(|merging| merging.writing);
+        for writing in spilling.into_iter().chain(merging) {
+            let _ = writing.join();
+        }
+    }
+}
+
+fn joined(writing: JoinHandle<std::io::Result<Run>>) -> std::io::Result<Run> {
+    writing.join().unwrap_or_else(|_| Err(std::io::Error::other("the thread that wrote it ended")))
 }
 
 /// The keys are hashes already.

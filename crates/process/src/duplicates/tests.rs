@@ -46,7 +46,8 @@ fn what_was_spilled_is_still_known_and_goes_with_the_horizon() {
         assert!(index.check(&keys, &keys, &times).unwrap().iter().all(|v| *v == Verdict::Conflict));
         assert!(index.recent.len() < 100);
     }
-    assert!(index.len() <= 3000, "{} keys are kept for a horizon of two hours", index.len());
+    // A run goes as a whole, when its newest key is past the horizon.
+    assert!(index.len() <= 3500, "{} keys are kept for a horizon of two hours", index.len());
 }
 
 #[test]
@@ -56,9 +57,57 @@ fn what_an_earlier_process_spilled_is_removed() {
     let limits = DuplicateLimits { keys_in_memory_max: 10, ..DuplicateLimits::default() };
     let mut index = DuplicateIndex::new(Arc::clone(&disk), folder.clone(), limits).unwrap();
     index.check(&(0..100).collect::<Vec<_>>(), &[0; 100], &[0; 100]).unwrap();
+    index.finish_spilling().unwrap();
     assert!(!disk.list(&folder).unwrap().is_empty());
+    drop(index);
     let index = DuplicateIndex::new(Arc::clone(&disk), folder.clone(), limits).unwrap();
     assert!(index.is_empty() && disk.list(&folder).unwrap().is_empty());
+}
+
+#[test]
+fn runs_are_merged_and_new_keys_hardly_read_them() {
+    let mix = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let disk: Arc<dyn Disk> = Arc::new(CrashDisk::new(1));
+    let folder = PathBuf::from("/data/keys/x");
+    let limits = DuplicateLimits { keys_in_memory_max: 2_000, ..DuplicateLimits::default() };
+    let mut index = DuplicateIndex::new(Arc::clone(&disk), folder.clone(), limits).unwrap();
+    for step in 0..200_u64 {
+        let keys: Vec<u64> = (0..1_000).map(|n| mix(step * 1_000 + n)).collect();
+        assert!(index.check(&keys, &keys, &[0; 1_000]).unwrap().iter().all(|v| *v == Verdict::New));
+        index.finish_spilling().unwrap();
+        while index.merging.is_some() {
+            index.finish_merging().unwrap();
+        }
+    }
+    assert_eq!(index.len(), 200_000);
+    assert!(index.runs.len() <= 3 * MERGED_RUNS, "{} runs", index.runs.len());
+    let known = index.check(&[mix(5), mix(150_000)], &[mix(5), 0], &[0; 2]).unwrap();
+    assert_eq!(known, [Verdict::Duplicate, Verdict::Conflict]);
+    let new = (1_000_000..1_020_000).map(mix);
+    let reads: usize = new.map(|key| index.runs.iter().filter(|run| run.may_hold(key)).count()).sum();
+    assert!(reads < 20_000 * index.runs.len() / 500, "{reads} blocks are read for 20,000 new keys");
+    assert_eq!(disk.list(&folder).unwrap().len(), index.runs.len(), "what was merged is removed");
+}
+
+#[test]
+fn a_merged_run_holds_no_key_past_the_horizon() {
+    let mix = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut index = index(20, 2);
+    for step in 0..64_u64 {
+        let keys: Vec<u64> = (0..10).map(|n| mix(step * 10 + n)).collect();
+        index.check(&keys, &keys, &[step as i64 * HOUR / 4; 10]).unwrap();
+        index.finish_spilling().unwrap();
+        while index.merging.is_some() {
+            index.finish_merging().unwrap();
+        }
+    }
+    index.sweep();
+    assert!(index.len() <= 400, "{} keys are kept for a horizon of 80", index.len());
+    let young = mix(63 * 10);
+    assert_eq!(
+        index.check(&[young, mix(0)], &[young, 0], &[16 * HOUR; 2]).unwrap(),
+        [Verdict::Duplicate, Verdict::New]
+    );
 }
 
 fn batch(texts: Vec<Option<&str>>, numbers: Vec<Option<i64>>, reals: Vec<Option<f64>>) -> RecordBatchOf {

@@ -2,8 +2,8 @@
 //! leaves whose range holds its groups, and only those are read, merged, published and written again.
 //!
 //! Synchronous and without I/O: the runner loads the leaves that [`Leaves::missing`] names and writes what
-//! [`Leaves::seal`] gives. Invariants: every group is in exactly one leaf; a leaf that is dirty is in memory; the files
-//! of a dirty leaf are hidden from readers, who see its rows from memory.
+//! [`Leaves::seal`] gives. Invariants: every group is in exactly one leaf; a leaf that is dirty is in memory or set
+//! aside in a file that no commit names yet; the files of a dirty leaf are hidden from readers, who see it from there.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -41,7 +41,7 @@ pub struct HeadLeaf {
 pub struct LeavesLimits {
     /// Rows after which a leaf is split, where its time column allows.
     pub leaf_rows_max: usize,
-    /// Rows in dirty leaves after which the runner should commit early.
+    /// Rows in dirty leaves in memory; beyond it the runner commits early or sets leaves aside.
     pub dirty_rows_max: usize,
     /// Rows in clean leaves that are kept in memory, because what came once comes again.
     pub clean_rows_max: usize,
@@ -59,6 +59,26 @@ pub struct Sealed {
     leaves: Vec<LeafId>,
     /// The rows of each new file.
     pub adds: Vec<Vec<RecordBatch>>,
+    /// Leaves whose rows are in files already: those that were set aside.
+    aside: Vec<(LeafId, String)>,
+}
+
+impl Sealed {
+    /// The files that were set aside and are part of this commit.
+    pub fn aside(&self) -> impl Iterator<Item = &String> {
+        self.aside.iter().map(|(_, path)| path)
+    }
+}
+
+/// What readers see of a table whose leaves have changed.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// Files of the table that they must not see.
+    pub hidden: HashSet<String>,
+    /// Files that were set aside, which they see instead.
+    pub aside: Vec<String>,
+    /// Rows that they see instead.
+    pub rows: Vec<RecordBatch>,
 }
 
 /// All leaves of a rollup table.
@@ -79,6 +99,8 @@ struct Node {
     files: Vec<String>,
     rows_on_disk: usize,
     leaf: Option<Leaf>,
+    /// The file that holds the leaf as it is, when it is dirty and not in memory.
+    aside: Option<String>,
     /// Changed since the last seal.
     unsealed: bool,
     /// Seals that hold changes of this leaf and are not committed yet.
@@ -140,7 +162,8 @@ impl Leaves {
         }
         let absent = wanted.into_iter().filter_map(|id| {
             let node = self.nodes.get(&id)?;
-            node.leaf.is_none().then(|| (id, node.files.clone()))
+            let files = || node.aside.as_ref().map_or_else(|| node.files.clone(), |aside| vec![aside.clone()]);
+            node.leaf.is_none().then(|| (id, files()))
         });
         Ok(absent.collect())
     }
@@ -156,7 +179,7 @@ impl Leaves {
             leaf.merge(&incoming, &all_rows(batch))?;
         }
         if let Some(node) = self.nodes.get_mut(&id) {
-            node.leaf = Some(leaf);
+            (node.leaf, node.aside) = (Some(leaf), None);
         }
         Ok(())
     }
@@ -194,7 +217,7 @@ impl Leaves {
     fn ready(&mut self, id: LeafId) -> Result<()> {
         let node = self.nodes.entry(id).or_insert_with(Node::new);
         if node.leaf.is_none() {
-            if !node.files.is_empty() {
+            if !node.files.is_empty() || node.aside.is_some() {
                 let what = "a leaf of the rollup".to_owned();
                 return Err(Error::Columns {
                     what,
@@ -206,19 +229,56 @@ impl Leaves {
         Ok(())
     }
 
-    /// The files that readers must not see, and the rows that they see instead.
+    /// The files that readers must not see, and what they see instead.
     ///
     /// # Errors
     /// When an output cannot be computed.
-    pub fn overlay(&mut self) -> Result<(HashSet<String>, Vec<RecordBatch>)> {
-        let (mut hidden, mut rows) = (HashSet::new(), Vec::new());
+    pub fn overlay(&mut self) -> Result<Shown> {
+        let mut shown = Shown::default();
         for node in self.nodes.values_mut().filter(|node| node.is_dirty()) {
-            hidden.extend(node.files.iter().cloned());
-            if let Some(leaf) = node.leaf.as_mut() {
-                rows.extend(leaf.publish(&self.finish)?);
+            shown.hidden.extend(node.files.iter().cloned());
+            match node.leaf.as_mut() {
+                Some(leaf) => shown.rows.extend(leaf.publish(&self.finish)?),
+                None => shown.aside.extend(node.aside.clone()),
             }
         }
-        Ok((hidden, rows))
+        Ok(shown)
+    }
+
+    /// Dirty leaves to be written to files of their own so that memory stays within its limit, those not used for
+    /// longest first, with their rows. Large ones are split first. Ask when no sealed commit is open.
+    ///
+    /// # Errors
+    /// When an output cannot be computed.
+    pub fn to_set_aside(&mut self) -> Result<Vec<(LeafId, Vec<RecordBatch>)>> {
+        self.split_large()?;
+        let mut dirty: Vec<(u64, LeafId, usize)> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.is_dirty())
+            .filter_map(|(id, node)| node.leaf.as_ref().map(|leaf| (node.used, *id, leaf.rows())))
+            .collect();
+        dirty.sort_unstable();
+        let mut left: usize = dirty.iter().map(|(_, _, rows)| rows).sum();
+        let mut chosen = Vec::new();
+        for (_, id, rows) in dirty {
+            // Down to half, so that the next step does not begin this again.
+            if left <= self.limits.dirty_rows_max / 2 {
+                break;
+            }
+            left -= rows;
+            if let Some(leaf) = self.nodes.get_mut(&id).and_then(|node| node.leaf.as_mut()) {
+                chosen.push((id, leaf.publish(&self.finish)?));
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// A leaf is in this file now and leaves memory; it is loaded from there when it is met again.
+    pub fn set_aside(&mut self, id: LeafId, path: String) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            (node.leaf, node.aside) = (None, Some(path));
+        }
     }
 
     /// Takes what the leaves hold now, to be committed. Leaves that have grown too large are split first.
@@ -227,14 +287,18 @@ impl Leaves {
     /// When an output cannot be computed.
     pub fn seal(&mut self) -> Result<Sealed> {
         self.split_large()?;
-        let mut sealed = Sealed { leaves: Vec::new(), adds: Vec::new() };
+        let mut sealed = Sealed { leaves: Vec::new(), adds: Vec::new(), aside: Vec::new() };
         for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.unsealed) {
-            if let Some(leaf) = node.leaf.as_mut() {
-                sealed.leaves.push(*id);
-                sealed.adds.push(leaf.publish(&self.finish)?);
-                node.unsealed = false;
-                node.pending += 1;
+            match (node.leaf.as_mut(), &node.aside) {
+                (Some(leaf), _) => {
+                    sealed.leaves.push(*id);
+                    sealed.adds.push(leaf.publish(&self.finish)?);
+                }
+                (None, Some(path)) => sealed.aside.push((*id, path.clone())),
+                (None, None) => continue,
             }
+            node.unsealed = false;
+            node.pending += 1;
         }
         Ok(sealed)
     }
@@ -242,7 +306,8 @@ impl Leaves {
     /// The files that a sealed commit takes the place of, as of now: ask when the commit before it has ended.
     #[must_use]
     pub fn removes(&self, sealed: &Sealed) -> Vec<String> {
-        let nodes = sealed.leaves.iter().filter_map(|id| self.nodes.get(id));
+        let ids = sealed.leaves.iter().chain(sealed.aside.iter().map(|(id, _)| id));
+        let nodes = ids.filter_map(|id| self.nodes.get(id));
         nodes.flat_map(|node| node.files.iter().cloned()).collect()
     }
 
@@ -254,6 +319,15 @@ impl Leaves {
                 node.files = vec![path.clone()];
                 node.rows_on_disk = rows.iter().map(RecordBatch::num_rows).sum();
                 node.pending = node.pending.saturating_sub(1);
+            }
+        }
+        for (id, path) in &sealed.aside {
+            if let Some(node) = self.nodes.get_mut(id) {
+                node.files = vec![path.clone()];
+                node.pending = node.pending.saturating_sub(1);
+                if !node.is_dirty() {
+                    node.aside = None;
+                }
             }
         }
         self.evict();
@@ -424,7 +498,7 @@ impl Leaves {
 
 impl Node {
     fn new() -> Self {
-        Self { files: Vec::new(), rows_on_disk: 0, leaf: None, unsealed: false, pending: 0, used: 0 }
+        Self { files: Vec::new(), rows_on_disk: 0, leaf: None, aside: None, unsealed: false, pending: 0, used: 0 }
     }
 
     /// Whether the leaf holds what its files do not.

@@ -10,6 +10,6 @@ mod partial;
 mod shape;
 mod values;
 
-pub use leaves::{HeadLeaf, LeafId, Leaves, LeavesLimits, Sealed, TimeRange};
+pub use leaves::{HeadLeaf, LeafId, Leaves, LeavesLimits, Sealed, Shown, TimeRange};
 pub use partial::RollupPlan;
 pub use shape::RollupShape;

@@ -155,6 +155,8 @@ impl Task {
 
     async fn step(&mut self, job: &Job, rows: &[RecordBatch], version: Option<i64>) -> Result<Counts> {
         if self.index_ahead {
+            // The old one ends first: both write to one folder.
+            self.seen = None;
             self.seen = Seen::read(job).await?;
             self.index_ahead = false;
         }

@@ -4,7 +4,7 @@
 //! One task does both, so that what is shown and what is committed never disagree. Invariant: the overlay and the head
 //! are of the same moment of the leaves.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,7 +14,7 @@ use vitalake_runtime::error::{Classified, Retry};
 
 use crate::error::{Error, Result};
 use crate::gate::{Publish, decide};
-use crate::rollup::{HeadLeaf, Leaves, RollupPlan, Sealed, TimeRange};
+use crate::rollup::{HeadLeaf, Leaves, RollupPlan, Sealed, Shown, TimeRange};
 use crate::run::append::give_up;
 use crate::run::progress::Counts;
 use crate::run::{Job, Reader};
@@ -30,7 +30,9 @@ pub(crate) async fn run(job: Job, reader: Reader) {
         let plan = RollupPlan::compile(&job.model, &job.contracts).await?;
         let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(&job, &plan))?;
         let Reader { changes, first_seal, .. } = reader;
-        Task { plan, leaves, reader: changes, first_seal, open: VecDeque::new() }.follow(&job).await
+        Task { plan, leaves, reader: changes, first_seal, open: VecDeque::new(), aside: HashMap::new() }
+            .follow(&job)
+            .await
     };
     tokio::select! {
         outcome = working => if let Err(error) = outcome { give_up(&job, &error) },
@@ -45,6 +47,8 @@ struct Task {
     first_seal: u64,
     /// Epochs that have ended and are not committed, oldest first.
     open: VecDeque<(Arc<Seal>, Sealed)>,
+    /// Files of leaves that were set aside, until a commit names them or nothing does any longer.
+    aside: HashMap<String, Arc<DataFile>>,
 }
 
 impl Task {
@@ -105,7 +109,7 @@ impl Task {
         };
         for (leaf, paths) in self.leaves.missing(&partial)? {
             let held = loop {
-                match held_rows(job, &paths).await {
+                match held_rows(job, &paths, &self.aside).await {
                     Ok(held) => break held,
                     Err(error) => wait_after(job, &mut attempts, error).await?,
                 }
@@ -113,11 +117,36 @@ impl Task {
             self.leaves.load(leaf, &held)?;
         }
         self.leaves.apply(&partial)?;
-        let (hidden, shown) = self.leaves.overlay()?;
-        job.output.publish_overlay(overlay(hidden, shown));
+        let shown = self.leaves.overlay()?;
+        job.output.publish_overlay(overlay(shown, &self.aside));
+        if self.leaves.is_full() && self.open.is_empty() {
+            self.set_aside(job).await?;
+        }
         let count = |batches: &[RecordBatch]| batches.iter().map(|b| b.num_rows() as u64).sum();
         job.progress.count(Counts { rows_in: count(rows), rows_out: count(&partial), ..Counts::default() });
         job.progress.ok();
+        Ok(())
+    }
+
+    /// Writes leaves to files that no commit names yet: an epoch may change more groups than memory has room for.
+    async fn set_aside(&mut self, job: &Job) -> Result<()> {
+        for (leaf, rows) in self.leaves.to_set_aside()? {
+            let mut attempts = 0;
+            let files = loop {
+                match job.output.write_rows(rows.clone()).await {
+                    Ok(files) => break files,
+                    Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+                }
+            };
+            // A leaf's rows are one file, and a leaf without rows stays where it is.
+            if let [file] = files.as_slice() {
+                self.leaves.set_aside(leaf, file.path());
+                self.aside.insert(file.path(), Arc::clone(file));
+            }
+        }
+        let shown = self.leaves.overlay()?;
+        self.aside.retain(|path, _| shown.aside.contains(path));
+        job.output.publish_overlay(overlay(shown, &self.aside));
         Ok(())
     }
 
@@ -142,14 +171,16 @@ impl Task {
             }
         };
         let paths: Vec<String> = files.iter().map(|file| file.path()).collect();
+        let files: Vec<_> =
+            files.into_iter().chain(sealed.aside().filter_map(|p| self.aside.get(p)).cloned()).collect();
         loop {
-            let leaves = &mut self.leaves;
+            let (leaves, aside) = (&mut self.leaves, &self.aside);
             let mut shown = Ok(());
             let txns = vec![(job.app_id.clone(), version)];
             let committing = job.output.commit_replace(&removes, &files, txns, || {
                 leaves.committed(&sealed, &paths);
                 match leaves.overlay() {
-                    Ok((hidden, rows)) => overlay(hidden, rows),
+                    Ok(now) => overlay(now, aside),
                     Err(error) => {
                         shown = Err(error);
                         Overlay::default()
@@ -198,11 +229,11 @@ fn gone(path: &str) -> Error {
 }
 
 /// The rows of some of the table's files.
-async fn held_rows(job: &Job, paths: &[String]) -> Result<Vec<RecordBatch>> {
+async fn held_rows(job: &Job, paths: &[String], aside: &HashMap<String, Arc<DataFile>>) -> Result<Vec<RecordBatch>> {
     let head = job.output.head();
     let mut held = Vec::new();
     for path in paths {
-        let Some(file) = head.files().find(|file| file.path() == *path) else {
+        let Some(file) = aside.get(path).or_else(|| head.files().find(|file| file.path() == *path)) else {
             return Err(gone(path));
         };
         held.extend(job.output.read_file(file).await?);
@@ -218,8 +249,9 @@ async fn known(seal: Option<Arc<Seal>>) {
     }
 }
 
-fn overlay(hidden: HashSet<String>, rows: Vec<RecordBatch>) -> Overlay {
-    Overlay { hidden: Arc::new(hidden), rows }
+fn overlay(shown: Shown, aside: &HashMap<String, Arc<DataFile>>) -> Overlay {
+    let early = shown.aside.iter().filter_map(|path| aside.get(path)).cloned().collect();
+    Overlay { hidden: Arc::new(shown.hidden), early, rows: shown.rows }
 }
 
 /// The table's files as leaves, by the statistics of the time column.

@@ -7,7 +7,7 @@ use arrow::datatypes::{Date32Type, Int64Type};
 use proptest::prelude::*;
 use vitalake_contract::Layer;
 use vitalake_process::Contracts;
-use vitalake_process::rollup::{HeadLeaf, Leaves, LeavesLimits, RollupPlan, Sealed};
+use vitalake_process::rollup::{HeadLeaf, Leaves, LeavesLimits, RollupPlan, Sealed, Shown};
 
 use crate::support::{batch, contract, contracts, longs, model, printed, steps, strings, times};
 
@@ -28,6 +28,7 @@ fn all() -> Contracts {
 #[derive(Default)]
 struct Files {
     files: BTreeMap<String, Vec<RecordBatch>>,
+    aside: BTreeMap<String, Vec<RecordBatch>>,
     made: usize,
 }
 
@@ -43,11 +44,24 @@ impl Files {
             self.files.insert(path.clone(), rows.clone());
             paths.push(path);
         }
+        for path in sealed.aside() {
+            self.files.insert(path.clone(), self.aside[path].clone());
+        }
         leaves.committed(sealed, &paths);
     }
 
+    fn set_aside(&mut self, leaves: &mut Leaves) {
+        for (leaf, rows) in leaves.to_set_aside().unwrap() {
+            self.made += 1;
+            let path = format!("aside-{}", self.made);
+            self.aside.insert(path.clone(), rows);
+            leaves.set_aside(leaf, path);
+        }
+    }
+
     fn visible(&self, leaves: &mut Leaves) -> Vec<String> {
-        let (hidden, mut rows) = leaves.overlay().unwrap();
+        let Shown { hidden, aside, mut rows } = leaves.overlay().unwrap();
+        rows.extend(aside.iter().flat_map(|path| self.aside[path].clone()));
         rows.extend(self.files.iter().filter(|(path, _)| !hidden.contains(*path)).flat_map(|(_, rows)| rows.clone()));
         printed(&rows)
     }
@@ -72,7 +86,8 @@ impl Files {
 async fn feed(plan: &RollupPlan, leaves: &mut Leaves, files: &Files, rows: &RecordBatch) {
     let partial = plan.partial(std::slice::from_ref(rows)).await.unwrap();
     for (id, paths) in leaves.missing(&partial).unwrap() {
-        let rows: Vec<RecordBatch> = paths.iter().flat_map(|p| files.files[p].clone()).collect();
+        let rows: Vec<RecordBatch> =
+            paths.iter().flat_map(|p| files.files.get(p).unwrap_or_else(|| &files.aside[p]).clone()).collect();
         leaves.load(id, &rows).unwrap();
     }
     leaves.apply(&partial).unwrap();
@@ -123,6 +138,10 @@ proptest! {
             for (increment, then) in &run {
                 feed(&plan, &mut leaves, &files, &rows(increment)).await;
                 everything.extend(increment);
+                if leaves.is_full() && open.is_empty() {
+                    files.set_aside(&mut leaves);
+                    assert!(leaves.rows_in_memory() <= 64 / 2 + 16, "{} rows", leaves.rows_in_memory());
+                }
                 match then {
                     Then::Nothing => {}
                     Then::Seal => open.push(leaves.seal().unwrap()),
@@ -180,9 +199,9 @@ async fn a_commit_touches_only_the_leaves_that_changed() {
         sealed.adds.len() > 10 && sealed.adds.iter().all(|f| f.iter().map(RecordBatch::num_rows).sum::<usize>() <= 100)
     );
     files.commit(&mut leaves, &sealed);
-    assert!(leaves.overlay().unwrap().0.is_empty());
+    assert!(leaves.overlay().unwrap().hidden.is_empty());
     feed(&plan, &mut leaves, &files, &rows(&[(Some(1), Some(24 * 100), Some(1))])).await;
-    let (hidden, shown) = leaves.overlay().unwrap();
+    let Shown { hidden, rows: shown, .. } = leaves.overlay().unwrap();
     assert_eq!(hidden.len(), 1);
     assert!(shown.iter().map(RecordBatch::num_rows).sum::<usize>() <= 100);
     assert_eq!(leaves.seal().unwrap().adds.len(), 1);

@@ -10,6 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
 use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::{Lake, LakeOptions, Space, TableId};
+use vitalake_process::rollup::LeavesLimits;
 use vitalake_process::{Contracts, Model, ModelState, Models, ModelsOptions, table_specs};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
@@ -22,6 +23,7 @@ struct World {
     contracts: Arc<Contracts>,
     models: Vec<Model>,
     cpu: Cpu,
+    leaves: LeavesLimits,
 }
 
 struct Up {
@@ -52,6 +54,7 @@ impl World {
             contracts: Arc::new(contracts),
             models,
             cpu: Cpu::with_workers(2).unwrap(),
+            leaves: LeavesLimits::default(),
         }
     }
 
@@ -62,7 +65,8 @@ impl World {
                 .await
                 .unwrap();
         let lake = Arc::new(lake);
-        let options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
+        let mut options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
+        options.leaves = self.leaves;
         let models = Models::start(&lake, &self.models, &self.contracts, &options).await.unwrap();
         Up { lake, models }
     }
@@ -163,6 +167,38 @@ async fn rows_flow_from_raw_to_serving_before_and_after_the_commit() {
     up.append(&[("a", 3, Some(1))], 3);
     assert_eq!(up.live(Space::Serving, "steps_daily").await, ["|a|1970-01-01|3|13|", DAILY[1]]);
     assert_eq!(up.committed(Space::Serving, "steps_daily").await, DAILY);
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn an_epoch_with_more_groups_than_fit_into_memory_is_shown_and_committed_whole() {
+    let mut world = World::new(Severity::Error);
+    world.leaves = LeavesLimits { leaf_rows_max: 50, dirty_rows_max: 200, clean_rows_max: 50 };
+    let up = world.up().await;
+    let names: Vec<String> = (0..40).map(|n| format!("s{n:02}")).collect();
+    let day = |day: i64, step: i64| -> Vec<(&str, i64, Option<i64>)> {
+        names.iter().map(|name| (name.as_str(), 24 * day + step, Some(1))).collect()
+    };
+    for step in 0..2 {
+        for number in 0..30 {
+            up.append(&day(number, step), (step * 30 + number) * 40);
+            if number % 7 == 0 {
+                up.within(up.models.caught_up()).await;
+            }
+        }
+    }
+    let live = up.live(Space::Serving, "steps_daily").await;
+    assert_eq!(live.len(), 1_200);
+    assert!(live.iter().all(|row| row.ends_with("|2|2|")), "{:?}", live.first());
+    assert!(up.committed(Space::Serving, "steps_daily").await.is_empty());
+    up.commit().await;
+    assert_eq!(up.committed(Space::Serving, "steps_daily").await, live);
+    assert_eq!(up.live(Space::Serving, "steps_daily").await, live);
+    up.models.stop().await;
+    let up = world.up().await;
+    up.append(&day(3, 5), 2_400);
+    let live = up.live(Space::Serving, "steps_daily").await;
+    assert_eq!((live.len(), live.iter().filter(|row| row.ends_with("|3|3|")).count()), (1_200, 40));
     up.models.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! Druid's functions that the engine does not have, as functions of a session: they know its time zone.
 
 pub mod cast;
+pub mod growing;
 pub mod period;
 pub mod time;
 pub mod time_text;

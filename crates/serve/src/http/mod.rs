@@ -3,6 +3,7 @@
 //! It accepts before recovery is complete, so that health can be asked for; queries are then answered with 503.
 
 mod api;
+mod explained;
 mod guard;
 mod sql;
 
@@ -86,6 +87,8 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/deliveries/{dataset}", post(api::deliver))
         .layer(DefaultBodyLimit::disable())
         .with_state(app);
+    // A router tells which methods an address has only after its own layers, so this one is around the whole of it.
+    let router = Router::new().fallback_service(router).layer(from_fn(explained::explain_refusals));
     if local_only { router.layer(from_fn(guard::local_only)) } else { router }
 }
 

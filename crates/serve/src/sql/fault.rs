@@ -100,6 +100,10 @@ fn classify(error: &DataFusionError, phase: Phase, place: Option<Position>) -> O
         DataFusionError::NotImplemented(_) => Some(at("this form of SQL is not supported", place)),
         DataFusionError::Plan(text) => Some(planning(text, place)),
         DataFusionError::SQL(..) => Some(at("the query could not be read", place)),
+        // Only rows can tell, and it is the query that must change.
+        DataFusionError::Execution(text) if text.contains("more than one row") => {
+            Some(at("a subquery that stands for one value gave several rows; aggregate it, or add LIMIT 1", place))
+        }
         DataFusionError::Execution(_) if phase == Phase::Planning => {
             Some(at("a constant of the query could not be computed; check its type and form", place))
         }

@@ -4,3 +4,4 @@ pub mod fault;
 pub mod parse;
 pub mod rewrite;
 pub mod rewrite_function;
+pub mod size;

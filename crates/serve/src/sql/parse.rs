@@ -20,11 +20,27 @@ pub struct TextLimits {
     pub nesting_max: usize,
     /// Operators such as AND, = and +, in all.
     pub operators_max: usize,
+    /// Columns of a select list.
+    pub columns_max: usize,
+    /// Expressions in all, without the values of lists.
+    pub expressions_max: usize,
+    /// Values of all lists IN (…).
+    pub list_values_max: usize,
+    /// Expressions in all, with what is named several times counted as often.
+    pub written_out_max: u64,
 }
 
 impl Default for TextLimits {
     fn default() -> Self {
-        Self { sql_bytes_max: 1 << 20, nesting_max: 48, operators_max: 2_000 }
+        Self {
+            sql_bytes_max: 1 << 20,
+            nesting_max: 48,
+            operators_max: 2_000,
+            columns_max: 1_000,
+            expressions_max: 10_000,
+            list_values_max: 50_000,
+            written_out_max: 200_000,
+        }
     }
 }
 

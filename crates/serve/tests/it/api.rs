@@ -47,6 +47,33 @@ fn methods_and_media_types_are_druids() {
 }
 
 #[test]
+fn a_refusal_says_what_to_do() {
+    let server = Server::start();
+    let text = [("Content-Type", "text/plain")];
+    let xml = [JSON, ("Accept", "text/xml")];
+    for (method, path, headers, body, status, says) in [
+        ("GET", "/druid/v2/sql", &[][..], None, 405, "use POST"),
+        ("POST", "/druid/v2/sql", &text[..], Some(&b"x"[..]), 415, "Content-Type: application/json"),
+        ("POST", "/druid/v2/sql", &xml[..], Some(&b"{}"[..]), 406, "Accept: application/json"),
+        ("DELETE", "/druid/v2/sql/none", &[][..], None, 404, "no query with this id"),
+        ("GET", "/druid/v3", &[][..], None, 404, "/druid/v2/sql"),
+    ] {
+        let reply = send(&server, method, path, headers, body);
+        assert_eq!(reply.status, status, "{method} {path}");
+        assert!(reply.message().contains(says), "{}", reply.body);
+    }
+    for (method, path, status, word) in
+        [("GET", "/nosuch", 404, "not_found"), ("GET", "/api/v1/flush", 405, "method_not_allowed")]
+    {
+        let reply = send(&server, method, path, &[], None);
+        assert_eq!((reply.status, reply.json()["error"].as_str().unwrap()), (status, word));
+        assert!(reply.json()["message"].is_string(), "{}", reply.body);
+    }
+    let reply = send(&server, "GET", "/druid/v2/sql", &[], None);
+    assert_eq!((reply.headers["allow"].as_str(), reply.headers["content-type"].as_str()), ("POST", "application/json"));
+}
+
+#[test]
 fn another_hosts_name_or_another_sites_page_is_refused() {
     let server = Server::start();
     let query = br#"{"query":"SELECT 1"}"#.as_slice();

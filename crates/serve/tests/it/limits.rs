@@ -42,6 +42,85 @@ fn texts_at_the_limits_are_answered() {
     assert_eq!(rows(&server, &list), json!([[1]]));
 }
 
+fn with_parts(first: &str, next: impl Fn(usize) -> String, count: usize, last: &str) -> String {
+    let parts: Vec<String> = (1..=count).map(|part| format!(", c{part} AS ({})", next(part - 1))).collect();
+    format!("WITH c0 AS ({first}){} {}", parts.concat(), last.replace("LAST", &format!("c{count}")))
+}
+
+fn commas(count: usize) -> String {
+    (0..count).map(|number| number.to_string()).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn texts_that_the_planner_would_not_finish_are_refused_at_once() {
+    let server = Server::start();
+    let twice = |part| format!("SELECT a.x FROM c{part} a, c{part} b");
+    let sum = |part| format!("SELECT x+x AS x FROM c{part}");
+    let text = |part| format!("SELECT x||x AS x FROM c{part}");
+    let one = "SELECT l AS x FROM tiny";
+    for (sql, says) in [
+        (format!("SELECT {}", commas(20_000)), "select list"),
+        (format!("SELECT COUNT(*) FROM tiny WHERE l IN ({})", commas(100_000)), "values"),
+        (format!("SELECT 1{}", "+1".repeat(100_000)), "operators"),
+        (format!("SELECT COALESCE({}) FROM tiny", commas(50_000)), "expressions"),
+        (format!("SELECT COUNT(*) FROM (VALUES ({})) AS t(a)", commas(30_000).replace(',', "),(")), "expressions"),
+        (format!("SELECT {} FROM tiny", ["*"; 900].join(",")), "select list"),
+        (format!("SELECT COUNT(*) FROM tiny GROUP BY CUBE({})", commas(20)), "CUBE"),
+        (with_parts(one, twice, 29, "SELECT COUNT(*) FROM LAST"), "written out"),
+        (with_parts(one, sum, 29, "SELECT COUNT(*) FROM LAST WHERE x > 5"), "written out"),
+        (with_parts("SELECT 'xx' AS x", text, 29, "SELECT CHAR_LENGTH(x) FROM LAST"), "written out"),
+    ] {
+        let started = Instant::now();
+        let reply = post(&server, &json!({"query": sql}));
+        assert_eq!((reply.status, reply.json()["error"].as_str().unwrap()), (400, "Resource limit exceeded"));
+        assert!(reply.message().contains(says), "{}", reply.message());
+        assert!(started.elapsed() < Duration::from_secs(10), "{says} took {:?}", started.elapsed());
+    }
+    still_answers(&server);
+}
+
+#[test]
+fn what_a_function_makes_counts_as_memory() {
+    let server = Server::with_limits(Limits { query_bytes_max: 64 << 20, ..Limits::default() });
+    let doubled = |first: &str, double: &str, last: &str| {
+        with_parts(first, |part| format!("SELECT {double} AS x FROM c{part}"), 14, last)
+    };
+    let text = "SELECT CAST(n AS VARCHAR) AS x FROM raw.numbers";
+    let (shown, list) = ("SELECT MAX(CHAR_LENGTH(x)) FROM LAST", "SELECT MAX(CARDINALITY(x)) FROM LAST");
+    for sql in [
+        doubled(text, "x||x", shown),
+        doubled(text, "CONCAT(x, x)", shown),
+        doubled(text, "REPLACE(x, '1', '11111111')", shown),
+        doubled(text, "REGEXP_REPLACE(x, '.', '11', 'g')", shown),
+        doubled("SELECT ARRAY[n, n] AS x FROM raw.numbers", "ARRAY_CONCAT(x, x)", list),
+        doubled("SELECT ARRAY[n, n] AS x FROM raw.numbers", "x||x", list),
+        doubled("SELECT 'xxxxxxxxxxxxxxxx' AS x", "x||x", shown),
+        format!("SELECT COUNT(DISTINCT '{}') FROM raw.numbers", "x".repeat(100_000)),
+    ] {
+        let (status, message) = failure(&server, &sql);
+        assert_eq!(status, 400, "{message}");
+        assert!(message.contains("memory") || message.contains("constant"), "{message}");
+    }
+    // What was reserved is given back: the same sum of memory is there for the next ones.
+    for _ in 0..5 {
+        let sql = "SELECT MAX(CHAR_LENGTH(x)) FROM (SELECT s||REPLACE(s, 'a', 'bb')||CONCAT(s, '-') AS x FROM tiny)";
+        assert_eq!(rows(&server, sql), json!([[10]]));
+        let long = "SELECT MAX(CHAR_LENGTH(CAST(n AS VARCHAR)||'-'||CAST(n AS VARCHAR))) FROM raw.numbers";
+        assert_eq!(rows(&server, long), json!([[15]]));
+    }
+    still_answers(&server);
+}
+
+#[test]
+fn a_subquery_of_several_rows_where_one_value_is_wanted_is_the_clients_error() {
+    let server = Server::start();
+    for sql in ["SELECT (SELECT l FROM tiny)", "SELECT COUNT(*) FROM tiny WHERE l = (SELECT l FROM tiny)"] {
+        let (status, message) = failure(&server, sql);
+        assert_eq!(status, 400, "{message}");
+        assert!(message.contains("several rows"), "{message}");
+    }
+}
+
 #[test]
 fn a_query_that_needs_too_much_memory_is_refused() {
     let server = Server::with_limits(Limits { query_bytes_max: 8 << 20, ..Limits::default() });

@@ -15,7 +15,7 @@ use vitalake_contract::rule::Check;
 use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
 use vitalake_ingest::source::{EXTERNAL_KAFKA, OWN_PROPERTIES};
 use vitalake_lake::place::Place;
-use vitalake_process::{Contracts, Graph, Kind, Model, ModelProblem, validate_model};
+use vitalake_process::{Contracts, Error as ModelError, Graph, Kind, Model, ModelProblem, sql_rules, validate_model};
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
 use crate::cli::ValidateArgs;
@@ -164,23 +164,18 @@ fn check_models(project: &Project, found: &mut Vec<Diagnostic>) -> Vec<Model> {
     models
 }
 
-/// Rules that this build would not check: said, so that nobody relies on them.
+/// Rules that could not be kept: SQL that is no condition on the dataset's rows, and rules on the rows of a rollup
+/// (docs/decisions/0007).
 fn check_rules(project: &Project, models: &[Model], found: &mut Vec<Diagnostic>) {
     for (contract, source) in project.contracts.iter().zip(&project.contract_sources) {
+        if let Err(ModelError::Model { problem, .. }) = sql_rules(contract) {
+            found.push(source.error_at(None, "bad-sql", problem.message).help(problem.help));
+        }
         let rollup = models.iter().any(|m| m.dataset == contract.dataset && m.kind == Kind::Rollup);
-        for rule in &contract.row_rules {
-            if contract.layer == Layer::Raw && matches!(rule.check, Check::NotSql(_)) {
-                let message =
-                    format!("the SQL rule {} of a raw dataset is not checked at landing in this build", rule.name);
-                let finding = source.error_at(rule.column, "rule-not-checked", message);
-                found.push(finding.help("put the rule on the curated dataset that is made of it"));
-            } else if rollup && !matches!(rule.check, Check::Required) {
-                let message = format!("the rule {} of a rollup is not checked in this build", rule.name);
-                let place = rule.column.and_then(|column| source.columns.get(column)).unwrap_or(&source.name);
-                let finding = Diagnostic::warning(&source.path, "rule-not-checked", message);
-                let finding = finding.at(&source.text, place.line, place.column, 1);
-                found.push(finding.help("put the rule on the dataset that it reads"));
-            }
+        for rule in contract.row_rules.iter().filter(|rule| rollup && !matches!(rule.check, Check::Required)) {
+            let message = format!("the rule {} is about single rows, and a rollup's rows are never final", rule.name);
+            let finding = source.error_at(rule.column, "rule-of-rollup", message);
+            found.push(finding.help("put the rule on the dataset that the rollup reads, or write a rule about a set"));
         }
     }
 }

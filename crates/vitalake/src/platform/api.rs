@@ -18,6 +18,7 @@ use vitalake_ops::status::{
     AwayPart, DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness,
     StatusReport, Trouble,
 };
+use vitalake_process::sql_rules;
 use vitalake_runtime::error::in_full;
 use vitalake_runtime::health::Away;
 use vitalake_serve::pinned::Pinned;
@@ -130,6 +131,7 @@ impl vitalake_serve::platform::Platform for Api {
         let id = DatasetName::new(dataset).map_err(|_| unknown())?;
         let lock = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
         let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
+        let sql = sql_rules(table.contract()).map_err(|error| ApiError::Internal(error.to_string()))?;
         let format = match format {
             DeliveryFormat::Csv => FileFormat::Csv,
             DeliveryFormat::Ndjson => FileFormat::Ndjson,
@@ -147,7 +149,7 @@ impl vitalake_serve::platform::Platform for Api {
         // The commit outlives a client that hangs up: models wait at the delivery's place.
         let delivering = tokio::spawn(async move {
             let _one_at_a_time = lock.lock_owned().await;
-            delivery::deliver(&table, &name, format, chunks, now_ms).await
+            delivery::deliver(&table, sql, &name, format, chunks, now_ms).await
         });
         feeding.await;
         let outcome = delivering

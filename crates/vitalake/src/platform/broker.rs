@@ -16,6 +16,7 @@ use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
 use vitalake_ingest::log::{TopicId, TopicPartition};
 use vitalake_ingest::source::Source;
 use vitalake_ingest::source::kafka::{BrokerOptions, Group, KafkaSource, TopicProblem, TopicState};
+use vitalake_process::sql_rules;
 use vitalake_runtime::health::Health;
 
 use super::Role;
@@ -66,7 +67,8 @@ pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str) -> anyhow::Result<I
         let committed = move |id: TopicId, partition| known.committed_txn(&transaction_id(id, partition));
         let id = tokio::task::spawn_blocking(move || identity(&asking, &name, &found, committed)).await?;
         source.register(id, &topic);
-        let landing = TopicLanding::new(Arc::clone(&source) as _, table, &topic, id, landing, parts.cpu.clone());
+        let sql = sql_rules(table.contract())?;
+        let landing = TopicLanding::new(Arc::clone(&source) as _, table, sql, &topic, id, landing, parts.cpu.clone());
         landings.push(Arc::new(landing));
     }
     let broker = Broker { source, role: parts.role, topics, changed: watch::channel(false).0 };

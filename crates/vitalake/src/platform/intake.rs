@@ -11,7 +11,7 @@ use vitalake_ingest::landing::{Landing, TopicLanding};
 use vitalake_ingest::log::{Log, LogOptions};
 use vitalake_ingest::source::Source;
 use vitalake_lake::Lake;
-use vitalake_process::Contracts;
+use vitalake_process::{Contracts, sql_rules};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
@@ -88,7 +88,8 @@ impl Intake {
                 log.ensure_topic(&topic, partitions).with_context(|| format!("topic {topic} could not be made"))?;
             let partitions = log.topic(&topic).map_or(partitions, |t| t.partitions);
             let source: Arc<dyn Source> = Arc::clone(&log) as _;
-            let landing = TopicLanding::new(source, table, &topic, id, Landing::Owner, parts.cpu.clone());
+            let sql = sql_rules(table.contract())?;
+            let landing = TopicLanding::new(source, table, sql, &topic, id, Landing::Owner, parts.cpu.clone());
             landing.take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX))?;
             landings.push(Arc::new(landing));
         }

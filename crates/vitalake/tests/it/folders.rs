@@ -11,13 +11,13 @@ use vitalake::simulate::client::{Outgoing, Producer};
 use crate::rehearsal::project;
 use crate::rehearsal::server::{Place, Refused};
 
-struct Here {
+pub struct Here {
     folder: TempDir,
-    place: Place,
+    pub place: Place,
 }
 
 impl Here {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let project_folder = folder.path().join("project");
         project::write(&project_folder, "storage:\n  commit_interval_ms: 200\n  reserve_bytes: 0\n");
@@ -25,11 +25,11 @@ impl Here {
         Self { folder, place }
     }
 
-    fn project(&self, file: &str) -> PathBuf {
+    pub fn project(&self, file: &str) -> PathBuf {
         self.folder.path().join("project").join(file)
     }
 
-    fn raw(&self, from: &str, to: &str) {
+    pub fn raw(&self, from: &str, to: &str) {
         let path = self.project("contracts/raw/ticks.yaml");
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from));
@@ -37,7 +37,7 @@ impl Here {
     }
 }
 
-fn send(place: &Place, topic: &str, values: &[String]) {
+pub fn send(place: &Place, topic: &str, values: &[String]) {
     let records = values.iter().map(|value| Outgoing {
         key: Bytes::from_static(b"key"),
         value: Bytes::from(value.clone()),
@@ -51,11 +51,11 @@ fn send(place: &Place, topic: &str, values: &[String]) {
     });
 }
 
-fn tick(n: i64, more: &str) -> String {
+pub fn tick(n: i64, more: &str) -> String {
     format!(r#"{{"n":{n},"tick_id":"t{n}","device":"d1","at":"2026-01-01T00:00:00Z","steps":1{more}}}"#)
 }
 
-fn landed(place: &Place, sql: &str, wanted: &[i64]) {
+pub fn landed(place: &Place, sql: &str, wanted: &[i64]) {
     place.until("landed", || place.ask(sql).is_ok_and(|rows| rows[0][0].as_i64() >= Some(wanted[0])));
     assert_eq!(place.numbers(sql), wanted);
 }

@@ -258,3 +258,36 @@ proptest! {
         }
     }
 }
+
+/// Forbids every row from the second on by the first rule, and the third by the last one.
+#[derive(Debug)]
+struct FromTheSecondOn;
+
+impl vitalake_contract::check::SqlRules for FromTheSecondOn {
+    fn violations(&self, rows: &RecordBatch) -> Vec<vitalake_contract::check::Violation> {
+        let violation = |row, rule| vitalake_contract::check::Violation { row, rule };
+        std::iter::once(violation(2, 1)).chain((1..rows.num_rows()).map(|row| violation(row, 0))).collect()
+    }
+}
+
+#[test]
+fn rules_in_sql_and_the_others_reject_a_row_once_in_order() {
+    let contract = contract(
+        &[("n", ColumnType::Long, "n")],
+        &[
+            (0, Check::NotSql("n > 0".to_owned()), Severity::Error),
+            (0, Check::NotSql("n = 2".to_owned()), Severity::Warning),
+            (0, Check::Minimum(Bound::Whole(0)), Severity::Error),
+        ],
+    );
+    let mut decoder = JsonDecoder::new(Rules::new(contract, Some(Arc::new(FromTheSecondOn))));
+    for (offset, record) in [r#"{"n":-1}"#, "no", r#"{"n":1}"#, r#"{"n":-2}"#].iter().enumerate() {
+        decoder.append(Some(record.as_bytes()), meta(offset as i64));
+    }
+    let decoded = decoder.finish().unwrap();
+    assert_eq!(decoded.rows.num_rows(), 0);
+    assert_eq!(column(&decoded.rejects, "_offset"), ["0", "1", "2", "3"]);
+    assert_eq!(column(&decoded.rejects, "_rule"), ["n.minimum", "json", "n.check", "n.check"]);
+    assert_eq!(raws(&decoded.rejects)[2].as_deref(), Some(br#"{"n":1}"#.as_slice()));
+    assert_eq!((decoded.errors, decoded.warnings), (vec![(0, 2), (2, 2)], vec![(1, 1)]));
+}

@@ -1,0 +1,354 @@
+//! Functions whose result may be larger than their arguments: their results count as memory of the query.
+//!
+//! The engine counts what its operators keep, not what a function makes, and a text that is doubled thirty times is a
+//! gigabyte. Invariant: the memory is reserved before such a function runs, and given back when its result is dropped.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, ListArray, OffsetSizeTrait, StringViewArray};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::kernels::concat_elements::concat_elements_utf8;
+use arrow::datatypes::{DataType, FieldRef};
+use bytes::Bytes;
+use datafusion::common::utils::list_ndims;
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable as _, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use crate::error::QueryError;
+
+/// Bytes of a value that is computed once for a whole query, such as a constant.
+pub const CONSTANT_BYTES_MAX: usize = 64 << 10;
+
+/// How large a result may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    /// As all arguments together.
+    Sum,
+    /// As all arguments together, with the first between them.
+    Separated,
+    /// As the first argument with another in the place of each of its bytes.
+    Product,
+}
+
+/// The functions that can make much of little. Those that only make as much again of their one argument are not here.
+const GROWING: [(&str, Growth); 16] = [
+    ("concat", Growth::Sum),
+    ("overlay", Growth::Sum),
+    ("make_array", Growth::Sum),
+    ("array_concat", Growth::Sum),
+    ("array_append", Growth::Sum),
+    ("array_prepend", Growth::Sum),
+    ("array_union", Growth::Sum),
+    ("concat_ws", Growth::Separated),
+    ("replace", Growth::Product),
+    ("regexp_replace", Growth::Product),
+    ("translate", Growth::Product),
+    ("to_char", Growth::Product),
+    ("array_to_string", Growth::Product),
+    ("array_replace", Growth::Product),
+    ("array_replace_n", Growth::Product),
+    ("array_replace_all", Growth::Product),
+];
+
+/// The same functions, with those that grow reserving their memory in `memory`.
+pub fn counted(functions: &[Arc<ScalarUDF>], memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
+    let count = |function: &Arc<ScalarUDF>| match GROWING.iter().find(|(name, _)| *name == function.name()) {
+        Some((_, growth)) => Arc::new(ScalarUDF::from(Growing {
+            inner: Arc::clone(function),
+            growth: *growth,
+            memory: Arc::clone(memory),
+        })),
+        None => Arc::clone(function),
+    };
+    functions.iter().map(count).collect()
+}
+
+/// A function that reserves memory for its result.
+#[derive(Debug)]
+struct Growing {
+    inner: Arc<ScalarUDF>,
+    growth: Growth,
+    memory: Arc<dyn MemoryPool>,
+}
+
+impl PartialEq for Growing {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+}
+
+impl Eq for Growing {}
+
+impl Hash for Growing {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Growing {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let bytes = self.growth.bytes_max(&args.args, args.number_rows);
+        reserved(&self.memory, bytes, || self.inner.invoke_with_args(args))
+    }
+}
+
+impl Growth {
+    fn bytes_max(self, arguments: &[ColumnarValue], rows: usize) -> usize {
+        let rows = if arguments.iter().all(|value| matches!(value, ColumnarValue::Scalar(_))) { 1 } else { rows };
+        let bytes = |value: &ColumnarValue| match value {
+            ColumnarValue::Array(array) => array_bytes(array),
+            ColumnarValue::Scalar(scalar) => scalar_bytes(scalar).saturating_mul(rows),
+        };
+        let sum = arguments.iter().map(bytes).fold(0, usize::saturating_add);
+        let first = arguments.first().map_or(0, bytes);
+        match self {
+            Self::Sum => sum,
+            Self::Separated => sum.saturating_add(first.saturating_mul(arguments.len())),
+            Self::Product => {
+                let widest = arguments.iter().skip(1).map(widest).max().unwrap_or(0);
+                first.saturating_add(rows).saturating_mul(widest.saturating_add(4))
+            }
+        }
+    }
+}
+
+/// Runs a function whose result has at most so many bytes; they count as the query's for as long as the result is held.
+fn reserved(
+    memory: &Arc<dyn MemoryPool>,
+    bytes_max: usize,
+    function: impl FnOnce() -> Result<ColumnarValue>,
+) -> Result<ColumnarValue> {
+    let reservation = MemoryConsumer::new("result of a function").register(memory);
+    reservation.try_grow(bytes_max)?;
+    match function()? {
+        ColumnarValue::Scalar(scalar) if scalar_bytes(&scalar) > CONSTANT_BYTES_MAX => Err(too_large()),
+        ColumnarValue::Array(array) => {
+            reservation.try_resize(array.get_array_memory_size())?;
+            hold(&array, reservation).map(ColumnarValue::Array)
+        }
+        scalar @ ColumnarValue::Scalar(_) => Ok(scalar),
+    }
+}
+
+fn too_large() -> DataFusionError {
+    DataFusionError::External(Box::new(QueryError::ResourceLimit(format!(
+        "a constant of the query is larger than {CONSTANT_BYTES_MAX} bytes; use a shorter text or list"
+    ))))
+}
+
+/// The bytes of the values that an array shows, not of the buffers that it shares.
+fn array_bytes(array: &ArrayRef) -> usize {
+    match array.data_type() {
+        DataType::Utf8View => array.as_string_view().iter().flatten().map(str::len).sum(),
+        DataType::BinaryView => array.as_binary_view().iter().flatten().map(<[u8]>::len).sum(),
+        _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
+    }
+}
+
+fn scalar_bytes(scalar: &ScalarValue) -> usize {
+    match scalar {
+        ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => {
+            text.as_ref().map_or(0, String::len)
+        }
+        ScalarValue::List(list) => array_bytes(list.values()),
+        other => other.size(),
+    }
+}
+
+/// The bytes of the largest value.
+fn widest(value: &ColumnarValue) -> usize {
+    match value {
+        ColumnarValue::Scalar(scalar) => scalar_bytes(scalar),
+        ColumnarValue::Array(array) => match array.data_type() {
+            DataType::Utf8 => array.as_string::<i32>().iter().flatten().map(str::len).max().unwrap_or(0),
+            DataType::LargeUtf8 => array.as_string::<i64>().iter().flatten().map(str::len).max().unwrap_or(0),
+            DataType::Utf8View => array.as_string_view().iter().flatten().map(str::len).max().unwrap_or(0),
+            _ => array_bytes(array),
+        },
+    }
+}
+
+/// A buffer that gives its memory back when nobody holds it any longer.
+struct Held {
+    buffer: Buffer,
+    _reservation: MemoryReservation,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_slice()
+    }
+}
+
+fn held(buffer: &Buffer, reservation: MemoryReservation) -> Buffer {
+    Buffer::from(Bytes::from_owner(Held { buffer: buffer.clone(), _reservation: reservation }))
+}
+
+/// The same array, with the reservation in its keeping; arrays of other kinds give it back at once.
+fn hold(array: &ArrayRef, reservation: MemoryReservation) -> Result<ArrayRef> {
+    Ok(match array.data_type() {
+        DataType::Utf8 => Arc::new(hold_text::<i32>(array.as_string(), reservation)?),
+        DataType::LargeUtf8 => Arc::new(hold_text::<i64>(array.as_string(), reservation)?),
+        DataType::Utf8View => {
+            let (views, buffers, nulls) = array.as_string_view().clone().into_parts();
+            let count = views.len();
+            let views = ScalarBuffer::new(held(views.inner(), reservation), 0, count);
+            Arc::new(StringViewArray::try_new(views, buffers, nulls)?)
+        }
+        DataType::List(_) => {
+            let (field, offsets, values, nulls) = array.as_list::<i32>().clone().into_parts();
+            Arc::new(ListArray::try_new(field, hold_offsets(&offsets, reservation), values, nulls)?)
+        }
+        _ => Arc::clone(array),
+    })
+}
+
+fn hold_text<O: OffsetSizeTrait>(
+    array: &GenericStringArray<O>,
+    reservation: MemoryReservation,
+) -> Result<GenericStringArray<O>> {
+    let (offsets, values, nulls) = array.clone().into_parts();
+    Ok(GenericStringArray::try_new(hold_offsets(&offsets, reservation), values, nulls)?)
+}
+
+fn hold_offsets<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, reservation: MemoryReservation) -> OffsetBuffer<O> {
+    let count = offsets.len();
+    OffsetBuffer::new(ScalarBuffer::new(held(offsets.inner().inner(), reservation), 0, count))
+}
+
+/// Plans `||` and `ARRAY[…]` as functions that reserve their memory; asked before the engine's own planners.
+#[derive(Debug)]
+pub struct GrowingPlanner {
+    concatenate: Arc<ScalarUDF>,
+    functions: Vec<Arc<ScalarUDF>>,
+}
+
+impl GrowingPlanner {
+    /// A planner over functions that are counted in `memory`.
+    pub fn new(counted: &[Arc<ScalarUDF>], memory: &Arc<dyn MemoryPool>) -> Self {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let concatenate = Concatenation { memory: Arc::clone(memory), signature };
+        Self { concatenate: Arc::new(ScalarUDF::from(concatenate)), functions: counted.to_vec() }
+    }
+
+    fn call(&self, name: &str, arguments: Vec<Expr>) -> Result<Expr> {
+        let function = self.functions.iter().find(|function| function.name() == name);
+        let function = function.ok_or_else(|| DataFusionError::Plan(format!("{name} not found")))?;
+        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments)))
+    }
+}
+
+impl ExprPlanner for GrowingPlanner {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if expr.op != BinaryOperator::StringConcat {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let levels = |expr: &Expr| expr.get_type(schema).map(|kind| list_ndims(&kind));
+        let (left, right) = (levels(&expr.left)?, levels(&expr.right)?);
+        let arguments = vec![expr.left, expr.right];
+        Ok(PlannerResult::Planned(match left.cmp(&right) {
+            Ordering::Equal if left == 0 => {
+                Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&self.concatenate), arguments))
+            }
+            Ordering::Equal => self.call("array_concat", arguments)?,
+            Ordering::Greater => self.call("array_append", arguments)?,
+            Ordering::Less => self.call("array_prepend", arguments)?,
+        }))
+    }
+
+    fn plan_array_literal(&self, values: Vec<Expr>, _: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        self.call("make_array", values).map(PlannerResult::Planned)
+    }
+}
+
+/// Two texts made one; nothing where one of them is nothing.
+#[derive(Debug)]
+struct Concatenation {
+    memory: Arc<dyn MemoryPool>,
+    signature: Signature,
+}
+
+impl PartialEq for Concatenation {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Concatenation {}
+
+impl Hash for Concatenation {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Concatenation {
+    fn name(&self) -> &str {
+        "||"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        if types.iter().any(DataType::is_nested) {
+            return Err(DataFusionError::Plan("|| has incompatible types".to_owned()));
+        }
+        Ok(vec![DataType::Utf8; types.len()])
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let bytes = Growth::Sum.bytes_max(&args.args, args.number_rows);
+        reserved(&self.memory, bytes, || {
+            let scalar = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+            let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+            let [left, right] = arrays.as_slice() else {
+                return Err(DataFusionError::Plan("|| wants two arguments".to_owned()));
+            };
+            let joined = concat_elements_utf8(left.as_string::<i32>(), right.as_string::<i32>())?;
+            Ok(if scalar {
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?)
+            } else {
+                ColumnarValue::Array(Arc::new(joined))
+            })
+        })
+    }
+}
