@@ -268,8 +268,8 @@ impl<R: Read> DeliveryDecoder<R> {
         match &mut self.form {
             Form::Header if record.is_empty() => return Err(no_header()),
             Form::Header => {
-                if let Some(separator) = other_separator(&self.contract, record) {
-                    return Err(DeliveryError::Separator { dataset: self.contract.dataset.to_string(), separator });
+                if let Some(separator) = other_separator(&self.rules.contract, record) {
+                    return Err(DeliveryError::Separator { dataset: self.rules.contract.dataset.to_string(), separator });
                 }
                 if malformed {
                     return Err(no_header());
