@@ -293,7 +293,9 @@ class SparkConnect(Part):
         settings = {
             "spark.connect.grpc.binding.address": "127.0.0.1", "spark.connect.grpc.binding.port": self.port,
             "spark.ui.enabled": "false", "spark.driver.memory": "1g", "spark.sql.session.timeZone": "UTC",
-            "spark.sql.shuffle.partitions": 4, "spark.sql.warehouse.dir": self.folder / "warehouse",
+            # Small tables: Spark's own numbers are for large ones and cost minutes here.
+            "spark.sql.shuffle.partitions": 2, "spark.databricks.delta.snapshotPartitions": 2,
+            "spark.sql.warehouse.dir": self.folder / "warehouse",
             "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
             "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         }

@@ -62,7 +62,7 @@ def write(spark, folder):
     plain, vectors = ", 'delta.enableDeletionVectors'='false'", ", 'delta.enableDeletionVectors'='true'"
     append(table("as_spark_makes_it"), 0, 500, 1000)
     append(table("appended", plain), 0, 500, 1000, 1700)
-    append(table("checkpointed", plain + ", 'delta.checkpointInterval'='3'"), *range(0, 1100, 100))
+    append(table("checkpointed", plain + ", 'delta.checkpointInterval'='2'"), *range(0, 600, 100))
     path = table("changed", plain)
     append(path, 0, 500, 1000)
     change(path)
