@@ -8,7 +8,6 @@ from records import Numbered
 
 SECONDS_AWAY, SECONDS_BEFORE, SECONDS_AFTER = 20, 6, 10
 CONTAINER = "faults"
-STORAGE_WORDS, KAFKA_WORDS = ("storage", "azure"), ("kafka", "broker")
 
 
 def on_azurite(run, blobs, **more):
@@ -37,13 +36,13 @@ def storage_away(run, away, back):
                 time.sleep(SECONDS_BEFORE)
                 away(blobs)
                 began, before = time.monotonic(), len(sender.acknowledged)
-                until("storage away is told", lambda: told(platform, STORAGE_WORDS), True, SECONDS_AWAY)
+                until("storage away is told", lambda: told(platform, "storage"), True, SECONDS_AWAY)
                 time.sleep(max(0, SECONDS_AWAY - (time.monotonic() - began)))
                 taken = len(sender.acknowledged) - before
                 back(blobs)
                 time.sleep(SECONDS_AFTER)
             total = exactly_once(sender, platform, table, blobs.credentials())
-            until("nothing is told to be away", lambda: told_nothing(platform, STORAGE_WORDS), True, 30)
+            until("nothing is told to be away", lambda: told_nothing(platform), True, 30)
             # A question that needs a file of a storage that is away is refused, in time and with a reason.
             reads = watch.must_have_answered(errors_allowed=SECONDS_AWAY * 5)
     if not taken:
@@ -62,11 +61,11 @@ def kafka_away(run):
                 time.sleep(SECONDS_BEFORE)
                 broker.kill()
                 began = time.monotonic()
-                until("the broker away is told", lambda: told(platform, KAFKA_WORDS), True, SECONDS_AWAY)
+                until("the broker away is told", lambda: told(platform, "kafka"), True, SECONDS_AWAY)
                 time.sleep(max(0, SECONDS_AWAY - (time.monotonic() - began)))
                 broker.start_again()
                 time.sleep(SECONDS_AFTER)
             total = exactly_once(sender, platform, platform.table("raw", "hourly_steps"))
-            until("nothing is told to be away", lambda: told_nothing(platform, KAFKA_WORDS), True, 30)
+            until("nothing is told to be away", lambda: told_nothing(platform), True, 30)
             reads = watch.must_have_answered()
     return f"{total} records once each over a broker that was away {SECONDS_AWAY} s; {reads}"

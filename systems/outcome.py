@@ -33,29 +33,19 @@ def identities(table, options):
     return DeltaTable(str(table), storage_options=options).to_pyarrow_table(columns=["subject_id"])["subject_id"].to_pylist()
 
 
-def told(platform, words):
-    """Whether `status --json` and /health/ready both say that one of the words is away, each with a moment since when."""
+def told(platform, word):
+    """Whether `status --json` and /health/ready both say that such a part is away, and since when."""
+    return all(any(word in part["part"].lower() and MOMENT.match(part["since"]) for part in away) for away in absences(platform))
+
+
+def told_nothing(platform):
+    return not any(absences(platform))
+
+
+def absences(platform):
+    """What status and readiness each say is away."""
     _, report, _ = platform.run("status", "--json")
-    return all(tells(text, words) for text in (report, platform.ready()[1]))
-
-
-def told_nothing(platform, words):
-    _, report, _ = platform.run("status", "--json")
-    return not any(tells(text, words) for text in (report, platform.ready()[1]))
-
-
-def tells(text, words):
-    """Whether an object or a phrase of this JSON has one of the words and a moment."""
-    def leaves(value):
-        if isinstance(value, dict):
-            texts = [str(each) for key, each in value.items() if not isinstance(each, (dict, list))]
-            yield " ".join([*value.keys(), *texts])
-            yield from (leaf for each in value.values() if isinstance(each, (dict, list)) for leaf in leaves(each))
-        elif isinstance(value, list):
-            yield from (leaf for each in value for leaf in leaves(each))
-        else:
-            yield str(value)
-    return any(MOMENT.search(leaf) and any(word in leaf.lower() for word in words) for leaf in leaves(json.loads(text)))
+    return [json.loads(text).get("away", []) for text in (report, platform.ready()[1])]
 
 
 class Watch:
