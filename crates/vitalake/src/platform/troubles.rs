@@ -69,7 +69,7 @@ fn waiting(log: &Log, lake: &Lake, topic: &TopicInfo) -> Option<Trouble> {
             "{records} acknowledged records of topic `{name}` have not landed in {table}, because no contract names the topic any longer: name it in the contract again until `vitalake status` shows 0 behind"
         ),
         None => format!(
-            "topic `{name}` holds {records} records that no dataset has, because no contract names it any longer: bring its contract back to land them; its log is kept"
+            "topic `{name}` holds {records} records and no contract names it any longer: bring its contract back to land what has not landed; its log is kept"
         ),
     };
     (records > 0).then(|| Trouble { dataset: table.map(|table| table.dataset.to_string()), message })
