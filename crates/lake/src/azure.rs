@@ -26,6 +26,8 @@ use crate::place::{Opened, PlaceError, RequestKind, Requests};
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long a request may take, its body of at most a few megabytes included.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long a request may take before the store counts as away; it is waited for all the same.
+const SLOW: Duration = Duration::from_secs(5);
 /// How long one request is tried again before its caller is told.
 const RETRY_MAX: Duration = Duration::from_secs(8);
 
@@ -75,7 +77,15 @@ impl HttpService for Counted {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         self.requests.add(kind(&request));
         self.requests.bytes_sent.fetch_add(length(request.headers().get("content-length")), Ordering::Relaxed);
-        let answer = self.inner.execute(request).await;
+        let answering = self.inner.execute(request);
+        tokio::pin!(answering);
+        let answer = tokio::select! {
+            answer = &mut answering => answer,
+            () = tokio::time::sleep(SLOW) => {
+                self.health.failed(format!("it has not answered for {} s", SLOW.as_secs()));
+                answering.await
+            }
+        };
         match &answer {
             Ok(response) => self.note(response),
             Err(error) => self.health.failed(format!("{:?}: {}", error.kind(), root_cause(error))),

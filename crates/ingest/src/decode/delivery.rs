@@ -269,7 +269,10 @@ impl<R: Read> DeliveryDecoder<R> {
             Form::Header if record.is_empty() => return Err(no_header()),
             Form::Header => {
                 if let Some(separator) = other_separator(&self.rules.contract, record) {
-                    return Err(DeliveryError::Separator { dataset: self.rules.contract.dataset.to_string(), separator });
+                    return Err(DeliveryError::Separator {
+                        dataset: self.rules.contract.dataset.to_string(),
+                        separator,
+                    });
                 }
                 if malformed {
                     return Err(no_header());

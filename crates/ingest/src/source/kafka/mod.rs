@@ -67,6 +67,7 @@ impl BrokerOptions {
             ("client.id", "vitalake"),
             ("check.crcs", "true"),
             ("topic.metadata.refresh.interval.ms", "10000"),
+            ("socket.timeout.ms", "10000"),
             ("reconnect.backoff.ms", "100"),
             ("reconnect.backoff.max.ms", "1000"),
             ("session.timeout.ms", "6000"),
