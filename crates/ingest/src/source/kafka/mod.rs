@@ -342,7 +342,7 @@ impl Source for KafkaSource {
 
     fn is_at_end(&self, id: TopicPartition, next_offset: i64) -> bool {
         let partition = self.shared.partitions.read().get(&id).cloned();
-        partition.is_none_or(|partition| {
+        partition.is_some_and(|partition| {
             let partition = partition.lock();
             partition.at_end && partition.next_offset == next_offset && !partition.news.load(Ordering::Acquire)
         })
