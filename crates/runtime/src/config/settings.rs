@@ -125,7 +125,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "kafka.group",
         kind: Kind::Text(|config, value| config.kafka.group = Some(value)),
-        default: "vitalake-NAME",
+        default: "the project's name after `vitalake-`",
         description: "The consumer group on the external brokers. Processes of the role ingest share its partitions; its offsets are for lag tools alone.",
     },
     Setting {

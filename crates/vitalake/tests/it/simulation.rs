@@ -201,6 +201,8 @@ struct Life {
     disk: Arc<ProcessDisk>,
     platform: Arc<Platform>,
     engine: Arc<Engine>,
+    /// Records that were acknowledged before it opened.
+    acknowledged: i64,
 }
 
 impl Life {
@@ -288,6 +290,7 @@ impl Rehearsal {
     /// Opens the platform. `None`: the disk died meanwhile.
     async fn start(&self, disk: &CrashDisk) -> Result<Option<Life>, String> {
         let process = ProcessDisk::new(disk);
+        let acknowledged = self.world.acknowledged.load(Ordering::SeqCst) as i64;
         let opening = async {
             let disk = Arc::clone(&process) as _;
             let (clock, cpu) = (Clock::system(), self.cpu.clone());
@@ -300,7 +303,7 @@ impl Rehearsal {
             Err(error) => return Err(format!("it does not open: {error:#}")),
         };
         let engine = Engine::over(platform.lake(), QueryLimits::default(), self.cpu.handle().clone()).unwrap();
-        let life = Life { disk: process, platform, engine: Arc::new(engine) };
+        let life = Life { disk: process, platform, engine: Arc::new(engine), acknowledged };
         let started = tokio::time::timeout(START_MAX, life.platform.start()).await.map_err(|_| "starting hangs")?;
         match started {
             Ok(()) => Ok(Some(life)),
@@ -404,7 +407,7 @@ async fn dead(disk: &ProcessDisk) {
 
 /// Readers: from the moment when the platform says that it is ready, counts never fall and never overshoot.
 async fn watch(world: Arc<World>, life: Arc<Life>) {
-    let acknowledged = world.acknowledged.load(Ordering::SeqCst) as i64;
+    let acknowledged = life.acknowledged;
     while !life.platform.is_ready() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

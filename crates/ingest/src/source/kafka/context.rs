@@ -113,6 +113,7 @@ impl Context {
         let starts = group.taken(&ids)?;
         let assignment = self.shared.split(&shared_consumer, &starts)?;
         consumer.assign(&assignment)?;
+        self.shared.wake();
         tracing::info!(partitions = starts.len(), "partitions were taken");
         Ok(())
     }

@@ -190,6 +190,7 @@ impl KafkaSource {
     pub fn assign(&self, starts: &[(TopicPartition, i64)]) -> Result<(), SourceError> {
         let list = self.shared.split(&self.consumer, starts)?;
         self.consumer.assign(&list).map_err(|error| self.shared.refused(starts.first(), &error))?;
+        self.shared.wake();
         self.serve();
         Ok(())
     }
@@ -293,6 +294,14 @@ impl KafkaSource {
 impl Shared {
     fn name(&self, topic: TopicId) -> String {
         self.topics.read().get(&topic).map_or_else(|| topic.to_string(), |known| known.name.clone())
+    }
+
+    /// Landing looks once at what it was given: a queue that still holds records of an earlier assignment, which
+    /// nobody is given, does not say that others have come.
+    fn wake(&self) {
+        for topic in self.topics.read().values() {
+            topic.changed.send_modify(|count| *count = count.wrapping_add(1));
+        }
     }
 
     fn refused(&self, first: Option<&(TopicPartition, i64)>, error: &KafkaError) -> SourceError {
