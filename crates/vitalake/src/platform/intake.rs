@@ -105,7 +105,9 @@ impl Intake {
         for lost in landings.iter().filter_map(|landing| troubles::lost_log(&log, landing)) {
             tracing::warn!("{lost}");
         }
-        Ok(Self { landings, log: Some(log), ..Self::none() })
+        let mut intake = Self::none();
+        (intake.landings, intake.log) = (landings, Some(log));
+        Ok(intake)
     }
 
     /// Begins to read, once everything that follows what lands is in place.

@@ -32,9 +32,11 @@ struct Sent {
     partitions: Vec<(i32, Option<Bytes>)>,
 }
 
+type Verdict = Result<(TopicPartition, CheckedBatch), Refusal>;
+
 struct Checked {
     topic: String,
-    partitions: Vec<(i32, Result<(TopicPartition, CheckedBatch), Refusal>)>,
+    partitions: Vec<(i32, Verdict)>,
 }
 
 struct Queued {
