@@ -1,41 +1,36 @@
-//! Landing: a source of records (the durable log or a broker) → rows and rejects → the raw table's tail, and epoch by epoch into Delta.
+//! Landing: a source of records (the durable log or a broker) → rows and rejects → the raw table's tail, and epoch by
+//! epoch into Delta.
 //!
 //! One `TopicLanding` per stream reads its partitions from where the table's transactions say, decodes them on the CPU
 //! runtime and appends what they hold. A second loop ends the epochs, commits them and tells the log what may be
 //! trimmed. Invariant: a record's rows and rejects enter the table together with the transaction that says so; nothing
-//! else remembers what has landed.
+//! else remembers what has landed. `step` is what happens to the records themselves.
+
+mod step;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{
-    Array, ArrayRef, BinaryViewArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
-    TimestampMicrosecondArray,
-};
+use arrow::array::{BooleanArray, Int32Array, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use vitalake_contract::check::SqlRules;
-use vitalake_contract::contract::quarantine_schema;
 use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{LakeError, Table};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::error::in_full;
 
-use crate::decode::{DecodeError, JsonDecoder, RecordMeta, Rules};
-use crate::log::{BatchError, Records, StoredBatch, TopicId, TopicPartition};
-use crate::source::{FetchedRecord, Item, Source, SourceError};
+use crate::decode::{DecodeError, Rules};
+use crate::log::{TopicId, TopicPartition};
+use crate::source::{Source, SourceError};
 
-/// Bytes of log that one decoding step of a partition takes: large enough that a step's columns are worth their making,
-/// small enough that nothing waits long for its turn.
-const STEP_BYTES_MAX: usize = 2 << 20;
+use step::{PartitionState, Step, decode_step};
+
 /// How long records gather before a step, so that small produces do not each become a batch of their own.
 const GATHER: Duration = Duration::from_millis(5);
-
-/// The end of the year 9999: a record's own time beyond it is none.
-const TIMESTAMP_MS_MAX: i64 = 253_402_300_799_999;
 
 /// A failure of landing.
 #[derive(Debug, thiserror::Error)]
@@ -86,25 +81,6 @@ pub struct LandingCounters {
     pub bytes: AtomicU64,
 }
 
-#[derive(Debug)]
-struct PartitionState {
-    id: TopicPartition,
-    app_id: String,
-    next_offset: i64,
-    /// Rejects up to here are in quarantine from before the last crash.
-    rejected_through: i64,
-    decoder: JsonDecoder,
-}
-
-impl PartitionState {
-    fn new(table: &Table, rules: &Rules, id: TopicPartition, next_offset: i64) -> Self {
-        let app_id = transaction_id(id.topic, id.partition);
-        let rejected_through = table.rejects_txn(&app_id).unwrap_or(-1);
-        let decoder = JsonDecoder::new(rules.clone());
-        Self { id, app_id, next_offset, rejected_through, decoder }
-    }
-}
-
 /// How far a partition has come: kept beside its state, which is away while a step is under way.
 #[derive(Clone, Copy, Debug)]
 struct Reached {
@@ -148,15 +124,6 @@ enum Doing {
     Landing,
     WritingEarly,
     Committing,
-}
-
-/// What one step of one partition gave.
-#[derive(Default)]
-struct Step {
-    rows: Vec<RecordBatch>,
-    rejects: Vec<RecordBatch>,
-    records: u64,
-    bytes: u64,
 }
 
 impl TopicLanding {
@@ -534,165 +501,4 @@ fn uncovered(topic: TopicId, head: &Snapshot, batch: &RecordBatch) -> Option<Rec
         return Some(batch.clone());
     }
     filter_record_batch(batch, &keep).ok().filter(|batch| batch.num_rows() > 0)
-}
-
-type DecodedStep = (PartitionState, Result<Step, LandingError>);
-
-/// Reads and decodes the next records of a partition; its state moves past them, or stays where it was.
-fn decode_step(source: &dyn Source, topic: &str, rules: Rules, mut state: PartitionState) -> DecodedStep {
-    match decode_records(source, topic, &mut state) {
-        Ok(step) => (state, Ok(step)),
-        Err(error) => {
-            state.decoder = JsonDecoder::new(rules);
-            (state, Err(error))
-        }
-    }
-}
-
-fn decode_records(source: &dyn Source, topic: &str, state: &mut PartitionState) -> Result<Step, LandingError> {
-    let (id, from) = (state.id, state.next_offset);
-    let (mut step, mut failure) = (Step::default(), None);
-    let next_offset = source
-        .read(id, from, STEP_BYTES_MAX, &mut |item| {
-            let taken = match item {
-                Item::Batch(stored) => take_batch(topic, state, &mut step, stored),
-                Item::Record(record) => {
-                    take_record(state, &mut step, record);
-                    Ok(())
-                }
-                Item::Gone(first, last) => take_gone(topic, id.partition, &mut step, (first, last)),
-            };
-            if let Err(error) = taken {
-                failure.get_or_insert(error);
-            }
-        })
-        .map_err(|source| LandingError::Source { topic: topic.to_owned(), source })?;
-    if let Some(error) = failure {
-        return Err(error);
-    }
-    if state.decoder.records() > 0 {
-        let decoded =
-            state.decoder.finish().map_err(|source| LandingError::Decode { topic: topic.to_owned(), source })?;
-        step.rows.push(decoded.rows);
-        step.rejects.push(decoded.rejects);
-    }
-    step.rejects = step.rejects.into_iter().filter_map(|r| without_known(r, state.rejected_through)).collect();
-    step.records = u64::try_from(next_offset - from).unwrap_or(0);
-    state.next_offset = next_offset;
-    Ok(step)
-}
-
-fn take_batch(
-    topic: &str,
-    state: &mut PartitionState,
-    step: &mut Step,
-    stored: &StoredBatch,
-) -> Result<(), LandingError> {
-    step.bytes += stored.batch.len() as u64;
-    let Err((offset, error)) = append_batch(state, stored) else { return Ok(()) };
-    let partition = state.id.partition;
-    let shown: &dyn std::error::Error = &error;
-    tracing::error!(
-        topic,
-        partition,
-        offset,
-        error = shown,
-        "a batch cannot be read: it goes to quarantine from there on"
-    );
-    let reason = error.to_string();
-    let reject = Reject { offset, raw: &stored.batch, rule: "batch", reason, at_ms: stored.append_time_ms };
-    step.rejects.push(reject_row(topic, partition, reject)?);
-    Ok(())
-}
-
-fn take_record(state: &mut PartitionState, step: &mut Step, record: FetchedRecord<'_>) {
-    step.bytes += record.value.map_or(0, <[u8]>::len) as u64;
-    let timestamp_ms = record.timestamp_ms.filter(|ms| (0..=TIMESTAMP_MS_MAX).contains(ms));
-    // The broker keeps one time for a record: taken as the time of intake too, a replay gives the same row.
-    let ingested_at_ms = timestamp_ms.unwrap_or_else(now_ms);
-    let meta = RecordMeta { partition: state.id.partition, offset: record.offset, timestamp_ms, ingested_at_ms };
-    state.decoder.append(record.value, meta);
-}
-
-/// Records that were gone before they could be read: loudly, and in the table's own quarantine.
-fn take_gone(topic: &str, partition: i32, step: &mut Step, (first, last): (i64, i64)) -> Result<(), LandingError> {
-    let count = last - first + 1;
-    tracing::error!(
-        topic,
-        partition,
-        first,
-        last,
-        count,
-        "the broker's retention removed records before they were read"
-    );
-    let reason =
-        format!("offsets {first} to {last} ({count}) were removed by the broker's retention before they were read");
-    let reject = Reject { offset: last, raw: &[], rule: "retention", reason, at_ms: now_ms() };
-    step.rejects.push(reject_row(topic, partition, reject)?);
-    Ok(())
-}
-
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Hands a batch's records to the decoder; an error says from which offset on the batch cannot be read.
-fn append_batch(state: &mut PartitionState, stored: &StoredBatch) -> Result<(), (i64, BatchError)> {
-    let partition = state.id.partition;
-    let mut reached = stored.base_offset;
-    let records = Records::open(&stored.batch).map_err(|error| (reached, error))?;
-    for record in &records {
-        let record = record.map_err(|error| (reached, error))?;
-        reached = record.offset + 1;
-        if record.offset < state.next_offset {
-            continue;
-        }
-        let timestamp_ms = (0..=TIMESTAMP_MS_MAX).contains(&record.timestamp_ms).then_some(record.timestamp_ms);
-        let meta = RecordMeta { partition, offset: record.offset, timestamp_ms, ingested_at_ms: stored.append_time_ms };
-        state.decoder.append(record.value, meta);
-    }
-    Ok(())
-}
-
-/// One row of quarantine that is no record of its own.
-struct Reject<'a> {
-    offset: i64,
-    raw: &'a [u8],
-    rule: &'static str,
-    reason: String,
-    at_ms: i64,
-}
-
-fn reject_row(topic: &str, partition: i32, reject: Reject<'_>) -> Result<RecordBatch, LandingError> {
-    let at = TimestampMicrosecondArray::from(vec![reject.at_ms.saturating_mul(1000)]).with_timezone("UTC");
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(BinaryViewArray::from(vec![reject.raw])),
-        Arc::new(StringViewArray::from(vec![topic])),
-        Arc::new(Int32Array::from(vec![partition])),
-        Arc::new(Int64Array::from(vec![reject.offset])),
-        Arc::new(StringViewArray::from(vec![reject.rule])),
-        Arc::new(StringViewArray::from(vec![reject.reason])),
-        Arc::new(at),
-    ];
-    RecordBatch::try_new(quarantine_schema(), columns).map_err(|source| {
-        let source = DecodeError::Build { dataset: topic.to_owned(), source };
-        LandingError::Decode { topic: topic.to_owned(), source }
-    })
-}
-
-/// Rejects that are not in quarantine from before a crash.
-fn without_known(rejects: RecordBatch, rejected_through: i64) -> Option<RecordBatch> {
-    if rejects.num_rows() == 0 {
-        return None;
-    }
-    let Some(offsets) = rejects.column_by_name("_offset").and_then(|c| c.as_any().downcast_ref::<Int64Array>()) else {
-        return Some(rejects);
-    };
-    if offsets.iter().flatten().all(|offset| offset > rejected_through) {
-        return Some(rejects);
-    }
-    let new: BooleanArray =
-        (0..offsets.len()).map(|i| Some(offsets.is_null(i) || offsets.value(i) > rejected_through)).collect();
-    filter_record_batch(&rejects, &new).ok().filter(|batch| batch.num_rows() > 0)
 }
