@@ -9,7 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use futures::TryStreamExt;
 
 use crate::catalogue::{Space, TableId};
-use crate::delta::DataFile;
+use crate::delta::{DataFile, DeltaError, TableVersion};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::parquet::read_file;
@@ -45,6 +45,36 @@ impl Table {
     pub async fn read_rejects(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
         let id = TableId::new(Space::Quarantine, self.contract.dataset.clone());
         self.read(id, file, vitalake_contract::contract::quarantine_schema()).await
+    }
+
+    /// The rejects of the last commit that carries a transaction and of those after it; none when the history no longer
+    /// says which it was.
+    ///
+    /// # Errors
+    /// When the log or a file cannot be read.
+    pub async fn rejects_since(&self, app_id: &str) -> Result<Vec<RecordBatch>, LakeError> {
+        let head = self.state.lock().rejects.head.version();
+        let id = TableId::new(Space::Quarantine, self.contract.dataset.clone());
+        let mut files = Vec::new();
+        for version in (1..=head.0).rev() {
+            let changes = match self.rejects_log.changes(TableVersion(version - 1), TableVersion(version)).await {
+                Err(DeltaError::HistoryCleaned { .. }) => break,
+                changes => {
+                    changes.map_err(|source| LakeError::Delta { attempt: "reading", table: id.clone(), source })?
+                }
+            };
+            let carries = changes.iter().any(|change| change.txns.iter().any(|txn| txn.app_id == app_id));
+            files.extend(changes.into_iter().flat_map(|change| change.added));
+            if !carries {
+                continue;
+            }
+            let mut rejects = Vec::new();
+            for file in files {
+                rejects.extend(self.read_rejects(&file).await?);
+            }
+            return Ok(rejects);
+        }
+        Ok(Vec::new())
     }
 
     /// The number of the newest change that readers are given; rejects are none of theirs.

@@ -8,13 +8,14 @@
 
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{BooleanArray, Int32Array, Int64Array, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int32Type, Int64Type};
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use vitalake_contract::check::SqlRules;
@@ -27,7 +28,7 @@ use crate::decode::{DecodeError, Rules};
 use crate::log::{TopicId, TopicPartition};
 use crate::source::{Source, SourceError};
 
-use step::{PartitionState, Step, decode_step};
+use step::{KnownRejects, PartitionState, Step, decode_step};
 
 /// How long records gather before a step, so that small produces do not each become a batch of their own.
 const GATHER: Duration = Duration::from_millis(5);
@@ -158,11 +159,14 @@ impl TopicLanding {
     }
 
     /// Takes partitions from where the table's transactions are, and gives the offsets at which they go on. Tells the
-    /// source what has landed; where that is the embedded log, call before produces are taken. Blocking.
+    /// source what has landed; where that is the embedded log, call before produces are taken. Blocks on the source.
     ///
     /// # Errors
-    /// When the source does not know a partition.
-    pub fn take_partitions(&self, numbers: impl IntoIterator<Item = i32>) -> Result<Vec<(i32, i64)>, LandingError> {
+    /// When the source does not know a partition, or quarantine cannot be read.
+    pub async fn take_partitions(
+        &self,
+        numbers: impl IntoIterator<Item = i32>,
+    ) -> Result<Vec<(i32, i64)>, LandingError> {
         let failed = |source| LandingError::Source { topic: self.topic.clone(), source };
         let (mut states, mut starts) = (Vec::new(), Vec::new());
         for number in numbers {
@@ -178,12 +182,33 @@ impl TopicLanding {
             };
             let target = self.source.end_offset(id).map_err(failed)?;
             self.reached.lock().insert(number, Reached { next_offset, target });
-            states.push(PartitionState::new(&self.table, &self.rules, id, next_offset));
+            let known = self.known_rejects(number, landed).await?;
+            states.push(PartitionState::new(&self.rules, id, next_offset, known));
             starts.push((number, next_offset));
         }
         self.partitions.lock().extend(states);
         self.look_whether_caught_up();
         Ok(starts)
+    }
+
+    /// Rejects of a range whose rows are not committed: a crash came between the two commits.
+    async fn known_rejects(&self, partition: i32, landed: Option<i64>) -> Result<KnownRejects, LandingError> {
+        let app_id = transaction_id(self.topic_id, partition);
+        let ahead = self.table.rejects_txn(&app_id).is_some_and(|rejected| landed.is_none_or(|l| l < rejected));
+        if !ahead || self.landing == Landing::Follower {
+            return Ok(KnownRejects::default());
+        }
+        let mut known = HashSet::new();
+        for batch in self.table.rejects_since(&app_id).await? {
+            let partitions = batch.column_by_name("_partition").and_then(|c| c.as_primitive_opt::<Int32Type>());
+            let offsets = batch.column_by_name("_offset").and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let topics = batch.column_by_name("_topic").and_then(|c| c.as_string_view_opt());
+            let (Some(partitions), Some(offsets), Some(topics)) = (partitions, offsets, topics) else { continue };
+            let places = partitions.iter().zip(topics.iter()).zip(offsets);
+            let ours = places.filter(|(place, _)| *place == (Some(partition), Some(self.topic.as_str())));
+            known.extend(ours.filter_map(|(_, offset)| offset).filter(|o| landed.is_none_or(|l| *o > l)));
+        }
+        Ok(KnownRejects::new(known))
     }
 
     /// Gives all partitions up after committing what came of them: another process goes on with them.
@@ -342,11 +367,11 @@ impl TopicLanding {
         if self.source.is_at_end(state.id, state.next_offset) {
             return (state, Ok(0));
         }
-        let (id, from) = (state.id, state.next_offset);
+        let (id, from, known) = (state.id, state.next_offset, state.known());
         let (source, topic, rules) = (Arc::clone(&self.source), self.topic.clone(), self.rules.clone());
         let decoding = self.cpu.run(move || decode_step(source.as_ref(), &topic, rules, state));
         let Ok((state, outcome)) = decoding.await else {
-            let state = PartitionState::new(&self.table, &self.rules, id, from);
+            let state = PartitionState::new(&self.rules, id, from, known);
             return (state, Err(LandingError::Stopped(self.topic.clone())));
         };
         match outcome {

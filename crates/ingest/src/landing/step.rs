@@ -2,6 +2,7 @@
 //!
 //! Runs on the CPU runtime. Invariant: a step's rows and rejects are of exactly the offsets that its state moves past.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -10,7 +11,6 @@ use arrow::array::{
 };
 use arrow::compute::filter_record_batch;
 use vitalake_contract::contract::quarantine_schema;
-use vitalake_lake::Table;
 
 use super::{LandingError, transaction_id};
 use crate::decode::{DecodeError, JsonDecoder, RecordMeta, Rules};
@@ -23,23 +23,29 @@ const STEP_BYTES_MAX: usize = 2 << 20;
 /// The end of the year 9999: a record's own time beyond it is none.
 const TIMESTAMP_MS_MAX: i64 = 253_402_300_799_999;
 
+/// Offsets whose records are in quarantine already, from before a crash that came before the commit of their epoch's
+/// rows. They stay there, and there alone, whatever the contract says by now.
+pub(super) type KnownRejects = Arc<HashSet<i64>>;
+
 /// A partition between its steps.
 #[derive(Debug)]
 pub(super) struct PartitionState {
     pub(super) id: TopicPartition,
     pub(super) app_id: String,
     pub(super) next_offset: i64,
-    /// Rejects up to here are in quarantine from before the last crash.
-    rejected_through: i64,
+    known: KnownRejects,
     decoder: JsonDecoder,
 }
 
 impl PartitionState {
-    pub(super) fn new(table: &Table, rules: &Rules, id: TopicPartition, next_offset: i64) -> Self {
-        let app_id = transaction_id(id.topic, id.partition);
-        let rejected_through = table.rejects_txn(&app_id).unwrap_or(-1);
-        let decoder = JsonDecoder::new(rules.clone());
-        Self { id, app_id, next_offset, rejected_through, decoder }
+    pub(super) fn new(rules: &Rules, id: TopicPartition, next_offset: i64, known: KnownRejects) -> Self {
+        let (app_id, decoder) = (transaction_id(id.topic, id.partition), JsonDecoder::new(rules.clone()));
+        Self { id, app_id, next_offset, known, decoder }
+    }
+
+    /// What is in quarantine already, for the state that takes this one's place.
+    pub(super) fn known(&self) -> KnownRejects {
+        Arc::clone(&self.known)
     }
 }
 
@@ -93,7 +99,9 @@ fn decode_records(source: &dyn Source, topic: &str, state: &mut PartitionState) 
         step.rows.push(decoded.rows);
         step.rejects.push(decoded.rejects);
     }
-    step.rejects = step.rejects.into_iter().filter_map(|r| without_known(r, state.rejected_through)).collect();
+    for batches in [&mut step.rows, &mut step.rejects] {
+        *batches = std::mem::take(batches).into_iter().filter_map(|b| without_known(b, &state.known)).collect();
+    }
     step.records = u64::try_from(next_offset - from).unwrap_or(0);
     state.next_offset = next_offset;
     Ok(step)
@@ -198,18 +206,18 @@ fn reject_row(topic: &str, partition: i32, reject: Reject<'_>) -> Result<RecordB
     })
 }
 
-/// Rejects that are not in quarantine from before a crash.
-fn without_known(rejects: RecordBatch, rejected_through: i64) -> Option<RecordBatch> {
-    if rejects.num_rows() == 0 {
+/// The rows of a batch whose records are not in quarantine from before a crash.
+fn without_known(batch: RecordBatch, known: &HashSet<i64>) -> Option<RecordBatch> {
+    if batch.num_rows() == 0 {
         return None;
     }
-    let Some(offsets) = rejects.column_by_name("_offset").and_then(|c| c.as_any().downcast_ref::<Int64Array>()) else {
-        return Some(rejects);
-    };
-    if offsets.iter().flatten().all(|offset| offset > rejected_through) {
-        return Some(rejects);
+    let offsets = batch.column_by_name("_offset").and_then(|c| c.as_any().downcast_ref::<Int64Array>());
+    if known.is_empty() {
+        return Some(batch);
     }
-    let new: BooleanArray =
-        (0..offsets.len()).map(|i| Some(offsets.is_null(i) || offsets.value(i) > rejected_through)).collect();
-    filter_record_batch(&rejects, &new).ok().filter(|batch| batch.num_rows() > 0)
+    let Some(offsets) = offsets.filter(|offsets| offsets.iter().flatten().any(|offset| known.contains(&offset))) else {
+        return Some(batch);
+    };
+    let new: BooleanArray = offsets.iter().map(|o| Some(o.is_none_or(|offset| !known.contains(&offset)))).collect();
+    filter_record_batch(&batch, &new).ok().filter(|batch| batch.num_rows() > 0)
 }

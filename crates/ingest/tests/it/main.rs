@@ -3,6 +3,7 @@
 
 mod kafka_hostile;
 mod kafka_round_trip;
+mod landing;
 mod log_basics;
 mod log_crash;
 mod records;

@@ -162,12 +162,12 @@ impl Broker {
         self.source.health()
     }
 
-    pub(crate) fn start(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<()> {
+    pub(crate) async fn start(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<()> {
         if self.role == Role::Ingest {
             let member = Member { landings: landings.to_vec(), runtime: Handle::current() };
             self.source.subscribe(Arc::new(member))?;
         } else {
-            self.source.assign(&self.take_all(landings)?)?;
+            self.source.assign(&self.take_all(landings).await?)?;
         }
         let (source, wanted, known, changed) = (
             Arc::clone(&self.source),
@@ -189,12 +189,13 @@ impl Broker {
         Ok(())
     }
 
-    fn take_all(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
+    async fn take_all(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
         let mut starts = Vec::new();
         for landing in landings {
             let partitions = self.topics.get(landing.topic()).map_or(0, |topic| topic.partitions);
             let taken = landing
                 .take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX))
+                .await
                 .with_context(|| format!("the partitions of topic {} could not be taken", landing.topic()))?;
             starts.extend(taken.into_iter().map(|(p, offset)| (TopicPartition::new(landing.topic_id(), p), offset)));
         }
@@ -256,7 +257,7 @@ impl Group for Member {
                 partitions.iter().filter(|id| id.topic == landing.topic_id()).map(|id| id.partition).collect();
             // Who had them before may have committed since.
             self.runtime.block_on(landing.table().refresh())?;
-            let taken = landing.take_partitions(numbers)?;
+            let taken = self.runtime.block_on(landing.take_partitions(numbers))?;
             starts.extend(taken.into_iter().map(|(p, offset)| (TopicPartition::new(landing.topic_id(), p), offset)));
         }
         Ok(starts)

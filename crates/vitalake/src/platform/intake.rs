@@ -67,7 +67,7 @@ impl Intake {
     pub(crate) async fn open(parts: &Parts<'_>, disk: &Arc<dyn Disk>, limits: &Limits) -> anyhow::Result<Self> {
         match &parts.config.kafka.bootstrap {
             _ if !parts.role.takes_records() => Ok(Self::none()),
-            None if parts.role == Role::All => Self::open_log(parts, disk, limits),
+            None if parts.role == Role::All => Self::open_log(parts, disk, limits).await,
             None if parts.role == Role::Serve => Ok(Self::none()),
             None => anyhow::bail!(
                 "the role {} needs kafka.bootstrap: the embedded log has one owner, a process with the role all",
@@ -80,7 +80,7 @@ impl Intake {
         }
     }
 
-    fn open_log(parts: &Parts<'_>, disk: &Arc<dyn Disk>, limits: &Limits) -> anyhow::Result<Self> {
+    async fn open_log(parts: &Parts<'_>, disk: &Arc<dyn Disk>, limits: &Limits) -> anyhow::Result<Self> {
         let log = open_log(disk, parts.config, limits, parts.clock)?;
         let mut landings = Vec::new();
         for (topic, partitions, table) in parts.streams()? {
@@ -90,7 +90,7 @@ impl Intake {
             let source: Arc<dyn Source> = Arc::clone(&log) as _;
             let sql = sql_rules(table.contract())?;
             let landing = TopicLanding::new(source, table, sql, &topic, id, Landing::Owner, parts.cpu.clone());
-            landing.take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX))?;
+            landing.take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX)).await?;
             landings.push(Arc::new(landing));
         }
         for topic in log.topics().iter().filter(|t| !t.active) {
@@ -111,10 +111,10 @@ impl Intake {
     }
 
     /// Begins to read, once everything that follows what lands is in place.
-    pub(crate) fn start(&self) -> anyhow::Result<()> {
+    pub(crate) async fn start(&self) -> anyhow::Result<()> {
         #[cfg(feature = "rdkafka")]
         if let Some(broker) = &self.broker {
-            broker.start(&self.landings)?;
+            broker.start(&self.landings).await?;
         }
         Ok(())
     }

@@ -220,7 +220,7 @@ impl Platform {
         let models = Arc::new(models);
         *self.models.lock() = Some(Arc::clone(&models));
         let mut tasks = Vec::new();
-        self.intake.start()?;
+        self.intake.start().await?;
         for landing in &self.intake.landings {
             tasks.push(tokio::spawn(Arc::clone(landing).run()));
             if landing.table().is_followed() {

@@ -1,0 +1,152 @@
+//! Landing over a source and a lake in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{
+    ArrayRef, AsArray, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::Int64Type;
+use tokio::sync::watch;
+use vitalake_contract::contract::quarantine_schema;
+use vitalake_contract::contract::{Column, ColumnType, Delivery, Sla};
+use vitalake_contract::rule::{Check, RowRule, Severity};
+use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
+use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
+use vitalake_ingest::log::{TopicId, TopicPartition};
+use vitalake_ingest::source::{FetchedRecord, Item, Source, SourceError};
+use vitalake_lake::delta::{Change, DeltaLog};
+use vitalake_lake::store::DiskStore;
+use vitalake_lake::{Lake, LakeOptions, Space, Table, TableId, TableSpec};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::disk::LocalDisk;
+
+const TOPIC: TopicId = TopicId(uuid::Uuid::from_u128(7));
+
+/// Records of one partition, all there from the beginning.
+#[derive(Debug)]
+struct Fixed(Vec<&'static str>, watch::Sender<u64>);
+
+impl Source for Fixed {
+    fn start_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
+        Ok(0)
+    }
+
+    fn end_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
+        Ok(self.0.len() as i64)
+    }
+
+    fn watch(&self, _: TopicId) -> Option<watch::Receiver<u64>> {
+        Some(self.1.subscribe())
+    }
+
+    fn read(&self, _: TopicPartition, from: i64, _: usize, sink: &mut dyn FnMut(Item<'_>)) -> Result<i64, SourceError> {
+        for (offset, value) in self.0.iter().enumerate().skip(from as usize) {
+            let value = Some(value.as_bytes());
+            sink(Item::Record(FetchedRecord { offset: offset as i64, timestamp_ms: Some(1), value }));
+        }
+        Ok(self.0.len() as i64)
+    }
+
+    fn committed(&self, _: TopicId, _: &[(i32, i64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+/// `who` and `n`, of which one is required.
+fn contract(required: usize) -> Arc<Contract> {
+    let column = |at: usize, name: &str, kind| Column {
+        name: name.into(),
+        kind,
+        required: at == required,
+        path: vec![name.to_owned()],
+        classification: None,
+        description: None,
+    };
+    let rule = RowRule {
+        name: "required".to_owned(),
+        column: Some(required),
+        check: Check::Required,
+        severity: Severity::Error,
+    };
+    Arc::new(Contract {
+        dataset: DatasetName::new("readings").unwrap(),
+        layer: Layer::Raw,
+        id: String::new(),
+        version: "1.0.0".to_owned(),
+        columns: vec![column(0, "who", ColumnType::String), column(1, "n", ColumnType::Long)],
+        primary_key: vec![],
+        row_rules: vec![rule],
+        set_rules: vec![],
+        sla: Sla::default(),
+        source: Some(Origin::Stream { topic: "readings".to_owned(), partitions: 1 }),
+        delivery: Delivery::Append,
+        gate_window: None,
+        dedup_horizon: Duration::ZERO,
+    })
+}
+
+async fn open(folder: &std::path::Path, contract: Arc<Contract>, cpu: &Cpu) -> (Lake, Arc<Table>) {
+    let store = Arc::new(DiskStore::new(LocalDisk::shared(), folder));
+    let lake =
+        Lake::open(store, vec![TableSpec::of(contract)], LakeOptions::default(), Clock::system(), cpu.clone()).await;
+    let lake = lake.unwrap();
+    let table = Arc::clone(lake.table(&DatasetName::new("readings").unwrap()).unwrap());
+    (lake, table)
+}
+
+fn reject(offset: i64) -> RecordBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(BinaryViewArray::from(vec![b"{}".as_slice()])),
+        Arc::new(StringViewArray::from(vec!["readings"])),
+        Arc::new(Int32Array::from(vec![0])),
+        Arc::new(Int64Array::from(vec![offset])),
+        Arc::new(StringViewArray::from(vec!["required"])),
+        Arc::new(StringViewArray::from(vec!["n is required"])),
+        Arc::new(TimestampMicrosecondArray::from(vec![3]).with_timezone("UTC")),
+    ];
+    RecordBatch::try_new(quarantine_schema(), columns).unwrap()
+}
+
+/// Offsets in a space of the lake, head files and tail.
+async fn offsets(lake: &Lake, table: &Table, space: Space) -> Vec<i64> {
+    let view = Arc::clone(lake.pin().table(&TableId::new(space, DatasetName::new("readings").unwrap())).unwrap());
+    let mut batches = view.tail.rows.clone();
+    for file in view.head.files() {
+        let read = if space == Space::Raw { table.read_file(file).await } else { table.read_rejects(file).await };
+        batches.extend(read.unwrap());
+    }
+    let of =
+        |batch: &RecordBatch| batch.column_by_name("_offset").unwrap().as_primitive::<Int64Type>().values().to_vec();
+    let mut offsets: Vec<i64> = batches.iter().flat_map(of).collect();
+    offsets.sort_unstable();
+    offsets
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_changed_after_a_crash_between_the_two_commits_loses_and_doubles_nothing() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    // Under the old contract `n` was required. Its reject, offset 1, was committed to quarantine; then came the crash.
+    let (_lake, table) = open(folder.path(), contract(1), &cpu).await;
+    let files = table.write_rejects(vec![reject(1)]).await.unwrap();
+    let id = TableId::new(Space::Quarantine, DatasetName::new("readings").unwrap());
+    let store = Arc::new(DiskStore::new(LocalDisk::shared(), folder.path()));
+    let log = DeltaLog::new(store, id.root());
+    let head = log.load().await.unwrap().unwrap();
+    let mut change = Change::new("WRITE", 1).with_txn(transaction_id(TOPIC, 0), 2);
+    change.adds = files.iter().map(|file| file.add.clone()).collect();
+    log.append(&head, change).await.unwrap();
+    // Under the new one `who` is: offset 1 would pass, and offset 2, which had passed, breaks the rule.
+    let (lake, table) = open(folder.path(), contract(0), &cpu).await;
+    let records = vec![r#"{"who":"a","n":1}"#, r#"{"who":"b"}"#, r#"{"n":3}"#, r#"{"who":"d","n":4}"#];
+    let source: Arc<dyn Source> = Arc::new(Fixed(records, watch::channel(0).0));
+    let landing = TopicLanding::new(source, Arc::clone(&table), None, "readings", TOPIC, Landing::Owner, cpu.clone());
+    landing.take_partitions([0]).await.unwrap();
+    assert_eq!(landing.step().await.unwrap(), 4);
+    assert_eq!(offsets(&lake, &table, Space::Raw).await, [0, 3]);
+    assert_eq!(offsets(&lake, &table, Space::Quarantine).await, [1, 2]);
+    landing.flush().await.unwrap();
+    assert_eq!(offsets(&lake, &table, Space::Raw).await, [0, 3]);
+    assert_eq!(offsets(&lake, &table, Space::Quarantine).await, [1, 2]);
+}
