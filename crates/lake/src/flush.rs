@@ -18,6 +18,9 @@ use crate::parquet::{self, ParquetOptions};
 use crate::table::{Overlay, SideName, State, Table};
 use crate::tail::Run;
 
+/// How the transaction ids of models begin.
+const MODEL_TXN_PREFIX: &str = "vitalake/model/";
+
 /// Rows for a commit of their own: what a delivery holds.
 #[derive(Debug, Default)]
 pub struct DeliveredFiles {
@@ -248,26 +251,50 @@ impl Table {
     /// Commits, or finds that an earlier try had taken place: then the log's transactions are at ours already.
     async fn append_or_find(&self, log: &DeltaLog, head: &Snapshot, change: Change) -> Result<Snapshot, LakeError> {
         let failed = |source: DeltaError| LakeError::Delta { attempt: "commit", table: self.id(), source };
+        if *self.shared.lost.borrow() {
+            return Err(LakeError::Stopped("a commit of a process that has lost its work"));
+        }
         let txns: Vec<(String, i64)> = change.txns.iter().map(|t| (t.app_id.clone(), t.version)).collect();
         match log.append(head, change).await {
-            Ok(head) => Ok(head),
+            Ok(newest) => {
+                if self.is_taken_over(head, &newest, &txns) {
+                    self.give_way();
+                }
+                Ok(newest)
+            }
             Err(error) if error.is_superseded() => {
                 let newest = log.reload(head).await.map_err(failed)?;
                 let ours = txns.iter().all(|(id, version)| newest.txn(id) == Some(*version));
                 if ours {
                     return Ok(newest);
                 }
-                self.shared.lost.send_replace(true);
+                self.give_way();
                 Err(failed(error))
             }
             Err(error) => {
                 // Only another process rewrites or removes what this one is about to.
                 if matches!(error, DeltaError::FileNotLive { .. } | DeltaError::ConcurrentChange { .. }) {
-                    self.shared.lost.send_replace(true);
+                    self.give_way();
                 }
                 Err(failed(error))
             }
         }
+    }
+
+    /// Whether another process has moved a transaction that is this one's: it does the same work, and what is in memory
+    /// here may be in its commits.
+    pub(crate) fn is_taken_over(&self, before: &Snapshot, after: &Snapshot, ours: &[(String, i64)]) -> bool {
+        let held: Vec<String> = self.state.lock().txns.keys().cloned().collect();
+        let models = after.txn_ids().filter(|id| id.starts_with(MODEL_TXN_PREFIX)).map(str::to_owned);
+        held.into_iter().chain(models).any(|id| {
+            let moved = after.txn(&id);
+            moved != before.txn(&id) && !ours.iter().any(|(own, version)| *own == id && Some(*version) == moved)
+        })
+    }
+
+    /// Another process does what this one did: nothing is committed here any longer, and everything begins anew.
+    pub fn give_way(&self) {
+        self.shared.lost.send_replace(true);
     }
 
     fn change(&self, operation: &str, txns: &BTreeMap<String, i64>) -> Change {

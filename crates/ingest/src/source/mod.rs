@@ -19,6 +19,7 @@ pub const EXTERNAL_KAFKA: bool = cfg!(feature = "rdkafka");
 /// Properties of an external broker's client that the guarantees rest on: nobody else sets them.
 pub const OWN_PROPERTIES: &[&str] = &[
     "bootstrap.servers",
+    "metadata.broker.list",
     "group.id",
     "group.protocol",
     "enable.auto.commit",

@@ -158,6 +158,7 @@ impl Task {
         let head = job.output.head();
         if let Some(path) = removes.iter().find(|path| !head.files().any(|file| file.path() == **path)) {
             // Something else rewrote the table. To go on would count its rows twice.
+            job.output.give_way();
             return Err(gone(path));
         }
         let mut attempts = 0;
@@ -234,6 +235,7 @@ async fn held_rows(job: &Job, paths: &[String], aside: &HashMap<String, Arc<Data
     let mut held = Vec::new();
     for path in paths {
         let Some(file) = aside.get(path).or_else(|| head.files().find(|file| file.path() == *path)) else {
+            job.output.give_way();
             return Err(gone(path));
         };
         held.extend(job.output.read_file(file).await?);

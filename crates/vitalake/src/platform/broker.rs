@@ -23,7 +23,7 @@ use super::Role;
 use super::intake::{Intake, Parts};
 
 /// How often topics are looked at for what has changed.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a broker that does not answer is left before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How long giving up partitions may take: well within what a group waits for its members.

@@ -100,8 +100,8 @@ impl BrokerOptions {
 
 /// What became of an offset that the broker does not have.
 enum Range {
-    /// Retention removed these offsets; reading goes on after them.
-    Gone(i64, i64),
+    /// Retention removed it: reading begins anew, and finds the gap.
+    Gone,
     /// The partition ends before it.
     Broken(String),
 }
@@ -112,6 +112,8 @@ struct Partition {
     next_offset: i64,
     /// The broker said that there is nothing beyond.
     at_end: bool,
+    /// Records that the broker's retention removed before reading began here.
+    gone: Option<(i64, i64)>,
     /// Why it cannot be read on; only beginning anew may help.
     broken: Option<String>,
     /// Something may have come since the queue was last emptied.
@@ -170,7 +172,7 @@ impl KafkaSource {
         let consumer: BaseConsumer<Context> = options
             .client_config()
             .create_with_context(context)
-            .map_err(|error| TopicProblem::Client { reason: error.to_string() })?;
+            .map_err(|error| TopicProblem::Client { reason: without_value(&error) })?;
         let consumer = Arc::new(consumer);
         let _ = shared.consumer.set(Arc::downgrade(&consumer));
         let source =
@@ -278,10 +280,7 @@ impl KafkaSource {
         let watermarks = self.consumer.fetch_watermarks(name, id.partition, ANSWER_MAX);
         let (low, high) = watermarks.map_err(|error| broker(error.to_string()))?;
         if low > next {
-            self.consumer
-                .seek(name, id.partition, Offset::Offset(low), ANSWER_MAX)
-                .map_err(|error| broker(error.to_string()))?;
-            return Ok(Range::Gone(next, low - 1));
+            return Ok(Range::Gone);
         }
         Ok(Range::Broken(format!(
             "it ends at offset {high}, before offset {next} where landing goes on: the broker has lost records, or the \
@@ -331,9 +330,11 @@ impl Shared {
                     changed.send_modify(|count| *count = count.wrapping_add(1));
                 }
             });
-            list.add_partition_offset(&name, id.partition, Offset::Offset(*next_offset))
+            let low = self.watermarks.lock().get(&(name.clone(), id.partition)).map_or(0, |(low, _)| *low);
+            let gone = (low > *next_offset).then(|| (*next_offset, low - 1));
+            list.add_partition_offset(&name, id.partition, Offset::Offset(low.max(*next_offset)))
                 .map_err(|error| refused(error.to_string()))?;
-            let partition = Partition { queue, next_offset: *next_offset, at_end: false, broken: None, news };
+            let partition = Partition { queue, next_offset: *next_offset, at_end: false, gone, broken: None, news };
             self.partitions.write().insert(*id, Arc::new(Mutex::new(partition)));
         }
         Ok(list)
@@ -381,6 +382,10 @@ impl Source for KafkaSource {
         }
         partition.news.store(false, Ordering::Release);
         let (mut next_offset, mut bytes, mut end) = (from_offset, 0, partition.at_end);
+        if let Some((first, last)) = partition.gone.take() {
+            sink(Item::Gone(first, last));
+            next_offset = last + 1;
+        }
         while bytes < bytes_max {
             match partition.queue.poll(Duration::ZERO) {
                 None => break,
@@ -399,9 +404,9 @@ impl Source for KafkaSource {
                 Some(Err(error)) => {
                     let name = self.shared.name(id.topic);
                     match self.trouble(&name, id, next_offset, &error) {
-                        Ok(Range::Gone(first, last)) => {
-                            sink(Item::Gone(first, last));
-                            next_offset = last + 1;
+                        Ok(Range::Gone) => {
+                            self.shared.restart.send_replace(true);
+                            break;
                         }
                         Ok(Range::Broken(reason)) => {
                             partition.broken = Some(reason);
@@ -440,3 +445,35 @@ impl Source for KafkaSource {
 
 /// What a record takes beside its value, so that a step of empty records ends too.
 const RECORD_OVERHEAD_BYTES: usize = 32;
+
+/// What the client says of its configuration, without the value that it refuses: that may be a secret.
+fn without_value(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, reason, key, value) if !value.is_empty() => {
+            format!("{} ({key})", reason.replace(value.as_str(), "***"))
+        }
+        KafkaError::ClientConfig(_, reason, key, _) => format!("{reason} ({key})"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::types::RDKafkaConfRes;
+
+    #[test]
+    fn a_refused_property_is_named_without_its_value() {
+        let said = |reason: &str| {
+            let (key, value) = ("sasl.pasword".to_owned(), "word1".to_owned());
+            without_value(&KafkaError::ClientConfig(
+                RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN,
+                reason.to_owned(),
+                key,
+                value,
+            ))
+        };
+        assert_eq!(said("No such property"), "No such property (sasl.pasword)");
+        assert_eq!(said("Invalid value \"word1\""), "Invalid value \"***\" (sasl.pasword)");
+    }
+}
