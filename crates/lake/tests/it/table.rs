@@ -196,3 +196,24 @@ async fn a_partition_that_stands_still_does_not_hold_up_the_others_commits() {
     assert_eq!((table.committed_txn("a"), table.committed_txn("b")), (Some(1), Some(3)));
     assert_eq!((counted(&lake, "raw").await.0, counted(&lake, "quarantine").await.0), (3, 2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_whose_partition_another_has_brought_forward_gives_way() {
+    let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+    let (one, other) = (open(&store, LakeOptions::default()).await, open(&store, LakeOptions::default()).await);
+    let txn = |partition: &str, version| [(partition.to_owned(), version)];
+    table(&one).append(vec![rows(0, 10)], vec![], txn("t/0", 9)).unwrap();
+    table(&one).append(vec![rows(0, 10)], vec![], txn("t/1", 9)).unwrap();
+    table(&one).flush().await.unwrap();
+    table(&other).refresh().await.unwrap();
+    table(&other).append(vec![rows(10, 10)], vec![], txn("t/1", 19)).unwrap();
+    table(&other).flush().await.unwrap();
+    // Its own partition alone: the commit is right, and shows that the other partition is no longer its own.
+    table(&one).append(vec![rows(10, 10)], vec![], txn("t/0", 19)).unwrap();
+    table(&one).flush().await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(5), one.lost()).await.unwrap();
+    table(&one).append(vec![rows(10, 20)], vec![], txn("t/1", 29)).unwrap();
+    assert!(table(&one).flush().await.is_err());
+    let fresh = open(&store, LakeOptions::default()).await;
+    assert_eq!(counted(&fresh, "raw").await.0, 40);
+}

@@ -9,7 +9,6 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
@@ -17,6 +16,7 @@ use vitalake_ingest::log::{TopicId, TopicPartition};
 use vitalake_ingest::source::Source;
 use vitalake_ingest::source::kafka::{BrokerOptions, Group, KafkaSource, TopicProblem, TopicState};
 use vitalake_process::sql_rules;
+use vitalake_runtime::error::in_full;
 use vitalake_runtime::health::Health;
 
 use super::Role;
@@ -193,10 +193,21 @@ impl Broker {
         let mut starts = Vec::new();
         for landing in landings {
             let partitions = self.topics.get(landing.topic()).map_or(0, |topic| topic.partitions);
-            let taken = landing
-                .take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX))
-                .await
-                .with_context(|| format!("the partitions of topic {} could not be taken", landing.topic()))?;
+            let numbers = 0..i32::try_from(partitions).unwrap_or(i32::MAX);
+            let taken = loop {
+                match landing.take_partitions(numbers.clone()).await {
+                    Ok(taken) => break taken,
+                    // A topic that was just made has no leader yet; a broker may be away again.
+                    Err(error) => {
+                        tracing::warn!(
+                            topic = landing.topic(),
+                            error = in_full(&error),
+                            "its partitions are waited for"
+                        );
+                        tokio::time::sleep(ASK_AGAIN).await;
+                    }
+                }
+            };
             starts.extend(taken.into_iter().map(|(p, offset)| (TopicPartition::new(landing.topic_id(), p), offset)));
         }
         Ok(starts)
