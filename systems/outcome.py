@@ -1,13 +1,13 @@
 """What must hold after something was away: every acknowledged record once, the absence told, readers answered."""
 import json
 import re
-import threading
 import time
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from parts import Failed, need, until
+from records import Background
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 COUNT = "SELECT COUNT(*) FROM raw.hourly_steps"
@@ -48,22 +48,13 @@ def absences(platform):
     return [json.loads(text).get("away", []) for text in (report, platform.ready()[1])]
 
 
-class Watch:
+class Watch(Background):
     """Counts raw again and again: how long an answer took at most, which questions failed, whether a count ever shrank."""
 
     def __init__(self, platform, seconds_max=30):
+        super().__init__(seconds_to_end=90)
         self.platform, self.seconds_max = platform, seconds_max
         self.answers, self.errors, self.shrank, self.longest = 0, [], [], 0.0
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join(90)
 
     def run(self):
         last = 0

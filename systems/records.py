@@ -36,14 +36,15 @@ def send(bootstrap, topic, rows):
         raise Failed(f"{len(errors)} records refused, the first: {errors[:1]}; {left} unanswered")
 
 
-class Numbered:
-    """Sends records with numbers of their own, steadily, until told to stop; knows which were acknowledged."""
+class Background:
+    """Something that runs beside a check, until the check is over or that many seconds later."""
 
-    def __init__(self, bootstrap, topic="hourly-steps", records_per_second=500, prefix="n"):
-        self.bootstrap, self.topic, self.rate, self.prefix = bootstrap, topic, records_per_second, prefix
-        self.sent, self.acknowledged, self.refused = 0, set(), []
-        self.over = threading.Event()
+    def __init__(self, seconds_to_end):
+        self.seconds_to_end, self.over = seconds_to_end, threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        raise NotImplementedError
 
     def __enter__(self):
         self.thread.start()
@@ -51,7 +52,16 @@ class Numbered:
 
     def __exit__(self, *_):
         self.over.set()
-        self.thread.join(200)
+        self.thread.join(self.seconds_to_end)
+
+
+class Numbered(Background):
+    """Sends records with numbers of their own, steadily, until told to stop; knows which were acknowledged."""
+
+    def __init__(self, bootstrap, topic="hourly-steps", records_per_second=500, prefix="n"):
+        super().__init__(seconds_to_end=200)
+        self.bootstrap, self.topic, self.rate, self.prefix = bootstrap, topic, records_per_second, prefix
+        self.sent, self.acknowledged, self.refused = 0, set(), []
 
     def run(self):
         sender = producer(self.bootstrap)
