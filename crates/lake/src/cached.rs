@@ -59,11 +59,12 @@ impl Kept {
         self.bytes += size;
     }
 
-    fn remove(&mut self, location: &Path) {
-        if let Some((size, last)) = self.files.remove(location) {
-            self.by_use.remove(&last);
-            self.bytes -= size;
-        }
+    /// Whether it was here.
+    fn remove(&mut self, location: &Path) -> bool {
+        let Some((size, last)) = self.files.remove(location) else { return false };
+        self.by_use.remove(&last);
+        self.bytes -= size;
+        true
     }
 
     /// The file that was not used for longest.
@@ -166,9 +167,8 @@ impl ObjectStore for CachedStore {
                 let (here, kept) = (here.clone(), Arc::clone(&kept));
                 async move {
                     if let Ok(location) = &location
-                        && kept.lock().used(location)
+                        && kept.lock().remove(location)
                     {
-                        kept.lock().remove(location);
                         let _ = here.delete(location).await;
                     }
                     location

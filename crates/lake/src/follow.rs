@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::delta::{DeltaError, DeltaLog, Snapshot, VersionChanges};
+use crate::delta::{Snapshot, VersionChanges};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::table::{State, Table};
@@ -33,7 +33,7 @@ impl Table {
         let _one_at_a_time = self.committing.lock().await;
         let failed = |source| LakeError::Delta { attempt: "following", table: self.id(), source };
         let head = self.head();
-        let (newest, versions) = newer(&self.rows_log, &head).await.map_err(failed)?;
+        let (newest, versions) = self.rows_log.newer(&head).await.map_err(failed)?;
         if newest.version() == head.version() {
             return Ok(false);
         }
@@ -81,15 +81,4 @@ fn take_over(state: &mut State, version: VersionChanges) {
     state.changes.committed(&seal, previous, &[]);
     state.committed = number;
     state.newest_ms = version.timestamp_ms.or(state.newest_ms);
-}
-
-/// The versions after a snapshot, one by one, and the snapshot that they make.
-async fn newer(log: &DeltaLog, head: &Snapshot) -> Result<(Snapshot, Vec<VersionChanges>), DeltaError> {
-    let (mut current, mut versions) = (head.clone(), Vec::new());
-    while let Some(actions) = log.read_commit(current.version().next()).await? {
-        let version = current.version().next();
-        current = current.apply(version, &actions)?;
-        versions.push(VersionChanges::of(version, actions));
-    }
-    Ok((current, versions))
 }

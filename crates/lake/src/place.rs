@@ -194,8 +194,11 @@ impl Place {
             Self::Azure(url) => {
                 let mut opened = crate::azure::open(url, health)?;
                 cache.empty()?;
-                let here = DiskStore::new(Arc::clone(disk), &cache.folder);
-                opened.store = Arc::new(CachedStore::new(opened.store, here, cache.bytes_max));
+                // Where nothing is kept, a part of a file is asked for as a part.
+                if cache.bytes_max > 0 {
+                    let here = DiskStore::new(Arc::clone(disk), &cache.folder);
+                    opened.store = Arc::new(CachedStore::new(opened.store, here, cache.bytes_max));
+                }
                 Ok(opened)
             }
             #[cfg(not(feature = "azure"))]

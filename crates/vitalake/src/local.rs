@@ -18,7 +18,7 @@ use vitalake_serve::http;
 use crate::command::{up, validate};
 use crate::failure::Failure;
 use crate::output::Style;
-use crate::platform::Platform;
+use crate::platform::{Limits, Platform};
 
 /// An opened project; dropping it closes it.
 #[derive(Debug)]
@@ -59,8 +59,10 @@ pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
         .build()
         .context("the async runtime could not be started")?;
     let (platform, url, stop) = runtime.block_on(async {
+        // Records of an external broker stay there: a command looks at the tables, or changes them.
+        let limits = Limits { without_intake: true, ..Limits::default() };
         let lock = Arc::new(FolderLock::take(&config.data)?);
-        let platform = Platform::look(&checked, &config, lock).await?;
+        let platform = Platform::open(&checked, &config, &limits, lock).await?;
         platform.start().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
         let url = format!("http://{}", listener.local_addr()?);

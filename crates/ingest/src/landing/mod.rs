@@ -168,13 +168,14 @@ impl TopicLanding {
         numbers: impl IntoIterator<Item = i32>,
     ) -> Result<Vec<(i32, i64)>, LandingError> {
         let failed = |source| LandingError::Source { topic: self.topic.clone(), source };
+        let numbers: Vec<i32> = numbers.into_iter().collect();
+        if self.landing == Landing::Owner {
+            self.source.committed(self.topic_id, &self.landed(&numbers)).map_err(failed)?;
+        }
         let (mut states, mut starts) = (Vec::new(), Vec::new());
         for number in numbers {
             let id = TopicPartition::new(self.topic_id, number);
             let landed = self.table.committed_txn(&transaction_id(self.topic_id, number));
-            if let Some(landed) = landed.filter(|_| self.landing == Landing::Owner) {
-                self.source.committed(self.topic_id, &[(number, landed)]).map_err(failed)?;
-            }
             // What a broker's retention has passed is found, and said, when it is read.
             let next_offset = match landed {
                 Some(landed) => landed + 1,
@@ -189,6 +190,12 @@ impl TopicLanding {
         self.partitions.lock().extend(states);
         self.look_whether_caught_up();
         Ok(starts)
+    }
+
+    /// The last offsets of partitions that are in a commit.
+    fn landed(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
+        let last = |p: &i32| Some((*p, self.table.committed_txn(&transaction_id(self.topic_id, *p))?));
+        partitions.iter().filter_map(last).collect()
     }
 
     /// Rejects of a range whose rows are not committed: a crash came between the two commits.
@@ -463,11 +470,8 @@ impl TopicLanding {
         if version.is_none() {
             return Ok(None);
         }
-        let last_offsets: Vec<(i32, i64)> = {
-            let partitions: Vec<i32> = self.reached.lock().keys().copied().collect();
-            let committed = |p| Some((p, self.table.committed_txn(&transaction_id(self.topic_id, p))?));
-            partitions.into_iter().filter_map(committed).collect()
-        };
+        let partitions: Vec<i32> = self.reached.lock().keys().copied().collect();
+        let last_offsets = self.landed(&partitions);
         let (source, topic, name) = (Arc::clone(&self.source), self.topic_id, self.topic.clone());
         let told = self.cpu.run(move || source.committed(topic, &last_offsets)).await;
         match told {

@@ -50,6 +50,13 @@ pub enum SourceError {
     },
 }
 
+#[cfg(feature = "rdkafka")]
+impl SourceError {
+    pub(crate) fn broker(topic: &str, partition: i32, reason: impl fmt::Display) -> Self {
+        Self::Broker { topic: topic.to_owned(), partition, reason: reason.to_string() }
+    }
+}
+
 /// What a source hands over.
 #[derive(Debug)]
 pub enum Item<'a> {

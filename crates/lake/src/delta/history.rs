@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 
 use super::action::{Action, Remove, Txn};
-use super::snapshot::DataFile;
+use super::snapshot::{DataFile, Snapshot};
 use super::{DeltaError, DeltaLog, TableVersion};
 
 /// How many commit files are fetched at once.
@@ -45,6 +45,18 @@ impl DeltaLog {
             .buffered(FETCHES_MAX)
             .try_collect()
             .await
+    }
+
+    /// The versions after a snapshot, one by one as they are found, and the snapshot that they make. Costs one request
+    /// when there are none.
+    pub async fn newer(&self, snapshot: &Snapshot) -> Result<(Snapshot, Vec<VersionChanges>), DeltaError> {
+        let (mut current, mut versions) = (snapshot.clone(), Vec::new());
+        while let Some(actions) = self.read_commit(current.version().next()).await? {
+            let version = current.version().next();
+            current = current.apply(version, &actions)?;
+            versions.push(VersionChanges::of(version, actions));
+        }
+        Ok((current, versions))
     }
 }
 

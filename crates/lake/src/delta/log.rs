@@ -98,10 +98,7 @@ impl DeltaLog {
 
     /// The newest version, found by reading only the commits after a snapshot.
     pub async fn reload(&self, snapshot: &Snapshot) -> Result<Snapshot, DeltaError> {
-        let mut current = snapshot.clone();
-        while let Some(actions) = self.read_commit(current.version().next()).await? {
-            current = current.apply(current.version().next(), &actions)?;
-        }
+        let (current, _) = self.newer(snapshot).await?;
         let cleaned = self.last_checkpoint().await?.is_some_and(|newest| newest > current.version());
         if cleaned && let Some(loaded) = self.load().await? {
             return Ok(if loaded.version() > current.version() { loaded } else { current });

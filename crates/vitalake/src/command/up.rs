@@ -24,7 +24,7 @@ use crate::cli::UpArgs;
 use crate::command::validate::{self, Checked};
 use crate::failure::Failure;
 use crate::output::{self, Style};
-use crate::platform::{Api, Platform, Role, sample_forever};
+use crate::platform::{self, Api, Platform, Role, sample_forever};
 use crate::simulate;
 
 /// The answer to everything while the platform is opened: it has the fields of a readiness and of an error.
@@ -155,8 +155,9 @@ impl Process {
             false => None,
         };
         let mut stop = shutdown.watch();
+        let limits = platform::Limits { role: self.role, ..platform::Limits::default() };
         let platform = tokio::select! {
-            opened = Platform::open(&self.checked, config, self.role, Arc::clone(&self.lock)) => opened?,
+            opened = Platform::open(&self.checked, config, &limits, Arc::clone(&self.lock)) => opened?,
             () = stop.wait() => return Ok(End::Stopped),
             () = starting(&http) => return Ok(End::Stopped),
         };
@@ -181,7 +182,13 @@ impl Process {
             tokio::spawn(
                 async move { http::serve(http, app, async move { http_stop.wait_for(Stage::Close).await }).await },
             );
-        platform.start().await?;
+        tokio::select! {
+            started = platform.start() => started?,
+            () = stop.wait() => {
+                platform.end().await;
+                return Ok(End::Stopped);
+            }
+        }
         let mut kafka_stop = close.watch();
         let accepting = kafka.map(|kafka| tokio::spawn(kafka.run(async move { kafka_stop.wait().await })));
         announce(config, self.role, kafka_address, http_address, started.elapsed())?;

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
 use vitalake_ingest::log::{TopicId, TopicPartition};
-use vitalake_ingest::source::Source;
 use vitalake_ingest::source::kafka::{BrokerOptions, Group, KafkaSource, TopicProblem, TopicState};
 use vitalake_process::sql_rules;
 use vitalake_runtime::error::in_full;
@@ -146,15 +146,11 @@ fn identity(
         return TopicId(id);
     }
     let partitions = 0..i32::try_from(state.partitions).unwrap_or(i32::MAX);
-    let fits = |id: TopicId| {
-        source.register(id, name);
-        partitions.clone().all(|number| {
-            let end = source.end_offset(TopicPartition::new(id, number)).unwrap_or(i64::MAX);
-            committed(id, number).is_none_or(|last| last < end)
-        })
-    };
-    let ids = (0..u32::MAX).map(|incarnation| source.made_up_id(name, incarnation));
-    ids.into_iter().find(|id| fits(*id)).unwrap_or_else(|| source.made_up_id(name, 0))
+    let ends: Vec<(i32, i64)> =
+        partitions.map(|p| (p, source.watermarks(name, p).map_or(i64::MAX, |(_, end)| end))).collect();
+    let fits = |id: TopicId| ends.iter().all(|(p, end)| committed(id, *p).is_none_or(|last| last < *end));
+    let mut ids = (0..u32::MAX).map(|incarnation| source.made_up_id(name, incarnation));
+    ids.find(|id| fits(*id)).unwrap_or_else(|| source.made_up_id(name, 0))
 }
 
 impl Broker {
@@ -162,12 +158,13 @@ impl Broker {
         self.source.health()
     }
 
-    pub(crate) async fn start(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<()> {
+    /// Begins to read. What it gives watches the topics for as long as it runs.
+    pub(crate) async fn start(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<JoinHandle<()>> {
         if self.role == Role::Ingest {
             let member = Member { landings: landings.to_vec(), runtime: Handle::current() };
             self.source.subscribe(Arc::new(member))?;
         } else {
-            self.source.assign(&self.take_all(landings).await?)?;
+            self.source.assign(&self.take_all(landings).await)?;
         }
         let (source, wanted, known, changed) = (
             Arc::clone(&self.source),
@@ -175,8 +172,8 @@ impl Broker {
             self.topics.clone(),
             self.changed.clone(),
         );
-        tokio::spawn(async move {
-            while !changed.is_closed() {
+        Ok(tokio::spawn(async move {
+            loop {
                 tokio::time::sleep(LOOK_INTERVAL).await;
                 if let Ok(now) = look(&source, &wanted).await
                     && differs(&known, &now)
@@ -185,11 +182,10 @@ impl Broker {
                     return;
                 }
             }
-        });
-        Ok(())
+        }))
     }
 
-    async fn take_all(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<Vec<(TopicPartition, i64)>> {
+    async fn take_all(&self, landings: &[Arc<TopicLanding>]) -> Vec<(TopicPartition, i64)> {
         let mut starts = Vec::new();
         for landing in landings {
             let partitions = self.topics.get(landing.topic()).map_or(0, |topic| topic.partitions);
@@ -210,7 +206,7 @@ impl Broker {
             };
             starts.extend(taken.into_iter().map(|(p, offset)| (TopicPartition::new(landing.topic_id(), p), offset)));
         }
-        Ok(starts)
+        starts
     }
 
     pub(crate) async fn must_restart(&self) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::task::JoinHandle;
 use vitalake_contract::Source as Origin;
 use vitalake_ingest::landing::{Landing, TopicLanding};
 use vitalake_ingest::log::{Log, LogOptions};
@@ -110,13 +111,13 @@ impl Intake {
         Ok(intake)
     }
 
-    /// Begins to read, once everything that follows what lands is in place.
-    pub(crate) async fn start(&self) -> anyhow::Result<()> {
+    /// Begins to read, once everything that follows what lands is in place. Gives a task that goes on beside it.
+    pub(crate) async fn start(&self) -> anyhow::Result<Option<JoinHandle<()>>> {
         #[cfg(feature = "rdkafka")]
         if let Some(broker) = &self.broker {
-            broker.start(&self.landings).await?;
+            return broker.start(&self.landings).await.map(Some);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Waits until the source cannot go on from where landing is; for ever, as a rule.

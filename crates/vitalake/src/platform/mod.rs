@@ -115,29 +115,18 @@ struct Parts {
 }
 
 impl Platform {
-    /// Takes the data folder and opens log and tables as they were left.
+    /// Opens log and tables of a data folder as they were left.
     ///
     /// # Errors
-    /// When the folder is taken, a table no longer fits its contract, or log or tables cannot be read.
+    /// When a table no longer fits its contract, or log or tables cannot be read.
     pub async fn open(
         checked: &Checked,
         config: &Config,
-        role: Role,
+        limits: &Limits,
         lock: Arc<FolderLock>,
     ) -> anyhow::Result<Arc<Self>> {
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
-        let limits = Limits { role, ..Limits::default() };
-        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu, &limits).await
-    }
-
-    /// The same for a command that looks at the tables or changes them: records of an external broker stay there.
-    ///
-    /// # Errors
-    /// As [`Platform::open`].
-    pub async fn look(checked: &Checked, config: &Config, lock: Arc<FolderLock>) -> anyhow::Result<Arc<Self>> {
-        let cpu = Cpu::new().context("the threads for computing could not be started")?;
-        let limits = Limits { without_intake: true, ..Limits::default() };
-        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu, &limits).await
+        Self::open_on(LocalDisk::shared(), Some(lock), checked, config, Clock::system(), cpu, limits).await
     }
 
     /// The same on a disk of the caller's, so that a crash can be rehearsed.
@@ -219,8 +208,7 @@ impl Platform {
         let models = Models::start(&self.lake, running, &self.parts.contracts, &self.parts.options).await?;
         let models = Arc::new(models);
         *self.models.lock() = Some(Arc::clone(&models));
-        let mut tasks = Vec::new();
-        self.intake.start().await?;
+        let mut tasks: Vec<JoinHandle<()>> = self.intake.start().await?.into_iter().collect();
         for landing in &self.intake.landings {
             tasks.push(tokio::spawn(Arc::clone(landing).run()));
             if landing.table().is_followed() {

@@ -273,12 +273,10 @@ impl KafkaSource {
     fn trouble(&self, name: &str, id: TopicPartition, next: i64, error: &KafkaError) -> Result<Range, SourceError> {
         let code = error.rdkafka_error_code();
         let out_of_range = matches!(code, Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset));
-        let broker = |reason: String| SourceError::Broker { topic: name.to_owned(), partition: id.partition, reason };
         if !out_of_range {
-            return Err(broker(error.to_string()));
+            return Err(SourceError::broker(name, id.partition, error));
         }
-        let watermarks = self.consumer.fetch_watermarks(name, id.partition, ANSWER_MAX);
-        let (low, high) = watermarks.map_err(|error| broker(error.to_string()))?;
+        let (low, high) = self.fetch_watermarks(name, id.partition)?;
         if low > next {
             return Ok(Range::Gone);
         }
@@ -298,15 +296,13 @@ impl Shared {
     /// Landing looks once at what it was given: a queue that still holds records of an earlier assignment, which
     /// nobody is given, does not say that others have come.
     fn wake(&self) {
-        for topic in self.topics.read().values() {
-            topic.changed.send_modify(|count| *count = count.wrapping_add(1));
-        }
+        self.topics.read().values().for_each(|topic| tell(&topic.changed));
     }
 
     fn refused(&self, first: Option<&(TopicPartition, i64)>, error: &KafkaError) -> SourceError {
         let (topic, partition) =
             first.map_or_else(|| ("all topics".to_owned(), -1), |(id, _)| (self.name(id.topic), id.partition));
-        SourceError::Broker { topic, partition, reason: error.to_string() }
+        SourceError::broker(&topic, partition, error)
     }
 
     /// A queue for each partition, and the assignment that fills them.
@@ -318,22 +314,20 @@ impl Shared {
         let mut list = TopicPartitionList::with_capacity(starts.len());
         for (id, next_offset) in starts {
             let name = self.name(id.topic);
-            let refused = |reason: String| SourceError::Broker { topic: name.clone(), partition: id.partition, reason };
             let queue = consumer.split_partition_queue(&name, id.partition);
-            let mut queue = queue.ok_or_else(|| refused("the client has no such partition".to_owned()))?;
+            let mut queue =
+                queue.ok_or_else(|| SourceError::broker(&name, id.partition, "the client has no such partition"))?;
             let news = Arc::new(AtomicBool::new(true));
             let (told, changed) =
                 (Arc::clone(&news), self.topics.read().get(&id.topic).map(|topic| topic.changed.clone()));
             queue.set_nonempty_callback(move || {
                 told.store(true, Ordering::Release);
-                if let Some(changed) = &changed {
-                    changed.send_modify(|count| *count = count.wrapping_add(1));
-                }
+                changed.iter().for_each(tell);
             });
             let low = self.watermarks.lock().get(&(name.clone(), id.partition)).map_or(0, |(low, _)| *low);
             let gone = (low > *next_offset).then(|| (*next_offset, low - 1));
             list.add_partition_offset(&name, id.partition, Offset::Offset(low.max(*next_offset)))
-                .map_err(|error| refused(error.to_string()))?;
+                .map_err(|error| SourceError::broker(&name, id.partition, error))?;
             let partition = Partition { queue, next_offset: *next_offset, at_end: false, gone, broken: None, news };
             self.partitions.write().insert(*id, Arc::new(Mutex::new(partition)));
         }
@@ -343,11 +337,11 @@ impl Shared {
 
 impl Source for KafkaSource {
     fn start_offset(&self, id: TopicPartition) -> Result<i64, SourceError> {
-        Ok(self.watermarks(id)?.0)
+        Ok(self.watermarks(&self.shared.name(id.topic), id.partition)?.0)
     }
 
     fn end_offset(&self, id: TopicPartition) -> Result<i64, SourceError> {
-        Ok(self.watermarks(id)?.1)
+        Ok(self.watermarks(&self.shared.name(id.topic), id.partition)?.1)
     }
 
     fn is_at_end(&self, id: TopicPartition, next_offset: i64) -> bool {
@@ -377,8 +371,7 @@ impl Source for KafkaSource {
             return Ok(from_offset);
         }
         if let Some(reason) = &partition.broken {
-            let (topic, reason) = (self.shared.name(id.topic), reason.clone());
-            return Err(SourceError::Broker { topic, partition: id.partition, reason });
+            return Err(SourceError::broker(&self.shared.name(id.topic), id.partition, reason));
         }
         partition.news.store(false, Ordering::Release);
         let (mut next_offset, mut bytes, mut end) = (from_offset, 0, partition.at_end);
@@ -445,6 +438,11 @@ impl Source for KafkaSource {
 
 /// What a record takes beside its value, so that a step of empty records ends too.
 const RECORD_OVERHEAD_BYTES: usize = 32;
+
+/// Tells who waits for a topic that there may be more to read.
+fn tell(changed: &watch::Sender<u64>) {
+    changed.send_modify(|count| *count = count.wrapping_add(1));
+}
 
 /// What the client says of its configuration, without the value that it refuses: that may be a secret.
 fn without_value(error: &KafkaError) -> String {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{ANSWER_MAX, KafkaSource};
 use crate::kafka::client::Connection;
-use crate::log::{TopicId, TopicPartition};
+use crate::log::TopicId;
 use crate::source::SourceError;
 
 /// The newest Metadata version that we ask in.
@@ -153,23 +153,24 @@ impl KafkaSource {
         TopicId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
-    /// First offset and end of a partition: the last that was heard, or what the broker says now. Blocking.
+    /// First offset and end of a partition of a topic: the last that was heard, or what the broker says now. Blocking.
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub(super) fn watermarks(&self, id: TopicPartition) -> Result<(i64, i64), SourceError> {
-        let key = (self.shared.name(id.topic), id.partition);
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), SourceError> {
+        let key = (topic.to_owned(), partition);
         if let Some(known) = self.shared.watermarks.lock().get(&key) {
             return Ok(*known);
         }
-        let heard = self.consumer.fetch_watermarks(&key.0, id.partition, ANSWER_MAX);
-        let heard = heard.map_err(|error| SourceError::Broker {
-            topic: key.0.clone(),
-            partition: id.partition,
-            reason: error.to_string(),
-        })?;
+        let heard = self.fetch_watermarks(topic, partition)?;
         self.shared.watermarks.lock().insert(key, heard);
         Ok(heard)
+    }
+
+    /// The same as the broker says it now.
+    pub(super) fn fetch_watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), SourceError> {
+        let heard = self.consumer.fetch_watermarks(topic, partition, ANSWER_MAX);
+        heard.map_err(|error| SourceError::broker(topic, partition, error))
     }
 }
 
