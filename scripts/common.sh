@@ -25,7 +25,20 @@ target_folder() {
   cargo metadata --no-deps --format-version 1 --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
 
+# What a binary has that speaks to everything.
+EVERY_PART=vitalake/azure,vitalake/rdkafka
+
+# librdkafka is built with the system's OpenSSL and zlib.
+need_headers() {
+  local header
+  for header in openssl/ssl.h zlib.h; do
+    printf '#include <%s>\n' "$header" | cc -E -x c - >/dev/null 2>&1 || fail "the C header $header is not installed" \
+      "Debian, Ubuntu: sudo apt-get install -y libssl-dev zlib1g-dev pkg-config; Fedora: sudo dnf install -y openssl-devel zlib-devel"
+  done
+}
+
 # Every release build is this one: other features or packages would compile the engine once more.
 build_release() {
-  cargo build --release --locked --workspace --bins --features vitalake/azure,vitalake/rdkafka
+  need_headers
+  cargo build --release --locked --workspace --bins --features "$EVERY_PART"
 }

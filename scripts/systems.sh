@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/common.sh
-features=vitalake/azure,vitalake/rdkafka lake_tests=${LAKE_TESTS:-}
+lake_tests=${LAKE_TESTS:-}
 
 systems/install.sh || say "What is missing is skipped below."
 python=${VITALAKE_TOOLS:-$HOME/.cache/vitalake}/systems/python/bin/python
@@ -11,10 +11,11 @@ python=${VITALAKE_TOOLS:-$HOME/.cache/vitalake}/systems/python/bin/python
 
 if [ -z "${BIN:-}" ]; then
   need_tools
-  cargo build --locked --workspace --bins --features "$features"
+  need_headers
+  cargo build --locked --workspace --bins --features "$EVERY_PART"
   BIN=$(target_folder)/debug/vitalake
   # The lake's tests read the tables that Spark writes.
-  lake_tests=$(cargo test --locked --workspace --features "$features" --no-run --message-format=json |
+  lake_tests=$(cargo test --locked --workspace --features "$EVERY_PART" --no-run --message-format=json |
     sed -n '/"reason":"compiler-artifact".*crates\/lake\/tests\/it/s/.*"executable":"\([^"]*\)".*/\1/p')
 fi
 exec "$python" systems/run.py --bin "$BIN" --acceptance "$ACCEPTANCE" \
