@@ -1,21 +1,69 @@
 //! A table that another process commits to, followed here: its new versions become this process's head, and changes for
 //! the models that read it.
 //!
-//! A follower writes nothing. It may hold a tail of its own, read from where the owner reads; `Uncovered` says which of
-//! those rows no commit holds yet. Invariant: head and tail move in one publication, so that a row that has just been
-//! committed is neither missing nor there twice.
+//! A follower writes nothing. It may show rows of its own after the head: a tail, read from where the owner reads
+//! (`Uncovered` says which of those rows no commit holds yet), or what models made of such a tail (`Ahead`). Invariant:
+//! head and what is shown after it move in one publication, so that a row that has just been committed is neither
+//! missing nor there twice.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 
-use crate::delta::{Snapshot, VersionChanges};
+use crate::delta::{DataFile, Snapshot, VersionChanges};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
-use crate::table::{State, Table};
+use crate::lake::Lake;
+use crate::table::{Overlay, State, Table};
+use crate::tail::TailChunks;
+
+/// How many looks that find nothing come between two that ask whether the log was cleaned past this process.
+const LOOKS_PER_CHECK: u64 = 60;
+/// Versions that are remembered, so that who reads a table again from an older one asks the store for nothing.
+const REMEMBERED_MAX: usize = 256;
 
 /// Rows of a batch that a version of the table does not hold yet; `None` when it holds them all.
 pub type Uncovered<'a> = &'a (dyn Fn(&Snapshot, &RecordBatch) -> Option<RecordBatch> + Send + Sync);
+
+/// What the owner of a table has committed since this process last took its versions over.
+#[derive(Debug)]
+pub struct Newer {
+    head: Arc<Snapshot>,
+    rejects: Arc<Snapshot>,
+    versions: Vec<VersionChanges>,
+}
+
+impl Newer {
+    /// The newest version.
+    #[must_use]
+    pub fn head(&self) -> &Arc<Snapshot> {
+        &self.head
+    }
+
+    /// The newest version of the rejects.
+    #[must_use]
+    pub fn rejects(&self) -> &Arc<Snapshot> {
+        &self.rejects
+    }
+
+    /// The files that brought new rows.
+    pub fn added(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.versions.iter().flat_map(|version| &version.added)
+    }
+}
+
+/// What this process shows of a followed table after its head until the owner has committed the same.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Rows.
+    pub rows: Vec<RecordBatch>,
+    /// Rejects.
+    pub rejects: Vec<RecordBatch>,
+    /// Rows in the place of whole files, for a table with one row per group.
+    pub overlay: Option<Overlay>,
+}
 
 impl Table {
     /// Whether another process owns this table and this one only follows it.
@@ -24,31 +72,54 @@ impl Table {
         self.followed
     }
 
-    /// Takes over the versions that were committed elsewhere since the last call; says whether there were any. Costs one
-    /// request when there are none.
+    /// Looks for versions that were committed elsewhere since the last that was taken over. Costs one request when there
+    /// are none.
     ///
     /// # Errors
-    /// When the log cannot be read; what was taken over before stays.
-    pub async fn follow(&self, uncovered: Uncovered<'_>) -> Result<bool, LakeError> {
-        let _one_at_a_time = self.committing.lock().await;
+    /// When the log cannot be read.
+    pub async fn newer(&self) -> Result<Option<Newer>, LakeError> {
         let failed = |source| LakeError::Delta { attempt: "following", table: self.id(), source };
-        let head = self.head();
+        let (head, rejects) = {
+            let state = self.state.lock();
+            (Arc::clone(&state.rows.head), Arc::clone(&state.rejects.head))
+        };
         let (newest, versions) = self.rows_log.newer(&head).await.map_err(failed)?;
         if newest.version() == head.version() {
-            return Ok(false);
+            if self.looks.fetch_add(1, Ordering::Relaxed) % LOOKS_PER_CHECK == LOOKS_PER_CHECK - 1
+                && self.rows_log.reload(&head).await.map_err(failed)?.version() > head.version().next()
+            {
+                tracing::warn!(table = %self.id(), "its log was cleaned past what this process has seen");
+                self.give_way();
+            }
+            return Ok(None);
         }
         // Rejects are committed before the rows of their epoch: they are there by now.
-        let rejects = Arc::clone(&self.state.lock().rejects.head);
         let rejects = self.rejects_log.reload(&rejects).await.map_err(failed)?;
+        self.remember(&versions);
+        Ok(Some(Newer { head: Arc::new(newest), rejects: Arc::new(rejects), versions }))
+    }
+
+    fn remember(&self, versions: &[VersionChanges]) {
+        let remembered = &mut self.state.lock().remembered;
+        let last = remembered.back().map(|version| version.version);
+        remembered.extend(versions.iter().filter(|version| last.is_none_or(|last| version.version > last)).cloned());
+        let surplus = remembered.len().saturating_sub(REMEMBERED_MAX);
+        remembered.drain(..surplus);
+    }
+
+    /// Takes over the versions that were committed elsewhere since the last call, and what of this process's own tail
+    /// they hold; says whether there were any.
+    ///
+    /// # Errors
+    /// As [`Table::newer`]; what was taken over before stays.
+    pub async fn follow(&self, uncovered: Uncovered<'_>) -> Result<bool, LakeError> {
+        let _one_at_a_time = self.committing.lock().await;
+        let Some(newer) = self.newer().await? else { return Ok(false) };
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.rows.chunks.retain_rows(|batch| uncovered(&newest, batch));
-        state.rejects.chunks.retain_rows(|batch| uncovered(&rejects, batch));
-        state.rows.head = Arc::new(newest);
-        state.rejects.head = Arc::new(rejects);
-        for version in versions {
-            take_over(state, version);
-        }
+        state.rows.chunks.retain_rows(|batch| uncovered(&newer.head, batch));
+        state.rejects.chunks.retain_rows(|batch| uncovered(&newer.rejects, batch));
+        take_over(state, newer);
         self.publish(state);
         Ok(true)
     }
@@ -71,14 +142,56 @@ impl Table {
     }
 }
 
+impl Lake {
+    /// Takes over newer versions of followed tables and shows something else after their heads, all of it in one
+    /// publication. A table without a newer version keeps its head.
+    pub fn take_over(&self, tables: Vec<(Arc<Table>, Option<Newer>, Ahead)>) {
+        let taken: Vec<Arc<Table>> = tables.iter().map(|(table, ..)| Arc::clone(table)).collect();
+        let mut states = Vec::with_capacity(tables.len());
+        for (table, (_, newer, ahead)) in taken.iter().zip(tables) {
+            let mut state = table.state.lock();
+            if let Some(newer) = newer {
+                take_over(&mut state, newer);
+            }
+            show(&mut state, ahead);
+            states.push(state);
+        }
+        self.shared.pointer.publish(|catalogue| states.iter().for_each(|state| state.put_into(catalogue)));
+        drop(states);
+        taken.iter().for_each(|table| table.moved.send_modify(|n| *n += 1));
+    }
+}
+
+fn take_over(state: &mut State, newer: Newer) {
+    let known = state.rows.head.version();
+    if newer.head.version() <= known {
+        return;
+    }
+    for version in newer.versions.into_iter().filter(|version| version.version > known) {
+        end_with(state, &version);
+    }
+    (state.rows.head, state.rejects.head) = (newer.head, newer.rejects);
+}
+
 /// One version as a change of its own that ends an epoch: models commit what they make of it under its number.
-fn take_over(state: &mut State, version: VersionChanges) {
+fn end_with(state: &mut State, version: &VersionChanges) {
     let number: ChangeNumber = state.changes.advance();
-    state.changes.push_files(number, version.added);
-    let seal = state.changes.seal(std::collections::BTreeMap::new());
+    state.changes.push_files(number, version.added.clone());
+    let seal = state.changes.seal(BTreeMap::new());
     seal.set_version(i64::try_from(version.version.0).unwrap_or(i64::MAX));
     let previous = state.committed;
     state.changes.committed(&seal, previous, &[]);
     state.committed = number;
     state.newest_ms = version.timestamp_ms.or(state.newest_ms);
+}
+
+fn show(state: &mut State, ahead: Ahead) {
+    state.overlay = ahead.overlay;
+    for (side, batches) in [(&mut state.rows, ahead.rows), (&mut state.rejects, ahead.rejects)] {
+        side.chunks = TailChunks::default();
+        for batch in batches.into_iter().filter(|batch| batch.num_rows() > 0) {
+            let bytes = batch.get_array_memory_size();
+            side.chunks.push(state.changes.advance(), batch, bytes);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! start: transactions in the logs say what is in. Invariant: after `open` every dataset has a table and every table a
 //! value in the catalogue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -87,7 +87,7 @@ impl TableSpec {
 /// All tables of a project.
 #[derive(Debug)]
 pub struct Lake {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     tables: BTreeMap<DatasetName, Arc<Table>>,
 }
 
@@ -192,6 +192,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         committed: ChangeNumber(0),
         overlay: None,
         newest_ms: None,
+        remembered: VecDeque::new(),
     };
     Ok(Table {
         contract: spec.contract,
@@ -204,6 +205,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         committing: tokio::sync::Mutex::new(()),
         writing: tokio::sync::Mutex::new(()),
         checkpointed: [AtomicU64::new(0), AtomicU64::new(0)],
+        looks: AtomicU64::new(0),
         moved: watch::channel(0).0,
     })
 }

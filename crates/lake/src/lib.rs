@@ -31,7 +31,7 @@ pub use delta::DataFile;
 pub use epoch::Seal;
 pub use error::LakeError;
 pub use flush::DeliveredFiles;
-pub use follow::Uncovered;
+pub use follow::{Ahead, Newer, Uncovered};
 pub use lake::{Lake, LakeOptions, TableSpec};
 pub use maintain::Maintained;
 pub use reader::ChangeReader;

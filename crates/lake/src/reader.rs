@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::changes::{Increment, ReaderId};
-use crate::delta::{TableVersion, VersionChanges};
+use crate::delta::{Snapshot, TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::flush::signed;
@@ -51,6 +51,11 @@ impl ChangeReader {
         }
     }
 
+    /// All of what was there when the reader was made, and not given yet.
+    pub fn take_backlog(&mut self) -> Vec<Increment> {
+        self.backlog.drain(..).collect()
+    }
+
     /// The next increment, if there is one.
     pub fn try_next(&mut self) -> Option<Increment> {
         let increment = self.backlog.pop_front().or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))?;
@@ -74,21 +79,36 @@ impl Table {
             let _no_commit_meanwhile = self.committing.lock().await;
             self.register_reader(from)
         };
-        let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
-        let mut backlog = match from {
-            Some(from) if from == head.version() => VecDeque::new(),
-            Some(from) => {
-                let history = self.rows_log.changes(from, head.version()).await;
-                history_increments(history.map_err(failed)?, signed(&head))
-            }
-            None => {
-                let files =
-                    head.files().map(|file| Increment { files: vec![Arc::clone(file)], ..Increment::default() });
-                files.chain([end_of_version(signed(&head))]).collect()
-            }
-        };
+        let mut backlog = self.history(consumed, &head).await?;
         backlog.extend(tail);
         Ok(ChangeReader { table: Arc::clone(self), id, backlog })
+    }
+
+    /// What came after a version (`None`: from the beginning) up to another: files, and the seals of what holds them.
+    ///
+    /// # Errors
+    /// When the table's history cannot be read.
+    pub async fn history(&self, consumed: Option<i64>, head: &Snapshot) -> Result<VecDeque<Increment>, LakeError> {
+        let Some(from) = consumed.and_then(|v| u64::try_from(v).ok()).map(TableVersion) else {
+            let files = head.files().map(|file| Increment { files: vec![Arc::clone(file)], ..Increment::default() });
+            return Ok(files.chain([end_of_version(signed(head))]).collect());
+        };
+        if from >= head.version() {
+            return Ok(VecDeque::new());
+        }
+        let remembered: Vec<VersionChanges> = {
+            let state = self.state.lock();
+            let inside = |version: &&VersionChanges| version.version > from && version.version <= head.version();
+            state.remembered.iter().filter(inside).cloned().collect()
+        };
+        if remembered.first().is_some_and(|first| first.version == from.next())
+            && remembered.last().is_some_and(|last| last.version == head.version())
+        {
+            return Ok(history_increments(remembered, signed(head)));
+        }
+        let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
+        let history = self.rows_log.changes(from, head.version()).await.map_err(failed)?;
+        Ok(history_increments(history, signed(head)))
     }
 }
 

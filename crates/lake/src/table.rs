@@ -4,7 +4,7 @@
 //! so that what a record became is published together and committed in order: rejects first. Committing lives in
 //! `flush`. Invariant: state and catalogue change under one lock, in the order of change numbers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -16,7 +16,7 @@ use vitalake_contract::Contract;
 
 use crate::catalogue::{Catalogue, Space, TableId, TableView, Tail};
 use crate::changes::{Changes, Increment, ReaderId};
-use crate::delta::{DataFile, DeltaLog, Snapshot, TableVersion};
+use crate::delta::{DataFile, DeltaLog, Snapshot, TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::lake::Shared;
@@ -80,6 +80,8 @@ pub(crate) struct State {
     pub(crate) overlay: Option<Overlay>,
     /// When rows last came in, since this process opened the table.
     pub(crate) newest_ms: Option<i64>,
+    /// The last versions that the table's owner has committed, oldest first.
+    pub(crate) remembered: VecDeque<VersionChanges>,
 }
 
 impl State {
@@ -119,6 +121,8 @@ pub struct Table {
     pub(crate) writing: tokio::sync::Mutex<()>,
     /// Versions of the newest checkpoints, rows and rejects.
     pub(crate) checkpointed: [AtomicU64; 2],
+    /// Looks for versions of the owner that found none.
+    pub(crate) looks: AtomicU64,
     /// Counts whatever a waiting reader or writer may want to know of.
     pub(crate) moved: watch::Sender<u64>,
 }

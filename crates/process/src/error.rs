@@ -61,6 +61,24 @@ pub enum Error {
         /// The rule.
         rule: String,
     },
+    /// The owner of a followed table is so far behind that this process does not run ahead of it.
+    #[error(
+        "{rows} rows wait for the process that runs the models, more than the {rows_max} that are made here ahead of it; {dataset} is shown as it was last committed"
+    )]
+    FarBehind {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The rows.
+        rows: u64,
+        /// How many are made ahead.
+        rows_max: u64,
+    },
+    /// The owner of a followed table has consumed a version of its input that was not found here yet.
+    #[error("the input of {dataset} is not here yet as its owner has read it")]
+    Overtaken {
+        /// The dataset.
+        dataset: DatasetName,
+    },
     /// A joined table does not fit into memory.
     #[error(
         "{table} is too large to join: {bytes} bytes in memory, at most {bytes_max}; filter it in a model of its own"
@@ -96,7 +114,7 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Model { .. } => Class::User,
-            Self::Index { .. } => Class::External,
+            Self::Index { .. } | Self::FarBehind { .. } | Self::Overtaken { .. } => Class::External,
             Self::Lake(source) => source.class(),
             Self::Engine { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
             Self::Fatal { .. } | Self::JoinedTooLarge { .. } => Class::User,

@@ -481,14 +481,13 @@ impl TopicLanding {
         }
     }
 
-    /// Follows what the table's owner commits, until dropped.
-    pub async fn follow_forever(self: Arc<Self>, every: Duration) {
+    /// Takes over what the table's owner has committed; says whether there was anything. A failure is noted and will be
+    /// tried again with the next call.
+    pub async fn follow(&self) -> bool {
         let topic = self.topic_id;
-        loop {
-            tokio::time::sleep(every).await;
-            let followed = self.table.follow(&|head, batch| uncovered(topic, head, batch)).await;
-            self.note(Doing::Committing, followed.as_ref().err().map(|error| error as _));
-        }
+        let followed = self.table.follow(&|head, batch| uncovered(topic, head, batch)).await;
+        self.note(Doing::Committing, followed.as_ref().err().map(|error| error as _));
+        followed.unwrap_or(false)
     }
 }
 

@@ -83,6 +83,17 @@ pub struct DuplicateIndex {
 
 type Recent = HashMap<u64, Entry, Identity>;
 
+/// Keys that are judged together with an index and are not part of it: of rows that may still be dropped.
+#[derive(Debug, Default)]
+pub struct KeysBeside(Recent);
+
+impl KeysBeside {
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// Keys on their way to disk, sorted and written by a thread of their own, so that no row waits for it. They are
 /// answered from memory until the run is there.
 #[derive(Debug)]
@@ -160,6 +171,35 @@ impl DuplicateIndex {
             self.finish_merging()?;
         }
         self.expire();
+        Ok(verdicts)
+    }
+
+    /// Judges rows in order as [`Self::check`] does and remembers the new ones beside the index, which stays as it is.
+    ///
+    /// # Errors
+    /// When keys cannot be read back from disk.
+    pub fn check_beside(
+        &self,
+        beside: &mut KeysBeside,
+        keys: &[u64],
+        values: &[u64],
+        times_us: &[i64],
+    ) -> Result<Vec<Verdict>> {
+        let mut verdicts = Vec::with_capacity(keys.len());
+        for ((key, value), time) in keys.iter().zip(values).zip(times_us) {
+            let known = match beside.0.get(key) {
+                Some(entry) => Some(*entry),
+                None => self.find(*key, *time)?,
+            };
+            verdicts.push(match known {
+                Some(entry) if entry.value == *value => Verdict::Duplicate,
+                Some(_) => Verdict::Conflict,
+                None => {
+                    beside.0.insert(*key, Entry { value: *value, time: *time });
+                    Verdict::New
+                }
+            });
+        }
         Ok(verdicts)
     }
 

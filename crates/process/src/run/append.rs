@@ -12,12 +12,9 @@ use tokio::sync::mpsc;
 use vitalake_lake::{ChangeReader, Increment, Seal};
 use vitalake_runtime::error::{Classified, Retry};
 
-use crate::append::AppendPlan;
-use crate::check::{PRIMARY_KEY_RULE, Reject, RowChecks, quarantined, without};
-use crate::duplicates::Verdict;
 use crate::error::{Error, Result};
 use crate::gate::{Publish, decide};
-use crate::run::joined::Joined;
+use crate::run::derive::{Derive, judge};
 use crate::run::progress::Counts;
 use crate::run::seen::{Recovered, Seen};
 use crate::run::{Job, Reader};
@@ -57,29 +54,19 @@ pub(crate) fn give_up(job: &Job, error: &Error) {
 }
 
 struct Task {
-    plan: AppendPlan,
-    checks: RowChecks,
-    joined: Joined,
+    derive: Derive,
     seen: Option<Seen>,
     recovered: Option<Recovered>,
     /// Whether the index may hold keys of rows that never entered the table.
     index_ahead: bool,
 }
 
-/// What came of a micro-batch before it is judged by key.
-struct Made {
-    rows: RecordBatch,
-    rejects: Vec<RecordBatch>,
-}
-
 impl Task {
     async fn start(job: &Job, rejects_ahead: Option<i64>) -> Result<Self> {
-        let plan = AppendPlan::compile(&job.model, &job.contracts).await?;
-        let checks = RowChecks::compile(Arc::clone(job.output.contract()), plan.schema())?;
-        let joined = Joined::of(job)?;
+        let derive = Derive::start(job).await?;
         let seen = Seen::read(job).await?;
         let recovered = Recovered::read(job, rejects_ahead).await?;
-        Ok(Self { plan, checks, joined, seen, recovered, index_ahead: false })
+        Ok(Self { derive, seen, recovered, index_ahead: false })
     }
 
     async fn follow(
@@ -115,7 +102,7 @@ impl Task {
         for file in &increment.files {
             let mut attempts = 0;
             let rows = loop {
-                match job.input.read_columns(file, self.plan.needed(0)).await {
+                match job.input.read_columns(file, self.derive.needed()).await {
                     Ok(rows) => break rows,
                     Err(error) => {
                         attempts += 1;
@@ -160,68 +147,19 @@ impl Task {
             self.seen = Seen::read(job).await?;
             self.index_ahead = false;
         }
-        self.joined.refresh(job, &self.plan).await?;
-        let mut counts = Counts { rows_in: rows.iter().map(|b| b.num_rows() as u64).sum(), ..Counts::default() };
-        let now_us = job.options.clock.now_ms().saturating_mul(1000);
-        let mut made = Vec::new();
-        for batch in self.plan.run(rows).await? {
-            made.push(self.check(job, &batch, now_us, &mut counts)?);
-        }
+        let mut counts = Counts::default();
+        let checked = self.derive.check(job, rows, &mut counts).await?;
         self.index_ahead = self.seen.is_some();
-        let (mut good, mut rejects) = (Vec::new(), Vec::new());
-        for made in made {
-            let Made { rows, rejects: mut bad } = self.judge(job, made, now_us, &mut counts)?;
-            good.push(stored(&rows, job.output.contract().columns.len())?);
-            rejects.append(&mut bad);
-        }
-        let rejects = self.not_yet_rejected(rejects, version)?;
-        counts.rows_out = good.iter().map(|b| b.num_rows() as u64).sum();
+        let made = match &mut self.seen {
+            Some(seen) => judge(job, checked, Some(&mut |rows| seen.judge(rows)), &mut counts)?,
+            None => judge(job, checked, None, &mut counts)?,
+        };
+        let rejects = self.not_yet_rejected(made.rejects, version)?;
+        counts.rows_out = made.rows.iter().map(|b| b.num_rows() as u64).sum();
         counts.rows_rejected = rejects.iter().map(|b| b.num_rows() as u64).sum();
-        job.output.append(good, rejects, [])?;
+        job.output.append(made.rows, rejects, [])?;
         self.index_ahead = false;
         Ok(counts)
-    }
-
-    /// The contract's rules.
-    fn check(&self, job: &Job, batch: &RecordBatch, now_us: i64, counts: &mut Counts) -> Result<Made> {
-        let checked = self.checks.check(batch)?;
-        if let Some(rule) = checked.fatal {
-            return Err(Error::Fatal { dataset: job.model.dataset.clone(), rule });
-        }
-        counts.warnings += checked.warnings;
-        let rejects = self.reject(job, batch, &checked.rejects, now_us)?;
-        Ok(Made { rows: without(batch, &checked.rejects)?, rejects })
-    }
-
-    /// The primary key, over rows that keep every other rule.
-    fn judge(&mut self, job: &Job, mut made: Made, now_us: i64, counts: &mut Counts) -> Result<Made> {
-        let Some(seen) = self.seen.as_mut() else { return Ok(made) };
-        let verdicts = seen.judge(&made.rows)?;
-        if verdicts.iter().all(|v| *v == Verdict::New) {
-            return Ok(made);
-        }
-        let reason = "another row with this primary key and other values is there";
-        let mut conflicts: Vec<Reject> = Vec::new();
-        for (row, verdict) in verdicts.iter().enumerate() {
-            match verdict {
-                Verdict::New => {}
-                Verdict::Duplicate => counts.duplicates += 1,
-                Verdict::Conflict => conflicts.push((row, PRIMARY_KEY_RULE.to_owned(), reason.to_owned())),
-            }
-        }
-        counts.conflicts += conflicts.len() as u64;
-        made.rejects.extend(self.reject(job, &made.rows, &conflicts, now_us)?);
-        let new: BooleanArray = verdicts.iter().map(|v| Some(*v == Verdict::New)).collect();
-        made.rows = filter_record_batch(&made.rows, &new)
-            .map_err(|source| Error::Arrow { attempted: "taking new rows", source })?;
-        Ok(made)
-    }
-
-    fn reject(&self, job: &Job, batch: &RecordBatch, rejects: &[Reject], now_us: i64) -> Result<Vec<RecordBatch>> {
-        if rejects.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(vec![quarantined(batch, job.output.contract().columns.len(), rejects, now_us)?])
     }
 
     /// Leaves out rejects that were committed before a crash that came between quarantine's commit and the table's.
@@ -236,12 +174,6 @@ impl Task {
         });
         kept.collect()
     }
-}
-
-/// The stored columns: the contract's and the time of arrival, which follows them.
-fn stored(rows: &RecordBatch, columns: usize) -> Result<RecordBatch> {
-    let stored: Vec<usize> = (0..=columns).collect();
-    rows.project(&stored).map_err(|source| Error::Arrow { attempted: "taking the stored columns", source })
 }
 
 /// Commits what was made of each epoch once the input's version of it is known.

@@ -1,12 +1,15 @@
 //! Models at work: one task each, woken by its input's changes, following its input's epochs.
 //!
-//! `append` and `rollup` are the two kinds of task; `progress` is what the outside sees of one; `joined` and `seen`
-//! are what an append task needs beside its plan. Invariant: what a model made of an epoch is committed with the
+//! `append` and `rollup` are the two kinds of task; `progress` is what the outside sees of one; `derive`, `joined` and
+//! `seen` are what an append task is made of. `replica` runs the models of a process that only follows. Invariant: what a model made of an epoch is committed with the
 //! version of its input that holds the epoch, so that a restart goes on from exactly there.
 
+mod ahead;
 mod append;
+mod derive;
 mod joined;
 mod progress;
+mod replica;
 mod rollup;
 mod seen;
 
@@ -23,6 +26,8 @@ use vitalake_runtime::retry::Backoff;
 
 use progress::Progress;
 pub use progress::{ModelState, ModelStatus};
+use replica::Replica;
+pub use replica::{FollowInputs, Following};
 
 use crate::error::{Error, Result};
 use crate::graph::{Contracts, Graph};
@@ -116,13 +121,13 @@ pub(crate) struct Reader {
 struct Running {
     input: Arc<Table>,
     progress: Arc<Progress>,
-    task: JoinHandle<()>,
 }
 
 /// All models of a project, at work.
 #[derive(Debug)]
 pub struct Models {
     running: Vec<Running>,
+    tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -155,35 +160,46 @@ impl Models {
         contracts: &Arc<Contracts>,
         options: &ModelsOptions,
     ) -> Result<Self> {
-        let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
         let (stop, stopped) = watch::channel(false);
-        let mut jobs = Vec::with_capacity(models.len());
-        for index in graph.order() {
-            let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
-            let (input, output) = (Arc::clone(lake.table(input)?), Arc::clone(lake.table(&model.dataset)?));
-            let job = Job {
-                lake: Arc::clone(lake),
-                model: model.clone(),
-                contracts: Arc::clone(contracts),
-                app_id: app_id(&model.dataset, &input.head().metadata().id),
-                input,
-                output,
-                options: options.clone(),
-                progress: Arc::new(Progress::new(model)),
-                stop: stopped.clone(),
-            };
+        let jobs = jobs(lake, models, contracts, options, &stopped)?;
+        let running = running(&jobs);
+        let mut tasks = Vec::with_capacity(jobs.len());
+        let mut ready = Vec::with_capacity(jobs.len());
+        for job in jobs {
             let reader = job.reader().await?;
-            jobs.push((job, reader));
+            ready.push((job, reader));
         }
-        let running = jobs.into_iter().map(|(job, reader)| {
-            let (input, progress) = (Arc::clone(&job.input), Arc::clone(&job.progress));
-            let task = match job.model.kind {
+        for (job, reader) in ready {
+            tasks.push(match job.model.kind {
                 Kind::Append => lake.cpu().spawn_cpu(append::run(job, reader)),
                 Kind::Rollup => lake.cpu().spawn_cpu(rollup::run(job, reader)),
-            };
-            Running { input, progress, task }
+            });
+        }
+        Ok(Self { running, tasks, stop })
+    }
+
+    /// Starts all models of a process that only follows: what they make is shown and committed by nobody.
+    ///
+    /// # Errors
+    /// When the models do not form a graph or a dataset has no table.
+    pub fn follow(
+        lake: &Arc<Lake>,
+        models: &[Model],
+        contracts: &Arc<Contracts>,
+        options: &ModelsOptions,
+        following: Following,
+    ) -> Result<Self> {
+        let (stop, mut stopped) = watch::channel(false);
+        let jobs = jobs(lake, models, contracts, options, &stopped)?;
+        let running = running(&jobs);
+        let replica = Replica::new(Arc::clone(lake), jobs, following);
+        let task = lake.cpu().spawn_cpu(async move {
+            tokio::select! {
+                () = replica.run() => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
         });
-        Ok(Self { running: running.collect(), stop })
+        Ok(Self { running, tasks: vec![task], stop })
     }
 
     /// Waits until every model has processed what its input held when this was called, inputs first. Ask when landing
@@ -210,14 +226,46 @@ impl Models {
     /// Stops the models and waits for them. What is not committed is made again at the next start.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        for model in self.running {
-            if let Err(error) = model.task.await
+        for task in self.tasks {
+            if let Err(error) = task.await
                 && error.is_panic()
             {
                 tracing::error!("a model's task ended by a panic");
             }
         }
     }
+}
+
+/// What each model's task is given, inputs first.
+fn jobs(
+    lake: &Arc<Lake>,
+    models: &[Model],
+    contracts: &Arc<Contracts>,
+    options: &ModelsOptions,
+    stop: &watch::Receiver<bool>,
+) -> Result<Vec<Job>> {
+    let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
+    let mut jobs = Vec::with_capacity(models.len());
+    for index in graph.order() {
+        let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
+        let (input, output) = (Arc::clone(lake.table(input)?), Arc::clone(lake.table(&model.dataset)?));
+        jobs.push(Job {
+            lake: Arc::clone(lake),
+            model: model.clone(),
+            contracts: Arc::clone(contracts),
+            app_id: app_id(&model.dataset, &input.head().metadata().id),
+            input,
+            output,
+            options: options.clone(),
+            progress: Arc::new(Progress::new(model)),
+            stop: stop.clone(),
+        });
+    }
+    Ok(jobs)
+}
+
+fn running(jobs: &[Job]) -> Vec<Running> {
+    jobs.iter().map(|job| Running { input: Arc::clone(&job.input), progress: Arc::clone(&job.progress) }).collect()
 }
 
 fn first_problem(models: &[Model], problems: Vec<crate::graph::GraphProblem>) -> Error {

@@ -125,6 +125,16 @@ impl Progress {
         self.marks.send_modify(|marks| marks.processed = Some(change));
     }
 
+    /// Everything up to a change of the input has been taken in, by a model that may be waiting.
+    pub(crate) fn reached(&self, change: u64) {
+        self.marks.send_modify(|marks| marks.processed = Some(change));
+    }
+
+    /// Whether anything has been processed yet.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.marks.borrow().processed.is_some()
+    }
+
     /// A step succeeded.
     pub(crate) fn ok(&self) {
         let (_, state, error, _) = &mut *self.counts.lock();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
+use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{ChangeReader, DataFile, Increment, Overlay, Seal};
 use vitalake_runtime::error::{Classified, Retry};
 
@@ -28,7 +29,7 @@ pub(crate) async fn run(job: Job, reader: Reader) {
     let mut stop = job.stop.clone();
     let working = async {
         let plan = RollupPlan::compile(&job.model, &job.contracts).await?;
-        let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(&job, &plan))?;
+        let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(&job.output.head(), &plan))?;
         let Reader { changes, first_seal, .. } = reader;
         Task { plan, leaves, reader: changes, first_seal, open: VecDeque::new(), aside: HashMap::new() }
             .follow(&job)
@@ -229,18 +230,29 @@ fn gone(path: &str) -> Error {
     Error::Columns { what: "a leaf of the rollup".to_owned(), detail }
 }
 
-/// The rows of some of the table's files.
+/// The rows of some leaves: of files that were set aside, and of the table's.
 async fn held_rows(job: &Job, paths: &[String], aside: &HashMap<String, Arc<DataFile>>) -> Result<Vec<RecordBatch>> {
-    let head = job.output.head();
+    let (set_aside, of_head): (Vec<&String>, Vec<&String>) = paths.iter().partition(|path| aside.contains_key(*path));
     let mut held = Vec::new();
-    for path in paths {
-        let Some(file) = aside.get(path).or_else(|| head.files().find(|file| file.path() == *path)) else {
-            job.output.give_way();
-            return Err(gone(path));
-        };
+    for file in set_aside.iter().filter_map(|path| aside.get(*path)) {
         held.extend(job.output.read_file(file).await?);
     }
+    let read = rows_of(job, &job.output.head(), &of_head).await;
+    if let Err(Error::Columns { .. }) = &read {
+        job.output.give_way();
+    }
+    held.extend(read?);
     Ok(held)
+}
+
+/// The rows of some of a version's files.
+pub(crate) async fn rows_of(job: &Job, head: &Snapshot, paths: &[impl AsRef<str>]) -> Result<Vec<RecordBatch>> {
+    let mut rows = Vec::new();
+    for path in paths.iter().map(AsRef::as_ref) {
+        let file = head.files().find(|file| file.path() == path).ok_or_else(|| gone(path))?;
+        rows.extend(job.output.read_file(file).await?);
+    }
+    Ok(rows)
 }
 
 /// Waits for a seal's version; for ever where there is no seal.
@@ -251,14 +263,13 @@ async fn known(seal: Option<Arc<Seal>>) {
     }
 }
 
-fn overlay(shown: Shown, aside: &HashMap<String, Arc<DataFile>>) -> Overlay {
+pub(crate) fn overlay(shown: Shown, aside: &HashMap<String, Arc<DataFile>>) -> Overlay {
     let early = shown.aside.iter().filter_map(|path| aside.get(path)).cloned().collect();
     Overlay { hidden: Arc::new(shown.hidden), early, rows: shown.rows }
 }
 
 /// The table's files as leaves, by the statistics of the time column.
-fn head_leaves(job: &Job, plan: &RollupPlan) -> Vec<HeadLeaf> {
-    let head = job.output.head();
+pub(crate) fn head_leaves(head: &Snapshot, plan: &RollupPlan) -> Vec<HeadLeaf> {
     let (name, kind) = plan.shape().time_column();
     head.files()
         .map(|file| {

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use vitalake_lake::{DataFile, Space, TableId};
 
-use crate::duplicates::{DuplicateIndex, DuplicateLimits, RowHasher, Verdict, hash_bytes};
+use crate::duplicates::{DuplicateIndex, DuplicateLimits, KeysBeside, RowHasher, Verdict, hash_bytes};
 use crate::error::{Error, Result};
 use crate::plan::INGESTED_AT;
 use crate::run::{Job, table_id};
@@ -54,27 +54,41 @@ impl Seen {
         for file in files {
             let old = newest_us(file).zip(since).is_some_and(|(newest, since)| newest < since);
             if !old {
-                for batch in job.output.read_columns(file, &self.columns).await? {
-                    self.judge(&batch)?;
-                }
+                self.add(job, file).await?;
             }
         }
         view.tail.rows.iter().try_for_each(|batch| self.judge(batch).map(|_| ()))
     }
 
+    /// Adds the keys of a file that has come to the table.
+    pub(crate) async fn add(&mut self, job: &Job, file: &DataFile) -> Result<()> {
+        let rows = job.output.read_columns(file, &self.columns).await?;
+        rows.iter().try_for_each(|batch| self.judge(batch).map(|_| ()))
+    }
+
     /// Judges rows in order; the new ones must be put into the table.
     pub(crate) fn judge(&mut self, rows: &RecordBatch) -> Result<Vec<Verdict>> {
         let (keys, values) = self.hasher.hash(rows)?;
-        let times = rows.column_by_name(INGESTED_AT).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-        let times: Vec<i64> = match times {
-            Some(times) if times.null_count() == 0 => times.values().to_vec(),
-            Some(times) => times.iter().map(|t| t.unwrap_or(i64::MIN / 2)).collect(),
-            None => {
-                let detail = format!("there is no {INGESTED_AT}");
-                return Err(Error::Columns { what: "a batch to de-duplicate".to_owned(), detail });
-            }
-        };
-        self.index.check(&keys, &values, &times)
+        self.index.check(&keys, &values, &times(rows)?)
+    }
+
+    /// Judges rows that may still be dropped: the new ones are remembered beside the table's.
+    pub(crate) fn judge_beside(&self, beside: &mut KeysBeside, rows: &RecordBatch) -> Result<Vec<Verdict>> {
+        let (keys, values) = self.hasher.hash(rows)?;
+        self.index.check_beside(beside, &keys, &values, &times(rows)?)
+    }
+}
+
+/// When each row arrived, in microseconds.
+fn times(rows: &RecordBatch) -> Result<Vec<i64>> {
+    let times = rows.column_by_name(INGESTED_AT).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+    match times {
+        Some(times) if times.null_count() == 0 => Ok(times.values().to_vec()),
+        Some(times) => Ok(times.iter().map(|t| t.unwrap_or(i64::MIN / 2)).collect()),
+        None => {
+            let detail = format!("there is no {INGESTED_AT}");
+            Err(Error::Columns { what: "a batch to de-duplicate".to_owned(), detail })
+        }
     }
 }
 

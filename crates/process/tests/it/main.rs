@@ -6,6 +6,7 @@ mod append;
 mod graph;
 mod measured;
 mod model;
+mod replica;
 mod rollup;
 mod run;
 mod support;

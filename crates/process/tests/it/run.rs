@@ -18,21 +18,23 @@ use vitalake_runtime::disk::CrashDisk;
 
 use crate::support::{STEPS, STEPS_DAILY, batch, longs, model, name, printed, steps, strings, times};
 
-struct World {
-    store: Arc<dyn ObjectStore>,
-    contracts: Arc<Contracts>,
-    models: Vec<Model>,
-    cpu: Cpu,
-    leaves: LeavesLimits,
+pub struct World {
+    pub store: Arc<dyn ObjectStore>,
+    pub contracts: Arc<Contracts>,
+    pub models: Vec<Model>,
+    pub cpu: Cpu,
+    pub leaves: LeavesLimits,
 }
 
-struct Up {
-    lake: Arc<Lake>,
-    models: Models,
+pub struct Up {
+    pub lake: Arc<Lake>,
+    pub models: Models,
 }
+
+pub type Row<'a> = (&'a str, i64, Option<i64>);
 
 impl World {
-    fn new(severity: Severity) -> Self {
+    pub fn new(severity: Severity) -> Self {
         let mut contracts = steps();
         let mut curated = contracts[&name("steps")].as_ref().clone();
         curated.row_rules.push(RowRule {
@@ -58,53 +60,44 @@ impl World {
         }
     }
 
-    async fn up(&self) -> Up {
+    pub async fn up(&self) -> Up {
         let specs = table_specs(&self.models, &self.contracts).unwrap();
         let lake =
             Lake::open(Arc::clone(&self.store), specs, LakeOptions::default(), Clock::system(), self.cpu.clone())
                 .await
                 .unwrap();
         let lake = Arc::new(lake);
+        let models = Models::start(&lake, &self.models, &self.contracts, &self.options()).await.unwrap();
+        Up { lake, models }
+    }
+
+    pub fn options(&self) -> ModelsOptions {
         let mut options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
         options.leaves = self.leaves;
-        let models = Models::start(&lake, &self.models, &self.contracts, &options).await.unwrap();
-        Up { lake, models }
+        options
     }
 }
 
 impl Up {
-    fn append(&self, rows: &[(&str, i64, Option<i64>)], offset: i64) {
-        let n = rows.len() as i64;
-        let offsets: Vec<Option<i64>> = (offset..offset + n).map(Some).collect();
-        let all = |value: Option<&'static str>| strings(&vec![value; rows.len()]);
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("subject_id", strings(&rows.iter().map(|r| Some(r.0)).collect::<Vec<_>>())),
-            ("hour", times(&rows.iter().map(|r| Some(r.1 * 3600)).collect::<Vec<_>>())),
-            ("steps", longs(&rows.iter().map(|r| r.2).collect::<Vec<_>>())),
-            ("_topic", all(Some("hourly-steps"))),
-            ("_partition", Arc::new(Int32Array::from(vec![0; rows.len()]))),
-            ("_offset", longs(&offsets)),
-            ("_timestamp", times(&vec![None; rows.len()])),
-            ("_ingested_at", times(&offsets.iter().map(|o| o.map(|o| 1_000_000 + o)).collect::<Vec<_>>())),
-            ("_rescued", all(None)),
-        ];
+    pub fn append(&self, rows: &[Row<'_>], offset: i64) {
         let raw = self.lake.table(&name("hourly_steps")).unwrap();
-        raw.append(vec![batch(columns)], Vec::new(), [("landing".to_owned(), offset + n)]).unwrap();
+        raw.append(vec![raw_rows(rows, offset)], Vec::new(), [("landing".to_owned(), offset + rows.len() as i64)])
+            .unwrap();
     }
 
     /// Ends the epoch and waits for every model's commit.
-    async fn commit(&self) {
+    pub async fn commit(&self) {
         self.lake.table(&name("hourly_steps")).unwrap().flush().await.unwrap();
         self.within(self.models.settled()).await;
     }
 
-    async fn within<T>(&self, future: impl Future<Output = T>) -> T {
+    pub async fn within<T>(&self, future: impl Future<Output = T>) -> T {
         let done = tokio::time::timeout(Duration::from_secs(20), future).await;
         done.unwrap_or_else(|_| panic!("a model did not get there in time: {:#?}", self.models.statuses()))
     }
 
     /// What readers see.
-    async fn live(&self, space: Space, dataset: &str) -> Vec<String> {
+    pub async fn live(&self, space: Space, dataset: &str) -> Vec<String> {
         self.within(self.models.caught_up()).await;
         for status in self.models.statuses() {
             assert!(status.error.is_none(), "{status:#?}");
@@ -112,11 +105,11 @@ impl Up {
         self.rows(space, dataset, true).await
     }
 
-    async fn committed(&self, space: Space, dataset: &str) -> Vec<String> {
+    pub async fn committed(&self, space: Space, dataset: &str) -> Vec<String> {
         self.rows(space, dataset, false).await
     }
 
-    async fn rows(&self, space: Space, dataset: &str, live: bool) -> Vec<String> {
+    pub async fn rows(&self, space: Space, dataset: &str, live: bool) -> Vec<String> {
         let dataset = DatasetName::new(dataset).unwrap();
         let table = self.lake.table(&dataset).unwrap();
         let pinned = self.lake.pin();
@@ -137,6 +130,25 @@ impl Up {
         let rows: Vec<RecordBatch> = rows.into_iter().map(|b| without_times(&b)).collect();
         printed(&rows)
     }
+}
+
+/// Rows of the raw table: subject, hour since 1970, steps.
+pub fn raw_rows(rows: &[Row<'_>], offset: i64) -> RecordBatch {
+    let n = rows.len() as i64;
+    let offsets: Vec<Option<i64>> = (offset..offset + n).map(Some).collect();
+    let all = |value: Option<&'static str>| strings(&vec![value; rows.len()]);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("subject_id", strings(&rows.iter().map(|r| Some(r.0)).collect::<Vec<_>>())),
+        ("hour", times(&rows.iter().map(|r| Some(r.1 * 3600)).collect::<Vec<_>>())),
+        ("steps", longs(&rows.iter().map(|r| r.2).collect::<Vec<_>>())),
+        ("_topic", all(Some("hourly-steps"))),
+        ("_partition", Arc::new(Int32Array::from(vec![0; rows.len()]))),
+        ("_offset", longs(&offsets)),
+        ("_timestamp", times(&vec![None; rows.len()])),
+        ("_ingested_at", times(&offsets.iter().map(|o| o.map(|o| 1_000_000 + o)).collect::<Vec<_>>())),
+        ("_rescued", all(None)),
+    ];
+    batch(columns)
 }
 
 /// Arrival times differ between runs of a test in nothing, but they are long to write out.

@@ -7,6 +7,7 @@
 mod api;
 #[cfg(feature = "rdkafka")]
 mod broker;
+mod follow;
 mod gauges;
 mod intake;
 mod role;
@@ -26,7 +27,7 @@ use vitalake_ingest::landing::EpochOptions;
 use vitalake_ingest::log::{Log, LogOptions};
 use vitalake_lake::place::{Cache, Place, Requests};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
-use vitalake_process::{Contracts, Model, Models, ModelsOptions, table_specs};
+use vitalake_process::{Contracts, Following, Model, Models, ModelsOptions, table_specs};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
@@ -204,23 +205,19 @@ impl Platform {
     /// When the models cannot be started.
     pub async fn start(self: &Arc<Self>) -> anyhow::Result<()> {
         // Models take their places in the changes before anything lands.
-        let running: &[Model] = if self.role.runs_models() { &self.parts.models } else { &[] };
-        let models = Models::start(&self.lake, running, &self.parts.contracts, &self.parts.options).await?;
-        let models = Arc::new(models);
+        let models = Arc::new(self.start_models().await?);
         *self.models.lock() = Some(Arc::clone(&models));
         let mut tasks: Vec<JoinHandle<()>> = self.intake.start().await?.into_iter().collect();
         for landing in &self.intake.landings {
             tasks.push(tokio::spawn(Arc::clone(landing).run()));
-            if landing.table().is_followed() {
-                tasks.push(tokio::spawn(Arc::clone(landing).follow_forever(FOLLOW_INTERVAL)));
-            } else {
+            if !landing.table().is_followed() {
                 tasks.push(tokio::spawn(Arc::clone(landing).write_early_forever()));
                 tasks.push(tokio::spawn(Arc::clone(landing).commit_forever(self.epochs)));
             }
         }
-        let landed: Vec<_> = self.intake.landings.iter().map(|landing| landing.table().id()).collect();
-        for table in self.lake.tables().filter(|table| table.is_followed() && !landed.contains(&table.id())) {
-            tasks.push(tokio::spawn(follow_forever(Arc::clone(table))));
+        if self.role == Role::Process {
+            let inputs = follow::inputs(&self.intake.landings, self.lake.tables().filter(|t| t.is_followed()));
+            tasks.push(tokio::spawn(follow::forever(inputs, FOLLOW_INTERVAL)));
         }
         tasks.push(self.cpu.spawn_cpu(Arc::clone(&self.lake).maintain_forever(self.maintenance_interval)));
         let platform = Arc::clone(self);
@@ -232,6 +229,21 @@ impl Platform {
         }));
         self.tasks.lock().extend(tasks);
         Ok(())
+    }
+
+    async fn start_models(&self) -> anyhow::Result<Models> {
+        let Parts { models, contracts, options } = &self.parts;
+        Ok(match self.role {
+            Role::All | Role::Process => Models::start(&self.lake, models, contracts, options).await?,
+            Role::Ingest => Models::start(&self.lake, &[], contracts, options).await?,
+            Role::Serve => {
+                let made: Vec<_> = models.iter().map(|model| &model.dataset).collect();
+                let others = self.lake.tables().filter(|table| !made.contains(&&table.contract().dataset));
+                let inputs = follow::inputs(&self.intake.landings, others);
+                let following = Following { inputs, interval: FOLLOW_INTERVAL };
+                Models::follow(&self.lake, models, contracts, options, following)?
+            }
+        })
     }
 
     /// The tables.
@@ -357,16 +369,6 @@ async fn open_lake(
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Follows a table that another process writes and that has no tail here.
-async fn follow_forever(table: Arc<vitalake_lake::Table>) {
-    loop {
-        tokio::time::sleep(FOLLOW_INTERVAL).await;
-        if let Err(error) = table.follow(&|_, batch| Some(batch.clone())).await {
-            tracing::warn!(table = %table.id(), error = in_full(&error), "its newest versions could not be read");
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum Role {
     Ingest,
     /// Models: raw tables into curated and serving ones
     Process,
-    /// Queries, with the newest records of raw tables read from Kafka
+    /// Queries, fresh: newest records read from Kafka, and models run on them
     Serve,
 }
 
@@ -45,11 +45,6 @@ impl Role {
             Self::Process => layer == Layer::Raw,
             Self::Serve => true,
         }
-    }
-
-    /// Whether it runs the models.
-    pub(crate) fn runs_models(self) -> bool {
-        matches!(self, Self::All | Self::Process)
     }
 
     /// Whether it reads records.

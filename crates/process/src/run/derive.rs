@@ -1,0 +1,126 @@
+//! What an append model makes of a micro-batch: plan → rules → primary key. Nothing here knows of tables or epochs.
+//!
+//! Invariant: what comes out depends on the rows, the joined tables and the verdicts on keys alone, so that a batch can
+//! be made again.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+
+use crate::append::AppendPlan;
+use crate::check::{PRIMARY_KEY_RULE, Reject, RowChecks, quarantined, without};
+use crate::duplicates::Verdict;
+use crate::error::{Error, Result};
+use crate::run::Job;
+use crate::run::joined::Joined;
+use crate::run::progress::Counts;
+
+/// A compiled append model with its rules and the tables that it joins.
+pub(crate) struct Derive {
+    plan: AppendPlan,
+    checks: RowChecks,
+    joined: Joined,
+}
+
+/// Rows that keep every rule on single rows, and the rejects of those that do not.
+pub(crate) struct Checked {
+    rows: RecordBatch,
+    rejects: Vec<RecordBatch>,
+}
+
+/// What comes of a micro-batch.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) rows: Vec<RecordBatch>,
+    pub(crate) rejects: Vec<RecordBatch>,
+}
+
+/// Says of rows by their keys which are new; to be asked once for each row.
+pub(crate) type Judge<'a> = &'a mut (dyn FnMut(&RecordBatch) -> Result<Vec<Verdict>> + Send);
+
+impl Derive {
+    pub(crate) async fn start(job: &Job) -> Result<Self> {
+        let plan = AppendPlan::compile(&job.model, &job.contracts).await?;
+        let checks = RowChecks::compile(Arc::clone(job.output.contract()), plan.schema())?;
+        Ok(Self { plan, checks, joined: Joined::of(job)? })
+    }
+
+    /// The columns that are read of the input.
+    pub(crate) fn needed(&self) -> &[String] {
+        self.plan.needed(0)
+    }
+
+    /// Runs the plan and the contract's rules.
+    pub(crate) async fn check(&mut self, job: &Job, rows: &[RecordBatch], counts: &mut Counts) -> Result<Vec<Checked>> {
+        self.joined.refresh(job, &self.plan).await?;
+        counts.rows_in += rows.iter().map(|b| b.num_rows() as u64).sum::<u64>();
+        let mut all = Vec::new();
+        for batch in self.plan.run(rows).await? {
+            let checked = self.checks.check(&batch)?;
+            if let Some(rule) = checked.fatal {
+                return Err(Error::Fatal { dataset: job.model.dataset.clone(), rule });
+            }
+            counts.warnings += checked.warnings;
+            let rejects = reject(job, &batch, &checked.rejects)?;
+            all.push(Checked { rows: without(&batch, &checked.rejects)?, rejects });
+        }
+        Ok(all)
+    }
+}
+
+/// The primary key, over rows that keep every other rule; a table without one takes them all.
+pub(crate) fn judge(
+    job: &Job,
+    checked: Vec<Checked>,
+    mut judge: Option<Judge<'_>>,
+    counts: &mut Counts,
+) -> Result<Made> {
+    let mut made = Made::default();
+    for Checked { mut rows, rejects } in checked {
+        made.rejects.extend(rejects);
+        if let Some(judge) = &mut judge {
+            let verdicts = judge(&rows)?;
+            made.rejects.extend(conflicts(job, &rows, &verdicts, counts)?);
+            rows = new_rows(rows, &verdicts)?;
+        }
+        made.rows.push(stored(&rows, job.output.contract().columns.len())?);
+    }
+    Ok(made)
+}
+
+fn conflicts(job: &Job, rows: &RecordBatch, verdicts: &[Verdict], counts: &mut Counts) -> Result<Vec<RecordBatch>> {
+    let reason = "another row with this primary key and other values is there";
+    let mut conflicts: Vec<Reject> = Vec::new();
+    for (row, verdict) in verdicts.iter().enumerate() {
+        match verdict {
+            Verdict::New => {}
+            Verdict::Duplicate => counts.duplicates += 1,
+            Verdict::Conflict => conflicts.push((row, PRIMARY_KEY_RULE.to_owned(), reason.to_owned())),
+        }
+    }
+    counts.conflicts += conflicts.len() as u64;
+    reject(job, rows, &conflicts)
+}
+
+fn new_rows(rows: RecordBatch, verdicts: &[Verdict]) -> Result<RecordBatch> {
+    if verdicts.iter().all(|v| *v == Verdict::New) {
+        return Ok(rows);
+    }
+    let new: BooleanArray = verdicts.iter().map(|v| Some(*v == Verdict::New)).collect();
+    filter_record_batch(&rows, &new).map_err(|source| Error::Arrow { attempted: "taking new rows", source })
+}
+
+fn reject(job: &Job, batch: &RecordBatch, rejects: &[Reject]) -> Result<Vec<RecordBatch>> {
+    if rejects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now_us = job.options.clock.now_ms().saturating_mul(1000);
+    Ok(vec![quarantined(batch, job.output.contract().columns.len(), rejects, now_us)?])
+}
+
+/// The stored columns: the contract's and the time of arrival, which follows them.
+fn stored(rows: &RecordBatch, columns: usize) -> Result<RecordBatch> {
+    let stored: Vec<usize> = (0..=columns).collect();
+    rows.project(&stored).map_err(|source| Error::Arrow { attempted: "taking the stored columns", source })
+}

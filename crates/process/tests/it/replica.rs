@@ -1,0 +1,185 @@
+//! Models of a process that only follows, beside the process that commits, on one store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::Int64Type;
+use futures::FutureExt;
+use vitalake_contract::rule::Severity;
+use vitalake_lake::delta::Snapshot;
+use vitalake_lake::{Lake, LakeOptions, Space, Table};
+use vitalake_process::rollup::LeavesLimits;
+use vitalake_process::{Following, Models, table_specs};
+use vitalake_runtime::clock::Clock;
+
+use crate::run::{Row, Up, World, raw_rows};
+use crate::support::name;
+
+const TABLES: [(Space, &str); 3] =
+    [(Space::Curated, "steps"), (Space::Serving, "steps_daily"), (Space::Quarantine, "steps")];
+
+/// What the last commit of landing does not hold.
+fn uncovered(head: &Snapshot, batch: &RecordBatch) -> Option<RecordBatch> {
+    let landed = head.txn("landing").unwrap_or(0);
+    let offsets = batch.column_by_name("_offset")?.as_primitive::<Int64Type>();
+    let keep: BooleanArray = offsets.values().iter().map(|offset| Some(*offset >= landed)).collect();
+    filter_record_batch(batch, &keep).ok().filter(|batch| batch.num_rows() > 0)
+}
+
+/// A process that follows what `world.up()` commits.
+async fn follow(world: &World) -> Up {
+    let mut specs = table_specs(&world.models, &world.contracts).unwrap();
+    specs.iter_mut().for_each(|spec| spec.followed = true);
+    let (store, cpu) = (Arc::clone(&world.store), world.cpu.clone());
+    let lake = Arc::new(Lake::open(store, specs, LakeOptions::default(), Clock::system(), cpu).await.unwrap());
+    let raw: Vec<Arc<Table>> = ["hourly_steps", "patients"].map(|n| Arc::clone(lake.table(&name(n)).unwrap())).into();
+    let inputs = Arc::new(move || {
+        let raw = raw.clone();
+        async move {
+            let mut moved = false;
+            for table in raw {
+                moved |= table.follow(&uncovered).await.unwrap();
+            }
+            moved
+        }
+        .boxed()
+    });
+    let following = Following { inputs, interval: Duration::from_millis(20) };
+    let models = Models::follow(&lake, &world.models, &world.contracts, &world.options(), following).unwrap();
+    Up { lake, models }
+}
+
+/// Rows as a follower reads them, whatever the owner has committed of them.
+fn show(follower: &Up, rows: &[Row<'_>], offset: i64) {
+    let raw = follower.lake.table(&name("hourly_steps")).unwrap();
+    raw.append_uncovered(vec![raw_rows(rows, offset)], Vec::new(), &uncovered).unwrap();
+}
+
+/// The follower shows what the owner does, now and for as long as it takes over what is committed.
+async fn shows_the_same(owner: &Up, follower: &Up) {
+    owner.within(owner.models.caught_up()).await;
+    for (space, dataset) in TABLES {
+        let expected = owner.rows(space, dataset, true).await;
+        let began = Instant::now();
+        while follower.rows(space, dataset, true).await != expected {
+            assert!(began.elapsed() < Duration::from_secs(20), "{dataset}: {:#?}", follower.models.statuses());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    let until = Instant::now() + Duration::from_millis(60);
+    while Instant::now() < until {
+        for (space, dataset) in TABLES {
+            assert_eq!(
+                follower.rows(space, dataset, true).await,
+                owner.rows(space, dataset, true).await,
+                "{} {dataset} while commits are taken over",
+                space.as_str()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_shows_what_nobody_has_committed() {
+    let world = World::new(Severity::Error);
+    let owner = world.up().await;
+    let follower = follow(&world).await;
+    let rows = [("a", 1, Some(5)), ("a", 2, Some(7)), ("b", 25, Some(3)), ("a", 1, Some(6)), ("b", 1, Some(200_000))];
+    show(&follower, &rows, 0);
+    assert_eq!(follower.live(Space::Serving, "steps_daily").await, ["|a|1970-01-01|2|12|", "|b|1970-01-02|1|3|"]);
+    assert_eq!(follower.rows(Space::Quarantine, "steps", true).await.len(), 2);
+    assert!(follower.committed(Space::Curated, "steps").await.is_empty());
+    owner.append(&rows, 0);
+    shows_the_same(&owner, &follower).await;
+    owner.commit().await;
+    shows_the_same(&owner, &follower).await;
+    let daily = follower.lake.table(&name("steps_daily")).unwrap();
+    owner
+        .within(async {
+            while daily.head().files().count() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await
+            }
+        })
+        .await;
+    shows_the_same(&owner, &follower).await;
+    follower.models.stop().await;
+    owner.models.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_committed_when_a_follower_shows_each_row_once() {
+    let mut world = World::new(Severity::Error);
+    world.leaves = LeavesLimits { leaf_rows_max: 20, ..LeavesLimits::default() };
+    let owner = world.up().await;
+    let mut follower = follow(&world).await;
+    let mut seed = 7_u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let names: Vec<String> = (0..9).map(|n| format!("s{n}")).collect();
+    let mut offset = 0;
+    for round in 0..40 {
+        // Keys come again, with the same and with other steps, and some rows break a rule.
+        let rows: Vec<Row<'_>> = (0..1 + random(30))
+            .map(|_| {
+                let steps = if random(20) == 0 { -1 } else { random(3) as i64 };
+                (names[random(9) as usize].as_str(), random(24 * 20) as i64, Some(steps))
+            })
+            .collect();
+        if random(2) == 0 {
+            show(&follower, &rows, offset);
+            owner.append(&rows, offset);
+        } else {
+            owner.append(&rows, offset);
+            owner.lake.table(&name("hourly_steps")).unwrap().flush().await.unwrap();
+            show(&follower, &rows, offset);
+        }
+        offset += rows.len() as i64;
+        if random(3) == 0 {
+            owner.commit().await;
+        }
+        if round % 13 == 12 {
+            follower.models.stop().await;
+            follower = follow(&world).await;
+            let landed = follower.lake.table(&name("hourly_steps")).unwrap().head().txn("landing").unwrap_or(0);
+            owner.commit().await;
+            assert!(landed <= offset);
+        }
+        shows_the_same(&owner, &follower).await;
+    }
+    follower.models.stop().await;
+    owner.models.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn far_behind_an_owner_that_makes_nothing_a_follower_shows_what_is_committed() {
+    let mut world = World::new(Severity::Error);
+    let owner = world.up().await;
+    owner.append(&[("a", 1, Some(5))], 0);
+    owner.commit().await;
+    // More groups than may be in memory.
+    world.leaves = LeavesLimits { leaf_rows_max: 2, dirty_rows_max: 3, clean_rows_max: 3 };
+    let follower = follow(&world).await;
+    let rows: Vec<Row<'_>> = (0..20).map(|day| ("b", 24 * day, Some(1))).collect();
+    show(&follower, &rows, 1);
+    owner
+        .within(async {
+            while follower.models.statuses().iter().all(|status| status.error.is_none()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(follower.rows(Space::Serving, "steps_daily", true).await, ["|a|1970-01-01|1|5|"]);
+    let stalled = follower.models.statuses().into_iter().find(|status| status.error.is_some()).unwrap();
+    assert!(stalled.error.as_deref().unwrap().contains("wait for the process that runs the models"), "{stalled:#?}");
+    owner.append(&rows, 1);
+    owner.commit().await;
+    shows_the_same(&owner, &follower).await;
+    follower.models.stop().await;
+    owner.models.stop().await;
+}
