@@ -51,9 +51,9 @@ def absences(platform):
 class Watch(Background):
     """Counts raw again and again: how long an answer took at most, which questions failed, whether a count ever shrank."""
 
-    def __init__(self, platform, seconds_max=30):
+    def __init__(self, platform, seconds_max=30, question=COUNT):
         super().__init__(seconds_to_end=90)
-        self.platform, self.seconds_max = platform, seconds_max
+        self.platform, self.seconds_max, self.question = platform, seconds_max, question
         self.answers, self.errors, self.shrank, self.longest = 0, [], [], 0.0
 
     def run(self):
@@ -61,7 +61,8 @@ class Watch(Background):
         while not self.over.wait(0.2):
             began = time.monotonic()
             try:
-                (now,) = self.platform.row(COUNT)
+                (now,) = self.platform.row(self.question)
+                now = now or 0
                 self.answers += 1
                 if now < last:
                     self.shrank.append((last, now))

@@ -4,18 +4,20 @@ The serving process is asked in SQL throughout: it must answer whatever becomes 
 """
 import contextlib
 import signal
+import statistics
 import time
 
 from confluent_kafka.admin import AdminClient
 
 from gate import Gate
 from outcome import COUNT, Watch, exactly_once
-from parts import Azurite, KafkaBroker, Vitalake, until
-from records import Numbered
+from parts import Azurite, Failed, KafkaBroker, Vitalake, until
+from records import Numbered, hourly, send
 
 CONTAINER, PREFIX = "roles", "one-lake"
 TABLE = f"az://{CONTAINER}/{PREFIX}/lake/raw/hourly_steps"
 STEADILY_SECONDS = 8
+DAILY = "SELECT SUM(hours), SUM(steps) FROM serving.steps_daily_live"
 
 
 class Cluster:
@@ -107,3 +109,42 @@ def replica(run):
             until("the replica shows what nobody has committed", lambda: served.row(COUNT), (sender.sent,), 20)
             ingests.start()
             return cluster.outcome(sender, served, watch)
+
+
+def fresh(run):
+    """What a process that serves shows of curated and serving tables is ahead of their commits, once each, also while the
+    process that runs the models is killed and comes back."""
+    with contextlib.ExitStack() as parts:
+        cluster = Cluster(run, parts, commit_interval_ms=4000)
+        _ingests, models, served = cluster.process("ingests", "ingest"), cluster.process("models", "process"), cluster.process("served", "serve")
+        with Watch(served, question="SELECT SUM(hours) FROM serving.steps_daily_live") as watch:
+            with Numbered(cluster.broker.bootstrap) as sender:
+                with_models = probes(cluster, served, "probe-a", 20)
+                models.kill()
+                without = probes(cluster, served, "probe-b", 20)
+                models.start()
+                again = probes(cluster, served, "probe-c", 10)
+            total = sender.sent + 50
+            until("serving on the replica", lambda: served.row(DAILY), (total, total), 60)
+            until("serving as it is committed", lambda: served.row(DAILY.replace("_live", "")), (total, total), 120)
+            until("curated on the replica", lambda: served.row("SELECT COUNT(*), COUNT(DISTINCT subject_id) FROM curated.steps"), (total, total), 30)
+            time.sleep(STEADILY_SECONDS)
+            until("serving on the replica, later", lambda: served.row(DAILY), (total, total), 1)
+        words = f"sent to serving.steps_daily_live on the replica: {with_models}; models killed: {without}; back: {again}; commits every 4 s"
+        return f"{total} records once each; {words}; {watch.must_have_answered()}"
+
+
+def probes(cluster, served, prefix, count):
+    """How long single records take from being sent until a roll-up on the replica has them."""
+    waits = []
+    for number in range(count):
+        identity = f"{prefix}{number}"
+        began = time.monotonic()
+        send(cluster.broker.bootstrap, "hourly-steps", [hourly(identity, number, 1)])
+        until("a probe in serving on the replica", lambda: served.row(f"SELECT COUNT(*) FROM serving.steps_daily_live WHERE subject_id = '{identity}'"), (1,), 30)
+        waits.append(time.monotonic() - began)
+        time.sleep(0.3)
+    median, longest = statistics.median(waits), max(waits)
+    if median > 2:
+        raise Failed(f"a record is in serving on the replica after {median:.1f} s: it waits for commits")
+    return f"median {median * 1000:.0f} ms, longest {longest * 1000:.0f} ms"

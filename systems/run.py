@@ -37,6 +37,7 @@ CHECKS = {
     "roles-one-killed": roles.one_killed,
     "roles-one-paused": roles.one_paused,
     "roles-replica": roles.replica,
+    "roles-fresh": roles.fresh,
 }
 
 
