@@ -3,6 +3,7 @@
 The serving process is asked in SQL throughout: it must answer whatever becomes of the others.
 """
 import contextlib
+import json
 import signal
 import statistics
 import time
@@ -11,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from gate import Gate
 from outcome import COUNT, Watch, exactly_once
-from parts import Azurite, Failed, KafkaBroker, Vitalake, until
+from parts import Azurite, Failed, KafkaBroker, Vitalake, need, until
 from records import Numbered, hourly, send
 
 CONTAINER, PREFIX = "roles", "one-lake"
@@ -148,3 +149,38 @@ def probes(cluster, served, prefix, count):
     if median > 2:
         raise Failed(f"a record is in serving on the replica after {median:.1f} s: it waits for commits")
     return f"median {median * 1000:.0f} ms, longest {longest * 1000:.0f} ms"
+
+
+def spare(run):
+    """Two processes run the models: one stands by, takes over when the other is killed, and keeps the work when it is back."""
+    with contextlib.ExitStack() as parts:
+        cluster = Cluster(run, parts)
+        _ingests, served = cluster.process("ingests", "ingest"), cluster.process("served", "serve")
+        pair = {name: cluster.process(name, "process") for name in ("one", "other")}
+        with Numbered(cluster.broker.bootstrap) as sender:
+            until("one of two stands by", lambda: sorted(map(role, pair.values())), ["process", "process, standing by"], 60)
+            first = next(name for name in pair if role(pair[name]) == "process")
+            second = next(name for name in pair if name != first)
+            time.sleep(STEADILY_SECONDS)
+            need("who stands by, later", role(pair[second]), "process, standing by")
+            pair[first].kill()
+            began = time.monotonic()
+            until("the spare has taken over", lambda: role(pair[second]), "process", 60)
+            taken = time.monotonic() - began
+            pair[first].start()
+            until("the first stands by", lambda: role(pair[first]), "process, standing by", 60)
+            time.sleep(STEADILY_SECONDS)
+            need("who runs the models, later", role(pair[second]), "process")
+        total = sender.sent
+        until("serving as it is committed", lambda: served.row(DAILY.replace("_live", "")), (total, total), 120)
+        until("curated, and different ones", lambda: served.row("SELECT COUNT(*), COUNT(DISTINCT subject_id) FROM curated.steps"), (total, total), 30)
+        return f"{total} records once each; the spare took over {taken:.0f} s after the other was killed"
+
+
+def role(process):
+    """The role that a process says it has; none while it does not answer."""
+    _, report, _ = process.run("status", "--json")
+    try:
+        return json.loads(report).get("role", "none")
+    except ValueError:
+        return "none"

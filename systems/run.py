@@ -38,6 +38,7 @@ CHECKS = {
     "roles-one-paused": roles.one_paused,
     "roles-replica": roles.replica,
     "roles-fresh": roles.fresh,
+    "roles-spare": roles.spare,
 }
 
 

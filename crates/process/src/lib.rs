@@ -26,5 +26,7 @@ pub use graph::{Contracts, Graph, GraphProblem};
 pub use model::{Kind, Model, TableUse};
 pub use plan::INGESTED_AT;
 pub use problem::{ModelProblem, Place};
-pub use run::{FollowInputs, Following, ModelState, ModelStatus, Models, ModelsOptions, table_specs};
+pub use run::{
+    Consumed, FollowInputs, Following, ModelState, ModelStatus, Models, ModelsOptions, consumed, table_specs,
+};
 pub use validate::{stored_schema, validate_model};

@@ -236,6 +236,31 @@ impl Models {
     }
 }
 
+/// How far a model's table has come in its input, by the commits that are known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consumed {
+    /// The version of the input that the last commit consumed.
+    pub consumed: Option<i64>,
+    /// The version of the input that is there.
+    pub there: i64,
+}
+
+/// How far each model has come, inputs first.
+///
+/// # Errors
+/// When the models do not form a graph or a dataset has no table.
+pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<Vec<Consumed>> {
+    let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
+    let mut all = Vec::with_capacity(models.len());
+    for index in graph.order() {
+        let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
+        let head = lake.table(input)?.head();
+        let consumed = lake.table(&model.dataset)?.committed_txn(&app_id(&model.dataset, &head.metadata().id));
+        all.push(Consumed { consumed, there: i64::try_from(head.version().0).unwrap_or(i64::MAX) });
+    }
+    Ok(all)
+}
+
 /// What each model's task is given, inputs first.
 fn jobs(
     lake: &Arc<Lake>,

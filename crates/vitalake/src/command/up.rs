@@ -31,6 +31,12 @@ use crate::simulate;
 const STARTING: &str = r#"{"ready":false,"waiting_for":["tables and the source of records to be opened"],"away":[],"error":"unavailable","message":"vitalake is starting: tables and the source of records are being opened; its log says what they wait for"}"#;
 /// How long a process that has lost its work waits before it begins anew.
 const BEFORE_ANEW: Duration = Duration::from_millis(500);
+/// How long nothing may be made of what is there until a process that stands by takes over.
+const PATIENCE_MIN: Duration = Duration::from_secs(10);
+/// The same when taking over has not helped before.
+const PATIENCE_MAX: Duration = Duration::from_secs(300);
+/// After so long, taking over has helped.
+const HELD: Duration = Duration::from_secs(600);
 
 /// Starts everything and runs until a signal says stop.
 ///
@@ -60,11 +66,15 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let signals = Arc::clone(&shutdown);
     tokio::spawn(async move { signals.signal_on_termination().await });
     let lock = Arc::new(FolderLock::take(&config.data)?);
-    let mut process = Process { checked, config, role: args.role, simulate: args.simulate, lock, shutdown };
-    while process.live(started).await? == End::Lost {
-        // What another process took over is in the tables; it gets a moment to take the rest.
-        process.simulate = None;
-        tokio::time::sleep(BEFORE_ANEW).await;
+    let (role, simulate) = (args.role, args.simulate);
+    let mut process =
+        Process { checked, config, role, simulate, lock, shutdown, patience: PATIENCE_MIN, took_over: None };
+    loop {
+        match process.live(started).await? {
+            End::Stopped => break,
+            End::Lost => process.give_way().await,
+            End::LeftAlone => process.take_over(),
+        }
     }
     tracing::info!("stopped");
     Ok(())
@@ -132,6 +142,8 @@ enum End {
     Stopped,
     /// Another process has taken over what this one did, or its source has changed: the next life begins at the tables.
     Lost,
+    /// It stood by, and nobody runs the models any longer.
+    LeftAlone,
 }
 
 /// What stays the same over the lives of the platform in this process.
@@ -142,9 +154,34 @@ struct Process {
     simulate: Option<u32>,
     lock: Arc<FolderLock>,
     shutdown: Arc<Shutdown>,
+    /// How long it stands by while nothing is made.
+    patience: Duration,
+    /// When it last took over from another.
+    took_over: Option<Instant>,
 }
 
 impl Process {
+    /// What another process took over is in the tables. Models have one process at a time: this one stands by. Patience
+    /// grows where taking over was undone, so that two slow processes do not undo each other's work for ever.
+    async fn give_way(&mut self) {
+        self.simulate = None;
+        if self.role == Role::Process {
+            let undone = self.took_over.is_some_and(|at| at.elapsed() < HELD);
+            self.patience = if undone { (self.patience * 2).min(PATIENCE_MAX) } else { PATIENCE_MIN };
+            self.role = Role::Spare;
+            tracing::warn!(
+                seconds = self.patience.as_secs(),
+                "another process runs the models: this one stands by, and takes over when nothing was made for so long"
+            );
+        }
+        tokio::time::sleep(BEFORE_ANEW).await;
+    }
+
+    fn take_over(&mut self) {
+        tracing::warn!("nobody makes what there is to be made: this process runs the models now");
+        (self.role, self.took_over) = (Role::Process, Some(Instant::now()));
+    }
+
     async fn live(&self, started: Instant) -> anyhow::Result<End> {
         let (config, shutdown) = (&self.config, &self.shutdown);
         let http = listen(config.http.listen, "http.listen", "--http").await?;
@@ -199,6 +236,10 @@ impl Process {
         let end = tokio::select! {
             () = stop.wait() => End::Stopped,
             () = platform.lost() => End::Lost,
+            alone = platform.left_alone(self.patience), if self.role == Role::Spare => {
+                alone?;
+                End::LeftAlone
+            }
         };
         close.begin(Stage::StopIntake);
         if let Some(accepting) = accepting {
@@ -209,7 +250,7 @@ impl Process {
                 tracing::info!("stopping: no new records are taken, what was taken is committed");
                 platform.close().await;
             }
-            End::Lost => platform.end().await,
+            End::Lost | End::LeftAlone => platform.end().await,
         }
         close.begin(Stage::Close);
         sampling.abort();

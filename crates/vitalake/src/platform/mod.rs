@@ -11,6 +11,7 @@ mod follow;
 mod gauges;
 mod intake;
 mod role;
+mod spare;
 mod troubles;
 
 use std::collections::BTreeMap;
@@ -215,7 +216,7 @@ impl Platform {
                 tasks.push(tokio::spawn(Arc::clone(landing).commit_forever(self.epochs)));
             }
         }
-        if self.role == Role::Process {
+        if matches!(self.role, Role::Process | Role::Spare) {
             let inputs = follow::inputs(&self.intake.landings, self.lake.tables().filter(|t| t.is_followed()));
             tasks.push(tokio::spawn(follow::forever(inputs, FOLLOW_INTERVAL)));
         }
@@ -235,7 +236,7 @@ impl Platform {
         let Parts { models, contracts, options } = &self.parts;
         Ok(match self.role {
             Role::All | Role::Process => Models::start(&self.lake, models, contracts, options).await?,
-            Role::Ingest => Models::start(&self.lake, &[], contracts, options).await?,
+            Role::Ingest | Role::Spare => Models::start(&self.lake, &[], contracts, options).await?,
             Role::Serve => {
                 let made: Vec<_> = models.iter().map(|model| &model.dataset).collect();
                 let others = self.lake.tables().filter(|table| !made.contains(&&table.contract().dataset));

@@ -19,6 +19,9 @@ pub enum Role {
     Process,
     /// Queries, fresh: newest records read from Kafka, and models run on them
     Serve,
+    /// The role process while another process has it
+    #[value(skip)]
+    Spare,
 }
 
 impl Role {
@@ -30,6 +33,7 @@ impl Role {
             Self::Ingest => "ingest",
             Self::Process => "process",
             Self::Serve => "serve",
+            Self::Spare => "process, standing by",
         }
     }
 
@@ -43,12 +47,12 @@ impl Role {
         match self {
             Self::All | Self::Ingest => false,
             Self::Process => layer == Layer::Raw,
-            Self::Serve => true,
+            Self::Serve | Self::Spare => true,
         }
     }
 
     /// Whether it reads records.
     pub(crate) fn takes_records(self) -> bool {
-        self != Self::Process
+        !matches!(self, Self::Process | Self::Spare)
     }
 }
