@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from gate import Gate
 from outcome import COUNT, Watch, exactly_once
 from parts import Azurite, Failed, KafkaBroker, Vitalake, need, until
-from records import Numbered, hourly, send
+from records import Numbered, hourly, producer
 
 CONTAINER, PREFIX = "roles", "one-lake"
 TABLE = f"az://{CONTAINER}/{PREFIX}/lake/raw/hourly_steps"
@@ -131,18 +131,22 @@ def fresh(run):
             until("curated on the replica", lambda: served.row("SELECT COUNT(*), COUNT(DISTINCT subject_id) FROM curated.steps"), (total, total), 30)
             time.sleep(STEADILY_SECONDS)
             until("serving on the replica, later", lambda: served.row(DAILY), (total, total), 1)
-        words = f"sent to serving.steps_daily_live on the replica: {with_models}; models killed: {without}; back: {again}; commits every 4 s"
+        words = f"acknowledged to serving.steps_daily_live on the replica: {with_models}; models killed: {without}; back: {again}; commits every 4 s"
         return f"{total} records once each; {words}; {watch.must_have_answered()}"
 
 
 def probes(cluster, served, prefix, count):
-    """How long single records take from being sent until a roll-up on the replica has them."""
-    waits = []
+    """How long single records take from their acknowledgement until a roll-up on the replica has them."""
+    waits, sender = [], producer(cluster.broker.bootstrap)
     for number in range(count):
         identity = f"{prefix}{number}"
+        sender.produce("hourly-steps", json.dumps(hourly(identity, number, 1)).encode(), key=identity.encode())
+        sender.flush(30)
         began = time.monotonic()
-        send(cluster.broker.bootstrap, "hourly-steps", [hourly(identity, number, 1)])
-        until("a probe in serving on the replica", lambda: served.row(f"SELECT COUNT(*) FROM serving.steps_daily_live WHERE subject_id = '{identity}'"), (1,), 30)
+        while served.row(f"SELECT COUNT(*) FROM serving.steps_daily_live WHERE subject_id = '{identity}'") != (1,):
+            if time.monotonic() - began > 30:
+                raise Failed("an acknowledged record was not in serving on the replica after 30 s")
+            time.sleep(0.01)
         waits.append(time.monotonic() - began)
         time.sleep(0.3)
     median, longest = statistics.median(waits), max(waits)
@@ -152,7 +156,8 @@ def probes(cluster, served, prefix, count):
 
 
 def spare(run):
-    """Two processes run the models: one stands by, takes over when the other is killed, and keeps the work when it is back."""
+    """Two processes run the models: one stands by and takes over when the other is killed; when that is back, one of them
+    stands by again."""
     with contextlib.ExitStack() as parts:
         cluster = Cluster(run, parts)
         _ingests, served = cluster.process("ingests", "ingest"), cluster.process("served", "serve")
@@ -168,9 +173,10 @@ def spare(run):
             until("the spare has taken over", lambda: role(pair[second]), "process", 60)
             taken = time.monotonic() - began
             pair[first].start()
-            until("the first stands by", lambda: role(pair[first]), "process, standing by", 60)
+            until("one of two stands by again", lambda: sorted(map(role, pair.values())), ["process", "process, standing by"], 60)
+            held = {name: role(process) for name, process in pair.items()}
             time.sleep(STEADILY_SECONDS)
-            need("who runs the models, later", role(pair[second]), "process")
+            need("who runs the models, later", {name: role(process) for name, process in pair.items()}, held)
         total = sender.sent
         until("serving as it is committed", lambda: served.row(DAILY.replace("_live", "")), (total, total), 120)
         until("curated, and different ones", lambda: served.row("SELECT COUNT(*), COUNT(DISTINCT subject_id) FROM curated.steps"), (total, total), 30)
