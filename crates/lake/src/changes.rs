@@ -54,6 +54,10 @@ struct Cursor {
     consumed: Option<TableVersion>,
 }
 
+/// A place that no reader has any longer.
+const GONE: Cursor =
+    Cursor { through: ChangeNumber(u64::MAX), seals_seen: u64::MAX, consumed: Some(TableVersion(u64::MAX)) };
+
 /// Names a reader of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReaderId(usize);
@@ -91,18 +95,23 @@ impl Changes {
 
     /// A reader that has seen everything up to a change (and every seal so far).
     pub(crate) fn register(&mut self, through: ChangeNumber, consumed: Option<TableVersion>) -> ReaderId {
-        self.readers.push(Cursor { through, seals_seen: self.last_seal, consumed });
-        ReaderId(self.readers.len() - 1)
+        let cursor = Cursor { through, seals_seen: self.last_seal, consumed };
+        match self.readers.iter().position(|cursor| cursor.through == GONE.through) {
+            Some(free) => {
+                self.readers.splice(free..=free, [cursor]);
+                ReaderId(free)
+            }
+            None => {
+                self.readers.push(cursor);
+                ReaderId(self.readers.len() - 1)
+            }
+        }
     }
 
     /// A reader that is gone: nothing is kept for it any longer.
     pub(crate) fn deregister(&mut self, reader: ReaderId) {
         if let Some(cursor) = self.readers.get_mut(reader.0) {
-            *cursor = Cursor {
-                through: ChangeNumber(u64::MAX),
-                seals_seen: u64::MAX,
-                consumed: Some(TableVersion(u64::MAX)),
-            };
+            *cursor = GONE;
         }
         self.forget();
     }
@@ -329,6 +338,19 @@ mod tests {
         changes.written(ChangeNumber(0), ChangeNumber(4), &[]);
         let rest = changes.take(reader, 100).unwrap();
         assert_eq!(rest.rows.len(), 2);
+    }
+
+    #[test]
+    fn the_place_of_a_reader_that_is_gone_is_the_next_ones() {
+        let mut changes = Changes::default();
+        let stays = changes.register(ChangeNumber(0), None);
+        for n in 0..10 {
+            let comes = changes.register(changes.last(), None);
+            push(&mut changes, n);
+            assert_eq!((rows(&changes.take(comes, 100).unwrap()), rows(&changes.take(stays, 100).unwrap())), (1, 1));
+            changes.deregister(comes);
+        }
+        assert_eq!(changes.readers.len(), 2);
     }
 
     #[test]

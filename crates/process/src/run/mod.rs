@@ -51,14 +51,18 @@ pub struct ModelsOptions {
     pub leaves: LeavesLimits,
     /// Bytes of one joined table in memory.
     pub joined_bytes_max: usize,
+    /// Committed rows of an input that a model of a process that only follows has still to see; with more it does not
+    /// run ahead of the process that commits.
+    pub ahead_rows_max: u64,
 }
 
 impl ModelsOptions {
     /// The usual limits.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, folder: PathBuf, clock: Clock) -> Self {
-        let joined_bytes_max = 256 << 20;
-        Self { disk, folder, clock, keys_in_memory_max: 2_000_000, leaves: LeavesLimits::default(), joined_bytes_max }
+        let leaves = LeavesLimits::default();
+        let (keys_in_memory_max, joined_bytes_max, ahead_rows_max) = (2_000_000, 256 << 20, 1 << 19);
+        Self { disk, folder, clock, keys_in_memory_max, leaves, joined_bytes_max, ahead_rows_max }
     }
 }
 

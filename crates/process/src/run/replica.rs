@@ -40,8 +40,6 @@ impl std::fmt::Debug for Following {
     }
 }
 
-/// Committed rows of an input beyond which a model does not run ahead of its owner.
-const AHEAD_ROWS_MAX: u64 = 1 << 19;
 /// Beginning again may take one part in so many of the time.
 const PAUSES_PER_REBUILD: u32 = 4;
 /// How long an input's newest version is waited for when its output's is here already.
@@ -233,42 +231,44 @@ impl Model {
         let consumed = head.txn(&job.app_id);
         let rejected =
             own.map_or_else(|| job.output.rejects_txn(&job.app_id), |newer| newer.rejects().txn(&job.app_id));
+        // A model that fails here reads the keys of its table anew when it begins next.
+        let mut work = match self.work.take() {
+            Some(work) => work,
+            None => Work::start(job).await?,
+        };
+        work.begin(job, &head, own).await?;
+        let work = self.work.insert(work);
         self.begun_at = job.input.last_change().0;
         let input = &job.input.contract().dataset;
         let increments = match made.get(input) {
             Some(rows) => {
                 let Some(rows) = rows.clone() else { return Ok(Begun::Kept) };
                 let head = newer.get(input).map_or_else(|| job.input.head(), |newer| Arc::clone(newer.head()));
-                self.not_overtaken(consumed, head.version().0)?;
+                not_overtaken(job, consumed, head.version().0)?;
                 let mut increments = Vec::from(job.input.history(consumed, &head).await?);
                 increments.push(Increment { rows, ..Increment::default() });
                 increments
             }
             None => {
-                self.not_overtaken(consumed, job.input.head().version().0)?;
+                not_overtaken(job, consumed, job.input.head().version().0)?;
                 let mut reader = job.input.reader(consumed).await?;
                 let increments = reader.take_backlog();
                 self.reader = Some(reader);
                 increments
             }
         };
-        self.is_little(&increments)?;
-        let work = match &mut self.work {
-            Some(work) => work,
-            none => none.insert(Work::start(&self.job).await?),
-        };
-        work.begin(&self.job, &head, own).await?;
+        is_little(job, &increments)?;
         let mut ahead = Ahead::default();
         for increment in increments {
             // A version whose rejects are committed already and whose rows are not yet.
             let rejects_are_in = increment.version.is_some_and(|v| rejected.is_some_and(|r| v <= r));
-            let made = work.take_in(&self.job, &head, increment, &mut Counts::default()).await?;
+            let made = work.take_in(job, &head, increment, &mut Counts::default()).await?;
             ahead.rows.extend(made.rows);
             ahead.rejects.extend(made.rejects.into_iter().filter(|_| !rejects_are_in));
         }
         ahead.overlay = work.overlay()?;
+        job.progress.committed(u64::MAX, consumed);
         (self.standing, self.said) = (Standing::Ahead, None);
-        self.job.progress.committed(u64::MAX, consumed);
         Ok(Begun::Ahead(ahead))
     }
 
@@ -285,22 +285,6 @@ impl Model {
         }
         job.progress.count(counts);
         Ok(made.rows)
-    }
-
-    fn not_overtaken(&self, consumed: Option<i64>, version: u64) -> Result<()> {
-        match consumed.and_then(|v| u64::try_from(v).ok()) {
-            Some(consumed) if consumed > version => Err(Error::Overtaken { dataset: self.job.model.dataset.clone() }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses to run ahead of an owner that is far behind: the rows would not fit into memory.
-    fn is_little(&self, increments: &[Increment]) -> Result<()> {
-        let rows = increments.iter().flat_map(|i| &i.files).map(|file| file.rows.unwrap_or(AHEAD_ROWS_MAX)).sum();
-        if rows <= AHEAD_ROWS_MAX {
-            return Ok(());
-        }
-        Err(Error::FarBehind { dataset: self.job.model.dataset.clone(), rows, rows_max: AHEAD_ROWS_MAX })
     }
 
     /// Leaves the table as it is until its model begins again.
@@ -321,6 +305,23 @@ impl Model {
             Standing::Ahead | Standing::Waits | Standing::Kept => self.job.progress.failed(error),
         }
     }
+}
+
+fn not_overtaken(job: &Job, consumed: Option<i64>, version: u64) -> Result<()> {
+    match consumed.and_then(|v| u64::try_from(v).ok()) {
+        Some(consumed) if consumed > version => Err(Error::Overtaken { dataset: job.model.dataset.clone() }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to run ahead of an owner that is far behind: the rows would not fit into memory.
+fn is_little(job: &Job, increments: &[Increment]) -> Result<()> {
+    let rows_max = job.options.ahead_rows_max;
+    let rows = increments.iter().flat_map(|i| &i.files).map(|file| file.rows.unwrap_or(rows_max)).sum();
+    if rows <= rows_max {
+        return Ok(());
+    }
+    Err(Error::FarBehind { dataset: job.model.dataset.clone(), rows, rows_max })
 }
 
 /// Looks at the logs of all outputs, then at those of what they are made of: an output's owner commits after its input's.

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,8 +31,9 @@ use crate::simulate;
 const STARTING: &str = r#"{"ready":false,"waiting_for":["tables and the source of records to be opened"],"away":[],"error":"unavailable","message":"vitalake is starting: tables and the source of records are being opened; its log says what they wait for"}"#;
 /// How long a process that has lost its work waits before it begins anew.
 const BEFORE_ANEW: Duration = Duration::from_millis(500);
-/// How long nothing may be made of what is there until a process that stands by takes over.
-const PATIENCE_MIN: Duration = Duration::from_secs(10);
+/// How long nothing may be made of what is there until a process that stands by takes over, and up to twice that: two
+/// that stand by do not take over at once.
+const PATIENCE_MIN: Duration = Duration::from_secs(5);
 /// The same when taking over has not helped before.
 const PATIENCE_MAX: Duration = Duration::from_secs(300);
 /// After so long, taking over has helped.
@@ -167,7 +168,9 @@ impl Process {
         self.simulate = None;
         if self.role == Role::Process {
             let undone = self.took_over.is_some_and(|at| at.elapsed() < HELD);
-            self.patience = if undone { (self.patience * 2).min(PATIENCE_MAX) } else { PATIENCE_MIN };
+            let patience = if undone { (self.patience * 2).min(PATIENCE_MAX) } else { PATIENCE_MIN };
+            let noise = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+            self.patience = patience + patience.mul_f64(f64::from(noise % 1000) / 1000.0);
             self.role = Role::Spare;
             tracing::warn!(
                 seconds = self.patience.as_secs(),

@@ -17,6 +17,7 @@ mod full_disk;
 mod kills;
 mod producer;
 mod rehearsal;
+mod roles;
 mod rules;
 mod simulation;
 mod spine;

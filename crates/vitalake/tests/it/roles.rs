@@ -1,0 +1,147 @@
+//! Two processes with one role on one lake.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::new_null_array;
+use datafusion::arrow::array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+};
+use vitalake::command::validate::Checked;
+use vitalake::platform::{Limits, Platform, Role};
+use vitalake_lake::place::{Cache, Place};
+use vitalake_lake::{Lake, LakeOptions, TableSpec};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::disk::{Disk, LocalDisk};
+use vitalake_runtime::health::Health;
+
+use crate::rehearsal::project;
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+struct World {
+    folder: tempfile::TempDir,
+    checked: Checked,
+    cpu: Cpu,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = folder.path().join("lake");
+        project::write(&folder.path().join("project"), &format!("storage:\n  url: {}\n", lake.display()));
+        let checked = project::checked(&folder.path().join("project"));
+        Self { folder, checked, cpu: Cpu::with_workers(2).unwrap() }
+    }
+
+    async fn process(&self, name: &str, role: Role) -> Arc<Platform> {
+        let mut config = self.checked.config.clone().unwrap();
+        config.data = self.folder.path().join(name);
+        let limits = Limits { role, ..Limits::default() };
+        let (disk, clock, cpu) = (LocalDisk::shared(), Clock::system(), self.cpu.clone());
+        let opening = Platform::open_on(disk, None, &self.checked, &config, clock, cpu, &limits);
+        let platform = tokio::time::timeout(WITHIN, opening).await.unwrap().unwrap();
+        platform.start().await.unwrap();
+        platform
+    }
+
+    /// Who commits raw rows.
+    async fn writer(&self) -> Writer {
+        let url = self.checked.config.as_ref().unwrap().storage.url.clone();
+        let disk: Arc<dyn Disk> = LocalDisk::shared();
+        let cache = Cache { folder: self.folder.path().join("writer"), bytes_max: 0 };
+        let place = Place::parse(url.as_deref(), Path::new("")).unwrap();
+        let store = place.open(&disk, &cache, Health::new("storage", Clock::system())).await.unwrap().store;
+        let raw = self.checked.project.contracts.iter().find(|c| c.dataset.as_str() == "ticks").unwrap();
+        let specs = vec![TableSpec::of(Arc::clone(raw))];
+        let lake = Lake::open(store, specs, LakeOptions::default(), Clock::system(), self.cpu.clone()).await.unwrap();
+        Writer { lake, next: 0 }
+    }
+}
+
+struct Writer {
+    lake: Lake,
+    next: i64,
+}
+
+impl Writer {
+    /// Commits one row.
+    async fn commit(&mut self) {
+        let table = self.lake.tables().next().unwrap();
+        let n = self.next;
+        let number = || Arc::new(Int64Array::from(vec![n])) as ArrayRef;
+        let text = || Arc::new(StringViewArray::from(vec![format!("t{n}")])) as ArrayRef;
+        let time = || Arc::new(TimestampMicrosecondArray::from(vec![n * 1_000_000]).with_timezone("UTC")) as ArrayRef;
+        let schema = table.schema();
+        let columns = schema.fields().iter().map(|field| match field.name().as_str() {
+            "n" | "steps" | "_offset" => number(),
+            "tick_id" | "device" | "_topic" => text(),
+            "at" | "_ingested_at" => time(),
+            "_partition" => Arc::new(Int32Array::from(vec![0])) as ArrayRef,
+            _ => new_null_array(field.data_type(), 1),
+        });
+        let row = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
+        table.append(vec![row], Vec::new(), [("writer".to_owned(), n)]).unwrap();
+        table.flush().await.unwrap();
+        self.next += 1;
+    }
+}
+
+fn made(platform: &Platform) -> u64 {
+    let hourly = platform.lake().tables().find(|table| table.contract().dataset.as_str() == "ticks_once").unwrap();
+    hourly.head().rows().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_that_run_the_models_one_stands_by_and_takes_over_when_nothing_is_made() {
+    let world = World::new();
+    let mut writer = world.writer().await;
+    let (one, other) = (world.process("one", Role::Process).await, world.process("other", Role::Process).await);
+    let committing = async {
+        loop {
+            writer.commit().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let first_lost = tokio::select! {
+        () = committing => unreachable!(),
+        () = one.lost() => true,
+        () = other.lost() => false,
+        () = tokio::time::sleep(WITHIN) => panic!("two run the models, and neither has noticed"),
+    };
+    let (gives_way, mut stays) = if first_lost { (one, other) } else { (other, one) };
+    gives_way.end().await;
+    // Each may have won one table.
+    writer.commit().await;
+    if tokio::time::timeout(Duration::from_secs(2), stays.lost()).await.is_ok() {
+        stays.end().await;
+        stays = world.process("third", Role::Process).await;
+    }
+    let spare = world.process("spare", Role::Spare).await;
+    let busy = async {
+        for _ in 0..30 {
+            writer.commit().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = busy => {}
+        _ = spare.left_alone(Duration::from_secs(2)) => panic!("it takes over from one that works"),
+    }
+    stays.end().await;
+    writer.commit().await;
+    let alone = tokio::time::timeout(WITHIN, spare.left_alone(Duration::from_secs(2))).await;
+    alone.expect("nobody makes anything, and nobody takes over").unwrap();
+    spare.end().await;
+    let taken = world.process("spare", Role::Process).await;
+    let all = tokio::time::timeout(WITHIN, async {
+        while made(&taken) < u64::try_from(writer.next).unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    all.await.expect("what there was to be made is made");
+    assert_eq!(made(&taken), u64::try_from(writer.next).unwrap());
+    taken.end().await;
+}
