@@ -15,9 +15,9 @@ pub enum Role {
     All,
     /// Records and deliveries into raw tables; several share the topics' partitions
     Ingest,
-    /// Models: raw tables into curated and serving ones
+    /// Models: raw tables into curated and serving ones; a second process stands by
     Process,
-    /// Queries, fresh: newest records read from Kafka, and models run on them
+    /// Queries, ahead of the commits: records read from Kafka, and the models run on them
     Serve,
     /// The role process while another process has it
     #[value(skip)]
