@@ -1,12 +1,16 @@
 """What the platform stands on goes away for a while and comes back, while records flow: storage, and the broker."""
+import contextlib
+import re
 import signal
 import time
 
-from outcome import Watch, exactly_once, told, told_nothing
+from gate import Refusing
+from outcome import Watch, exactly_once, told, told_nothing, why
 from parts import Azurite, Failed, KafkaBroker, Vitalake, until
 from records import Numbered
 
 SECONDS_AWAY, SECONDS_BEFORE, SECONDS_AFTER = 20, 6, 10
+SECONDS_REFUSED = 15
 CONTAINER = "faults"
 
 
@@ -69,3 +73,52 @@ def kafka_away(run):
             until("nothing is told to be away", lambda: told_nothing(platform), True, 30)
             reads = watch.must_have_answered()
     return f"{total} records once each over a broker that was away {SECONDS_AWAY} s; {reads}"
+
+
+def azurite_refuses(run):
+    """Storage answers, and says no: the identity may not, then it is busy, then too much is asked of it."""
+    said = []
+    with Azurite(run.folder / "azurite") as blobs, Refusing(blobs.port) as front:
+        platform, table = on_azurite(run, blobs, settings={"AZURE_STORAGE_ENDPOINT": front.endpoint(blobs.account)})
+        with platform, Watch(platform) as watch:
+            with Numbered(platform.bootstrap) as sender:
+                time.sleep(SECONDS_BEFORE)
+                for status, code, *headers in (("403 Forbidden", "AuthorizationPermissionMismatch"),
+                                               ("503 Service Unavailable", "ServerBusy", "retry-after: 1"),
+                                               ("429 Too Many Requests", "TooManyRequests", "retry-after: 1")):
+                    front.refuse(status, code, *headers)
+                    began, before = time.monotonic(), len(sender.acknowledged)
+                    said.append(until(f"{status} is told", lambda: why(platform, "storage"), re.compile(status[:3]).search, SECONDS_REFUSED))
+                    time.sleep(max(0, SECONDS_REFUSED - (time.monotonic() - began)))
+                    if not (front.refused and len(sender.acknowledged) > before):
+                        raise Failed(f"{status}: {front.refused} requests refused, {len(sender.acknowledged) - before} records taken")
+                    front.pass_on()
+                    until(f"nothing is told to be away after {status}", lambda: told_nothing(platform), True, 30)
+            total = exactly_once(sender, platform, table, blobs.credentials())
+            reads = watch.must_have_answered(errors_allowed=SECONDS_REFUSED * 3 * 5)
+    return f"{total} records once each over {SECONDS_REFUSED} s of each: {'; '.join(said)}; {reads}"
+
+
+def both_away(run, storage_first):
+    """Storage and the broker go at the same time, and come back one after the other."""
+    with contextlib.ExitStack() as parts:
+        blobs, broker = parts.enter_context(Azurite(run.folder / "azurite")), parts.enter_context(KafkaBroker(run.folder / "kafka"))
+        broker.create_topic("hourly-steps")
+        platform, table = on_azurite(run, blobs, settings={"VITALAKE_KAFKA__BOOTSTRAP": broker.bootstrap}, kafka=False)
+        watch = Watch(parts.enter_context(platform))
+        back = {"storage": blobs.start, "Kafka": broker.start_again}
+        with watch:
+            with Numbered(broker.bootstrap) as sender:
+                time.sleep(SECONDS_BEFORE)
+                broker.kill()
+                blobs.kill()
+                said = [until(f"{part} away is told", lambda: why(platform, part), bool, SECONDS_AWAY) for part in back]
+                time.sleep(SECONDS_AWAY / 2)
+                for part in back if storage_first else reversed(back):
+                    back[part]()
+                    until(f"{part} is back", lambda: told(platform, part.lower()), False, 30)
+                    time.sleep(SECONDS_BEFORE)
+            total = exactly_once(sender, platform, table, blobs.credentials())
+            until("nothing is told to be away", lambda: told_nothing(platform), True, 30)
+            reads = watch.must_have_answered(errors_allowed=SECONDS_AWAY * 5)
+    return f"{total} records once each, {'storage' if storage_first else 'the broker'} back first; said: {'; '.join(said)}; {reads}"

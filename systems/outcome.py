@@ -38,13 +38,22 @@ def told(platform, word):
     return all(any(word in part["part"].lower() and MOMENT.match(part["since"]) for part in away) for away in absences(platform))
 
 
+def why(platform, part):
+    """Why a part is away, and since when: status and readiness must both say it."""
+    reasons = [[f"{it['reason']} (since {it['since']})" for it in away if it["part"] == part] for away in absences(platform)]
+    need(f"reasons of {part} by status and readiness", [len(found) for found in reasons], [1, 1])
+    return reasons[0][0]
+
+
 def told_nothing(platform):
     return not any(absences(platform))
 
 
 def absences(platform):
     """What status and readiness each say is away."""
-    _, report, _ = platform.run("status", "--json")
+    _, report, error = platform.run("status", "--json")
+    if not report:
+        raise Failed(f"status says no more than {error.strip()}")
     return [json.loads(text).get("away", []) for text in (report, platform.ready()[1])]
 
 

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -171,6 +172,8 @@ class Part:
 class KafkaBroker(Part):
     """Apache Kafka, one node that is broker and controller; its log outlives it."""
 
+    seconds_to_start = 180  # on a busy machine, with a log to recover
+
     def __init__(self, folder):
         super().__init__(folder)
         self.jars, self.port, self.controller_port = jars("kafka"), free_port(), free_port()
@@ -184,8 +187,9 @@ class KafkaBroker(Part):
             self.format()
         return super().start()
 
-    def format(self):
-        settings = {
+    def settings(self):
+        """Of server.properties."""
+        return {
             "process.roles": "broker,controller", "node.id": 1,
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{self.controller_port}",
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}",
@@ -196,10 +200,12 @@ class KafkaBroker(Part):
             "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
         }
+
+    def format(self, *more):
         properties = self.folder / "server.properties"
-        properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        properties.write_text("".join(f"{key}={value}\n" for key, value in self.settings().items()))
         uuid = self.tool("kafka.tools.StorageTool", "random-uuid").strip().splitlines()[-1]
-        self.tool("kafka.tools.StorageTool", "format", "--standalone", "-t", uuid, "-c", properties)
+        self.tool("kafka.tools.StorageTool", "format", "--standalone", "-t", uuid, "-c", properties, *more)
 
     def is_up(self):
         return listens(self.port) and "Kafka Server started" in self.log.read_text(errors="replace")
@@ -222,6 +228,14 @@ class KafkaBroker(Part):
         configs = [word for key, value in settings.items() for word in ("--config", f"{key.replace('_', '.')}={value}")]
         return self.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.bootstrap, "--create",
                          "--topic", topic, "--partitions", partitions, "--replication-factor", 1, *configs)
+
+    def topics(self):
+        """Their names, sorted; not Kafka's own."""
+        listed = self.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.bootstrap, "--list", "--exclude-internal")
+        return sorted(listed.split())
+
+    def delete_topic(self, topic):
+        self.tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.bootstrap, "--delete", "--topic", topic)
 
     def produce(self, topic, records, payload_file, throughput=-1):
         """ProducerPerformance; gives its last line."""
@@ -265,31 +279,47 @@ class Azurite(Part):
                 "AZURE_STORAGE_ENDPOINT": self.endpoint, "AZURE_ALLOW_HTTP": "true"}
 
     def create_container(self, name):
+        self.request("PUT", name, restype="container")
+
+    def names(self, container, prefix):
+        """Of the blobs whose names begin so; of at most five thousand."""
+        answer = self.request("GET", container, restype="container", comp="list", prefix=prefix)
+        return re.findall(r"<Name>([^<]*)</Name>", answer.decode())
+
+    def read(self, container, name):
+        return self.request("GET", f"{container}/{name}")
+
+    def request(self, method, path, **query):
+        """Signed with the account's key; gives the answer's body."""
         headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
         canonical = "".join(f"{key}:{headers[key]}\n" for key in sorted(headers))
+        asked = "".join(f"\n{key}:{query[key]}" for key in sorted(query))
         # Twelve standard headers, all empty; then ours; then the resource, in which the emulator's path has the account twice.
-        text = f"PUT{chr(10) * 12}{canonical}/{self.account}/{self.account}/{name}\nrestype:container"
+        text = f"{method}{chr(10) * 12}{canonical}/{self.account}/{self.account}/{path}{asked}"
         signature = hmac.new(base64.b64decode(self.key), text.encode(), hashlib.sha256).digest()
-        headers["Authorization"] = f"SharedKey {self.account}:{base64.b64encode(signature).decode()}"
-        request = urllib.request.Request(f"{self.endpoint}/{name}?restype=container", b"", headers, method="PUT")
-        request.add_header("Content-Type", "")
-        urllib.request.urlopen(request, timeout=10).close()
+        headers |= {"Authorization": f"SharedKey {self.account}:{base64.b64encode(signature).decode()}", "Content-Type": ""}
+        url = f"{self.endpoint}/{path}?{urllib.parse.urlencode(query)}"
+        request = urllib.request.Request(url, b"" if method == "PUT" else None, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read()
 
 
 class SparkConnect(Part):
-    """Spark with Delta behind Spark Connect, as one process."""
+    """Spark with Delta behind Spark Connect, as one process; with Azurite's blobs, if any, as an account of ADLS."""
 
     seconds_to_start = 120
 
-    def __init__(self, folder):
+    def __init__(self, folder, blobs=None):
         super().__init__(folder)
         self.home, self.port = next((installed("spark") / "lib").glob("python3*/site-packages/pyspark")), free_port()
-        self.remote = f"sc://127.0.0.1:{self.port}"
+        self.remote, self.blobs = f"sc://127.0.0.1:{self.port}", blobs
+        # pyspark has the rest of what Delta depends on.
+        self.jars = [jar for jar in sorted((installed("spark") / "jars").glob("*.jar"))
+                     if re.match(r"(delta-|unitycatalog-|RoaringBitmap|shims)", jar.name)]
+        if blobs:
+            self.jars += sorted((installed("spark-azure") / "jars").glob("*.jar"))
 
     def command(self):
-        # pyspark has the rest of what Delta depends on.
-        delta = [str(jar) for jar in sorted((installed("spark") / "jars").glob("*.jar"))
-                 if re.match(r"(delta-|unitycatalog-|RoaringBitmap|shims)", jar.name)]
         settings = {
             "spark.connect.grpc.binding.address": "127.0.0.1", "spark.connect.grpc.binding.port": self.port,
             "spark.ui.enabled": "false", "spark.driver.memory": "1g", "spark.sql.session.timeZone": "UTC",
@@ -298,10 +328,23 @@ class SparkConnect(Part):
             "spark.sql.warehouse.dir": self.folder / "warehouse",
             "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
             "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+            **self.storage(),
         }
         return [self.home / "bin/spark-submit", "--class", "org.apache.spark.sql.connect.service.SparkConnectServer",
-                "--master", "local[2]", "--jars", ",".join(delta),
+                "--master", "local[2]", "--jars", ",".join(map(str, self.jars)),
                 *(word for key, value in settings.items() for word in ("--conf", f"{key}={value}")), "spark-internal"]
+
+    def storage(self):
+        """Hadoop's driver for ADLS, sent to Azurite and told to speak the Blob API, which is all that Azurite has."""
+        if not self.blobs:
+            return {}
+        host = f"{self.blobs.account}.dfs.core.windows.net"
+        return {f"spark.hadoop.fs.azure.{key}": value for key, value in {
+            f"account.key.{host}": self.blobs.key, "abfs.endpoint": f"127.0.0.1:{self.blobs.port}", "always.use.https": "false",
+            "account.hns.enabled": "false", "fns.account.service.type": "BLOB",
+            # The other one wants TLS.
+            "networking.library": "JDK_HTTP_URL_CONNECTION",
+        }.items()}
 
     def environment(self):
         return {"SPARK_HOME": str(self.home), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_DIRS": str(self.folder / "local")}

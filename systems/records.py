@@ -58,13 +58,14 @@ class Background:
 class Numbered(Background):
     """Sends records with numbers of their own, steadily, until told to stop; knows which were acknowledged."""
 
-    def __init__(self, bootstrap, topic="hourly-steps", records_per_second=500, prefix="n"):
+    def __init__(self, bootstrap, topic="hourly-steps", records_per_second=500, prefix="n", client=None):
         super().__init__(seconds_to_end=200)
         self.bootstrap, self.topic, self.rate, self.prefix = bootstrap, topic, records_per_second, prefix
+        self.client = client or {}
         self.sent, self.acknowledged, self.refused = 0, set(), []
 
     def run(self):
-        sender = producer(self.bootstrap)
+        sender = producer(self.bootstrap, **self.client)
         while not self.over.wait(0.05):
             for _ in range(self.rate // 20):
                 self.one(sender)

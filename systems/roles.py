@@ -11,13 +11,13 @@ import time
 from confluent_kafka.admin import AdminClient
 
 from gate import Gate
-from outcome import COUNT, Watch, exactly_once
+from outcome import COUNT, Watch, exactly_once, told_nothing, why
 from parts import Azurite, Failed, KafkaBroker, Vitalake, need, until
-from records import Numbered, hourly, producer
+from records import SILENT, Numbered, hourly, producer
 
 CONTAINER, PREFIX = "roles", "one-lake"
 TABLE = f"az://{CONTAINER}/{PREFIX}/lake/raw/hourly_steps"
-STEADILY_SECONDS = 8
+STEADILY_SECONDS, SECONDS_AWAY = 8, 15
 DAILY = "SELECT SUM(hours), SUM(steps) FROM serving.steps_daily_live"
 
 
@@ -43,17 +43,18 @@ class Cluster:
 
     def members(self):
         """How many processes the one consumer group has."""
-        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        # One for each question: one that lived through a restart of the broker might not hear of it for long.
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap}, logger=SILENT)
         groups = [group.group_id for group in admin.list_consumer_groups().result(10).valid]
         described = admin.describe_consumer_groups(groups) if groups else {}
         return sum(len(group.result(10).members) for group in described.values())
 
     def two_share(self):
-        until("two members in the consumer group", self.members, 2, 60)
+        until("two members in the consumer group", self.members, 2, 120)
 
-    def outcome(self, sender, served, watch):
+    def outcome(self, sender, served, watch, errors_allowed=0):
         total = exactly_once(sender, served, TABLE, self.blobs.credentials())
-        return f"{total} records once each; {watch.must_have_answered()}"
+        return f"{total} records once each; {watch.must_have_answered(errors_allowed)}"
 
 
 def one_killed(run):
@@ -190,3 +191,57 @@ def role(process):
         return json.loads(report).get("role", "none")
     except ValueError:
         return "none"
+
+
+def killed_without_storage(run):
+    """One of two that ingest is killed while storage is away, and started again before it is back."""
+    with contextlib.ExitStack() as parts:
+        cluster = Cluster(run, parts)
+        first, second, served = cluster.process("first", "ingest"), cluster.process("second", "ingest"), cluster.process("served", "serve")
+        cluster.two_share()
+        with Watch(served) as watch:
+            with Numbered(cluster.broker.bootstrap) as sender:
+                time.sleep(STEADILY_SECONDS)
+                cluster.blobs.kill()
+                said = until("storage away is told", lambda: why(second, "storage"), bool, 30)
+                first.kill()
+                until("the other is alone", cluster.members, lambda count: count < 2, 60)
+                first.begin()
+                time.sleep(SECONDS_AWAY)
+                cluster.blobs.start()
+                first.wait_until_up()
+                cluster.two_share()
+                time.sleep(STEADILY_SECONDS)
+            outcome = cluster.outcome(sender, served, watch, errors_allowed=SECONDS_AWAY * 20)
+            until("nothing is told to be away", lambda: [told_nothing(each) for each in (first, second, served)], [True] * 3, 30)
+            return f"{outcome}; said: {said}"
+
+
+def broker_restarts(run):
+    """The broker is killed and comes back while partitions change hands between two that ingest: as the second joins, and
+    as it leaves."""
+    with contextlib.ExitStack() as parts:
+        cluster = Cluster(run, parts)
+        first, second, served = cluster.process("first", "ingest"), cluster.process("second", "ingest"), cluster.process("served", "serve")
+        cluster.two_share()
+        second.stop()
+        with Watch(served) as watch:
+            with Numbered(cluster.broker.bootstrap) as sender:
+                time.sleep(STEADILY_SECONDS)
+                second.begin()
+                until("the second joins", cluster.members, 2, 30)
+                cluster.broker.kill()
+                said = until("the broker away is told", lambda: why(first, "Kafka"), bool, 30)
+                cluster.broker.start_again()
+                second.wait_until_up()
+                cluster.two_share()
+                time.sleep(STEADILY_SECONDS)
+                second.signal(signal.SIGTERM)
+                cluster.broker.kill()
+                cluster.broker.start_again()
+                second.stop()
+                until("the first is alone", cluster.members, 1, 60)
+                time.sleep(STEADILY_SECONDS)
+            outcome = cluster.outcome(sender, served, watch)
+            until("nothing is told to be away", lambda: [told_nothing(each) for each in (first, served)], [True] * 2, 30)
+            return f"{outcome}; said: {said}"

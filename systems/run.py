@@ -20,6 +20,7 @@ sys.path.insert(0, str(HERE))
 import faults  # noqa: E402
 import java_client  # noqa: E402
 import roles  # noqa: E402
+import secure_kafka  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
 from parts import Failed, Skipped  # noqa: E402
@@ -27,6 +28,7 @@ from parts import Failed, Skipped  # noqa: E402
 CHECKS = {
     "java": java_client.check,
     "spark": spark_reads.check,
+    "spark-azurite": spark_reads.on_azurite,
     "spine-local": spine.check,
     "spine-azurite": lambda run: spine.check(run, azurite=True),
     "spine-kafka": lambda run: spine.check(run, kafka=True),
@@ -34,11 +36,22 @@ CHECKS = {
     "faults-azurite-away": faults.azurite_away,
     "faults-azurite-hangs": faults.azurite_hangs,
     "faults-kafka-away": faults.kafka_away,
+    "faults-azurite-refuses": faults.azurite_refuses,
+    "faults-both-storage-first": lambda run: faults.both_away(run, storage_first=True),
+    "faults-both-kafka-first": lambda run: faults.both_away(run, storage_first=False),
     "roles-one-killed": roles.one_killed,
     "roles-one-paused": roles.one_paused,
     "roles-replica": roles.replica,
     "roles-fresh": roles.fresh,
     "roles-spare": roles.spare,
+    "roles-killed-without-storage": roles.killed_without_storage,
+    "roles-broker-restarts": roles.broker_restarts,
+    "secure-plain": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_plain),
+    "secure-scram": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_scram),
+    "secure-mutual": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_certificate),
+    "secure-topics-made": secure_kafka.topics_made,
+    "secure-shut-out": secure_kafka.shut_out,
+    "secure-shut-out-later": secure_kafka.shut_out_later,
 }
 
 
@@ -86,7 +99,7 @@ def chosen(text):
         if not found:
             raise argparse.ArgumentTypeError(f"no check {word}; there are {', '.join(CHECKS)}")
         names += found
-    return names
+    return list(dict.fromkeys(names))
 
 
 def main():
@@ -104,7 +117,7 @@ def main():
         began = time.monotonic()
         verdict, words = one(name, arguments)
         verdicts.append(verdict)
-        print(f"{verdict}  {name:<20} {time.monotonic() - began:>5.0f} s  {' '.join(str(words).split())}", flush=True)
+        print(f"{verdict}  {name:<28} {time.monotonic() - began:>5.0f} s  {' '.join(str(words).split())}", flush=True)
     counts = {word: verdicts.count(verdict) for word, verdict in (("passed", "PASS"), ("failed", "FAIL"), ("skipped", "SKIP"))}
     print(", ".join(f"{count} {word}" for word, count in counts.items()))
     sys.exit(counts["failed"])

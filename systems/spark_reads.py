@@ -1,46 +1,87 @@
-"""Spark with Delta reads what vitalake wrote, after compaction and checkpoints; vitalake reads what Spark wrote.
+"""Spark with Delta reads what vitalake wrote, after compaction and checkpoints, in a folder and on Azurite by Hadoop's own
+driver for ADLS; vitalake reads what Spark wrote.
 
-The second half is a test of the lake, whose built test binary `--lake-tests` names; without it that half is skipped.
+The last is a test of the lake, whose built test binary `--lake-tests` names; without it that half is skipped.
 """
 import json
 import os
 import subprocess
 
-from parts import Failed, SparkConnect, Vitalake, installed, need, until
+from parts import Azurite, Failed, SparkConnect, Vitalake, installed, need, until
 from records import hourly, send
 
 # More commits than lie between two checkpoints of a table, and than files that compaction joins.
 COMMITS, ROUND_RECORDS = 105, 50
+RAW = ("raw", "hourly_steps")
+CONTAINER, PREFIX = "spark", "one/lake-root"
 TABLES = {
-    ("raw", "hourly_steps"): "steps", ("curated", "steps"): "steps", ("serving", "steps_daily"): "hours",
+    RAW: "steps", ("curated", "steps"): "steps", ("serving", "steps_daily"): "hours",
     ("quarantine", "hourly_steps"): "_offset", ("quarantine", "steps"): "_offset",
 }
 
 
 def check(run):
-    with SparkConnect(run.folder / "spark") as spark:
-        return f"{ours(run, spark)}; {theirs(run, spark)}"
+    with SparkConnect(run.folder / "spark") as spark, Vitalake(run.folder / "vitalake", run.binary, run.project("steps")) as platform:
+        read = ours(spark, platform, InFolder(platform))
+        platform.stop()
+        return f"{read}; {theirs(run, spark)}"
 
 
-def ours(run, spark):
-    with Vitalake(run.folder / "vitalake", run.binary, run.project("steps")) as platform:
-        fill(platform)
-        paths = {key: str(platform.table(*key)) for key in TABLES}
-        until("a checkpoint of raw and a compaction", lambda: kept(platform), True, 60)
-        seen = client(spark, "read", *paths.values())
-        for (layer, dataset), column in TABLES.items():
-            got = seen[paths[layer, dataset]]
-            sql = platform.row(f'SELECT COUNT(*), SUM("{column}") FROM {layer}.{dataset}')
-            need(f"Spark on {layer}.{dataset}: rows, sum of {column}", (got["rows"], got["sums"][column]), sql)
-            need(f"DESCRIBE HISTORY of {layer}.{dataset}: commits", got["commits"], got["version"] + 1)
-        return "Spark reads {} tables of ours with the rows and sums that SQL gives, raw at version {} of {}".format(
-            len(TABLES), *((raw := seen[paths["raw", "hourly_steps"]])["version"], ", ".join(raw["operations"])))
+def on_azurite(run):
+    with Azurite(run.folder / "azurite") as blobs, SparkConnect(run.folder / "spark", blobs) as spark:
+        blobs.create_container(CONTAINER)
+        settings = {"VITALAKE_STORAGE__URL": f"az://{CONTAINER}/{PREFIX}", **blobs.credentials()}
+        with Vitalake(run.folder / "vitalake", run.binary, run.project("steps"), settings=settings) as platform:
+            return f"{ours(spark, platform, OnAzurite(blobs))}, all by abfs from Azurite"
 
 
-def fill(platform):
+class InFolder:
+    """Tables where Spark finds them, and raw's log."""
+
+    def __init__(self, platform):
+        self.path, self.log = lambda *key: str(platform.table(*key)), platform.table(*RAW) / "_delta_log"
+
+    def names(self):
+        return [file.name for file in self.log.glob("*")]
+
+    def read(self, name):
+        return (self.log / name).read_text()
+
+
+class OnAzurite:
+    """The same in a container."""
+
+    def __init__(self, blobs):
+        self.blobs, self.log = blobs, f"{PREFIX}/lake/{'/'.join(RAW)}/_delta_log/"
+
+    def path(self, layer, dataset):
+        return f"abfs://{CONTAINER}@{self.blobs.account}.dfs.core.windows.net/{PREFIX}/lake/{layer}/{dataset}"
+
+    def names(self):
+        return [name.removeprefix(self.log) for name in self.blobs.names(CONTAINER, self.log)]
+
+    def read(self, name):
+        return self.blobs.read(CONTAINER, self.log + name).decode()
+
+
+def ours(spark, platform, lake):
+    fill(platform, lake)
+    paths = {key: lake.path(*key) for key in TABLES}
+    until("a checkpoint of raw and a compaction", lambda: kept(lake), True, 60)
+    seen = client(spark, "read", *paths.values())
+    for (layer, dataset), column in TABLES.items():
+        got = seen[paths[layer, dataset]]
+        sql = platform.row(f'SELECT COUNT(*), SUM("{column}") FROM {layer}.{dataset}')
+        need(f"Spark on {layer}.{dataset}: rows, sum of {column}", (got["rows"], got["sums"][column]), sql)
+        need(f"DESCRIBE HISTORY of {layer}.{dataset}: commits", got["commits"], got["version"] + 1)
+    return "Spark reads {} tables of ours with the rows and sums that SQL gives, raw at version {} of {}".format(
+        len(TABLES), *((raw := seen[paths[RAW]])["version"], ", ".join(raw["operations"])))
+
+
+def fill(platform, lake):
     """Many small commits; in each round some records that are broken, and some that say another value for a known key."""
-    rounds, log = 0, platform.table("raw", "hourly_steps") / "_delta_log"
-    while len(list(log.glob("*.json"))) < COMMITS:
+    rounds = 0
+    while len(commits(lake)) < COMMITS:
         numbers = range(rounds * ROUND_RECORDS, (rounds + 1) * ROUND_RECORDS)
         rows = [hourly(f"s{i % 500}", i // 500, i % 97) for i in numbers]
         broken = [{**rows[0], "StepTotal": "many"}, {**rows[1], "StepTotal": 98}]
@@ -54,10 +95,13 @@ def fill(platform):
     platform.flush()
 
 
-def kept(platform):
+def commits(lake):
+    return [name for name in lake.names() if name.endswith(".json")]
+
+
+def kept(lake):
     """Whether maintenance has been at raw: a checkpoint, and a commit that changed no data."""
-    log = platform.table("raw", "hourly_steps") / "_delta_log"
-    return (log / "_last_checkpoint").exists() and any('"OPTIMIZE"' in file.read_text() for file in log.glob("*.json"))
+    return "_last_checkpoint" in lake.names() and any('"OPTIMIZE"' in lake.read(name) for name in commits(lake))
 
 
 def theirs(run, spark):

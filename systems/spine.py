@@ -29,13 +29,15 @@ def check(run, kafka=False, azurite=False):
         status, said = spine([sys.executable, script, "--bin", run.binary, *arguments], {**os.environ, **settings}, run.folder / "spine.txt")
     lines = said.splitlines()
     if status or not lines:
-        raise Failed("; ".join(line for line in lines if line.startswith("FAIL")) or said[-600:])
+        log = (run.folder / "spine.log").read_text(errors="replace")
+        raise Failed("; ".join(line for line in lines if line.startswith("FAIL")) or (said + log)[-600:])
     return "; ".join(lines)
 
 
 def spine(command, environment, output):
-    """Runs the script; gives its exit status and what it said."""
-    with open(output, "wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
+    """Runs the script; gives its exit status and what it said, without what its Kafka clients log beside it."""
+    with open(output, "wb") as file, open(output.with_suffix(".log"), "wb") as log, \
+            subprocess.Popen(command, stdout=file, stderr=log, env=environment) as process:
         try:
             process.wait(SECONDS_MAX)
         except BaseException:
