@@ -52,6 +52,8 @@ CHECKS = {
     "secure-topics-made": secure_kafka.topics_made,
     "secure-shut-out": secure_kafka.shut_out,
     "secure-shut-out-later": secure_kafka.shut_out_later,
+    "secure-topic-anew-stopped": secure_kafka.made_anew_while_stopped,
+    "secure-topic-anew-running": secure_kafka.made_anew_while_running,
 }
 
 

@@ -7,9 +7,10 @@ import subprocess
 
 from outcome import absences, exactly_once, told_nothing, why
 from parts import Failed, KafkaBroker, Vitalake, free_port, need, until
-from records import Numbered
+from records import Numbered, hourly, send
 
 TOPICS = ("hourly-steps", "minute-steps", "hourly_steps_reexport")
+COUNTS = "SELECT COUNT(*), COUNT(DISTINCT subject_id) FROM raw.hourly_steps"
 SECONDS_STEADY, SECONDS_TO_TELL = 6, 30
 # Event Hubs' name for whoever comes with a connection string.
 EVENT_HUBS_USER, SCRAM_USER = "$ConnectionString", "vitalake"
@@ -225,6 +226,60 @@ def shut_out_later(run):
             sender.thread.join(60)
             total = exactly_once(sender, platform, platform.table("raw", "hourly_steps"))
     return f"{total} records once each over a password that was wrong for a while; said meanwhile: {said}"
+
+
+def made_anew_while_stopped(run):
+    """A topic is deleted and made again where vitalake knows no topic's id, as on Event Hubs: it lands from its beginning,
+    and each record once, also when it has grown past the old one and vitalake starts again."""
+    with ready(run) as (broker, platform):
+        sent = fill(broker, platform, "old", 100, 0)
+        platform.stop()
+        make_anew(broker)
+        send(broker.bootstrap, TOPICS[0], rows("new", 50))
+        platform.start()
+        until("rows, and different ones, of the new topic too", lambda: platform.row(COUNTS), (150, 150))
+        sent = fill(broker, platform, "more", 450, sent + 50)
+        platform.stop()
+        platform.start()
+        sent = fill(broker, platform, "last", 10, sent)
+    return f"{sent} records once each"
+
+
+def made_anew_while_running(run):
+    """The same under a process that reads: the new topic's offsets lie before those that are committed."""
+    with ready(run) as (broker, platform):
+        sent = fill(broker, platform, "old", 400, 0)
+        make_anew(broker)
+        sent = fill(broker, platform, "new", 50, sent)
+    return f"{sent} records once each"
+
+
+@contextlib.contextmanager
+def ready(run):
+    with SecureBroker(run.folder / "kafka") as broker:
+        for topic in TOPICS:
+            broker.create_topic(topic, partitions=1)
+        with broker.by_plain().platform(run, "vitalake") as platform:
+            yield broker, platform
+
+
+def make_anew(broker):
+    broker.delete_topic(TOPICS[0])
+    until("the topic is gone", lambda: TOPICS[0] in broker.topics(), False)
+    broker.create_topic(TOPICS[0], partitions=1)
+
+
+def fill(broker, platform, prefix, count, before):
+    """Sends records; gives how many there are when all of them are there and committed."""
+    send(broker.bootstrap, TOPICS[0], rows(prefix, count))
+    total = before + count
+    until(f"rows, and different ones, with those of {prefix}", lambda: platform.row(COUNTS), (total, total), 60)
+    platform.flush()
+    return total
+
+
+def rows(prefix, count):
+    return [hourly(f"{prefix}{number}", number, 1) for number in range(count)]
 
 
 def get_all(platform):
