@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE))
 
 import faults  # noqa: E402
 import java_client  # noqa: E402
+import oauth_kafka  # noqa: E402
 import roles  # noqa: E402
 import secure_kafka  # noqa: E402
 import spark_reads  # noqa: E402
@@ -39,6 +40,7 @@ CHECKS = {
     "faults-azurite-refuses": faults.azurite_refuses,
     "faults-both-storage-first": lambda run: faults.both_away(run, storage_first=True),
     "faults-both-kafka-first": lambda run: faults.both_away(run, storage_first=False),
+    "oauth-kafka": oauth_kafka.check,
     "roles-one-killed": roles.one_killed,
     "roles-one-paused": roles.one_paused,
     "roles-replica": roles.replica,

@@ -49,20 +49,57 @@ impl Health {
 
     /// It did not; the first of such failures in a row dates its absence.
     pub fn failed(&self, reason: impl Into<String>) {
-        let (mut away, reason) = (self.0.away.lock(), reason.into());
+        let reason = reason.into();
+        if self.note(reason.clone()) {
+            tracing::warn!(part = self.0.part, reason, "it does not answer; what needs it waits");
+        }
+    }
+
+    /// The same where the caller says it in the log. Gives whether it is the first in a row.
+    pub fn note(&self, reason: String) -> bool {
+        let mut away = self.0.away.lock();
         match away.as_mut() {
             Some(known) => known.reason = reason,
             None => {
-                tracing::warn!(part = self.0.part, reason, "it does not answer; what needs it waits");
                 *away = Some(Away { part: self.0.part, since_ms: self.0.clock.now_ms(), reason });
+                return true;
             }
         }
+        false
     }
 
     /// Since when it does not answer; `None` while it does.
     #[must_use]
     pub fn away(&self) -> Option<Away> {
         self.0.away.lock().clone()
+    }
+}
+
+/// How often what has not changed is said again.
+const SAY_AGAIN_MS: i64 = 60_000;
+
+/// What is found again and again, and is to be in the log when it changes and once a minute otherwise.
+#[derive(Debug)]
+pub struct Said<T> {
+    clock: Clock,
+    last: Option<(T, i64)>,
+}
+
+impl<T: PartialEq> Said<T> {
+    /// Nothing was said yet.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, last: None }
+    }
+
+    /// Whether it is to be said now.
+    pub fn is_news(&mut self, what: T) -> bool {
+        let now_ms = self.clock.now_ms();
+        let known = self.last.as_ref().is_some_and(|(last, at_ms)| *last == what && now_ms - at_ms < SAY_AGAIN_MS);
+        if !known {
+            self.last = Some((what, now_ms));
+        }
+        !known
     }
 }
 
@@ -82,5 +119,17 @@ mod tests {
         assert_eq!(health.away().unwrap(), Away { part: "storage", since_ms: 1_000, reason: "timed out".to_owned() });
         health.answered();
         assert_eq!(health.away(), None);
+    }
+
+    #[test]
+    fn what_does_not_change_is_said_once_a_minute() {
+        let clock = Clock::manual(0);
+        let mut said = Said::new(clock.clone());
+        let mut after = |seconds, what: &'static str| {
+            clock.advance(std::time::Duration::from_secs(seconds));
+            said.is_news(what)
+        };
+        assert!(after(0, "a") && !after(2, "a") && after(2, "a, b"));
+        assert!(!after(58, "a, b") && after(2, "a, b") && !after(2, "a, b"));
     }
 }

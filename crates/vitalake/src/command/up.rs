@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use vitalake_contract::diagnostic::has_errors;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
 use vitalake_ops::metrics::Metrics;
@@ -21,14 +21,13 @@ use vitalake_serve::engine::{Engine, Limits};
 use vitalake_serve::http::{self, App, HttpLimits};
 
 use crate::cli::UpArgs;
+use crate::command::starting;
 use crate::command::validate::{self, Checked};
 use crate::failure::Failure;
 use crate::output::{self, Style};
 use crate::platform::{self, Api, Platform, Role, sample_forever};
 use crate::simulate;
 
-/// The answer to everything while the platform is opened: it has the fields of a readiness and of an error.
-const STARTING: &str = r#"{"ready":false,"waiting_for":["tables and the source of records to be opened"],"away":[],"error":"unavailable","message":"vitalake is starting: tables and the source of records are being opened; its log says what they wait for"}"#;
 /// How long a process that has lost its work waits before it begins anew.
 const BEFORE_ANEW: Duration = Duration::from_millis(500);
 /// How long nothing may be made of what is there until a process that stands by takes over, and up to twice that: two
@@ -110,32 +109,6 @@ fn check_role(role: Role, simulate: Option<u32>, config: &Config) -> anyhow::Res
     Ok(())
 }
 
-/// Answers on the address of HTTP while the platform is opened, which may have to wait for storage or a broker.
-async fn starting(listener: &TcpListener) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        tokio::spawn(tokio::time::timeout(Duration::from_secs(5), say_that_it_starts(stream)));
-    }
-}
-
-async fn say_that_it_starts(mut stream: TcpStream) -> std::io::Result<()> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut request = [0; 2048];
-    let count = stream.read(&mut request).await?;
-    let is_live = request.get(..count).is_some_and(|bytes| bytes.starts_with(b"GET /health/live"));
-    let (status, body) = if is_live { ("200 OK", r#"{"live":true}"#) } else { ("503 Service Unavailable", STARTING) };
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
-}
-
 /// How a life of the platform ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -199,7 +172,7 @@ impl Process {
         let platform = tokio::select! {
             opened = Platform::open(&self.checked, config, &limits, Arc::clone(&self.lock)) => opened?,
             () = stop.wait() => return Ok(End::Stopped),
-            () = starting(&http) => return Ok(End::Stopped),
+            () = starting::answer(&http, self.role, &limits.outside) => return Ok(End::Stopped),
         };
         drop(kafka_place);
         let kafka = match platform.log() {

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, SecondsFormat, Utc};
 use datafusion::catalog::TableProvider;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
@@ -20,11 +19,11 @@ use vitalake_ops::status::{
 };
 use vitalake_process::sql_rules;
 use vitalake_runtime::error::in_full;
-use vitalake_runtime::health::Away;
 use vitalake_serve::pinned::Pinned;
 use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
 
 use super::Platform;
+use super::outside::{instant, parts};
 
 /// The platform as the server sees it.
 #[derive(Clone, Debug)]
@@ -213,19 +212,8 @@ impl Api {
     }
 
     fn away(&self) -> Vec<AwayPart> {
-        let now_ms = self.0.clock.now_ms();
-        let said = |away: Away| AwayPart {
-            part: away.part.to_owned(),
-            since: instant(away.since_ms).unwrap_or_default(),
-            seconds: (now_ms - away.since_ms).max(0) as f64 / 1000.0,
-            reason: away.reason,
-        };
-        self.0.away().into_iter().map(said).collect()
+        parts(self.0.away(), self.0.clock.now_ms())
     }
-}
-
-fn instant(ms: i64) -> Option<String> {
-    DateTime::<Utc>::from_timestamp_millis(ms).map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {

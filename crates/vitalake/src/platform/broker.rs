@@ -16,11 +16,12 @@ use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
 use vitalake_ingest::log::{TopicId, TopicPartition};
 use vitalake_ingest::source::kafka::{BrokerOptions, Group, KafkaSource, TopicProblem, TopicState};
 use vitalake_process::sql_rules;
+use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::in_full;
-use vitalake_runtime::health::Health;
+use vitalake_runtime::health::{Health, Said};
 
-use super::Role;
 use super::intake::{Intake, Parts};
+use super::{Outside, Role};
 
 /// How often topics are looked at for what has changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -34,22 +35,25 @@ const GIVE_UP_MAX: Duration = Duration::from_secs(20);
 pub(crate) struct Broker {
     source: Arc<KafkaSource>,
     role: Role,
+    /// Whether all topics are there.
+    missing: Health,
+    clock: Clock,
     topics: BTreeMap<String, TopicState>,
     changed: watch::Sender<bool>,
 }
 
 /// The intake from a broker: waits for one that does not answer, and for topics that are missing.
-pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str) -> anyhow::Result<Intake> {
+pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str, outside: &Outside) -> anyhow::Result<Intake> {
     let options = BrokerOptions {
         bootstrap: bootstrap.to_owned(),
         group: parts.config.kafka.group.clone().unwrap_or_else(|| format!("vitalake-{}", parts.config.name)),
         properties: parts.config.kafka.properties.iter().map(|(k, v)| (k.clone(), plain(v))).collect(),
     };
-    let source = KafkaSource::connect(options, Health::new("Kafka", parts.clock.clone()))?;
+    let source = KafkaSource::connect(options, outside.kafka.clone())?;
     let streams = parts.streams()?;
     let wanted: Vec<(String, u32)> =
         streams.iter().map(|(topic, partitions, _)| (topic.clone(), *partitions)).collect();
-    let topics = find_or_make(&source, &wanted, parts.config.kafka.create_topics).await?;
+    let topics = find_or_make(&source, &wanted, parts.config.kafka.create_topics, &outside.topics, parts.clock).await?;
     let landing = if parts.role == Role::Serve { Landing::Follower } else { Landing::Owner };
     let mut landings = Vec::new();
     for (topic, asked, table) in streams {
@@ -71,7 +75,8 @@ pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str) -> anyhow::Result<I
         let landing = TopicLanding::new(Arc::clone(&source) as _, table, sql, &topic, id, landing, parts.cpu.clone());
         landings.push(Arc::new(landing));
     }
-    let broker = Broker { source, role: parts.role, topics, changed: watch::channel(false).0 };
+    let (missing, clock) = (outside.topics.clone(), parts.clock.clone());
+    let broker = Broker { source, role: parts.role, missing, clock, topics, changed: watch::channel(false).0 };
     Ok(Intake { landings, broker: Some(broker), ..Intake::none() })
 }
 
@@ -84,39 +89,59 @@ async fn find_or_make(
     source: &Arc<KafkaSource>,
     wanted: &[(String, u32)],
     create: bool,
+    missing: &Health,
+    clock: &Clock,
 ) -> anyhow::Result<BTreeMap<String, TopicState>> {
+    let mut said = Said::new(clock.clone());
     loop {
-        let problem = match look(source, wanted).await {
+        let waits: Vec<TopicProblem> = match look(source, wanted).await {
             Err(away) => {
-                source.health().failed(away.to_string());
-                away
+                source.health().note(away.to_string());
+                vec![away]
             }
             Ok(found) => {
-                let missing: Vec<_> = wanted.iter().filter(|(topic, _)| !found.contains_key(topic)).collect();
-                if missing.is_empty() {
+                source.health().answered();
+                let lacks: Vec<_> = wanted.iter().filter(|(topic, _)| !found.contains_key(topic)).collect();
+                if lacks.is_empty() {
+                    missing.answered();
                     return Ok(found);
                 }
-                let mut refused = None;
-                for (topic, partitions) in missing {
-                    let made = if create {
-                        source.create_topic(topic, *partitions).await
-                    } else {
-                        Err(source.missing(topic, *partitions, "kafka.create_topics is false".to_owned()))
-                    };
-                    refused = refused.or(made.err());
+                let refused = make(source, &lacks, create).await;
+                if !refused.is_empty() {
+                    missing.note(listed(&refused));
                 }
-                match refused {
-                    None => continue,
-                    Some(problem) => problem,
-                }
+                refused
             }
         };
-        if let TopicProblem::Client { .. } = problem {
-            return Err(problem.into());
+        if waits.is_empty() {
+            continue;
         }
-        tracing::warn!("{problem}; waiting for it");
+        if let Some(TopicProblem::Client { .. }) = waits.first() {
+            anyhow::bail!(listed(&waits));
+        }
+        if said.is_news(listed(&waits)) {
+            waits.iter().for_each(|problem| tracing::warn!("{problem}; waiting for it"));
+        }
         tokio::time::sleep(ASK_AGAIN).await;
     }
+}
+
+/// Makes topics where that may be; gives what was refused.
+async fn make(source: &KafkaSource, lacks: &[&(String, u32)], create: bool) -> Vec<TopicProblem> {
+    let mut refused = Vec::new();
+    for (topic, partitions) in lacks {
+        let made = if create {
+            source.create_topic(topic, *partitions).await
+        } else {
+            Err(source.missing(topic, *partitions, "kafka.create_topics is false".to_owned()))
+        };
+        refused.extend(made.err());
+    }
+    refused
+}
+
+fn listed(problems: &[TopicProblem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 async fn look(
@@ -154,8 +179,8 @@ fn identity(
 }
 
 impl Broker {
-    pub(crate) fn health(&self) -> &Health {
-        self.source.health()
+    pub(crate) fn health(&self) -> [&Health; 2] {
+        [self.source.health(), &self.missing]
     }
 
     /// Begins to read. What it gives watches the topics for as long as it runs.
@@ -166,22 +191,16 @@ impl Broker {
         } else {
             self.source.assign(&self.take_all(landings).await)?;
         }
-        let (source, wanted, known, changed) = (
-            Arc::clone(&self.source),
-            self.topics.iter().map(|(name, state)| (name.clone(), state.partitions)).collect::<Vec<_>>(),
-            self.topics.clone(),
-            self.changed.clone(),
-        );
+        let watch = Watch {
+            source: Arc::clone(&self.source),
+            known: self.topics.clone(),
+            missing: self.missing.clone(),
+            said: Said::new(self.clock.clone()),
+        };
+        let changed = self.changed.clone();
         Ok(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(LOOK_INTERVAL).await;
-                if let Ok(now) = look(&source, &wanted).await
-                    && differs(&known, &now)
-                {
-                    changed.send_replace(true);
-                    return;
-                }
-            }
+            watch.until_it_changes().await;
+            changed.send_replace(true);
         }))
     }
 
@@ -222,20 +241,53 @@ impl Broker {
     }
 }
 
-/// Whether a topic was made anew or has partitions more. One that is gone is waited for.
-fn differs(known: &BTreeMap<String, TopicState>, now: &BTreeMap<String, TopicState>) -> bool {
-    let mut differs = false;
-    for (topic, was) in known {
-        match now.get(topic) {
-            None => tracing::warn!(topic, "the topic is gone from the broker; what landed stays, nothing new comes"),
-            Some(is) if is.id != was.id && is.id.is_some() => {
+/// Looks at the topics for as long as they are what they were at start.
+struct Watch {
+    source: Arc<KafkaSource>,
+    known: BTreeMap<String, TopicState>,
+    missing: Health,
+    said: Said<Vec<String>>,
+}
+
+impl Watch {
+    /// Returns when a topic was made anew or has other partitions. One that is gone is said, and waited for.
+    async fn until_it_changes(mut self) {
+        let wanted: Vec<(String, u32)> =
+            self.known.iter().map(|(name, state)| (name.clone(), state.partitions)).collect();
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let Ok(now) = look(&self.source, &wanted).await else { continue };
+            self.say_what_is_gone(&now);
+            if self.differs(&now) {
+                return;
+            }
+        }
+    }
+
+    fn say_what_is_gone(&mut self, now: &BTreeMap<String, TopicState>) {
+        let gone: Vec<String> = self.known.keys().filter(|name| !now.contains_key(*name)).cloned().collect();
+        if gone.is_empty() {
+            self.missing.answered();
+            return;
+        }
+        let reason = format!("gone from the broker: {}; what landed stays, nothing new comes", gone.join(", "));
+        self.missing.note(reason.clone());
+        if self.said.is_news(gone) {
+            tracing::warn!("{reason}");
+        }
+    }
+
+    fn differs(&self, now: &BTreeMap<String, TopicState>) -> bool {
+        let mut differs = false;
+        for (topic, is) in now {
+            let Some(was) = self.known.get(topic) else { continue };
+            if is.id != was.id && is.id.is_some() {
                 tracing::warn!(
                     topic,
                     "the topic was deleted and made again: it lands from its beginning, under its new id"
                 );
                 differs = true;
-            }
-            Some(is) if is.partitions != was.partitions => {
+            } else if is.partitions != was.partitions {
                 tracing::info!(
                     topic,
                     was = was.partitions,
@@ -244,10 +296,9 @@ fn differs(known: &BTreeMap<String, TopicState>, now: &BTreeMap<String, TopicSta
                 );
                 differs = true;
             }
-            Some(_) => {}
         }
+        differs
     }
-    differs
 }
 
 /// This process as a member of the consumer group.

@@ -75,7 +75,7 @@ impl Intake {
                 parts.role.as_str()
             ),
             #[cfg(feature = "rdkafka")]
-            Some(bootstrap) => super::broker::open(parts, bootstrap).await,
+            Some(bootstrap) => super::broker::open(parts, bootstrap, &limits.outside).await,
             #[cfg(not(feature = "rdkafka"))]
             Some(_) => anyhow::bail!("this binary was built without external Kafka; build it with --features rdkafka"),
         }
@@ -129,13 +129,13 @@ impl Intake {
         std::future::pending().await
     }
 
-    /// Whether the broker answers, where there is one.
-    pub(crate) fn health(&self) -> Option<&Health> {
+    /// Whether the broker answers and has the topics, where there is one.
+    pub(crate) fn health(&self) -> Vec<&Health> {
         #[cfg(feature = "rdkafka")]
         if let Some(broker) = &self.broker {
-            return Some(broker.health());
+            return broker.health().into();
         }
-        None
+        Vec::new()
     }
 
     /// Ends the log or the client. Blocking.

@@ -10,6 +10,7 @@ mod broker;
 mod follow;
 mod gauges;
 mod intake;
+mod outside;
 mod role;
 mod spare;
 mod troubles;
@@ -41,6 +42,8 @@ use crate::command::validate::Checked;
 
 pub use api::Api;
 pub use gauges::sample_forever;
+pub use outside::Outside;
+pub(crate) use outside::parts as away_parts;
 pub use role::Role;
 
 use intake::Intake;
@@ -71,6 +74,8 @@ pub struct Limits {
     pub role: Role,
     /// Whether records of an external broker stay there: a command only looks at the tables.
     pub without_intake: bool,
+    /// The parts outside the process, whose state others may watch too.
+    pub outside: Outside,
 }
 
 impl Default for Limits {
@@ -83,6 +88,7 @@ impl Default for Limits {
             maintenance_interval: MAINTENANCE_INTERVAL,
             role: Role::All,
             without_intake: false,
+            outside: Outside::new(&Clock::system()),
         }
     }
 }
@@ -147,7 +153,7 @@ impl Platform {
         let role = limits.role;
         let place = Place::parse(config.storage.url.as_deref(), &config.data)?;
         let cache = Cache { folder: config.data.join("cache"), bytes_max: config.storage.cache_bytes_max };
-        let opened = place.open(&disk, &cache, Health::new("storage", clock.clone())).await?;
+        let opened = place.open(&disk, &cache, limits.outside.storage.clone()).await?;
         let contracts: Contracts =
             checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
         let specs = table_specs(&checked.models, &contracts)?;

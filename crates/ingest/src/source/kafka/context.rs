@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,6 +13,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::Shared;
+use super::token::{TokenOptions, TokenProblem};
 use crate::log::TopicPartition;
 
 /// Who takes partitions that the group gives, and gives them up.
@@ -35,6 +36,14 @@ pub(super) struct Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let token = self.shared.tokens.as_ref().ok_or(TokenProblem::Nowhere).and_then(TokenOptions::token);
+        *self.shared.token_trouble.lock() = token.as_ref().err().map(ToString::to_string);
+        Ok(token?)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
@@ -49,7 +58,8 @@ impl ClientContext for Context {
         if up {
             self.shared.health.answered();
         } else if statistics.brokers.values().any(|broker| broker.nodeid >= 0) {
-            self.shared.health.failed("no broker is connected");
+            let reason = self.shared.token_trouble.lock().clone();
+            self.shared.health.failed(reason.unwrap_or_else(|| "no broker is connected".to_owned()));
         }
         let mut watermarks = self.shared.watermarks.lock();
         for (name, topic) in &statistics.topics {

@@ -5,6 +5,7 @@
 //! partition is read from exactly where landing says; where that cannot be, `restart` fires and everything begins anew.
 
 mod context;
+mod token;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use vitalake_runtime::health::Health;
 
 use context::Context;
 pub use context::Group;
+use token::TokenOptions;
 pub use topics::{TopicProblem, TopicState};
 
 use super::{FetchedRecord, Item, Source, SourceError};
@@ -80,7 +82,7 @@ impl BrokerOptions {
         for (key, value) in ours {
             config.set(key, value);
         }
-        for (key, value) in &self.properties {
+        for (key, value) in self.properties.iter().filter(|(key, _)| !token::is_ours(&self.properties, key)) {
             config.set(key, value);
         }
         config
@@ -133,6 +135,9 @@ struct Shared {
     /// First and last-stable offsets by topic and partition, as last heard.
     watermarks: Mutex<BTreeMap<(String, i32), (i64, i64)>>,
     health: Health,
+    /// Where tokens come from, if any are wanted, and why the last could not be had.
+    tokens: Option<TokenOptions>,
+    token_trouble: Mutex<Option<String>>,
     restart: watch::Sender<bool>,
     consumer: OnceLock<std::sync::Weak<BaseConsumer<Context>>>,
     group: Mutex<Option<Arc<dyn Group>>>,
@@ -159,11 +164,14 @@ impl KafkaSource {
     /// # Errors
     /// When a property is unknown or does not fit the others, in librdkafka's words.
     pub fn connect(options: BrokerOptions, health: Health) -> Result<Arc<Self>, TopicProblem> {
+        let tokens = TokenOptions::parse(&options.properties).map_err(|reason| TopicProblem::Client { reason })?;
         let shared = Arc::new(Shared {
             topics: RwLock::default(),
             partitions: RwLock::default(),
             watermarks: Mutex::default(),
             health,
+            tokens,
+            token_trouble: Mutex::default(),
             restart: watch::channel(false).0,
             consumer: OnceLock::new(),
             group: Mutex::new(None),
@@ -177,6 +185,8 @@ impl KafkaSource {
         let _ = shared.consumer.set(Arc::downgrade(&consumer));
         let source =
             Self { consumer, shared, options, stop: Arc::new(AtomicBool::new(false)), serving: Mutex::new(None) };
+        // From the beginning on: no question is answered before a token was asked for here.
+        source.serve();
         Ok(Arc::new(source))
     }
 
@@ -193,7 +203,6 @@ impl KafkaSource {
         let list = self.shared.split(&self.consumer, starts)?;
         self.consumer.assign(&list).map_err(|error| self.shared.refused(starts.first(), &error))?;
         self.shared.wake();
-        self.serve();
         Ok(())
     }
 
@@ -206,8 +215,6 @@ impl KafkaSource {
         let topics = self.shared.topics.read();
         let names: Vec<&str> = topics.values().map(|topic| topic.name.as_str()).collect();
         self.consumer.subscribe(&names).map_err(|error| self.shared.refused(None, &error))?;
-        drop(topics);
-        self.serve();
         Ok(())
     }
 
@@ -285,6 +292,12 @@ impl KafkaSource {
              topic was made anew under its old id. Nothing is read, because new records would get offsets that the table \
              has; give the contract a new topic, or make this one anew"
         )))
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
     }
 }
 

@@ -76,7 +76,10 @@ impl KafkaSource {
     /// # Errors
     /// When the broker does not answer.
     pub fn topics(&self, names: &[String]) -> Result<BTreeMap<String, TopicState>, TopicProblem> {
-        let away = |reason: String| TopicProblem::Away { bootstrap: self.options.bootstrap.clone(), reason };
+        let away = |reason: String| {
+            let reason = self.shared.token_trouble.lock().clone().unwrap_or(reason);
+            TopicProblem::Away { bootstrap: self.options.bootstrap.clone(), reason }
+        };
         let mut found = BTreeMap::new();
         for name in names {
             let metadata = self.consumer.fetch_metadata(Some(name), ANSWER_MAX).map_err(|e| away(e.to_string()))?;
@@ -119,6 +122,9 @@ impl KafkaSource {
     /// `Missing` when the broker refuses.
     pub async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), TopicProblem> {
         let missing = |reason: String| self.missing(name, partitions, reason);
+        if self.shared.tokens.is_some() {
+            return Err(missing("a client with OAUTHBEARER does not make topics".to_owned()));
+        }
         let admin: AdminClient<DefaultClientContext> = admin_config(&self.options.client_config())
             .create()
             .map_err(|error| TopicProblem::Client { reason: error.to_string() })?;

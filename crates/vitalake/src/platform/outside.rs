@@ -1,0 +1,48 @@
+//! The parts outside this process that it may have to wait for, known before any of them has answered.
+//!
+//! They are made first and handed to whoever speaks to each, so that also a platform that is still being opened can say
+//! what it waits for. Invariant: a reason holds no credential.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use vitalake_ops::status::AwayPart;
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::health::{Away, Health};
+
+/// What is known of each.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    pub(crate) storage: Health,
+    pub(crate) kafka: Health,
+    /// The topics that contracts name, on a broker that answers.
+    pub(crate) topics: Health,
+}
+
+impl Outside {
+    /// All of them, taken to answer.
+    #[must_use]
+    pub fn new(clock: &Clock) -> Self {
+        let health = |part| Health::new(part, clock.clone());
+        Self { storage: health("storage"), kafka: health("Kafka"), topics: health("a topic") }
+    }
+
+    /// Those that do not answer now.
+    pub(crate) fn away(&self) -> Vec<Away> {
+        [&self.storage, &self.kafka, &self.topics].into_iter().filter_map(Health::away).collect()
+    }
+}
+
+/// Parts that are away as status has them.
+pub(crate) fn parts(away: Vec<Away>, now_ms: i64) -> Vec<AwayPart> {
+    let said = |away: Away| AwayPart {
+        part: away.part.to_owned(),
+        since: instant(away.since_ms).unwrap_or_default(),
+        seconds: (now_ms - away.since_ms).max(0) as f64 / 1000.0,
+        reason: away.reason,
+    };
+    away.into_iter().map(said).collect()
+}
+
+/// A moment as status writes it.
+pub(crate) fn instant(ms: i64) -> Option<String> {
+    DateTime::<Utc>::from_timestamp_millis(ms).map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
