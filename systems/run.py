@@ -24,6 +24,7 @@ import roles  # noqa: E402
 import secure_kafka  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
+import topic_anew  # noqa: E402
 from parts import Failed, Skipped  # noqa: E402
 
 CHECKS = {
@@ -41,6 +42,7 @@ CHECKS = {
     "faults-both-storage-first": lambda run: faults.both_away(run, storage_first=True),
     "faults-both-kafka-first": lambda run: faults.both_away(run, storage_first=False),
     "oauth-kafka": oauth_kafka.check,
+    "topic-anew": topic_anew.check,
     "roles-one-killed": roles.one_killed,
     "roles-one-paused": roles.one_paused,
     "roles-replica": roles.replica,

@@ -175,6 +175,11 @@ impl Table {
         }
         let mut txns = seal.txns.clone();
         txns.extend(extra.txns.iter().cloned());
+        if let Some(gate) = self.gate.get()
+            && !gate.may_commit(&self.head(), &txns).await
+        {
+            return Err(LakeError::Stopped("a commit of records whose source has changed"));
+        }
         self.write(SideName::Rejects, seal.through).await?;
         self.write(SideName::Rows, seal.through).await?;
         let (mut rows, mut rejects) = {

@@ -5,8 +5,8 @@
 //! value in the catalogue.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
@@ -207,6 +207,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         checkpointed: [AtomicU64::new(0), AtomicU64::new(0)],
         looks: AtomicU64::new(0),
         moved: watch::channel(0).0,
+        gate: OnceLock::new(),
     })
 }
 

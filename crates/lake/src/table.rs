@@ -5,8 +5,8 @@
 //! `flush`. Invariant: state and catalogue change under one lock, in the order of change numbers.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -19,6 +19,7 @@ use crate::changes::{Changes, Increment, ReaderId};
 use crate::delta::{DataFile, DeltaLog, Snapshot, TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
+use crate::gate::Gate;
 use crate::lake::Shared;
 use crate::tail::TailChunks;
 
@@ -125,6 +126,8 @@ pub struct Table {
     pub(crate) looks: AtomicU64,
     /// Counts whatever a waiting reader or writer may want to know of.
     pub(crate) moved: watch::Sender<u64>,
+    /// Asked before each commit, where somebody wants to be.
+    pub(crate) gate: OnceLock<Arc<dyn Gate>>,
 }
 
 impl Table {
@@ -138,6 +141,11 @@ impl Table {
     #[must_use]
     pub fn contract(&self) -> &Arc<Contract> {
         &self.contract
+    }
+
+    /// Has each epoch's commit asked for here from now on; the first who wants that is the one.
+    pub fn ask_before_commits(&self, gate: Arc<dyn Gate>) {
+        let _ = self.gate.set(gate);
     }
 
     /// The stored columns, in memory types.

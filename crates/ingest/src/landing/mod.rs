@@ -6,6 +6,7 @@
 //! trimmed. Invariant: a record's rows and rejects enter the table together with the transaction that says so; nothing
 //! else remembers what has landed. `step` is what happens to the records themselves.
 
+mod same_topic;
 mod step;
 
 use std::collections::{BTreeMap, HashSet};
@@ -28,6 +29,7 @@ use crate::decode::{DecodeError, Rules};
 use crate::log::{TopicId, TopicPartition};
 use crate::source::{Source, SourceError};
 
+use same_topic::{SameTopic, say_not_kept};
 use step::{KnownRejects, PartitionState, Step, decode_step};
 
 /// How long records gather before a step, so that small produces do not each become a batch of their own.
@@ -216,6 +218,26 @@ impl TopicLanding {
             known.extend(ours.filter_map(|(_, offset)| offset).filter(|o| landed.is_none_or(|l| *o > l)));
         }
         Ok(KnownRejects::new(known))
+    }
+
+    /// Has each commit wait for the source to say that the topic is still the one of this id.
+    pub fn ask_before_commits(&self) {
+        let gate = SameTopic::new(Arc::clone(&self.source), self.topic.clone(), self.topic_id);
+        self.table.ask_before_commits(Arc::new(gate));
+    }
+
+    /// Says in the log which offsets are read and not committed, and will not be: the topic was made anew.
+    pub fn say_what_is_not_kept(&self) {
+        if self.landing == Landing::Follower {
+            return;
+        }
+        for (partition, reached) in &*self.reached.lock() {
+            let committed = self.table.committed_txn(&transaction_id(self.topic_id, *partition));
+            let first = committed.map_or(0, |last| last + 1);
+            if first < reached.next_offset {
+                say_not_kept(&self.topic, *partition, first, reached.next_offset - 1);
+            }
+        }
     }
 
     /// Gives all partitions up after committing what came of them: another process goes on with them.

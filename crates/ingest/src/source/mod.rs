@@ -9,6 +9,7 @@ pub mod kafka;
 
 use std::fmt;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::log::{Log, LogError, StoredBatch, TopicId, TopicPartition};
@@ -113,6 +114,13 @@ pub trait Source: fmt::Debug + Send + Sync {
         bytes_max: usize,
         sink: &mut dyn FnMut(Item<'_>),
     ) -> Result<i64, SourceError>;
+
+    /// Whether a topic is still the one of this id, asked when what was read of it is about to be committed. Yes where
+    /// that cannot change, and where nobody answers within a moment.
+    fn is_still(&self, topic: TopicId) -> BoxFuture<'_, bool> {
+        let _ = topic;
+        Box::pin(std::future::ready(true))
+    }
 
     /// The last offsets of a topic that are in a commit, with their partitions.
     ///

@@ -1,13 +1,15 @@
 //! Landing over a source and a lake in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::Int64Type;
-use tokio::sync::watch;
+use futures::future::BoxFuture;
+use tokio::sync::{Notify, watch};
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::contract::{Column, ColumnType, Delivery, Sla};
 use vitalake_contract::rule::{Check, RowRule, Severity};
@@ -149,4 +151,80 @@ async fn a_contract_that_changed_after_a_crash_between_the_two_commits_loses_and
     landing.flush().await.unwrap();
     assert_eq!(offsets(&lake, &table, Space::Raw).await, [0, 3]);
     assert_eq!(offsets(&lake, &table, Space::Quarantine).await, [1, 2]);
+}
+
+/// A topic that grows, and is another when it is told to be.
+#[derive(Debug, Default)]
+struct Growing {
+    records: AtomicUsize,
+    is_another: AtomicBool,
+    asked: Notify,
+    answer: Notify,
+}
+
+impl Source for Growing {
+    fn start_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
+        Ok(0)
+    }
+
+    fn end_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
+        Ok(self.records.load(Ordering::Acquire) as i64)
+    }
+
+    fn watch(&self, _: TopicId) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
+    fn read(&self, _: TopicPartition, from: i64, _: usize, sink: &mut dyn FnMut(Item<'_>)) -> Result<i64, SourceError> {
+        let end = self.records.load(Ordering::Acquire) as i64;
+        for offset in from..end {
+            sink(Item::Record(FetchedRecord { offset, timestamp_ms: Some(1), value: Some(br#"{"who":"a","n":1}"#) }));
+        }
+        Ok(end)
+    }
+
+    fn is_still(&self, _: TopicId) -> BoxFuture<'_, bool> {
+        Box::pin(async {
+            self.asked.notify_one();
+            self.answer.notified().await;
+            !self.is_another.load(Ordering::Acquire)
+        })
+    }
+
+    fn committed(&self, _: TopicId, _: &[(i32, i64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_committed_that_was_read_after_the_topic_was_last_seen_under_its_id() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let (lake, table) = open(folder.path(), contract(0), &cpu).await;
+    let topic = Arc::new(Growing::default());
+    let source = Arc::clone(&topic) as Arc<dyn Source>;
+    let landing = TopicLanding::new(source, Arc::clone(&table), None, "readings", TOPIC, Landing::Owner, cpu.clone());
+    landing.ask_before_commits();
+    landing.take_partitions([0]).await.unwrap();
+    let committed = || table.committed_txn(&transaction_id(TOPIC, 0));
+    topic.records.store(2, Ordering::Release);
+    landing.step().await.unwrap();
+    // While the broker is asked a record comes: the answer does not hold for it.
+    let meanwhile = async {
+        topic.asked.notified().await;
+        topic.records.store(3, Ordering::Release);
+        landing.step().await.unwrap();
+        topic.answer.notify_one();
+    };
+    let (flushed, ()) = tokio::join!(landing.flush(), meanwhile);
+    flushed.unwrap();
+    assert_eq!(committed(), Some(1));
+    assert_eq!(offsets(&lake, &table, Space::Raw).await, [0, 1, 2]);
+    topic.is_another.store(true, Ordering::Release);
+    topic.answer.notify_one();
+    landing.flush().await.unwrap_err();
+    assert_eq!(committed(), Some(1));
+    // Nor later: what was read may be the other topic's.
+    topic.is_another.store(false, Ordering::Release);
+    landing.flush().await.unwrap_err();
+    assert_eq!(committed(), Some(1));
 }

@@ -73,6 +73,7 @@ pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str, outside: &Outside) 
         source.register(id, &topic);
         let sql = sql_rules(table.contract())?;
         let landing = TopicLanding::new(Arc::clone(&source) as _, table, sql, &topic, id, landing, parts.cpu.clone());
+        landing.ask_before_commits();
         landings.push(Arc::new(landing));
     }
     let (missing, clock) = (outside.topics.clone(), parts.clock.clone());
@@ -152,10 +153,12 @@ async fn look(
     let (asking, asked) = (Arc::clone(source), names.clone());
     let looked = tokio::task::spawn_blocking(move || asking.topics(&asked)).await;
     let mut found = looked.map_err(|error| TopicProblem::Client { reason: error.to_string() })??;
-    for (name, id) in source.topic_ids(&names).await {
-        if let Some(state) = found.get_mut(&name) {
-            state.id = Some(id);
-        }
+    if let Some(ids) = source.topic_ids(&names).await? {
+        // One that only one of the two answers has is being made or deleted: it is looked for again.
+        found.retain(|name, state| {
+            state.id = ids.get(name).copied();
+            state.id.is_some()
+        });
     }
     Ok(found)
 }
@@ -194,6 +197,7 @@ impl Broker {
         let watch = Watch {
             source: Arc::clone(&self.source),
             known: self.topics.clone(),
+            landings: landings.to_vec(),
             missing: self.missing.clone(),
             said: Said::new(self.clock.clone()),
         };
@@ -245,6 +249,7 @@ impl Broker {
 struct Watch {
     source: Arc<KafkaSource>,
     known: BTreeMap<String, TopicState>,
+    landings: Vec<Arc<TopicLanding>>,
     missing: Health,
     said: Said<Vec<String>>,
 }
@@ -286,6 +291,8 @@ impl Watch {
                     topic,
                     "the topic was deleted and made again: it lands from its beginning, under its new id"
                 );
+                let anew = self.landings.iter().filter(|landing| landing.topic() == topic);
+                anew.for_each(|landing| landing.say_what_is_not_kept());
                 differs = true;
             } else if is.partitions != was.partitions {
                 tracing::info!(

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
@@ -35,6 +36,8 @@ use crate::log::{TopicId, TopicPartition};
 
 /// How long a question to the broker may take.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// How long a commit waits to be told whether its topic is still the same: a broker that is away serves no new topic.
+const STILL_MAX: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// How long the serving thread waits for events at a time.
@@ -428,6 +431,19 @@ impl Source for KafkaSource {
         }
         (partition.next_offset, partition.at_end) = (next_offset, end);
         Ok(next_offset)
+    }
+
+    fn is_still(&self, topic: TopicId) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let names = [self.shared.name(topic)];
+            let asked = tokio::time::timeout(STILL_MAX, self.topic_ids(&names)).await;
+            let ids = asked.ok().and_then(Result::ok).flatten().unwrap_or_default();
+            let still = ids.values().all(|id| *id == topic.0);
+            if !still {
+                self.shared.restart.send_replace(true);
+            }
+            still
+        })
     }
 
     fn committed(&self, topic: TopicId, last_offsets: &[(i32, i64)]) -> Result<(), SourceError> {

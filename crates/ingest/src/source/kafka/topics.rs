@@ -17,6 +17,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+use vitalake_runtime::error::in_full;
 
 use super::{ANSWER_MAX, KafkaSource};
 use crate::kafka::client::Connection;
@@ -100,20 +101,24 @@ impl KafkaSource {
         Ok(found)
     }
 
-    /// The ids of topics, where the broker can be asked without encryption and has them.
-    pub async fn topic_ids(&self, names: &[String]) -> BTreeMap<String, Uuid> {
+    /// The ids of those topics that are there; `None` where the broker cannot be asked without encryption, or has none.
+    ///
+    /// # Errors
+    /// When no broker answers.
+    pub async fn topic_ids(&self, names: &[String]) -> Result<Option<BTreeMap<String, Uuid>>, TopicProblem> {
         let plain =
             self.options.properties.get("security.protocol").is_none_or(|p| p.eq_ignore_ascii_case("plaintext"));
         if !plain {
-            return BTreeMap::new();
+            return Ok(None);
         }
+        let mut reason = String::new();
         for address in self.options.bootstrap.split(',').map(str::trim) {
             match ask_ids(address, names).await {
-                Ok(ids) => return ids,
-                Err(error) => tracing::debug!(%error, address, "topic ids could not be asked for"),
+                Ok(ids) => return Ok(ids),
+                Err(error) => reason = in_full(&error),
             }
         }
-        BTreeMap::new()
+        Err(TopicProblem::Away { bootstrap: self.options.bootstrap.clone(), reason })
     }
 
     /// Makes a topic with the broker's own replication.
@@ -195,16 +200,16 @@ fn admin_config(consumer: &rdkafka::ClientConfig) -> rdkafka::ClientConfig {
 async fn ask_ids(
     address: &str,
     names: &[String],
-) -> Result<BTreeMap<String, Uuid>, crate::kafka::client::ConnectionError> {
+) -> Result<Option<BTreeMap<String, Uuid>>, crate::kafka::client::ConnectionError> {
     let mut connection = Connection::open(address, "vitalake", ANSWER_MAX.as_secs()).await?;
     let topics = names
         .iter()
         .map(|name| MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name.clone())))));
     let request = MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(false);
     let (version, answer) = connection.call_versioned(METADATA_VERSION_MAX, &request).await?;
-    if version < IDS_SINCE_VERSION {
-        return Ok(BTreeMap::new());
+    let there: Vec<_> = answer.topics.into_iter().filter(|topic| topic.error_code == 0).collect();
+    if version < IDS_SINCE_VERSION || there.iter().any(|topic| topic.topic_id.is_nil()) {
+        return Ok(None);
     }
-    let named = answer.topics.into_iter().filter(|topic| topic.error_code == 0 && !topic.topic_id.is_nil());
-    Ok(named.filter_map(|topic| Some((topic.name?.0.to_string(), topic.topic_id))).collect())
+    Ok(Some(there.into_iter().filter_map(|topic| Some((topic.name?.0.to_string(), topic.topic_id))).collect()))
 }

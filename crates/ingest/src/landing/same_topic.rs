@@ -1,0 +1,73 @@
+//! Whether the topic that an epoch was read from is still the one that the broker has under this name.
+//!
+//! A topic that was deleted and made again has the old one's name and new offsets: what of it is committed under the old
+//! id is landed once more under its own. Invariant: an epoch is committed only when the topic was seen under its id after
+//! the epoch's last record was read, or nobody answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use vitalake_lake::Gate;
+use vitalake_lake::delta::Snapshot;
+
+use crate::log::TopicId;
+use crate::source::Source;
+
+#[derive(Debug)]
+pub(super) struct SameTopic {
+    source: Arc<dyn Source>,
+    topic: String,
+    id: TopicId,
+    /// The last offsets, by transaction, up to which the topic was seen under its id.
+    seen: Mutex<BTreeMap<String, i64>>,
+    made_anew: AtomicBool,
+}
+
+impl SameTopic {
+    pub(super) fn new(source: Arc<dyn Source>, topic: String, id: TopicId) -> Self {
+        Self { source, topic, id, seen: Mutex::default(), made_anew: AtomicBool::new(false) }
+    }
+}
+
+impl Gate for SameTopic {
+    fn may_commit<'a>(&'a self, head: &'a Snapshot, txns: &'a BTreeMap<String, i64>) -> BoxFuture<'a, bool> {
+        let prefix = format!("vitalake/{}/", self.id);
+        let news = txns.iter().filter(|(id, last)| id.starts_with(&prefix) && head.txn(id) != Some(**last));
+        let news: BTreeMap<String, i64> = news.map(|(id, last)| (id.clone(), *last)).collect();
+        Box::pin(async move {
+            if self.made_anew.load(Ordering::Acquire) {
+                return false;
+            }
+            // A commit that is tried again was asked for before.
+            let is_seen = |(id, last): (&String, &i64)| self.seen.lock().get(id).is_some_and(|seen| last <= seen);
+            if news.iter().all(is_seen) {
+                return true;
+            }
+            if self.source.is_still(self.id).await {
+                self.seen.lock().extend(news);
+                return true;
+            }
+            self.made_anew.store(true, Ordering::Release);
+            for (id, last) in &news {
+                if let Some(partition) = id.strip_prefix(&prefix).and_then(|number| number.parse().ok()) {
+                    say_not_kept(&self.topic, partition, head.txn(id).map_or(0, |committed| committed + 1), *last);
+                }
+            }
+            false
+        })
+    }
+}
+
+/// What was read and will not be in the table: it may be the old topic's or the new one's.
+pub(super) fn say_not_kept(topic: &str, partition: i32, first: i64, last: i64) {
+    tracing::warn!(
+        topic,
+        partition,
+        first,
+        last,
+        "the topic was made anew: these offsets are not kept under its old id; it is read from its beginning under the new one"
+    );
+}
