@@ -25,6 +25,7 @@ import secure_kafka  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
 import topic_anew  # noqa: E402
+import waits  # noqa: E402
 from parts import Failed, Skipped  # noqa: E402
 
 CHECKS = {
@@ -43,6 +44,8 @@ CHECKS = {
     "faults-both-kafka-first": lambda run: faults.both_away(run, storage_first=False),
     "oauth-kafka": oauth_kafka.check,
     "topic-anew": topic_anew.check,
+    "waits-container": waits.container,
+    "waits-topics": waits.topics,
     "roles-one-killed": roles.one_killed,
     "roles-one-paused": roles.one_paused,
     "roles-replica": roles.replica,

@@ -21,6 +21,7 @@ use vitalake_runtime::config::masked_url;
 use vitalake_runtime::health::Health;
 
 use crate::place::{Opened, PlaceError, RequestKind, Requests};
+use crate::refusal::{Container, token_refusal};
 
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -37,7 +38,8 @@ pub(crate) fn open(url: &str, health: Health) -> Result<Opened, PlaceError> {
     let prefix = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|error| wrong(error.to_string()))?;
     let requests = Arc::new(Requests::default());
-    let connector = Counting { requests: Arc::clone(&requests), health: health.clone() };
+    let container = Container::of(url, std::env::var("AZURE_STORAGE_ACCOUNT_NAME").ok());
+    let connector = Counting { requests: Arc::clone(&requests), health: health.clone(), container };
     let backoff =
         BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(3), base: 2.0 };
     let store = MicrosoftAzureBuilder::from_env()
@@ -55,60 +57,74 @@ pub(crate) fn open(url: &str, health: Health) -> Result<Opened, PlaceError> {
 struct Counting {
     requests: Arc<Requests>,
     health: Health,
+    container: Container,
 }
 
 impl HttpConnector for Counting {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let options = options.clone().with_connect_timeout(CONNECT_MAX).with_timeout(REQUEST_MAX);
         let inner = ReqwestConnector::default().connect(&options)?;
-        Ok(HttpClient::new(Counted { inner, requests: Arc::clone(&self.requests), health: self.health.clone() }))
+        Ok(HttpClient::new(Counted { inner, asked: self.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct Counted {
     inner: HttpClient,
-    requests: Arc<Requests>,
-    health: Health,
+    asked: Counting,
 }
 
 #[async_trait]
 impl HttpService for Counted {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.requests.add(kind(&request));
-        self.requests.bytes_sent.fetch_add(length(request.headers().get("content-length")), Ordering::Relaxed);
+        let Counting { requests, health, .. } = &self.asked;
+        requests.add(kind(&request));
+        let for_token = request.uri().path().contains("/oauth2/");
+        requests.bytes_sent.fetch_add(length(request.headers().get("content-length")), Ordering::Relaxed);
         let answering = self.inner.execute(request);
         tokio::pin!(answering);
         let answer = tokio::select! {
             answer = &mut answering => answer,
             () = tokio::time::sleep(SLOW) => {
-                self.health.failed(format!("it has not answered for {} s", SLOW.as_secs()));
+                health.failed(format!("it has not answered for {} s", SLOW.as_secs()));
                 answering.await
             }
         };
-        match &answer {
-            Ok(response) => self.note(response),
-            Err(error) => self.health.failed(format!("{:?}: {}", error.kind(), root_cause(error))),
+        match answer {
+            Ok(response) => Ok(self.note(response, for_token)),
+            Err(error) => {
+                health.failed(format!("{:?}: {}", error.kind(), root_cause(&error)));
+                Err(error)
+            }
         }
-        answer
     }
 }
 
 impl Counted {
-    fn note(&self, response: &HttpResponse) {
+    /// Takes note of an answer; a refusal's body becomes what it means, so that errors and logs say that.
+    fn note(&self, response: HttpResponse, for_token: bool) -> HttpResponse {
+        let Counting { requests, health, container } = &self.asked;
         let status = response.status().as_u16();
-        self.requests.bytes_received.fetch_add(length(response.headers().get("content-length")), Ordering::Relaxed);
+        requests.bytes_received.fetch_add(length(response.headers().get("content-length")), Ordering::Relaxed);
         match status {
             429 | 503 => {
-                self.requests.throttled.fetch_add(1, Ordering::Relaxed);
-                self.health.failed(format!("it answered {status}: too many requests, or busy"));
+                requests.throttled.fetch_add(1, Ordering::Relaxed);
+                health.failed(format!("it answered {status}: too many requests, or busy"));
             }
-            401 | 403 => {
-                self.health.failed(format!("it answered {status}: the identity or its role does not allow this"))
+            500.. => health.failed(format!("it answered {status}")),
+            _ => {
+                let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok());
+                let refusal =
+                    if for_token { token_refusal(status) } else { container.refusal(status, code.unwrap_or_default()) };
+                let Some(refusal) = refusal else {
+                    health.answered();
+                    return response;
+                };
+                health.failed(refusal.clone());
+                return HttpResponse::from_parts(response.into_parts().0, refusal.into());
             }
-            500.. => self.health.failed(format!("it answered {status}")),
-            _ => self.health.answered(),
         }
+        response
     }
 }
 

@@ -22,6 +22,8 @@ pub mod place;
 pub mod provider;
 mod reader;
 mod reading;
+#[cfg(any(test, feature = "azure"))]
+mod refusal;
 pub mod store;
 pub mod table;
 mod tail;

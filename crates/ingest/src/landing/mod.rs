@@ -181,7 +181,18 @@ impl TopicLanding {
             // What a broker's retention has passed is found, and said, when it is read.
             let next_offset = match landed {
                 Some(landed) => landed + 1,
-                None => self.source.start_offset(id).map_err(failed)?,
+                None => {
+                    let start = self.source.start_offset(id).map_err(failed)?;
+                    if start > 0 {
+                        tracing::info!(
+                            topic = %self.topic,
+                            partition = number,
+                            start,
+                            "nothing of this partition is in a commit: the dataset begins at the earliest offset that is there"
+                        );
+                    }
+                    start
+                }
             };
             let target = self.source.end_offset(id).map_err(failed)?;
             self.reached.lock().insert(number, Reached { next_offset, target });

@@ -17,13 +17,14 @@ use crate::log::{Log, LogError, StoredBatch, TopicId, TopicPartition};
 /// Whether this build can read from an external broker.
 pub const EXTERNAL_KAFKA: bool = cfg!(feature = "rdkafka");
 
-/// Properties of an external broker's client that the guarantees rest on: nobody else sets them.
-pub const OWN_PROPERTIES: &[&str] = &[
+/// Properties of an external broker's client that the guarantees rest on, in each of their spellings.
+const OWN_PROPERTIES: &[&str] = &[
     "bootstrap.servers",
     "metadata.broker.list",
     "group.id",
     "group.protocol",
     "enable.auto.commit",
+    "auto.commit.enable",
     "enable.auto.offset.store",
     "auto.offset.reset",
     "isolation.level",
@@ -32,6 +33,12 @@ pub const OWN_PROPERTIES: &[&str] = &[
     "allow.auto.create.topics",
     "statistics.interval.ms",
 ];
+
+/// Whether nobody else sets this property: librdkafka takes one also after `topic.`.
+#[must_use]
+pub fn is_own_property(name: &str) -> bool {
+    OWN_PROPERTIES.contains(&name.strip_prefix("topic.").unwrap_or(name))
+}
 
 /// Why records could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -167,5 +174,23 @@ impl Source for Log {
         }
         self.trim()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("enable.auto.commit", true)]
+    #[case("auto.commit.enable", true)]
+    #[case("topic.enable.auto.commit", true)]
+    #[case("topic.auto.commit.enable", true)]
+    #[case("topic.auto.offset.reset", true)]
+    #[case("metadata.broker.list", true)]
+    #[case("security.protocol", false)]
+    #[case("topic.metadata.refresh.interval.ms", false)]
+    fn a_property_is_ours_however_it_is_spelled(#[case] name: &str, #[case] ours: bool) {
+        assert_eq!(is_own_property(name), ours);
     }
 }

@@ -156,6 +156,7 @@ async fn a_contract_that_changed_after_a_crash_between_the_two_commits_loses_and
 /// A topic that grows, and is another when it is told to be.
 #[derive(Debug, Default)]
 struct Growing {
+    first: i64,
     records: AtomicUsize,
     is_another: AtomicBool,
     asked: Notify,
@@ -164,7 +165,7 @@ struct Growing {
 
 impl Source for Growing {
     fn start_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
-        Ok(0)
+        Ok(self.first)
     }
 
     fn end_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
@@ -227,4 +228,17 @@ async fn nothing_is_committed_that_was_read_after_the_topic_was_last_seen_under_
     topic.is_another.store(false, Ordering::Release);
     landing.flush().await.unwrap_err();
     assert_eq!(committed(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_without_a_commit_begins_at_the_earliest_offset_and_nothing_of_it_is_missed() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let (lake, table) = open(folder.path(), contract(0), &cpu).await;
+    let source = Arc::new(Growing { first: 5, records: AtomicUsize::new(8), ..Growing::default() });
+    let landing = TopicLanding::new(source, Arc::clone(&table), None, "readings", TOPIC, Landing::Owner, cpu.clone());
+    assert_eq!(landing.take_partitions([0]).await.unwrap(), [(0, 5)]);
+    landing.step().await.unwrap();
+    landing.flush().await.unwrap();
+    assert_eq!(offsets(&lake, &table, Space::Raw).await, [5, 6, 7]);
+    assert_eq!(offsets(&lake, &table, Space::Quarantine).await, [0; 0]);
 }

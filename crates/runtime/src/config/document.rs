@@ -98,7 +98,7 @@ impl Reader<'_> {
             return;
         };
         if let Err(message) = setting.set(&text, self.config) {
-            self.problems.push(problem_at(value, message));
+            self.problems.push(problem_at(value, message).with_help_of(setting));
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::settings::Setting;
 use crate::error::{Class, Classified, Retry};
 
 /// One thing that is wrong.
@@ -34,6 +35,13 @@ impl ConfigProblem {
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same with what a setting has to say of its texts, if anything.
+    #[must_use]
+    pub(super) fn with_help_of(mut self, setting: &Setting) -> Self {
+        self.help = self.help.or(setting.help().map(ToOwned::to_owned));
         self
     }
 }

@@ -35,6 +35,8 @@ pub enum Kind {
     Boolean(fn(&mut Config, bool)),
     /// `IP:PORT`.
     Address(fn(&mut Config, SocketAddr)),
+    /// `HOST:PORT[,HOST:PORT…]`.
+    Brokers(fn(&mut Config, String)),
     /// A map that is kept as it is.
     Map(fn(&mut Config, String, serde_json::Value)),
 }
@@ -118,7 +120,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "kafka.bootstrap",
-        kind: Kind::Text(|config, value| config.kafka.bootstrap = Some(value)),
+        kind: Kind::Brokers(|config, value| config.kafka.bootstrap = Some(value)),
         default: "none",
         description: "External Kafka brokers to read from, `HOST:PORT[,HOST:PORT…]`, in place of the embedded endpoint.",
     },
@@ -213,9 +215,22 @@ impl Setting {
                     return Err(format!("{} must be an address and a port, such as 127.0.0.1:9092", self.key));
                 }
             },
+            Kind::Brokers(set) => {
+                for (at, broker) in text.split(',').enumerate() {
+                    broker_is_whole(broker).map_err(|wrong| format!("{}: broker {} {wrong}", self.key, at + 1))?;
+                }
+                set(config, text.to_string());
+            }
             Kind::Map(_) => return Err(format!("{} must be a map of names", self.key)),
         }
         Ok(())
+    }
+
+    /// What to do where a text was not what it must be, and the message does not say it.
+    pub(super) fn help(&self) -> Option<&'static str> {
+        matches!(self.kind, Kind::Brokers(_)).then_some(
+            "write HOST:PORT with commas between and no spaces, such as broker-1:9092,broker-2:9092; the port of Event Hubs is 9093",
+        )
     }
 
     fn type_name(&self) -> &'static str {
@@ -225,8 +240,26 @@ impl Setting {
             Kind::Integer { .. } => "milliseconds",
             Kind::Boolean(_) => "true or false",
             Kind::Address(_) => "address:port",
+            Kind::Brokers(_) => "host:port, …",
             Kind::Map(_) => "map",
         }
+    }
+}
+
+/// Whether this is `HOST:PORT`; the error says what it is instead.
+fn broker_is_whole(broker: &str) -> Result<(), &'static str> {
+    if broker.is_empty() {
+        return Err("is empty");
+    }
+    if broker.contains(char::is_whitespace) {
+        return Err("has a space in it");
+    }
+    if broker.contains("://") {
+        return Err("is a URL");
+    }
+    match broker.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
+        _ => Err("has no port"),
     }
 }
 
@@ -248,7 +281,8 @@ pub(super) fn apply_environment(environment: &Environment, config: &mut Config, 
         match setting {
             Some(setting) => {
                 if let Err(message) = setting.set(value, config) {
-                    problems.push(ConfigProblem::nowhere(format!("environment variable {variable}: {message}")));
+                    let problem = ConfigProblem::nowhere(format!("environment variable {variable}: {message}"));
+                    problems.push(problem.with_help_of(setting));
                 }
             }
             // Without it, the variable is the command line's own (VITALAKE_SERVER, VITALAKE_LOG) and no setting.

@@ -88,6 +88,11 @@ fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
 #[case::out_of_bounds("storage: {commit_interval_ms: 5}\n", (1, 31), "whole number", "")]
 #[case::not_a_boolean("kafka: {create_topics: yes}\n", (1, 24), "must be true or false", "")]
 #[case::not_an_address("http:\n  listen: 8888\n", (2, 11), "must be an address and a port", "")]
+#[case::no_port("kafka:\n  bootstrap: broker-1:9092,broker-2\n", (2, 14), "kafka.bootstrap: broker 2 has no port", "HOST:PORT")]
+#[case::empty_port("kafka: {bootstrap: 'broker-1:'}\n", (1, 20), "broker 1 has no port", "HOST:PORT")]
+#[case::a_space("kafka: {bootstrap: 'broker-1:9092, broker-2:9092'}\n", (1, 20), "broker 2 has a space", "no spaces")]
+#[case::no_broker("kafka: {bootstrap: 'broker-1:9092,'}\n", (1, 20), "broker 2 is empty", "HOST:PORT")]
+#[case::a_url("kafka: {bootstrap: 'kafka://broker-1:9092'}\n", (1, 20), "broker 1 is a URL", "HOST:PORT")]
 #[case::a_list("name: [a]\n", (1, 7), "name must be a single value", "")]
 #[case::no_value("name:\n", (1, 1), "name has no value", "")]
 #[case::not_a_map("storage: here\n", (1, 10), "storage must be a map", "")]
@@ -110,6 +115,16 @@ fn a_mistake_is_told_with_its_place(
     assert!(problem.message.contains(message), "{problem}");
     assert!(problem.help.as_deref().unwrap_or_default().contains(help), "{problem}");
     assert_eq!((problem.line, problem.column), place, "{problem}");
+}
+
+#[rstest::rstest]
+#[case("broker-1:9092")]
+#[case("[::1]:9092,10.0.0.1:9093,hub.servicebus.windows.net:9093")]
+fn brokers_are_taken_as_they_are(#[case] brokers: &str) {
+    let config = parse_with("", &[("VITALAKE_KAFKA__BOOTSTRAP", brokers)], &Overrides::default()).unwrap();
+    assert_eq!(config.kafka.bootstrap.as_deref(), Some(brokers));
+    let wrong = parse_with("", &[("VITALAKE_KAFKA__BOOTSTRAP", " ")], &Overrides::default()).unwrap_err();
+    assert!(wrong[0].message.contains("VITALAKE_KAFKA__BOOTSTRAP") && wrong[0].help.is_some(), "{wrong:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use vitalake_contract::diagnostic::{has_errors, render, sort};
 use vitalake_contract::project::CONFIG_FILE;
 use vitalake_contract::rule::Check;
 use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
-use vitalake_ingest::source::{EXTERNAL_KAFKA, OWN_PROPERTIES};
+use vitalake_ingest::source::{EXTERNAL_KAFKA, is_own_property};
 use vitalake_lake::place::Place;
 use vitalake_process::{Contracts, Error as ModelError, Graph, Kind, Model, ModelProblem, sql_rules, validate_model};
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
@@ -126,7 +126,7 @@ fn unsupported(config: &Config) -> Vec<ConfigProblem> {
             "build it with --features rdkafka, or remove the setting to use the embedded endpoint at kafka.listen",
         ));
     }
-    for name in config.kafka.properties.keys().filter(|name| OWN_PROPERTIES.contains(&name.as_str())) {
+    for name in config.kafka.properties.keys().filter(|name| is_own_property(name)) {
         let problem = ConfigProblem::nowhere(format!("kafka.properties: {name} is set by vitalake alone"));
         problems.push(problem.with_help("remove it; kafka.bootstrap and kafka.group are settings of their own"));
     }

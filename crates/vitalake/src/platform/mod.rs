@@ -35,7 +35,7 @@ use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{Disk, LocalDisk};
 use vitalake_runtime::error::in_full;
-use vitalake_runtime::health::{Away, Health};
+use vitalake_runtime::health::{Away, Health, Said};
 use vitalake_runtime::lock::FolderLock;
 
 use crate::command::validate::Checked;
@@ -367,12 +367,15 @@ async fn open_lake(
     cpu: &Cpu,
     wait: bool,
 ) -> anyhow::Result<Arc<Lake>> {
+    let mut said = Said::new(clock.clone());
     loop {
         let opening = Lake::open(Arc::clone(store), specs.clone(), options.clone(), clock.clone(), cpu.clone());
         match opening.await {
             Ok(lake) => return Ok(Arc::new(lake)),
             Err(error) if wait && error.may_pass() => {
-                tracing::warn!(error = in_full(&error), "the lake is waited for");
+                if said.is_news(error.to_string()) {
+                    tracing::warn!(error = in_full(&error), "the lake is waited for");
+                }
                 tokio::time::sleep(ASK_AGAIN).await;
             }
             Err(error) => return Err(error.into()),
