@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use vitalake_contract::diagnostic::has_errors;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
 use vitalake_ops::metrics::Metrics;
+use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::{Config, Overrides, masked_url};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::lock::FolderLock;
@@ -25,7 +26,7 @@ use crate::command::starting;
 use crate::command::validate::{self, Checked};
 use crate::failure::Failure;
 use crate::output::{self, Style};
-use crate::platform::{self, Api, Platform, Role, sample_forever};
+use crate::platform::{self, Api, Outside, Platform, Role, sample_forever};
 use crate::simulate;
 
 /// How long a process that has lost its work waits before it begins anew.
@@ -66,9 +67,9 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let signals = Arc::clone(&shutdown);
     tokio::spawn(async move { signals.signal_on_termination().await });
     let lock = Arc::new(FolderLock::take(&config.data)?);
-    let (role, simulate) = (args.role, args.simulate);
+    let (role, simulate, outside) = (args.role, args.simulate, Outside::new(&Clock::system()));
     let mut process =
-        Process { checked, config, role, simulate, lock, shutdown, patience: PATIENCE_MIN, took_over: None };
+        Process { checked, config, role, simulate, lock, shutdown, outside, patience: PATIENCE_MIN, took_over: None };
     loop {
         match process.live(started).await? {
             End::Stopped => break,
@@ -128,6 +129,8 @@ struct Process {
     simulate: Option<u32>,
     lock: Arc<FolderLock>,
     shutdown: Arc<Shutdown>,
+    /// What was seen of the outside goes on from life to life.
+    outside: Outside,
     /// How long it stands by while nothing is made.
     patience: Duration,
     /// When it last took over from another.
@@ -168,7 +171,8 @@ impl Process {
             false => None,
         };
         let mut stop = shutdown.watch();
-        let limits = platform::Limits { role: self.role, ..platform::Limits::default() };
+        let outside = self.outside.clone();
+        let limits = platform::Limits { role: self.role, outside, ..platform::Limits::default() };
         let platform = tokio::select! {
             opened = Platform::open(&self.checked, config, &limits, Arc::clone(&self.lock)) => opened?,
             () = stop.wait() => return Ok(End::Stopped),

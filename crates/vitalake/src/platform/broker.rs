@@ -4,16 +4,18 @@
 //! Invariant: what the broker changed under us (a topic made anew, a partition added) is said, and then everything
 //! begins anew from the tables, which know what has landed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
 use vitalake_ingest::log::{TopicId, TopicPartition};
+use vitalake_ingest::source::SourceError;
 use vitalake_ingest::source::kafka::{BrokerOptions, Group, KafkaSource, TopicProblem, TopicState};
 use vitalake_process::sql_rules;
 use vitalake_runtime::clock::Clock;
@@ -27,6 +29,8 @@ use super::{Outside, Role};
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a broker that does not answer is left before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// How long topics that were just made are left before they are looked for.
+const JUST_MADE: Duration = Duration::from_millis(200);
 /// How long giving up partitions may take: well within what a group waits for its members.
 const GIVE_UP_MAX: Duration = Duration::from_secs(20);
 
@@ -40,6 +44,8 @@ pub(crate) struct Broker {
     clock: Clock,
     topics: BTreeMap<String, TopicState>,
     changed: watch::Sender<bool>,
+    /// For the next life.
+    outlived: Arc<Mutex<BTreeSet<TopicId>>>,
 }
 
 /// The intake from a broker: waits for one that does not answer, and for topics that are missing.
@@ -68,8 +74,20 @@ pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str, outside: &Outside) 
         }
         let (asking, name, found) = (Arc::clone(&source), topic.clone(), state.clone());
         let known = Arc::clone(&table);
-        let committed = move |id: TopicId, partition| known.committed_txn(&transaction_id(id, partition));
-        let id = tokio::task::spawn_blocking(move || identity(&asking, &name, &found, committed)).await?;
+        let outlived = outside.outlived.lock().clone();
+        let identified = tokio::task::spawn_blocking(move || {
+            loop {
+                let committed = |id: TopicId, partition| known.committed_txn(&transaction_id(id, partition));
+                match identity(&asking, &name, &found, committed, &outlived) {
+                    Ok(id) => return id,
+                    Err(error) => {
+                        tracing::warn!(topic = name, error = in_full(&error), "where it ends is not known yet");
+                        std::thread::sleep(ASK_AGAIN);
+                    }
+                }
+            }
+        });
+        let id = identified.await?;
         source.register(id, &topic);
         let sql = sql_rules(table.contract())?;
         let landing = TopicLanding::new(Arc::clone(&source) as _, table, sql, &topic, id, landing, parts.cpu.clone());
@@ -77,7 +95,8 @@ pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str, outside: &Outside) 
         landings.push(Arc::new(landing));
     }
     let (missing, clock) = (outside.topics.clone(), parts.clock.clone());
-    let broker = Broker { source, role: parts.role, missing, clock, topics, changed: watch::channel(false).0 };
+    let (changed, outlived) = (watch::channel(false).0, Arc::clone(&outside.outlived));
+    let broker = Broker { source, role: parts.role, missing, clock, topics, changed, outlived };
     Ok(Intake { landings, broker: Some(broker), ..Intake::none() })
 }
 
@@ -115,6 +134,8 @@ async fn find_or_make(
             }
         };
         if waits.is_empty() {
+            // What was just made shows in a moment.
+            tokio::time::sleep(JUST_MADE).await;
             continue;
         }
         if let Some(TopicProblem::Client { .. }) = waits.first() {
@@ -163,22 +184,40 @@ async fn look(
     Ok(found)
 }
 
-/// The broker's id of a topic; where it has none, one that changes when the topic's offsets show that it was made anew.
+/// The broker's id of a topic; where it has none, one that changes when the topic was made anew: when its offsets lie
+/// before what was committed of it, or when that was seen while it was read.
 fn identity(
     source: &KafkaSource,
     name: &str,
     state: &TopicState,
     committed: impl Fn(TopicId, i32) -> Option<i64>,
-) -> TopicId {
+    outlived: &BTreeSet<TopicId>,
+) -> Result<TopicId, SourceError> {
     if let Some(id) = state.id {
-        return TopicId(id);
+        return Ok(TopicId(id));
     }
     let partitions = 0..i32::try_from(state.partitions).unwrap_or(i32::MAX);
-    let ends: Vec<(i32, i64)> =
-        partitions.map(|p| (p, source.watermarks(name, p).map_or(i64::MAX, |(_, end)| end))).collect();
-    let fits = |id: TopicId| ends.iter().all(|(p, end)| committed(id, *p).is_none_or(|last| last < *end));
-    let mut ids = (0..u32::MAX).map(|incarnation| source.made_up_id(name, incarnation));
-    ids.find(|id| fits(*id)).unwrap_or_else(|| source.made_up_id(name, 0))
+    let ends = partitions.map(|p| Ok((p, source.watermarks(name, p)?.1))).collect::<Result<Vec<_>, SourceError>>()?;
+    let incarnation = incarnation(&ends, |incarnation| {
+        let id = source.made_up_id(name, incarnation);
+        (outlived.contains(&id), ends.iter().map(|(p, _)| committed(id, *p)).collect())
+    });
+    Ok(source.made_up_id(name, incarnation))
+}
+
+/// Which of the topics of one name this is, by what is known of each: whether it was outlived, and the last offsets that
+/// were committed of it. They have followed each other, so it is the last with commits, or the one after that.
+fn incarnation(ends: &[(i32, i64)], known: impl Fn(u32) -> (bool, Vec<Option<i64>>)) -> u32 {
+    let (mut number, mut fits) = (0, true);
+    loop {
+        let (outlived, committed) = known(number);
+        if !outlived && committed.iter().all(Option::is_none) {
+            // The first of which nothing is known: only needed when the one before is not it.
+            return if number > 0 && fits { number - 1 } else { number };
+        }
+        fits = !outlived && committed.iter().zip(ends).all(|(last, (_, end))| last.is_none_or(|last| last < *end));
+        number += 1;
+    }
 }
 
 impl Broker {
@@ -232,12 +271,16 @@ impl Broker {
         starts
     }
 
-    pub(crate) async fn must_restart(&self) {
+    pub(crate) async fn must_restart(&self, landings: &[Arc<TopicLanding>]) {
         let mut changed = self.changed.subscribe();
         tokio::select! {
             () = self.source.must_restart() => {}
             _ = changed.wait_for(|changed| *changed) => {}
         }
+        let outlived = self.source.outlived();
+        let anew = landings.iter().filter(|landing| outlived.contains(&landing.topic_id()));
+        anew.for_each(|landing| landing.say_what_is_not_kept());
+        self.outlived.lock().extend(outlived);
     }
 
     pub(crate) fn close(&self) {
@@ -338,5 +381,32 @@ impl Group for Member {
             };
             tokio::time::timeout(GIVE_UP_MAX, giving).await?
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::incarnation;
+
+    #[rstest::rstest]
+    #[case::nothing_is_known(vec![], vec![], 10, 0)]
+    #[case::the_first(vec![Some(5)], vec![], 10, 0)]
+    #[case::made_anew_and_shorter(vec![Some(99)], vec![], 50, 1)]
+    #[case::its_second_has_grown_past_the_first(vec![Some(99), Some(49)], vec![], 500, 1)]
+    #[case::its_second_was_made_anew(vec![Some(99), Some(499)], vec![], 20, 2)]
+    #[case::outlived_while_it_was_read(vec![Some(5)], vec![0], 10, 1)]
+    #[case::outlived_before_a_commit(vec![], vec![0], 10, 1)]
+    #[case::the_second_outlived(vec![Some(5), Some(3)], vec![1], 10, 2)]
+    fn a_topic_without_an_id_is_told_from_those_before_it(
+        #[case] committed: Vec<Option<i64>>,
+        #[case] outlived: Vec<u32>,
+        #[case] end: i64,
+        #[case] expected: u32,
+    ) {
+        let known = |number: u32| {
+            let last = usize::try_from(number).ok().and_then(|n| committed.get(n).copied()).flatten();
+            (outlived.contains(&number), vec![last])
+        };
+        assert_eq!(incarnation(&[(0, end)], known), expected);
     }
 }

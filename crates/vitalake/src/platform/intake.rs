@@ -124,7 +124,7 @@ impl Intake {
     pub(crate) async fn must_restart(&self) {
         #[cfg(feature = "rdkafka")]
         if let Some(broker) = &self.broker {
-            return broker.must_restart().await;
+            return broker.must_restart(&self.landings).await;
         }
         std::future::pending().await
     }

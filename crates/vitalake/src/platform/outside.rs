@@ -15,6 +15,9 @@ pub struct Outside {
     pub(crate) kafka: Health,
     /// The topics that contracts name, on a broker that answers.
     pub(crate) topics: Health,
+    /// Ids that were made up for topics of which there is another by now.
+    #[cfg(feature = "rdkafka")]
+    pub(crate) outlived: std::sync::Arc<parking_lot::Mutex<std::collections::BTreeSet<vitalake_ingest::log::TopicId>>>,
 }
 
 impl Outside {
@@ -22,7 +25,13 @@ impl Outside {
     #[must_use]
     pub fn new(clock: &Clock) -> Self {
         let health = |part| Health::new(part, clock.clone());
-        Self { storage: health("storage"), kafka: health("Kafka"), topics: health("a topic") }
+        Self {
+            storage: health("storage"),
+            kafka: health("Kafka"),
+            topics: health("a topic"),
+            #[cfg(feature = "rdkafka")]
+            outlived: std::sync::Arc::default(),
+        }
     }
 
     /// Those that do not answer now.

@@ -3,6 +3,7 @@
 //! Invariant: nothing here waits for the broker; a rebalance waits for landing alone.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -54,12 +55,9 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let up = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
-        if up {
-            self.shared.health.answered();
-        } else if statistics.brokers.values().any(|broker| broker.nodeid >= 0) {
-            let reason = self.shared.token_trouble.lock().clone();
-            self.shared.health.failed(reason.unwrap_or_else(|| "no broker is connected".to_owned()));
+        let mut known = statistics.brokers.values().filter(|broker| broker.nodeid >= 0).peekable();
+        if known.peek().is_some() {
+            self.tell_health(known.any(|broker| broker.state == "UP"));
         }
         let mut watermarks = self.shared.watermarks.lock();
         for (name, topic) in &statistics.topics {
@@ -73,20 +71,15 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let down = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                RDKafkaErrorCode::AllBrokersDown
-                    | RDKafkaErrorCode::Authentication
-                    | RDKafkaErrorCode::SaslAuthenticationFailed
-                    | RDKafkaErrorCode::SSL
-                    | RDKafkaErrorCode::Resolve
-            )
-        );
-        if down {
-            self.shared.health.failed(reason);
-        } else {
-            tracing::debug!(%error, reason, "the Kafka client reports");
+        use RDKafkaErrorCode as Code;
+        match error.rdkafka_error_code() {
+            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL | Code::Resolve) => {
+                *self.shared.connection_trouble.lock() = Some(reason.to_owned());
+                self.shared.health.failed(self.shared.why(reason));
+            }
+            Some(Code::AllBrokersDown) => self.shared.health.failed(self.shared.why(reason)),
+            Some(Code::BrokerTransportFailure) => *self.shared.connection_trouble.lock() = Some(reason.to_owned()),
+            _ => tracing::debug!(%error, reason, "the Kafka client reports"),
         }
     }
 }
@@ -106,6 +99,17 @@ impl ConsumerContext for Context {
 }
 
 impl Context {
+    /// A connection that is still being made is no absence: it must be missing twice in a row.
+    fn tell_health(&self, is_up: bool) {
+        let was_down = self.shared.was_down.swap(!is_up, Ordering::AcqRel);
+        if is_up {
+            *self.shared.connection_trouble.lock() = None;
+            self.shared.health.answered();
+        } else if was_down {
+            self.shared.health.failed(self.shared.why("no broker is connected"));
+        }
+    }
+
     fn take(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) -> Result<(), Box<dyn std::error::Error>> {
         let (Some(group), Some(shared_consumer)) =
             (self.shared.group.lock().clone(), self.shared.consumer.get().and_then(std::sync::Weak::upgrade))

@@ -8,7 +8,7 @@ mod context;
 mod token;
 mod topics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -129,6 +129,8 @@ struct Partition {
 struct Topic {
     name: String,
     changed: watch::Sender<u64>,
+    /// Whether its id is made here, because the broker does not tell one.
+    id_is_made_up: bool,
 }
 
 /// What the consumer's callbacks and the source share.
@@ -141,6 +143,12 @@ struct Shared {
     /// Where tokens come from, if any are wanted, and why the last could not be had.
     tokens: Option<TokenOptions>,
     token_trouble: Mutex<Option<String>>,
+    /// The last failure of a connection, until a broker is connected again.
+    connection_trouble: Mutex<Option<String>>,
+    /// Whether no broker was connected when the client last told.
+    was_down: AtomicBool,
+    /// Ids that were made up for topics of which there is another by now.
+    outlived: Mutex<BTreeSet<TopicId>>,
     restart: watch::Sender<bool>,
     consumer: OnceLock<std::sync::Weak<BaseConsumer<Context>>>,
     group: Mutex<Option<Arc<dyn Group>>>,
@@ -175,6 +183,9 @@ impl KafkaSource {
             health,
             tokens,
             token_trouble: Mutex::default(),
+            connection_trouble: Mutex::default(),
+            was_down: AtomicBool::new(false),
+            outlived: Mutex::default(),
             restart: watch::channel(false).0,
             consumer: OnceLock::new(),
             group: Mutex::new(None),
@@ -195,7 +206,9 @@ impl KafkaSource {
 
     /// Names a topic's id, so that its partitions can be asked for.
     pub fn register(&self, id: TopicId, name: &str) {
-        self.shared.topics.write().insert(id, Topic { name: name.to_owned(), changed: watch::channel(0).0 });
+        let topic =
+            Topic { name: name.to_owned(), changed: watch::channel(0).0, id_is_made_up: topics::is_made_up(id) };
+        self.shared.topics.write().insert(id, topic);
     }
 
     /// Begins to read partitions, each from its offset, for as long as the source lives.
@@ -225,6 +238,12 @@ impl KafkaSource {
     pub async fn must_restart(&self) {
         let mut restart = self.shared.restart.subscribe();
         let _ = restart.wait_for(|restart| *restart).await;
+    }
+
+    /// Ids that were made up here for topics that turned out to have been made anew.
+    #[must_use]
+    pub fn outlived(&self) -> BTreeSet<TopicId> {
+        self.shared.outlived.lock().clone()
     }
 
     /// Whether the broker answers.
@@ -307,6 +326,16 @@ impl Drop for KafkaSource {
 impl Shared {
     fn name(&self, topic: TopicId) -> String {
         self.topics.read().get(&topic).map_or_else(|| topic.to_string(), |known| known.name.clone())
+    }
+
+    fn id_is_made_up(&self, topic: TopicId) -> bool {
+        self.topics.read().get(&topic).is_some_and(|known| known.id_is_made_up)
+    }
+
+    /// Why no broker can be spoken to, as far as is known.
+    fn why(&self, otherwise: &str) -> String {
+        let token = self.token_trouble.lock().clone();
+        token.or_else(|| self.connection_trouble.lock().clone()).unwrap_or_else(|| otherwise.to_owned())
     }
 
     /// Landing looks once at what it was given: a queue that still holds records of an earlier assignment, which
@@ -417,9 +446,23 @@ impl Source for KafkaSource {
                             self.shared.restart.send_replace(true);
                             break;
                         }
+                        Ok(Range::Broken(_)) if self.shared.id_is_made_up(id.topic) => {
+                            tracing::warn!(
+                                topic = name,
+                                partition = id.partition,
+                                "the topic ends before what was read of it, so it was deleted and made again: it lands \
+                                 from its beginning"
+                            );
+                            self.shared.outlived.lock().insert(id.topic);
+                            self.shared.restart.send_replace(true);
+                            break;
+                        }
                         Ok(Range::Broken(reason)) => {
-                            partition.broken = Some(reason);
+                            partition.broken = Some(reason.clone());
                             partition.news.store(true, Ordering::Release);
+                            if next_offset == from_offset {
+                                return Err(SourceError::broker(&name, id.partition, reason));
+                            }
                             break;
                         }
                         Err(error) if next_offset == from_offset => return Err(error),

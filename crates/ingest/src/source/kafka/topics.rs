@@ -78,7 +78,7 @@ impl KafkaSource {
     /// When the broker does not answer.
     pub fn topics(&self, names: &[String]) -> Result<BTreeMap<String, TopicState>, TopicProblem> {
         let away = |reason: String| {
-            let reason = self.shared.token_trouble.lock().clone().unwrap_or(reason);
+            let reason = self.shared.why(&reason);
             TopicProblem::Away { bootstrap: self.options.bootstrap.clone(), reason }
         };
         let mut found = BTreeMap::new();
@@ -130,21 +130,36 @@ impl KafkaSource {
         if self.shared.tokens.is_some() {
             return Err(missing("a client with OAUTHBEARER does not make topics".to_owned()));
         }
-        let admin: AdminClient<DefaultClientContext> = admin_config(&self.options.client_config())
+        let admin: AdminClient<DefaultClientContext> = self
+            .admin_config()
             .create()
-            .map_err(|error| TopicProblem::Client { reason: error.to_string() })?;
+            .map_err(|error| TopicProblem::Client { reason: super::without_value(&error) })?;
         let count = i32::try_from(partitions).unwrap_or(i32::MAX);
         let topic = NewTopic::new(name, count, TopicReplication::Fixed(-1));
         let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
         let made = admin.create_topics([&topic], &options).await.map_err(|error| missing(error.to_string()))?;
         for result in made {
             match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Ok(_) => tracing::info!(topic = name, partitions, "the topic was made"),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((_, code)) => return Err(missing(code.to_string())),
             }
         }
-        tracing::info!(topic = name, partitions, "the topic was made");
         Ok(())
+    }
+
+    /// What an admin client shares with the consumer: where the broker is, and how to be let in. Taken from the project's
+    /// properties, because a `ClientConfig` gives no password back.
+    fn admin_config(&self) -> rdkafka::ClientConfig {
+        let shared = ["security.", "sasl.", "ssl.", "enable.ssl", "https."];
+        let mut config = rdkafka::ClientConfig::new();
+        config.set("bootstrap.servers", &self.options.bootstrap).set("client.id", "vitalake");
+        for (key, value) in &self.options.properties {
+            if shared.iter().any(|prefix| key.starts_with(prefix)) {
+                config.set(key, value);
+            }
+        }
+        config
     }
 
     /// A topic that is not there, in words.
@@ -185,16 +200,9 @@ impl KafkaSource {
     }
 }
 
-/// What an admin client shares with the consumer: where the broker is, and how to be let in.
-fn admin_config(consumer: &rdkafka::ClientConfig) -> rdkafka::ClientConfig {
-    let shared = ["bootstrap.servers", "client.id", "security.", "sasl.", "ssl.", "enable.ssl", "https."];
-    let mut config = rdkafka::ClientConfig::new();
-    for (key, value) in consumer.config_map() {
-        if shared.iter().any(|prefix| key.starts_with(prefix)) {
-            config.set(key, value);
-        }
-    }
-    config
+/// Whether an id comes from [`KafkaSource::made_up_id`]: a broker's own are random.
+pub(super) fn is_made_up(id: TopicId) -> bool {
+    id.0.get_version() == Some(uuid::Version::Custom)
 }
 
 async fn ask_ids(
