@@ -186,6 +186,11 @@ fn end_with(state: &mut State, version: &VersionChanges) {
 }
 
 fn show(state: &mut State, ahead: Ahead) {
+    let has_rows = |batches: &[RecordBatch]| batches.iter().any(|batch| batch.num_rows() > 0);
+    if !has_rows(&ahead.rows) && !ahead.overlay.as_ref().is_some_and(|overlay| has_rows(&overlay.rows)) {
+        // The newest rows are those of the head.
+        state.newest_ms = None;
+    }
     state.overlay = ahead.overlay;
     for (side, batches) in [(&mut state.rows, ahead.rows), (&mut state.rejects, ahead.rejects)] {
         side.chunks = TailChunks::default();

@@ -140,6 +140,12 @@ impl Lake {
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
+    /// Whether another process has taken over what this one was doing.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        *self.shared.lost.borrow()
+    }
+
     /// A dataset's table.
     ///
     /// # Errors

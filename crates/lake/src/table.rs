@@ -288,10 +288,16 @@ impl Table {
         self.state.lock().bytes_in_memory()
     }
 
+    /// Whether its writer has to wait for a commit before it goes on.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes_in_memory() > self.shared.options.tail_bytes_max
+    }
+
     /// Waits until the tail has room again. Never refuses: who waits here is the back-pressure.
     pub async fn wait_for_room(&self) {
         let mut moved = self.moved.subscribe();
-        while self.bytes_in_memory() > self.shared.options.tail_bytes_max {
+        while self.is_full() {
             if moved.changed().await.is_err() {
                 return;
             }

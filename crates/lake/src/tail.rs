@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::changes::Increment;
 use crate::delta::DataFile;
@@ -172,9 +172,10 @@ impl TailChunks {
             match keep(batch) {
                 Some(kept) => {
                     if kept.num_rows() < batch.num_rows() {
+                        let kept = compact(&kept);
                         chunk.bytes = kept.get_array_memory_size();
+                        chunk.data = Data::Rows(kept);
                     }
-                    chunk.data = Data::Rows(kept);
                     true
                 }
                 None => false,
@@ -194,9 +195,26 @@ impl TailChunks {
         let Some(joined) = join(self.chunks.get(at..).unwrap_or_default()) else {
             return;
         };
+        let before: usize = self.chunks.iter().skip(at).map(|chunk| chunk.bytes).sum();
+        self.bytes = self.bytes - before + joined.bytes;
         self.chunks.truncate(at);
         self.chunks.push(joined);
     }
+}
+
+/// The same rows without room for others: views keep whole buffers alive of which they may show little.
+fn compact(batch: &RecordBatch) -> RecordBatch {
+    let columns = batch.columns().iter().map(|column| match column.data_type() {
+        DataType::Utf8View => {
+            column.as_string_view_opt().map_or_else(|| Arc::clone(column), |view| Arc::new(view.gc()))
+        }
+        DataType::BinaryView => {
+            column.as_binary_view_opt().map_or_else(|| Arc::clone(column), |view| Arc::new(view.gc()))
+        }
+        _ => Arc::clone(column),
+    });
+    let columns: Vec<ArrayRef> = columns.collect();
+    RecordBatch::try_new(batch.schema(), columns).unwrap_or_else(|_| batch.clone())
 }
 
 /// One chunk out of several; `None` leaves them as they are.
@@ -205,25 +223,30 @@ fn join(chunks: &[Chunk]) -> Option<Chunk> {
     let batches: Vec<&RecordBatch> =
         chunks.iter().filter_map(|c| if let Data::Rows(b) = &c.data { Some(b) } else { None }).collect();
     let schema: SchemaRef = batches.first()?.schema();
-    let batch = concat_batches(&schema, batches).ok()?;
-    Some(Chunk {
-        first: first.first,
-        last: last.last,
-        bytes: chunks.iter().map(|c| c.bytes).sum(),
-        data: Data::Rows(batch),
-    })
+    let batch = compact(&concat_batches(&schema, batches).ok()?);
+    let bytes = batch.get_array_memory_size();
+    Some(Chunk { first: first.first, last: last.last, bytes, data: Data::Rows(batch) })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use arrow::array::Int64Array;
+    use arrow::array::{Array, Int64Array, StringViewBuilder};
     use arrow::datatypes::{DataType, Field, Schema};
 
     fn batch(rows: i64) -> RecordBatch {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
         RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter_values(0..rows))]).unwrap()
+    }
+
+    fn push(tail: &mut TailChunks, number: u64, batch: RecordBatch) {
+        let bytes = batch.get_array_memory_size();
+        tail.push(ChangeNumber(number), batch, bytes);
+    }
+
+    fn bytes(tail: &TailChunks) -> usize {
+        tail.batches().map(RecordBatch::get_array_memory_size).sum()
     }
 
     fn rows(tail: &TailChunks) -> usize {
@@ -234,10 +257,26 @@ mod tests {
     fn small_chunks_are_joined_and_no_row_is_lost() {
         let mut tail = TailChunks::default();
         for n in 1..=1000 {
-            tail.push(ChangeNumber(n), batch(3), 24);
+            push(&mut tail, n, batch(3));
         }
-        assert_eq!((rows(&tail), tail.bytes()), (3000, 24_000));
+        assert_eq!((rows(&tail), tail.bytes()), (3000, bytes(&tail)));
         assert!(tail.batches().count() <= SMALL_CHUNKS_MAX);
+    }
+
+    #[test]
+    fn joined_rows_do_not_keep_the_room_that_small_batches_came_with() {
+        let mut tail = TailChunks::default();
+        for n in 1..=2000 {
+            let mut text = StringViewBuilder::new().with_fixed_block_size(8192);
+            text.append_value(format!("a text that is no longer short, {n}"));
+            let column: ArrayRef = Arc::new(text.finish());
+            push(&mut tail, n, RecordBatch::try_from_iter([("text", column)]).unwrap());
+        }
+        assert_eq!((rows(&tail), tail.bytes()), (2000, bytes(&tail)));
+        // Of the last few, none was joined yet.
+        assert!(tail.bytes() < 2000 * 100 + SMALL_CHUNKS_MAX * 10_000, "{} bytes", tail.bytes());
+        let last = tail.batches().last().unwrap().column(0).as_string_view();
+        assert_eq!(last.value(last.len() - 1), "a text that is no longer short, 2000");
     }
 
     #[test]
@@ -262,11 +301,11 @@ mod tests {
         }
         let runs = tail.runs(ChangeNumber(10), usize::MAX);
         for n in 11..=100 {
-            tail.push(ChangeNumber(n), batch(1), 8);
+            push(&mut tail, n, batch(1));
         }
         tail.written(&runs[0], &[]);
         assert_eq!(rows(&tail), 90);
         tail.committed(ChangeNumber(10));
-        assert_eq!((rows(&tail), tail.bytes()), (90, 720));
+        assert_eq!((rows(&tail), tail.bytes()), (90, bytes(&tail)));
     }
 }

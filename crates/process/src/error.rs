@@ -73,6 +73,14 @@ pub enum Error {
         /// How many are made ahead.
         rows_max: u64,
     },
+    /// The input of a model is shown as it was committed, and so is its output.
+    #[error("{dataset} is shown as it was last committed, because {input} is")]
+    InputWaits {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The input.
+        input: DatasetName,
+    },
     /// The owner of a followed table has consumed a version of its input that was not found here yet.
     #[error("the input of {dataset} is not here yet as its owner has read it")]
     Overtaken {
@@ -114,7 +122,9 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Model { .. } => Class::User,
-            Self::Index { .. } | Self::FarBehind { .. } | Self::Overtaken { .. } => Class::External,
+            Self::Index { .. } | Self::FarBehind { .. } | Self::InputWaits { .. } | Self::Overtaken { .. } => {
+                Class::External
+            }
             Self::Lake(source) => source.class(),
             Self::Engine { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
             Self::Fatal { .. } | Self::JoinedTooLarge { .. } => Class::User,

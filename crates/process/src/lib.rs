@@ -27,6 +27,7 @@ pub use model::{Kind, Model, TableUse};
 pub use plan::INGESTED_AT;
 pub use problem::{ModelProblem, Place};
 pub use run::{
-    Consumed, FollowInputs, Following, ModelState, ModelStatus, Models, ModelsOptions, consumed, table_specs,
+    Consumed, FollowInputs, Following, ModelState, ModelStatus, Models, ModelsOptions, consumed, has_rows_to_consume,
+    table_specs,
 };
 pub use validate::{stored_schema, validate_model};

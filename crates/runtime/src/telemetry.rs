@@ -11,7 +11,7 @@ pub const FILTER_VARIABLE: &str = "VITALAKE_LOG";
 /// The environment variable that chooses the form of logs: `plain` (the default) or `json`.
 pub const FORMAT_VARIABLE: &str = "VITALAKE_LOG_FORMAT";
 /// What is logged when no filter is given.
-pub const FILTER_DEFAULT: &str = "info";
+pub const FILTER_DEFAULT: &str = "info,object_store::client=warn";
 
 /// Sends logs to standard error, as the environment says. A second call changes nothing.
 ///

@@ -13,7 +13,7 @@ use vitalake_ops::status::{DeliveryReport, ErrorBody, FlushReport, StatusReport}
 
 use crate::cli::{ConnectArgs, FileFormat};
 use crate::failure::Failure;
-use crate::local::{self, Local};
+use crate::local::{self, Local, Purpose};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8888";
 const CONNECT_SECONDS_MAX: u64 = 5;
@@ -43,7 +43,7 @@ impl Client {
     ///
     /// # Errors
     /// When a named server does not answer, or there is neither a server nor a project.
-    pub fn connect(args: &ConnectArgs) -> anyhow::Result<Self> {
+    pub fn connect(args: &ConnectArgs, purpose: Purpose) -> anyhow::Result<Self> {
         let agent = agent();
         let url = args.server.as_deref().unwrap_or(DEFAULT_SERVER).trim_end_matches('/').to_owned();
         if !url.starts_with("http://") {
@@ -63,7 +63,7 @@ impl Client {
             return Err(Failure::unreachable(message, help).into());
         }
         let data = args.data.clone().unwrap_or_else(|| dir.join("data"));
-        let local = local::open(dir, &data)?;
+        let local = local::open(dir, &data, purpose)?;
         Ok(Self { agent, url: local.url().to_owned(), _local: Some(local) })
     }
 

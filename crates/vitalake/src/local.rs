@@ -11,14 +11,14 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_contract::diagnostic::has_errors;
-use vitalake_runtime::config::Overrides;
+use vitalake_runtime::config::{Config, Overrides};
 use vitalake_runtime::lock::FolderLock;
 use vitalake_serve::http;
 
 use crate::command::{up, validate};
 use crate::failure::Failure;
 use crate::output::Style;
-use crate::platform::{Limits, Platform};
+use crate::platform::{Limits, Platform, Role};
 
 /// An opened project; dropping it closes it.
 #[derive(Debug)]
@@ -37,11 +37,30 @@ impl Local {
     }
 }
 
+/// What a command opens a project for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To look at the tables.
+    Look,
+    /// To deliver a file.
+    Deliver,
+}
+
+/// What of the platform a command is. With an embedded log nothing else can work on the data folder, and everything that
+/// is in the log is taken up; with an external broker the lake is others', who land records and run the models.
+fn role(purpose: Purpose, config: &Config) -> Role {
+    match purpose {
+        _ if config.kafka.bootstrap.is_none() => Role::All,
+        Purpose::Look => Role::Spare,
+        Purpose::Deliver => Role::Ingest,
+    }
+}
+
 /// Opens a project on its data folder.
 ///
 /// # Errors
 /// When the project is not valid or another process holds the data folder.
-pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
+pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> {
     let overrides = Overrides { data: Some(data.to_path_buf()), ..Overrides::default() };
     let checked = validate::check(dir, &overrides);
     if has_errors(&checked.diagnostics) {
@@ -60,7 +79,7 @@ pub fn open(dir: &Path, data: &Path) -> anyhow::Result<Local> {
         .context("the async runtime could not be started")?;
     let (platform, url, stop) = runtime.block_on(async {
         // Records of an external broker stay there: a command looks at the tables, or changes them.
-        let limits = Limits { without_intake: true, ..Limits::default() };
+        let limits = Limits { without_intake: true, role: role(purpose, &config), ..Limits::default() };
         let lock = Arc::new(FolderLock::take(&config.data)?);
         let platform = Platform::open(&checked, &config, &limits, lock).await?;
         platform.start().await?;

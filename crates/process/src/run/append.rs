@@ -49,6 +49,10 @@ pub(crate) async fn run(job: Job, reader: Reader) {
 
 /// Says loudly that a model has ended.
 pub(crate) fn give_up(job: &Job, error: &Error) {
+    if job.lake.is_lost() {
+        // Another process does this work; everything here begins anew.
+        return job.progress.stopped(error);
+    }
     tracing::error!(model = %job.model.dataset, error = %error, "the model has stopped; its table is not brought forward");
     job.progress.stopped(error);
 }

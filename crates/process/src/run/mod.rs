@@ -265,6 +265,24 @@ pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<
     Ok(all)
 }
 
+/// Whether any input has rows that its model has not consumed.
+///
+/// # Errors
+/// As [`consumed`]; when the history of an input cannot be read.
+pub async fn has_rows_to_consume(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<bool> {
+    let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
+    for index in graph.order() {
+        let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
+        let input = lake.table(input)?;
+        let head = input.head();
+        let consumed = lake.table(&model.dataset)?.committed_txn(&app_id(&model.dataset, &head.metadata().id));
+        if input.history(consumed, &head).await?.iter().any(|increment| !increment.files.is_empty()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What each model's task is given, inputs first.
 fn jobs(
     lake: &Arc<Lake>,

@@ -44,6 +44,8 @@ impl std::fmt::Debug for Following {
 const PAUSES_PER_REBUILD: u32 = 4;
 /// How long an input's newest version is waited for when its output's is here already.
 const OVERTAKEN_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log is told of a table that may be old.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How many logs are looked at at once.
 const LOOKS_AT_ONCE: usize = 8;
 
@@ -66,7 +68,8 @@ struct Model {
     standing: Standing,
     /// The input's change that it had come to when it last began again.
     begun_at: u64,
-    said: Option<String>,
+    /// When the log was last told why the table may be old.
+    said: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +78,7 @@ enum Standing {
     Ahead,
     /// Its table is shown as it was committed until it can begin again.
     Waits,
-    /// Its table is shown as it was until its input's newest version is found.
+    /// Its table is shown as it was until the newest versions of it and of its input can be read.
     Kept,
     /// It cannot run: its table is shown as it is committed.
     Broken,
@@ -87,7 +90,14 @@ enum Begun {
     Ahead(Ahead),
     /// The head alone.
     Committed,
-    /// What it showed before: the input's newest version is still to be found.
+    /// What it showed before: something could not be read, or the input's newest version is still to be found.
+    Kept,
+}
+
+/// The same, to the models that read the table.
+enum Upstream {
+    Ahead(Vec<RecordBatch>),
+    Committed,
     Kept,
 }
 
@@ -146,27 +156,33 @@ impl Replica {
     /// found whose input was not.
     async fn begin_again(&mut self, mut newer: BTreeMap<DatasetName, Newer>) -> bool {
         let (mut shown, mut overtaken) = (Vec::new(), false);
-        let mut made: BTreeMap<DatasetName, Option<Vec<RecordBatch>>> = BTreeMap::new();
+        let mut made: BTreeMap<DatasetName, Upstream> = BTreeMap::new();
         self.stale = false;
         for model in &mut self.models {
             let dataset = model.job.model.dataset.clone();
             let begun = model.begin_again(&newer, &made).await;
             let begun = begun.unwrap_or_else(|error| {
                 if let Error::Overtaken { .. } = error {
+                    overtaken = true;
                     return Begun::Kept;
                 }
                 model.failed(&error);
-                Begun::Committed
+                match error {
+                    // What was shown before is right, if old, until what could not be read can be.
+                    Error::FarBehind { .. } | Error::InputWaits { .. } => Begun::Committed,
+                    error if error.retry() == Retry::Never => Begun::Committed,
+                    _ => Begun::Kept,
+                }
             });
             if let Begun::Kept = begun {
                 model.standing = Standing::Kept;
+                model.reader = None;
             }
             let rows = match &begun {
-                Begun::Ahead(ahead) => Some(ahead.rows.clone()),
-                Begun::Committed => Some(Vec::new()),
-                Begun::Kept => None,
+                Begun::Ahead(ahead) => Upstream::Ahead(ahead.rows.clone()),
+                Begun::Committed => Upstream::Committed,
+                Begun::Kept => Upstream::Kept,
             };
-            overtaken |= matches!(begun, Begun::Kept);
             self.stale |= !matches!(begun, Begun::Ahead(_)) && model.standing != Standing::Broken;
             made.insert(dataset.clone(), rows);
             shown.push((Arc::clone(&model.job.output), dataset, begun));
@@ -219,7 +235,7 @@ impl Model {
     async fn begin_again(
         &mut self,
         newer: &BTreeMap<DatasetName, Newer>,
-        made: &BTreeMap<DatasetName, Option<Vec<RecordBatch>>>,
+        made: &BTreeMap<DatasetName, Upstream>,
     ) -> Result<Begun> {
         self.reader = None;
         if self.standing == Standing::Broken {
@@ -241,8 +257,13 @@ impl Model {
         self.begun_at = job.input.last_change().0;
         let input = &job.input.contract().dataset;
         let increments = match made.get(input) {
-            Some(rows) => {
-                let Some(rows) = rows.clone() else { return Ok(Begun::Kept) };
+            Some(Upstream::Kept) => return Ok(Begun::Kept),
+            Some(Upstream::Committed) => {
+                let (dataset, input) = (job.model.dataset.clone(), input.clone());
+                return Err(Error::InputWaits { dataset, input });
+            }
+            Some(Upstream::Ahead(rows)) => {
+                let rows = rows.clone();
                 let head = newer.get(input).map_or_else(|| job.input.head(), |newer| Arc::clone(newer.head()));
                 not_overtaken(job, consumed, head.version().0)?;
                 let mut increments = Vec::from(job.input.history(consumed, &head).await?);
@@ -268,7 +289,7 @@ impl Model {
         }
         ahead.overlay = work.overlay()?;
         job.progress.committed(u64::MAX, consumed);
-        (self.standing, self.said) = (Standing::Ahead, None);
+        self.standing = Standing::Ahead;
         Ok(Begun::Ahead(ahead))
     }
 
@@ -293,13 +314,14 @@ impl Model {
         self.say(error);
     }
 
-    /// Shows in the status why the table is not ahead of its owner, and logs it once.
+    /// Shows in the status why the table is not ahead of its owner, and logs it at most once a minute: what is said
+    /// differs from try to try.
     fn say(&mut self, error: &Error) {
-        let said = in_words(error);
-        if self.said.as_ref() != Some(&said) {
-            tracing::warn!(model = %self.job.model.dataset, error = said, "what this process shows of its table may be old");
+        if self.said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+            let error = in_words(error);
+            tracing::warn!(model = %self.job.model.dataset, error, "what this process shows of its table may be old");
+            self.said = Some(Instant::now());
         }
-        self.said = Some(said);
         match self.standing {
             Standing::Broken => self.job.progress.stopped(error),
             Standing::Ahead | Standing::Waits | Standing::Kept => self.job.progress.failed(error),

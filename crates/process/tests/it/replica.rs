@@ -1,12 +1,19 @@
 //! Models of a process that only follows, beside the process that commits, on one store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use futures::FutureExt;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result,
+};
 use vitalake_contract::rule::Severity;
 use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{Lake, LakeOptions, Space, Table};
@@ -32,9 +39,13 @@ fn uncovered(head: &Snapshot, batch: &RecordBatch) -> Option<RecordBatch> {
 
 /// A process that follows what `world.up()` commits.
 async fn follow(world: &World) -> Up {
+    follow_on(world, Arc::clone(&world.store)).await
+}
+
+async fn follow_on(world: &World, store: Arc<dyn ObjectStore>) -> Up {
     let mut specs = table_specs(&world.models, &world.contracts).unwrap();
     specs.iter_mut().for_each(|spec| spec.followed = true);
-    let (store, cpu) = (Arc::clone(&world.store), world.cpu.clone());
+    let cpu = world.cpu.clone();
     let lake = Arc::new(Lake::open(store, specs, LakeOptions::default(), Clock::system(), cpu).await.unwrap());
     let raw: Vec<Arc<Table>> = ["hourly_steps", "patients"].map(|n| Arc::clone(lake.table(&name(n)).unwrap())).into();
     let inputs = Arc::new(move || {
@@ -53,6 +64,57 @@ async fn follow(world: &World) -> Up {
     options.ahead_rows_max = AHEAD_ROWS_MAX;
     let models = Models::follow(&lake, &world.models, &world.contracts, &options, following).unwrap();
     Up { lake, models }
+}
+
+/// A store that gives no data file away while it is told not to.
+#[derive(Debug)]
+struct Refusing {
+    store: Arc<dyn ObjectStore>,
+    refuses: Arc<AtomicBool>,
+}
+
+impl std::fmt::Display for Refusing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Refusing({})", self.store)
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Refusing {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.store.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.store.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if self.refuses.load(Ordering::SeqCst) && location.extension() == Some("parquet") {
+            return Err(object_store::Error::Generic { store: "test", source: "503".into() });
+        }
+        self.store.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.store.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.store.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.store.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.store.copy_opts(from, to, options).await
+    }
 }
 
 /// Rows as a follower reads them, whatever the owner has committed of them.
@@ -209,6 +271,37 @@ async fn keys_that_came_while_the_owner_was_far_behind_are_known_afterwards() {
     owner.append(&again, 601);
     shows_the_same(&owner, &follower).await;
     assert_eq!(follower.rows(Space::Curated, "steps", true).await.len(), 602);
+    follower.models.stop().await;
+    owner.models.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_files_cannot_be_read_a_follower_shows_what_it_did() {
+    let world = World::new(Severity::Error);
+    let owner = world.up().await;
+    let refuses = Arc::new(AtomicBool::new(false));
+    let refusing = Refusing { store: Arc::clone(&world.store), refuses: Arc::clone(&refuses) };
+    let follower = follow_on(&world, Arc::new(refusing)).await;
+    let rows = [("a", 1, Some(5)), ("b", 1, Some(200_000)), ("b", 25, Some(3))];
+    show(&follower, &rows, 0);
+    owner.append(&rows, 0);
+    shows_the_same(&owner, &follower).await;
+    refuses.store(true, Ordering::SeqCst);
+    owner.commit().await;
+    wait_until("it says so", || follower.models.statuses().iter().any(|status| status.error.is_some())).await;
+    // Rows in memory can be looked at although no file can.
+    let curated = follower.lake.table(&name("steps")).unwrap();
+    let view = || follower.lake.pin().table(&curated.id()).cloned().unwrap();
+    for _ in 0..20 {
+        let shown: usize = view().tail.rows.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!((view().head.files().count(), shown), (0, 2));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    refuses.store(false, Ordering::SeqCst);
+    let again = [("a", 1, Some(5)), ("a", 1, Some(6)), ("c", 1, Some(1))];
+    show(&follower, &again, 3);
+    owner.append(&again, 3);
+    shows_the_same(&owner, &follower).await;
     follower.models.stop().await;
     owner.models.stop().await;
 }

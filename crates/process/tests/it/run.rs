@@ -11,7 +11,9 @@ use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
 use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::{Lake, LakeOptions, Space, TableId};
 use vitalake_process::rollup::LeavesLimits;
-use vitalake_process::{Contracts, Model, ModelState, Models, ModelsOptions, table_specs};
+use vitalake_process::{
+    Consumed, Contracts, Model, ModelState, Models, ModelsOptions, consumed, has_rows_to_consume, table_specs,
+};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::CrashDisk;
@@ -281,6 +283,30 @@ async fn what_was_committed_while_models_were_away_is_made_up_for() {
     up.within(up.models.settled()).await;
     assert_eq!(up.committed(Space::Serving, "steps_daily").await, ["|a|1970-01-01|5|5|"]);
     up.models.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_only_joins_files_leaves_a_model_nothing_to_consume() {
+    let world = World::new(Severity::Error);
+    let up = world.up().await;
+    for n in 0..20 {
+        up.append(&[("a", n, Some(1))], n);
+        up.commit().await;
+    }
+    assert!(!has_rows_to_consume(&up.lake, &world.models, &world.contracts).await.unwrap());
+    let joined = up.lake.table(&name("steps")).unwrap().maintain().await.unwrap();
+    assert!(joined.files_compacted > 0, "{joined:?}");
+    let behind = |all: Vec<Consumed>| all.into_iter().any(|model| model.consumed < Some(model.there));
+    assert!(behind(consumed(&up.lake, &world.models, &world.contracts).unwrap()));
+    assert!(!has_rows_to_consume(&up.lake, &world.models, &world.contracts).await.unwrap());
+    up.models.stop().await;
+    up.lake
+        .table(&name("hourly_steps"))
+        .unwrap()
+        .append(vec![raw_rows(&[("a", 99, Some(1))], 20)], vec![], [])
+        .unwrap();
+    up.lake.table(&name("hourly_steps")).unwrap().flush().await.unwrap();
+    assert!(has_rows_to_consume(&up.lake, &world.models, &world.contracts).await.unwrap());
 }
 
 /// The commit of the rows never took place: the table is as if the process had died right after the quarantine's.

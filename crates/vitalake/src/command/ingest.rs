@@ -14,6 +14,7 @@ use vitalake_ops::status::{DeliveryReport, DeliveryState};
 use crate::cli::{FileFormat, IngestArgs};
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::local::Purpose;
 use crate::output::{self, Style};
 use crate::table::counted;
 
@@ -26,7 +27,7 @@ const PROGRESS_BYTES_MIN: u64 = 8 << 20;
 pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let format = format(args)?;
     let (file, size) = open(&args.file)?;
-    let client = Client::connect(&args.connect)?;
+    let client = Client::connect(&args.connect, Purpose::Deliver)?;
     let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let progress = progress(size);
     let mut bytes = progress.wrap_read(BufReader::with_capacity(1 << 20, file));

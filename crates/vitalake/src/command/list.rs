@@ -10,6 +10,7 @@ use vitalake_ops::status::{DatasetStatus, FlushReport, StatusReport};
 
 use crate::cli::ListArgs;
 use crate::client::{Answer, Client};
+use crate::local::Purpose;
 use crate::output::{self, Style};
 use crate::table::{self, counted};
 
@@ -18,7 +19,7 @@ use crate::table::{self, counted};
 /// # Errors
 /// When no server answers.
 pub fn datasets(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let report = Client::connect(&args.connect)?.status()?;
+    let report = Client::connect(&args.connect, Purpose::Look)?.status()?;
     if args.json {
         let names: Vec<Value> =
             report.datasets.iter().map(|d| json!({"dataset": d.dataset, "layer": d.layer, "rows": d.rows})).collect();
@@ -35,7 +36,7 @@ pub fn datasets(args: &ListArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When no server answers.
 pub fn status(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let report = Client::connect(&args.connect)?.status()?;
+    let report = Client::connect(&args.connect, Purpose::Look)?.status()?;
     let well = report.ready && report.datasets.iter().all(|dataset| dataset.state != "failed");
     if args.json {
         output::json(&report)?;
@@ -86,6 +87,9 @@ fn print_status(report: &StatusReport) -> anyhow::Result<()> {
         let (part, since) = (style.yellow(&format!("{} is away", away.part)), &away.since);
         writeln!(out, "{part} since {since} ({}): {}", age(away.seconds), away.reason)?;
     }
+    if report.role != "all" {
+        writeln!(out, "role: {}", report.role)?;
+    }
     if report.ready {
         writeln!(out, "{}: {}", style.green("ready"), counted(report.datasets.len() as u64, "dataset", "datasets"))?;
     } else {
@@ -100,7 +104,7 @@ fn print_status(report: &StatusReport) -> anyhow::Result<()> {
 /// # Errors
 /// When a commit failed or no server answers.
 pub fn flush(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let report = Client::connect(&args.connect)?.flush()?;
+    let report = Client::connect(&args.connect, Purpose::Look)?.flush()?;
     if args.json {
         output::json(&report)?;
         return Ok(ExitCode::SUCCESS);

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::cli::{Format, QueryArgs};
 use crate::client::{Answer, Client};
 use crate::failure::Failure;
+use crate::local::Purpose;
 use crate::output::{self, Style};
 use crate::table::{self, counted};
 
@@ -28,7 +29,7 @@ pub fn run(args: &QueryArgs) -> anyhow::Result<ExitCode> {
             Failure::usage("the SQL is empty", "give a question, such as \"SELECT COUNT(*) FROM raw.x\"").into()
         );
     }
-    let client = Client::connect(&args.connect)?;
+    let client = Client::connect(&args.connect, Purpose::Look)?;
     let asked = Instant::now();
     let answer = client.query(&sql)?;
     let took_ms = asked.elapsed().as_millis();

@@ -44,7 +44,7 @@ const HELD: Duration = Duration::from_secs(600);
 /// # Errors
 /// When the project is not valid, an address or the data folder is taken, or storage cannot be reached.
 pub async fn run(args: UpArgs) -> anyhow::Result<()> {
-    let started = Instant::now();
+    let mut started = Instant::now();
     telemetry::start().map_err(anyhow::Error::msg)?;
     let overrides = Overrides { data: args.data, kafka: args.kafka, http: args.http };
     let checked = validate::check(&args.dir, &overrides);
@@ -76,6 +76,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
             End::Lost => process.give_way().await,
             End::LeftAlone => process.take_over(),
         }
+        started = Instant::now();
     }
     tracing::info!("stopped");
     Ok(())

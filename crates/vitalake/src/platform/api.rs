@@ -22,8 +22,12 @@ use vitalake_runtime::error::in_full;
 use vitalake_serve::pinned::Pinned;
 use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
 
-use super::Platform;
 use super::outside::{instant, parts};
+use super::{Platform, Role};
+
+/// What is said of a table whose tail is full.
+const FULL: &str =
+    "memory holds as many rows as storage.tail_bytes_max allows: no more are taken until a commit has these";
 
 /// The platform as the server sees it.
 #[derive(Clone, Debug)]
@@ -53,11 +57,7 @@ impl vitalake_serve::platform::Platform for Api {
         let mut waiting_for = Vec::new();
         if !ready {
             for landing in self.0.intake.landings.iter().filter(|l| !l.is_caught_up()) {
-                waiting_for.push(format!(
-                    "topic {}: {} records of the log to take up",
-                    landing.topic(),
-                    landing.lag_records()
-                ));
+                waiting_for.push(format!("topic {}: {} records to take up", landing.topic(), landing.lag_records()));
             }
             if waiting_for.is_empty() {
                 waiting_for.push("models to catch up with their inputs".to_owned());
@@ -92,6 +92,12 @@ impl vitalake_serve::platform::Platform for Api {
     }
 
     async fn flush(&self) -> Result<FlushReport, ApiError> {
+        if let role @ (Role::Serve | Role::Spare) = self.0.role {
+            return Err(ApiError::Invalid(format!(
+                "a process with the role {} commits nothing; flush one with the role ingest, then one with the role process",
+                role.as_str()
+            )));
+        }
         let before = self.0.lake.pin();
         self.0.commit_everything().await.map_err(|error| {
             ApiError::Unavailable(format!("{error}; what is not committed stays in the log and is tried again"))
@@ -128,6 +134,12 @@ impl vitalake_serve::platform::Platform for Api {
         // A name as SQL has it is one too.
         let dataset = dataset.strip_prefix("raw.").unwrap_or(dataset);
         let id = DatasetName::new(dataset).map_err(|_| unknown())?;
+        if let role @ (Role::Process | Role::Serve | Role::Spare) = self.0.role {
+            return Err(ApiError::Invalid(format!(
+                "a process with the role {} takes no deliveries; send the file to one with the role ingest",
+                role.as_str()
+            )));
+        }
         let lock = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
         let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
         let sql = sql_rules(table.contract()).map_err(|error| ApiError::Internal(error.to_string()))?;
@@ -173,6 +185,8 @@ impl Api {
         let newest = self.0.lake.table(name).ok().and_then(|table| table.newest_row_ms());
         let landing_error =
             landing.and_then(|l| l.trouble().or_else(|| self.0.log()?.room().err().map(|error| error.to_string())));
+        let full = landing.filter(|landing| landing.table().is_full());
+        let landing_error = landing_error.or_else(|| full.map(|_| FULL.to_owned()));
         let trouble = troubles.iter().find(|trouble| trouble.dataset.as_deref() == Some(name.as_str()));
         let error = trouble.map(|trouble| trouble.message.clone());
         let error = error.or_else(|| model.as_ref().and_then(|m| m.error.clone())).or(landing_error);

@@ -165,7 +165,7 @@ impl Platform {
             file_bytes_in_memory: limits.file_bytes_in_memory,
             commits_per_checkpoint: limits.commits_per_checkpoint,
         };
-        let wait = opened.health.is_some() || specs.iter().any(|spec| spec.followed);
+        let wait = !limits.without_intake && (opened.health.is_some() || specs.iter().any(|spec| spec.followed));
         let open = |specs| open_lake(&opened.store, specs, &options, &clock, &cpu, wait);
         if !others.is_empty() {
             // Every table is made by the first process that may, so that every reader finds them all.

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use vitalake_process::consumed;
+use vitalake_process::{consumed, has_rows_to_consume};
+use vitalake_runtime::error::in_full;
 
 use super::Platform;
 
@@ -14,20 +15,27 @@ use super::Platform;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Platform {
-    /// Waits until some input has had more for a model than it has consumed, and none has consumed anything, for so long.
+    /// Waits until some input has had rows for a model that it has not consumed, and none has consumed anything, for so
+    /// long. Time in which storage is away does not count: nobody can commit then, and nobody here would see it.
     ///
     /// # Errors
     /// When the models do not fit the tables.
     pub async fn left_alone(&self, patience: Duration) -> anyhow::Result<()> {
         let (mut last, mut idle) = (Vec::new(), Duration::ZERO);
-        while idle < patience {
+        loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let now = consumed(&self.lake, &self.parts.models, &self.parts.contracts)?;
-            let behind = now.iter().any(|model| model.consumed.unwrap_or(0) < model.there);
-            let stands = now.iter().map(|model| model.consumed).eq(last.iter().copied());
-            idle = if behind && stands { idle + LOOK_INTERVAL } else { Duration::ZERO };
-            last = now.into_iter().map(|model| model.consumed).collect();
+            let stands = now == last && now.iter().any(|model| model.consumed.unwrap_or(0) < model.there);
+            idle = if stands && self.away().is_empty() { idle + LOOK_INTERVAL } else { Duration::ZERO };
+            last = now;
+            if idle >= patience {
+                // A version without rows, such as a compaction's, leaves a model nothing to do.
+                match has_rows_to_consume(&self.lake, &self.parts.models, &self.parts.contracts).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => idle = Duration::ZERO,
+                    Err(error) => tracing::debug!(error = in_full(&error), "what there is to be made is not known"),
+                }
+            }
         }
-        Ok(())
     }
 }
