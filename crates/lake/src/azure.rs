@@ -47,7 +47,16 @@ pub(crate) fn open(url: &str, health: Health) -> Result<Opened, PlaceError> {
         .with_retry(RetryConfig { backoff, max_retries: 8, retry_timeout: RETRY_MAX })
         .with_http_connector(connector)
         .build()
-        .map_err(|error| wrong(error.to_string()))?;
+        .map_err(|error| {
+            let account =
+                "set AZURE_STORAGE_ACCOUNT_NAME, or write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH";
+            let said = error.to_string();
+            wrong(if said.contains("Account must be specified") {
+                format!("no account is named: {account}")
+            } else {
+                said
+            })
+        })?;
     let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, prefix));
     Ok(Opened { store, requests: Some(requests), health: Some(health) })
 }
