@@ -61,7 +61,7 @@ impl ModelsOptions {
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, folder: PathBuf, clock: Clock) -> Self {
         let leaves = LeavesLimits::default();
-        let (keys_in_memory_max, joined_bytes_max, ahead_rows_max) = (2_000_000, 256 << 20, 1 << 19);
+        let (keys_in_memory_max, joined_bytes_max, ahead_rows_max) = (2_000_000, 256 << 20, 1 << 21);
         Self { disk, folder, clock, keys_in_memory_max, leaves, joined_bytes_max, ahead_rows_max }
     }
 }
