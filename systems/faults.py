@@ -83,12 +83,12 @@ def azurite_refuses(run):
         with platform, Watch(platform) as watch:
             with Numbered(platform.bootstrap) as sender:
                 time.sleep(SECONDS_BEFORE)
-                for status, code, *headers in (("403 Forbidden", "AuthorizationPermissionMismatch"),
-                                               ("503 Service Unavailable", "ServerBusy", "retry-after: 1"),
-                                               ("429 Too Many Requests", "TooManyRequests", "retry-after: 1")):
+                for words, status, code, *headers in (("has no role", "403 Forbidden", "AuthorizationPermissionMismatch"),
+                                                      ("503", "503 Service Unavailable", "ServerBusy", "retry-after: 1"),
+                                                      ("429", "429 Too Many Requests", "TooManyRequests", "retry-after: 1")):
                     front.refuse(status, code, *headers)
                     began, before = time.monotonic(), len(sender.acknowledged)
-                    said.append(until(f"{status} is told", lambda: why(platform, "storage"), re.compile(status[:3]).search, SECONDS_REFUSED))
+                    said.append(until(f"{status} is told", lambda: why(platform, "storage"), re.compile(words).search, SECONDS_REFUSED))
                     time.sleep(max(0, SECONDS_REFUSED - (time.monotonic() - began)))
                     if not (front.refused and len(sender.acknowledged) > before):
                         raise Failed(f"{status}: {front.refused} requests refused, {len(sender.acknowledged) - before} records taken")
