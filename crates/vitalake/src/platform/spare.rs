@@ -25,9 +25,11 @@ impl Platform {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let now = consumed(&self.lake, &self.parts.models, &self.parts.contracts)?;
-            let stands = now == last && now.iter().any(|model| model.consumed.unwrap_or(0) < model.there);
-            idle = if stands && self.away().is_empty() { idle + LOOK_INTERVAL } else { Duration::ZERO };
-            last = now;
+            let behind = now.iter().any(|model| model.consumed.unwrap_or(0) < model.there);
+            let made: Vec<_> = now.into_iter().map(|model| model.consumed).collect();
+            let stands = behind && made == last && self.away().is_empty();
+            idle = if stands { idle + LOOK_INTERVAL } else { Duration::ZERO };
+            last = made;
             if idle >= patience {
                 // A version without rows, such as a compaction's, leaves a model nothing to do.
                 match has_rows_to_consume(&self.lake, &self.parts.models, &self.parts.contracts).await {
