@@ -77,6 +77,10 @@ def drain(folder, broker, records, settings):
         rejected, = platform.row("SELECT COUNT(*) FROM quarantine.readings")
         if count + rejected != records:
             raise SystemExit(f"{count} rows and {rejected} rejects of {records} records")
+        uncommitted = [d["tail_rows"] for d in json.loads(platform.get("/api/v1/status")[1])["datasets"]]
+        if any(uncommitted):
+            raise SystemExit(f"rows in no commit after the last: {uncommitted}")
+        time.sleep(2.5)  # what was asked of the store is sampled once a second
         asked = {kind: n for kind, n in metric(platform, "vitalake_storage_").items() if n}
         return visible, durable, cpu, memory.words(), asked
     finally:
