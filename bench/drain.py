@@ -6,12 +6,12 @@ that asks of the storage account. Beside it Kafka's own ConsumerPerformance on t
 
 It starts the broker and the storage itself (systems/install.sh fetches them) and writes bench/results/DATE-drain.md.
 """
-import argparse, datetime, json, os, subprocess, sys, tempfile, threading, time
+import argparse, json, os, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "systems"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "systems"))
 from parts import Azurite, KafkaBroker, Vitalake, until  # noqa: E402
+from report import ROOT, Report  # noqa: E402
 
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--bin", required=True)
@@ -88,11 +88,8 @@ def drain(folder, broker, records, settings):
 
 
 def main():
-    rows = []
-
-    def row(what, figure):
-        rows.append((what, figure))
-        print(f"{what}: {figure}", flush=True)
+    report = Report("drain")
+    row = report.row
 
     with tempfile.TemporaryDirectory(prefix="vitalake-drain-") as home:
         home = Path(home)
@@ -116,12 +113,7 @@ def main():
             row("drained into Delta on Azurite", f"{records / durable:,.0f} records/s to the last commit; {memory}")
             for name, count in sorted(asked.items()):
                 row(f"asked of Azurite a million records, {name.removeprefix('vitalake_storage_')}", f"{count / million:,.0f}")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    today = datetime.date.today().isoformat()
-    head = f"# Draining Apache Kafka, {today}\n\nbench/drain.py on commit {commit}, {os.cpu_count()} cores shared with the broker, load {os.getloadavg()[0]:.1f} at the end.\n\n| what | figure |\n|---|---|\n"
-    place = ROOT / f"bench/results/{today}-drain.md"
-    place.write_text(head + "".join(f"| {what} | {figure} |\n" for what, figure in rows))
-    print(f"written to {place.relative_to(ROOT)}")
+    report.write("Draining Apache Kafka", "with the broker")
 
 
 main()

@@ -6,13 +6,13 @@ has it, in raw and in a roll-up, at several rates of load. Ingest, models, repli
 
 It starts the broker itself (systems/install.sh fetches it) and writes bench/results/DATE-replica.md.
 """
-import argparse, contextlib, datetime, json, os, statistics, subprocess, sys, tempfile, time
+import argparse, contextlib, datetime, json, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "systems"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "systems"))
 from parts import KafkaBroker, Vitalake, until  # noqa: E402
 from records import producer  # noqa: E402
+from report import ROOT, Report  # noqa: E402
 
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--bin", required=True)
@@ -55,7 +55,7 @@ def at_rate(broker, served, rate, first):
 
 
 def main():
-    rows = []
+    report = Report("replica")
     with tempfile.TemporaryDirectory(prefix="vitalake-replica-") as home, contextlib.ExitStack() as parts:
         home = Path(home)
         broker = parts.enter_context(KafkaBroker(home / "kafka"))
@@ -72,16 +72,10 @@ def main():
             for name, waits in found.items():
                 waits.sort()
                 words = f"p50 {statistics.median(waits) * 1000:.0f} ms, p99 {waits[int(len(waits) * 0.99)] * 1000:.0f} ms, {len(waits)} of {probes} probes"
-                rows.append((f"{events / options.seconds:,.0f}/s, acknowledged to {TABLES[name]} on the replica", words))
-                print(": ".join(rows[-1]), flush=True)
+                report.row(f"{events / options.seconds:,.0f}/s, acknowledged to {TABLES[name]} on the replica", words)
             until("all of it in raw", lambda: served.row("SELECT COUNT(*) FROM raw.readings"), (total,), 60)
             until("all of it in the roll-up", lambda: served.row("SELECT SUM(readings) FROM serving.readings_hourly_live"), (total,), 60)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    today = datetime.date.today().isoformat()
-    head = f"# Freshness of a replica, {today}\n\nbench/replica.py on commit {commit}, {os.cpu_count()} cores shared by broker, sender and three processes, load {os.getloadavg()[0]:.1f} at the end.\n\n| what | figure |\n|---|---|\n"
-    place = ROOT / f"bench/results/{today}-replica.md"
-    place.write_text(head + "".join(f"| {what} | {figure} |\n" for what, figure in rows))
-    print(f"written to {place.relative_to(ROOT)}")
+    report.write("Freshness of a replica", "by broker, sender and three processes")
 
 
 main()

@@ -96,9 +96,9 @@ impl Changes {
     /// A reader that has seen everything up to a change (and every seal so far).
     pub(crate) fn register(&mut self, through: ChangeNumber, consumed: Option<TableVersion>) -> ReaderId {
         let cursor = Cursor { through, seals_seen: self.last_seal, consumed };
-        match self.readers.iter().position(|cursor| cursor.through == GONE.through) {
-            Some(free) => {
-                self.readers.splice(free..=free, [cursor]);
+        match self.readers.iter_mut().enumerate().find(|(_, place)| place.through == GONE.through) {
+            Some((free, place)) => {
+                *place = cursor;
                 ReaderId(free)
             }
             None => {

@@ -256,7 +256,7 @@ impl Table {
     /// Commits, or finds that an earlier try had taken place: then the log's transactions are at ours already.
     async fn append_or_find(&self, log: &DeltaLog, head: &Snapshot, change: Change) -> Result<Snapshot, LakeError> {
         let failed = |source: DeltaError| LakeError::Delta { attempt: "commit", table: self.id(), source };
-        if *self.shared.lost.borrow() {
+        if self.shared.is_lost() {
             return Err(LakeError::Stopped("a commit of a process that has lost its work"));
         }
         let txns: Vec<(String, i64)> = change.txns.iter().map(|t| (t.app_id.clone(), t.version)).collect();
@@ -291,10 +291,10 @@ impl Table {
     /// here may be in its commits.
     pub(crate) fn is_taken_over(&self, before: &Snapshot, after: &Snapshot, ours: &[(String, i64)]) -> bool {
         let held: Vec<String> = self.state.lock().txns.keys().cloned().collect();
-        let models = after.txn_ids().filter(|id| id.starts_with(MODEL_TXN_PREFIX)).map(str::to_owned);
-        held.into_iter().chain(models).any(|id| {
-            let moved = after.txn(&id);
-            moved != before.txn(&id) && !ours.iter().any(|(own, version)| *own == id && Some(*version) == moved)
+        let models = after.txns().map(|txn| txn.app_id.as_str()).filter(|id| id.starts_with(MODEL_TXN_PREFIX));
+        held.iter().map(String::as_str).chain(models).any(|id| {
+            let moved = after.txn(id);
+            moved != before.txn(id) && !ours.iter().any(|(own, version)| own == id && Some(*version) == moved)
         })
     }
 

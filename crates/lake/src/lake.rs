@@ -62,6 +62,12 @@ pub(crate) struct Shared {
     pub(crate) lost: watch::Sender<bool>,
 }
 
+impl Shared {
+    pub(crate) fn is_lost(&self) -> bool {
+        *self.lost.borrow()
+    }
+}
+
 /// A dataset's contract and the columns that its table stores: the contract's, and those that a model adds.
 #[derive(Clone, Debug)]
 pub struct TableSpec {
@@ -143,7 +149,7 @@ impl Lake {
     /// Whether another process has taken over what this one was doing.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        *self.shared.lost.borrow()
+        self.shared.is_lost()
     }
 
     /// A dataset's table.

@@ -101,9 +101,7 @@ impl Table {
             let inside = |version: &&VersionChanges| version.version > from && version.version <= head.version();
             state.remembered.iter().filter(inside).cloned().collect()
         };
-        if remembered.first().is_some_and(|first| first.version == from.next())
-            && remembered.last().is_some_and(|last| last.version == head.version())
-        {
+        if remembered.len() as u64 == head.version().0 - from.0 {
             return Ok(history_increments(remembered, signed(head)));
         }
         let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };

@@ -540,7 +540,12 @@ pub struct Position {
 /// The `txn` application id of a partition's landing.
 #[must_use]
 pub fn transaction_id(topic: TopicId, partition: i32) -> String {
-    format!("vitalake/{topic}/{partition}")
+    format!("{}{partition}", transaction_prefix(topic))
+}
+
+/// What the application ids of all partitions of a topic begin with.
+fn transaction_prefix(topic: TopicId) -> String {
+    format!("vitalake/{topic}/")
 }
 
 /// The rows of a batch that a version of the table does not hold: beyond its transaction of their partition.

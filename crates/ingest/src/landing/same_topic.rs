@@ -34,7 +34,7 @@ impl SameTopic {
 
 impl Gate for SameTopic {
     fn may_commit<'a>(&'a self, head: &'a Snapshot, txns: &'a BTreeMap<String, i64>) -> BoxFuture<'a, bool> {
-        let prefix = format!("vitalake/{}/", self.id);
+        let prefix = super::transaction_prefix(self.id);
         let news = txns.iter().filter(|(id, last)| id.starts_with(&prefix) && head.txn(id) != Some(**last));
         let news: BTreeMap<String, i64> = news.map(|(id, last)| (id.clone(), *last)).collect();
         Box::pin(async move {

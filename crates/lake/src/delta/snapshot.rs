@@ -134,11 +134,6 @@ impl Snapshot {
         self.bytes
     }
 
-    /// The ids of all transactions.
-    pub fn txn_ids(&self) -> impl Iterator<Item = &str> {
-        self.txns.keys().map(|id| &**id)
-    }
-
     /// The version of an application's transactions.
     pub fn txn(&self, app_id: &str) -> Option<i64> {
         self.txns.get(app_id).map(|txn| txn.version)

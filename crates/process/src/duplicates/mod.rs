@@ -32,6 +32,16 @@ pub enum Verdict {
     Conflict,
 }
 
+impl Verdict {
+    fn of(known: Option<Entry>, value: u64) -> Self {
+        match known {
+            None => Self::New,
+            Some(entry) if entry.value == value => Self::Duplicate,
+            Some(_) => Self::Conflict,
+        }
+    }
+}
+
 /// The limits of an index of keys.
 #[derive(Clone, Copy, Debug)]
 pub struct DuplicateLimits {
@@ -151,17 +161,13 @@ impl DuplicateIndex {
         let mut verdicts = Vec::with_capacity(keys.len());
         for ((key, value), time) in keys.iter().zip(values).zip(times_us) {
             self.newest_us = self.newest_us.max(*time);
-            let verdict = match self.find(*key, *time)? {
-                Some(entry) if entry.value == *value => Verdict::Duplicate,
-                Some(_) => Verdict::Conflict,
-                None => {
-                    self.recent.insert(*key, Entry { value: *value, time: *time });
-                    if self.recent.len() >= (self.keys_in_memory_max / 2).max(1) {
-                        self.spill()?;
-                    }
-                    Verdict::New
+            let verdict = Verdict::of(self.find(*key, *time)?, *value);
+            if verdict == Verdict::New {
+                self.recent.insert(*key, Entry { value: *value, time: *time });
+                if self.recent.len() >= (self.keys_in_memory_max / 2).max(1) {
+                    self.spill()?;
                 }
-            };
+            }
             verdicts.push(verdict);
         }
         if self.spilling.as_ref().is_some_and(|spilling| spilling.writing.is_finished()) {
@@ -191,14 +197,11 @@ impl DuplicateIndex {
                 Some(entry) => Some(*entry),
                 None => self.find(*key, *time)?,
             };
-            verdicts.push(match known {
-                Some(entry) if entry.value == *value => Verdict::Duplicate,
-                Some(_) => Verdict::Conflict,
-                None => {
-                    beside.0.insert(*key, Entry { value: *value, time: *time });
-                    Verdict::New
-                }
-            });
+            let verdict = Verdict::of(known, *value);
+            if verdict == Verdict::New {
+                beside.0.insert(*key, Entry { value: *value, time: *time });
+            }
+            verdicts.push(verdict);
         }
         Ok(verdicts)
     }

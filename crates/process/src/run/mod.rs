@@ -254,15 +254,11 @@ pub struct Consumed {
 /// # Errors
 /// When the models do not form a graph or a dataset has no table.
 pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<Vec<Consumed>> {
-    let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
-    let mut all = Vec::with_capacity(models.len());
-    for index in graph.order() {
-        let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
-        let head = lake.table(input)?.head();
-        let consumed = lake.table(&model.dataset)?.committed_txn(&app_id(&model.dataset, &head.metadata().id));
-        all.push(Consumed { consumed, there: i64::try_from(head.version().0).unwrap_or(i64::MAX) });
-    }
-    Ok(all)
+    let far = |edge: Edge<'_>| {
+        let there = i64::try_from(edge.input.head().version().0).unwrap_or(i64::MAX);
+        Consumed { consumed: edge.output.committed_txn(&edge.app_id), there }
+    };
+    Ok(edges(lake, models, contracts)?.into_iter().map(far).collect())
 }
 
 /// Whether any input has rows that its model has not consumed.
@@ -270,13 +266,9 @@ pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<
 /// # Errors
 /// As [`consumed`]; when the history of an input cannot be read.
 pub async fn has_rows_to_consume(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<bool> {
-    let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
-    for index in graph.order() {
-        let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
-        let input = lake.table(input)?;
-        let head = input.head();
-        let consumed = lake.table(&model.dataset)?.committed_txn(&app_id(&model.dataset, &head.metadata().id));
-        if input.history(consumed, &head).await?.iter().any(|increment| !increment.files.is_empty()) {
+    for Edge { input, output, app_id, .. } in edges(lake, models, contracts)? {
+        let consumed = output.committed_txn(&app_id);
+        if input.history(consumed, &input.head()).await?.iter().any(|increment| !increment.files.is_empty()) {
             return Ok(true);
         }
     }
@@ -291,24 +283,40 @@ fn jobs(
     options: &ModelsOptions,
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<Job>> {
+    let job = |Edge { model, input, output, app_id }: Edge<'_>| Job {
+        lake: Arc::clone(lake),
+        model: model.clone(),
+        contracts: Arc::clone(contracts),
+        app_id,
+        input,
+        output,
+        options: options.clone(),
+        progress: Arc::new(Progress::new(model)),
+        stop: stop.clone(),
+    };
+    Ok(edges(lake, models, contracts)?.into_iter().map(job).collect())
+}
+
+/// A model between its driving table and its own.
+struct Edge<'a> {
+    model: &'a Model,
+    input: Arc<Table>,
+    output: Arc<Table>,
+    /// Names the input's versions in the commits of the output.
+    app_id: String,
+}
+
+/// All models with their tables, inputs first.
+fn edges<'a>(lake: &Lake, models: &'a [Model], contracts: &Contracts) -> Result<Vec<Edge<'a>>> {
     let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
-    let mut jobs = Vec::with_capacity(models.len());
+    let mut edges = Vec::with_capacity(models.len());
     for index in graph.order() {
         let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
         let (input, output) = (Arc::clone(lake.table(input)?), Arc::clone(lake.table(&model.dataset)?));
-        jobs.push(Job {
-            lake: Arc::clone(lake),
-            model: model.clone(),
-            contracts: Arc::clone(contracts),
-            app_id: app_id(&model.dataset, &input.head().metadata().id),
-            input,
-            output,
-            options: options.clone(),
-            progress: Arc::new(Progress::new(model)),
-            stop: stop.clone(),
-        });
+        let app_id = app_id(&model.dataset, &input.head().metadata().id);
+        edges.push(Edge { model, input, output, app_id });
     }
-    Ok(jobs)
+    Ok(edges)
 }
 
 fn running(jobs: &[Job]) -> Vec<Running> {

@@ -122,7 +122,7 @@ impl Progress {
     /// Everything up to a change of the input is processed.
     pub(crate) fn processed(&self, change: u64) {
         self.ok();
-        self.marks.send_modify(|marks| marks.processed = Some(change));
+        self.reached(change);
     }
 
     /// Everything up to a change of the input has been taken in, by a model that may be waiting.

@@ -16,6 +16,7 @@ use futures::{StreamExt, stream};
 use vitalake_contract::DatasetName;
 use vitalake_lake::{Ahead, ChangeReader, Increment, Lake, Newer, Table};
 use vitalake_runtime::error::{Classified, Retry};
+use vitalake_runtime::health::Said;
 
 use crate::error::{Error, Result};
 use crate::run::Job;
@@ -44,8 +45,6 @@ impl std::fmt::Debug for Following {
 const PAUSES_PER_REBUILD: u32 = 4;
 /// How long an input's newest version is waited for when its output's is here already.
 const OVERTAKEN_PAUSE: Duration = Duration::from_millis(100);
-/// How often the log is told of a table that may be old.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How many logs are looked at at once.
 const LOOKS_AT_ONCE: usize = 8;
 
@@ -68,8 +67,8 @@ struct Model {
     standing: Standing,
     /// The input's change that it had come to when it last began again.
     begun_at: u64,
-    /// When the log was last told why the table may be old.
-    said: Option<Instant>,
+    /// Whether the log was told that the table may be old; why differs from try to try.
+    said: Said<()>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +112,8 @@ impl Replica {
         let model = |job: Job| {
             // Nothing is committed here, so nobody needs to wait for it.
             job.progress.committed(u64::MAX, None);
-            Model { job, work: None, reader: None, standing: Standing::Waits, begun_at: 0, said: None }
+            let said = Said::new(job.options.clock.clone());
+            Model { job, work: None, reader: None, standing: Standing::Waits, begun_at: 0, said }
         };
         Self { lake, models: jobs.into_iter().map(model).collect(), following, stale: true }
     }
@@ -314,13 +314,11 @@ impl Model {
         self.say(error);
     }
 
-    /// Shows in the status why the table is not ahead of its owner, and logs it at most once a minute: what is said
-    /// differs from try to try.
+    /// Shows in the status why the table is not ahead of its owner, and logs it at most once a minute.
     fn say(&mut self, error: &Error) {
-        if self.said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+        if self.said.is_news(()) {
             let error = in_words(error);
             tracing::warn!(model = %self.job.model.dataset, error, "what this process shows of its table may be old");
-            self.said = Some(Instant::now());
         }
         match self.standing {
             Standing::Broken => self.job.progress.stopped(error),

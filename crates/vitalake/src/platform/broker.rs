@@ -9,7 +9,6 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,6 +16,7 @@ use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
 use vitalake_ingest::log::{TopicId, TopicPartition};
 use vitalake_ingest::source::SourceError;
 use vitalake_ingest::source::kafka::{BrokerOptions, Group, KafkaSource, TopicProblem, TopicState};
+use vitalake_lake::Table;
 use vitalake_process::sql_rules;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::in_full;
@@ -39,13 +39,10 @@ const GIVE_UP_MAX: Duration = Duration::from_secs(20);
 pub(crate) struct Broker {
     source: Arc<KafkaSource>,
     role: Role,
-    /// Whether all topics are there.
-    missing: Health,
+    outside: Outside,
     clock: Clock,
     topics: BTreeMap<String, TopicState>,
     changed: watch::Sender<bool>,
-    /// For the next life.
-    outlived: Arc<Mutex<BTreeSet<TopicId>>>,
 }
 
 /// The intake from a broker: waits for one that does not answer, and for topics that are missing.
@@ -72,31 +69,15 @@ pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str, outside: &Outside) 
                 "the topic has fewer partitions than its contract asks for"
             );
         }
-        let (asking, name, found) = (Arc::clone(&source), topic.clone(), state.clone());
-        let known = Arc::clone(&table);
-        let outlived = outside.outlived.lock().clone();
-        let identified = tokio::task::spawn_blocking(move || {
-            loop {
-                let committed = |id: TopicId, partition| known.committed_txn(&transaction_id(id, partition));
-                match identity(&asking, &name, &found, committed, &outlived) {
-                    Ok(id) => return id,
-                    Err(error) => {
-                        tracing::warn!(topic = name, error = in_full(&error), "where it ends is not known yet");
-                        std::thread::sleep(ASK_AGAIN);
-                    }
-                }
-            }
-        });
-        let id = identified.await?;
+        let id = identified(&source, &topic, state, &table, outside).await?;
         source.register(id, &topic);
         let sql = sql_rules(table.contract())?;
         let landing = TopicLanding::new(Arc::clone(&source) as _, table, sql, &topic, id, landing, parts.cpu.clone());
         landing.ask_before_commits();
         landings.push(Arc::new(landing));
     }
-    let (missing, clock) = (outside.topics.clone(), parts.clock.clone());
-    let (changed, outlived) = (watch::channel(false).0, Arc::clone(&outside.outlived));
-    let broker = Broker { source, role: parts.role, missing, clock, topics, changed, outlived };
+    let (outside, clock, changed) = (outside.clone(), parts.clock.clone(), watch::channel(false).0);
+    let broker = Broker { source, role: parts.role, outside, clock, topics, changed };
     Ok(Intake { landings, broker: Some(broker), ..Intake::none() })
 }
 
@@ -184,6 +165,31 @@ async fn look(
     Ok(found)
 }
 
+/// What the topic is known by; waits for a broker that does not say where it ends.
+async fn identified(
+    source: &Arc<KafkaSource>,
+    name: &str,
+    state: &TopicState,
+    table: &Arc<Table>,
+    outside: &Outside,
+) -> anyhow::Result<TopicId> {
+    loop {
+        let (asking, topic, state) = (Arc::clone(source), name.to_owned(), state.clone());
+        let (table, outlived) = (Arc::clone(table), outside.outlived.lock().clone());
+        let asked = tokio::task::spawn_blocking(move || {
+            let committed = |id: TopicId, partition| table.committed_txn(&transaction_id(id, partition));
+            identity(&asking, &topic, &state, committed, &outlived)
+        });
+        match asked.await? {
+            Ok(id) => return Ok(id),
+            Err(error) => {
+                tracing::warn!(topic = name, error = in_full(&error), "where it ends is not known yet");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+}
+
 /// The broker's id of a topic; where it has none, one that changes when the topic was made anew: when its offsets lie
 /// before what was committed of it, or when that was seen while it was read.
 fn identity(
@@ -221,10 +227,6 @@ fn incarnation(ends: &[(i32, i64)], known: impl Fn(u32) -> (bool, Vec<Option<i64
 }
 
 impl Broker {
-    pub(crate) fn health(&self) -> [&Health; 2] {
-        [self.source.health(), &self.missing]
-    }
-
     /// Begins to read. What it gives watches the topics for as long as it runs.
     pub(crate) async fn start(&self, landings: &[Arc<TopicLanding>]) -> anyhow::Result<JoinHandle<()>> {
         if self.role == Role::Ingest {
@@ -237,7 +239,7 @@ impl Broker {
             source: Arc::clone(&self.source),
             known: self.topics.clone(),
             landings: landings.to_vec(),
-            missing: self.missing.clone(),
+            missing: self.outside.topics.clone(),
             said: Said::new(self.clock.clone()),
         };
         let changed = self.changed.clone();
@@ -280,7 +282,7 @@ impl Broker {
         let outlived = self.source.outlived();
         let anew = landings.iter().filter(|landing| outlived.contains(&landing.topic_id()));
         anew.for_each(|landing| landing.say_what_is_not_kept());
-        self.outlived.lock().extend(outlived);
+        self.outside.outlived.lock().extend(outlived);
     }
 
     pub(crate) fn close(&self) {

@@ -17,7 +17,6 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::Disk;
-use vitalake_runtime::health::Health;
 
 use super::{Limits, Role, troubles};
 
@@ -127,15 +126,6 @@ impl Intake {
             return broker.must_restart(&self.landings).await;
         }
         std::future::pending().await
-    }
-
-    /// Whether the broker answers and has the topics, where there is one.
-    pub(crate) fn health(&self) -> Vec<&Health> {
-        #[cfg(feature = "rdkafka")]
-        if let Some(broker) = &self.broker {
-            return broker.health().into();
-        }
-        Vec::new()
     }
 
     /// Ends the log or the client. Blocking.

@@ -35,7 +35,7 @@ use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{Disk, LocalDisk};
 use vitalake_runtime::error::in_full;
-use vitalake_runtime::health::{Away, Health, Said};
+use vitalake_runtime::health::{Away, Said};
 use vitalake_runtime::lock::FolderLock;
 
 use crate::command::validate::Checked;
@@ -101,7 +101,7 @@ pub struct Platform {
     pub(crate) intake: Intake,
     /// What a remote store was asked, and whether it answers.
     pub(crate) requests: Option<Arc<Requests>>,
-    storage: Option<Health>,
+    outside: Outside,
     pub(crate) models: Mutex<Option<Arc<Models>>>,
     pub(crate) deliveries: BTreeMap<DatasetName, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) clock: Clock,
@@ -189,7 +189,7 @@ impl Platform {
             role,
             intake,
             requests: opened.requests,
-            storage: opened.health,
+            outside: limits.outside.clone(),
             models: Mutex::new(None),
             deliveries,
             clock,
@@ -279,7 +279,7 @@ impl Platform {
     /// The parts outside this process that do not answer now.
     #[must_use]
     pub fn away(&self) -> Vec<Away> {
-        self.storage.iter().chain(self.intake.health()).filter_map(Health::away).collect()
+        self.outside.away()
     }
 
     /// Whether everything that was durable at start is visible.
