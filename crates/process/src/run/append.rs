@@ -51,10 +51,10 @@ pub(crate) async fn run(job: Job, reader: Reader) {
 pub(crate) fn give_up(job: &Job, error: &Error) {
     if job.lake.is_lost() {
         // Another process does this work; everything here begins anew.
-        return job.progress.stopped(error);
+        return job.progress.failed(error);
     }
     tracing::error!(model = %job.model.dataset, error = %error, "the model has stopped; its table is not brought forward");
-    job.progress.stopped(error);
+    job.progress.failed(error);
 }
 
 struct Task {

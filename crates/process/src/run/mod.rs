@@ -104,7 +104,7 @@ impl Job {
 
     /// Waits longer and longer between attempts; tells the status and the log why.
     pub(crate) async fn failed(&self, attempts: u32, error: &Error) {
-        self.progress.failed(error);
+        self.progress.stalled(error);
         tracing::warn!(model = %self.model.dataset, attempts, error = progress::in_words(error), "a model waits and tries again");
         let noise = u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         if let Some(wait) = Backoff::default().wait(attempts, noise) {
@@ -283,18 +283,24 @@ fn jobs(
     options: &ModelsOptions,
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<Job>> {
-    let job = |Edge { model, input, output, app_id }: Edge<'_>| Job {
-        lake: Arc::clone(lake),
-        model: model.clone(),
-        contracts: Arc::clone(contracts),
-        app_id,
-        input,
-        output,
-        options: options.clone(),
-        progress: Arc::new(Progress::new(model)),
-        stop: stop.clone(),
-    };
-    Ok(edges(lake, models, contracts)?.into_iter().map(job).collect())
+    let mut jobs: Vec<Job> = Vec::with_capacity(models.len());
+    for Edge { model, input, output, app_id } in edges(lake, models, contracts)? {
+        let makes = |name: &str| jobs.iter().find(|job| job.model.dataset.as_str() == name);
+        let upstream = model.tables.iter().filter_map(|table| makes(&table.table)).map(|job| Arc::clone(&job.progress));
+        let progress = Arc::new(Progress::new(model, upstream.collect()));
+        jobs.push(Job {
+            lake: Arc::clone(lake),
+            model: model.clone(),
+            contracts: Arc::clone(contracts),
+            app_id,
+            input,
+            output,
+            options: options.clone(),
+            progress,
+            stop: stop.clone(),
+        });
+    }
+    Ok(jobs)
 }
 
 /// A model between its driving table and its own.

@@ -2,6 +2,10 @@
 //!
 //! Written by the task, read by status pages and by who waits for readiness. Invariant: an error here holds no value.
 
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, select_all};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::{DatasetName, Layer};
@@ -17,10 +21,13 @@ pub enum ModelState {
     CatchingUp,
     /// It follows its input.
     Running,
-    /// Something failed and is tried again.
-    Waiting,
-    /// A fatal rule was broken, or the model cannot run: nothing more comes until it is mended and started again.
-    Stopped,
+    /// Something failed and is tried again: it comes back by itself.
+    Stalled,
+    /// It cannot go on until a person has changed something. Nobody waits for it.
+    Failed,
+    /// A model that it derives from has failed: it has made everything that there is, and more does not come. Nobody
+    /// waits for it either.
+    BehindFailed,
 }
 
 impl ModelState {
@@ -30,9 +37,16 @@ impl ModelState {
         match self {
             Self::CatchingUp => "catching up",
             Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Stopped => "stopped",
+            Self::Stalled => "stalled",
+            Self::Failed => "failed",
+            Self::BehindFailed => "behind a failed model",
         }
+    }
+
+    /// Whether it stays so until a person has changed something, here or in a model that it derives from.
+    #[must_use]
+    pub fn needs_a_person(self) -> bool {
+        matches!(self, Self::Failed | Self::BehindFailed)
     }
 }
 
@@ -47,8 +61,10 @@ pub struct ModelStatus {
     pub kind: Kind,
     /// What it is doing.
     pub state: ModelState,
-    /// Why it waits or has stopped.
+    /// Why it is stalled or has failed, with what to do.
     pub error: Option<String>,
+    /// The failed model that it derives from.
+    pub behind: Option<DatasetName>,
     /// Rows of the input that were processed.
     pub rows_in: u64,
     /// Rows that were added, or groups that were merged.
@@ -84,8 +100,8 @@ struct Marks {
     processed: Option<u64>,
     /// The input's seal up to which everything was committed; `None` while the backlog is not.
     committed: Option<u64>,
-    /// A model that has stopped is waited for by nobody.
-    stopped: bool,
+    /// A model that has failed is waited for by nobody.
+    failed: bool,
 }
 
 /// The state, the counts and the marks are locked one at a time, never one inside the other.
@@ -94,16 +110,19 @@ pub(crate) struct Progress {
     dataset: DatasetName,
     layer: Layer,
     kind: Kind,
+    /// The models that make what it reads.
+    upstream: Vec<Arc<Progress>>,
     counts: Mutex<(Counts, ModelState, Option<String>, Option<i64>)>,
     marks: watch::Sender<Marks>,
 }
 
 impl Progress {
-    pub(crate) fn new(model: &Model) -> Self {
+    pub(crate) fn new(model: &Model, upstream: Vec<Arc<Self>>) -> Self {
         Self {
             dataset: model.dataset.clone(),
             layer: model.layer,
             kind: model.kind,
+            upstream,
             counts: Mutex::new((Counts::default(), ModelState::CatchingUp, None, None)),
             marks: watch::channel(Marks::default()).0,
         }
@@ -138,7 +157,7 @@ impl Progress {
     /// A step succeeded.
     pub(crate) fn ok(&self) {
         let (_, state, error, _) = &mut *self.counts.lock();
-        if *state != ModelState::Stopped {
+        if *state != ModelState::Failed {
             (*state, *error) = (ModelState::Running, None);
         }
     }
@@ -152,13 +171,15 @@ impl Progress {
         self.marks.send_modify(|marks| marks.committed = Some(seal.max(marks.committed.unwrap_or(0))));
     }
 
-    pub(crate) fn failed(&self, error: &Error) {
-        self.set(ModelState::Waiting, error);
+    /// Something failed that is tried again.
+    pub(crate) fn stalled(&self, error: &Error) {
+        self.set(ModelState::Stalled, error);
     }
 
-    pub(crate) fn stopped(&self, error: &Error) {
-        self.set(ModelState::Stopped, error);
-        self.marks.send_modify(|marks| marks.stopped = true);
+    /// It cannot go on until a person has changed something.
+    pub(crate) fn failed(&self, error: &Error) {
+        self.set(ModelState::Failed, error);
+        self.marks.send_modify(|marks| marks.failed = true);
     }
 
     fn set(&self, new: ModelState, error: &Error) {
@@ -166,29 +187,64 @@ impl Progress {
         (*state, *shown) = (new, Some(in_words(error)));
     }
 
+    /// The failed model, this one or one that it derives from, for which nobody waits.
+    fn held_up_by(&self) -> Option<&Self> {
+        if self.marks.borrow().failed {
+            return Some(self);
+        }
+        self.upstream.iter().find_map(|model| model.held_up_by())
+    }
+
     pub(crate) async fn wait_processed(&self, change: u64) {
-        let mut marks = self.marks.subscribe();
-        let _ = marks.wait_for(|marks| marks.processed.is_some_and(|p| p >= change) || marks.stopped).await;
+        self.wait(|marks| marks.processed.is_some_and(|p| p >= change)).await;
     }
 
     pub(crate) async fn wait_committed(&self, seal: u64) {
+        self.wait(|marks| marks.committed.is_some_and(|c| c >= seal)).await;
+    }
+
+    /// Waits until it is there, or a failed model is in its way.
+    async fn wait(&self, is_there: impl Fn(&Marks) -> bool + Send + Sync) {
         let mut marks = self.marks.subscribe();
-        let _ = marks.wait_for(|marks| marks.committed.is_some_and(|c| c >= seal) || marks.stopped).await;
+        tokio::select! {
+            _ = marks.wait_for(|marks| marks.failed || is_there(marks)) => {}
+            () = self.upstream_failed() => {}
+        }
+    }
+
+    fn upstream_failed(&self) -> BoxFuture<'_, ()> {
+        let each = self.upstream.iter().map(|model| {
+            let mut marks = model.marks.subscribe();
+            async move {
+                tokio::select! {
+                    _ = marks.wait_for(|marks| marks.failed) => {}
+                    () = model.upstream_failed() => {}
+                }
+            }
+            .boxed()
+        });
+        let each: Vec<_> = each.collect();
+        if each.is_empty() { std::future::pending().boxed() } else { select_all(each).map(|_| ()).boxed() }
     }
 
     pub(crate) fn status(&self, last_change: u64) -> ModelStatus {
         let (counts, state, error, input_version) = self.counts.lock().clone();
         let marks = *self.marks.borrow();
+        let behind = self.held_up_by().filter(|model| !std::ptr::eq(*model, self)).map(|model| model.dataset.clone());
+        let state = match state {
+            ModelState::Running if behind.is_some() => ModelState::BehindFailed,
+            ModelState::Running if marks.processed.is_none() => ModelState::CatchingUp,
+            ModelState::CatchingUp if behind.is_some() => ModelState::BehindFailed,
+            state => state,
+        };
+        let error = error.or_else(|| behind.as_ref().map(|model| format!("it derives from {model}, which has failed")));
         ModelStatus {
             dataset: self.dataset.clone(),
             layer: self.layer,
             kind: self.kind,
-            state: if marks.processed.is_none() && state == ModelState::Running {
-                ModelState::CatchingUp
-            } else {
-                state
-            },
+            state,
             error,
+            behind,
             rows_in: counts.rows_in,
             rows_out: counts.rows_out,
             rows_rejected: counts.rows_rejected,

@@ -321,8 +321,8 @@ impl Model {
             tracing::warn!(model = %self.job.model.dataset, error, "what this process shows of its table may be old");
         }
         match self.standing {
-            Standing::Broken => self.job.progress.stopped(error),
-            Standing::Ahead | Standing::Waits | Standing::Kept => self.job.progress.failed(error),
+            Standing::Broken => self.job.progress.failed(error),
+            Standing::Ahead | Standing::Waits | Standing::Kept => self.job.progress.stalled(error),
         }
     }
 }

@@ -350,7 +350,7 @@ async fn a_fatal_rule_stops_the_model_and_says_so() {
     up.append(&[("a", 2, Some(200_000))], 1);
     up.within(up.models.caught_up()).await;
     let status = up.models.statuses().into_iter().find(|s| s.dataset == name("steps")).unwrap();
-    assert_eq!(status.state, ModelState::Stopped);
+    assert_eq!(status.state, ModelState::Failed);
     assert!(status.error.unwrap().contains("not.absurd"));
     assert_eq!(up.rows(Space::Curated, "steps", true).await.len(), 1);
     up.models.stop().await;
