@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
+use vitalake_runtime::events::{Event, Outcome};
 use vitalake_runtime::telemetry::MetricName;
 use vitalake_runtime::telemetry::metric as name;
 
@@ -89,6 +90,32 @@ impl Metrics {
         find(&self.histograms, metric).map_or_else(seconds, |family| family.get_or_create_owned(labels))
     }
 
+    /// Makes numbers of what happened.
+    pub fn record(&self, event: &Event) {
+        match event {
+            Event::Commit { table, outcome, took, .. } => {
+                self.counter(name::COMMITS, &of(table, *outcome)).inc();
+                self.times(name::COMMIT_SECONDS, &dataset(table)).observe(took.as_secs_f64());
+            }
+            Event::Run { dataset: model, outcome, took, .. } => {
+                self.counter(name::MODEL_RUNS, &of(model, *outcome)).inc();
+                self.times(name::MODEL_SECONDS, &dataset(model)).observe(took.as_secs_f64());
+            }
+            Event::Check { dataset, rule, rows } => {
+                let labels = vec![("dataset", dataset.to_string()), ("rule", rule.to_string())];
+                self.counter(name::BROKEN_RULES, &labels).inc_by(*rows);
+            }
+            Event::Delivery { dataset, outcome, .. } => {
+                self.counter(name::DELIVERIES, &of(dataset, *outcome)).inc();
+            }
+            Event::Query { surface, outcome, took } => {
+                let labels = vec![("surface", (*surface).to_owned()), ("outcome", (*outcome).to_owned())];
+                self.counter(name::QUERIES, &labels).inc();
+                self.times(name::QUERY_SECONDS, &vec![("surface", (*surface).to_owned())]).observe(took.as_secs_f64());
+            }
+        }
+    }
+
     /// All series as Prometheus reads them.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -96,6 +123,14 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+fn dataset(name: &str) -> Labels {
+    vec![("dataset", name.to_owned())]
+}
+
+fn of(name: &str, outcome: Outcome) -> Labels {
+    vec![("dataset", name.to_owned()), ("outcome", outcome.as_str().to_owned())]
 }
 
 fn find<'a, T>(families: &'a [(&'static str, T)], metric: MetricName) -> Option<&'a T> {

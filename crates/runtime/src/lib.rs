@@ -5,6 +5,7 @@ pub mod config;
 pub mod cpu;
 pub mod disk;
 pub mod error;
+pub mod events;
 pub mod health;
 pub mod lock;
 pub mod retry;

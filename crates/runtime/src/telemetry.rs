@@ -76,6 +76,8 @@ pub mod metric {
         COMMIT_SECONDS, "vitalake_commit_seconds", "Time that a Delta commit takes, by dataset";
         MODEL_RUNS, "vitalake_model_runs_total", "Runs of a model, by dataset and outcome";
         MODEL_SECONDS, "vitalake_model_seconds", "Time that a run of a model takes, by dataset";
+        BROKEN_RULES, "vitalake_broken_rules_total", "Rows that broke a rule, by dataset and rule";
+        DELIVERIES, "vitalake_deliveries_total", "Delivered files, by dataset and outcome";
         DATASET_ROWS, "vitalake_dataset_rows", "Committed rows, by dataset";
         FRESHNESS_SECONDS, "vitalake_freshness_seconds", "Age of the newest row, by dataset";
         QUERIES, "vitalake_queries_total", "Queries, by surface and outcome";
@@ -85,6 +87,7 @@ pub mod metric {
         STORAGE_SENT_BYTES, "vitalake_storage_sent_bytes_total", "Bytes sent to the storage account";
         STORAGE_RECEIVED_BYTES, "vitalake_storage_received_bytes_total", "Bytes received from the storage account";
         DISK_FREE_BYTES, "vitalake_disk_free_bytes", "Free bytes on the disk of the data folder";
+        EVENTS_DROPPED, "vitalake_events_dropped_total", "Events that were not counted, because more came than were read";
         READY, "vitalake_ready", "1 once recovery is complete, else 0";
     }
 }

@@ -1,56 +1,55 @@
-//! A pinned catalogue value as the engine sees it: one catalogue `druid` whose schemas are the layers.
+//! A pinned value as one session sees it: one catalogue whose schemas are the layers, under its dialect's names.
+//!
+//! Invariant: the introspection tables are made of the same view as the tables, so they name nothing that it hides.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 
-use crate::druid::information_schema::{
-    DRUID, INFORMATION_SCHEMA, INFORMATION_TABLES, SCHEMATA, SYS_TABLES, information_table, sys_table,
-};
+use crate::error::QueryError;
 use crate::pinned::Pinned;
+use crate::surface::Surface;
 
 /// What one query can see.
 #[derive(Debug, Clone)]
-pub struct Catalogue {
+pub struct SessionCatalogue {
     pinned: Arc<dyn Pinned>,
-    /// Names of functions, and whether each makes one value of many.
-    functions: Arc<[(String, bool)]>,
+    surface: Arc<Surface>,
 }
 
-impl Catalogue {
+impl SessionCatalogue {
     /// A view of a pinned value.
-    pub fn new(pinned: Arc<dyn Pinned>, functions: Arc<[(String, bool)]>) -> Self {
-        Self { pinned, functions }
+    pub fn new(pinned: Arc<dyn Pinned>, surface: Arc<Surface>) -> Self {
+        Self { pinned, surface }
     }
 
     /// The names of a schema's tables; `None` when there is no such schema.
     pub fn tables_of(&self, schema: &str) -> Option<Vec<String>> {
-        if !SCHEMATA.contains(&schema) {
+        let dialect = self.surface.dialect();
+        if !dialect.schemata().contains(&schema) {
             return None;
         }
-        Some(match schema {
-            INFORMATION_SCHEMA => INFORMATION_TABLES.iter().map(|name| (*name).to_owned()).collect(),
-            "sys" => SYS_TABLES.iter().map(|name| (*name).to_owned()).collect(),
-            _ => {
-                let stored = stored(schema);
-                let names = self.pinned.table_names().into_iter();
-                names.filter(|(schema, _)| schema == stored).map(|(_, table)| table).collect()
-            }
-        })
+        if let Some(names) = dialect.system_tables(schema) {
+            return Some(names.iter().map(|name| (*name).to_owned()).collect());
+        }
+        let layer = dialect.layer(schema);
+        let names = self.pinned.table_names().into_iter();
+        Some(names.filter(|(schema, _)| schema == layer).map(|(_, table)| table).collect())
     }
 
     /// Says what is missing when a name has no table.
     pub fn missing(&self, parts: &[&str]) -> Option<String> {
+        let dialect = self.surface.dialect();
         let (schema, table, within) = match parts {
-            [table] => (DRUID, *table, false),
+            [table] => (dialect.catalogue(), *table, false),
             [schema, table] => (*schema, *table, true),
-            [catalogue, schema, table] if *catalogue == DRUID => (*schema, *table, true),
+            [catalogue, schema, table] if *catalogue == dialect.catalogue() => (*schema, *table, true),
             _ => return Some(format!("Object '{}' not found", parts.join("."))),
         };
         let Some(tables) = self.tables_of(schema) else {
-            return Some(format!("Object '{schema}' not found{}", nearest(schema, SCHEMATA.iter().copied())));
+            return Some(format!("Object '{schema}' not found{}", nearest(schema, dialect.schemata().iter().copied())));
         };
         if tables.iter().any(|name| name == table) {
             return None;
@@ -71,32 +70,27 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String
     }
 }
 
-/// The layer that a schema's name stands for.
-fn stored(schema: &str) -> &str {
-    if schema == DRUID { "serving" } else { schema }
-}
-
-impl CatalogProviderList for Catalogue {
+impl CatalogProviderList for SessionCatalogue {
     fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
         None
     }
 
     fn catalog_names(&self) -> Vec<String> {
-        vec![DRUID.to_owned()]
+        vec![self.surface.dialect().catalogue().to_owned()]
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        if name == DRUID { Some(Arc::new(self.clone())) } else { None }
+        if name == self.surface.dialect().catalogue() { Some(Arc::new(self.clone())) } else { None }
     }
 }
 
-impl CatalogProvider for Catalogue {
+impl CatalogProvider for SessionCatalogue {
     fn schema_names(&self) -> Vec<String> {
-        SCHEMATA.iter().map(|name| (*name).to_owned()).collect()
+        self.surface.dialect().schemata().iter().map(|name| (*name).to_owned()).collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        SCHEMATA.contains(&name).then(|| {
+        self.surface.dialect().schemata().contains(&name).then(|| {
             let schema: Arc<dyn SchemaProvider> = Arc::new(Schema { catalogue: self.clone(), name: name.to_owned() });
             schema
         })
@@ -105,7 +99,7 @@ impl CatalogProvider for Catalogue {
 
 #[derive(Debug)]
 struct Schema {
-    catalogue: Catalogue,
+    catalogue: SessionCatalogue,
     name: String,
 }
 
@@ -116,11 +110,16 @@ impl SchemaProvider for Schema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        match self.name.as_str() {
-            INFORMATION_SCHEMA => information_table(name, &*self.catalogue.pinned, &self.catalogue.functions),
-            "sys" => sys_table(name),
-            schema => Ok(self.catalogue.pinned.provider(stored(schema), name)),
+        let SessionCatalogue { pinned, surface } = &self.catalogue;
+        let dialect = surface.dialect();
+        if dialect.system_tables(&self.name).is_some() {
+            return dialect.system_table(&self.name, name, &**pinned, &surface.library().routines);
         }
+        let layer = dialect.layer(&self.name);
+        if let Some(waiting_for) = pinned.waiting_for(layer, name) {
+            return Err(DataFusionError::External(Box::new(QueryError::NotReady(vec![waiting_for]))));
+        }
+        Ok(pinned.provider(layer, name))
     }
 
     fn table_exist(&self, name: &str) -> bool {

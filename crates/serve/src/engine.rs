@@ -1,31 +1,30 @@
-//! What all sessions share: limits, memory, the CPU runtime, functions, and the queries that run now.
+//! What all sessions of all surfaces share: limits, memory, the CPU runtime, and the queries that run now.
+//!
+//! It outlives every value that is pinned. Invariant: a query ends only by itself, by a limit, or by who began it.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use datafusion::common::{DataFusionError, Result as EngineResult};
+use datafusion::common::Result as EngineResult;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::object_store::DefaultObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::object_store::ObjectStore;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
-
-use vitalake_lake::lake::Lake;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vitalake_lake::provider::register_store;
 
 use crate::error::QueryError;
-use crate::plan::Library;
+use crate::identity::Identity;
+use crate::memory::QueryMemory;
+use crate::running::{Queries, Running};
 use crate::sql::parse::TextLimits;
 
 /// What queries may use.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct QueryLimits {
     /// Size of a query's text.
     pub text: TextLimits,
     /// Longest a query may run.
@@ -44,7 +43,7 @@ pub struct Limits {
     pub result_bytes_max: usize,
 }
 
-impl Default for Limits {
+impl Default for QueryLimits {
     fn default() -> Self {
         Self {
             text: TextLimits::default(),
@@ -61,23 +60,22 @@ impl Default for Limits {
 
 /// What all sessions share.
 #[derive(Debug)]
-pub struct Engine {
-    limits: Limits,
+pub struct QueryEngine {
+    limits: QueryLimits,
     cpu: Handle,
-    library: Library,
     memory: Arc<dyn MemoryPool>,
     environment: RuntimeEnv,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
-    queries: Arc<Mutex<HashMap<String, Vec<Arc<Control>>>>>,
+    queries: Queries,
 }
 
-impl Engine {
-    /// An engine whose work runs on `cpu`, over tables that are read from no store.
+impl QueryEngine {
+    /// An engine whose work runs on `cpu`.
     ///
     /// # Errors
     /// When the engine's environment cannot be made.
-    pub fn new(limits: Limits, cpu: Handle) -> EngineResult<Self> {
+    pub fn new(limits: QueryLimits, cpu: Handle) -> EngineResult<Self> {
         // No files to spill to: what lies in a temporary folder is outside of every rule.
         let environment = RuntimeEnvBuilder::new()
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
@@ -85,38 +83,22 @@ impl Engine {
         Ok(Self {
             limits,
             cpu,
-            library: Library::new(),
             memory: Arc::new(GreedyMemoryPool::new(limits.all_bytes_max)),
             environment,
             turns: Arc::new(Semaphore::new(limits.queries_max)),
             waiting: AtomicUsize::new(0),
-            queries: Arc::default(),
+            queries: Queries::default(),
         })
     }
 
-    /// An engine over a lake's tables.
-    ///
-    /// # Errors
-    /// When the engine's environment cannot be made.
-    pub fn over(lake: &Lake, limits: Limits, cpu: Handle) -> EngineResult<Self> {
-        let engine = Self::new(limits, cpu)?;
-        register_store(&engine.environment, Arc::clone(lake.store()));
-        Ok(engine)
-    }
-
     /// The limits.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &QueryLimits {
         &self.limits
     }
 
     /// Where work runs that uses the processor.
     pub fn cpu(&self) -> &Handle {
         &self.cpu
-    }
-
-    /// The functions of every session.
-    pub(crate) fn library(&self) -> &Library {
-        &self.library
     }
 
     /// How many queries run now.
@@ -134,40 +116,29 @@ impl Engine {
         Arc::clone(&self.turns).acquire_owned().await.map_err(|_| full())
     }
 
-    /// An environment for one query: its own share of the memory; stores and caches are everybody's.
-    pub(crate) fn runtime(&self) -> Arc<RuntimeEnv> {
-        let memory_pool = Arc::new(QueryMemory {
-            shared: Arc::clone(&self.memory),
-            used: AtomicUsize::new(0),
-            limit: self.limits.query_bytes_max,
-        });
-        Arc::new(RuntimeEnv { memory_pool, ..self.environment.clone() })
+    /// An environment for one query: its own share of the memory, and the store of the value that it pinned; caches are
+    /// everybody's.
+    pub(crate) fn environment(&self, store: Option<Arc<dyn ObjectStore>>) -> Arc<RuntimeEnv> {
+        let memory_pool = Arc::new(QueryMemory::new(Arc::clone(&self.memory), self.limits.query_bytes_max));
+        let environment = RuntimeEnv {
+            memory_pool,
+            object_store_registry: Arc::new(DefaultObjectStoreRegistry::new()),
+            ..self.environment.clone()
+        };
+        if let Some(store) = store {
+            register_store(&environment, store);
+        }
+        Arc::new(environment)
     }
 
-    pub(crate) fn register(&self, query_id: &str, deadline: Instant, timeout: Duration) -> Running {
-        let control = Arc::new(Control::default());
-        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        queries.entry(query_id.to_owned()).or_default().push(Arc::clone(&control));
-        Running {
-            query_id: query_id.to_owned(),
-            control,
-            deadline,
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            task: None,
-            queries: Arc::clone(&self.queries),
-        }
+    /// Puts a query among those that run.
+    pub(crate) fn register(&self, owner: &Identity, query_id: &str, timeout: Duration) -> Running {
+        self.queries.register(owner, query_id, timeout)
     }
 
-    /// Cancels every query with that id. Returns whether there was one.
-    pub fn cancel(&self, query_id: &str) -> bool {
-        let queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(controls) = queries.get(query_id) else { return false };
-        for control in controls {
-            control.cancelled.store(true, Ordering::Release);
-            control.changed.notify_waiters();
-            control.changed.notify_one();
-        }
-        !controls.is_empty()
+    /// Cancels every query with that id that this identity began. Returns whether there was one.
+    pub(crate) fn cancel(&self, owner: &Identity, query_id: &str) -> bool {
+        self.queries.cancel(owner, query_id)
     }
 }
 
@@ -186,119 +157,5 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-#[derive(Debug, Default)]
-struct Control {
-    /// Nobody waits for the query any longer; its planning looks at this.
-    cancelled: Arc<AtomicBool>,
-    changed: Notify,
-}
-
-/// A query that runs: it ends when this is dropped.
-#[derive(Debug)]
-pub struct Running {
-    query_id: String,
-    control: Arc<Control>,
-    deadline: Instant,
-    timeout_ms: u64,
-    task: Option<AbortHandle>,
-    queries: Arc<Mutex<HashMap<String, Vec<Arc<Control>>>>>,
-}
-
-impl Running {
-    /// The work to stop.
-    pub(crate) fn watch(&mut self, task: AbortHandle) {
-        self.task = Some(task);
-    }
-
-    /// Becomes true when the query was cancelled, ran out of time, or lost its reader.
-    pub(crate) fn ended(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.control.cancelled)
-    }
-
-    /// Waits for something, but no longer than the query may run.
-    pub(crate) async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, QueryError> {
-        if self.control.cancelled.load(Ordering::Acquire) {
-            return Err(QueryError::Cancelled);
-        }
-        tokio::select! {
-            biased;
-            () = self.control.changed.notified() => Err(QueryError::Cancelled),
-            result = work => Ok(result),
-            () = tokio::time::sleep_until(self.deadline) => Err(QueryError::Timeout { timeout_ms: self.timeout_ms }),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.control.cancelled.store(true, Ordering::Release);
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-        let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(controls) = queries.get_mut(&self.query_id) {
-            controls.retain(|control| !Arc::ptr_eq(control, &self.control));
-            if controls.is_empty() {
-                queries.remove(&self.query_id);
-            }
-        }
-    }
-}
-
-/// One query's share of the memory of all.
-#[derive(Debug)]
-struct QueryMemory {
-    shared: Arc<dyn MemoryPool>,
-    used: AtomicUsize,
-    limit: usize,
-}
-
-impl fmt::Display for QueryMemory {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "query memory of at most {} bytes", self.limit)
-    }
-}
-
-impl MemoryPool for QueryMemory {
-    fn name(&self) -> &str {
-        "query"
-    }
-
-    fn register(&self, consumer: &MemoryConsumer) {
-        self.shared.register(consumer);
-    }
-
-    fn unregister(&self, consumer: &MemoryConsumer) {
-        self.shared.unregister(consumer);
-    }
-
-    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.used.fetch_add(additional, Ordering::AcqRel);
-        self.shared.grow(reservation, additional);
-    }
-
-    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.used.fetch_sub(shrink, Ordering::AcqRel);
-        self.shared.shrink(reservation, shrink);
-    }
-
-    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> EngineResult<()> {
-        let before = self.used.fetch_add(additional, Ordering::AcqRel);
-        let grown = if before.saturating_add(additional) > self.limit {
-            Err(DataFusionError::ResourcesExhausted("the query's memory is used up".to_owned()))
-        } else {
-            self.shared.try_grow(reservation, additional)
-        };
-        if grown.is_err() {
-            self.used.fetch_sub(additional, Ordering::AcqRel);
-        }
-        grown
-    }
-
-    fn reserved(&self) -> usize {
-        self.used.load(Ordering::Acquire)
     }
 }

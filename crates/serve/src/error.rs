@@ -67,4 +67,17 @@ impl QueryError {
     pub fn invalid_at(message: impl Into<String>, position: Option<Position>) -> Self {
         Self::Invalid { message: message.into(), position }
     }
+
+    /// How the query ended, in one word: a label of the metrics.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } | Self::Context(_) => "invalid",
+            Self::ResourceLimit(_) => "limit",
+            Self::Capacity(_) => "capacity",
+            Self::Timeout { .. } => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::NotReady(_) => "not_ready",
+            Self::Runtime(_) | Self::Internal { .. } => "failed",
+        }
+    }
 }

@@ -3,13 +3,18 @@
 //! A request comes in by `http`, is read by `druid::request`, runs through `session`, and leaves by `druid::result`.
 
 pub mod catalogue;
+pub mod dialect;
 pub mod druid;
 pub mod engine;
 pub mod error;
 pub mod functions;
 pub mod http;
+pub mod identity;
+mod memory;
 pub mod pinned;
 mod plan;
 pub mod platform;
+mod running;
 pub mod session;
 pub mod sql;
+pub mod surface;

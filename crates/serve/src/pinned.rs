@@ -8,7 +8,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::object_store::ObjectStore;
 use vitalake_lake::catalogue::Catalogue;
+use vitalake_lake::lake::Lake;
 
 /// One immutable value over all tables.
 pub trait Pinned: Debug + Send + Sync + 'static {
@@ -17,15 +19,50 @@ pub trait Pinned: Debug + Send + Sync + 'static {
 
     /// The table of that schema and name.
     fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>>;
+
+    /// What a table still waits for before it may be read; the others are.
+    fn waiting_for(&self, _schema: &str, _table: &str) -> Option<String> {
+        None
+    }
+
+    /// Where its files lie.
+    fn store(&self) -> Option<Arc<dyn ObjectStore>> {
+        None
+    }
 }
 
-impl Pinned for Catalogue {
+/// A lake's value, with the store that its files are read from and the tables that are still being recovered.
+#[derive(Debug, Clone)]
+pub struct PinnedLake {
+    value: Arc<Catalogue>,
+    store: Arc<dyn ObjectStore>,
+    recovering: Arc<BTreeMap<String, String>>,
+}
+
+impl PinnedLake {
+    /// The newest value of a lake. `recovering` says of a dataset what it waits for.
+    pub fn of(lake: &Lake, recovering: Arc<BTreeMap<String, String>>) -> Self {
+        Self { value: lake.pin(), store: Arc::clone(lake.store()), recovering }
+    }
+}
+
+impl Pinned for PinnedLake {
     fn table_names(&self) -> Vec<(String, String)> {
-        self.table_names()
+        self.value.table_names()
     }
 
     fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
-        self.provider(schema, table)
+        self.value.provider(schema, table)
+    }
+
+    /// `x_live` is `x`; what is in quarantine is recovered with the dataset it was meant for.
+    fn waiting_for(&self, _: &str, table: &str) -> Option<String> {
+        let of = |name: &str| self.recovering.get(name).cloned();
+        of(table).or_else(|| table.strip_suffix("_live").and_then(of))
+    }
+
+    fn store(&self) -> Option<Arc<dyn ObjectStore>> {
+        Some(Arc::clone(&self.store))
     }
 }
 

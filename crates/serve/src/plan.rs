@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{Array as _, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::Array as _;
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
@@ -12,34 +11,32 @@ use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::ExprPlanner;
-use datafusion::logical_expr::{AggregateUDF, Expr as LogicalExpr, LogicalPlan, ScalarUDF, WindowUDF};
-use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::logical_expr::{Expr as LogicalExpr, LogicalPlan};
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Statement as SqlStatement};
 use futures::StreamExt as _;
-use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::catalogue::Catalogue;
-use crate::druid::types::names;
-use crate::engine::Engine;
+use crate::catalogue::SessionCatalogue;
+use crate::engine::QueryEngine;
 use crate::error::QueryError;
-use crate::functions;
 use crate::functions::growing::{GrowingPlanner, counted};
 use crate::pinned::Pinned;
 use crate::session::Message;
 use crate::sql::fault::{Phase, explain};
-use crate::sql::parse::{Parsed, parse};
-use crate::sql::rewrite::{Names, rewrite};
-use crate::sql::rewrite_function::REWRITTEN;
+use crate::sql::parse::Parsed;
+use crate::sql::rewrite::Names;
 use crate::sql::size::check_tree;
+use crate::surface::Surface;
 
 /// What to run.
 #[derive(Debug)]
 pub struct Request {
+    /// How the text is read.
+    pub surface: Arc<Surface>,
     /// The text.
     pub sql: String,
     /// Values of the placeholders.
@@ -57,39 +54,27 @@ const ROWS_OF_A_BATCH: usize = 8192;
 
 type Sender = mpsc::Sender<Result<Message, QueryError>>;
 
-/// Functions whose result may be far larger than their arguments, and those that tell about the server.
-const REFUSED_FUNCTIONS: [&str; 14] = [
-    "repeat",
-    "lpad",
-    "rpad",
-    "range",
-    "generate_series",
-    "array_repeat",
-    "list_repeat",
-    "array_resize",
-    "list_resize",
-    "version",
-    "arrow_metadata",
-    "with_metadata",
-    "get_field_metadata",
-    "input_file_name",
-];
-
 /// Runs a query and sends what comes of it.
-pub async fn run(engine: Arc<Engine>, pinned: Arc<dyn Pinned>, request: Request, rows: Sender) {
+pub async fn run(engine: Arc<QueryEngine>, pinned: Arc<dyn Pinned>, request: Request, rows: Sender) {
     if let Err(error) = work(&engine, pinned, request, &rows).await {
         // Nobody listens any more when this fails.
         let _ = rows.send(Err(error)).await;
     }
 }
 
-async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: &Sender) -> Result<(), QueryError> {
+async fn work(
+    engine: &QueryEngine,
+    pinned: Arc<dyn Pinned>,
+    request: Request,
+    rows: &Sender,
+) -> Result<(), QueryError> {
     let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id);
     let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id);
 
-    let Parsed { mut query, explain: explained, .. } = parse(&request.sql, &engine.limits().text)?;
+    let dialect = request.surface.dialect();
+    let Parsed { mut query, explain: explained, .. } = dialect.parse(&request.sql, &engine.limits().text)?;
     let state = Planner::new(engine, pinned, &request);
-    let labels = rewrite(&mut query, &request.parameters, &state)?;
+    let labels = dialect.rewrite(&mut query, &request.parameters, &state)?;
     check_tree(&query, &engine.limits().text)?;
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
     let plan = state.state.statement_to_plan(statement).await.map_err(planning)?;
@@ -100,7 +85,8 @@ async fn work(engine: &Engine, pinned: Arc<dyn Pinned>, request: Request, rows: 
     let plan = state.state.optimize(&plan).map_err(planning)?;
     check_constants(&plan, engine.limits().query_bytes_max).map_err(planning)?;
     if explained {
-        return send_explanation(&plan, &labels, rows).await;
+        send_explanation(dialect.explanation(&plan, &labels).map_err(planning)?, rows).await;
+        return Ok(());
     }
     let physical = state.state.query_planner().create_physical_plan(&plan, &state.state).await.map_err(planning)?;
     let physical = with_pauses(physical).map_err(planning)?;
@@ -132,58 +118,25 @@ fn with_pauses(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, D
     Ok(paused.data)
 }
 
-/// The functions of every session, gathered once.
-#[derive(Debug)]
-pub struct Library {
-    optimizer: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
-    scalar: Vec<Arc<ScalarUDF>>,
-    aggregate: Vec<Arc<AggregateUDF>>,
-    window: Vec<Arc<WindowUDF>>,
-    /// Names, and whether each makes one value of many.
-    routines: Arc<[(String, bool)]>,
-}
-
-impl Library {
-    /// The engine's functions without those that are refused.
-    pub fn new() -> Self {
-        let mut scalar = SessionStateDefaults::default_scalar_functions();
-        scalar.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
-        let aggregate = SessionStateDefaults::default_aggregate_functions();
-        let own = functions::all(Tz::UTC);
-        let mut routines: Vec<(String, bool)> = scalar
-            .iter()
-            .chain(&own)
-            .map(|function| (function.name().to_ascii_uppercase(), false))
-            .chain(aggregate.iter().map(|function| (function.name().to_ascii_uppercase(), true)))
-            .filter(|(name, _)| !name.starts_with("__"))
-            .chain(REWRITTEN.iter().map(|(name, aggregate)| ((*name).to_owned(), *aggregate)))
-            .collect();
-        routines.sort();
-        routines.dedup();
-        let window = SessionStateDefaults::default_window_functions();
-        Self { optimizer: Optimizer::new().rules, scalar, aggregate, window, routines: routines.into() }
-    }
-}
-
 /// The engine's state for one query.
 struct Planner {
     state: SessionState,
-    catalogue: Catalogue,
+    catalogue: SessionCatalogue,
 }
 
 impl Planner {
-    fn new(engine: &Engine, pinned: Arc<dyn Pinned>, request: &Request) -> Self {
-        let library = engine.library();
-        let environment = engine.runtime();
+    fn new(engine: &QueryEngine, pinned: Arc<dyn Pinned>, request: &Request) -> Self {
+        let (dialect, library) = (request.surface.dialect(), request.surface.library());
+        let environment = engine.environment(pinned.store());
         let mut scalar = counted(&library.scalar, &environment.memory_pool);
         let growing = GrowingPlanner::new(&scalar, &environment.memory_pool);
-        scalar.extend(functions::all(request.zone));
+        scalar.extend(dialect.functions(request.zone));
         let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(growing)];
         planners.extend(SessionStateDefaults::default_expr_planners());
-        let catalogue = Catalogue::new(pinned, Arc::clone(&library.routines));
+        let catalogue = SessionCatalogue::new(pinned, Arc::clone(&request.surface));
 
         let mut state = SessionStateBuilder::new()
-            .with_config(config())
+            .with_config(dialect.config())
             .with_runtime_env(environment)
             .with_catalog_list(Arc::new(catalogue.clone()))
             .with_expr_planners(planners)
@@ -263,21 +216,6 @@ fn constant_bytes(value: &ScalarValue) -> usize {
     }
 }
 
-/// Druid's reading of SQL: names are case-sensitive as written, nulls come first.
-fn config() -> SessionConfig {
-    let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema("druid", "druid")
-        .with_create_default_catalog_and_schema(false)
-        .with_information_schema(false);
-    let parser = &mut config.options_mut().sql_parser;
-    parser.enable_ident_normalization = false;
-    parser.collect_spans = true;
-    parser.map_string_types_to_utf8view = false;
-    "nulls_min".clone_into(&mut parser.default_null_ordering);
-    config.options_mut().execution.enable_recursive_ctes = false;
-    config
-}
-
 impl Names for Planner {
     fn has_function(&self, name: &str) -> bool {
         self.state.scalar_functions().contains_key(name)
@@ -290,42 +228,12 @@ impl Names for Planner {
     }
 }
 
-async fn send_explanation(plan: &LogicalPlan, labels: &[String], rows: &Sender) -> Result<(), QueryError> {
-    let types: Vec<_> = plan.schema().fields().iter().map(|field| names(field.data_type()).native).collect();
-    let signature: Vec<_> =
-        labels.iter().zip(&types).map(|(name, native)| json!({"name": name, "type": native})).collect();
-    let mappings: Vec<_> = labels.iter().map(|name| json!({"queryColumn": name, "outputColumn": name})).collect();
-    let text = json!([{
-        "query": {"queryType": "plan", "plan": plan.display_indent().to_string()},
-        "signature": signature,
-        "columnMappings": mappings,
-    }]);
-    let mut tables = vec![];
-    collect_tables(plan, &mut tables);
-    let resources: Vec<_> = tables.iter().map(|name| json!({"name": name, "type": "DATASOURCE"})).collect();
-    let cells = [text.to_string(), json!(resources).to_string(), json!({"statementType": "SELECT"}).to_string()];
-    let columns = ["PLAN", "RESOURCES", "ATTRIBUTES"];
-    let schema = Arc::new(Schema::new(columns.map(|name| Field::new(name, DataType::Utf8, false)).to_vec()));
-    let arrays = cells.into_iter().map(|cell| Arc::new(StringArray::from(vec![cell])) as _).collect();
-    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
-        .map_err(|error| explain(&error.into(), Phase::Planning, "explain"))?;
-    let labels = columns.map(str::to_owned).to_vec();
+async fn send_explanation(batch: RecordBatch, rows: &Sender) {
+    let schema = batch.schema();
+    let labels = schema.fields().iter().map(|field| field.name().clone()).collect();
     for message in [Message::Schema(schema, labels), Message::Rows(batch), Message::End] {
         if rows.send(Ok(message)).await.is_err() {
             break;
         }
-    }
-    Ok(())
-}
-
-fn collect_tables(plan: &LogicalPlan, names: &mut Vec<String>) {
-    if let LogicalPlan::TableScan(scan) = plan {
-        let name = scan.table_name.table().to_owned();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    for input in plan.inputs() {
-        collect_tables(input, names);
     }
 }

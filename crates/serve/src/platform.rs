@@ -1,6 +1,7 @@
-//! What the server needs of the process around it: the pinned value, readiness, and the acts that the API offers.
+//! What the server needs of the process around it, by concern: datasets to read, status, deliveries, flush.
 //!
-//! The binary implements it; tests bring a small one of their own.
+//! The binary implements them; tests bring small ones of their own. Invariant: each may be asked at any time, also before
+//! the platform is open and between two lives of it.
 
 use std::sync::Arc;
 
@@ -57,26 +58,28 @@ impl ApiError {
     }
 }
 
-/// The process around the server.
-#[async_trait]
-pub trait Platform: Send + Sync + 'static {
-    /// The newest value over all tables.
-    fn pin(&self) -> Arc<dyn Pinned>;
+/// What queries read.
+pub trait Datasets: Send + Sync + 'static {
+    /// The newest value over all tables; `Err` says what it waits for while there is none.
+    fn pin(&self) -> Result<Arc<dyn Pinned>, Vec<String>>;
+}
 
-    /// Whether queries may be answered; asked with every query.
+/// What the process says of itself.
+#[async_trait]
+pub trait Status: Send + Sync + 'static {
+    /// Whether everything that was durable at start can be read.
     fn readiness(&self) -> Readiness;
 
     /// What needs a person, whether ready or not.
-    fn troubles(&self) -> Vec<Trouble> {
-        Vec::new()
-    }
+    fn troubles(&self) -> Vec<Trouble>;
 
     /// What is known of every dataset.
     async fn status(&self) -> StatusReport;
+}
 
-    /// Commits what waits in memory.
-    async fn flush(&self) -> Result<FlushReport, ApiError>;
-
+/// Where delivered files go.
+#[async_trait]
+pub trait Deliveries: Send + Sync + 'static {
     /// Takes a delivered file, whole or not at all.
     async fn deliver(
         &self,
@@ -85,4 +88,11 @@ pub trait Platform: Send + Sync + 'static {
         format: DeliveryFormat,
         body: ByteStream,
     ) -> Result<DeliveryReport, ApiError>;
+}
+
+/// Committing now.
+#[async_trait]
+pub trait Flush: Send + Sync + 'static {
+    /// Commits what waits in memory, and names what is behind.
+    async fn flush(&self) -> Result<FlushReport, ApiError>;
 }

@@ -1,51 +1,29 @@
-//! One client's way to data: identity, policy and a pinned catalogue value. Nothing else builds a plan for a client.
+//! A client's way to data: an identity, what its policy shows of a pinned value, and queries on that.
 //!
-//! A query is read, rewritten and planned here, and runs on the CPU runtime within its limits. Rows come out as record
-//! batches; dropping the [`Answer`] stops the work.
+//! Every surface opens its sessions here, by [`Sessions::open`] alone; nothing else builds a plan for a client, also not
+//! for EXPLAIN and the introspection tables. A query is read, rewritten and planned and runs on the CPU runtime within
+//! its limits; dropping its [`Answer`] stops the work. Invariant: no surface chooses a policy.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
 use datafusion::sql::sqlparser::ast::Expr;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use vitalake_runtime::events::{Event, Events};
 
-use crate::engine::{Engine, Running};
+use crate::dialect::Dialect;
+use crate::engine::QueryEngine;
 use crate::error::QueryError;
+use crate::identity::{Identity, Policy};
 use crate::pinned::Pinned;
 use crate::plan;
-
-/// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The name that audit knows.
-    pub name: String,
-}
-
-impl Identity {
-    /// Whoever can reach a loopback address.
-    pub fn local() -> Self {
-        Self { name: "local".to_owned() }
-    }
-}
-
-/// What the identity may see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Policy {
-    /// Everything.
-    AllowAll,
-}
-
-impl Policy {
-    /// The policy that forbids nothing.
-    pub fn allow_all() -> Self {
-        Self::AllowAll
-    }
-}
+use crate::platform::Datasets;
+use crate::running::Running;
+use crate::surface::Surface;
 
 /// How one query is to run.
 #[derive(Debug, Clone)]
@@ -64,24 +42,65 @@ impl Default for QueryOptions {
     }
 }
 
-/// Identity, policy and a pinned value.
-#[derive(Debug, Clone)]
+/// Where one surface opens sessions. Clones are cheap.
+#[derive(Clone)]
+pub struct Sessions {
+    surface: Arc<Surface>,
+    engine: Arc<QueryEngine>,
+    datasets: Arc<dyn Datasets>,
+    events: Events,
+}
+
+impl Sessions {
+    /// Sessions of the surface that speaks a dialect, over one engine with all others.
+    pub fn new(
+        engine: Arc<QueryEngine>,
+        datasets: Arc<dyn Datasets>,
+        dialect: Arc<dyn Dialect>,
+        events: Events,
+    ) -> Self {
+        Self { surface: Arc::new(Surface::new(dialect)), engine, datasets, events }
+    }
+
+    /// A session of an identity, on the newest value as its policy shows it. Its queries all see that value.
+    ///
+    /// # Errors
+    /// [`QueryError::NotReady`] while there is no value to be seen.
+    pub fn open(&self, identity: Identity) -> Result<Session, QueryError> {
+        let pinned = self.datasets.pin().map_err(QueryError::NotReady)?;
+        let pinned = Policy::of(&identity).view(pinned);
+        Ok(Session { sessions: self.clone(), identity, pinned })
+    }
+
+    /// Cancels every query with that id that this identity began, by whatever surface. Returns whether there was one.
+    pub fn cancel(&self, identity: &Identity, query_id: &str) -> bool {
+        self.engine.cancel(identity, query_id)
+    }
+
+    /// Counts a request that did not get as far as a session's query.
+    pub fn refused(&self, error: &QueryError, took: Duration) {
+        let surface = self.surface.dialect().surface();
+        self.events.send(Event::Query { surface, outcome: error.outcome(), took });
+    }
+}
+
+/// One identity's way to one pinned value.
+#[derive(Clone)]
 pub struct Session {
-    engine: Arc<Engine>,
+    sessions: Sessions,
     identity: Identity,
-    policy: Policy,
     pinned: Arc<dyn Pinned>,
 }
 
 impl Session {
-    /// A session; its queries all see the same pinned value.
-    pub fn new(engine: Arc<Engine>, identity: Identity, policy: Policy, pinned: Arc<dyn Pinned>) -> Self {
-        Self { engine, identity, policy, pinned }
-    }
-
     /// Who asks.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Where work runs that uses the processor.
+    pub fn cpu(&self) -> &Handle {
+        self.sessions.engine.cpu()
     }
 
     /// Plans a query and starts it. Returns when its schema is known.
@@ -89,43 +108,73 @@ impl Session {
     /// # Errors
     /// Every [`QueryError`] but those that only rows can cause.
     pub async fn query(&self, sql: String, parameters: Vec<Expr>, options: QueryOptions) -> Result<Answer, QueryError> {
-        // With the next policy this match is where masks and filters become plan rewrites.
-        match self.policy {
-            Policy::AllowAll => {}
+        let mut counted = Counted::new(&self.sessions);
+        match self.start(sql, parameters, options).await {
+            Ok((schema, labels, work)) => Ok(Answer { schema, labels, work, counted }),
+            Err(error) => Err(counted.ended(error)),
         }
-        let limits = *self.engine.limits();
+    }
+
+    async fn start(
+        &self,
+        sql: String,
+        parameters: Vec<Expr>,
+        options: QueryOptions,
+    ) -> Result<(SchemaRef, Vec<String>, Work), QueryError> {
+        let engine = &self.sessions.engine;
+        let limits = *engine.limits();
         let query_id = options.query_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let timeout = options.timeout.map_or(limits.timeout_max, |timeout| timeout.min(limits.timeout_max));
-        let deadline = Instant::now() + timeout;
-        let mut running = self.engine.register(&query_id, deadline, timeout);
-        let permit = running.guard(self.engine.permit()).await??;
-
+        let mut running = engine.register(&self.identity, &query_id, timeout);
+        let permit = running.guard(engine.permit()).await??;
         let (rows, receiver) = mpsc::channel(2);
-        let work = plan::run(
-            Arc::clone(&self.engine),
-            Arc::clone(&self.pinned),
-            plan::Request { sql, parameters, zone: options.zone, query_id: query_id.clone(), ended: running.ended() },
-            rows,
-        );
-        let task = self.engine.cpu().spawn(async move {
-            work.await;
+        let request = plan::Request {
+            surface: Arc::clone(&self.sessions.surface),
+            sql,
+            parameters,
+            zone: options.zone,
+            query_id: query_id.clone(),
+            ended: running.ended(),
+        };
+        let planned = plan::run(Arc::clone(engine), Arc::clone(&self.pinned), request, rows);
+        let task = engine.cpu().spawn(async move {
+            planned.await;
             drop(permit);
         });
         running.watch(task.abort_handle());
-        let mut answer = Answer {
-            query_id,
-            schema: Arc::new(arrow::datatypes::Schema::empty()),
-            labels: vec![],
-            receiver,
-            running,
-            rows_left: limits.result_rows_max,
-            bytes_left: limits.result_bytes_max,
-        };
-        match answer.receive().await? {
-            Message::Schema(schema, labels) => (answer.schema, answer.labels) = (schema, labels),
-            _ => return Err(lost(&answer.query_id)),
+        let (rows_left, bytes_left) = (limits.result_rows_max, limits.result_bytes_max);
+        let mut work = Work { query_id, receiver, running, rows_left, bytes_left };
+        match work.receive().await? {
+            Message::Schema(schema, labels) => Ok((schema, labels, work)),
+            _ => Err(lost(&work.query_id)),
         }
-        Ok(answer)
+    }
+}
+
+/// Says how a query ended, once, also when its reader goes away first.
+struct Counted {
+    events: Events,
+    surface: &'static str,
+    started: Instant,
+    outcome: Option<&'static str>,
+}
+
+impl Counted {
+    fn new(sessions: &Sessions) -> Self {
+        let surface = sessions.surface.dialect().surface();
+        Self { events: sessions.events.clone(), surface, started: Instant::now(), outcome: None }
+    }
+
+    fn ended(&mut self, error: QueryError) -> QueryError {
+        self.outcome = Some(error.outcome());
+        error
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let outcome = self.outcome.unwrap_or("abandoned");
+        self.events.send(Event::Query { surface: self.surface, outcome, took: self.started.elapsed() });
     }
 }
 
@@ -140,22 +189,53 @@ pub enum Message {
     End,
 }
 
-/// The rows of a query, as they come.
-#[derive(Debug)]
-pub struct Answer {
+/// A query's work, from the side of its reader.
+struct Work {
     query_id: String,
-    schema: SchemaRef,
-    labels: Vec<String>,
     receiver: mpsc::Receiver<Result<Message, QueryError>>,
     running: Running,
     rows_left: usize,
     bytes_left: usize,
 }
 
+impl Work {
+    async fn receive(&mut self) -> Result<Message, QueryError> {
+        match self.running.guard(self.receiver.recv()).await? {
+            Some(message) => message,
+            // The work ended without saying so: it panicked.
+            None => Err(lost(&self.query_id)),
+        }
+    }
+
+    async fn rows(&mut self) -> Result<Option<RecordBatch>, QueryError> {
+        let batch = match self.receive().await? {
+            Message::Rows(batch) => batch,
+            Message::End => return Ok(None),
+            Message::Schema(..) => return Err(lost(&self.query_id)),
+        };
+        let over = |what: &str| {
+            QueryError::ResourceLimit(format!(
+                "the result has more {what} than the server sends; aggregate, or add a LIMIT"
+            ))
+        };
+        self.rows_left = self.rows_left.checked_sub(batch.num_rows()).ok_or_else(|| over("rows"))?;
+        self.bytes_left = self.bytes_left.checked_sub(batch.get_array_memory_size()).ok_or_else(|| over("bytes"))?;
+        Ok(Some(batch))
+    }
+}
+
+/// The rows of a query, as they come.
+pub struct Answer {
+    schema: SchemaRef,
+    labels: Vec<String>,
+    work: Work,
+    counted: Counted,
+}
+
 impl Answer {
     /// The id under which the query can be cancelled.
     pub fn query_id(&self) -> &str {
-        &self.query_id
+        &self.work.query_id
     }
 
     /// The columns.
@@ -173,26 +253,13 @@ impl Answer {
     /// # Errors
     /// [`QueryError`]: time, a limit, a cancel, or a computation that failed.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
-        let batch = match self.receive().await? {
-            Message::Rows(batch) => batch,
-            Message::End => return Ok(None),
-            Message::Schema(..) => return Err(lost(&self.query_id)),
-        };
-        let over = |what: &str| {
-            QueryError::ResourceLimit(format!(
-                "the result has more {what} than the server sends; aggregate, or add a LIMIT"
-            ))
-        };
-        self.rows_left = self.rows_left.checked_sub(batch.num_rows()).ok_or_else(|| over("rows"))?;
-        self.bytes_left = self.bytes_left.checked_sub(batch.get_array_memory_size()).ok_or_else(|| over("bytes"))?;
-        Ok(Some(batch))
-    }
-
-    async fn receive(&mut self) -> Result<Message, QueryError> {
-        match self.running.guard(self.receiver.recv()).await? {
-            Some(message) => message,
-            // The work ended without saying so: it panicked.
-            None => Err(lost(&self.query_id)),
+        match self.work.rows().await {
+            Ok(None) => {
+                self.counted.outcome = Some("ok");
+                Ok(None)
+            }
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(self.counted.ended(error)),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Druid's SQL over HTTP: what a request says, how an answer is written, what an error looks like.
 
+pub mod dialect;
 pub mod error;
+pub mod explanation;
 pub mod information_schema;
 pub mod request;
 pub mod result;

@@ -53,14 +53,14 @@ pub async fn live() -> Json<serde_json::Value> {
 
 /// 200 when queries are answered, else 503 with what is still to do.
 pub async fn ready(State(app): State<App>) -> Response {
-    let readiness = Readiness { troubles: app.platform.troubles(), ..app.platform.readiness() };
+    let readiness = Readiness { troubles: app.status.troubles(), ..app.status.readiness() };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
 }
 
 /// Prometheus text.
 pub async fn metrics(State(app): State<App>) -> Response {
-    let ready = if app.platform.readiness().ready { 1.0 } else { 0.0 };
+    let ready = if app.status.readiness().ready { 1.0 } else { 0.0 };
     app.metrics.value(metric::READY, &vec![]).set(ready);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
@@ -68,30 +68,17 @@ pub async fn metrics(State(app): State<App>) -> Response {
 
 /// All datasets and partitions.
 pub async fn status(State(app): State<App>) -> Response {
-    Json(app.platform.status().await).into_response()
+    Json(app.status.status().await).into_response()
 }
 
 /// The datasets alone.
 pub async fn datasets(State(app): State<App>) -> Response {
-    Json(app.platform.status().await.datasets).into_response()
-}
-
-fn not_ready(app: &App) -> Option<ApiError> {
-    let readiness = app.platform.readiness();
-    (!readiness.ready).then(|| {
-        ApiError::Unavailable(format!(
-            "vitalake is not ready: waiting for {}; try again",
-            readiness.waiting_for.join(", ")
-        ))
-    })
+    Json(app.status.status().await.datasets).into_response()
 }
 
 /// Commits what waits in memory.
 pub async fn flush(State(app): State<App>) -> Response {
-    if let Some(error) = not_ready(&app) {
-        return error.into_response();
-    }
-    match app.platform.flush().await {
+    match app.flush.flush().await {
         Ok(report) => Json(report).into_response(),
         Err(error) => error.into_response(),
     }
@@ -148,9 +135,6 @@ impl Incoming {
 }
 
 async fn take(app: &App, dataset: &str, query: DeliveryQuery, body: Incoming) -> Result<DeliveryReport, ApiError> {
-    if let Some(error) = not_ready(app) {
-        return Err(error);
-    }
     let ending = query.name.rsplit_once('.').map(|(_, ending)| ending.to_owned());
     let format = match query.format.or(ending).unwrap_or_default().to_ascii_lowercase().as_str() {
         "csv" => DeliveryFormat::Csv,
@@ -167,5 +151,5 @@ async fn take(app: &App, dataset: &str, query: DeliveryQuery, body: Incoming) ->
             left.checked_sub(chunk.len()).ok_or_else(|| std::io::Error::other("the file is larger than the limit"))?;
         Ok(chunk)
     });
-    app.platform.deliver(dataset, &query.name, format, bytes.boxed()).await
+    app.deliveries.deliver(dataset, &query.name, format, bytes.boxed()).await
 }

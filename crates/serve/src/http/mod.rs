@@ -1,6 +1,7 @@
 //! The HTTP server: routes, and connections with limits on time, size and number.
 //!
-//! It accepts before recovery is complete, so that health can be asked for; queries are then answered with 503.
+//! It accepts before the platform is open, so that health can be asked for; what cannot be answered yet is 503, with what
+//! it waits for. Invariant: every address passes the same guard, at any time.
 
 mod api;
 mod explained;
@@ -24,8 +25,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
-use crate::engine::Engine;
-use crate::platform::Platform;
+use crate::platform::{Deliveries, Flush, Status};
+use crate::session::Sessions;
 
 /// Limits of connections and bodies.
 #[derive(Debug, Clone, Copy)]
@@ -60,10 +61,14 @@ impl Default for HttpLimits {
 /// What every handler knows.
 #[derive(Clone)]
 pub struct App {
-    /// Runs queries.
-    pub engine: Arc<Engine>,
-    /// The process around the server.
-    pub platform: Arc<dyn Platform>,
+    /// Answers queries in Druid's SQL.
+    pub sessions: Sessions,
+    /// Says what the process knows of itself.
+    pub status: Arc<dyn Status>,
+    /// Takes files.
+    pub deliveries: Arc<dyn Deliveries>,
+    /// Commits what waits.
+    pub flush: Arc<dyn Flush>,
     /// The process's numbers.
     pub metrics: Arc<Metrics>,
     /// Limits of bodies.

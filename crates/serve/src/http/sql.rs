@@ -16,7 +16,6 @@ use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::mpsc;
-use vitalake_runtime::telemetry::metric;
 
 use super::App;
 use crate::druid::error::render;
@@ -24,7 +23,8 @@ use crate::druid::request::SqlRequest;
 use crate::druid::result::ResultWriter;
 use crate::druid::value::Style;
 use crate::error::QueryError;
-use crate::session::{Answer, Identity, Policy, QueryOptions, Session};
+use crate::identity::Identity;
+use crate::session::{Answer, QueryOptions, Session};
 use crate::sql::fault::{Phase, explain};
 
 const QUERY_ID: HeaderName = HeaderName::from_static("x-druid-query-id");
@@ -44,21 +44,16 @@ pub async fn query(State(app): State<App>, request: Request) -> Response {
     if !accepts_json(request.headers()) {
         return StatusCode::NOT_ACCEPTABLE.into_response();
     }
-    let started = Instant::now();
-    let (response, outcome) = match answer(&app, request).await {
-        Ok(response) => (response, "ok"),
-        Err((error, query_id)) => (error_response(&error, query_id.as_deref()), outcome(&error)),
-    };
-    let labels = vec![("surface", "druid".to_owned()), ("outcome", outcome.to_owned())];
-    app.metrics.counter(metric::QUERIES, &labels).inc();
-    let surface = vec![("surface", "druid".to_owned())];
-    app.metrics.times(metric::QUERY_SECONDS, &surface).observe(started.elapsed().as_secs_f64());
-    response
+    match answer(&app, request).await {
+        Ok(response) => response,
+        Err((error, query_id)) => error_response(&error, query_id.as_deref()),
+    }
 }
 
 /// Cancels every query with that id.
 pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let status = if app.engine.cancel(&id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND };
+    let status =
+        if app.sessions.cancel(&Identity::local(), &id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND };
     (status, [(header::CONTENT_TYPE, "application/json")]).into_response()
 }
 
@@ -76,14 +71,17 @@ fn accepts_json(headers: &HeaderMap) -> bool {
 type Failure = (QueryError, Option<String>);
 
 async fn answer(app: &App, request: Request) -> Result<Response, Failure> {
-    let readiness = app.platform.readiness();
-    if !readiness.ready {
-        return Err((QueryError::NotReady(readiness.waiting_for), None));
-    }
-    let body = read_body(app, request).await.map_err(|error| (error, None))?;
-    let request = SqlRequest::parse(&body).map_err(|error| (error, None))?;
+    let started = Instant::now();
+    let refused = |error: QueryError| {
+        app.sessions.refused(&error, started.elapsed());
+        (error, None)
+    };
+    // Every client of a loopback address is the same one, until there are others.
+    let session = app.sessions.open(Identity::local()).map_err(refused)?;
+    let body = read_body(app, request).await.map_err(refused)?;
+    let request = SqlRequest::parse(&body).map_err(refused)?;
     let query_id = request.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    run(app, request, &query_id).await.map_err(|error| (error, Some(query_id)))
+    run(&session, request, &query_id).await.map_err(|error| (error, Some(query_id)))
 }
 
 async fn read_body(app: &App, request: Request) -> Result<Bytes, QueryError> {
@@ -99,8 +97,7 @@ async fn read_body(app: &App, request: Request) -> Result<Bytes, QueryError> {
     }
 }
 
-async fn run(app: &App, request: SqlRequest, query_id: &str) -> Result<Response, QueryError> {
-    let session = Session::new(app.engine.clone(), Identity::local(), Policy::allow_all(), app.platform.pin());
+async fn run(session: &Session, request: SqlRequest, query_id: &str) -> Result<Response, QueryError> {
     let options = QueryOptions {
         zone: request.zone,
         timeout: request.timeout_ms.map(Duration::from_millis),
@@ -119,7 +116,7 @@ async fn run(app: &App, request: SqlRequest, query_id: &str) -> Result<Response,
         let (sender, receiver) = mpsc::channel(2);
         let header_included = sender.send(Ok(Frame::data(Bytes::from(chunk)))).await;
         if header_included.is_ok() {
-            app.engine.cpu().spawn(pump(answer, writer, sender));
+            session.cpu().spawn(pump(answer, writer, sender));
         }
         let frames = futures::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|frame| (frame, receiver))
@@ -163,7 +160,7 @@ async fn pump(mut answer: Answer, mut writer: ResultWriter, sender: mpsc::Sender
         let frame = match &filled {
             Ok(_) => Ok(Frame::data(Bytes::from(chunk))),
             Err(error) => {
-                tracing::info!(query_id = answer.query_id(), outcome = outcome(error), "an answer was cut short");
+                tracing::info!(query_id = answer.query_id(), outcome = error.outcome(), "an answer was cut short");
                 Err(io::Error::other("the answer was cut short"))
             }
         };
@@ -201,16 +198,4 @@ fn error_response(error: &QueryError, query_id: Option<&str>) -> Response {
         insert_id(response.headers_mut(), query_id);
     }
     response
-}
-
-fn outcome(error: &QueryError) -> &'static str {
-    match error {
-        QueryError::Invalid { .. } | QueryError::Context(_) => "invalid",
-        QueryError::ResourceLimit(_) => "limit",
-        QueryError::Capacity(_) => "capacity",
-        QueryError::Timeout { .. } => "timeout",
-        QueryError::Cancelled => "cancelled",
-        QueryError::NotReady(_) => "not_ready",
-        QueryError::Runtime(_) | QueryError::Internal { .. } => "failed",
-    }
 }

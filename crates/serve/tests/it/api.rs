@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
+use vitalake_runtime::events::Event;
 
 use crate::client::{JSON, post, send};
 use crate::server::Server;
@@ -18,7 +19,6 @@ fn until_ready_every_query_is_503_and_says_what_is_missing() {
     let query = post(&server, &json!({"query": "SELECT 1"}));
     assert_eq!(query.status, 503);
     assert!(query.message().contains("recovery of raw.readings"));
-    assert_eq!(send(&server, "POST", "/api/v1/flush", &[], Some(b"")).status, 503);
 
     server.ready.store(true, Ordering::Release);
     assert_eq!(send(&server, "GET", "/health/ready", &[], None).status, 200);
@@ -127,14 +127,17 @@ fn a_client_that_still_sends_reads_why_its_file_is_refused() {
 }
 
 #[test]
-fn queries_are_counted_by_outcome() {
+fn queries_are_told_by_outcome() {
     let server = Server::start();
     let _ = post(&server, &json!({"query": "SELECT 1"}));
     let _ = post(&server, &json!({"query": "SELECT nosuch"}));
-    let text = send(&server, "GET", "/metrics", &[], None).body;
-    assert!(text.contains("vitalake_queries_total{surface=\"druid\",outcome=\"ok\"} 1"), "{text}");
-    assert!(text.contains("vitalake_queries_total{surface=\"druid\",outcome=\"invalid\"} 1"), "{text}");
-    assert!(text.contains("vitalake_ready 1"), "{text}");
+    let _ = send(&server, "POST", "/druid/v2/sql", &[JSON], Some(b"{"));
+    let mut events = server.events.lock().unwrap();
+    let mut outcome = || match events.blocking_recv() {
+        Some(Event::Query { surface: "druid", outcome, .. }) => outcome,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([outcome(), outcome(), outcome()], ["ok", "invalid", "invalid"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Sessions over a real lake: the newest row, its commit, and one value for all queries of a session.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,14 @@ use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Delivery, Lay
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
-use vitalake_serve::engine::{Engine, Limits};
-use vitalake_serve::session::{Identity, Policy, QueryOptions, Session};
+use vitalake_runtime::events::Events;
+use vitalake_serve::druid::dialect::DruidSql;
+use vitalake_serve::engine::{QueryEngine, QueryLimits};
+use vitalake_serve::error::QueryError;
+use vitalake_serve::identity::Identity;
+use vitalake_serve::pinned::{Pinned, PinnedLake};
+use vitalake_serve::platform::Datasets;
+use vitalake_serve::session::{QueryOptions, Session, Sessions};
 
 fn contract() -> Arc<Contract> {
     Arc::new(Contract {
@@ -55,6 +62,29 @@ fn rows(from: i64, count: i64) -> RecordBatch {
     RecordBatch::try_new(contract().table_schema(), columns).unwrap()
 }
 
+struct Live {
+    lake: Lake,
+    recovering: BTreeMap<String, String>,
+}
+
+impl Datasets for Live {
+    fn pin(&self) -> Result<Arc<dyn Pinned>, Vec<String>> {
+        Ok(Arc::new(PinnedLake::of(&self.lake, Arc::new(self.recovering.clone()))))
+    }
+}
+
+fn sessions(lake: Lake, recovering: BTreeMap<String, String>, cpu: &Cpu) -> (Arc<Live>, Sessions) {
+    let engine = Arc::new(QueryEngine::new(QueryLimits::default(), cpu.handle().clone()).unwrap());
+    let live = Arc::new(Live { lake, recovering });
+    let sessions = Sessions::new(engine, Arc::clone(&live) as _, Arc::new(DruidSql), Events::unread());
+    (live, sessions)
+}
+
+async fn open(cpu: &Cpu) -> Lake {
+    let (store, specs) = (Arc::new(InMemory::new()), vec![TableSpec::of(contract())]);
+    Lake::open(store, specs, LakeOptions::default(), Clock::system(), cpu.clone()).await.unwrap()
+}
+
 async fn count(session: &Session) -> (i64, i64) {
     let sql = "SELECT COUNT(*), SUM(n) FROM raw.readings WHERE _topic = 'readings'".to_owned();
     let mut answer = session.query(sql, vec![], QueryOptions::default()).await.unwrap();
@@ -66,13 +96,9 @@ async fn count(session: &Session) -> (i64, i64) {
 #[tokio::test]
 async fn a_session_sees_the_newest_row_and_stays_with_the_value_it_pinned() {
     let cpu = Cpu::with_workers(2).unwrap();
-    let specs = vec![TableSpec::of(contract())];
-    let lake = Lake::open(Arc::new(InMemory::new()), specs, LakeOptions::default(), Clock::system(), cpu.clone())
-        .await
-        .unwrap();
-    let engine = Arc::new(Engine::over(&lake, Limits::default(), cpu.handle().clone()).unwrap());
-    let session = || Session::new(Arc::clone(&engine), Identity::local(), Policy::allow_all(), lake.pin());
-    let table = Arc::clone(lake.table(&DatasetName::new("readings").unwrap()).unwrap());
+    let (live, sessions) = sessions(open(&cpu).await, BTreeMap::new(), &cpu);
+    let session = || sessions.open(Identity::local()).unwrap();
+    let table = Arc::clone(live.lake.table(&DatasetName::new("readings").unwrap()).unwrap());
 
     table.append(vec![rows(0, 100)], vec![], [("app".to_owned(), 99)]).unwrap();
     let first = session();
@@ -81,4 +107,21 @@ async fn a_session_sees_the_newest_row_and_stays_with_the_value_it_pinned() {
     table.append(vec![rows(100, 1)], vec![], [("app".to_owned(), 100)]).unwrap();
     assert_eq!(count(&first).await, (100, 4950));
     assert_eq!(count(&session()).await, (101, 5050));
+}
+
+#[tokio::test]
+async fn a_table_that_is_still_recovered_is_refused_and_the_others_are_answered() {
+    let cpu = Cpu::with_workers(2).unwrap();
+    let waits = BTreeMap::from([("readings".to_owned(), "readings: 5 records to take up".to_owned())]);
+    let (_, sessions) = sessions(open(&cpu).await, waits, &cpu);
+    let session = sessions.open(Identity::local()).unwrap();
+    for sql in ["SELECT * FROM raw.readings", "SELECT COUNT(*) FROM quarantine.readings", "SELECT 1 FROM raw.readings"]
+    {
+        let refused = session.query(sql.to_owned(), vec![], QueryOptions::default()).await.err();
+        assert_eq!(refused, Some(QueryError::NotReady(vec!["readings: 5 records to take up".to_owned()])), "{sql}");
+    }
+    for sql in ["SELECT 1", "SELECT COUNT(*) FROM INFORMATION_SCHEMA.TABLES"] {
+        let mut answer = session.query(sql.to_owned(), vec![], QueryOptions::default()).await.unwrap();
+        assert!(answer.next().await.unwrap().is_some(), "{sql}");
+    }
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vitalake_serve::engine::Limits;
+use vitalake_serve::engine::QueryLimits;
+use vitalake_serve::identity::{Door, Identity};
 
 use crate::client::{JSON, failure, post, rows, send, try_send};
 use crate::server::Server;
@@ -81,7 +82,7 @@ fn texts_that_the_planner_would_not_finish_are_refused_at_once() {
 
 #[test]
 fn what_a_function_makes_counts_as_memory() {
-    let server = Server::with_limits(Limits { query_bytes_max: 64 << 20, ..Limits::default() });
+    let server = Server::with_limits(QueryLimits { query_bytes_max: 64 << 20, ..QueryLimits::default() });
     let doubled = |first: &str, double: &str, last: &str| {
         with_parts(first, |part| format!("SELECT {double} AS x FROM c{part}"), 14, last)
     };
@@ -122,7 +123,7 @@ fn a_subquery_of_several_rows_where_one_value_is_wanted_is_the_clients_error() {
 
 #[test]
 fn a_query_that_needs_too_much_memory_is_refused() {
-    let server = Server::with_limits(Limits { query_bytes_max: 8 << 20, ..Limits::default() });
+    let server = Server::with_limits(QueryLimits { query_bytes_max: 8 << 20, ..QueryLimits::default() });
     let (status, message) = failure(&server, "SELECT n, COUNT(*) FROM raw.numbers GROUP BY n ORDER BY 2");
     assert_eq!(status, 400);
     assert!(message.contains("memory"), "{message}");
@@ -131,7 +132,7 @@ fn a_query_that_needs_too_much_memory_is_refused() {
 
 #[test]
 fn a_result_that_is_too_long_never_looks_complete() {
-    let server = Server::with_limits(Limits { result_rows_max: 100_000, ..Limits::default() });
+    let server = Server::with_limits(QueryLimits { result_rows_max: 100_000, ..QueryLimits::default() });
     let body = json!({"query": "SELECT n FROM raw.numbers"}).to_string();
     let reply = try_send(&server, "POST", "/druid/v2/sql", &[JSON], Some(body.as_bytes()));
     // The connection broke, or at the least the document has no end.
@@ -205,7 +206,7 @@ fn a_client_that_goes_away_stops_its_query() {
 
 #[test]
 fn more_queries_than_may_wait_are_refused() {
-    let server = Server::with_limits(Limits { queries_max: 1, waiting_max: 0, ..Limits::default() });
+    let server = Server::with_limits(QueryLimits { queries_max: 1, waiting_max: 0, ..QueryLimits::default() });
     std::thread::scope(|scope| {
         let slow = scope.spawn(|| post(&server, &json!({"query": ENDLESS, "context": {"sqlQueryId": "slow"}})));
         let started = Instant::now();
@@ -215,7 +216,10 @@ fn more_queries_than_may_wait_are_refused() {
         }
         let reply = post(&server, &json!({"query": "SELECT 1"}));
         assert_eq!((reply.status, reply.json()["error"].as_str().unwrap()), (429, "Query capacity exceeded"));
-        assert!(server.engine.cancel("slow"));
+        // Nobody stops another's query by knowing its id, or learns that it runs.
+        assert!(!server.sessions.cancel(&Identity::new(Door::Loopback, "another"), "slow"));
+        assert_eq!(server.engine.running(), 1);
+        assert!(server.sessions.cancel(&Identity::local(), "slow"));
         assert_eq!(slow.join().unwrap().status, 500);
     });
 }

@@ -1,8 +1,8 @@
 //! A server on a port of its own over tables in memory.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -10,19 +10,26 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_ops::metrics::Metrics;
-use vitalake_ops::status::{DatasetStatus, DeliveryReport, DeliveryState, FlushReport, Readiness, StatusReport};
+use vitalake_ops::status::{
+    DatasetStatus, DeliveryReport, DeliveryState, FlushReport, Readiness, StatusReport, Trouble,
+};
 use vitalake_runtime::cpu::Cpu;
-use vitalake_serve::engine::{Engine, Limits};
+use vitalake_runtime::events::{EventReader, Events};
+use vitalake_serve::druid::dialect::DruidSql;
+use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
-use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat, Platform};
+use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Status};
+use vitalake_serve::session::Sessions;
 
 use crate::tiny::{numbers, tiny};
 
 pub struct Server {
     pub address: SocketAddr,
     pub ready: Arc<AtomicBool>,
-    pub engine: Arc<Engine>,
+    pub engine: Arc<QueryEngine>,
+    pub sessions: Sessions,
+    pub events: Mutex<EventReader>,
     stop: Option<oneshot::Sender<()>>,
     runtime: Option<Runtime>,
     _cpu: Cpu,
@@ -33,10 +40,19 @@ struct Process {
     ready: Arc<AtomicBool>,
 }
 
+impl Datasets for Process {
+    fn pin(&self) -> Result<Arc<dyn Pinned>, Vec<String>> {
+        match self.ready.load(Ordering::Acquire) {
+            true => Ok(Arc::clone(&self.tables) as _),
+            false => Err(self.readiness().waiting_for),
+        }
+    }
+}
+
 #[async_trait]
-impl Platform for Process {
-    fn pin(&self) -> Arc<dyn Pinned> {
-        Arc::clone(&self.tables) as _
+impl Status for Process {
+    fn troubles(&self) -> Vec<Trouble> {
+        Vec::new()
     }
 
     fn readiness(&self) -> Readiness {
@@ -49,11 +65,17 @@ impl Platform for Process {
         let dataset = DatasetStatus { dataset: "tiny".to_owned(), rows: 5, ..DatasetStatus::default() };
         StatusReport { ready: true, datasets: vec![dataset], ..StatusReport::default() }
     }
+}
 
+#[async_trait]
+impl Flush for Process {
     async fn flush(&self) -> Result<FlushReport, ApiError> {
         Ok(FlushReport::default())
     }
+}
 
+#[async_trait]
+impl Deliveries for Process {
     async fn deliver(
         &self,
         dataset: &str,
@@ -82,23 +104,27 @@ impl Platform for Process {
 
 impl Server {
     pub fn start() -> Self {
-        Self::with_limits(Limits::default())
+        Self::with_limits(QueryLimits::default())
     }
 
-    pub fn with_limits(limits: Limits) -> Self {
+    pub fn with_limits(limits: QueryLimits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let cpu = Cpu::new().unwrap();
-        let engine = Arc::new(Engine::new(limits, cpu.handle().clone()).unwrap());
+        let engine = Arc::new(QueryEngine::new(limits, cpu.handle().clone()).unwrap());
         let ready = Arc::new(AtomicBool::new(true));
         let tables = Tables::default().with("serving", "tiny", tiny()).with("raw", "readings", tiny()).with(
             "raw",
             "numbers",
             numbers(2_000_000),
         );
-        let process = Process { tables: Arc::new(tables), ready: Arc::clone(&ready) };
+        let process = Arc::new(Process { tables: Arc::new(tables), ready: Arc::clone(&ready) });
+        let (events, reader) = Events::channel();
+        let sessions = Sessions::new(Arc::clone(&engine), Arc::clone(&process) as _, Arc::new(DruidSql), events);
         let app = App {
-            engine: Arc::clone(&engine),
-            platform: Arc::new(process),
+            sessions: sessions.clone(),
+            status: Arc::clone(&process) as _,
+            deliveries: Arc::clone(&process) as _,
+            flush: process,
             metrics: Arc::new(Metrics::new()),
             limits: HttpLimits { query_body_bytes_max: 16 << 20, ..HttpLimits::default() },
         };
@@ -111,7 +137,16 @@ impl Server {
             })
             .await;
         });
-        Self { address, ready, engine, stop: Some(stop), runtime: Some(runtime), _cpu: cpu }
+        Self {
+            address,
+            ready,
+            engine,
+            sessions,
+            events: Mutex::new(reader),
+            stop: Some(stop),
+            runtime: Some(runtime),
+            _cpu: cpu,
+        }
     }
 }
 

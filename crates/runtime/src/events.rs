@@ -1,0 +1,171 @@
+//! What happened, as typed events: commits, runs of models, checks, deliveries, queries.
+//!
+//! Whoever does something sends it and goes on; one reader makes metrics of the events, and rows where they are kept.
+//! Invariant: sending never waits. An event that finds the channel full is dropped, and the drop is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+/// How many events may wait for their reader.
+const WAITING_MAX: usize = 4096;
+
+/// How something ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// As it was meant to.
+    Done,
+    /// It failed and is tried again by itself.
+    Retried,
+    /// It was refused or failed for good.
+    Failed,
+}
+
+impl Outcome {
+    /// Its name as a label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One thing that happened. Names and counts alone, never a record's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A table's commit.
+    Commit {
+        /// The table, as `layer.dataset`.
+        table: Arc<str>,
+        /// How it ended.
+        outcome: Outcome,
+        /// The version that it made.
+        version: Option<u64>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A model processed what was new in its input.
+    Run {
+        /// The model's dataset.
+        dataset: Arc<str>,
+        /// How it ended.
+        outcome: Outcome,
+        /// Rows of its input.
+        rows_in: u64,
+        /// Rows added, or groups merged.
+        rows_out: u64,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Rows broke a rule.
+    Check {
+        /// The dataset whose contract has the rule.
+        dataset: Arc<str>,
+        /// The rule's name.
+        rule: Arc<str>,
+        /// How many rows.
+        rows: u64,
+    },
+    /// A delivered file was taken or refused.
+    Delivery {
+        /// The dataset.
+        dataset: Arc<str>,
+        /// How it ended.
+        outcome: Outcome,
+        /// Rows that entered the dataset.
+        accepted: u64,
+        /// Rows that went to quarantine.
+        quarantined: u64,
+        /// From the first byte to the answer.
+        took: Duration,
+    },
+    /// A client's query ended.
+    Query {
+        /// The surface it came by.
+        surface: &'static str,
+        /// How it ended, in the words of the query's errors.
+        outcome: &'static str,
+        /// From the request to its last row.
+        took: Duration,
+    },
+}
+
+/// Where events are sent. Clones send to the same reader.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    sender: Option<mpsc::Sender<Event>>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Who reads them.
+pub type EventReader = mpsc::Receiver<Event>;
+
+impl Events {
+    /// A channel with the usual bound.
+    #[must_use]
+    pub fn channel() -> (Self, EventReader) {
+        Self::bounded(WAITING_MAX)
+    }
+
+    /// A channel in which this many events may wait, at least one.
+    #[must_use]
+    pub fn bounded(waiting_max: usize) -> (Self, EventReader) {
+        let (sender, reader) = mpsc::channel(waiting_max.max(1));
+        (Self { sender: Some(sender), dropped: Arc::default() }, reader)
+    }
+
+    /// Events that nobody reads.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self::default()
+    }
+
+    /// Sends an event without waiting; one that does not fit is dropped and counted.
+    pub fn send(&self, event: Event) {
+        let Some(sender) = &self.sender else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(event) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many events did not fit.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query() -> Event {
+        Event::Query { surface: "druid", outcome: "ok", took: Duration::ZERO }
+    }
+
+    #[test]
+    fn sending_never_waits_and_what_does_not_fit_is_counted() {
+        let (events, mut reader) = Events::bounded(2);
+        let clone = events.clone();
+        (0..5).for_each(|_| clone.send(query()));
+        assert_eq!(events.dropped(), 3);
+        assert_eq!(
+            (reader.try_recv().ok(), reader.try_recv().ok(), reader.try_recv().ok()),
+            (Some(query()), Some(query()), None)
+        );
+    }
+
+    #[test]
+    fn events_that_nobody_reads_are_not_drops() {
+        let (events, reader) = Events::bounded(1);
+        drop(reader);
+        events.send(query());
+        Events::unread().send(query());
+        assert_eq!(events.dropped(), 0);
+    }
+}

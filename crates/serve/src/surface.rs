@@ -1,0 +1,87 @@
+//! A dialect and the functions that its sessions have, gathered once.
+//!
+//! Invariant: what may be far larger than its arguments, or tells about the server, is on no surface.
+
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+
+use crate::dialect::Dialect;
+
+/// Functions whose result may be far larger than their arguments, and those that tell about the server.
+const REFUSED_FUNCTIONS: [&str; 14] = [
+    "repeat",
+    "lpad",
+    "rpad",
+    "range",
+    "generate_series",
+    "array_repeat",
+    "list_repeat",
+    "array_resize",
+    "list_resize",
+    "version",
+    "arrow_metadata",
+    "with_metadata",
+    "get_field_metadata",
+    "input_file_name",
+];
+
+/// What the sessions of one surface share.
+#[derive(Debug)]
+pub struct Surface {
+    dialect: Arc<dyn Dialect>,
+    library: Library,
+}
+
+impl Surface {
+    /// The surface that speaks a dialect.
+    pub fn new(dialect: Arc<dyn Dialect>) -> Self {
+        let library = Library::of(&*dialect);
+        Self { dialect, library }
+    }
+
+    /// How it reads and shows.
+    pub fn dialect(&self) -> &dyn Dialect {
+        &*self.dialect
+    }
+
+    pub(crate) fn library(&self) -> &Library {
+        &self.library
+    }
+}
+
+/// The functions of every session, gathered once.
+#[derive(Debug)]
+pub(crate) struct Library {
+    pub(crate) optimizer: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    pub(crate) scalar: Vec<Arc<ScalarUDF>>,
+    pub(crate) aggregate: Vec<Arc<AggregateUDF>>,
+    pub(crate) window: Vec<Arc<WindowUDF>>,
+    /// Names, and whether each makes one value of many.
+    pub(crate) routines: Arc<[(String, bool)]>,
+}
+
+impl Library {
+    /// The engine's functions without those that are refused.
+    fn of(dialect: &dyn Dialect) -> Self {
+        let mut scalar = SessionStateDefaults::default_scalar_functions();
+        scalar.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
+        let aggregate = SessionStateDefaults::default_aggregate_functions();
+        let own = dialect.functions(Tz::UTC);
+        let mut routines: Vec<(String, bool)> = scalar
+            .iter()
+            .chain(&own)
+            .map(|function| (function.name().to_ascii_uppercase(), false))
+            .chain(aggregate.iter().map(|function| (function.name().to_ascii_uppercase(), true)))
+            .filter(|(name, _)| !name.starts_with("__"))
+            .chain(dialect.written_forms().iter().map(|(name, aggregate)| ((*name).to_owned(), *aggregate)))
+            .collect();
+        routines.sort();
+        routines.dedup();
+        let window = SessionStateDefaults::default_window_functions();
+        Self { optimizer: Optimizer::new().rules, scalar, aggregate, window, routines: routines.into() }
+    }
+}
