@@ -15,11 +15,14 @@ use vitalake_ops::metrics::Metrics;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::{Config, Overrides, masked_url};
 use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 use vitalake_runtime::telemetry;
-use vitalake_serve::engine::{Engine, Limits};
+use vitalake_serve::druid::dialect::DruidSql;
+use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{self, App, HttpLimits};
+use vitalake_serve::session::Sessions;
 
 use crate::cli::UpArgs;
 use crate::command::starting;
@@ -245,11 +248,21 @@ impl Process {
 /// # Errors
 /// When the query engine's memory cannot be set up.
 pub fn server(platform: &Arc<Platform>, queries: &Cpu) -> anyhow::Result<App> {
-    let engine = Engine::over(&platform.lake, Limits::default(), queries.handle().clone())?;
+    let engine = Arc::new(QueryEngine::new(QueryLimits::default(), queries.handle().clone())?);
+    let (api, metrics) = (Arc::new(Api(Arc::clone(platform))), Arc::new(Metrics::new()));
+    let (events, mut reader) = Events::channel();
+    let recorded = Arc::clone(&metrics);
+    tokio::spawn(async move {
+        while let Some(event) = reader.recv().await {
+            recorded.record(&event);
+        }
+    });
     Ok(App {
-        engine: Arc::new(engine),
-        platform: Arc::new(Api(Arc::clone(platform))),
-        metrics: Arc::new(Metrics::new()),
+        sessions: Sessions::new(engine, Arc::clone(&api) as _, Arc::new(DruidSql), events),
+        status: Arc::clone(&api) as _,
+        deliveries: Arc::clone(&api) as _,
+        flush: api,
+        metrics,
         limits: HttpLimits::default(),
     })
 }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::TableProvider;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use vitalake_contract::DatasetName;
@@ -19,8 +18,8 @@ use vitalake_ops::status::{
 };
 use vitalake_process::sql_rules;
 use vitalake_runtime::error::in_full;
-use vitalake_serve::pinned::Pinned;
-use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
+use vitalake_serve::pinned::{Pinned, PinnedLake};
+use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Status};
 
 use super::outside::{instant, parts};
 use super::{Platform, Role};
@@ -33,25 +32,18 @@ const FULL: &str =
 #[derive(Clone, Debug)]
 pub struct Api(pub Arc<Platform>);
 
-#[derive(Debug)]
-struct PinnedCatalogue(Arc<Catalogue>);
-
-impl Pinned for PinnedCatalogue {
-    fn table_names(&self) -> Vec<(String, String)> {
-        self.0.table_names()
-    }
-
-    fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
-        self.0.provider(schema, table)
+impl Datasets for Api {
+    fn pin(&self) -> Result<Arc<dyn Pinned>, Vec<String>> {
+        let Readiness { ready, waiting_for, .. } = self.readiness();
+        if !ready {
+            return Err(waiting_for);
+        }
+        Ok(Arc::new(PinnedLake::of(&self.0.lake, Arc::default())))
     }
 }
 
 #[async_trait]
-impl vitalake_serve::platform::Platform for Api {
-    fn pin(&self) -> Arc<dyn Pinned> {
-        Arc::new(PinnedCatalogue(self.0.lake.pin()))
-    }
-
+impl Status for Api {
     fn readiness(&self) -> Readiness {
         let ready = self.0.is_ready();
         let mut waiting_for = Vec::new();
@@ -90,8 +82,12 @@ impl vitalake_serve::platform::Platform for Api {
             troubles,
         }
     }
+}
 
+#[async_trait]
+impl Flush for Api {
     async fn flush(&self) -> Result<FlushReport, ApiError> {
+        self.check_ready()?;
         if let role @ (Role::Serve | Role::Spare) = self.0.role {
             return Err(ApiError::Invalid(format!(
                 "a process with the role {} commits nothing; flush one with the role ingest, then one with the role process",
@@ -118,7 +114,10 @@ impl vitalake_serve::platform::Platform for Api {
         }
         Ok(FlushReport { tables })
     }
+}
 
+#[async_trait]
+impl Deliveries for Api {
     async fn deliver(
         &self,
         dataset: &str,
@@ -126,6 +125,7 @@ impl vitalake_serve::platform::Platform for Api {
         format: DeliveryFormat,
         body: ByteStream,
     ) -> Result<DeliveryReport, ApiError> {
+        self.check_ready()?;
         let unknown = || {
             ApiError::NotFound(format!(
                 "there is no raw dataset {dataset} to deliver to; `vitalake datasets` lists them"
@@ -171,6 +171,14 @@ impl vitalake_serve::platform::Platform for Api {
 }
 
 impl Api {
+    fn check_ready(&self) -> Result<(), ApiError> {
+        let Readiness { ready, waiting_for, .. } = self.readiness();
+        if ready {
+            return Ok(());
+        }
+        Err(ApiError::Unavailable(format!("vitalake is not ready: waiting for {}; try again", waiting_for.join(", "))))
+    }
+
     fn dataset(&self, catalogue: &Catalogue, view: &TableView, troubles: &[Trouble]) -> DatasetStatus {
         let name = &view.id.dataset;
         let landing = self.0.intake.landings.iter().find(|l| l.table().contract().dataset == *name);

@@ -16,14 +16,17 @@ use datafusion::arrow::array::{Array, AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use parking_lot::Mutex;
 use vitalake::command::validate::Checked;
-use vitalake::platform::{Limits, Platform};
+use vitalake::platform::{Api, Limits, Platform};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, Log, ProducerSequence, TopicPartition};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::CrashDisk;
-use vitalake_serve::engine::{Engine, Limits as QueryLimits};
-use vitalake_serve::session::{Identity, Policy, QueryOptions, Session};
+use vitalake_runtime::events::Events;
+use vitalake_serve::druid::dialect::DruidSql;
+use vitalake_serve::engine::{QueryEngine, QueryLimits};
+use vitalake_serve::identity::Identity;
+use vitalake_serve::session::{QueryOptions, Session, Sessions};
 
 use crate::rehearsal::process::ProcessDisk;
 use crate::rehearsal::truth::{Record, Source, Truth};
@@ -200,7 +203,7 @@ impl Counts {
 struct Life {
     disk: Arc<ProcessDisk>,
     platform: Arc<Platform>,
-    engine: Arc<Engine>,
+    sessions: Sessions,
     /// Records that were acknowledged before it opened.
     acknowledged: i64,
 }
@@ -211,8 +214,7 @@ impl Life {
     }
 
     fn session(&self) -> Session {
-        let (identity, policy) = (Identity::local(), Policy::allow_all());
-        Session::new(Arc::clone(&self.engine), identity, policy, self.platform.lake().pin())
+        self.sessions.open(Identity::local()).unwrap()
     }
 
     async fn look(&self) -> Result<Counts, String> {
@@ -302,8 +304,10 @@ impl Rehearsal {
             Err(_) if !process.is_alive() => return Ok(None),
             Err(error) => return Err(format!("it does not open: {error:#}")),
         };
-        let engine = Engine::over(platform.lake(), QueryLimits::default(), self.cpu.handle().clone()).unwrap();
-        let life = Life { disk: process, platform, engine: Arc::new(engine), acknowledged };
+        let engine = Arc::new(QueryEngine::new(QueryLimits::default(), self.cpu.handle().clone()).unwrap());
+        let datasets = Arc::new(Api(Arc::clone(&platform)));
+        let sessions = Sessions::new(engine, datasets, Arc::new(DruidSql), Events::unread());
+        let life = Life { disk: process, platform, sessions, acknowledged };
         let started = tokio::time::timeout(START_MAX, life.platform.start()).await.map_err(|_| "starting hangs")?;
         match started {
             Ok(()) => Ok(Some(life)),
