@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use vitalake_contract::Delivery;
 use vitalake_contract::check::SqlRules;
-use vitalake_lake::{DataFile, DeliveredFiles, LakeError, Table};
+use vitalake_lake::{DataFile, DeliveredFiles, LakeError, Table, TxnId};
 
 use crate::decode::{Decoded, DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
 
@@ -89,7 +89,7 @@ pub async fn deliver(
     now_ms: i64,
 ) -> Result<Delivered, DeliverError> {
     let dataset = table.contract().dataset.to_string();
-    let app_id = format!("vitalake/feed/{dataset}");
+    let app_id = TxnId::delivery(&dataset);
     let number = table.committed_txn(&app_id).max(table.rejects_txn(&app_id)).unwrap_or(0) + 1;
     let (sender, mut decoded) = mpsc::channel(2);
     let rules = Rules::new(Arc::clone(table.contract()), sql);
@@ -112,7 +112,7 @@ pub async fn deliver(
     }
     files.write(table).await?;
     let (totals, sha256) = decoding.await.map_err(|_| DeliverError::Stopped(dataset.clone()))?;
-    let content_id = format!("{app_id}/{sha256}");
+    let content_id = TxnId::delivered_content(&dataset, &sha256);
     let replace = table.contract().delivery == Delivery::Replace;
     // Of a dataset that is replaced, only the delivery that is in place now is there already.
     let in_place = |known: &i64| !replace || table.committed_txn(&app_id) == Some(*known);

@@ -17,7 +17,6 @@ use object_store::client::{
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
-use vitalake_runtime::config::masked_url;
 use vitalake_runtime::health::Health;
 
 use crate::place::{Opened, PlaceError, RequestKind, Requests};
@@ -34,9 +33,10 @@ const RETRY_MAX: Duration = Duration::from_secs(8);
 
 /// The store that a URL names.
 pub(crate) fn open(url: &str, health: Health) -> Result<Opened, PlaceError> {
-    let wrong = |reason: String| PlaceError::Wrong { url: masked_url(url), reason };
+    let wrong = |reason: String| PlaceError::Wrong { url: url.to_owned(), reason };
     let prefix = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
-    let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|error| wrong(error.to_string()))?;
+    let prefix = Path::parse(prefix.trim_end_matches('/'))
+        .map_err(|_| wrong("its path is not one that the names of objects can begin with".to_owned()))?;
     let requests = Arc::new(Requests::default());
     let container = Container::of(url, std::env::var("AZURE_STORAGE_ACCOUNT_NAME").ok());
     let connector = Counting { requests: Arc::clone(&requests), health: health.clone(), container };
@@ -47,18 +47,24 @@ pub(crate) fn open(url: &str, health: Health) -> Result<Opened, PlaceError> {
         .with_retry(RetryConfig { backoff, max_retries: 8, retry_timeout: RETRY_MAX })
         .with_http_connector(connector)
         .build()
-        .map_err(|error| {
-            let account =
-                "set AZURE_STORAGE_ACCOUNT_NAME, or write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH";
-            let said = error.to_string();
-            wrong(if said.contains("Account must be specified") {
-                format!("no account is named: {account}")
-            } else {
-                said
-            })
-        })?;
+        .map_err(|error| wrong(in_our_words(&error.to_string()).to_owned()))?;
     let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, prefix));
     Ok(Opened { store, requests: Some(requests), health: Some(health) })
+}
+
+/// What the builder refused. Its own texts quote URLs and settings, in which secrets may stand.
+fn in_our_words(said: &str) -> &'static str {
+    if said.contains("Account must be specified") {
+        "no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"
+    } else if said.contains("SAS") {
+        "AZURE_STORAGE_SAS_TOKEN is no SAS token: give what follows the `?` of a SAS URL"
+    } else if said.contains("access key") || said.contains("decod") {
+        "AZURE_STORAGE_ACCOUNT_KEY is no key of an account: it is base64 text"
+    } else if said.contains("url") || said.contains("URL") {
+        "it, or AZURE_STORAGE_ENDPOINT, is not a URL of Azure storage (docs/azure.md)"
+    } else {
+        "the settings AZURE_* of the environment do not fit together (docs/azure.md)"
+    }
 }
 
 /// Makes clients that count.

@@ -24,7 +24,6 @@ use crate::store::DiskStore;
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// A remote store with files of it on disk.
-#[derive(Debug)]
 pub struct CachedStore {
     remote: Arc<dyn ObjectStore>,
     here: DiskStore,
@@ -120,6 +119,13 @@ impl CachedStore {
         }
         self.keep(location, fetched.bytes().await?.into()).await;
         Ok(self.kept.lock().used(location))
+    }
+}
+
+impl fmt::Debug for CachedStore {
+    /// The store's own form may show its credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CachedStore({})", self.remote)
     }
 }
 

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::{DatasetName, Layer};
 
-use crate::delta::{DataFile, Snapshot};
+use crate::delta::{DataFile, FilePath, Snapshot};
 
 /// The first part of a table's name in SQL, and its folder under lake/.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,7 +91,7 @@ pub struct Tail {
     /// Rows in memory.
     pub rows: Vec<RecordBatch>,
     /// Paths of head files whose rows the tail replaces (tables that keep one final row per group).
-    pub hidden: Arc<HashSet<String>>,
+    pub hidden: Arc<HashSet<FilePath>>,
 }
 
 impl Tail {

@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 
 use crate::delta::{DataFile, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
+use crate::txn::TxnId;
 
 /// Rows in memory of committed epochs beyond which an epoch's entries name files instead.
 const COMMITTED_BYTES_IN_MEMORY_MAX: usize = 16 * 1024 * 1024;
@@ -23,6 +24,8 @@ pub struct Increment {
     pub rows: Vec<RecordBatch>,
     /// Files to read; never together with rows.
     pub files: Vec<Arc<DataFile>>,
+    /// Files whose rows are gone: they go before those of `files` come. Tables that only grow have none.
+    pub removed: Vec<Arc<DataFile>>,
     /// The epoch ends with this increment.
     pub seal: Option<Arc<Seal>>,
     /// The last change that it holds.
@@ -31,10 +34,24 @@ pub struct Increment {
     pub version: Option<i64>,
 }
 
+/// What one commit did to the rows, as files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) added: Vec<Arc<DataFile>>,
+    pub(crate) removed: Vec<Arc<DataFile>>,
+}
+
+impl Change {
+    fn rows(&self) -> usize {
+        let counts = self.added.iter().chain(&self.removed).filter_map(|file| file.rows);
+        counts.map(|count| usize::try_from(count).unwrap_or(usize::MAX)).fold(0, usize::saturating_add)
+    }
+}
+
 #[derive(Debug)]
 enum What {
     Rows(RecordBatch),
-    Files(Vec<Arc<DataFile>>),
+    Files(Change),
     /// A delivery whose commit is on its way: nobody passes it before it is known.
     Pending,
 }
@@ -143,11 +160,11 @@ impl Changes {
         }
     }
 
-    /// Files that another process committed.
-    pub(crate) fn push_files(&mut self, number: ChangeNumber, files: Vec<Arc<DataFile>>) {
+    /// A change that is in a commit already.
+    pub(crate) fn push_change(&mut self, number: ChangeNumber, change: Change) {
         self.last_for_readers = number;
         if self.has_readers() {
-            self.entries.push_back(Entry { number, bytes: 0, what: What::Files(files) });
+            self.entries.push_back(Entry { number, bytes: 0, what: What::Files(change) });
         }
     }
 
@@ -159,13 +176,13 @@ impl Changes {
     }
 
     /// A pending delivery is known: its files take its place.
-    pub(crate) fn resolve(&mut self, number: ChangeNumber, files: Vec<Arc<DataFile>>) {
+    pub(crate) fn resolve(&mut self, number: ChangeNumber, change: Change) {
         if let Some(entry) = self.entries.iter_mut().find(|e| e.number == number) {
-            entry.what = What::Files(files);
+            entry.what = What::Files(change);
         }
     }
 
-    pub(crate) fn seal(&mut self, txns: BTreeMap<String, i64>) -> Arc<Seal> {
+    pub(crate) fn seal(&mut self, txns: BTreeMap<TxnId, i64>) -> Arc<Seal> {
         self.last_seal += 1;
         self.last_sealed = self.last;
         let seal = Arc::new(Seal::new(self.last_seal, self.last, txns));
@@ -187,10 +204,10 @@ impl Changes {
         if self.entries.iter().any(|e| e.number > from && e.number <= through && !matches!(e.what, What::Rows(_))) {
             return;
         }
+        let files = Change { added: files.to_vec(), removed: Vec::new() };
         let at = self.entries.iter().position(|e| e.number > from).unwrap_or(0);
         self.entries.retain(|e| e.number <= from || e.number > through);
-        self.entries
-            .insert(at.min(self.entries.len()), Entry { number: through, bytes: 0, what: What::Files(files.to_vec()) });
+        self.entries.insert(at.min(self.entries.len()), Entry { number: through, bytes: 0, what: What::Files(files) });
     }
 
     /// An epoch has been committed: forget what every reader has seen, and what is large and in files now.
@@ -218,13 +235,15 @@ impl Changes {
                     rows += batch.num_rows();
                     increment.rows.push(batch.clone());
                 }
-                What::Files(files) if rows < rows_max && increment.rows.is_empty() => {
-                    rows += files
-                        .iter()
-                        .filter_map(|f| f.rows)
-                        .map(|n| usize::try_from(n).unwrap_or(usize::MAX))
-                        .sum::<usize>();
-                    increment.files.extend(files.iter().cloned());
+                // What goes comes first in an increment: a change with removed files begins one.
+                What::Files(change)
+                    if rows < rows_max
+                        && increment.rows.is_empty()
+                        && (change.removed.is_empty() || increment.files.is_empty()) =>
+                {
+                    rows += change.rows();
+                    increment.removed.extend(change.removed.iter().cloned());
+                    increment.files.extend(change.added.iter().cloned());
                 }
                 _ => break,
             }
@@ -322,7 +341,7 @@ mod tests {
         let first = changes.take(reader, 100).unwrap();
         assert_eq!((rows(&first), first.seal.is_none()), (1, true));
         assert!(changes.take(reader, 100).is_none());
-        changes.resolve(delivery, Vec::new());
+        changes.resolve(delivery, Change::default());
         assert!(changes.take(reader, 100).unwrap().seal.is_some());
         assert_eq!(rows(&changes.take(reader, 100).unwrap()), 1);
     }

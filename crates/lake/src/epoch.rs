@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
+use crate::txn::TxnId;
+
 /// The number of a change to a table since this process opened it; 0 stands for what was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct ChangeNumber(pub u64);
@@ -28,12 +30,12 @@ pub struct Seal {
     /// The last change of the epoch.
     pub through: ChangeNumber,
     /// The `txn` actions that its commit carries: application id and version.
-    pub txns: BTreeMap<String, i64>,
+    pub txns: BTreeMap<TxnId, i64>,
     version: watch::Sender<Option<i64>>,
 }
 
 impl Seal {
-    pub(crate) fn new(number: u64, through: ChangeNumber, txns: BTreeMap<String, i64>) -> Self {
+    pub(crate) fn new(number: u64, through: ChangeNumber, txns: BTreeMap<TxnId, i64>) -> Self {
         Self { number, through, txns, version: watch::channel(None).0 }
     }
 

@@ -3,8 +3,12 @@
 //! Every variant says what was attempted on which table; the source holds why. Display never prints its source.
 
 use vitalake_contract::DatasetName;
+use vitalake_runtime::error::{Class, Classified, Retry};
 
 use crate::catalogue::TableId;
+use crate::delta::FilePath;
+use crate::gate::HoldReason;
+use crate::txn::TxnId;
 
 /// A failure of the lake.
 #[derive(Debug, thiserror::Error)]
@@ -68,26 +72,82 @@ pub enum LakeError {
         #[source]
         source: tokio::task::JoinError,
     },
-    /// A task of the platform ended before it answered.
-    #[error("{0} was stopped before it was done")]
-    Stopped(&'static str),
+    /// The lake was closed: nothing is committed any longer.
+    #[error("{attempt} of {table} was stopped: the lake is closed")]
+    Stopped {
+        /// What was attempted.
+        attempt: &'static str,
+        /// On which table.
+        table: TableId,
+    },
+    /// Another process has taken over what this one was doing.
+    #[error("another process commits to {table} what this one was about to: begin anew from the tables")]
+    LeaseLost {
+        /// The table.
+        table: TableId,
+    },
+    /// The source under a table is another than the one that was read.
+    #[error("what was read for {table} is not committed: its source has changed; begin anew from the tables")]
+    SourceChanged {
+        /// The table.
+        table: TableId,
+    },
+    /// Another process was first with a delivery.
+    #[error("{txn} of {table} is at {committed} already: another process delivered meanwhile; take the next number")]
+    Superseded {
+        /// The table.
+        table: TableId,
+        /// The transaction.
+        txn: TxnId,
+        /// Its version in the table.
+        committed: i64,
+    },
+    /// A file to replace is not in the table.
+    #[error("file {path} is not in {table} any longer: something else rewrote the table; begin anew from it")]
+    FileNotInHead {
+        /// The table.
+        table: TableId,
+        /// The file.
+        path: FilePath,
+    },
+    /// The table's gate holds the commit; nothing of it is in the table.
+    #[error("a commit of {table} is held by its gate ({}): its last version stays what readers see", in_words(.reasons))]
+    Held {
+        /// The table.
+        table: TableId,
+        /// Why: every rule that it does not pass.
+        reasons: Vec<HoldReason>,
+    },
 }
 
-impl vitalake_runtime::error::Classified for LakeError {
-    fn class(&self) -> vitalake_runtime::error::Class {
-        use vitalake_runtime::error::Class;
-        match self {
-            Self::ContractChanged { .. } | Self::NoSuchDataset(_) => Class::User,
-            Self::Delta { .. } | Self::Parquet { .. } | Self::NotThereYet(_) => Class::External,
-            Self::WrongColumns { .. } | Self::Interrupted { .. } | Self::Stopped(_) => Class::Internal,
-        }
+impl Classified for LakeError {
+    fn class(&self) -> Class {
+        self.verdict().0
     }
 
-    fn retry(&self) -> vitalake_runtime::error::Retry {
-        use vitalake_runtime::error::Retry;
+    fn retry(&self) -> Retry {
+        self.verdict().1
+    }
+}
+
+impl LakeError {
+    /// Whose fault it is and whether the same call may succeed later, in one table.
+    fn verdict(&self) -> (Class, Retry) {
         match self {
-            Self::Delta { .. } | Self::Parquet { .. } | Self::NotThereYet(_) | Self::Interrupted { .. } => Retry::Later,
-            _ => Retry::Never,
+            Self::Delta { source, .. } | Self::Parquet { source, .. } => (source.class(), source.retry()),
+            Self::ContractChanged { .. } | Self::NoSuchDataset(_) => (Class::User, Retry::Never),
+            Self::WrongColumns { .. } => (Class::Internal, Retry::Never),
+            Self::NotThereYet(_) | Self::Held { .. } => (Class::External, Retry::Later),
+            Self::Interrupted { .. } => (Class::Internal, Retry::Later),
+            Self::Stopped { .. } => (Class::Internal, Retry::Never),
+            Self::LeaseLost { .. }
+            | Self::SourceChanged { .. }
+            | Self::Superseded { .. }
+            | Self::FileNotInHead { .. } => (Class::External, Retry::Never),
         }
     }
+}
+
+fn in_words(reasons: &[HoldReason]) -> String {
+    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -7,19 +7,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use vitalake_runtime::error::Retry;
+use vitalake_runtime::error::{Classified, Retry};
 
-use crate::delta::{Change, DataFile, DeltaError, DeltaLog, Snapshot};
+use crate::changes::Change;
+use crate::commit::{Commit, Done, Judged, Turn};
+use crate::delta::{DataFile, FilePath, Snapshot};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::parquet::{self, ParquetOptions};
-use crate::table::{Overlay, SideName, State, Table};
+use crate::side::SideName;
+use crate::table::{Overlay, State, Table};
 use crate::tail::Run;
-
-/// How the transaction ids of models begin.
-const MODEL_TXN_PREFIX: &str = "vitalake/model/";
+use crate::txn::TxnId;
 
 /// Rows for a commit of their own: what a delivery holds.
 #[derive(Debug, Default)]
@@ -31,7 +33,7 @@ pub struct DeliveredFiles {
     /// Whether they take the place of everything that is there.
     pub replace: bool,
     /// `txn` actions: application id and version.
-    pub txns: Vec<(String, i64)>,
+    pub txns: Vec<(TxnId, i64)>,
     /// What the commit says of itself beside.
     pub info: BTreeMap<String, String>,
 }
@@ -57,13 +59,15 @@ impl Table {
         Ok(true)
     }
 
-    /// Commits a sealed epoch and returns its version; at once when it is committed already. `txns` join the seal's own.
+    /// Commits a sealed epoch and returns its version; at once when it is committed already. `txns` join the seal's own:
+    /// one for each table that a model has read.
     ///
     /// # Errors
-    /// When a file or a commit cannot be written. The epoch stays sealed and visible; call again.
-    pub async fn commit(&self, seal: &Arc<Seal>, txns: Vec<(String, i64)>) -> Result<i64, LakeError> {
-        let _one_at_a_time = self.committing.lock().await;
-        self.commit_epoch(seal, &DeliveredFiles { txns, ..DeliveredFiles::default() }, None).await
+    /// When a file or a commit cannot be written, or the table's gate holds it (`Held`). The epoch stays sealed and
+    /// visible; call again.
+    pub async fn commit(&self, seal: &Arc<Seal>, txns: Vec<(TxnId, i64)>) -> Result<i64, LakeError> {
+        let mut turn = self.turn().await;
+        self.commit_epoch(&mut turn, seal, &DeliveredFiles { txns, ..DeliveredFiles::default() }, None).await
     }
 
     /// Seals and commits what is there. `None` when there was nothing new.
@@ -74,11 +78,11 @@ impl Table {
         if self.followed {
             return Ok(None);
         }
-        let _one_at_a_time = self.committing.lock().await;
+        let mut turn = self.turn().await;
         let seals = self.open_seals();
         let mut version = None;
         for seal in seals.into_iter().chain(self.seal()) {
-            version = Some(self.commit_epoch(&seal, &DeliveredFiles::default(), None).await?);
+            version = Some(self.commit_epoch(&mut turn, &seal, &DeliveredFiles::default(), None).await?);
         }
         Ok(version)
     }
@@ -87,11 +91,12 @@ impl Table {
     /// away it is tried again without end, since models wait at its place: run it in a task that outlives the request.
     ///
     /// # Errors
-    /// When trying again cannot help; the delivery is not in the table then and its place among the changes is given up.
+    /// When trying again cannot help; the delivery is not in the table then, and its place among the changes and its
+    /// seal are given up. `Superseded` says that another process has delivered meanwhile: take the next number.
     pub async fn deliver(&self, delivered: DeliveredFiles) -> Result<i64, LakeError> {
-        let _one_at_a_time = self.committing.lock().await;
+        let mut turn = self.turn().await;
         for seal in self.open_seals() {
-            self.commit_epoch(&seal, &DeliveredFiles::default(), None).await?;
+            self.commit_epoch(&mut turn, &seal, &DeliveredFiles::default(), None).await?;
         }
         let (seal, place) = {
             let mut state = self.state.lock();
@@ -99,19 +104,37 @@ impl Table {
             state.changes.push_pending(place);
             (Self::seal_in(&mut state), place)
         };
-        let mut wait = std::time::Duration::from_millis(100);
+        let outcome = self.deliver_until_known(&mut turn, &seal, &delivered, place).await;
+        if outcome.is_err() {
+            self.state.lock().changes.resolve(place, Change::default());
+            // What came beside it is committed without it; where nothing did, the seal has the version that is there.
+            if let Err(error) = self.commit_epoch(&mut turn, &seal, &DeliveredFiles::default(), None).await {
+                tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "an epoch waits for its commit");
+            }
+        }
+        outcome
+    }
+
+    /// Tries a delivery's commit again for as long as that can help and the lake is not closed.
+    async fn deliver_until_known(
+        &self,
+        turn: &mut Turn,
+        seal: &Arc<Seal>,
+        delivered: &DeliveredFiles,
+        place: ChangeNumber,
+    ) -> Result<i64, LakeError> {
+        let mut closed = self.shared.closed.subscribe();
+        let mut wait = Duration::from_millis(100);
         loop {
-            match self.commit_epoch(&seal, &delivered, Some(place)).await {
-                Err(error) if error.may_pass() => {
-                    tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "a delivery waits for its commit");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(std::time::Duration::from_secs(5));
-                }
-                outcome => {
-                    if outcome.is_err() {
-                        self.state.lock().changes.resolve(place, Vec::new());
-                    }
-                    return outcome;
+            let error = match self.commit_epoch(turn, seal, delivered, Some(place)).await {
+                Err(error) if error.retry() == Retry::Later => error,
+                outcome => return outcome,
+            };
+            tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "a delivery waits for its commit");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
+                _ = closed.wait_for(|closed| *closed) => {
+                    return Err(LakeError::Stopped { attempt: "a delivery", table: self.id() });
                 }
             }
         }
@@ -121,25 +144,29 @@ impl Table {
     /// shown with the commit. A commit that failed may have taken place: it is tried again with the same files.
     ///
     /// # Errors
-    /// As [`Table::commit`]; the overlay stays as it was.
+    /// As [`Table::commit`]; the overlay stays as it was. `FileNotInHead` when a file to replace is not there.
     pub async fn commit_replace(
         &self,
-        removes: &[String],
+        removes: &[FilePath],
         files: &[Arc<DataFile>],
-        txns: Vec<(String, i64)>,
+        txns: Vec<(TxnId, i64)>,
         then: impl FnOnce() -> Overlay,
     ) -> Result<i64, LakeError> {
-        let _one_at_a_time = self.committing.lock().await;
-        let head = self.head();
-        let now_ms = self.shared.clock.now_ms();
-        let mut change = self.change("MERGE", &txns.into_iter().collect());
-        change.adds = files.iter().map(|f| f.add.clone()).collect();
-        change.removes = removes.iter().filter_map(|path| head.file(path)).map(|f| f.to_remove(now_ms, true)).collect();
-        let head = self.append_or_find(&self.rows_log, &head, change).await?;
+        let mut turn = self.turn().await;
+        self.shared.may_commit("a commit", self)?;
+        let commit = Commit {
+            adds: files.to_vec(),
+            removes: removes.to_vec(),
+            txns: txns.into_iter().collect(),
+            ..Commit::to(SideName::Rows, "MERGE")
+        };
+        let judged = self.judge(commit).await?;
+        let Done { head, removed } = self.carry_out(&mut turn, &judged).await?;
         let version = signed(&head);
         let mut state = self.state.lock();
         state.rows.head = Arc::new(head);
         state.overlay = Some(then());
+        state.push_change(Change { added: files.to_vec(), removed });
         self.publish(&state);
         Ok(version)
     }
@@ -166,6 +193,7 @@ impl Table {
 
     async fn commit_epoch(
         &self,
+        turn: &mut Turn,
         seal: &Arc<Seal>,
         extra: &DeliveredFiles,
         place: Option<ChangeNumber>,
@@ -173,12 +201,13 @@ impl Table {
         if let Some(version) = seal.version_now() {
             return Ok(version);
         }
+        self.shared.may_commit("a commit", self)?;
         let mut txns = seal.txns.clone();
         txns.extend(extra.txns.iter().cloned());
-        if let Some(gate) = self.gate.get()
-            && !gate.may_commit(&self.head(), &txns).await
+        if let Some(check) = self.source_check.get()
+            && !check.may_commit(&self.head(), &txns).await
         {
-            return Err(LakeError::Stopped("a commit of records whose source has changed"));
+            return Err(LakeError::SourceChanged { table: self.id() });
         }
         self.write(SideName::Rejects, seal.through).await?;
         self.write(SideName::Rows, seal.through).await?;
@@ -188,43 +217,43 @@ impl Table {
         };
         rows.extend(extra.rows.iter().cloned());
         rejects.extend(extra.rejects.iter().cloned());
-        if !rejects.is_empty() {
-            self.commit_rejects(seal, &rejects, &txns, extra).await?;
-        }
-        let head = self.head();
-        let head = if rows.is_empty() && rejects.is_empty() && extra.txns.is_empty() && !extra.replace {
-            Snapshot::clone(&head)
-        } else {
-            // Partitions that stood still are not said again.
-            txns.retain(|id, version| head.txn(id) != Some(*version));
-            let mut change = self.change("WRITE", &txns);
-            change.adds = rows.iter().map(|f| f.add.clone()).collect();
-            change.info.extend(extra.info.iter().map(|(k, v)| (k.clone(), v.clone().into())));
-            if extra.replace {
-                let now_ms = self.shared.clock.now_ms();
-                change.removes = head.files().map(|f| f.to_remove(now_ms, true)).collect();
-            }
-            self.append_or_find(&self.rows_log, &head, change).await?
+        let is_empty = rows.is_empty() && rejects.is_empty() && extra.txns.is_empty() && !extra.replace;
+        let files = rows.clone();
+        let commit = Commit {
+            adds: rows,
+            replace_all: extra.replace,
+            txns: txns.clone(),
+            info: extra.info.clone(),
+            ..Commit::to(SideName::Rows, "WRITE")
         };
-        Ok(self.published(seal, head, &rows, place.map(|p| (p, extra.rows.clone()))))
+        let done = if is_empty {
+            Done { head: Snapshot::clone(&self.head()), removed: Vec::new() }
+        } else {
+            let judged = self.judge(commit).await?;
+            if !rejects.is_empty() {
+                self.commit_rejects(turn, seal, rejects, txns, extra).await?;
+            }
+            self.carry_out(turn, &judged).await?
+        };
+        let change = Change { added: extra.rows.clone(), removed: done.removed };
+        Ok(self.published(seal, done.head, &files, place.map(|place| (place, change))))
     }
 
     async fn commit_rejects(
         &self,
+        turn: &mut Turn,
         seal: &Arc<Seal>,
-        rejects: &[Arc<DataFile>],
-        txns: &BTreeMap<String, i64>,
+        rejects: Vec<Arc<DataFile>>,
+        mut txns: BTreeMap<TxnId, i64>,
         extra: &DeliveredFiles,
     ) -> Result<(), LakeError> {
-        let head = Arc::clone(&self.state.lock().rejects.head);
+        let (_, head) = self.at(SideName::Rejects);
         // A crash between the two commits leaves the rejects ahead; what they know already is not said again.
-        let news = txns.iter().filter(|(id, version)| head.txn(id).is_none_or(|known| known < **version));
-        let mut change = self.change("WRITE", &news.map(|(id, version)| (id.clone(), *version)).collect());
-        change.adds = rejects.iter().map(|f| f.add.clone()).collect();
-        change.info.extend(extra.info.iter().map(|(k, v)| (k.clone(), v.clone().into())));
-        let head = self.append_or_find(&self.rejects_log, &head, change).await?;
+        txns.retain(|id, version| head.txn(id.as_str()).is_none_or(|known| known < *version));
+        let commit = Commit { adds: rejects, txns, info: extra.info.clone(), ..Commit::to(SideName::Rejects, "WRITE") };
+        let done = self.carry_out(turn, &Judged::rejects(commit)).await?;
         let mut state = self.state.lock();
-        state.rejects.head = Arc::new(head);
+        state.rejects.head = Arc::new(done.head);
         state.rejects.chunks.committed(seal.through);
         self.publish(&state);
         Ok(())
@@ -236,15 +265,15 @@ impl Table {
         seal: &Arc<Seal>,
         head: Snapshot,
         rows: &[Arc<DataFile>],
-        delivery: Option<(ChangeNumber, Vec<Arc<DataFile>>)>,
+        delivery: Option<(ChangeNumber, Change)>,
     ) -> i64 {
         let version = signed(&head);
         let mut guard = self.state.lock();
         let state: &mut State = &mut guard;
         state.rows.head = Arc::new(head);
         state.rows.chunks.committed(seal.through);
-        if let Some((place, files)) = delivery {
-            state.changes.resolve(place, files);
+        if let Some((place, change)) = delivery {
+            state.changes.resolve(place, change);
         }
         seal.set_version(version);
         state.changes.committed(seal, state.committed, rows);
@@ -253,65 +282,10 @@ impl Table {
         version
     }
 
-    /// Commits, or finds that an earlier try had taken place: then the log's transactions are at ours already.
-    async fn append_or_find(&self, log: &DeltaLog, head: &Snapshot, change: Change) -> Result<Snapshot, LakeError> {
-        let failed = |source: DeltaError| LakeError::Delta { attempt: "commit", table: self.id(), source };
-        if self.shared.is_lost() {
-            return Err(LakeError::Stopped("a commit of a process that has lost its work"));
-        }
-        let txns: Vec<(String, i64)> = change.txns.iter().map(|t| (t.app_id.clone(), t.version)).collect();
-        match log.append(head, change).await {
-            Ok(newest) => {
-                let alone = newest.version() == head.version().next();
-                if !alone && self.is_taken_over(head, &newest, &txns) {
-                    self.give_way();
-                }
-                Ok(newest)
-            }
-            Err(error) if error.is_superseded() => {
-                let newest = log.reload(head).await.map_err(failed)?;
-                let ours = txns.iter().all(|(id, version)| newest.txn(id) == Some(*version));
-                if ours {
-                    return Ok(newest);
-                }
-                self.give_way();
-                Err(failed(error))
-            }
-            Err(error) => {
-                // Only another process rewrites or removes what this one is about to.
-                if matches!(error, DeltaError::FileNotLive { .. } | DeltaError::ConcurrentChange { .. }) {
-                    self.give_way();
-                }
-                Err(failed(error))
-            }
-        }
-    }
-
-    /// Whether another process has moved a transaction that is this one's: it does the same work, and what is in memory
-    /// here may be in its commits.
-    pub(crate) fn is_taken_over(&self, before: &Snapshot, after: &Snapshot, ours: &[(String, i64)]) -> bool {
-        let held: Vec<String> = self.state.lock().txns.keys().cloned().collect();
-        let models = after.txns().map(|txn| txn.app_id.as_str()).filter(|id| id.starts_with(MODEL_TXN_PREFIX));
-        held.iter().map(String::as_str).chain(models).any(|id| {
-            let moved = after.txn(id);
-            moved != before.txn(id) && !ours.iter().any(|(own, version)| own == id && Some(*version) == moved)
-        })
-    }
-
-    /// Another process does what this one did: nothing is committed here any longer, and everything begins anew.
-    pub fn give_way(&self) {
-        self.shared.lost.send_replace(true);
-    }
-
-    fn change(&self, operation: &str, txns: &BTreeMap<String, i64>) -> Change {
-        let change = Change::new(operation, self.shared.clock.now_ms());
-        txns.iter().fold(change, |change, (id, version)| change.with_txn(id.clone(), *version))
-    }
-
     /// Writes one side's rows up to a change as files; they stay visible all the while.
     async fn write(&self, side: SideName, through: ChangeNumber) -> Result<(), LakeError> {
         let _one_at_a_time = self.writing.lock().await;
-        let runs = self.state.lock().side(side).chunks.runs(through, self.shared.options.file_bytes_in_memory);
+        let runs = self.state.lock().side_mut(side).chunks.runs(through, self.shared.options.file_bytes_in_memory);
         for run in runs {
             let files = self.write_files(side, run.batches.clone()).await?;
             self.run_written(side, &run, &files);
@@ -322,7 +296,7 @@ impl Table {
     fn run_written(&self, side: SideName, run: &Run, files: &[Arc<DataFile>]) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.side(side).chunks.written(run, files);
+        state.side_mut(side).chunks.written(run, files);
         if side == SideName::Rows {
             let before = ChangeNumber(run.first.0.saturating_sub(1));
             state.changes.written(before, run.last, files);
@@ -334,11 +308,13 @@ impl Table {
         if batches.iter().all(|b| b.num_rows() == 0) {
             return Ok(Vec::new());
         }
-        let (log, schema) = match side {
-            SideName::Rows => (&self.rows_log, self.schema()),
-            SideName::Rejects => (&self.rejects_log, vitalake_contract::contract::quarantine_schema()),
+        self.shared.may_commit("a write", self)?;
+        let (root, schema) = {
+            let state = self.state.lock();
+            let side = state.side(side);
+            (side.log.root().clone(), Arc::clone(&side.schema))
         };
-        let (store, root, now_ms) = (Arc::clone(&self.shared.store), log.root().clone(), self.shared.clock.now_ms());
+        let (store, now_ms) = (Arc::clone(&self.shared.store), self.shared.clock.now_ms());
         let encoding = async move {
             parquet::write_batches(&store, &root, &schema, &batches, &ParquetOptions::default(), now_ms).await
         };
@@ -349,14 +325,6 @@ impl Table {
         })?;
         let file = written.map_err(|source| LakeError::Parquet { attempt: "write", table: self.id(), source })?;
         Ok(file.map(|file| Arc::new(DataFile::new(file.to_add(true)))).into_iter().collect())
-    }
-}
-
-impl LakeError {
-    /// Whether the same call may succeed once the cause is gone.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        vitalake_runtime::error::Classified::retry(self) == Retry::Later
     }
 }
 

@@ -12,10 +12,12 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 
+use crate::changes::Change;
 use crate::delta::{DataFile, Snapshot, VersionChanges};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::lake::Lake;
+use crate::side::SideName;
 use crate::table::{Overlay, State, Table};
 use crate::tail::TailChunks;
 
@@ -46,6 +48,11 @@ impl Newer {
     #[must_use]
     pub fn rejects(&self) -> &Arc<Snapshot> {
         &self.rejects
+    }
+
+    /// The files whose rows are gone.
+    pub fn removed(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.versions.iter().flat_map(|version| &version.removed)
     }
 
     /// The files that brought new rows.
@@ -79,14 +86,11 @@ impl Table {
     /// When the log cannot be read.
     pub async fn newer(&self) -> Result<Option<Newer>, LakeError> {
         let failed = |source| LakeError::Delta { attempt: "following", table: self.id(), source };
-        let (head, rejects) = {
-            let state = self.state.lock();
-            (Arc::clone(&state.rows.head), Arc::clone(&state.rejects.head))
-        };
-        let (newest, versions) = self.rows_log.newer(&head).await.map_err(failed)?;
+        let ((log, head), (rejects_log, rejects)) = (self.at(SideName::Rows), self.at(SideName::Rejects));
+        let (newest, versions) = log.newer(&head).await.map_err(failed)?;
         if newest.version() == head.version() {
             if self.looks.fetch_add(1, Ordering::Relaxed) % LOOKS_PER_CHECK == LOOKS_PER_CHECK - 1
-                && self.rows_log.reload(&head).await.map_err(failed)?.version() > head.version().next()
+                && log.reload(&head).await.map_err(failed)?.version() > head.version().next()
             {
                 tracing::warn!(table = %self.id(), "its log was cleaned past what this process has seen");
                 self.give_way();
@@ -94,7 +98,7 @@ impl Table {
             return Ok(None);
         }
         // Rejects are committed before the rows of their epoch: they are there by now.
-        let rejects = self.rejects_log.reload(&rejects).await.map_err(failed)?;
+        let rejects = rejects_log.reload(&rejects).await.map_err(failed)?;
         self.remember(&versions);
         Ok(Some(Newer { head: Arc::new(newest), rejects: Arc::new(rejects), versions }))
     }
@@ -113,7 +117,7 @@ impl Table {
     /// # Errors
     /// As [`Table::newer`]; what was taken over before stays.
     pub async fn follow(&self, uncovered: Uncovered<'_>) -> Result<bool, LakeError> {
-        let _one_at_a_time = self.committing.lock().await;
+        let _turn = self.turn().await;
         let Some(newer) = self.newer().await? else { return Ok(false) };
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -145,7 +149,10 @@ impl Table {
 impl Lake {
     /// Takes over newer versions of followed tables and shows something else after their heads, all of it in one
     /// publication. A table without a newer version keeps its head.
-    pub fn take_over(&self, tables: Vec<(Arc<Table>, Option<Newer>, Ahead)>) {
+    pub fn take_over(&self, mut tables: Vec<(Arc<Table>, Option<Newer>, Ahead)>) {
+        // Several states are locked at once: always in this order.
+        tables.sort_by_key(|(table, ..)| table.id());
+        tables.dedup_by_key(|(table, ..)| table.id());
         let taken: Vec<Arc<Table>> = tables.iter().map(|(table, ..)| Arc::clone(table)).collect();
         let mut states = Vec::with_capacity(tables.len());
         for (table, (_, newer, ahead)) in taken.iter().zip(tables) {
@@ -176,7 +183,7 @@ fn take_over(state: &mut State, newer: Newer) {
 /// One version as a change of its own that ends an epoch: models commit what they make of it under its number.
 fn end_with(state: &mut State, version: &VersionChanges) {
     let number: ChangeNumber = state.changes.advance();
-    state.changes.push_files(number, version.added.clone());
+    state.changes.push_change(number, Change { added: version.added.clone(), removed: version.removed.clone() });
     let seal = state.changes.seal(BTreeMap::new());
     seal.set_version(i64::try_from(version.version.0).unwrap_or(i64::MAX));
     let previous = state.committed;

@@ -1,18 +1,62 @@
-//! A question between an epoch's end and its commit: whether what was read for it may still be committed.
+//! The gate of a table: whether a commit goes to the head that every reader opens.
 //!
-//! A source can change under a table, as when a topic is deleted and made again under its name. Who lands from it asks
-//! here, when nothing more can come into the epoch and nothing of it is committed. Invariant: an epoch that a gate has
-//! refused is never committed by this process.
+//! It is asked when the commit's files are written and nothing of it is committed: it may read them. What it checks is
+//! the model's crate's business; here is only the question. Invariant: no commit of rows goes past a table's gate, and
+//! of what a gate holds nothing is committed, rejects neither.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::delta::Snapshot;
+use crate::catalogue::TableId;
+use crate::delta::{DataFile, Snapshot};
+use crate::txn::TxnId;
 
-/// Asked before each commit of a table.
+/// A commit whose files are written and that nobody sees yet.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// The table.
+    pub table: &'a TableId,
+    /// The version that it would follow.
+    pub head: &'a Arc<Snapshot>,
+    /// Files that it would add.
+    pub adds: &'a [Arc<DataFile>],
+    /// Files of the head that it would take away.
+    pub removes: &'a [Arc<DataFile>],
+    /// Transactions that it would carry.
+    pub txns: &'a BTreeMap<TxnId, i64>,
+}
+
+/// What becomes of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes to the table's head.
+    Publish,
+    /// It does not, for these reasons.
+    Hold(Vec<HoldReason>),
+}
+
+/// Why a candidate is held: one rule that it does not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldReason {
+    /// The rule's name.
+    pub rule: String,
+    /// What was found: a count, an age; never a record's value.
+    pub got: String,
+    /// What the rule wants.
+    pub want: String,
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} in place of {}", self.rule, self.got, self.want)
+    }
+}
+
+/// Judges a table's candidates.
 pub trait Gate: fmt::Debug + Send + Sync {
-    /// Whether an epoch with these transactions may follow this head.
-    fn may_commit<'a>(&'a self, head: &'a Snapshot, txns: &'a BTreeMap<String, i64>) -> BoxFuture<'a, bool>;
+    /// Whether a candidate is published or held. A gate that cannot tell holds and says why.
+    fn judge<'a>(&'a self, candidate: Candidate<'a>) -> BoxFuture<'a, Verdict>;
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -21,13 +21,12 @@ use vitalake_runtime::cpu::Cpu;
 
 use crate::catalogue::{Catalogue, Pointer, Space, TableId};
 use crate::changes::Changes;
-use crate::delta::action::Metadata;
-use crate::delta::{Change, DeltaError, DeltaLog, Snapshot};
+use crate::commit::Turn;
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::missing::{Missing, NotingStore};
-use crate::table::{Side, State, Table};
-use crate::tail::TailChunks;
+use crate::side::Side;
+use crate::table::{State, Table};
 
 /// How many tables are opened at once: each costs a few requests.
 const OPENED_AT_ONCE: usize = 8;
@@ -60,12 +59,8 @@ pub(crate) struct Shared {
     pub(crate) cpu: Cpu,
     /// Set when a commit found that another process has taken over what this one was doing.
     pub(crate) lost: watch::Sender<bool>,
-}
-
-impl Shared {
-    pub(crate) fn is_lost(&self) -> bool {
-        *self.lost.borrow()
-    }
+    /// Set when the lake is closed: nothing is committed from then on.
+    pub(crate) closed: watch::Sender<bool>,
 }
 
 /// A dataset's contract and the columns that its table stores: the contract's, and those that a model adds.
@@ -111,8 +106,8 @@ impl Lake {
     ) -> Result<Self, LakeError> {
         let missing = Missing::default();
         let store: Arc<dyn ObjectStore> = Arc::new(NotingStore { store, missing: missing.clone() });
-        let (pointer, lost) = (Pointer::default(), watch::channel(false).0);
-        let shared = Arc::new(Shared { store, missing, pointer, options, clock, cpu, lost });
+        let (pointer, lost, closed) = (Pointer::default(), watch::channel(false).0, watch::channel(false).0);
+        let shared = Arc::new(Shared { store, missing, pointer, options, clock, cpu, lost, closed });
         let opening = specs.into_iter().map(|spec| {
             let (shared, name) = (Arc::clone(&shared), spec.contract.dataset.clone());
             async move { Ok::<_, LakeError>((name, Arc::new(open_table(&shared, spec).await?))) }
@@ -139,17 +134,22 @@ impl Lake {
         self.shared.pointer.watch()
     }
 
-    /// Waits until a commit finds that another process has taken over what this one was doing: what is not committed
-    /// here is the other's to do, and this process must begin anew from the tables.
-    pub async fn lost(&self) {
-        let mut lost = self.shared.lost.subscribe();
-        let _ = lost.wait_for(|lost| *lost).await;
+    /// Ends all commits: one that is on its way is waited for, and every later one answers `Stopped`. Readers of changes
+    /// are woken and answer the same. What is pinned can still be read.
+    pub async fn close(&self) {
+        self.shared.closed.send_replace(true);
+        for table in self.tables() {
+            table.moved.send_modify(|n| *n += 1);
+        }
+        for table in self.tables() {
+            drop(table.turn().await);
+        }
     }
 
-    /// Whether another process has taken over what this one was doing.
+    /// Whether it was closed.
     #[must_use]
-    pub fn is_lost(&self) -> bool {
-        self.shared.is_lost()
+    pub fn is_closed(&self) -> bool {
+        *self.shared.closed.borrow()
     }
 
     /// A dataset's table.
@@ -194,8 +194,8 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     let dataset = &spec.contract.dataset;
     let rows_id = TableId::new(Space::from(spec.contract.layer), dataset.clone());
     let rejects_id = TableId::new(Space::Quarantine, dataset.clone());
-    let (rows_log, rows) = open_side(shared, rows_id, Arc::clone(&spec.schema), spec.followed).await?;
-    let (rejects_log, rejects) = open_side(shared, rejects_id, quarantine_schema(), spec.followed).await?;
+    let rows = Side::open(shared, rows_id, Arc::clone(&spec.schema), spec.followed).await?;
+    let rejects = Side::open(shared, rejects_id, quarantine_schema(), spec.followed).await?;
     let state = State {
         rows,
         rejects,
@@ -211,96 +211,12 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         shared: Arc::clone(shared),
         grouped: spec.grouped,
         followed: spec.followed,
-        rows_log,
-        rejects_log,
         state: Mutex::new(state),
-        committing: tokio::sync::Mutex::new(()),
+        committing: Turn::mutex(),
         writing: tokio::sync::Mutex::new(()),
-        checkpointed: [AtomicU64::new(0), AtomicU64::new(0)],
         looks: AtomicU64::new(0),
         moved: watch::channel(0).0,
+        source_check: OnceLock::new(),
         gate: OnceLock::new(),
     })
-}
-
-async fn open_side(
-    shared: &Shared,
-    id: TableId,
-    wanted: SchemaRef,
-    followed: bool,
-) -> Result<(DeltaLog, Side), LakeError> {
-    let log = DeltaLog::new(Arc::clone(&shared.store), id.root());
-    let failed = |source: DeltaError| LakeError::Delta { attempt: "opening the log", table: id.clone(), source };
-    let head = match log.load().await.map_err(failed)? {
-        Some(head) => match fitted(&head, &id, &wanted)? {
-            None => head,
-            Some(_) if followed => return Err(LakeError::NotThereYet(id)),
-            Some(metadata) => add_columns(&log, head, &id, metadata, shared.clock.now_ms()).await?,
-        },
-        None if followed => return Err(LakeError::NotThereYet(id)),
-        None => {
-            log.create(id.dataset.as_str(), &wanted, BTreeMap::new(), shared.clock.now_ms()).await.map_err(failed)?
-        }
-    };
-    Ok((log, Side { id, schema: wanted, head: Arc::new(head), chunks: TailChunks::default() }))
-}
-
-/// Views and plain arrays are the same stored type.
-fn stored_as(kind: &DataType) -> DataType {
-    match kind {
-        DataType::Utf8View => DataType::Utf8,
-        DataType::BinaryView => DataType::Binary,
-        other => other.clone(),
-    }
-}
-
-/// A type in the words of a contract.
-fn contract_type(kind: &DataType) -> String {
-    let (logical, format) = match kind {
-        DataType::Utf8 | DataType::Utf8View => ("string", None),
-        DataType::Int64 => ("integer", None),
-        DataType::Int32 => ("integer", Some("i32")),
-        DataType::Float64 => ("number", None),
-        DataType::Float32 => ("number", Some("f32")),
-        DataType::Boolean => ("boolean", None),
-        DataType::Date32 => ("date", None),
-        DataType::Timestamp(..) => ("timestamp", None),
-        other => return other.to_string(),
-    };
-    format.map_or_else(|| logical.to_owned(), |format| format!("{logical} (format {format})"))
-}
-
-/// The metadata with the columns that are new; `None` when there are none. Refuses what would change or drop a column.
-fn fitted(head: &Snapshot, id: &TableId, wanted: &SchemaRef) -> Result<Option<Metadata>, LakeError> {
-    let stored = head.schema();
-    let changed = |reason: String| LakeError::ContractChanged { table: id.clone(), reason };
-    for field in stored.fields() {
-        match wanted.field_with_name(field.name()) {
-            Err(_) => return Err(changed(format!("column {} is gone", field.name()))),
-            Ok(want) if stored_as(want.data_type()) == stored_as(field.data_type()) => {}
-            Ok(want) => {
-                let (was, is) = (contract_type(field.data_type()), contract_type(want.data_type()));
-                return Err(changed(format!("column {} was {was} and is {is}", field.name())));
-            }
-        }
-    }
-    let new = wanted.fields().iter().filter(|f| stored.field_with_name(f.name()).is_err());
-    let all: Vec<_> = stored.fields().iter().chain(new).cloned().collect();
-    if all.len() == stored.fields().len() {
-        return Ok(None);
-    }
-    let failed = |source: DeltaError| LakeError::Delta { attempt: "adding a column", table: id.clone(), source };
-    head.evolved(&Arc::new(Schema::new(all))).map(Some).map_err(failed)
-}
-
-async fn add_columns(
-    log: &DeltaLog,
-    head: Snapshot,
-    id: &TableId,
-    metadata: Metadata,
-    now_ms: i64,
-) -> Result<Snapshot, LakeError> {
-    let failed = |source: DeltaError| LakeError::Delta { attempt: "adding a column", table: id.clone(), source };
-    let change = Change { metadata: Some(metadata), ..Change::new("ADD COLUMNS", now_ms) };
-    log.append(&head, change).await.map_err(failed)
 }

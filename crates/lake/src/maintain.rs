@@ -5,15 +5,15 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::delta::{
-    CheckpointOptions, CleanOptions, CompactOptions, DeltaError, DeltaLog, Snapshot, TableVersion, VacuumOptions,
+    CheckpointOptions, CleanOptions, CompactOptions, DeltaError, FilePath, TableVersion, VacuumOptions,
 };
 use crate::error::LakeError;
 use crate::lake::Lake;
-use crate::table::{SideName, Table};
+use crate::side::SideName;
+use crate::table::Table;
 
 /// How long commits stay in the log after a checkpoint, as Delta's own default is for tombstones.
 const LOG_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
@@ -68,48 +68,40 @@ impl Table {
         Ok(done)
     }
 
-    fn log_and_head(&self, side: SideName) -> (&DeltaLog, Arc<Snapshot>) {
-        let head = Arc::clone(&self.state.lock().side(side).head);
-        match side {
-            SideName::Rows => (&self.rows_log, head),
-            SideName::Rejects => (&self.rejects_log, head),
-        }
-    }
-
     async fn checkpoint(&self, side: SideName) -> Result<bool, LakeError> {
-        let (log, head) = self.log_and_head(side);
-        let Some(last) = self.checkpointed.get(side as usize) else { return Ok(false) };
-        if head.version().0 < last.load(Ordering::Acquire) + self.shared.options.commits_per_checkpoint {
+        let (log, head) = self.at(side);
+        let last = self.state.lock().side(side).checkpointed;
+        if head.version().0 < last.0 + self.shared.options.commits_per_checkpoint {
             return Ok(false);
         }
         let failed = |source: DeltaError| LakeError::Delta { attempt: "checkpoint", table: self.id(), source };
         log.checkpoint(&head, CheckpointOptions::at(self.shared.clock.now_ms())).await.map_err(failed)?;
-        last.store(head.version().0, Ordering::Release);
+        self.state.lock().side_mut(side).checkpointed = head.version();
         Ok(true)
     }
 
     /// Removes commits behind the checkpoint and files that no version names, both past their retention.
     async fn clean(&self, side: SideName) -> Result<u64, LakeError> {
-        let (log, head) = self.log_and_head(side);
+        let (log, head) = self.at(side);
         let now_ms = self.shared.clock.now_ms();
         let failed = |source: DeltaError| LakeError::Delta { attempt: "clean-up", table: self.id(), source };
         let (keep_from, protected) = self.still_needed(side, head.version());
         let options = CleanOptions { now_ms, retention_ms: LOG_RETENTION_MS, keep_from };
         let commits = log.clean_log(options).await.map_err(failed)?;
-        let options = VacuumOptions { now_ms, retention_ms: FILE_RETENTION_MS, protected, dry_run: false };
+        let options = VacuumOptions { now_ms, retention_ms: FILE_RETENTION_MS, protected };
         let files = log.vacuum(&head, &options).await.map_err(failed)?;
         let mut guard = self.state.lock();
-        let newest = &mut guard.side(side).head;
+        let newest = &mut guard.side_mut(side).head;
         *newest = Arc::new(newest.without_tombstones_before(now_ms - LOG_RETENTION_MS));
         Ok((commits.files + files.files) as u64)
     }
 
     /// The oldest version that a reader of the history may ask for, and files that no commit names yet.
-    fn still_needed(&self, side: SideName, head: TableVersion) -> (TableVersion, HashSet<String>) {
-        let mut state = self.state.lock();
+    fn still_needed(&self, side: SideName, head: TableVersion) -> (TableVersion, HashSet<FilePath>) {
+        let state = self.state.lock();
         let consumed = state.changes.consumed_by_all().unwrap_or(head).min(head);
-        let mut early: HashSet<String> = state.side(side).chunks.files().map(|f| f.path()).collect();
-        early.extend(state.overlay.iter().flat_map(|overlay| &overlay.early).map(|f| f.path()));
+        let mut early: HashSet<FilePath> = state.side(side).chunks.files().map(|f| f.path().clone()).collect();
+        early.extend(state.overlay.iter().flat_map(|overlay| &overlay.early).map(|f| f.path().clone()));
         (consumed, early)
     }
 
@@ -118,15 +110,16 @@ impl Table {
         if side == SideName::Rows && self.grouped {
             return Ok(0); // A table of groups keeps its files in shape with each commit.
         }
-        let (log, head) = self.log_and_head(side);
+        let (log, head) = self.at(side);
         let failed = |source: DeltaError| LakeError::Delta { attempt: "compaction", table: self.id(), source };
         let (options, mut compacted) = (CompactOptions::default(), 0);
         for task in log.plan_compaction(&head, &options) {
             let now_ms = self.shared.clock.now_ms();
             let rewritten = log.compact(&head, &task, &options, now_ms).await.map_err(failed)?;
             let removed = rewritten.removes.len() as u64;
-            let _one_at_a_time = self.committing.lock().await;
-            let (_, newest) = self.log_and_head(side);
+            let _turn = self.turn().await;
+            self.shared.may_commit("compaction", self)?;
+            let (_, newest) = self.at(side);
             let next = match log.append(&newest, rewritten.into_change(now_ms)).await {
                 Ok(next) => next,
                 // Another process has joined them first; its files are these now.
@@ -134,11 +127,11 @@ impl Table {
                 Err(error) => return Err(failed(error)),
             };
             // Past a commit of rows only a commit of rows may go: it alone compares transactions.
-            if self.is_taken_over(&newest, &next, &[]) {
+            if self.is_taken_over(&newest, &next, []) {
                 return Ok(compacted);
             }
             let mut state = self.state.lock();
-            state.side(side).head = Arc::new(next);
+            state.side_mut(side).head = Arc::new(next);
             self.publish(&state);
             compacted += removed;
         }

@@ -71,10 +71,16 @@ impl Missing {
 }
 
 /// A store that notes which files were asked for in vain.
-#[derive(Debug)]
 pub(crate) struct NotingStore {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) missing: Missing,
+}
+
+impl fmt::Debug for NotingStore {
+    /// The store's own form may show its credentials.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "NotingStore({})", self.store)
+    }
 }
 
 impl fmt::Display for NotingStore {

@@ -103,7 +103,7 @@ impl LakeTable {
     fn files(&self) -> Vec<&Arc<DataFile>> {
         let hidden = &self.view.tail.hidden;
         let live = self.part == Part::Live;
-        self.view.head.files().filter(|f| !live || hidden.is_empty() || !hidden.contains(&f.path())).collect()
+        self.view.head.files().filter(|f| !live || hidden.is_empty() || !hidden.contains(f.path())).collect()
     }
 
     fn scan_files(

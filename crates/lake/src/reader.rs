@@ -11,6 +11,7 @@ use crate::delta::{Snapshot, TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::flush::signed;
+use crate::side::SideName;
 use crate::table::Table;
 
 /// About so many rows make an increment.
@@ -37,7 +38,7 @@ impl ChangeReader {
     /// The next increment; waits for one.
     ///
     /// # Errors
-    /// `Stopped` when the table is closed.
+    /// `Stopped` when the lake is closed.
     pub async fn next(&mut self) -> Result<Increment, LakeError> {
         let mut moved = self.table.watch();
         loop {
@@ -45,8 +46,8 @@ impl ChangeReader {
             if let Some(increment) = self.try_next() {
                 return Ok(increment);
             }
-            if moved.changed().await.is_err() {
-                return Err(LakeError::Stopped("reading a table"));
+            if *self.table.shared.closed.borrow() || moved.changed().await.is_err() {
+                return Err(LakeError::Stopped { attempt: "reading", table: self.table.id() });
             }
         }
     }
@@ -76,8 +77,8 @@ impl Table {
     pub async fn reader(self: &Arc<Self>, consumed: Option<i64>) -> Result<ChangeReader, LakeError> {
         let from = consumed.and_then(|v| u64::try_from(v).ok()).map(TableVersion);
         let (id, head, tail) = {
-            let _no_commit_meanwhile = self.committing.lock().await;
-            self.register_reader(from)
+            let turn = self.turn().await;
+            self.register_reader(&turn, from)
         };
         let mut backlog = self.history(consumed, &head).await?;
         backlog.extend(tail);
@@ -105,7 +106,7 @@ impl Table {
             return Ok(history_increments(remembered, signed(head)));
         }
         let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
-        let history = self.rows_log.changes(from, head.version()).await.map_err(failed)?;
+        let history = self.at(SideName::Rows).0.changes(from, head.version()).await.map_err(failed)?;
         Ok(history_increments(history, signed(head)))
     }
 }
@@ -121,6 +122,10 @@ fn history_increments(history: Vec<VersionChanges>, head: i64) -> VecDeque<Incre
     let (mut increments, mut rows) = (VecDeque::new(), 0);
     for changes in history {
         let version = i64::try_from(changes.version.0).unwrap_or(i64::MAX);
+        if !changes.removed.is_empty() {
+            let removed = changes.removed;
+            increments.push_back(Increment { removed, version: Some(version), ..Increment::default() });
+        }
         for file in changes.added {
             rows += file.rows.unwrap_or(BACKLOG_ROWS_PER_SEAL);
             increments.push_back(Increment { files: vec![file], version: Some(version), ..Increment::default() });

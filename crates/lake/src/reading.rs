@@ -13,7 +13,9 @@ use crate::delta::{DataFile, DeltaError, TableVersion};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::parquet::read_file;
+use crate::side::SideName;
 use crate::table::Table;
+use crate::txn::TxnId;
 
 /// Rows of a file that come as one batch.
 const BATCH_ROWS: usize = 65_536;
@@ -52,18 +54,20 @@ impl Table {
     ///
     /// # Errors
     /// When the log or a file cannot be read.
-    pub async fn rejects_since(&self, app_id: &str) -> Result<Vec<RecordBatch>, LakeError> {
-        let head = self.state.lock().rejects.head.version();
+    pub async fn rejects_since(&self, txn: &TxnId) -> Result<Vec<RecordBatch>, LakeError> {
+        let (log, head) = self.at(SideName::Rejects);
+        let head = head.version();
         let id = TableId::new(Space::Quarantine, self.contract.dataset.clone());
         let mut files = Vec::new();
         for version in (1..=head.0).rev() {
-            let changes = match self.rejects_log.changes(TableVersion(version - 1), TableVersion(version)).await {
+            let changes = match log.changes(TableVersion(version - 1), TableVersion(version)).await {
                 Err(DeltaError::HistoryCleaned { .. }) => break,
                 changes => {
                     changes.map_err(|source| LakeError::Delta { attempt: "reading", table: id.clone(), source })?
                 }
             };
-            let carries = changes.iter().any(|change| change.txns.iter().any(|txn| txn.app_id == app_id));
+            let carries =
+                changes.iter().any(|change| change.txns.iter().any(|of_commit| of_commit.app_id == txn.as_str()));
             files.extend(changes.into_iter().flat_map(|change| change.added));
             if !carries {
                 continue;

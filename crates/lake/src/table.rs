@@ -14,57 +14,23 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::Contract;
 
-use crate::catalogue::{Catalogue, Space, TableId, TableView, Tail};
-use crate::changes::{Changes, Increment, ReaderId};
-use crate::delta::{DataFile, DeltaLog, Snapshot, TableVersion, VersionChanges};
+use crate::catalogue::{Catalogue, Space, TableId};
+use crate::changes::{Change, Changes, Increment, ReaderId};
+use crate::commit::Turn;
+use crate::delta::{DataFile, DeltaLog, FilePath, Snapshot, TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::gate::Gate;
 use crate::lake::Shared;
-use crate::tail::TailChunks;
-
-/// One of a table's two sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SideName {
-    Rows,
-    Rejects,
-}
-
-#[derive(Debug)]
-pub(crate) struct Side {
-    pub(crate) id: TableId,
-    pub(crate) schema: SchemaRef,
-    pub(crate) head: Arc<Snapshot>,
-    pub(crate) chunks: TailChunks,
-}
-
-impl Side {
-    fn view(&self, overlay: Option<&Overlay>) -> TableView {
-        let tail = match overlay {
-            Some(overlay) => {
-                Tail { early: overlay.early.clone(), rows: overlay.rows.clone(), hidden: Arc::clone(&overlay.hidden) }
-            }
-            None => Tail {
-                early: self.chunks.files().cloned().collect(),
-                rows: self.chunks.batches().cloned().collect(),
-                hidden: Arc::default(),
-            },
-        };
-        TableView {
-            id: self.id.clone(),
-            root: self.id.root(),
-            schema: Arc::clone(&self.schema),
-            head: Arc::clone(&self.head),
-            tail,
-        }
-    }
-}
+use crate::side::{Side, SideName};
+use crate::source_check::SourceCheck;
+use crate::txn::TxnId;
 
 /// What a table with one final row per group shows before its commit: rows that take the place of whole head files.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     /// Paths of the head files that `early` and `rows` replace.
-    pub hidden: Arc<HashSet<String>>,
+    pub hidden: Arc<HashSet<FilePath>>,
     /// Rows in files that no commit names yet.
     pub early: Vec<Arc<DataFile>>,
     /// Rows in memory. With those of `early` they are complete for the hidden files and for new groups.
@@ -76,7 +42,7 @@ pub(crate) struct State {
     pub(crate) rows: Side,
     pub(crate) rejects: Side,
     pub(crate) changes: Changes,
-    pub(crate) txns: BTreeMap<String, i64>,
+    pub(crate) txns: BTreeMap<TxnId, i64>,
     pub(crate) committed: ChangeNumber,
     pub(crate) overlay: Option<Overlay>,
     /// When rows last came in, since this process opened the table.
@@ -86,7 +52,14 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn side(&mut self, name: SideName) -> &mut Side {
+    pub(crate) fn side(&self, name: SideName) -> &Side {
+        match name {
+            SideName::Rows => &self.rows,
+            SideName::Rejects => &self.rejects,
+        }
+    }
+
+    pub(crate) fn side_mut(&mut self, name: SideName) -> &mut Side {
         match name {
             SideName::Rows => &mut self.rows,
             SideName::Rejects => &mut self.rejects,
@@ -97,6 +70,14 @@ impl State {
     pub(crate) fn put_into(&self, catalogue: &mut Catalogue) {
         catalogue.put(self.rows.view(self.overlay.as_ref()));
         catalogue.put(self.rejects.view(None));
+    }
+
+    /// A change that is committed already, for readers alone.
+    pub(crate) fn push_change(&mut self, change: Change) {
+        if self.changes.has_readers() {
+            let number = self.changes.advance();
+            self.changes.push_change(number, change);
+        }
     }
 
     fn bytes_in_memory(&self) -> usize {
@@ -113,20 +94,18 @@ pub struct Table {
     pub(crate) grouped: bool,
     /// Whether another process commits to it.
     pub(crate) followed: bool,
-    pub(crate) rows_log: DeltaLog,
-    pub(crate) rejects_log: DeltaLog,
     pub(crate) state: Mutex<State>,
     /// One commit of this table at a time.
-    pub(crate) committing: tokio::sync::Mutex<()>,
+    pub(crate) committing: tokio::sync::Mutex<Turn>,
     /// One writer of its files at a time.
     pub(crate) writing: tokio::sync::Mutex<()>,
-    /// Versions of the newest checkpoints, rows and rejects.
-    pub(crate) checkpointed: [AtomicU64; 2],
     /// Looks for versions of the owner that found none.
     pub(crate) looks: AtomicU64,
     /// Counts whatever a waiting reader or writer may want to know of.
     pub(crate) moved: watch::Sender<u64>,
-    /// Asked before each commit, where somebody wants to be.
+    /// Asked before each commit of what was read from a source, where somebody wants to be.
+    pub(crate) source_check: OnceLock<Arc<dyn SourceCheck>>,
+    /// Judges each commit of rows, where there is one.
     pub(crate) gate: OnceLock<Arc<dyn Gate>>,
 }
 
@@ -144,8 +123,18 @@ impl Table {
     }
 
     /// Has each epoch's commit asked for here from now on; the first who wants that is the one.
-    pub fn ask_before_commits(&self, gate: Arc<dyn Gate>) {
+    pub fn check_source(&self, check: Arc<dyn SourceCheck>) {
+        let _ = self.source_check.set(check);
+    }
+
+    /// Has each commit of rows judged by this gate from now on; the first gate is the one.
+    pub fn judge_by(&self, gate: Arc<dyn Gate>) {
         let _ = self.gate.set(gate);
+    }
+
+    /// The turn to commit: whoever holds it is alone.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, Turn> {
+        self.committing.lock().await
     }
 
     /// The stored columns, in memory types.
@@ -163,7 +152,7 @@ impl Table {
         &self,
         rows: Vec<RecordBatch>,
         rejects: Vec<RecordBatch>,
-        txns: impl IntoIterator<Item = (String, i64)>,
+        txns: impl IntoIterator<Item = (TxnId, i64)>,
     ) -> Result<ChangeNumber, LakeError> {
         self.append_in(&mut self.state.lock(), rows, rejects, txns)
     }
@@ -173,7 +162,7 @@ impl Table {
         state: &mut State,
         rows: Vec<RecordBatch>,
         rejects: Vec<RecordBatch>,
-        txns: impl IntoIterator<Item = (String, i64)>,
+        txns: impl IntoIterator<Item = (TxnId, i64)>,
     ) -> Result<ChangeNumber, LakeError> {
         for (side, batches) in [(&state.rows, &rows), (&state.rejects, &rejects)] {
             batches.iter().try_for_each(|batch| check_columns(side, batch))?;
@@ -235,14 +224,14 @@ impl Table {
 
     /// The version that the last commit gave to a transaction id, of the rows.
     #[must_use]
-    pub fn committed_txn(&self, app_id: &str) -> Option<i64> {
-        self.state.lock().rows.head.txn(app_id)
+    pub fn committed_txn(&self, id: &TxnId) -> Option<i64> {
+        self.state.lock().rows.head.txn(id)
     }
 
     /// The same, of the rejects: at or ahead of the rows', since rejects are committed first.
     #[must_use]
-    pub fn rejects_txn(&self, app_id: &str) -> Option<i64> {
-        self.state.lock().rejects.head.txn(app_id)
+    pub fn rejects_txn(&self, id: &TxnId) -> Option<i64> {
+        self.state.lock().rejects.head.txn(id)
     }
 
     /// When rows last came in, milliseconds since 1970: of this process, or of the last file that was there at its start.
@@ -253,8 +242,8 @@ impl Table {
     }
 
     /// Transactions that are another's from now on: later commits do not say them.
-    pub fn forget_transactions(&self, app_ids: &[String]) {
-        self.state.lock().txns.retain(|id, _| !app_ids.contains(id));
+    pub fn forget_transactions(&self, ids: &[TxnId]) {
+        self.state.lock().txns.retain(|id, _| !ids.contains(id));
     }
 
     /// Brings the head up to what others have committed, before anything of this process is in the tail.
@@ -262,14 +251,11 @@ impl Table {
     /// # Errors
     /// When the log cannot be read.
     pub async fn refresh(&self) -> Result<(), LakeError> {
-        let _one_at_a_time = self.committing.lock().await;
+        let _turn = self.turn().await;
         let failed = |source| LakeError::Delta { attempt: "reading the log", table: self.id(), source };
-        let (rows, rejects) = {
-            let state = self.state.lock();
-            (Arc::clone(&state.rows.head), Arc::clone(&state.rejects.head))
-        };
-        let rejects = self.rejects_log.reload(&rejects).await.map_err(failed)?;
-        let rows = self.rows_log.reload(&rows).await.map_err(failed)?;
+        let ((rejects_log, rejects), (rows_log, rows)) = (self.at(SideName::Rejects), self.at(SideName::Rows));
+        let rejects = rejects_log.reload(&rejects).await.map_err(failed)?;
+        let rows = rows_log.reload(&rows).await.map_err(failed)?;
         let mut state = self.state.lock();
         (state.rows.head, state.rejects.head) = (Arc::new(rows), Arc::new(rejects));
         self.publish(&state);
@@ -280,6 +266,13 @@ impl Table {
     #[must_use]
     pub fn head(&self) -> Arc<Snapshot> {
         Arc::clone(&self.state.lock().rows.head)
+    }
+
+    /// A side's log and its last commit.
+    pub(crate) fn at(&self, side: SideName) -> (DeltaLog, Arc<Snapshot>) {
+        let state = self.state.lock();
+        let side = state.side(side);
+        (side.log.clone(), Arc::clone(&side.head))
     }
 
     /// Rows in memory, in bytes, both sides and what waits for models.
@@ -294,10 +287,11 @@ impl Table {
         self.bytes_in_memory() > self.shared.options.tail_bytes_max
     }
 
-    /// Waits until the tail has room again. Never refuses: who waits here is the back-pressure.
+    /// Waits until the tail has room again, or nothing is committed any longer. Never refuses: who waits here is the
+    /// back-pressure.
     pub async fn wait_for_room(&self) {
         let mut moved = self.moved.subscribe();
-        while self.is_full() {
+        while self.is_full() && !*self.shared.closed.borrow() {
             if moved.changed().await.is_err() {
                 return;
             }
@@ -310,9 +304,13 @@ impl Table {
         self.moved.subscribe()
     }
 
-    /// A reader from here on: the last commit, and what of the tail is in none yet as increments of its own. Call with
-    /// the commit lock held, so that no epoch is between sealed and committed unless its commit failed.
-    pub(crate) fn register_reader(&self, consumed: Option<TableVersion>) -> (ReaderId, Arc<Snapshot>, Vec<Increment>) {
+    /// A reader from here on: the last commit, and what of the tail is in none yet as increments of its own. With the
+    /// turn to commit no epoch is between sealed and committed unless its commit failed.
+    pub(crate) fn register_reader(
+        &self,
+        _turn: &Turn,
+        consumed: Option<TableVersion>,
+    ) -> (ReaderId, Arc<Snapshot>, Vec<Increment>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         let increments = state.rows.chunks.increments(&state.changes.open_seals(), state.changes.last());

@@ -1,20 +1,18 @@
-//! Whether a commit of a serving table is published or staged. Every derived commit asks here, and nowhere else.
+//! What judges the commits of derived tables. Every one of them is asked for here, and nowhere else.
 //!
-//! Gates are not evaluated yet, so every commit is published. Invariant: what is not published is never committed to
-//! the table that readers open.
+//! Gates are not evaluated yet, so every candidate is published. Invariant: what is held is never committed to the table
+//! that readers open; the lake asks before it commits.
 
-use vitalake_contract::Contract;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use vitalake_lake::{Candidate, Gate, Verdict};
 
-/// What becomes of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Publish {
-    /// It goes to the table's head, where every reader sees it.
-    Now,
-}
+/// The gate of a table without conditions.
+#[derive(Clone, Copy, Debug)]
+pub struct Unconditional;
 
-/// Decides for one commit of a table with this contract.
-#[must_use]
-pub fn decide(contract: &Contract) -> Publish {
-    let _ = contract;
-    Publish::Now
+impl Gate for Unconditional {
+    fn judge<'a>(&'a self, _candidate: Candidate<'a>) -> BoxFuture<'a, Verdict> {
+        std::future::ready(Verdict::Publish).boxed()
+    }
 }

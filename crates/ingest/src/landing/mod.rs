@@ -21,7 +21,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use vitalake_contract::check::SqlRules;
 use vitalake_lake::delta::Snapshot;
-use vitalake_lake::{LakeError, Table};
+use vitalake_lake::{LakeError, Table, TxnId};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::error::in_full;
 
@@ -213,13 +213,13 @@ impl TopicLanding {
 
     /// Rejects of a range whose rows are not committed: a crash came between the two commits.
     async fn known_rejects(&self, partition: i32, landed: Option<i64>) -> Result<KnownRejects, LandingError> {
-        let app_id = transaction_id(self.topic_id, partition);
-        let ahead = self.table.rejects_txn(&app_id).is_some_and(|rejected| landed.is_none_or(|l| l < rejected));
+        let txn = transaction_id(self.topic_id, partition);
+        let ahead = self.table.rejects_txn(&txn).is_some_and(|rejected| landed.is_none_or(|l| l < rejected));
         if !ahead || self.landing == Landing::Follower {
             return Ok(KnownRejects::default());
         }
         let mut known = HashSet::new();
-        for batch in self.table.rejects_since(&app_id).await? {
+        for batch in self.table.rejects_since(&txn).await? {
             let partitions = batch.column_by_name("_partition").and_then(|c| c.as_primitive_opt::<Int32Type>());
             let offsets = batch.column_by_name("_offset").and_then(|c| c.as_primitive_opt::<Int64Type>());
             let topics = batch.column_by_name("_topic").and_then(|c| c.as_string_view_opt());
@@ -233,8 +233,8 @@ impl TopicLanding {
 
     /// Has each commit wait for the source to say that the topic is still the one of this id.
     pub fn ask_before_commits(&self) {
-        let gate = SameTopic::new(Arc::clone(&self.source), self.topic.clone(), self.topic_id);
-        self.table.ask_before_commits(Arc::new(gate));
+        let same_topic = SameTopic::new(Arc::clone(&self.source), self.topic.clone(), self.topic_id);
+        self.table.check_source(Arc::new(same_topic));
     }
 
     /// Says in the log which offsets are read and not committed, and will not be: the topic was made anew.
@@ -260,8 +260,8 @@ impl TopicLanding {
         let states = std::mem::take(&mut *self.partitions.lock());
         self.reached.lock().clear();
         self.flush().await?;
-        let app_ids: Vec<String> = states.into_iter().map(|state| state.app_id).collect();
-        self.table.forget_transactions(&app_ids);
+        let txns: Vec<TxnId> = states.into_iter().map(|state| state.txn).collect();
+        self.table.forget_transactions(&txns);
         Ok(())
     }
 
@@ -427,7 +427,7 @@ impl TopicLanding {
         }
         let count = |batches: &[RecordBatch]| batches.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         let (rows, rejects) = (count(&step.rows), count(&step.rejects));
-        let txn = (state.app_id.clone(), state.next_offset - 1);
+        let txn = (state.txn.clone(), state.next_offset - 1);
         let appended = match self.landing {
             Landing::Owner => self.table.append(step.rows, step.rejects, [txn]).map(|_| ()),
             Landing::Follower => {
@@ -537,15 +537,10 @@ pub struct Position {
     pub committed_offset: i64,
 }
 
-/// The `txn` application id of a partition's landing.
+/// The transaction of a partition's landing.
 #[must_use]
-pub fn transaction_id(topic: TopicId, partition: i32) -> String {
-    format!("{}{partition}", transaction_prefix(topic))
-}
-
-/// What the application ids of all partitions of a topic begin with.
-fn transaction_prefix(topic: TopicId) -> String {
-    format!("vitalake/{topic}/")
+pub fn transaction_id(topic: TopicId, partition: i32) -> TxnId {
+    TxnId::landing(topic.0, partition)
 }
 
 /// The rows of a batch that a version of the table does not hold: beyond its transaction of their partition.
@@ -559,7 +554,7 @@ fn uncovered(topic: TopicId, head: &Snapshot, batch: &RecordBatch) -> Option<Rec
         .zip(offsets.values())
         .map(|(partition, offset)| {
             let last =
-                *known.entry(*partition).or_insert_with(|| head.txn(&transaction_id(topic, *partition)).unwrap_or(-1));
+                *known.entry(*partition).or_insert_with(|| head.txn(transaction_id(topic, *partition)).unwrap_or(-1));
             Some(*offset > last)
         })
         .collect();

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use vitalake_lake::Gate;
 use vitalake_lake::delta::Snapshot;
+use vitalake_lake::{SourceCheck, TxnId, TxnKind};
 
 use crate::log::TopicId;
 use crate::source::Source;
@@ -22,7 +22,7 @@ pub(super) struct SameTopic {
     topic: String,
     id: TopicId,
     /// The last offsets, by transaction, up to which the topic was seen under its id.
-    seen: Mutex<BTreeMap<String, i64>>,
+    seen: Mutex<BTreeMap<TxnId, i64>>,
     made_anew: AtomicBool,
 }
 
@@ -32,17 +32,18 @@ impl SameTopic {
     }
 }
 
-impl Gate for SameTopic {
-    fn may_commit<'a>(&'a self, head: &'a Snapshot, txns: &'a BTreeMap<String, i64>) -> BoxFuture<'a, bool> {
-        let prefix = super::transaction_prefix(self.id);
-        let news = txns.iter().filter(|(id, last)| id.starts_with(&prefix) && head.txn(id) != Some(**last));
-        let news: BTreeMap<String, i64> = news.map(|(id, last)| (id.clone(), *last)).collect();
+impl SourceCheck for SameTopic {
+    fn may_commit<'a>(&'a self, head: &'a Snapshot, txns: &'a BTreeMap<TxnId, i64>) -> BoxFuture<'a, bool> {
+        let ours = self.id.0;
+        let is_ours = move |id: &TxnId| matches!(id.kind(), TxnKind::Landing { topic, .. } if topic == ours);
+        let news = txns.iter().filter(|(id, last)| is_ours(id) && head.txn(id) != Some(**last));
+        let news: BTreeMap<TxnId, i64> = news.map(|(id, last)| (id.clone(), *last)).collect();
         Box::pin(async move {
             if self.made_anew.load(Ordering::Acquire) {
                 return false;
             }
             // A commit that is tried again was asked for before.
-            let is_seen = |(id, last): (&String, &i64)| self.seen.lock().get(id).is_some_and(|seen| last <= seen);
+            let is_seen = |(id, last): (&TxnId, &i64)| self.seen.lock().get(id).is_some_and(|seen| last <= seen);
             if news.iter().all(is_seen) {
                 return true;
             }
@@ -52,7 +53,7 @@ impl Gate for SameTopic {
             }
             self.made_anew.store(true, Ordering::Release);
             for (id, last) in &news {
-                if let Some(partition) = id.strip_prefix(&prefix).and_then(|number| number.parse().ok()) {
+                if let TxnKind::Landing { partition, .. } = id.kind() {
                     say_not_kept(&self.topic, partition, head.txn(id).map_or(0, |committed| committed + 1), *last);
                 }
             }

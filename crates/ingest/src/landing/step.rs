@@ -11,6 +11,7 @@ use arrow::array::{
 };
 use arrow::compute::filter_record_batch;
 use vitalake_contract::contract::quarantine_schema;
+use vitalake_lake::TxnId;
 
 use super::{LandingError, transaction_id};
 use crate::decode::{DecodeError, JsonDecoder, RecordMeta, Rules};
@@ -31,7 +32,7 @@ pub(super) type KnownRejects = Arc<HashSet<i64>>;
 #[derive(Debug)]
 pub(super) struct PartitionState {
     pub(super) id: TopicPartition,
-    pub(super) app_id: String,
+    pub(super) txn: TxnId,
     pub(super) next_offset: i64,
     known: KnownRejects,
     decoder: JsonDecoder,
@@ -39,8 +40,8 @@ pub(super) struct PartitionState {
 
 impl PartitionState {
     pub(super) fn new(rules: &Rules, id: TopicPartition, next_offset: i64, known: KnownRejects) -> Self {
-        let (app_id, decoder) = (transaction_id(id.topic, id.partition), JsonDecoder::new(rules.clone()));
-        Self { id, app_id, next_offset, known, decoder }
+        let (txn, decoder) = (transaction_id(id.topic, id.partition), JsonDecoder::new(rules.clone()));
+        Self { id, txn, next_offset, known, decoder }
     }
 
     /// What is in quarantine already, for the state that takes this one's place.

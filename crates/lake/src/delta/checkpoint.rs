@@ -126,9 +126,9 @@ fn encode_checkpoint(snapshot: &Snapshot, options: CheckpointOptions) -> Result<
 fn actions(snapshot: &Snapshot, options: CheckpointOptions) -> impl Iterator<Item = Action> {
     let oldest_ms = options.now_ms.saturating_sub(options.tombstone_retention_ms);
     let tombstones = snapshot.tombstones().filter(move |(_, tombstone)| tombstone.deleted_ms >= oldest_ms);
-    let removes = tombstones.map(|(path, tombstone)| {
+    let removes = tombstones.map(|(_, tombstone)| {
         Action::Remove(Remove {
-            path: path.to_string(),
+            path: tombstone.path.to_string(),
             deletion_timestamp: Some(tombstone.deleted_ms),
             data_change: false,
             extended_file_metadata: Some(false),

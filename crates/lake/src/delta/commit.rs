@@ -4,7 +4,7 @@
 //! commit therefore carries an id of its own in its commitInfo, by which it is found again. Invariant: a change is
 //! committed at most once, and never over a conflict that the protocol names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::SchemaRef;
 use object_store::{PutMode, PutPayload};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::action::{Action, Add, Format, Metadata, Protocol, Remove, Txn, format_commit};
 use super::snapshot::check_writable;
-use super::{DeltaError, DeltaLog, Snapshot, TableVersion, schema};
+use super::{DeltaError, DeltaLog, FilePath, Snapshot, TableVersion, schema};
 
 /// How many versions may go to others before a commit gives up.
 const CONFLICTS_MAX: u32 = 100;
@@ -47,6 +47,8 @@ pub struct Change {
     pub adds: Vec<Add>,
     /// Files to remove; each must be live.
     pub removes: Vec<Remove>,
+    /// Whether the removes are meant to be all that is there: rows that somebody adds meanwhile are a conflict then.
+    pub replaces_all: bool,
     /// Transactions; each must be later than the table's.
     pub txns: Vec<Txn>,
     /// New schema or configuration.
@@ -64,12 +66,6 @@ impl Change {
     /// Adds a transaction.
     pub fn with_txn(mut self, app_id: impl Into<String>, version: i64) -> Self {
         self.txns.push(Txn { app_id: app_id.into(), version, last_updated: Some(self.timestamp_ms) });
-        self
-    }
-
-    /// Adds a field to the commitInfo.
-    pub fn with_info(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.info.insert(key.to_owned(), value.into());
         self
     }
 
@@ -220,7 +216,7 @@ impl DeltaLog {
         let mut ours = false;
         while let Some(actions) = self.read_commit(current.version().next()).await? {
             let version = current.version().next();
-            if !ours && is_commit(&actions, commit_id) {
+            if !ours && (is_commit(&actions, commit_id) || adds_the_same(&actions, change)) {
                 ours = true;
             } else if !ours {
                 self.check_conflict(version, &actions, change)?;
@@ -239,7 +235,7 @@ impl DeltaLog {
         let append_only =
             snapshot.metadata().configuration.get("delta.appendOnly").is_some_and(|value| value == "true");
         for remove in &change.removes {
-            if snapshot.file(&remove.path).is_none() {
+            if snapshot.file(&FilePath::of_log(&remove.path)).is_none() {
                 return Err(DeltaError::FileNotLive { table: self.table(), path: remove.path.clone() });
             }
             if append_only && remove.data_change {
@@ -251,6 +247,7 @@ impl DeltaLog {
 
     fn check_conflict(&self, version: TableVersion, actions: &[Action], change: &Change) -> Result<(), DeltaError> {
         let concurrent = |what| Err(DeltaError::ConcurrentChange { table: self.table(), version, what });
+        let removes: HashSet<FilePath> = change.removes.iter().map(|ours| FilePath::of_log(&ours.path)).collect();
         for action in actions {
             match action {
                 Action::MetaData(_) => return concurrent("metadata"),
@@ -258,9 +255,10 @@ impl DeltaLog {
                 Action::Txn(theirs) if change.txns.iter().any(|ours| ours.app_id == theirs.app_id) => {
                     return Err(self.superseded(&theirs.app_id, theirs.version));
                 }
-                Action::Remove(theirs) if change.removes.iter().any(|ours| ours.path == theirs.path) => {
+                Action::Remove(theirs) if removes.contains(&FilePath::of_log(&theirs.path)) => {
                     return Err(DeltaError::FileNotLive { table: self.table(), path: theirs.path.clone() });
                 }
+                Action::Add(theirs) if change.replaces_all && theirs.data_change => return concurrent("rows"),
                 _ => {}
             }
         }
@@ -284,4 +282,10 @@ fn is_commit(actions: &[Action], commit_id: &str) -> bool {
         Action::CommitInfo(info) => info.get(COMMIT_ID).and_then(Value::as_str) == Some(commit_id),
         _ => false,
     })
+}
+
+/// Whether a commit is an earlier try of a change: nobody else gives files the same names.
+fn adds_the_same(actions: &[Action], change: &Change) -> bool {
+    let Some(first) = change.adds.first() else { return false };
+    actions.iter().any(|action| matches!(action, Action::Add(theirs) if theirs.path == first.path))
 }

@@ -3,6 +3,8 @@
 //! Invariant: no message and no source carries a value of a record. Statistics hold such values, so the parsers'
 //! own errors are reduced to a place and a category before they get here.
 
+use vitalake_runtime::error::{Class, Classified, Retry};
+
 use super::TableVersion;
 
 /// A failure of a Delta table's log, its checkpoints or its Parquet files.
@@ -172,22 +174,6 @@ pub enum DeltaError {
 }
 
 impl DeltaError {
-    /// Whether the same call may succeed later, after a reload where the message says so.
-    pub fn retry(&self) -> bool {
-        match self {
-            Self::Store { source, .. } | Self::CommitUnknown { source, .. } => {
-                !matches!(source, object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. })
-            }
-            Self::ConcurrentChange { .. } | Self::FileNotLive { .. } | Self::Contended { .. } => true,
-            _ => false,
-        }
-    }
-
-    /// Whether another commit already did what this one wanted (the caller reloads and goes on).
-    pub fn is_superseded(&self) -> bool {
-        matches!(self, Self::TxnSuperseded { .. })
-    }
-
     pub(crate) fn store(action: &'static str, path: &object_store::path::Path, source: object_store::Error) -> Self {
         Self::Store { action, path: path.to_string(), source }
     }
@@ -198,5 +184,75 @@ impl DeltaError {
 
     pub(crate) fn arrow(path: impl ToString, source: arrow::error::ArrowError) -> Self {
         Self::Arrow { path: path.to_string(), source }
+    }
+}
+
+impl Classified for DeltaError {
+    fn class(&self) -> Class {
+        self.verdict().0
+    }
+
+    fn retry(&self) -> Retry {
+        self.verdict().1
+    }
+}
+
+impl DeltaError {
+    /// Whose fault it is and whether the same call may succeed later, in one table.
+    fn verdict(&self) -> (Class, Retry) {
+        match self {
+            // An object that is asked for and not there is no error of its own: what is not found here is its container.
+            Self::Store { source: object_store::Error::NotFound { .. }, .. }
+            | Self::CommitUnknown { source: object_store::Error::NotFound { .. }, .. } => (Class::User, Retry::Never),
+            Self::Store { source, .. } | Self::CommitUnknown { source, .. } => of_store(source),
+            Self::AppendOnly { .. } | Self::UnsupportedFeature { .. } | Self::UnsupportedType { .. } => {
+                (Class::User, Retry::Never)
+            }
+            // A log that is broken stays so until somebody restores it.
+            Self::InvalidCommit { .. }
+            | Self::InvalidCheckpoint { .. }
+            | Self::MissingVersion { .. }
+            | Self::Incomplete { .. }
+            | Self::InvalidSchema { .. } => (Class::External, Retry::Never),
+            // The caller has to reload first: the same call fails again.
+            Self::HistoryCleaned { .. } | Self::TxnSuperseded { .. } | Self::FileNotLive { .. } => {
+                (Class::External, Retry::Never)
+            }
+            Self::ConcurrentChange { .. } | Self::Contended { .. } => (Class::External, Retry::Later),
+            Self::Parquet { source, .. } => of_cause(source).unwrap_or((Class::External, Retry::Never)),
+            Self::Arrow { source, .. } => of_cause(source).unwrap_or((Class::Internal, Retry::Never)),
+            Self::Sort { source, .. } => of_cause(source.as_ref()).unwrap_or((Class::External, Retry::Later)),
+        }
+    }
+}
+
+/// What the store's own error in a chain of causes says; `None` where there is none.
+fn of_cause(error: &(dyn std::error::Error + 'static)) -> Option<(Class, Retry)> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|cause| {
+        let of_disk = || cause.downcast_ref::<std::io::Error>().map(of_io);
+        let of_delta = || cause.downcast_ref::<DeltaError>().map(DeltaError::verdict);
+        cause.downcast_ref::<object_store::Error>().map(of_store).or_else(of_delta).or_else(of_disk)
+    })
+}
+
+/// What a failure of the store means. Throttling, server errors and time-outs have no kind of their own: they may pass.
+fn of_store(error: &object_store::Error) -> (Class, Retry) {
+    use object_store::Error;
+    match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (Class::User, Retry::Never),
+        Error::NotSupported { .. }
+        | Error::NotImplemented { .. }
+        | Error::InvalidPath { .. }
+        | Error::UnknownConfigurationKey { .. } => (Class::Internal, Retry::Never),
+        // A file may be brought back, and is waited for.
+        _ => (Class::External, Retry::Later),
+    }
+}
+
+fn of_io(error: &std::io::Error) -> (Class, Retry) {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => (Class::User, Retry::Never),
+        _ => (Class::External, Retry::Later),
     }
 }

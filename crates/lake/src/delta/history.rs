@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 
-use super::action::{Action, Remove, Txn};
+use super::action::{Action, Txn};
 use super::snapshot::{DataFile, Snapshot};
 use super::{DeltaError, DeltaLog, TableVersion};
 
@@ -25,7 +25,7 @@ pub struct VersionChanges {
     /// Files with new rows.
     pub added: Vec<Arc<DataFile>>,
     /// Files whose rows are gone.
-    pub removed: Vec<Remove>,
+    pub removed: Vec<Arc<DataFile>>,
     /// Transactions of the commit.
     pub txns: Vec<Txn>,
     /// The commit's own notes.
@@ -74,7 +74,9 @@ impl VersionChanges {
         for action in actions {
             match action {
                 Action::Add(add) if add.data_change => changes.added.push(Arc::new(DataFile::new(add))),
-                Action::Remove(remove) if remove.data_change => changes.removed.push(remove),
+                Action::Remove(remove) if remove.data_change => {
+                    changes.removed.push(Arc::new(DataFile::removed(&remove)));
+                }
                 Action::Txn(txn) => changes.txns.push(txn),
                 Action::CommitInfo(info) => {
                     changes.timestamp_ms = info.get("timestamp").and_then(Value::as_i64);

@@ -12,7 +12,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use super::action::{Action, Add, Metadata, Protocol, Remove, Txn};
 use super::stats::{FileStats, rows_of};
-use super::{DeltaError, TableVersion, schema};
+use super::{DeltaError, FilePath, TableVersion, schema};
 
 /// A live data file of a table.
 #[derive(Debug)]
@@ -21,23 +21,39 @@ pub struct DataFile {
     pub add: Add,
     /// Rows, where the statistics say so (always for files of ours).
     pub rows: Option<u64>,
+    path: FilePath,
     stats: OnceLock<Option<FileStats>>,
 }
 
 impl DataFile {
     pub(crate) fn new(add: Add) -> Self {
         let rows = add.stats.as_deref().and_then(rows_of);
-        Self { add, rows, stats: OnceLock::new() }
+        let path = FilePath::of_log(&add.path);
+        Self { add, rows, path, stats: OnceLock::new() }
     }
 
-    /// The path relative to the table's root, decoded.
-    pub fn path(&self) -> String {
-        decode(&self.add.path)
+    /// A file that a commit took away, as far as its action describes it: so that its rows can be read once more.
+    pub(crate) fn removed(remove: &Remove) -> Self {
+        Self::new(Add {
+            path: remove.path.clone(),
+            partition_values: remove.partition_values.clone().unwrap_or_default(),
+            size: remove.size.unwrap_or(0),
+            modification_time: remove.deletion_timestamp.unwrap_or(0),
+            data_change: remove.data_change,
+            stats: None,
+            tags: None,
+            deletion_vector: None,
+        })
+    }
+
+    /// The path relative to the table's root.
+    pub fn path(&self) -> &FilePath {
+        &self.path
     }
 
     /// Where the file lies in the store of a table with this root.
     pub fn location(&self, root: &Path) -> Path {
-        locate(root, &self.add.path)
+        self.path.location(root)
     }
 
     /// Length in bytes.
@@ -66,6 +82,8 @@ impl DataFile {
 /// A tombstone: what vacuum and checkpoints need to know of a removed file.
 #[derive(Clone, Debug)]
 pub(crate) struct Tombstone {
+    /// The path as the log has it.
+    pub(crate) path: Arc<str>,
     pub(crate) deleted_ms: i64,
     pub(crate) size: Option<i64>,
 }
@@ -79,13 +97,13 @@ pub struct Snapshot {
     metadata: Arc<Metadata>,
     schema: SchemaRef,
     files: RedBlackTreeMapSync<u64, Arc<DataFile>>,
-    order: HashTrieMapSync<Arc<str>, u64>,
+    order: HashTrieMapSync<FilePath, u64>,
     next: u64,
     rows: u64,
     uncounted: usize,
     bytes: u64,
     txns: HashTrieMapSync<Arc<str>, Txn>,
-    tombstones: HashTrieMapSync<Arc<str>, Tombstone>,
+    tombstones: HashTrieMapSync<FilePath, Tombstone>,
 }
 
 impl Snapshot {
@@ -119,8 +137,8 @@ impl Snapshot {
         self.files.size()
     }
 
-    /// The live file of a path as it stands in the log.
-    pub fn file(&self, path: &str) -> Option<&Arc<DataFile>> {
+    /// The live file of a path.
+    pub fn file(&self, path: &FilePath) -> Option<&Arc<DataFile>> {
         self.order.get(path).and_then(|sequence| self.files.get(sequence))
     }
 
@@ -135,8 +153,8 @@ impl Snapshot {
     }
 
     /// The version of an application's transactions.
-    pub fn txn(&self, app_id: &str) -> Option<i64> {
-        self.txns.get(app_id).map(|txn| txn.version)
+    pub fn txn(&self, app_id: impl AsRef<str>) -> Option<i64> {
+        self.txns.get(app_id.as_ref()).map(|txn| txn.version)
     }
 
     /// Every transaction.
@@ -144,12 +162,8 @@ impl Snapshot {
         self.txns.values()
     }
 
-    pub(crate) fn tombstones(&self) -> impl Iterator<Item = (&Arc<str>, &Tombstone)> {
+    pub(crate) fn tombstones(&self) -> impl Iterator<Item = (&FilePath, &Tombstone)> {
         self.tombstones.iter()
-    }
-
-    pub(crate) fn is_tombstone_since(&self, path: &str, since_ms: i64) -> bool {
-        self.tombstones.get(path).is_some_and(|tombstone| tombstone.deleted_ms >= since_ms)
     }
 
     /// The same version without the tombstones of files that were removed before a moment: they only use memory.
@@ -198,7 +212,7 @@ impl Snapshot {
     }
 
     fn add(&mut self, file: Arc<DataFile>) {
-        let path: Arc<str> = file.add.path.as_str().into();
+        let path = file.path().clone();
         self.drop_file(&path);
         self.tombstones.remove_mut(&path);
         self.rows += file.rows.unwrap_or(0);
@@ -210,13 +224,17 @@ impl Snapshot {
     }
 
     fn remove(&mut self, remove: &Remove) {
-        let path: Arc<str> = remove.path.as_str().into();
+        let path = FilePath::of_log(&remove.path);
         self.drop_file(&path);
-        let tombstone = Tombstone { deleted_ms: remove.deletion_timestamp.unwrap_or(0), size: remove.size };
+        let tombstone = Tombstone {
+            path: remove.path.as_str().into(),
+            deleted_ms: remove.deletion_timestamp.unwrap_or(0),
+            size: remove.size,
+        };
         self.tombstones.insert_mut(path, tombstone);
     }
 
-    fn drop_file(&mut self, path: &Arc<str>) {
+    fn drop_file(&mut self, path: &FilePath) {
         let Some(sequence) = self.order.get(path).copied() else {
             return;
         };
@@ -331,35 +349,4 @@ fn checked_file(table: &str, add: Add) -> Result<DataFile, DeltaError> {
         return Err(DeltaError::UnsupportedFeature { table: table.to_owned(), feature: "deletionVectors".to_owned() });
     }
     Ok(DataFile::new(add))
-}
-
-/// Undoes percent-encoding; text that is not encoded right stays as it is.
-fn decode(path: &str) -> String {
-    if !path.contains('%') {
-        return path.to_owned();
-    }
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let code = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let code = code.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match code {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Where a path of the log lies in the store.
-pub(crate) fn locate(root: &Path, path: &str) -> Path {
-    let relative = decode(path);
-    let parts = relative.split('/').filter(|part| !part.is_empty());
-    parts.fold(root.clone(), |path, part| path.join(part))
 }

@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
-use super::{DeltaError, DeltaLog, Snapshot};
+use super::{DeltaError, DeltaLog, FilePath, Snapshot};
 
 /// Files younger than this are never removed, whatever the retention.
 const AGE_MS_MIN: i64 = 3_600_000;
@@ -23,10 +23,8 @@ pub struct VacuumOptions {
     pub now_ms: i64,
     /// How long a removed or never committed file stays.
     pub retention_ms: i64,
-    /// Files, relative to the table's root, that stay in any case (written, and not committed yet).
-    pub protected: HashSet<String>,
-    /// Only count what would go.
-    pub dry_run: bool,
+    /// Files that stay in any case (written, and not committed yet).
+    pub protected: HashSet<FilePath>,
 }
 
 /// What was removed.
@@ -50,13 +48,12 @@ impl DeltaLog {
         let newest = self.reload(snapshot).await?;
         let cutoff_ms = options.now_ms.saturating_sub(options.retention_ms);
         let mut needed: HashSet<Path> = newest.files().map(|file| file.location(&self.root)).collect();
-        let recent = newest.tombstones().filter(|(path, _)| newest.is_tombstone_since(path, cutoff_ms));
-        needed.extend(recent.map(|(path, _)| super::snapshot::locate(&self.root, path)));
+        let recent = newest.tombstones().filter(|(_, tombstone)| tombstone.deleted_ms >= cutoff_ms);
+        needed.extend(recent.map(|(path, _)| path.location(&self.root)));
+        needed.extend(options.protected.iter().map(|path| path.location(&self.root)));
         let mut vacuumed = Vacuumed::default();
         for meta in listed.iter().filter(|meta| !needed.contains(&meta.location)) {
-            if !options.dry_run {
-                self.delete(&meta.location).await?;
-            }
+            self.delete(&meta.location).await?;
             vacuumed.files += 1;
             vacuumed.bytes += meta.size;
         }
@@ -64,13 +61,12 @@ impl DeltaLog {
     }
 
     fn is_candidate(&self, meta: &ObjectMeta, options: &VacuumOptions) -> bool {
-        let Some(parts) = meta.location.prefix_match(&self.root) else {
+        let Some(mut parts) = meta.location.prefix_match(&self.root) else {
             return false;
         };
-        let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
-        let hidden = parts.iter().any(|part| part.starts_with('_') || part.starts_with('.'));
+        let hidden = parts.any(|part| part.as_ref().starts_with('_') || part.as_ref().starts_with('.'));
         let age_ms = options.now_ms.saturating_sub(meta.last_modified.timestamp_millis());
         let old = age_ms >= options.retention_ms.max(AGE_MS_MIN);
-        !hidden && old && !options.protected.contains(&parts.join("/"))
+        !hidden && old
     }
 }

@@ -5,7 +5,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use rstest::rstest;
-use vitalake_lake::delta::{CompactOptions, DataFile, Snapshot, TableVersion};
+use vitalake_lake::delta::{CompactOptions, DataFile, FilePath, Snapshot, TableVersion};
 use vitalake_lake::parquet::{ParquetOptions, read_file};
 
 use crate::delta_fixture::{NOW_MS, Table, schema};
@@ -54,7 +54,7 @@ async fn small_files_become_one_with_the_same_rows(#[case] sort_by: &[&str]) {
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected);
-    let merged = after.file(&compacted.adds[0].path).unwrap();
+    let merged = after.file(&FilePath::of_log(&compacted.adds[0].path)).unwrap();
     let order = sequences(&concat_batches(&schema(), &file_rows(&table, merged).await).unwrap());
     assert_eq!(order.is_sorted(), !sort_by.is_empty());
     let changes = table.log.changes(newer.version(), after.version()).await.unwrap();

@@ -10,9 +10,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use vitalake_lake::delta::action::{Action, Add};
 use vitalake_lake::delta::{
-    Change, CheckpointOptions, CleanOptions, CommitError, DeltaError, DeltaLog, TableVersion, VacuumOptions,
+    Change, CheckpointOptions, CleanOptions, CommitError, DeltaError, DeltaLog, FilePath, TableVersion, VacuumOptions,
 };
 use vitalake_lake::parquet::read_file;
+use vitalake_runtime::error::{Classified, Retry};
 
 use crate::delta_fixture::{NOW_MS, Table, facts, rows, schema};
 
@@ -185,7 +186,7 @@ async fn vacuum_takes_only_what_nothing_needs() {
     let (table, snapshot) = Table::create().await;
     let snapshot = table.append(&snapshot, 0, 10).await;
     let snapshot = table.append(&snapshot, 10, 20).await;
-    let live = snapshot.files().nth(1).unwrap().path();
+    let live = snapshot.files().nth(1).unwrap().path().to_string();
     let early = table.change(20, 30).await.adds[0].path.clone();
     let _orphan = table.change(30, 40).await;
     let real_now_ms = chrono::Utc::now().timestamp_millis();
@@ -193,12 +194,8 @@ async fn vacuum_takes_only_what_nothing_needs() {
     let removed = remove.path.clone();
     let snapshot =
         table.log.append(&snapshot, Change { removes: vec![remove], ..Change::new("DELETE", NOW_MS) }).await.unwrap();
-    let options = |now_ms| VacuumOptions {
-        now_ms,
-        retention_ms: 0,
-        protected: [early.clone()].into_iter().collect(),
-        dry_run: false,
-    };
+    let options =
+        |now_ms| VacuumOptions { now_ms, retention_ms: 0, protected: [FilePath::of_log(&early)].into_iter().collect() };
     assert_eq!(table.log.vacuum(&snapshot, &options(real_now_ms)).await.unwrap().files, 0);
     assert_eq!(table.log.vacuum(&snapshot, &options(real_now_ms + WEEK_MS)).await.unwrap().files, 2);
     let names = table.names().await.join(" ");
@@ -295,5 +292,5 @@ async fn a_commit_of_unknown_outcome_lands_once(#[case] fail_after: usize, #[cas
     assert!(matches!(actions.first(), Some(Action::CommitInfo(_))));
     flaky.fail_before.store(10, Ordering::SeqCst);
     let error = log.append(&snapshot, Change::new("WRITE", NOW_MS)).await.unwrap_err();
-    assert!(matches!(error, DeltaError::CommitUnknown { .. }) && error.retry(), "{error}");
+    assert!(matches!(error, DeltaError::CommitUnknown { .. }) && error.retry() == Retry::Later, "{error}");
 }

@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod commits;
 mod delta_compact;
 mod delta_fixture;
 mod delta_foreign;
@@ -18,3 +19,4 @@ mod delta_speed;
 mod delta_stats;
 mod delta_unsynced;
 mod table;
+mod unruly;

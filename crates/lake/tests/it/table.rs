@@ -10,11 +10,11 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
-use vitalake_lake::{ChangeReader, DeliveredFiles, Increment, Lake, LakeOptions, Table, TableSpec};
+use vitalake_lake::{ChangeReader, DeliveredFiles, Increment, Lake, LakeOptions, Table, TableSpec, TxnId};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 
-fn contract() -> Arc<Contract> {
+pub fn contract() -> Arc<Contract> {
     let column = |name: &str, kind| Column {
         name: name.into(),
         kind,
@@ -40,12 +40,19 @@ fn contract() -> Arc<Contract> {
     })
 }
 
-async fn open(store: &Arc<dyn ObjectStore>, options: LakeOptions) -> Lake {
-    let specs = vec![TableSpec::of(contract())];
+pub fn txn_id(text: &str) -> TxnId {
+    TxnId::parse(text)
+}
+
+pub async fn open(store: &Arc<dyn ObjectStore>, options: LakeOptions) -> Lake {
+    open_specs(store, vec![TableSpec::of(contract())], options).await
+}
+
+pub async fn open_specs(store: &Arc<dyn ObjectStore>, specs: Vec<TableSpec>, options: LakeOptions) -> Lake {
     Lake::open(Arc::clone(store), specs, options, Clock::system(), Cpu::with_workers(2).unwrap()).await.unwrap()
 }
 
-fn rows(from: i64, count: i64) -> RecordBatch {
+pub fn rows(from: i64, count: i64) -> RecordBatch {
     let n: Vec<i64> = (from..from + count).collect();
     let who: Vec<String> = n.iter().map(|i| format!("wearer number {i} of many")).collect();
     let same = |value: i64| vec![value; n.len()];
@@ -62,7 +69,7 @@ fn rows(from: i64, count: i64) -> RecordBatch {
     RecordBatch::try_new(contract().table_schema(), columns).unwrap()
 }
 
-fn reject(offset: i64) -> RecordBatch {
+pub fn reject(offset: i64) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(BinaryViewArray::from(vec![b"{".as_slice()])),
         Arc::new(StringViewArray::from(vec!["readings"])),
@@ -75,12 +82,12 @@ fn reject(offset: i64) -> RecordBatch {
     RecordBatch::try_new(quarantine_schema(), columns).unwrap()
 }
 
-fn table(lake: &Lake) -> Arc<Table> {
+pub fn table(lake: &Lake) -> Arc<Table> {
     Arc::clone(lake.table(&DatasetName::new("readings").unwrap()).unwrap())
 }
 
 /// Count and sum by SQL over the value that is pinned now.
-async fn counted(lake: &Lake, schema: &str) -> (i64, i64) {
+pub async fn counted(lake: &Lake, schema: &str) -> (i64, i64) {
     let context = SessionContext::new();
     vitalake_lake::provider::register_store(&context.runtime_env(), Arc::clone(lake.store()));
     context.register_table("t", lake.pin().provider(schema, "readings").unwrap()).unwrap();
@@ -99,7 +106,7 @@ async fn read_increment(table: &Table, increment: &Increment) -> i64 {
     count
 }
 
-async fn drain(reader: &mut ChangeReader) -> (i64, Vec<i64>) {
+pub async fn drain(reader: &mut ChangeReader) -> (i64, Vec<i64>) {
     let (mut rows, mut versions) = (0, Vec::new());
     while let Some(increment) = reader.try_next() {
         rows += read_increment(&Arc::clone(reader.table()), &increment).await;
@@ -114,7 +121,7 @@ async fn drain(reader: &mut ChangeReader) -> (i64, Vec<i64>) {
 async fn what_is_appended_is_seen_at_once_and_found_again_after_a_commit() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let lake = open(&store, LakeOptions::default()).await;
-    table(&lake).append(vec![rows(0, 100)], vec![reject(100)], [("app".to_owned(), 100)]).unwrap();
+    table(&lake).append(vec![rows(0, 100)], vec![reject(100)], [(txn_id("app"), 100)]).unwrap();
     assert_eq!((counted(&lake, "raw").await, counted(&lake, "quarantine").await.0), ((100, 4950), 1));
     assert_eq!(
         open(&store, LakeOptions::default()).await.pin().tables().map(|t| t.head.rows().unwrap()).sum::<u64>(),
@@ -124,7 +131,10 @@ async fn what_is_appended_is_seen_at_once_and_found_again_after_a_commit() {
     assert_eq!((counted(&lake, "raw").await, counted(&lake, "quarantine").await.0), ((100, 4950), 1));
     let again = open(&store, LakeOptions::default()).await;
     assert_eq!((counted(&again, "raw").await, counted(&again, "quarantine").await.0), ((100, 4950), 1));
-    assert_eq!((table(&again).committed_txn("app"), table(&again).rejects_txn("app")), (Some(100), Some(100)));
+    assert_eq!(
+        (table(&again).committed_txn(&txn_id("app")), table(&again).rejects_txn(&txn_id("app"))),
+        (Some(100), Some(100))
+    );
     assert_eq!(table(&again).flush().await.unwrap(), None);
 }
 
@@ -139,7 +149,7 @@ async fn a_reader_sees_every_row_once_through_early_files_commits_and_a_restart(
     let mut late = table.reader(Some(0)).await.unwrap();
     let mut seen = 0;
     for n in 0..50_i64 {
-        table.append(vec![rows(n * 20, 20)], Vec::new(), [("app".to_owned(), n * 20 + 19)]).unwrap();
+        table.append(vec![rows(n * 20, 20)], Vec::new(), [(txn_id("app"), n * 20 + 19)]).unwrap();
         if n % 3 == 0 {
             seen += drain(&mut early).await.0;
         }
@@ -167,18 +177,18 @@ async fn a_delivery_is_visible_whole_with_its_commit_and_models_meet_it_in_order
     let lake = open(&store, LakeOptions::default()).await;
     let table = table(&lake);
     let mut reader = table.reader(Some(0)).await.unwrap();
-    table.append(vec![rows(0, 10)], Vec::new(), [("app".to_owned(), 9)]).unwrap();
+    table.append(vec![rows(0, 10)], Vec::new(), [(txn_id("app"), 9)]).unwrap();
     let delivered = table.write_rows(vec![rows(10, 5)]).await.unwrap();
     assert_eq!(counted(&lake, "raw").await.0, 10);
     table
-        .deliver(DeliveredFiles { rows: delivered, txns: vec![("feed".to_owned(), 1)], ..DeliveredFiles::default() })
+        .deliver(DeliveredFiles { rows: delivered, txns: vec![(txn_id("feed"), 1)], ..DeliveredFiles::default() })
         .await
         .unwrap();
-    table.append(vec![rows(15, 1)], Vec::new(), [("app".to_owned(), 15)]).unwrap();
+    table.append(vec![rows(15, 1)], Vec::new(), [(txn_id("app"), 15)]).unwrap();
     assert_eq!(counted(&lake, "raw").await, (16, 120));
     let (count, versions) = drain(&mut reader).await;
     assert_eq!((count, versions), (16, vec![1]));
-    assert_eq!((table.committed_txn("feed"), table.committed_txn("app")), (Some(1), Some(9)));
+    assert_eq!((table.committed_txn(&txn_id("feed")), table.committed_txn(&txn_id("app"))), (Some(1), Some(9)));
 }
 
 #[tokio::test]
@@ -186,14 +196,14 @@ async fn a_partition_that_stands_still_does_not_hold_up_the_others_commits() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let lake = open(&store, LakeOptions::default()).await;
     let table = table(&lake);
-    let versions = |a: i64, b: i64| [("a".to_owned(), a), ("b".to_owned(), b)];
+    let versions = |a: i64, b: i64| [(txn_id("a"), a), (txn_id("b"), b)];
     table.append(vec![rows(0, 1)], vec![reject(1)], versions(1, 1)).unwrap();
     table.flush().await.unwrap();
     table.append(vec![rows(1, 1)], vec![reject(2)], versions(1, 2)).unwrap();
     table.flush().await.unwrap();
     table.append(vec![rows(2, 1)], Vec::new(), versions(1, 3)).unwrap();
     table.flush().await.unwrap();
-    assert_eq!((table.committed_txn("a"), table.committed_txn("b")), (Some(1), Some(3)));
+    assert_eq!((table.committed_txn(&txn_id("a")), table.committed_txn(&txn_id("b"))), (Some(1), Some(3)));
     assert_eq!((counted(&lake, "raw").await.0, counted(&lake, "quarantine").await.0), (3, 2));
 }
 
@@ -201,7 +211,7 @@ async fn a_partition_that_stands_still_does_not_hold_up_the_others_commits() {
 async fn a_writer_whose_partition_another_has_brought_forward_gives_way() {
     let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
     let (one, other) = (open(&store, LakeOptions::default()).await, open(&store, LakeOptions::default()).await);
-    let txn = |partition: &str, version| [(partition.to_owned(), version)];
+    let txn = |partition: &str, version| [(txn_id(partition), version)];
     table(&one).append(vec![rows(0, 10)], vec![], txn("t/0", 9)).unwrap();
     table(&one).append(vec![rows(0, 10)], vec![], txn("t/1", 9)).unwrap();
     table(&one).flush().await.unwrap();

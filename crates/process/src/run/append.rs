@@ -13,9 +13,9 @@ use vitalake_lake::{ChangeReader, Increment, Seal};
 use vitalake_runtime::error::{Classified, Retry};
 
 use crate::error::{Error, Result};
-use crate::gate::{Publish, decide};
 use crate::run::derive::{Derive, judge};
 use crate::run::progress::Counts;
+use crate::run::rollup::wait_after;
 use crate::run::seen::{Recovered, Seen};
 use crate::run::{Job, Reader};
 
@@ -41,7 +41,9 @@ pub(crate) async fn run(job: Job, reader: Reader) {
     };
     let (commits, sealed) = mpsc::channel(OPEN_EPOCHS_MAX);
     tokio::select! {
-        () = commit_epochs(&job, reader.first_seal, sealed) => {}
+        outcome = commit_epochs(&job, reader.first_seal, sealed) => {
+            if let Err(error) = outcome { give_up(&job, &error) }
+        }
         outcome = task.follow(&job, reader.changes, commits) => if let Err(error) = outcome { give_up(&job, &error) },
         _ = stop.wait_for(|stop| *stop) => {}
     }
@@ -108,10 +110,7 @@ impl Task {
             let rows = loop {
                 match job.input.read_columns(file, self.derive.needed()).await {
                     Ok(rows) => break rows,
-                    Err(error) => {
-                        attempts += 1;
-                        job.failed(attempts, &error.into()).await;
-                    }
+                    Err(error) => wait_after(job, &mut attempts, error.into()).await?,
                 }
             };
             for batch in rows.chunks(1) {
@@ -181,16 +180,14 @@ impl Task {
 }
 
 /// Commits what was made of each epoch once the input's version of it is known.
-async fn commit_epochs(job: &Job, first_seal: u64, mut sealed: mpsc::Receiver<(Arc<Seal>, Arc<Seal>)>) {
+async fn commit_epochs(job: &Job, first_seal: u64, mut sealed: mpsc::Receiver<(Arc<Seal>, Arc<Seal>)>) -> Result<()> {
     while let Some((input, own)) = sealed.recv().await {
         let version = input.version().await;
-        let Publish::Now = decide(job.output.contract());
         let mut attempts = 0;
-        while let Err(error) = job.output.commit(&own, vec![(job.app_id.clone(), version)]).await {
-            attempts += 1;
-            job.failed(attempts, &error.into()).await;
+        while let Err(error) = job.output.commit(&own, vec![(job.txn.clone(), version)]).await {
+            wait_after(job, &mut attempts, error.into()).await?;
         }
         job.progress.committed(Job::seal_number(first_seal, &input), Some(version));
     }
-    std::future::pending::<()>().await;
+    std::future::pending().await
 }

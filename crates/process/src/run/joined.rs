@@ -60,7 +60,7 @@ impl Joined {
 async fn rows_of(table: &Table, view: &TableView, columns: &[String], bytes_max: usize) -> Result<Vec<RecordBatch>> {
     let mut rows = Vec::new();
     let mut bytes = 0;
-    let files = view.head.files().filter(|file| !view.tail.hidden.contains(&file.path()));
+    let files = view.head.files().filter(|file| !view.tail.hidden.contains(file.path()));
     for file in files.chain(&view.tail.early) {
         for batch in table.read_columns(file, columns).await? {
             bytes += batch.get_array_memory_size();

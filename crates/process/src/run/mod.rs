@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vitalake_contract::{DatasetName, Layer};
-use vitalake_lake::{ChangeReader, Lake, Seal, Space, Table, TableId, TableSpec};
+use vitalake_lake::{ChangeReader, Lake, Seal, Space, Table, TableId, TableSpec, TxnId};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 use vitalake_runtime::retry::Backoff;
@@ -30,6 +30,7 @@ use replica::Replica;
 pub use replica::{FollowInputs, Following};
 
 use crate::error::{Error, Result};
+use crate::gate::Unconditional;
 use crate::graph::{Contracts, Graph};
 use crate::model::{Kind, Model};
 use crate::problem::ModelProblem;
@@ -73,7 +74,8 @@ pub(crate) struct Job {
     pub(crate) contracts: Arc<Contracts>,
     pub(crate) input: Arc<Table>,
     pub(crate) output: Arc<Table>,
-    pub(crate) app_id: String,
+    /// Names the input's versions in the commits of the output.
+    pub(crate) txn: TxnId,
     pub(crate) options: ModelsOptions,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: watch::Receiver<bool>,
@@ -83,8 +85,8 @@ impl Job {
     /// A reader of the input from where the last commit ended. Made before any model works, so that no epoch of an
     /// input ends unseen; `first_seal` is what counts as committed when the backlog is.
     async fn reader(&self) -> Result<Reader> {
-        let consumed = self.output.committed_txn(&self.app_id);
-        let rejected = self.output.rejects_txn(&self.app_id);
+        let consumed = self.output.committed_txn(&self.txn);
+        let rejected = self.output.rejects_txn(&self.txn);
         let rejects_ahead = rejected.filter(|v| consumed.is_none_or(|c| c < *v));
         // A first commit that was cut short consumed a history that begins with the table.
         let from = consumed.or(rejects_ahead.map(|_| 0));
@@ -256,7 +258,7 @@ pub struct Consumed {
 pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<Vec<Consumed>> {
     let far = |edge: Edge<'_>| {
         let there = i64::try_from(edge.input.head().version().0).unwrap_or(i64::MAX);
-        Consumed { consumed: edge.output.committed_txn(&edge.app_id), there }
+        Consumed { consumed: edge.output.committed_txn(&edge.txn), there }
     };
     Ok(edges(lake, models, contracts)?.into_iter().map(far).collect())
 }
@@ -266,8 +268,8 @@ pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<
 /// # Errors
 /// As [`consumed`]; when the history of an input cannot be read.
 pub async fn has_rows_to_consume(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<bool> {
-    for Edge { input, output, app_id, .. } in edges(lake, models, contracts)? {
-        let consumed = output.committed_txn(&app_id);
+    for Edge { input, output, txn, .. } in edges(lake, models, contracts)? {
+        let consumed = output.committed_txn(&txn);
         if input.history(consumed, &input.head()).await?.iter().any(|increment| !increment.files.is_empty()) {
             return Ok(true);
         }
@@ -284,7 +286,7 @@ fn jobs(
     stop: &watch::Receiver<bool>,
 ) -> Result<Vec<Job>> {
     let mut jobs: Vec<Job> = Vec::with_capacity(models.len());
-    for Edge { model, input, output, app_id } in edges(lake, models, contracts)? {
+    for Edge { model, input, output, txn } in edges(lake, models, contracts)? {
         let makes = |name: &str| jobs.iter().find(|job| job.model.dataset.as_str() == name);
         let upstream = model.tables.iter().filter_map(|table| makes(&table.table)).map(|job| Arc::clone(&job.progress));
         let progress = Arc::new(Progress::new(model, upstream.collect()));
@@ -292,7 +294,7 @@ fn jobs(
             lake: Arc::clone(lake),
             model: model.clone(),
             contracts: Arc::clone(contracts),
-            app_id,
+            txn,
             input,
             output,
             options: options.clone(),
@@ -309,7 +311,7 @@ struct Edge<'a> {
     input: Arc<Table>,
     output: Arc<Table>,
     /// Names the input's versions in the commits of the output.
-    app_id: String,
+    txn: TxnId,
 }
 
 /// All models with their tables, inputs first.
@@ -319,8 +321,9 @@ fn edges<'a>(lake: &Lake, models: &'a [Model], contracts: &Contracts) -> Result<
     for index in graph.order() {
         let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
         let (input, output) = (Arc::clone(lake.table(input)?), Arc::clone(lake.table(&model.dataset)?));
-        let app_id = app_id(&model.dataset, &input.head().metadata().id);
-        edges.push(Edge { model, input, output, app_id });
+        let txn = TxnId::model(&model.dataset, &input.head().metadata().id);
+        output.judge_by(Arc::new(Unconditional));
+        edges.push(Edge { model, input, output, txn });
     }
     Ok(edges)
 }
@@ -347,11 +350,6 @@ fn first_problem(models: &[Model], problems: Vec<crate::graph::GraphProblem>) ->
 #[expect(clippy::expect_used, reason = "the literal is a valid name")]
 fn unnamed() -> DatasetName {
     DatasetName::new("models").expect("a valid name")
-}
-
-/// The id under which a model's commits name the input version that they consumed.
-fn app_id(model: &DatasetName, input_table_id: &str) -> String {
-    format!("vitalake/model/{model}/{input_table_id}")
 }
 
 /// A dataset's table in the catalogue.

@@ -244,9 +244,8 @@ impl Model {
         self.standing = Standing::Waits;
         let (job, own) = (&self.job, newer.get(&self.job.model.dataset));
         let head = own.map_or_else(|| job.output.head(), |newer| Arc::clone(newer.head()));
-        let consumed = head.txn(&job.app_id);
-        let rejected =
-            own.map_or_else(|| job.output.rejects_txn(&job.app_id), |newer| newer.rejects().txn(&job.app_id));
+        let consumed = head.txn(&job.txn);
+        let rejected = own.map_or_else(|| job.output.rejects_txn(&job.txn), |newer| newer.rejects().txn(&job.txn));
         // A model that fails here reads the keys of its table anew when it begins next.
         let mut work = match self.work.take() {
             Some(work) => work,

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use vitalake_lake::delta::Snapshot;
-use vitalake_lake::{ChangeReader, DataFile, Increment, Overlay, Seal};
+use vitalake_lake::{ChangeReader, DataFile, FilePath, Increment, Overlay, Seal};
 use vitalake_runtime::error::{Classified, Retry};
 
 use crate::error::{Error, Result};
-use crate::gate::{Publish, decide};
 use crate::rollup::{HeadLeaf, Leaves, RollupPlan, Sealed, Shown, TimeRange};
 use crate::run::append::give_up;
 use crate::run::progress::Counts;
@@ -141,8 +140,8 @@ impl Task {
             };
             // A leaf's rows are one file, and a leaf without rows stays where it is.
             if let [file] = files.as_slice() {
-                self.leaves.set_aside(leaf, file.path());
-                self.aside.insert(file.path(), Arc::clone(file));
+                self.leaves.set_aside(leaf, file.path().to_string());
+                self.aside.insert(file.path().to_string(), Arc::clone(file));
             }
         }
         let shown = self.leaves.overlay()?;
@@ -154,31 +153,27 @@ impl Task {
     /// Commits the oldest epoch that has ended, as that version of the input.
     async fn commit(&mut self, job: &Job, version: i64) -> Result<()> {
         let Some((seal, sealed)) = self.open.pop_front() else { return Ok(()) };
-        let Publish::Now = decide(job.output.contract());
-        let removes = self.leaves.removes(&sealed);
+        let removes: Vec<FilePath> = self.leaves.removes(&sealed).iter().map(|path| FilePath::of_store(path)).collect();
         let head = job.output.head();
-        if let Some(path) = removes.iter().find(|path| !head.files().any(|file| file.path() == **path)) {
+        if let Some(path) = removes.iter().find(|path| head.file(path).is_none()) {
             // Something else rewrote the table. To go on would count its rows twice.
             job.output.give_way();
-            return Err(gone(path));
+            return Err(gone(path.as_str()));
         }
         let mut attempts = 0;
         let files = loop {
             match written(job, &sealed).await {
                 Ok(files) => break files,
-                Err(error) => {
-                    attempts += 1;
-                    job.failed(attempts, &error).await;
-                }
+                Err(error) => wait_after(job, &mut attempts, error).await?,
             }
         };
-        let paths: Vec<String> = files.iter().map(|file| file.path()).collect();
+        let paths: Vec<String> = files.iter().map(|file| file.path().to_string()).collect();
         let files: Vec<_> =
             files.into_iter().chain(sealed.aside().filter_map(|p| self.aside.get(p)).cloned()).collect();
         loop {
             let (leaves, aside) = (&mut self.leaves, &self.aside);
             let mut shown = Ok(());
-            let txns = vec![(job.app_id.clone(), version)];
+            let txns = vec![(job.txn.clone(), version)];
             let committing = job.output.commit_replace(&removes, &files, txns, || {
                 leaves.committed(&sealed, &paths);
                 match leaves.overlay() {
@@ -194,10 +189,7 @@ impl Task {
                     shown?;
                     break;
                 }
-                Err(error) => {
-                    attempts += 1;
-                    job.failed(attempts, &error.into()).await;
-                }
+                Err(error) => wait_after(job, &mut attempts, error.into()).await?,
             }
         }
         job.progress.ok();
@@ -216,7 +208,7 @@ async fn written(job: &Job, sealed: &Sealed) -> Result<Vec<Arc<DataFile>>> {
 }
 
 /// Waits after an error that may pass; gives back one that cannot.
-async fn wait_after(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
+pub(crate) async fn wait_after(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
     if error.retry() == Retry::Never {
         return Err(error);
     }
@@ -249,7 +241,7 @@ async fn held_rows(job: &Job, paths: &[String], aside: &HashMap<String, Arc<Data
 pub(crate) async fn rows_of(job: &Job, head: &Snapshot, paths: &[impl AsRef<str>]) -> Result<Vec<RecordBatch>> {
     let mut rows = Vec::new();
     for path in paths.iter().map(AsRef::as_ref) {
-        let file = head.files().find(|file| file.path() == path).ok_or_else(|| gone(path))?;
+        let file = head.file(&FilePath::of_store(path)).ok_or_else(|| gone(path))?;
         rows.extend(job.output.read_file(file).await?);
     }
     Ok(rows)
@@ -265,7 +257,8 @@ async fn known(seal: Option<Arc<Seal>>) {
 
 pub(crate) fn overlay(shown: Shown, aside: &HashMap<String, Arc<DataFile>>) -> Overlay {
     let early = shown.aside.iter().filter_map(|path| aside.get(path)).cloned().collect();
-    Overlay { hidden: Arc::new(shown.hidden), early, rows: shown.rows }
+    let hidden = shown.hidden.iter().map(|path| FilePath::of_store(path)).collect();
+    Overlay { hidden: Arc::new(hidden), early, rows: shown.rows }
 }
 
 /// The table's files as leaves, by the statistics of the time column.
@@ -284,7 +277,7 @@ pub(crate) fn head_leaves(head: &Snapshot, plan: &RollupPlan) -> Vec<HeadLeaf> {
                 },
                 None => Some((i64::MIN, i64::MAX)),
             };
-            HeadLeaf { path: file.path(), rows: usize::try_from(rows).unwrap_or(usize::MAX), range }
+            HeadLeaf { path: file.path().to_string(), rows: usize::try_from(rows).unwrap_or(usize::MAX), range }
         })
         .collect()
 }

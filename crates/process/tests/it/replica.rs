@@ -255,7 +255,7 @@ async fn keys_that_came_while_the_owner_was_far_behind_are_known_afterwards() {
     follower.within(follower.models.caught_up()).await;
     let rows: Vec<Row<'_>> = (0..600).map(|hour| ("b", hour, Some(1))).collect();
     let raw = lake.table(&name("hourly_steps")).unwrap();
-    raw.append(vec![raw_rows(&rows, 1)], Vec::new(), [("landing".to_owned(), 601)]).unwrap();
+    raw.append(vec![raw_rows(&rows, 1)], Vec::new(), [(vitalake_lake::TxnId::parse("landing"), 601)]).unwrap();
     raw.flush().await.unwrap();
     let far_behind = || follower.models.statuses().iter().any(|status| status.error.is_some());
     wait_until("the follower says that its owner is far behind", far_behind).await;

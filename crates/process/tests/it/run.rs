@@ -83,8 +83,12 @@ impl World {
 impl Up {
     pub fn append(&self, rows: &[Row<'_>], offset: i64) {
         let raw = self.lake.table(&name("hourly_steps")).unwrap();
-        raw.append(vec![raw_rows(rows, offset)], Vec::new(), [("landing".to_owned(), offset + rows.len() as i64)])
-            .unwrap();
+        raw.append(
+            vec![raw_rows(rows, offset)],
+            Vec::new(),
+            [(vitalake_lake::TxnId::parse("landing"), offset + rows.len() as i64)],
+        )
+        .unwrap();
     }
 
     /// Ends the epoch and waits for every model's commit.
@@ -118,7 +122,7 @@ impl Up {
         let view = pinned.table(&TableId::new(space, dataset)).unwrap();
         let mut rows: Vec<RecordBatch> = Vec::new();
         for file in view.head.files().chain(view.tail.early.iter().filter(|_| live)) {
-            if live && view.tail.hidden.contains(&file.path()) {
+            if live && view.tail.hidden.contains(file.path()) {
                 continue;
             }
             rows.extend(

@@ -100,11 +100,11 @@ async fn a_session_sees_the_newest_row_and_stays_with_the_value_it_pinned() {
     let session = || sessions.open(Identity::local()).unwrap();
     let table = Arc::clone(live.lake.table(&DatasetName::new("readings").unwrap()).unwrap());
 
-    table.append(vec![rows(0, 100)], vec![], [("app".to_owned(), 99)]).unwrap();
+    table.append(vec![rows(0, 100)], vec![], [(vitalake_lake::TxnId::parse("app"), 99)]).unwrap();
     let first = session();
     assert_eq!(count(&first).await, (100, 4950));
     table.flush().await.unwrap();
-    table.append(vec![rows(100, 1)], vec![], [("app".to_owned(), 100)]).unwrap();
+    table.append(vec![rows(100, 1)], vec![], [(vitalake_lake::TxnId::parse("app"), 100)]).unwrap();
     assert_eq!(count(&first).await, (100, 4950));
     assert_eq!(count(&session()).await, (101, 5050));
 }

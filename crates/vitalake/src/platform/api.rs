@@ -17,7 +17,7 @@ use vitalake_ops::status::{
     StatusReport, Trouble,
 };
 use vitalake_process::sql_rules;
-use vitalake_runtime::error::in_full;
+use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_serve::pinned::{Pinned, PinnedLake};
 use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Status};
 
@@ -255,7 +255,7 @@ fn refusal(error: &DeliverError) -> ApiError {
         DeliverError::File(_) | DeliverError::Fatal { .. } | DeliverError::Empty { .. } => {
             ApiError::Invalid(in_full(error))
         }
-        DeliverError::Lake(cause) if cause.may_pass() => {
+        DeliverError::Lake(cause) if cause.retry() == Retry::Later => {
             ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
         }
         DeliverError::Lake(_) => ApiError::internal("the delivery failed", error),

@@ -34,7 +34,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{Disk, LocalDisk};
-use vitalake_runtime::error::in_full;
+use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_runtime::health::{Away, Said};
 use vitalake_runtime::lock::FolderLock;
 
@@ -372,7 +372,7 @@ async fn open_lake(
         let opening = Lake::open(Arc::clone(store), specs.clone(), options.clone(), clock.clone(), cpu.clone());
         match opening.await {
             Ok(lake) => return Ok(Arc::new(lake)),
-            Err(error) if wait && error.may_pass() => {
+            Err(error) if wait && error.retry() == Retry::Later => {
                 if said.is_news(error.to_string()) {
                     tracing::warn!(error = in_full(&error), "the lake is waited for");
                 }

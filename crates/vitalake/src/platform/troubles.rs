@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use vitalake_contract::Layer;
 use vitalake_ingest::landing::{TopicLanding, transaction_id};
-use vitalake_ingest::log::{Log, TopicInfo, TopicPartition};
-use vitalake_lake::{Lake, Table};
+use vitalake_ingest::log::{Log, TopicId, TopicInfo, TopicPartition};
+use vitalake_lake::{Lake, Table, TxnId, TxnKind};
 use vitalake_ops::status::Trouble;
 use vitalake_runtime::error::in_full;
 
@@ -78,14 +78,14 @@ fn waiting(log: &Log, lake: &Lake, topic: &TopicInfo) -> Option<Trouble> {
 /// What is to be said when a table has rows of topics that this log does not know, and none of the one that it has now:
 /// the log was deleted, or is another one.
 pub(super) fn lost_log(log: &Log, landing: &TopicLanding) -> Option<String> {
-    let topics: Vec<String> = log.topics().iter().map(|topic| topic.id.to_string()).collect();
-    let now = landing.topic_id().to_string();
+    let topics: Vec<TopicId> = log.topics().iter().map(|topic| topic.id).collect();
     let head = landing.table().head();
-    let landed: Vec<(&str, i64)> = head.txns().filter_map(|txn| Some((topic_of(&txn.app_id)?, txn.version))).collect();
-    if landed.iter().any(|(topic, _)| *topic == now) {
+    let landed: Vec<(TopicId, i64)> =
+        head.txns().filter_map(|txn| Some((topic_of(&txn.app_id)?, txn.version))).collect();
+    if landed.iter().any(|(topic, _)| *topic == landing.topic_id()) {
         return None;
     }
-    let lost: Vec<_> = landed.iter().filter(|(topic, _)| !topics.iter().any(|known| known == topic)).collect();
+    let lost: Vec<_> = landed.iter().filter(|(topic, _)| !topics.contains(topic)).collect();
     let (topic, table) = (landing.topic(), landing.table().id());
     let records: i64 = lost.iter().map(|(_, last)| last + 1).sum();
     (!lost.is_empty()).then(|| {
@@ -95,10 +95,12 @@ pub(super) fn lost_log(log: &Log, landing: &TopicLanding) -> Option<String> {
     })
 }
 
-/// The topic's id in a transaction of landing: `vitalake/{topic_id}/{partition}`.
-fn topic_of(app_id: &str) -> Option<&str> {
-    let (topic, partition) = app_id.strip_prefix("vitalake/")?.split_once('/')?;
-    partition.parse::<i32>().is_ok().then_some(topic).filter(|topic| !["model", "feed", "publish"].contains(topic))
+/// The topic's id in a transaction of landing.
+fn topic_of(app_id: &str) -> Option<TopicId> {
+    match TxnId::parse(app_id).kind() {
+        TxnKind::Landing { topic, .. } => Some(TopicId(topic)),
+        _ => None,
+    }
 }
 
 fn raw_tables(lake: &Lake) -> impl Iterator<Item = &Arc<Table>> {

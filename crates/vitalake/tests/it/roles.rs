@@ -83,7 +83,7 @@ impl Writer {
             _ => new_null_array(field.data_type(), 1),
         });
         let row = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
-        table.append(vec![row], Vec::new(), [("writer".to_owned(), n)]).unwrap();
+        table.append(vec![row], Vec::new(), [(vitalake_lake::TxnId::parse("writer"), n)]).unwrap();
         table.flush().await.unwrap();
         self.next += 1;
     }

@@ -1,0 +1,235 @@
+//! A commit is a value, and there is one way to carry it out.
+//!
+//! The makers are in `flush`: an epoch, a delivery, a replacement of files. Here a commit is judged by the table's gate,
+//! put on top of the head, and settled when others have committed meanwhile: reload, compare the transactions, go on.
+//! A failed commit is "unknown" until the log says which it was. Invariant: what a commit adds is in the table once, and
+//! only while nobody else does this process's work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::delta::{Change, DataFile, DeltaError, DeltaLog, FilePath, Snapshot};
+use crate::error::LakeError;
+use crate::gate::{Candidate, Verdict};
+use crate::side::SideName;
+use crate::table::Table;
+use crate::txn::{TxnId, TxnKind};
+
+/// How often a commit is put on top of what others have changed before it gives up.
+const CONFLICTS_MAX: u32 = 10;
+
+/// The turn to commit to a table. Whoever is given it holds the lock.
+#[derive(Debug)]
+pub(crate) struct Turn(());
+
+impl Turn {
+    pub(crate) fn mutex() -> tokio::sync::Mutex<Self> {
+        tokio::sync::Mutex::new(Self(()))
+    }
+}
+
+/// What shall change in one side of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Commit {
+    pub(crate) to: SideName,
+    /// The operation's name in the table's history.
+    pub(crate) operation: &'static str,
+    pub(crate) adds: Vec<Arc<DataFile>>,
+    /// Files of the head that go; each must be there.
+    pub(crate) removes: Vec<FilePath>,
+    /// Whether all files of the head go.
+    pub(crate) replace_all: bool,
+    /// How far each source has come with it. What the head says already is not said again.
+    pub(crate) txns: BTreeMap<TxnId, i64>,
+    /// What it says of itself beside.
+    pub(crate) info: BTreeMap<String, String>,
+}
+
+/// A commit that may be carried out: rejects, or rows that their table's gate has passed.
+#[derive(Debug)]
+pub(crate) struct Judged(Commit);
+
+impl Judged {
+    /// Rejects go through no gate. Rows are made rejects of by nobody: the side is set here.
+    pub(crate) fn rejects(commit: Commit) -> Self {
+        Self(Commit { to: SideName::Rejects, ..commit })
+    }
+
+    pub(crate) fn commit(&self) -> &Commit {
+        &self.0
+    }
+}
+
+impl Commit {
+    /// A commit of nothing yet.
+    pub(crate) fn to(side: SideName, operation: &'static str) -> Self {
+        Self {
+            to: side,
+            operation,
+            adds: Vec::new(),
+            removes: Vec::new(),
+            replace_all: false,
+            txns: BTreeMap::new(),
+            info: BTreeMap::new(),
+        }
+    }
+
+    /// The files of a head that it takes away.
+    fn removed_from(&self, head: &Snapshot, table: &Table) -> Result<Vec<Arc<DataFile>>, LakeError> {
+        if self.replace_all {
+            return Ok(head.files().cloned().collect());
+        }
+        let found = |path: &FilePath| {
+            let missing = || LakeError::FileNotInHead { table: table.id(), path: path.clone() };
+            head.file(path).cloned().ok_or_else(missing)
+        };
+        self.removes.iter().map(found).collect()
+    }
+
+    /// Whether a version holds its files already: their names are of nobody else.
+    fn is_in(&self, head: &Snapshot) -> bool {
+        !self.adds.is_empty() && self.adds.iter().all(|file| head.file(file.path()).is_some())
+    }
+
+    /// The transactions that a head does not say.
+    fn news(&self, head: &Snapshot) -> News {
+        let news = self.txns.iter().filter(|(id, version)| head.txn(id) != Some(**version));
+        News(news.map(|(id, version)| (id.clone(), *version)).collect())
+    }
+
+    fn change(&self, news: &News, removed: &[Arc<DataFile>], now_ms: i64) -> Change {
+        let mut change = Change::new(self.operation, now_ms);
+        change.adds = self.adds.iter().map(|file| file.add.clone()).collect();
+        change.removes = removed.iter().map(|file| file.to_remove(now_ms, true)).collect();
+        change.replaces_all = self.replace_all;
+        change.info.extend(self.info.iter().map(|(key, value)| (key.clone(), value.clone().into())));
+        news.0.iter().fold(change, |change, (id, version)| change.with_txn(id.as_str(), *version))
+    }
+}
+
+/// The transactions of a commit that its head does not say.
+struct News(BTreeMap<TxnId, i64>);
+
+impl News {
+    /// Whether a later version says them all: then the commit that says them has taken place.
+    fn are_in(&self, newest: &Snapshot) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|(id, version)| newest.txn(id) == Some(*version))
+    }
+}
+
+/// A commit that is in the log.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// The version that has it, and whatever others committed before it.
+    pub(crate) head: Snapshot,
+    /// The files that it took away.
+    pub(crate) removed: Vec<Arc<DataFile>>,
+}
+
+impl Table {
+    /// Asks the gate about a commit of rows, whose files are written. Nothing of it may be committed before.
+    pub(crate) async fn judge(&self, commit: Commit) -> Result<Judged, LakeError> {
+        let Some(gate) = self.gate.get() else { return Ok(Judged(commit)) };
+        let (table, head) = (self.id(), self.head());
+        let removes = commit.removed_from(&head, self)?;
+        let candidate =
+            Candidate { table: &table, head: &head, adds: &commit.adds, removes: &removes, txns: &commit.txns };
+        match gate.judge(candidate).await {
+            Verdict::Publish => Ok(Judged(commit)),
+            Verdict::Hold(reasons) => Err(LakeError::Held { table, reasons }),
+        }
+    }
+
+    /// Commits, or finds that an earlier try had taken place. The caller makes the version the head.
+    pub(crate) async fn carry_out(&self, _turn: &mut Turn, judged: &Judged) -> Result<Done, LakeError> {
+        let commit = judged.commit();
+        let (log, mut head) = self.at(commit.to);
+        let mut conflicts = 0;
+        loop {
+            self.shared.may_commit("a commit", self)?;
+            if commit.is_in(&head) {
+                return Ok(Done { head: Snapshot::clone(&head), removed: Vec::new() });
+            }
+            let removed = commit.removed_from(&head, self)?;
+            let news = commit.news(&head);
+            let change = commit.change(&news, &removed, self.shared.clock.now_ms());
+            let error = match log.append(&head, change).await {
+                Ok(newest) => {
+                    let alone = newest.version() == head.version().next();
+                    if !alone && self.is_taken_over(&head, &newest, &commit.txns) {
+                        self.give_way();
+                    }
+                    return Ok(Done { head: newest, removed });
+                }
+                Err(error) => error,
+            };
+            let newest = self.settle(&log, &head, commit, &news, error).await?;
+            if news.are_in(&newest) {
+                return Ok(Done { head: newest, removed });
+            }
+            conflicts += 1;
+            if conflicts > CONFLICTS_MAX {
+                let source = DeltaError::Contended { table: self.id().root().to_string(), attempts: conflicts };
+                return Err(LakeError::Delta { attempt: "a commit", table: self.id(), source });
+            }
+            head = Arc::new(newest);
+        }
+    }
+
+    /// After a failed try: the newest version where the commit is in it or may be tried on top of it, else why not.
+    async fn settle(
+        &self,
+        log: &DeltaLog,
+        head: &Snapshot,
+        commit: &Commit,
+        news: &News,
+        error: DeltaError,
+    ) -> Result<Snapshot, LakeError> {
+        let failed = |source| LakeError::Delta { attempt: "a commit", table: self.id(), source };
+        match error {
+            DeltaError::TxnSuperseded { app_id, committed, .. } => {
+                let newest = log.reload(head).await.map_err(failed)?;
+                if news.are_in(&newest) {
+                    return Ok(newest);
+                }
+                let txn = TxnId::parse(&app_id);
+                match txn.kind() {
+                    // Another delivery came first. Its number is taken, and nothing else is lost.
+                    TxnKind::Delivery { .. } | TxnKind::DeliveredContent { .. }
+                        if !self.is_taken_over(head, &newest, []) =>
+                    {
+                        self.advance(commit.to, newest);
+                        Err(LakeError::Superseded { table: self.id(), txn, committed })
+                    }
+                    _ => Err(self.lease_lost()),
+                }
+            }
+            DeltaError::ConcurrentChange { .. } => self.on_top_of_others(log, head, news).await,
+            DeltaError::FileNotLive { .. } if commit.replace_all => self.on_top_of_others(log, head, news).await,
+            // Only another process rewrites or removes what this one is about to.
+            DeltaError::FileNotLive { .. } => Err(self.lease_lost()),
+            error => Err(failed(error)),
+        }
+    }
+
+    /// The newest version, where nobody else does this process's work and the columns are the same.
+    async fn on_top_of_others(&self, log: &DeltaLog, head: &Snapshot, news: &News) -> Result<Snapshot, LakeError> {
+        let failed = |source| LakeError::Delta { attempt: "a commit", table: self.id(), source };
+        let newest = log.reload(head).await.map_err(failed)?;
+        if self.is_taken_over(head, &newest, &news.0) {
+            return Err(self.lease_lost());
+        }
+        if newest.schema() != head.schema() {
+            let reason = "another writer has changed the columns of the table".to_owned();
+            return Err(LakeError::ContractChanged { table: self.id(), reason });
+        }
+        Ok(newest)
+    }
+
+    /// Makes what others have committed the head of a side.
+    fn advance(&self, side: SideName, newest: Snapshot) {
+        let mut state = self.state.lock();
+        state.side_mut(side).head = Arc::new(newest);
+        self.publish(&state);
+    }
+}

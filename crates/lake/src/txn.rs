@@ -1,0 +1,176 @@
+//! Who commits: the ids under which a table's `txn` actions say how far its sources have come.
+//!
+//! Made and read here alone, so that no two crates spell an id. Invariant: each maker's ids are read back as what they
+//! were made of, and ids of other applications as none of ours.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+/// What all ids of ours begin with.
+const OURS: &str = "vitalake/";
+
+/// The id of a `txn` action, ours or another application's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TxnId(Arc<str>);
+
+/// What a version of an id counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TxnKind<'a> {
+    /// The last offset of a topic's partition that has landed.
+    Landing {
+        /// The topic's id.
+        topic: Uuid,
+        /// The partition's number.
+        partition: i32,
+    },
+    /// The version of a table that a model has consumed.
+    Model {
+        /// The model's name.
+        name: &'a str,
+        /// The id of the table that it reads.
+        input_table_id: &'a str,
+    },
+    /// The number of the last delivery.
+    Delivery {
+        /// The dataset.
+        dataset: &'a str,
+    },
+    /// The number of the delivery that had this content.
+    DeliveredContent {
+        /// The dataset.
+        dataset: &'a str,
+        /// The content's SHA-256, in hex.
+        sha256: &'a str,
+    },
+    /// The staged version that was published.
+    Publication {
+        /// The dataset.
+        name: &'a str,
+    },
+    /// Another application's.
+    Foreign,
+}
+
+impl TxnId {
+    /// Of a partition that lands.
+    #[must_use]
+    pub fn landing(topic: Uuid, partition: i32) -> Self {
+        Self(format!("{OURS}{topic}/{partition}").into())
+    }
+
+    /// Of a model and a table that it reads; `input_table_id` is the one in the table's metadata.
+    #[must_use]
+    pub fn model(name: impl fmt::Display, input_table_id: &str) -> Self {
+        Self(format!("{OURS}model/{name}/{input_table_id}").into())
+    }
+
+    /// Of a dataset's deliveries.
+    #[must_use]
+    pub fn delivery(dataset: impl fmt::Display) -> Self {
+        Self(format!("{OURS}feed/{dataset}").into())
+    }
+
+    /// Of a delivery's content.
+    #[must_use]
+    pub fn delivered_content(dataset: impl fmt::Display, sha256: &str) -> Self {
+        Self(format!("{OURS}feed/{dataset}/{sha256}").into())
+    }
+
+    /// Of the publication of what is staged.
+    #[must_use]
+    pub fn publication(name: impl fmt::Display) -> Self {
+        Self(format!("{OURS}publish/{name}").into())
+    }
+
+    /// An id as it stands in a log, whosever it is.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The id as it stands in a log.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What its versions count.
+    #[must_use]
+    pub fn kind(&self) -> TxnKind<'_> {
+        let parts: Vec<&str> = self.0.strip_prefix(OURS).map(|rest| rest.split('/').collect()).unwrap_or_default();
+        match parts.as_slice() {
+            ["model", name, input_table_id] => TxnKind::Model { name, input_table_id },
+            ["feed", dataset] => TxnKind::Delivery { dataset },
+            ["feed", dataset, sha256] => TxnKind::DeliveredContent { dataset, sha256 },
+            ["publish", name] => TxnKind::Publication { name },
+            [topic, partition] => match (Uuid::try_parse(topic), partition.parse()) {
+                (Ok(topic), Ok(partition)) => TxnKind::Landing { topic, partition },
+                _ => TxnKind::Foreign,
+            },
+            _ => TxnKind::Foreign,
+        }
+    }
+}
+
+impl AsRef<str> for TxnId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for TxnId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<TxnId> for String {
+    fn from(id: TxnId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for TxnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPIC: Uuid = Uuid::from_u128(7);
+
+    #[test]
+    fn what_was_made_is_read_back() {
+        let made = [
+            (TxnId::landing(TOPIC, 3), TxnKind::Landing { topic: TOPIC, partition: 3 }),
+            (TxnId::model("steps", "a-b"), TxnKind::Model { name: "steps", input_table_id: "a-b" }),
+            (TxnId::delivery("patients"), TxnKind::Delivery { dataset: "patients" }),
+            (TxnId::delivered_content("p", "0f"), TxnKind::DeliveredContent { dataset: "p", sha256: "0f" }),
+            (TxnId::publication("daily"), TxnKind::Publication { name: "daily" }),
+        ];
+        for (id, kind) in made {
+            assert_eq!((TxnId::parse(id.as_str()).kind(), id.kind()), (kind.clone(), kind));
+        }
+    }
+
+    #[test]
+    fn the_ids_are_those_that_the_format_says() {
+        let ids = [TxnId::landing(TOPIC, 0), TxnId::model("m", "t"), TxnId::delivery("d"), TxnId::publication("p")];
+        let texts = ids.map(String::from);
+        let topic = "vitalake/00000000-0000-0000-0000-000000000007/0";
+        assert_eq!(texts, [topic, "vitalake/model/m/t", "vitalake/feed/d", "vitalake/publish/p"]);
+    }
+
+    #[test]
+    fn what_others_wrote_is_none_of_ours() {
+        for text in ["", "spark", "vitalake/", "vitalake/model/x", "vitalake/x/0", "vitalake/feed/a/b/c", "model/a/b"] {
+            assert_eq!(TxnId::parse(text).kind(), TxnKind::Foreign, "{text}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Commits of tables: held by a gate, ended by a close, made beside other writers, with what they take away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use vitalake_lake::delta::{Change, DeltaError, DeltaLog, Snapshot};
+use vitalake_lake::{
+    Candidate, ChangeReader, DeliveredFiles, FilePath, Gate, HoldReason, Increment, Lake, LakeError, LakeOptions,
+    Overlay, Table, TxnId, Verdict,
+};
+use vitalake_runtime::error::{Class, Classified, Retry};
+
+use crate::table::{counted, drain, open, reject, rows, table, txn_id};
+use crate::unruly::{Fate, Unruly};
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn opened() -> (Arc<dyn ObjectStore>, Lake) {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let lake = open(&store, LakeOptions::default()).await;
+    (store, lake)
+}
+
+/// The log of the rows, as another writer opens it.
+async fn foreign(store: &Arc<dyn ObjectStore>, table: &Table) -> (DeltaLog, Snapshot) {
+    let log = DeltaLog::new(Arc::clone(store), table.id().root());
+    let head = log.load().await.unwrap().unwrap();
+    (log, head)
+}
+
+/// Another writer sets a property of the table.
+async fn set_property(store: &Arc<dyn ObjectStore>, table: &Table, key: &str, value: &str) {
+    let (log, head) = foreign(store, table).await;
+    let mut metadata = head.metadata().clone();
+    metadata.configuration.insert(key.to_owned(), value.to_owned());
+    let change = Change { metadata: Some(metadata), ..Change::new("SET TBLPROPERTIES", 1) };
+    log.append(&head, change).await.unwrap();
+}
+
+async fn delivery(table: &Table, from: i64, count: i64, number: i64, replace: bool) -> DeliveredFiles {
+    let rows = table.write_rows(vec![rows(from, count)]).await.unwrap();
+    DeliveredFiles { rows, replace, txns: vec![(TxnId::delivery("readings"), number)], ..DeliveredFiles::default() }
+}
+
+#[tokio::test]
+async fn after_a_close_every_commit_answers_that_it_was_stopped() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    let mut reader = table.reader(None).await.unwrap();
+    drain(&mut reader).await;
+    table.append(vec![rows(0, 10)], vec![reject(10)], [(txn_id("app"), 9)]).unwrap();
+    let seal = table.seal().unwrap();
+    let delivered = delivery(&table, 10, 5, 1, false).await;
+    lake.close().await;
+    let stopped = |outcome: Result<i64, LakeError>| matches!(outcome, Err(LakeError::Stopped { .. }));
+    assert!(stopped(table.commit(&seal, Vec::new()).await));
+    assert!(stopped(table.flush().await.map(|version| version.unwrap_or(-1))));
+    assert!(stopped(table.deliver(delivered).await));
+    assert!(stopped(table.commit_replace(&[], &[], Vec::new(), Overlay::default).await));
+    drain(&mut reader).await;
+    assert!(matches!(reader.next().await, Err(LakeError::Stopped { .. })));
+    // What is pinned can be read, and the next lake finds the tables as they were.
+    assert_eq!(counted(&lake, "raw").await.0, 10);
+    assert_eq!(foreign(&store, &table).await.1.version().0, 0);
+}
+
+#[tokio::test]
+async fn a_close_waits_for_the_commit_that_is_on_its_way() {
+    let store = Unruly::new();
+    let lake = Arc::new(open(&(Arc::clone(&store) as Arc<dyn ObjectStore>), LakeOptions::default()).await);
+    let table = table(&lake);
+    table.append(vec![rows(0, 10)], Vec::new(), [(txn_id("app"), 9)]).unwrap();
+    store.stop_commits();
+    let flushing = tokio::spawn({
+        let table = Arc::clone(&table);
+        async move { table.flush().await }
+    });
+    store.arrived.notified().await;
+    store.arrived.notified().await;
+    let closing = tokio::spawn({
+        let lake = Arc::clone(&lake);
+        async move { lake.close().await }
+    });
+    while !lake.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!closing.is_finished());
+    store.permits.add_permits(1);
+    assert_eq!(tokio::time::timeout(SOON, flushing).await.unwrap().unwrap().unwrap(), Some(1));
+    tokio::time::timeout(SOON, closing).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_close_ends_a_delivery_that_waits_for_its_store() {
+    let store = Unruly::new();
+    let lake = Arc::new(open(&(Arc::clone(&store) as Arc<dyn ObjectStore>), LakeOptions::default()).await);
+    let table = table(&lake);
+    let delivered = delivery(&table, 0, 5, 1, false).await;
+    store.is_away.store(true, Ordering::SeqCst);
+    let delivering = tokio::spawn({
+        let table = Arc::clone(&table);
+        async move { table.deliver(delivered).await }
+    });
+    store.arrived.notified().await;
+    store.arrived.notified().await;
+    tokio::time::timeout(SOON, lake.close()).await.unwrap();
+    assert!(matches!(delivering.await.unwrap(), Err(LakeError::Stopped { .. })));
+}
+
+/// A gate that holds while it is told to, and looks at what it is shown.
+#[derive(Debug, Default)]
+struct Holding(AtomicBool);
+
+impl Gate for Holding {
+    fn judge<'a>(&'a self, candidate: Candidate<'a>) -> BoxFuture<'a, Verdict> {
+        let rows: u64 = candidate.adds.iter().filter_map(|file| file.rows).sum();
+        let reason = HoldReason { rule: "complete".to_owned(), got: rows.to_string(), want: "all".to_owned() };
+        let held = self.0.load(Ordering::SeqCst);
+        std::future::ready(if held { Verdict::Hold(vec![reason]) } else { Verdict::Publish }).boxed()
+    }
+}
+
+#[tokio::test]
+async fn of_what_a_gate_holds_nothing_is_committed_and_its_reasons_come_back() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    let gate = Arc::new(Holding(AtomicBool::new(true)));
+    table.judge_by(Arc::clone(&gate) as Arc<dyn Gate>);
+    table.append(vec![rows(0, 10)], vec![reject(10)], [(txn_id("app"), 9)]).unwrap();
+    let seal = table.seal_anyway();
+    let error = table.commit(&seal, Vec::new()).await.unwrap_err();
+    let LakeError::Held { reasons, .. } = &error else { panic!("{error}") };
+    assert_eq!((reasons[0].rule.as_str(), reasons[0].got.as_str()), ("complete", "10"));
+    assert_eq!((error.class(), error.retry()), (Class::External, Retry::Later));
+    let replaced = table.commit_replace(&[], &[], vec![(txn_id("model"), 1)], Overlay::default).await;
+    assert!(matches!(replaced, Err(LakeError::Held { .. })));
+    let fresh = open(&store, LakeOptions::default()).await;
+    assert!(fresh.pin().tables().all(|view| view.head.version().0 == 0));
+    assert_eq!((counted(&lake, "raw").await.0, counted(&lake, "quarantine").await.0), (10, 1));
+    gate.0.store(false, Ordering::SeqCst);
+    assert_eq!(table.commit(&seal, Vec::new()).await.unwrap(), 1);
+    assert_eq!((counted(&lake, "raw").await.0, counted(&lake, "quarantine").await.0), (10, 1));
+}
+
+#[tokio::test]
+async fn a_commit_records_every_table_that_it_read_also_those_that_stood_still() {
+    let (_, lake) = opened().await;
+    let table = table(&lake);
+    let (driving, joined) = (TxnId::model("m", "readings"), TxnId::model("m", "patients"));
+    for version in [4, 5, 6] {
+        table.append(vec![rows(version, 1)], Vec::new(), []).unwrap();
+        let seal = table.seal().unwrap();
+        table.commit(&seal, vec![(driving.clone(), version), (joined.clone(), 2)]).await.unwrap();
+        assert_eq!((table.committed_txn(&driving), table.committed_txn(&joined)), (Some(version), Some(2)));
+    }
+    table.commit_replace(&[], &[], vec![(driving.clone(), 7), (joined.clone(), 2)], Overlay::default).await.unwrap();
+    assert_eq!((table.committed_txn(&driving), lake.is_lost()), (Some(7), false));
+}
+
+#[tokio::test]
+async fn a_replacement_of_a_file_that_is_not_there_is_refused_and_adds_nothing() {
+    let (_, lake) = opened().await;
+    let table = table(&lake);
+    table.append(vec![rows(0, 10)], Vec::new(), [(txn_id("app"), 9)]).unwrap();
+    table.flush().await.unwrap();
+    let files = table.write_rows(vec![rows(10, 1)]).await.unwrap();
+    let gone = FilePath::of_store("part-gone.parquet");
+    let replaced =
+        table.commit_replace(std::slice::from_ref(&gone), &files, vec![(txn_id("m"), 1)], Overlay::default).await;
+    let error = replaced.unwrap_err();
+    assert!(matches!(&error, LakeError::FileNotInHead { path, .. } if *path == gone), "{error}");
+    assert_eq!(error.retry(), Retry::Never);
+    assert_eq!((table.head().version().0, table.head().rows()), (1, Some(10)));
+}
+
+/// Rows that came and rows that went, by increments.
+async fn came_and_went(reader: &mut ChangeReader) -> (i64, i64) {
+    let (mut came, mut went) = (0, 0);
+    while let Some(Increment { rows, files, removed, .. }) = reader.try_next() {
+        let table = Arc::clone(reader.table());
+        came += rows.iter().map(|batch| batch.num_rows() as i64).sum::<i64>();
+        for (files, count) in [(&files, &mut came), (&removed, &mut went)] {
+            for file in files.iter() {
+                *count += table.read_file(file).await.unwrap().iter().map(|b| b.num_rows() as i64).sum::<i64>();
+            }
+        }
+    }
+    (came, went)
+}
+
+#[tokio::test]
+async fn readers_are_given_what_was_removed_in_memory_from_history_and_while_they_follow() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    let mut here = table.reader(None).await.unwrap();
+    assert_eq!(came_and_went(&mut here).await, (0, 0));
+    let mut specs = vec![vitalake_lake::TableSpec::of(crate::table::contract())];
+    specs[0].followed = true;
+    let follower = crate::table::open_specs(&store, specs, LakeOptions::default()).await;
+    let followed = crate::table::table(&follower);
+    let mut there = followed.reader(None).await.unwrap();
+    assert_eq!(came_and_went(&mut there).await, (0, 0));
+    table.deliver(delivery(&table, 0, 10, 1, true).await).await.unwrap();
+    assert_eq!(came_and_went(&mut here).await, (10, 0));
+    table.deliver(delivery(&table, 0, 7, 2, true).await).await.unwrap();
+    assert_eq!(came_and_went(&mut here).await, (7, 10));
+    let removed = table.head().files().map(|file| file.path().clone()).collect::<Vec<_>>();
+    let files = table.write_rows(vec![rows(0, 3)]).await.unwrap();
+    table.commit_replace(&removed, &files, vec![(txn_id("m"), 1)], Overlay::default).await.unwrap();
+    assert_eq!(came_and_went(&mut here).await, (3, 7));
+    assert!(followed.follow(&|_, batch| Some(batch.clone())).await.unwrap());
+    assert_eq!(came_and_went(&mut there).await, (20, 17));
+    let again = open(&store, LakeOptions::default()).await;
+    let mut since = crate::table::table(&again).reader(Some(1)).await.unwrap();
+    assert_eq!(came_and_went(&mut since).await, (10, 17));
+}
+
+#[tokio::test]
+async fn a_property_that_somebody_sets_is_passed_over_and_nobodys_work_is_lost() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    for (number, replace) in [(1, false), (2, true)] {
+        set_property(&store, &table, "delta.logRetentionDuration", &format!("interval {number} days")).await;
+        let delivered = delivery(&table, 0, 10 * number, number, replace).await;
+        table.deliver(delivered).await.unwrap();
+        assert_eq!((counted(&lake, "raw").await.0, lake.is_lost()), (10 * number, false));
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_replaces_leaves_nothing_that_others_put_there_meanwhile() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    table.deliver(delivery(&table, 0, 10, 1, true).await).await.unwrap();
+    let (log, head) = foreign(&store, &table).await;
+    let adds = table.write_rows(vec![rows(100, 3)]).await.unwrap().iter().map(|file| file.add.clone()).collect();
+    log.append(&head, Change { adds, ..Change::new("WRITE", 1) }).await.unwrap();
+    table.deliver(delivery(&table, 0, 4, 2, true).await).await.unwrap();
+    assert_eq!((counted(&lake, "raw").await.0, lake.is_lost()), (4, false));
+    assert_eq!(foreign(&store, &table).await.1.rows(), Some(4));
+    // And nothing of what somebody has compacted: the same rows under another name.
+    table.deliver(delivery(&table, 0, 6, 3, true).await).await.unwrap();
+    let (log, head) = foreign(&store, &table).await;
+    let removes = head.files().map(|file| file.to_remove(1, false)).collect();
+    let mut adds: Vec<_> =
+        table.write_rows(vec![rows(0, 6)]).await.unwrap().iter().map(|file| file.add.clone()).collect();
+    adds.iter_mut().for_each(|add| add.data_change = false);
+    log.append(&head, Change { adds, removes, ..Change::new("OPTIMIZE", 1) }).await.unwrap();
+    table.deliver(delivery(&table, 0, 5, 4, true).await).await.unwrap();
+    assert_eq!((counted(&lake, "raw").await.0, lake.is_lost()), (5, false));
+}
+
+#[tokio::test]
+async fn a_delivery_that_can_never_be_committed_says_so_and_holds_nothing_up() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    table.deliver(delivery(&table, 0, 10, 1, true).await).await.unwrap();
+    let mut reader = table.reader(Some(1)).await.unwrap();
+    set_property(&store, &table, "delta.appendOnly", "true").await;
+    let refused = delivery(&table, 0, 4, 2, true).await;
+    let error = tokio::time::timeout(SOON, table.deliver(refused)).await.unwrap().unwrap_err();
+    let LakeError::Delta { source: DeltaError::AppendOnly { .. }, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((error.class(), error.retry(), lake.is_lost()), (Class::User, Retry::Never, false));
+    // Its place among the changes and its seal are given up: readers and who waits for the epoch go on.
+    let (count, versions) = drain(&mut reader).await;
+    assert_eq!((count, versions.len()), (0, 1));
+    assert!(table.flush().await.unwrap().is_none());
+    let number = table.deliver(delivery(&table, 10, 2, 2, false).await);
+    tokio::time::timeout(SOON, number).await.unwrap().unwrap();
+    assert_eq!((counted(&lake, "raw").await.0, drain(&mut reader).await.0), (12, 2));
+}
+
+#[tokio::test]
+async fn of_two_processes_that_deliver_the_later_takes_the_next_number_and_loses_nothing_else() {
+    let (store, one) = opened().await;
+    let other = open(&store, LakeOptions::default()).await;
+    let (here, there) = (table(&one), table(&other));
+    there.append(vec![rows(50, 5)], Vec::new(), [(TxnId::landing(uuid(), 0), 4)]).unwrap();
+    here.deliver(delivery(&here, 0, 10, 1, false).await).await.unwrap();
+    let error = there.deliver(delivery(&there, 10, 3, 1, false).await).await.unwrap_err();
+    assert!(matches!(&error, LakeError::Superseded { committed: 1, .. }), "{error}");
+    assert_eq!((other.is_lost(), there.committed_txn(&TxnId::delivery("readings"))), (false, Some(1)));
+    there.deliver(delivery(&there, 10, 3, 2, false).await).await.unwrap();
+    assert_eq!(counted(&other, "raw").await.0, 18);
+    assert_eq!(foreign(&store, &here).await.1.rows(), Some(18));
+}
+
+fn uuid() -> uuid::Uuid {
+    uuid::Uuid::from_u128(1)
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_found_also_when_it_says_no_transaction() {
+    let store = Unruly::new();
+    let lake = open(&(Arc::clone(&store) as Arc<dyn ObjectStore>), LakeOptions::default()).await;
+    let table = table(&lake);
+    for (n, txns) in [(0, vec![]), (1, vec![(txn_id("app"), 1)])] {
+        table.append(vec![rows(n, 1)], vec![reject(n)], txns).unwrap();
+        // It takes place, and neither it nor the look whether it will last is answered: first the rejects', then the rows'.
+        for before in [None, Some(Fate::Passed)] {
+            store.fates.lock().extend(before.into_iter().chain([Fate::Unanswered, Fate::Refused]));
+            assert!(matches!(table.flush().await, Err(LakeError::Delta { .. })));
+        }
+        table.flush().await.unwrap();
+    }
+    let store: Arc<dyn ObjectStore> = store;
+    assert_eq!(foreign(&store, &table).await.1.version().0, 2);
+    assert_eq!((counted(&lake, "raw").await.0, counted(&lake, "quarantine").await.0), (2, 2));
+}
+
+#[tokio::test]
+async fn a_path_that_another_writer_spells_otherwise_is_the_same_file() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    table.append(vec![rows(0, 10)], Vec::new(), [(txn_id("app"), 9)]).unwrap();
+    table.flush().await.unwrap();
+    let (log, head) = foreign(&store, &table).await;
+    let mut remove = head.files().next().unwrap().to_remove(1, true);
+    remove.path = remove.path.replace('-', "%2D");
+    let after = log.append(&head, Change { removes: vec![remove], ..Change::new("DELETE", 1) }).await.unwrap();
+    assert_eq!((after.file_count(), after.rows()), (0, Some(0)));
+    let info: BTreeMap<&str, i64> = after.txns().map(|txn| (txn.app_id.as_str(), txn.version)).collect();
+    assert_eq!(info, BTreeMap::from([("app", 9)]));
+}
