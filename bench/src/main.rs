@@ -34,6 +34,9 @@ struct Options {
     /// Bytes of a batch, about.
     #[arg(long, default_value_t = 512 << 10)]
     batch_bytes: usize,
+    /// Different batches per connection, sent in turn.
+    #[arg(long, default_value_t = 8)]
+    batches: usize,
     /// Bytes of an event.
     #[arg(long, default_value_t = 190)]
     event_bytes: usize,

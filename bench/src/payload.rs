@@ -6,8 +6,6 @@ use rand::{RngExt, SeedableRng};
 
 use crate::Options;
 
-/// Different batches per connection, sent in turn.
-const BATCHES: usize = 8;
 /// Bytes of a batch before what its checksum covers.
 const CHECKED_FROM: usize = 21;
 
@@ -63,7 +61,7 @@ impl Batch {
 /// Makes a connection's batches.
 pub(crate) fn batches(options: &Options, seed: u64) -> Vec<Batch> {
     let mut random = StdRng::seed_from_u64(seed);
-    (0..BATCHES).map(|_| batch(options, &mut random)).collect()
+    (0..options.batches.max(1)).map(|_| batch(options, &mut random)).collect()
 }
 
 fn batch(options: &Options, random: &mut StdRng) -> Batch {
