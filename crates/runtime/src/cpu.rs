@@ -1,15 +1,20 @@
 //! The runtime for work that computes (DataFusion, Parquet, decoding), apart from the network's, so that a long query
 //! delays no answer to a producer.
+//!
+//! What nobody waits for runs on workers of its own, to which the kernel gives a core after all others: rows that come
+//! in are decoded and shown before those that are there are written and compacted.
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 /// Planning and dropping a query recurses as deep as its expressions are; the memory is used only when it is touched.
 const STACK_BYTES: usize = 32 << 20;
+/// How far background workers stand back: a tenth of the time of another thread where both want the same core.
+const BACKGROUND_NICENESS: i32 = 10;
 
 /// The workers for computing. Clones are the same workers; they end with the last clone.
 #[derive(Clone, Debug)]
@@ -22,6 +27,9 @@ struct Workers {
     handle: Handle,
     /// `None` only while being dropped.
     runtime: Option<Runtime>,
+    count: usize,
+    /// Made when it is first used; `None` where its threads could not be started.
+    background: OnceLock<Option<Runtime>>,
 }
 
 impl Cpu {
@@ -39,14 +47,11 @@ impl Cpu {
     /// # Errors
     /// When the threads cannot be started.
     pub fn with_workers(workers: usize) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(workers.max(1))
-            .thread_name("vitalake-cpu")
-            .thread_stack_size(STACK_BYTES)
-            .enable_all()
-            .build()?;
+        let count = workers.max(1);
+        let runtime = runtime(count, "vitalake-cpu").build()?;
         let handle = runtime.handle().clone();
-        Ok(Self { workers: Arc::new(Workers { handle, runtime: Some(runtime) }) })
+        let workers = Workers { handle, runtime: Some(runtime), count, background: OnceLock::new() };
+        Ok(Self { workers: Arc::new(workers) })
     }
 
     /// Runs a future on the workers. It goes on when the join handle is dropped.
@@ -69,16 +74,39 @@ impl Cpu {
         self.workers.handle.spawn(async move { work() }).await
     }
 
+    /// Runs a future that nobody waits for on the background workers. It goes on when the join handle is dropped.
+    pub fn spawn_background<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let workers = &self.workers;
+        let background = workers.background.get_or_init(|| {
+            // Where the system refuses, the work is as important as any other.
+            let stand_back = || {
+                let _ = rustix::process::nice(BACKGROUND_NICENESS);
+            };
+            runtime(workers.count, "vitalake-after").on_thread_start(stand_back).build().ok()
+        });
+        background.as_ref().map_or(&workers.handle, Runtime::handle).spawn(future)
+    }
+
     /// The workers' runtime, for libraries that take one.
     pub fn handle(&self) -> &Handle {
         &self.workers.handle
     }
 }
 
+fn runtime(workers: usize, name: &str) -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(workers).thread_name(name).thread_stack_size(STACK_BYTES).enable_all();
+    builder
+}
+
 impl Drop for Workers {
     fn drop(&mut self) {
         // Dropping a runtime waits for its threads, which tokio refuses inside another runtime.
-        if let Some(runtime) = self.runtime.take() {
+        for runtime in self.runtime.take().into_iter().chain(self.background.take().flatten()) {
             runtime.shutdown_background();
         }
     }
@@ -94,6 +122,16 @@ mod tests {
         let name = cpu.spawn_cpu(async { std::thread::current().name().map(str::to_string) }).await?;
         assert_eq!(name.as_deref(), Some("vitalake-cpu"));
         drop(cpu);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn background_work_stands_back_behind_the_rest() -> io::Result<()> {
+        let cpu = Cpu::with_workers(1)?;
+        let niceness = || async { rustix::process::nice(0) };
+        let (first, after) = (cpu.spawn_cpu(niceness()).await?, cpu.spawn_background(niceness()).await?);
+        assert!(after? > first?);
+        assert_eq!(cpu.spawn_cpu(niceness()).await??, rustix::process::nice(0)?, "the others stay as they were");
         Ok(())
     }
 }

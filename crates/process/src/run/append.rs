@@ -5,6 +5,7 @@
 //! from its beginning, with the keys as the table has them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -21,6 +22,8 @@ use crate::run::{Job, Reader};
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
+/// How long rows that could not be written early are left before they are tried again.
+const EARLY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs a model until it is stopped. Errors delay it; only a broken fatal rule or a model that cannot run ends it.
 pub(crate) async fn run(job: Job, reader: Reader) {
@@ -44,6 +47,7 @@ pub(crate) async fn run(job: Job, reader: Reader) {
         outcome = commit_epochs(&job, reader.first_seal, sealed) => {
             if let Err(error) = outcome { give_up(&job, &error) }
         }
+        () = write_early_forever(&job) => {}
         outcome = task.follow(&job, reader.changes, commits) => if let Err(error) = outcome { give_up(&job, &error) },
         _ = stop.wait_for(|stop| *stop) => {}
     }
@@ -136,9 +140,6 @@ impl Task {
                 }
             }
         }
-        if let Err(error) = job.output.write_early().await {
-            tracing::warn!(model = %job.model.dataset, error = %error, "rows could not be written early and stay in memory");
-        }
         job.output.wait_for_room().await;
         Ok(())
     }
@@ -176,6 +177,26 @@ impl Task {
                 .map_err(|source| Error::Arrow { attempted: "taking new rejects", source })
         });
         kept.collect()
+    }
+}
+
+/// Writes early what does not fit in memory, beside the steps: what is new is shown meanwhile.
+async fn write_early_forever(job: &Job) {
+    let mut moved = job.output.watch();
+    loop {
+        moved.borrow_and_update();
+        match job.output.write_early().await {
+            Ok(true) => {}
+            Ok(false) => {
+                if moved.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(model = %job.model.dataset, error = %error, "rows could not be written early and stay in memory");
+                tokio::time::sleep(EARLY_AGAIN).await;
+            }
+        }
     }
 }
 

@@ -226,7 +226,7 @@ impl Platform {
             let inputs = follow::inputs(&self.intake.landings, self.lake.tables().filter(|t| t.is_followed()));
             tasks.push(tokio::spawn(follow::forever(inputs, FOLLOW_INTERVAL)));
         }
-        tasks.push(self.cpu.spawn_cpu(Arc::clone(&self.lake).maintain_forever(self.maintenance_interval)));
+        tasks.push(self.cpu.spawn_background(Arc::clone(&self.lake).maintain_forever(self.maintenance_interval)));
         let platform = Arc::clone(self);
         tasks.push(tokio::spawn(async move {
             platform.wait_for_landing().await;
