@@ -8,6 +8,7 @@ pub mod druid;
 pub mod engine;
 pub mod error;
 pub mod functions;
+mod grouping;
 pub mod http;
 pub mod identity;
 mod memory;

@@ -24,6 +24,7 @@ use crate::catalogue::SessionCatalogue;
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
 use crate::functions::growing::{GrowingPlanner, counted};
+use crate::grouping::with_few_groups;
 use crate::pinned::Pinned;
 use crate::session::Message;
 use crate::sql::fault::{Phase, explain};
@@ -89,7 +90,7 @@ async fn work(
         return Ok(());
     }
     let physical = state.state.query_planner().create_physical_plan(&plan, &state.state).await.map_err(planning)?;
-    let physical = with_pauses(physical).map_err(planning)?;
+    let physical = with_few_groups(physical).and_then(with_pauses).map_err(planning)?;
     let schema = physical.schema();
     if rows.send(Ok(Message::Schema(schema, labels))).await.is_err() {
         return Ok(());

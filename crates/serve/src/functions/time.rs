@@ -144,6 +144,9 @@ impl ScalarUDFImpl for TimeFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if let Some(floors) = self.even_floors(&args.args) {
+            return Ok(ColumnarValue::Array(time_array(floors)));
+        }
         let scalar = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let result = self.compute(&arrays)?;
@@ -183,6 +186,24 @@ impl TimeFunction {
             Argument::Text => DataType::Utf8,
             Argument::Integer => DataType::Int64,
         })
+    }
+
+    /// Floors by a constant period that is a length: what most queries group by, at the speed of a scan.
+    fn even_floors(&self, arguments: &[ColumnarValue]) -> Option<TimestampMicrosecondArray> {
+        let [ColumnarValue::Array(times), constants @ ..] = arguments else { return None };
+        let constant = |index: usize| match constants.get(index) {
+            None => Some(None),
+            Some(ColumnarValue::Scalar(value)) => Some((!value.is_null()).then_some(value)),
+            Some(ColumnarValue::Array(_)) => None,
+        };
+        let text = |value: &ScalarValue| value.try_as_str().flatten().map(str::to_owned);
+        let (period, origin, zone) = (constant(0)?, constant(1)?, constant(2)?);
+        if self.kind != Kind::Floor || origin.is_some() {
+            return None;
+        }
+        let zone = zone.and_then(text).map_or(self.zone, |name| name.parse().unwrap_or(Tz::UTC));
+        let even = Period::parse(&text(period?)?)?.even(None, zone)?;
+        Some(even.floor_all(times.as_primitive_opt::<TimestampMicrosecondType>()?))
     }
 
     fn compute(&self, arrays: &[ArrayRef]) -> Result<ArrayRef> {
