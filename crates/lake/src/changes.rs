@@ -265,7 +265,8 @@ impl Changes {
         Some(increment)
     }
 
-    fn forget(&mut self) {
+    /// Drops what every reader has seen.
+    pub(crate) fn forget(&mut self) {
         let seen = self.readers.iter().map(|c| c.through).min().unwrap_or(self.last);
         let seals = self.readers.iter().map(|c| c.seals_seen).min().unwrap_or(self.last_seal);
         while self.entries.front().is_some_and(|e| e.number <= seen) {

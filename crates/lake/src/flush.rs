@@ -149,8 +149,9 @@ impl Table {
         }
     }
 
-    /// Replaces whole files by others in one commit, for tables that keep one final row per group. What `then` gives is
-    /// shown with the commit. A commit that failed may have taken place: it is tried again with the same files.
+    /// Replaces whole files by others in one commit, for tables that keep one final row per group; the rejects of
+    /// the epoch that ends with `rejects` are committed before it. What `then` gives is shown with the commit. A commit that failed may have taken
+    /// place: it is tried again with the same files.
     ///
     /// # Errors
     /// As [`Table::commit`]; the overlay stays as it was. `FileNotInHead` when a file to replace is not there.
@@ -159,23 +160,38 @@ impl Table {
         removes: &[FilePath],
         files: &[Arc<DataFile>],
         txns: Vec<(TxnId, i64)>,
+        rejects: Option<&Arc<Seal>>,
         then: impl FnOnce() -> Overlay,
     ) -> Result<i64, LakeError> {
         let mut turn = self.turn().await;
         self.shared.may_commit("a commit", self)?;
+        if let Some(seal) = rejects {
+            self.write(SideName::Rejects, seal.through).await?;
+        }
         let commit = Commit {
             adds: files.to_vec(),
             removes: removes.to_vec(),
             txns: txns.into_iter().collect(),
             ..Commit::to(SideName::Rows, "MERGE")
         };
+        let txns = commit.txns.clone();
         let judged = self.judge(commit).await?;
+        if let Some(seal) = rejects {
+            let files = self.state.lock().rejects.chunks.files_through(seal.through);
+            if !files.is_empty() {
+                self.commit_rejects(&mut turn, seal, files, txns, &DeliveredFiles::default()).await?;
+            }
+        }
         let Done { head, removed } = self.carry_out(&mut turn, &judged).await?;
         let version = signed(&head);
         let mut state = self.state.lock();
         state.rows.head = Arc::new(head);
         state.overlay = Some(then());
         state.push_change(Change { added: files.to_vec(), removed });
+        if let Some(seal) = rejects {
+            seal.set_version(version);
+            state.changes.forget();
+        }
         self.publish(&state);
         Ok(version)
     }

@@ -31,6 +31,26 @@ pub enum Error {
         #[source]
         source: Box<datafusion::error::DataFusionError>,
     },
+    /// The engine, or a step of ours, panicked.
+    #[error(
+        "model {model}: {attempted} broke down, which is a mistake in vitalake; the log has the place, please report it"
+    )]
+    Panicked {
+        /// The model's dataset.
+        model: DatasetName,
+        /// What was attempted.
+        attempted: &'static str,
+    },
+    /// Rows are gone from an input, and the model cannot take back what it made of them.
+    #[error(
+        "rows were removed from {input}, and what {dataset} made of them cannot be taken back; put the removed rows back (RESTORE the table to the version before), or rebuild {dataset}: stop the server, remove its table's folder, start again"
+    )]
+    Removed {
+        /// The model's dataset.
+        dataset: DatasetName,
+        /// Its input.
+        input: DatasetName,
+    },
     /// Columns that are not as the table's schema says.
     #[error("{what} does not have the columns expected: {detail}")]
     Columns {
@@ -126,14 +146,14 @@ impl Classified for Error {
                 Class::External
             }
             Self::Lake(source) => source.class(),
-            Self::Engine { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
-            Self::Fatal { .. } | Self::JoinedTooLarge { .. } => Class::User,
+            Self::Engine { .. } | Self::Panicked { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
+            Self::Fatal { .. } | Self::Removed { .. } | Self::JoinedTooLarge { .. } => Class::User,
         }
     }
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Model { .. } | Self::Fatal { .. } => Retry::Never,
+            Self::Model { .. } | Self::Fatal { .. } | Self::Removed { .. } => Retry::Never,
             Self::Lake(source) => source.retry(),
             _ => Retry::Later,
         }

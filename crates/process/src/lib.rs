@@ -1,15 +1,17 @@
 //! The middle: models are parsed, put in order, planned with Spark's meaning, and run over what is new.
 //!
-//! `model`, `graph`, `plan` and `validate` are pure; `append`, `rollup`, `duplicates` and `check` work on Arrow
-//! batches; `run` ties them to the lake. Invariant: the result of a model does not depend on how its input was cut.
+//! `model`, `graph`, `plan` and `validate` are pure; `engine` runs a plan; `append`, `rollup`, `duplicates` and `check`
+//! work on Arrow batches; `kind` makes of them the work of a model, and `run` drives it. Invariant: the result of a model does not depend on how its input was cut.
 
 mod append;
 mod check;
 pub mod duplicates;
+mod engine;
 mod error;
 pub mod gate;
 mod graph;
 mod header;
+mod kind;
 mod model;
 mod plan;
 mod problem;
@@ -23,6 +25,7 @@ pub use append::AppendPlan;
 pub use check::{PRIMARY_KEY_RULE, sql_rules};
 pub use error::{Error, Result};
 pub use graph::{Contracts, Graph, GraphProblem};
+pub use kind::{MODEL_EXPRESSION_RULE, stored_schema};
 pub use model::{Kind, Model, TableUse};
 pub use plan::INGESTED_AT;
 pub use problem::{ModelProblem, Place};
@@ -30,4 +33,4 @@ pub use run::{
     Consumed, FollowInputs, Following, ModelState, ModelStatus, Models, ModelsOptions, consumed, has_rows_to_consume,
     table_specs,
 };
-pub use validate::{stored_schema, validate_model};
+pub use validate::validate_model;

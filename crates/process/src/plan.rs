@@ -4,6 +4,7 @@
 //! Pure: tables are empty slots, so planning touches no file. Invariant: a plan that leaves here is deterministic and
 //! has no cast that Spark would make differently.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,17 +17,34 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Volatility};
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::sql::parser::Statement as PlannedStatement;
 use datafusion::sql::sqlparser::ast::{Query, SelectItem, Spanned, Statement};
+use datafusion::sql::sqlparser::tokenizer::Token;
 use futures::FutureExt;
 use vitalake_contract::{Contract, DatasetName, Layer};
 
+use crate::engine::bounded::bounded;
 use crate::graph::Contracts;
-use crate::model::{Kind, Model};
+use crate::model::{Kind, Model, tokens};
 use crate::problem::{ModelProblem, Place, nearest};
 use crate::session;
 use crate::slot::{Slot, lower_case};
 
 /// The hidden column of every append table: when the row's record was appended to the log.
 pub const INGESTED_AT: &str = "_ingested_at";
+
+/// The columns of the driving row that go with a derived row: when its record was appended to the log, and where that
+/// record is.
+pub(crate) const LINEAGE: [&str; 4] = [INGESTED_AT, "_topic", "_partition", "_offset"];
+
+/// The same as stored columns of an append model's table.
+pub(crate) fn lineage_fields() -> [Field; 4] {
+    let [ingested_at, topic, partition, offset] = LINEAGE;
+    [
+        Field::new(ingested_at, session::instant(), true),
+        Field::new(topic, DataType::Utf8View, true),
+        Field::new(partition, DataType::Int32, true),
+        Field::new(offset, DataType::Int64, true),
+    ]
+}
 
 /// A plan and the slots that it reads, in the order of the model's tables.
 pub(crate) struct Planned {
@@ -38,8 +56,8 @@ pub(crate) struct Planned {
 /// The schema by which a model sees a table: the contract's columns and ours, in lower case.
 pub(crate) fn input_schema(contract: &Contract) -> SchemaRef {
     let mut fields: Vec<Field> = contract.table_schema().fields().iter().map(|f| f.as_ref().clone()).collect();
-    if contract.layer != Layer::Raw && !fields.iter().any(|f| f.name() == INGESTED_AT) {
-        fields.push(Field::new(INGESTED_AT, session::instant(), true));
+    if contract.layer != Layer::Raw {
+        fields.extend(lineage_fields());
     }
     lower_case(&Schema::new(fields))
 }
@@ -57,6 +75,25 @@ pub(crate) fn input_schemas(model: &Model, contracts: &Contracts) -> Result<Vec<
             })
         })
         .collect()
+}
+
+/// The same without the columns that the model's text does not name: only those are read. What the optimiser finds
+/// needless is named all the same, so that plans made from the text are all over the same columns.
+pub(crate) fn named_schemas(model: &Model, contracts: &Contracts) -> Result<Vec<SchemaRef>, ModelProblem> {
+    let named: HashSet<String> = tokens(&model.text)?
+        .into_iter()
+        .filter_map(|token| match token.token {
+            Token::Word(word) => Some(word.value.to_lowercase()),
+            _ => None,
+        })
+        .collect();
+    let mut schemas = input_schemas(model, contracts)?;
+    for (position, schema) in schemas.iter_mut().enumerate() {
+        let is_read = |name: &String| named.contains(name) || (position == 0 && LINEAGE.contains(&name.as_str()));
+        let kept: Vec<_> = schema.fields().iter().filter(|field| is_read(field.name())).cloned().collect();
+        *schema = Arc::new(Schema::new(kept));
+    }
+    Ok(schemas)
 }
 
 /// Plans a query over empty slots with these schemas.
@@ -89,6 +126,7 @@ pub(crate) fn plan(model: &Model, mut query: Query, schemas: &[SchemaRef]) -> Re
     let plan = state.statement_to_plan(statement).now_or_never();
     let plan = plan
         .unwrap_or_else(|| datafusion::common::internal_err!("planning over tables in memory had to wait"))
+        .and_then(bounded)
         .map_err(|error| engine_problem(&error, model.place))?;
     Ok(Planned { state, plan, slots })
 }

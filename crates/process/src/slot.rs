@@ -27,6 +27,11 @@ impl Slot {
         Arc::new(Self { schema, rows: Mutex::new(Vec::new()) })
     }
 
+    /// The columns of its rows.
+    pub(crate) fn columns(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Puts rows in, in the place of those that were there; columns are found by name, whatever their case.
     pub(crate) fn set(&self, what: &str, rows: &[RecordBatch]) -> Result<()> {
         let rows = rows.iter().map(|batch| conform(what, batch, &self.schema)).collect::<Result<Vec<_>>>()?;

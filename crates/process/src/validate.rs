@@ -2,15 +2,11 @@
 //!
 //! Pure. Invariant: a model without a problem here can be compiled and run.
 
-use arrow::datatypes::SchemaRef;
-
-use crate::append;
-use crate::error::{Error, Result};
 use crate::graph::Contracts;
-use crate::model::{Kind, Model};
+use crate::kind;
+use crate::model::Model;
 use crate::plan::{self, Planned};
 use crate::problem::ModelProblem;
-use crate::rollup::RollupShape;
 
 /// Every problem of a model against the contracts: columns, types, and what its kind does not allow.
 #[must_use]
@@ -40,8 +36,8 @@ pub fn validate_model(model: &Model, contracts: &Contracts) -> Vec<ModelProblem>
     if problems.is_empty() {
         problems.extend(analysis_problem(model, &planned));
     }
-    if problems.is_empty() && model.kind == Kind::Rollup {
-        problems.extend(RollupShape::of(model, contract, &planned.plan).err().unwrap_or_default());
+    if problems.is_empty() {
+        problems.extend(kind::problems(model, contract, &planned.plan));
     }
     problems
 }
@@ -49,30 +45,4 @@ pub fn validate_model(model: &Model, contracts: &Contracts) -> Vec<ModelProblem>
 /// Types are checked when the plan is analysed, functions' arguments among them.
 fn analysis_problem(model: &Model, planned: &Planned) -> Option<ModelProblem> {
     planned.state.optimize(&planned.plan).err().map(|error| plan::engine_problem(&error, model.place))
-}
-
-/// The columns of a model's table as it is stored: the contract's, then the hidden ones, which begin with `_`. For an
-/// append model that is `_ingested_at`; for a rollup what the merge of its aggregates needs.
-///
-/// # Errors
-/// When the model cannot be planned.
-pub fn stored_schema(model: &Model, contracts: &Contracts) -> Result<SchemaRef> {
-    let error = |problem: ModelProblem| Error::Model { model: model.dataset.clone(), problem: Box::new(problem) };
-    let contract = contracts.get(&model.dataset).ok_or_else(|| {
-        error(ModelProblem::at(model.place, "the model's dataset has no contract", "add its contract"))
-    })?;
-    match model.kind {
-        Kind::Append => Ok(append::stored_schema(contract)),
-        Kind::Rollup => {
-            let schemas = plan::input_schemas(model, contracts).map_err(error)?;
-            let planned = plan::plan(model, model.query.as_ref().clone(), &schemas).map_err(error)?;
-            let shape = RollupShape::of(model, contract, &planned.plan).map_err(|problems| {
-                problems.into_iter().next().map_or_else(
-                    || error(ModelProblem::at(model.place, "the rollup cannot be planned", "simplify it")),
-                    error,
-                )
-            })?;
-            Ok(shape.stored_schema())
-        }
-    }
 }

@@ -62,7 +62,7 @@ async fn after_a_close_every_commit_answers_that_it_was_stopped() {
     assert!(stopped(table.commit(&seal, Vec::new()).await));
     assert!(stopped(table.flush().await.map(|version| version.unwrap_or(-1))));
     assert!(stopped(table.deliver(delivered).await));
-    assert!(stopped(table.commit_replace(&[], &[], Vec::new(), Overlay::default).await));
+    assert!(stopped(table.commit_replace(&[], &[], Vec::new(), None, Overlay::default).await));
     drain(&mut reader).await;
     assert!(matches!(reader.next().await, Err(LakeError::Stopped { .. })));
     // What is pinned can be read, and the next lake finds the tables as they were.
@@ -138,7 +138,7 @@ async fn of_what_a_gate_holds_nothing_is_committed_and_its_reasons_come_back() {
     let LakeError::Held { reasons, .. } = &error else { panic!("{error}") };
     assert_eq!((reasons[0].rule.as_str(), reasons[0].got.as_str()), ("complete", "10"));
     assert_eq!((error.class(), error.retry()), (Class::External, Retry::Later));
-    let replaced = table.commit_replace(&[], &[], vec![(txn_id("model"), 1)], Overlay::default).await;
+    let replaced = table.commit_replace(&[], &[], vec![(txn_id("model"), 1)], None, Overlay::default).await;
     assert!(matches!(replaced, Err(LakeError::Held { .. })));
     let fresh = open(&store, LakeOptions::default()).await;
     assert!(fresh.pin().tables().all(|view| view.head.version().0 == 0));
@@ -159,7 +159,10 @@ async fn a_commit_records_every_table_that_it_read_also_those_that_stood_still()
         table.commit(&seal, vec![(driving.clone(), version), (joined.clone(), 2)]).await.unwrap();
         assert_eq!((table.committed_txn(&driving), table.committed_txn(&joined)), (Some(version), Some(2)));
     }
-    table.commit_replace(&[], &[], vec![(driving.clone(), 7), (joined.clone(), 2)], Overlay::default).await.unwrap();
+    table
+        .commit_replace(&[], &[], vec![(driving.clone(), 7), (joined.clone(), 2)], None, Overlay::default)
+        .await
+        .unwrap();
     assert_eq!((table.committed_txn(&driving), lake.is_lost()), (Some(7), false));
 }
 
@@ -172,7 +175,7 @@ async fn a_replacement_of_a_file_that_is_not_there_is_refused_and_adds_nothing()
     let files = table.write_rows(vec![rows(10, 1)]).await.unwrap();
     let gone = FilePath::of_store("part-gone.parquet");
     let replaced =
-        table.commit_replace(std::slice::from_ref(&gone), &files, vec![(txn_id("m"), 1)], Overlay::default).await;
+        table.commit_replace(std::slice::from_ref(&gone), &files, vec![(txn_id("m"), 1)], None, Overlay::default).await;
     let error = replaced.unwrap_err();
     assert!(matches!(&error, LakeError::FileNotInHead { path, .. } if *path == gone), "{error}");
     assert_eq!(error.retry(), Retry::Never);
@@ -212,7 +215,7 @@ async fn readers_are_given_what_was_removed_in_memory_from_history_and_while_the
     assert_eq!(came_and_went(&mut here).await, (7, 10));
     let removed = table.head().files().map(|file| file.path().clone()).collect::<Vec<_>>();
     let files = table.write_rows(vec![rows(0, 3)]).await.unwrap();
-    table.commit_replace(&removed, &files, vec![(txn_id("m"), 1)], Overlay::default).await.unwrap();
+    table.commit_replace(&removed, &files, vec![(txn_id("m"), 1)], None, Overlay::default).await.unwrap();
     assert_eq!(came_and_went(&mut here).await, (3, 7));
     assert!(followed.follow(&|_, batch| Some(batch.clone())).await.unwrap());
     assert_eq!(came_and_went(&mut there).await, (20, 17));

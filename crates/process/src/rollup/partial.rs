@@ -8,30 +8,22 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DFSchema, DataFusionError};
-use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::{ExecutionPlan, collect};
-use vitalake_contract::DatasetName;
 
-use crate::append::needed_schemas;
+use crate::engine::{Engine, Ran};
 use crate::error::{Error, Result};
 use crate::graph::Contracts;
-use crate::model::{Model, TableUse};
-use crate::plan::{Planned, engine_problem, input_schemas, plan};
+use crate::model::Model;
+use crate::plan::{Planned, engine_problem, named_schemas, plan};
 use crate::problem::ModelProblem;
 use crate::rollup::shape::{Output, RollupShape};
-use crate::slot::{Slot, conform};
+use crate::slot::conform;
 
 /// A compiled rollup model.
 pub struct RollupPlan {
-    dataset: DatasetName,
-    input: TableUse,
     shape: RollupShape,
-    slot: Arc<Slot>,
-    needed: Vec<String>,
-    physical: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
+    engine: Engine,
     finish: Finish,
 }
 
@@ -61,27 +53,17 @@ impl RollupPlan {
             attempted: "planning",
             source: Box::new(source),
         };
-        let schemas = input_schemas(model, contracts).map_err(problem)?;
-        let (whole, _) = partial_plan(model, contracts, &schemas).map_err(problem)?;
-        let optimized = whole.state.optimize(&whole.plan).map_err(engine)?;
-        let schemas = needed_schemas(model, &optimized, &schemas);
+        let schemas = named_schemas(model, contracts).map_err(problem)?;
         let (planned, shape) = partial_plan(model, contracts, &schemas).map_err(problem)?;
-        let Planned { state, plan, slots } = planned;
-        let physical = state.create_physical_plan(&plan).await.map_err(engine)?;
-        let (Some(slot), Some(schema), Some(input)) = (slots.into_iter().next(), schemas.first(), model.driving())
-        else {
-            return Err(problem(ModelProblem::at(model.place, "a rollup reads one table", "name it in FROM")));
-        };
-        let needed = schema.fields().iter().map(|f| f.name().clone()).collect();
-        let finish = Finish::compile(&state, &shape).map_err(engine)?;
-        let (dataset, input, context) = (model.dataset.clone(), input.clone(), state.task_ctx());
-        Ok(Self { dataset, input, shape, slot, needed, physical, context, finish })
+        let finish = Finish::compile(&planned.state, &shape).map_err(engine)?;
+        let engine = Engine::compile(model, planned, "aggregating rows").await?;
+        Ok(Self { shape, engine, finish })
     }
 
     /// The columns that the model reads of its input, in lower case.
     #[must_use]
     pub fn needed(&self) -> &[String] {
-        &self.needed
+        self.engine.needed(0)
     }
 
     /// How the rollup is put together.
@@ -99,15 +81,17 @@ impl RollupPlan {
     /// # Errors
     /// When a column has a type that cannot be the contract's, or the engine fails.
     pub async fn partial(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
-        self.slot.set(&format!("{}.{}", self.input.schema, self.input.table), rows)?;
-        let made = collect(Arc::clone(&self.physical), Arc::clone(&self.context)).await;
-        self.slot.clear();
-        let mut made = made.map_err(|source| Error::Engine {
-            model: self.dataset.clone(),
-            attempted: "aggregating rows",
-            source: Box::new(source),
-        })?;
-        made.retain(|batch| batch.num_rows() > 0);
+        let made = self.engine.run(rows).await?;
+        self.as_states(&made)
+    }
+
+    /// The same, and the rows that cannot be aggregated.
+    pub(crate) async fn partial_each(&self, rows: &[RecordBatch]) -> Result<Ran> {
+        let Ran { made, failed } = self.engine.run_each(rows).await?;
+        Ok(Ran { made: self.as_states(&made)?, failed })
+    }
+
+    fn as_states(&self, made: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
         made.iter().map(|batch| conform("a partial result", batch, &self.finish.state_schema)).collect()
     }
 }

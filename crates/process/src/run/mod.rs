@@ -1,17 +1,13 @@
 //! Models at work: one task each, woken by its input's changes, following its input's epochs.
 //!
-//! `append` and `rollup` are the two kinds of task; `progress` is what the outside sees of one; `derive`, `joined` and
-//! `seen` are what an append task is made of. `replica` runs the models of a process that only follows. Invariant: what a model made of an epoch is committed with the
-//! version of its input that holds the epoch, so that a restart goes on from exactly there.
+//! `owner` is the task of a model in the process that commits, `replica` runs the models of one that only follows; what
+//! they do is the `kind`'s. `progress` is what the outside sees of a model. Invariant: what a model made of an epoch is
+//! committed with the version of its input that holds the epoch, and with the versions of all other tables that it read,
+//! so that a restart goes on from exactly there.
 
-mod ahead;
-mod append;
-mod derive;
-mod joined;
-mod progress;
+mod owner;
+pub(crate) mod progress;
 mod replica;
-mod rollup;
-mod seen;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +20,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 use vitalake_runtime::retry::Backoff;
 
+pub(crate) use owner::wait_after;
 use progress::Progress;
 pub use progress::{ModelState, ModelStatus};
 use replica::Replica;
@@ -32,10 +29,10 @@ pub use replica::{FollowInputs, Following};
 use crate::error::{Error, Result};
 use crate::gate::Unconditional;
 use crate::graph::{Contracts, Graph};
-use crate::model::{Kind, Model};
+use crate::kind::{is_grouped, stored_schema};
+use crate::model::Model;
 use crate::problem::ModelProblem;
 use crate::rollup::LeavesLimits;
-use crate::validate::stored_schema;
 
 /// Where and within which limits models work.
 #[derive(Clone, Debug)]
@@ -105,7 +102,7 @@ impl Job {
     }
 
     /// Waits longer and longer between attempts; tells the status and the log why.
-    pub(crate) async fn failed(&self, attempts: u32, error: &Error) {
+    pub(crate) async fn stalled(&self, attempts: u32, error: &Error) {
         self.progress.stalled(error);
         tracing::warn!(model = %self.model.dataset, attempts, error = progress::in_words(error), "a model waits and tries again");
         let noise = u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
@@ -147,7 +144,7 @@ pub fn table_specs(models: &[Model], contracts: &Contracts) -> Result<Vec<TableS
         let mut spec = TableSpec::of(Arc::clone(contract));
         if let Some(model) = models.iter().find(|model| model.dataset == contract.dataset) {
             spec.schema = stored_schema(model, contracts)?;
-            spec.grouped = model.kind == Kind::Rollup;
+            spec.grouped = is_grouped(model.kind);
         }
         specs.push(spec);
     }
@@ -159,7 +156,8 @@ impl Models {
     /// appended to the lake.
     ///
     /// # Errors
-    /// When the models do not form a graph, a dataset has no table, or an input's history cannot be read.
+    /// When the models do not form a graph or a dataset has no table. A model that cannot be planned or run is `failed`,
+    /// and the others work.
     pub async fn start(
         lake: &Arc<Lake>,
         models: &[Model],
@@ -172,14 +170,18 @@ impl Models {
         let mut tasks = Vec::with_capacity(jobs.len());
         let mut ready = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let reader = job.reader().await?;
+            // A place that cannot be taken now is taken by the model's own task, while the others work.
+            let reader = match job.reader().await {
+                Ok(reader) => Some(reader),
+                Err(error) => {
+                    tracing::warn!(model = %job.model.dataset, error = progress::in_words(&error), "the history of a model's input cannot be read yet");
+                    None
+                }
+            };
             ready.push((job, reader));
         }
         for (job, reader) in ready {
-            tasks.push(match job.model.kind {
-                Kind::Append => lake.cpu().spawn_cpu(append::run(job, reader)),
-                Kind::Rollup => lake.cpu().spawn_cpu(rollup::run(job, reader)),
-            });
+            tasks.push(lake.cpu().spawn_cpu(owner::run(job, reader)));
         }
         Ok(Self { running, tasks, stop })
     }
@@ -208,15 +210,17 @@ impl Models {
         Ok(Self { running, tasks: vec![task], stop })
     }
 
-    /// Waits until every model has processed what its input held when this was called, inputs first. Ask when landing
-    /// has taken up what was in the log: readers then see no fewer rows than before a crash.
+    /// Waits until every model has processed what its input held when this was called, inputs first; for models that
+    /// have failed, and those behind them, it does not wait. Ask when landing has taken up what was in the log: readers
+    /// then see no fewer rows than before a crash.
     pub async fn caught_up(&self) {
         for model in &self.running {
             model.progress.wait_processed(model.input.last_change().0).await;
         }
     }
 
-    /// Waits until every model has committed what it made of the epochs that have ended in its input, inputs first.
+    /// Waits until every model has committed what it made of the epochs that have ended in its input, inputs first; for
+    /// models that have failed, and those behind them, it does not wait.
     pub async fn settled(&self) {
         for model in &self.running {
             model.progress.wait_committed(model.input.last_seal()).await;
@@ -236,7 +240,7 @@ impl Models {
             if let Err(error) = task.await
                 && error.is_panic()
             {
-                tracing::error!("a model's task ended by a panic");
+                tracing::error!("a model's task panicked while it was stopped");
             }
         }
     }

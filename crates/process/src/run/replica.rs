@@ -1,9 +1,20 @@
 //! Models on a process that only follows: what they make of rows that their owner has not committed yet is shown after
 //! the heads of the tables, and committed by nobody here.
 //!
-//! Between two commits of the owner the models take in what lands, as they do at home. With every commit they begin
-//! again after it: the new heads and what is made anew of the little that follows them become visible together
-//! (docs/decisions/0010). Invariant: a table shows its head and what its model makes of everything that the head's
+//! Between two commits of the owner the models take in what lands, as they do at home. With every commit they are rebuilt
+//! after it: the new heads and what is made anew of the little that follows them become visible together
+//! (docs/decisions/0010). What a model here is doing, and what changes it:
+//!
+//! | state | shows | a poll found a new version, or something is stale | rows landed |
+//! |---|---|---|---|
+//! | `Ahead` | head and what it made | rebuild | takes them in; an error → `Rebuilding`, stale |
+//! | `Rebuilding` | the head alone | rebuild | waits |
+//! | `Unchanged` | what it showed before | rebuild | waits |
+//! | `Failed` | the head alone, each new one | stays | waits |
+//!
+//! A rebuild ends as `Ahead`; as `Rebuilding` when the owner is far behind or an input shows its head alone; as
+//! `Unchanged` when something could not be read, the input's newest version is still to be found, or its input is
+//! unchanged; as `Failed` when trying again cannot help. Only `Failed` is not stale. Invariant: a table shows its head and what its model makes of everything that the head's
 //! transaction has not consumed; or the head alone, when that is too much or cannot be made.
 
 use std::collections::BTreeMap;
@@ -14,13 +25,14 @@ use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use vitalake_contract::DatasetName;
+use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{Ahead, ChangeReader, Increment, Lake, Newer, Table};
 use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::health::Said;
 
 use crate::error::{Error, Result};
+use crate::kind::{Made, Process, Rows, Work};
 use crate::run::Job;
-use crate::run::ahead::Work;
 use crate::run::progress::{Counts, in_words};
 
 /// Follows the tables that no model makes; says whether any has a new version.
@@ -31,7 +43,7 @@ pub type FollowInputs = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 pub struct Following {
     /// Follows the tables that no model makes.
     pub inputs: FollowInputs,
-    /// How often the owners' logs are looked at.
+    /// How often the owners' logs are polled.
     pub interval: Duration,
 }
 
@@ -45,8 +57,8 @@ impl std::fmt::Debug for Following {
 const PAUSES_PER_REBUILD: u32 = 4;
 /// How long an input's newest version is waited for when its output's is here already.
 const OVERTAKEN_PAUSE: Duration = Duration::from_millis(100);
-/// How many logs are looked at at once.
-const LOOKS_AT_ONCE: usize = 8;
+/// How many logs are polled at once.
+const POLLS_AT_ONCE: usize = 8;
 
 /// All models of a process that follows.
 pub(crate) struct Replica {
@@ -64,44 +76,44 @@ struct Model {
     work: Option<Work>,
     /// The place in an input that no model makes.
     reader: Option<ChangeReader>,
-    standing: Standing,
+    state: State,
     /// The input's change that it had come to when it last began again.
-    begun_at: u64,
+    rebuilt_at: u64,
     /// Whether the log was told that the table may be old; why differs from try to try.
-    said: Said<()>,
+    warned: Said<()>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum State {
     /// It takes in what is new.
     Ahead,
-    /// Its table is shown as it was committed until it can begin again.
-    Waits,
+    /// Its table is shown as it was committed until it can be rebuilt.
+    Rebuilding,
     /// Its table is shown as it was until the newest versions of it and of its input can be read.
-    Kept,
+    Unchanged,
     /// It cannot run: its table is shown as it is committed.
-    Broken,
+    Failed,
 }
 
 /// What a model's table shows after a new beginning.
-enum Begun {
+enum Rebuilt {
     /// Head and what was made.
     Ahead(Ahead),
     /// The head alone.
     Committed,
     /// What it showed before: something could not be read, or the input's newest version is still to be found.
-    Kept,
+    Unchanged,
 }
 
 /// The same, to the models that read the table.
 enum Upstream {
     Ahead(Vec<RecordBatch>),
     Committed,
-    Kept,
+    Unchanged,
 }
 
-/// What a look at the owners' logs found.
-struct Looked {
+/// What a poll of the owners' logs found.
+struct Polled {
     newer: BTreeMap<DatasetName, Newer>,
     failed: Vec<(DatasetName, Error)>,
     inputs_moved: bool,
@@ -112,8 +124,8 @@ impl Replica {
         let model = |job: Job| {
             // Nothing is committed here, so nobody needs to wait for it.
             job.progress.committed(u64::MAX, None);
-            let said = Said::new(job.options.clock.clone());
-            Model { job, work: None, reader: None, standing: Standing::Waits, begun_at: 0, said }
+            let warned = Said::new(job.options.clock.clone());
+            Model { job, work: None, reader: None, state: State::Rebuilding, rebuilt_at: 0, warned }
         };
         Self { lake, models: jobs.into_iter().map(model).collect(), following, stale: true }
     }
@@ -122,13 +134,13 @@ impl Replica {
     pub(crate) async fn run(mut self) {
         let outputs: Vec<Arc<Table>> = self.models.iter().map(|model| Arc::clone(&model.job.output)).collect();
         let mut news = self.lake.watch();
-        let mut look = Box::pin(look(outputs.clone(), self.following.clone(), Duration::ZERO));
+        let mut polling = Box::pin(poll(outputs.clone(), self.following.clone(), Duration::ZERO));
         let mut more = false;
         loop {
             tokio::select! {
-                looked = &mut look => {
-                    let pause = self.looked(looked).await;
-                    look = Box::pin(self::look(outputs.clone(), self.following.clone(), pause));
+                polled = &mut polling => {
+                    let pause = self.polled(polled).await;
+                    polling = Box::pin(poll(outputs.clone(), self.following.clone(), pause));
                     more = true;
                 }
                 () = async { if !more { let _ = news.changed().await; } } => more = self.step().await,
@@ -136,66 +148,66 @@ impl Replica {
         }
     }
 
-    /// Begins again where there is something new; gives the pause until the next look.
-    async fn looked(&mut self, looked: Looked) -> Duration {
-        for (dataset, error) in &looked.failed {
+    /// Rebuilds where there is something new; gives the pause until the next poll.
+    async fn polled(&mut self, polled: Polled) -> Duration {
+        for (dataset, error) in &polled.failed {
             let failed = self.models.iter_mut().find(|model| model.job.model.dataset == *dataset);
-            failed.into_iter().for_each(|model| model.say(error));
+            failed.into_iter().for_each(|model| model.warn(error));
         }
-        let moved = looked.inputs_moved || !looked.newer.is_empty();
+        let moved = polled.inputs_moved || !polled.newer.is_empty();
         if !moved && !self.stale {
             return self.following.interval;
         }
         let began = Instant::now();
-        let overtaken = self.begin_again(looked.newer).await;
+        let overtaken = self.rebuild(polled.newer).await;
         let pause = if overtaken { OVERTAKEN_PAUSE } else { self.following.interval };
         pause.max(began.elapsed() * PAUSES_PER_REBUILD)
     }
 
     /// Makes everything again that follows the newest heads, and shows it together with them. Says whether an output was
     /// found whose input was not.
-    async fn begin_again(&mut self, mut newer: BTreeMap<DatasetName, Newer>) -> bool {
+    async fn rebuild(&mut self, mut newer: BTreeMap<DatasetName, Newer>) -> bool {
         let (mut shown, mut overtaken) = (Vec::new(), false);
         let mut made: BTreeMap<DatasetName, Upstream> = BTreeMap::new();
         self.stale = false;
         for model in &mut self.models {
             let dataset = model.job.model.dataset.clone();
-            let begun = model.begin_again(&newer, &made).await;
-            let begun = begun.unwrap_or_else(|error| {
+            let rebuilt = model.rebuild(&newer, &made).await;
+            let rebuilt = rebuilt.unwrap_or_else(|error| {
                 if let Error::Overtaken { .. } = error {
                     overtaken = true;
-                    return Begun::Kept;
+                    return Rebuilt::Unchanged;
                 }
                 model.failed(&error);
                 match error {
                     // What was shown before is right, if old, until what could not be read can be.
-                    Error::FarBehind { .. } | Error::InputWaits { .. } => Begun::Committed,
-                    error if error.retry() == Retry::Never => Begun::Committed,
-                    _ => Begun::Kept,
+                    Error::FarBehind { .. } | Error::InputWaits { .. } => Rebuilt::Committed,
+                    error if error.retry() == Retry::Never => Rebuilt::Committed,
+                    _ => Rebuilt::Unchanged,
                 }
             });
-            if let Begun::Kept = begun {
-                model.standing = Standing::Kept;
+            if let Rebuilt::Unchanged = rebuilt {
+                model.state = State::Unchanged;
                 model.reader = None;
             }
-            let rows = match &begun {
-                Begun::Ahead(ahead) => Upstream::Ahead(ahead.rows.clone()),
-                Begun::Committed => Upstream::Committed,
-                Begun::Kept => Upstream::Kept,
+            let rows = match &rebuilt {
+                Rebuilt::Ahead(ahead) => Upstream::Ahead(ahead.rows.clone()),
+                Rebuilt::Committed => Upstream::Committed,
+                Rebuilt::Unchanged => Upstream::Unchanged,
             };
-            self.stale |= !matches!(begun, Begun::Ahead(_)) && model.standing != Standing::Broken;
+            self.stale |= !matches!(rebuilt, Rebuilt::Ahead(_)) && model.state != State::Failed;
             made.insert(dataset.clone(), rows);
-            shown.push((Arc::clone(&model.job.output), dataset, begun));
+            shown.push((Arc::clone(&model.job.output), dataset, rebuilt));
         }
-        let shown = shown.into_iter().filter_map(|(table, dataset, begun)| match begun {
-            Begun::Ahead(ahead) => Some((table, newer.remove(&dataset), ahead)),
-            Begun::Committed => Some((table, newer.remove(&dataset), Ahead::default())),
-            Begun::Kept => None,
+        let shown = shown.into_iter().filter_map(|(table, dataset, rebuilt)| match rebuilt {
+            Rebuilt::Ahead(ahead) => Some((table, newer.remove(&dataset), ahead)),
+            Rebuilt::Committed => Some((table, newer.remove(&dataset), Ahead::default())),
+            Rebuilt::Unchanged => None,
         });
         self.lake.take_over(shown.collect());
-        for model in self.models.iter().filter(|model| model.standing != Standing::Kept) {
-            model.job.progress.reached(model.begun_at);
-            if model.standing == Standing::Ahead {
+        for model in self.models.iter().filter(|model| model.state != State::Unchanged) {
+            model.job.progress.reached(model.rebuilt_at);
+            if model.state == State::Ahead {
                 model.job.progress.ok();
             }
         }
@@ -213,7 +225,7 @@ impl Replica {
                 None => fresh.get(&model.job.input.contract().dataset).cloned(),
             };
             more |= model.reader.is_some() && rows.is_some();
-            if model.standing == Standing::Ahead {
+            if model.state == State::Ahead {
                 match model.step(&rows.unwrap_or_default()).await {
                     Ok(made) => drop(fresh.insert(model.job.model.dataset.clone(), made)),
                     Err(error) => {
@@ -232,16 +244,16 @@ impl Replica {
 
 impl Model {
     /// What follows the newest head of its table, made anew.
-    async fn begin_again(
+    async fn rebuild(
         &mut self,
         newer: &BTreeMap<DatasetName, Newer>,
         made: &BTreeMap<DatasetName, Upstream>,
-    ) -> Result<Begun> {
+    ) -> Result<Rebuilt> {
         self.reader = None;
-        if self.standing == Standing::Broken {
-            return Ok(Begun::Committed);
+        if self.state == State::Failed {
+            return Ok(Rebuilt::Committed);
         }
-        self.standing = Standing::Waits;
+        self.state = State::Rebuilding;
         let (job, own) = (&self.job, newer.get(&self.job.model.dataset));
         let head = own.map_or_else(|| job.output.head(), |newer| Arc::clone(newer.head()));
         let consumed = head.txn(&job.txn);
@@ -249,14 +261,14 @@ impl Model {
         // A model that fails here reads the keys of its table anew when it begins next.
         let mut work = match self.work.take() {
             Some(work) => work,
-            None => Work::start(job).await?,
+            None => Work::start(job, Process::Replica).await?,
         };
         work.begin(job, &head, own).await?;
         let work = self.work.insert(work);
-        self.begun_at = job.input.last_change().0;
+        self.rebuilt_at = job.input.last_change().0;
         let input = &job.input.contract().dataset;
         let increments = match made.get(input) {
-            Some(Upstream::Kept) => return Ok(Begun::Kept),
+            Some(Upstream::Unchanged) => return Ok(Rebuilt::Unchanged),
             Some(Upstream::Committed) => {
                 let (dataset, input) = (job.model.dataset.clone(), input.clone());
                 return Err(Error::InputWaits { dataset, input });
@@ -282,14 +294,14 @@ impl Model {
         for increment in increments {
             // A version whose rejects are committed already and whose rows are not yet.
             let rejects_are_in = increment.version.is_some_and(|v| rejected.is_some_and(|r| v <= r));
-            let made = work.take_in(job, &head, increment, &mut Counts::default()).await?;
+            let made = take_in(job, work, &head, increment, &mut Counts::default()).await?;
             ahead.rows.extend(made.rows);
             ahead.rejects.extend(made.rejects.into_iter().filter(|_| !rejects_are_in));
         }
         ahead.overlay = work.overlay()?;
         job.progress.committed(u64::MAX, consumed);
-        self.standing = Standing::Ahead;
-        Ok(Begun::Ahead(ahead))
+        self.state = State::Ahead;
+        Ok(Rebuilt::Ahead(ahead))
     }
 
     async fn step(&mut self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
@@ -298,32 +310,50 @@ impl Model {
         };
         let (job, mut counts) = (&self.job, Counts::default());
         let increment = Increment { rows: rows.to_vec(), ..Increment::default() };
-        let made = work.take_in(job, &job.output.head(), increment, &mut counts).await?;
-        match work.overlay()? {
-            Some(overlay) => job.output.publish_overlay(overlay),
-            None => drop(job.output.append(made.rows.clone(), made.rejects, [])?),
-        }
+        let made = take_in(job, work, &job.output.head(), increment, &mut counts).await?;
+        let rows = made.rows.clone();
+        work.publish(job, made)?;
         job.progress.count(counts);
-        Ok(made.rows)
+        Ok(rows)
     }
 
     /// Leaves the table as it is until its model begins again.
     fn failed(&mut self, error: &Error) {
-        self.standing = if error.retry() == Retry::Never { Standing::Broken } else { Standing::Waits };
-        self.say(error);
+        self.state = if error.retry() == Retry::Never { State::Failed } else { State::Rebuilding };
+        self.warn(error);
     }
 
     /// Shows in the status why the table is not ahead of its owner, and logs it at most once a minute.
-    fn say(&mut self, error: &Error) {
-        if self.said.is_news(()) {
+    fn warn(&mut self, error: &Error) {
+        if self.warned.is_news(()) {
             let error = in_words(error);
             tracing::warn!(model = %self.job.model.dataset, error, "what this process shows of its table may be old");
         }
-        match self.standing {
-            Standing::Broken => self.job.progress.failed(error),
-            Standing::Ahead | Standing::Waits | Standing::Kept => self.job.progress.stalled(error),
+        match self.state {
+            State::Failed => self.job.progress.failed(error),
+            State::Ahead | State::Rebuilding | State::Unchanged => self.job.progress.stalled(error),
         }
     }
+}
+
+/// What comes of an increment.
+async fn take_in(
+    job: &Job,
+    work: &mut Work,
+    head: &Snapshot,
+    increment: Increment,
+    counts: &mut Counts,
+) -> Result<Made> {
+    Work::refuse_removed(job, &increment)?;
+    let mut batches = increment.rows;
+    for file in &increment.files {
+        batches.extend(job.input.read_columns(file, work.needed()).await?);
+    }
+    if batches.iter().all(|batch| batch.num_rows() == 0) {
+        return Ok(Made::default());
+    }
+    // Which rejects are committed already, the caller knows.
+    work.take_in(job, head, Rows { batches: &batches, version: None }, counts).await
 }
 
 fn not_overtaken(job: &Job, consumed: Option<i64>, version: u64) -> Result<()> {
@@ -343,14 +373,14 @@ fn is_little(job: &Job, increments: &[Increment]) -> Result<()> {
     Err(Error::FarBehind { dataset: job.model.dataset.clone(), rows, rows_max })
 }
 
-/// Looks at the logs of all outputs, then at those of what they are made of: an output's owner commits after its input's.
-async fn look(outputs: Vec<Arc<Table>>, following: Following, pause: Duration) -> Looked {
+/// Polls the logs of all outputs, then at those of what they are made of: an output's owner commits after its input's.
+async fn poll(outputs: Vec<Arc<Table>>, following: Following, pause: Duration) -> Polled {
     tokio::time::sleep(pause).await;
     let looking = outputs.into_iter().map(|table| async move {
         let found = table.newer().await;
         (table.contract().dataset.clone(), found)
     });
-    let found: Vec<_> = stream::iter(looking).buffer_unordered(LOOKS_AT_ONCE).collect().await;
+    let found: Vec<_> = stream::iter(looking).buffer_unordered(POLLS_AT_ONCE).collect().await;
     let (mut newer, mut failed) = (BTreeMap::new(), Vec::new());
     for (dataset, outcome) in found {
         match outcome {
@@ -359,5 +389,5 @@ async fn look(outputs: Vec<Arc<Table>>, following: Following, pause: Duration) -
         }
     }
     let inputs_moved = (following.inputs)().await;
-    Looked { newer, failed, inputs_moved }
+    Polled { newer, failed, inputs_moved }
 }

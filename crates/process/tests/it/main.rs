@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod append;
+mod goes_on;
 mod graph;
 mod measured;
 mod model;

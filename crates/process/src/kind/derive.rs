@@ -11,9 +11,14 @@ use arrow::compute::filter_record_batch;
 use crate::append::AppendPlan;
 use crate::check::{PRIMARY_KEY_RULE, Reject, RowChecks, quarantined, without};
 use crate::duplicates::Verdict;
+use crate::engine::Blame;
 use crate::error::{Error, Result};
+use crate::kind::Made;
+use crate::kind::joined::Joined;
+use crate::kind::rejects::failed_rows;
+use crate::plan::LINEAGE;
 use crate::run::Job;
-use crate::run::joined::Joined;
+
 use crate::run::progress::Counts;
 
 /// A compiled append model with its rules and the tables that it joins.
@@ -21,19 +26,13 @@ pub(crate) struct Derive {
     plan: AppendPlan,
     checks: RowChecks,
     joined: Joined,
+    blame: Blame,
 }
 
 /// Rows that keep every rule on single rows, and the rejects of those that do not.
 pub(crate) struct Checked {
     rows: RecordBatch,
     rejects: Vec<RecordBatch>,
-}
-
-/// What comes of a micro-batch.
-#[derive(Default)]
-pub(crate) struct Made {
-    pub(crate) rows: Vec<RecordBatch>,
-    pub(crate) rejects: Vec<RecordBatch>,
 }
 
 /// Says of rows by their keys which are new; to be asked once for each row.
@@ -43,7 +42,7 @@ impl Derive {
     pub(crate) async fn start(job: &Job) -> Result<Self> {
         let plan = AppendPlan::compile(&job.model, &job.contracts).await?;
         let checks = RowChecks::compile(Arc::clone(job.output.contract()), plan.schema())?;
-        Ok(Self { plan, checks, joined: Joined::of(job)? })
+        Ok(Self { plan, checks, joined: Joined::of(job)?, blame: Blame::default() })
     }
 
     /// The columns that are read of the input.
@@ -51,12 +50,22 @@ impl Derive {
         self.plan.needed(0)
     }
 
-    /// Runs the plan and the contract's rules.
+    /// The committed versions of the joined tables that rows are made with now.
+    pub(crate) fn joined_versions(&self) -> Vec<(String, i64)> {
+        self.joined.versions()
+    }
+
+    /// Runs the plan and the contract's rules. Rows that the plan cannot be run on are rejects.
     pub(crate) async fn check(&mut self, job: &Job, rows: &[RecordBatch], counts: &mut Counts) -> Result<Vec<Checked>> {
         self.joined.refresh(job, &self.plan).await?;
         counts.rows_in += rows.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         let mut all = Vec::new();
-        for batch in self.plan.run(rows).await? {
+        let ran = self.plan.run_each(rows).await?;
+        let rejects = failed_rows(job, &mut self.blame, &ran.failed).await?;
+        if !rejects.is_empty() {
+            all.push(Checked { rows: RecordBatch::new_empty(Arc::clone(self.plan.schema())), rejects });
+        }
+        for batch in ran.made {
             let checked = self.checks.check(&batch)?;
             if let Some(rule) = checked.fatal {
                 return Err(Error::Fatal { dataset: job.model.dataset.clone(), rule });
@@ -119,8 +128,8 @@ fn reject(job: &Job, batch: &RecordBatch, rejects: &[Reject]) -> Result<Vec<Reco
     Ok(vec![quarantined(batch, job.output.contract().columns.len(), rejects, now_us)?])
 }
 
-/// The stored columns: the contract's and the time of arrival, which follows them.
+/// The stored columns: the contract's and those that say where the row comes from, which follow them.
 fn stored(rows: &RecordBatch, columns: usize) -> Result<RecordBatch> {
-    let stored: Vec<usize> = (0..=columns).collect();
+    let stored: Vec<usize> = (0..columns + LINEAGE.len()).collect();
     rows.project(&stored).map_err(|source| Error::Arrow { attempted: "taking the stored columns", source })
 }

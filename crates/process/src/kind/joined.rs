@@ -36,6 +36,16 @@ impl Joined {
         Ok(Self { tables, bytes_max: job.options.joined_bytes_max })
     }
 
+    /// The committed version that is joined of each table, with the table's id.
+    pub(crate) fn versions(&self) -> Vec<(String, i64)> {
+        let shown = self.tables.iter().filter_map(|joined| joined.shown.as_ref());
+        let version = |view: &Arc<TableView>| {
+            let version = i64::try_from(view.head.version().0).unwrap_or(i64::MAX);
+            (view.head.metadata().id.clone(), version)
+        };
+        shown.map(version).collect()
+    }
+
     /// Gives the plan the tables as they are now.
     pub(crate) async fn refresh(&mut self, job: &Job, plan: &AppendPlan) -> Result<()> {
         if self.tables.is_empty() {

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use datafusion::common::ScalarValue;
 use vitalake_lake::{DataFile, Space, TableId};
@@ -99,36 +100,75 @@ fn newest_us(file: &DataFile) -> Option<i64> {
     }
 }
 
-/// Rejects that are in the quarantine for input that will be processed again: a crash came between the two commits.
+/// Rejects that are in the quarantine for input that will be processed again: a crash came between the two commits, or
+/// a task began again.
 pub(crate) struct Recovered {
-    through: i64,
+    through: Option<i64>,
+    /// Whether rows of the tail are among them, whose versions nobody knows yet.
+    with_tail: bool,
     rejects: HashMap<u64, u64>,
 }
 
 impl Recovered {
-    /// Reads them when there are any.
+    /// Reads those that a commit holds whose rows are in none, when there are any.
     pub(crate) async fn read(job: &Job, rejects_ahead: Option<i64>) -> Result<Option<Self>> {
-        let Some(through) = rejects_ahead else { return Ok(None) };
-        let pinned = job.lake.pin();
-        let id = TableId::new(Space::Quarantine, job.model.dataset.clone());
-        let mut rejects = HashMap::new();
-        for file in pinned.table(&id).into_iter().flat_map(|view| view.head.files()) {
-            for batch in job.output.read_rejects(file).await? {
-                for mark in marks(&batch) {
-                    *rejects.entry(mark).or_default() += 1;
-                }
-            }
+        let mut found = Self { through: rejects_ahead, with_tail: false, rejects: HashMap::new() };
+        if rejects_ahead.is_none() {
+            return Ok(None);
         }
-        Ok(Some(Self { through, rejects }))
+        found.add_head(job).await?;
+        Ok(Some(found))
     }
 
-    /// Whether rows of an input version may have been rejected before.
-    pub(crate) fn covers(&self, version: Option<i64>) -> bool {
-        version.is_some_and(|version| version <= self.through)
+    /// The same, and those that no commit holds yet.
+    pub(crate) async fn with_tail(job: &Job, rejects_ahead: Option<i64>) -> Result<Option<Self>> {
+        let mut found = Self { through: rejects_ahead, with_tail: true, rejects: HashMap::new() };
+        if rejects_ahead.is_some() {
+            found.add_head(job).await?;
+        }
+        let pinned = job.lake.pin();
+        let Some(view) = pinned.table(&quarantine(job)) else { return Ok(None) };
+        for file in &view.tail.early {
+            job.output.read_rejects(file).await?.iter().for_each(|batch| found.add(batch));
+        }
+        view.tail.rows.iter().for_each(|batch| found.add(batch));
+        Ok(Some(found).filter(|found| !found.rejects.is_empty()))
+    }
+
+    async fn add_head(&mut self, job: &Job) -> Result<()> {
+        let pinned = job.lake.pin();
+        for file in pinned.table(&quarantine(job)).into_iter().flat_map(|view| view.head.files()) {
+            job.output.read_rejects(file).await?.iter().for_each(|batch| self.add(batch));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, rejects: &RecordBatch) {
+        for mark in marks(rejects) {
+            *self.rejects.entry(mark).or_default() += 1;
+        }
+    }
+
+    /// Leaves out those of the rejects that are in the quarantine already.
+    pub(crate) fn not_yet_rejected(
+        &mut self,
+        rejects: Vec<RecordBatch>,
+        version: Option<i64>,
+    ) -> Result<Vec<RecordBatch>> {
+        let committed = version.zip(self.through).is_some_and(|(version, through)| version <= through);
+        if !committed && !self.with_tail {
+            return Ok(rejects);
+        }
+        let kept = rejects.iter().map(|batch| {
+            let missing = BooleanArray::from(self.missing(batch));
+            filter_record_batch(batch, &missing)
+                .map_err(|source| Error::Arrow { attempted: "taking new rejects", source })
+        });
+        kept.collect()
     }
 
     /// Which of these rejects are not in the quarantine yet.
-    pub(crate) fn missing(&mut self, rejects: &RecordBatch) -> Vec<bool> {
+    fn missing(&mut self, rejects: &RecordBatch) -> Vec<bool> {
         let known = &mut self.rejects;
         let mut is_missing = |mark: u64| match known.get_mut(&mark) {
             Some(count) if *count > 0 => {
@@ -139,6 +179,10 @@ impl Recovered {
         };
         marks(rejects).into_iter().map(&mut is_missing).collect()
     }
+}
+
+fn quarantine(job: &Job) -> TableId {
+    TableId::new(Space::Quarantine, job.model.dataset.clone())
 }
 
 /// A hash of each reject's bytes, rule and place.

@@ -1,0 +1,230 @@
+//! The kinds of models: for each, what its SELECT may be, what its table stores, and the work itself.
+//!
+//! The process that commits (`run::owner`) and one that only follows (`run::replica`) drive the same [`Work`]: rows are
+//! taken in, what they make is published, and with the one that commits an epoch ends. Invariant: which kind a model
+//! is, is asked here and where its text is read, and nowhere else.
+
+mod append;
+mod derive;
+mod joined;
+mod rejects;
+mod rollup;
+mod seen;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::LogicalPlan;
+use vitalake_contract::Contract;
+use vitalake_lake::delta::Snapshot;
+use vitalake_lake::{Increment, Newer, Overlay, Seal};
+
+use crate::error::{Error, Result};
+use crate::graph::Contracts;
+use crate::model::{Kind, Model};
+use crate::problem::ModelProblem;
+use crate::run::Job;
+use crate::run::progress::Counts;
+
+use append::AppendWork;
+use rollup::RollupWork;
+
+pub use rejects::MODEL_EXPRESSION_RULE;
+
+/// What comes of rows: for a rollup its rows are in its overlay.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) rows: Vec<RecordBatch>,
+    pub(crate) rejects: Vec<RecordBatch>,
+}
+
+/// Rows of an input, with the committed version that they came with where they were read from its history.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) batches: &'a [RecordBatch],
+    pub(crate) version: Option<i64>,
+}
+
+/// An epoch of an input that ended, to be committed beside the work: the input's seal, the output's own, and the
+/// versions of the other tables that were read.
+pub(crate) struct EndedEpoch {
+    pub(crate) input: Arc<Seal>,
+    pub(crate) own: Arc<Seal>,
+    pub(crate) joined: Vec<(String, i64)>,
+}
+
+/// Which process a work is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Process {
+    /// The one that commits. `rejects_ahead` is the version of the input whose rejects are committed already, when its
+    /// rows are not.
+    Owner { rejects_ahead: Option<i64> },
+    /// One that follows what another commits.
+    Replica,
+}
+
+/// A model at work.
+pub(crate) enum Work {
+    /// Its rows are added to the table's.
+    Append(Box<AppendWork>),
+    /// Its groups take the place of whole files.
+    Rollup(Box<RollupWork>),
+}
+
+/// What a kind does not allow in a plan that can be made.
+pub(crate) fn problems(model: &Model, contract: &Contract, plan: &LogicalPlan) -> Vec<ModelProblem> {
+    match model.kind {
+        Kind::Append => Vec::new(),
+        Kind::Rollup => rollup::problems(model, contract, plan),
+    }
+}
+
+/// The columns of a model's table as it is stored: the contract's, then the hidden ones, which begin with `_`. For an
+/// append model those say where a row comes from; for a rollup they are what the merge of its aggregates needs.
+///
+/// # Errors
+/// When the model cannot be planned.
+pub fn stored_schema(model: &Model, contracts: &Contracts) -> Result<SchemaRef> {
+    let problem = |problem: ModelProblem| Error::Model { model: model.dataset.clone(), problem: Box::new(problem) };
+    let contract = contracts.get(&model.dataset).ok_or_else(|| {
+        problem(ModelProblem::at(model.place, "the model's dataset has no contract", "add its contract"))
+    })?;
+    match model.kind {
+        Kind::Append => Ok(crate::append::stored_schema(contract)),
+        Kind::Rollup => rollup::stored_schema(model, contract, contracts).map_err(problem),
+    }
+}
+
+/// Whether the files of a model's table are kept in shape by the model itself.
+pub(crate) fn is_grouped(kind: Kind) -> bool {
+    match kind {
+        Kind::Append => false,
+        Kind::Rollup => true,
+    }
+}
+
+/// Writes what a kind of model writes beside its steps, for ever.
+pub(crate) async fn write_beside(job: &Job) {
+    match job.model.kind {
+        Kind::Append => append::write_early_forever(job).await,
+        Kind::Rollup => std::future::pending().await,
+    }
+}
+
+impl Work {
+    /// Compiles the model and reads what it has to know of its table.
+    pub(crate) async fn start(job: &Job, process: Process) -> Result<Self> {
+        Ok(match job.model.kind {
+            Kind::Append => Self::Append(Box::new(AppendWork::start(job, process).await?)),
+            Kind::Rollup => Self::Rollup(Box::new(RollupWork::start(job, process).await?)),
+        })
+    }
+
+    /// The columns that are read of the input.
+    pub(crate) fn needed(&self) -> &[String] {
+        match self {
+            Self::Append(work) => work.needed(),
+            Self::Rollup(work) => work.needed(),
+        }
+    }
+
+    /// Forgets what it has made, and goes on after a head with the files that came to it since the last one.
+    pub(crate) async fn begin(&mut self, job: &Job, head: &Snapshot, newer: Option<&Newer>) -> Result<()> {
+        match self {
+            Self::Append(work) => work.begin(job, newer).await,
+            Self::Rollup(work) => work.begin(job, head),
+        }
+    }
+
+    /// Refuses an increment that takes rows away: no kind can take back what it has made yet.
+    pub(crate) fn refuse_removed(job: &Job, increment: &Increment) -> Result<()> {
+        if increment.removed.is_empty() {
+            return Ok(());
+        }
+        let (dataset, input) = (job.model.dataset.clone(), job.input.contract().dataset.clone());
+        Err(Error::Removed { dataset, input })
+    }
+
+    /// What comes of more rows of the input. A call that failed may be made again with the same rows, unless
+    /// [`Work::must_begin_again`] says otherwise.
+    pub(crate) async fn take_in(
+        &mut self,
+        job: &Job,
+        head: &Snapshot,
+        rows: Rows<'_>,
+        counts: &mut Counts,
+    ) -> Result<Made> {
+        match self {
+            Self::Append(work) => work.take_in(job, rows, counts).await,
+            Self::Rollup(work) => work.take_in(job, head, rows, counts).await,
+        }
+    }
+
+    /// What a rollup shows in the place of files; `None` for other models.
+    pub(crate) fn overlay(&mut self) -> Result<Option<Overlay>> {
+        match self {
+            Self::Append(_) => Ok(None),
+            Self::Rollup(work) => work.overlay().map(Some),
+        }
+    }
+
+    /// Shows readers what [`Work::take_in`] gave. It has not entered the table when this fails.
+    pub(crate) fn publish(&mut self, job: &Job, made: Made) -> Result<()> {
+        match self {
+            Self::Append(work) => work.publish(job, made),
+            Self::Rollup(work) => work.publish(job, made),
+        }
+    }
+
+    /// Whether a step that failed has left it half done, so that it must be made anew from the table.
+    pub(crate) fn must_begin_again(&self) -> bool {
+        match self {
+            Self::Append(_) => false,
+            Self::Rollup(work) => work.must_begin_again(),
+        }
+    }
+
+    /// Whether what is not committed can be forgotten and made again from the table while the process goes on.
+    pub(crate) fn begins_again_from_its_table(&self) -> bool {
+        match self {
+            Self::Append(_) => false,
+            Self::Rollup(_) => true,
+        }
+    }
+
+    /// Makes room in memory after a step, or waits for it.
+    pub(crate) async fn make_room(&mut self, job: &Job) -> Result<()> {
+        match self {
+            Self::Append(_) => {
+                job.output.wait_for_room().await;
+                Ok(())
+            }
+            Self::Rollup(work) => work.make_room(job).await,
+        }
+    }
+
+    /// An epoch of the input ends here; gives what is to be committed beside the work, where that can be done.
+    pub(crate) fn end_epoch(&mut self, job: &Job, seal: Arc<Seal>) -> Result<Option<EndedEpoch>> {
+        match self {
+            Self::Append(work) => Ok(Some(work.end_epoch(job, seal))),
+            Self::Rollup(work) => work.end_epoch(job, seal).map(|()| None),
+        }
+    }
+
+    /// Commits the ended epochs whose input's version is known, where the work itself has to do it.
+    pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64) -> Result<()> {
+        match self {
+            Self::Append(_) => Ok(()),
+            Self::Rollup(work) => work.commit_known(job, first_seal).await,
+        }
+    }
+
+    /// Waits until [`Work::commit_known`] has something to do; for ever where it never has.
+    pub(crate) async fn knows_a_version(&self) {
+        match self {
+            Self::Append(_) => std::future::pending().await,
+            Self::Rollup(work) => work.knows_a_version().await,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Rows that the engine could not run, as rows of the quarantine.
+//!
+//! Invariant: the reason says which expression and what kind of failure, the columns say which record; the row's values
+//! are in `_raw` alone.
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+
+use crate::check::{Reject, quarantined};
+use crate::engine::{Blame, FailedRow};
+use crate::error::{Error, Result};
+use crate::plan::LINEAGE;
+use crate::run::Job;
+
+/// The rule that a row breaks for which an expression of the model cannot be computed.
+pub const MODEL_EXPRESSION_RULE: &str = "model_expression";
+
+/// Rejects of the rows, with the columns that the model reads as their `_raw`.
+pub(crate) async fn failed_rows(job: &Job, blame: &mut Blame, failed: &[FailedRow]) -> Result<Vec<RecordBatch>> {
+    let Some(first) = failed.first() else { return Ok(Vec::new()) };
+    let mut rejects: Vec<Reject> = Vec::with_capacity(failed.len());
+    for (index, row) in failed.iter().enumerate() {
+        let reason = blame.reason(&job.model, &job.contracts, row).await;
+        rejects.push((index, MODEL_EXPRESSION_RULE.to_owned(), reason));
+    }
+    if let Some((_, _, reason)) = rejects.first() {
+        tracing::warn!(model = %job.model.dataset, rows = failed.len(), reason, "rows that a model cannot be run on went to quarantine");
+    }
+    let arrow = |source| Error::Arrow { attempted: "putting rows into quarantine", source };
+    let rows = concat_batches(first.row.schema_ref(), failed.iter().map(|row| &row.row)).map_err(arrow)?;
+    let is_lineage = |index: &usize| LINEAGE.contains(&rows.schema_ref().field(*index).name().as_str());
+    let (lineage, values): (Vec<usize>, Vec<usize>) = (0..rows.num_columns()).partition(is_lineage);
+    let columns = values.len();
+    let rows = rows.project(&values.into_iter().chain(lineage).collect::<Vec<_>>()).map_err(arrow)?;
+    let now_us = job.options.clock.now_ms().saturating_mul(1000);
+    Ok(vec![quarantined(&rows, columns, &rejects, now_us)?])
+}

@@ -1,0 +1,191 @@
+//! The task of a model in the process that commits: increments of the input → the model's work → the output, and at the
+//! end of each of the input's epochs a commit, which for an append model a task of its own makes meanwhile.
+//!
+//! What fails is tried again, longer and longer apart; what panics too. What only a person can mend ends the task: the
+//! model is `failed`, gives up its place in the input so that nothing is kept for it, and what it has made is committed
+//! as far as that can be done. Invariant: an increment's rows enter the output once, whatever failed before.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::RecordBatch;
+use futures::FutureExt;
+use tokio::sync::mpsc;
+use vitalake_lake::{ChangeReader, Increment, TxnId};
+use vitalake_runtime::error::{Classified, Retry};
+
+use crate::error::{Error, Result};
+use crate::kind::{EndedEpoch, Process, Rows, Work, write_beside};
+use crate::run::progress::Counts;
+use crate::run::{Job, Reader};
+
+/// Epochs that may wait for their commit before the model waits for them.
+const OPEN_EPOCHS_MAX: usize = 32;
+
+/// Runs a model until it is stopped. `reader` is its place in the input, where it could be taken already.
+pub(crate) async fn run(job: Job, reader: Option<Reader>) {
+    let mut stop = job.stop.clone();
+    tokio::select! {
+        () = supervise(&job, reader) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+/// Begins again, from the table, after what may pass; ends with what a person must mend.
+async fn supervise(job: &Job, mut reader: Option<Reader>) {
+    let mut attempts = 0;
+    loop {
+        // Rows of an append model that are in the output's tail cannot be told from those that a new task would make.
+        let restarts = AtomicBool::new(true);
+        let outcome = AssertUnwindSafe(live(job, reader.take(), &restarts)).catch_unwind().await;
+        let error = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => Error::Panicked { model: job.model.dataset.clone(), attempted: "its task" },
+        };
+        if error.retry() == Retry::Never || !restarts.load(Ordering::Relaxed) {
+            return give_up(job, &error);
+        }
+        attempts += 1;
+        job.stalled(attempts, &error).await;
+    }
+}
+
+/// Says loudly that a model has ended.
+fn give_up(job: &Job, error: &Error) {
+    job.progress.failed(error);
+    // Another process does this work, or the lake is closed: everything here begins anew.
+    if !job.lake.is_lost() {
+        tracing::error!(model = %job.model.dataset, error = %error, "the model has failed; its table is not brought forward until that is mended");
+    }
+}
+
+/// Works from what the table says until something fails that cannot be tried again at its place.
+async fn live(job: &Job, reader: Option<Reader>, restarts: &AtomicBool) -> Result<()> {
+    let Reader { changes, first_seal, rejects_ahead } = match reader {
+        Some(reader) => reader,
+        None => job.reader().await?,
+    };
+    let work = Work::start(job, Process::Owner { rejects_ahead }).await?;
+    restarts.store(work.begins_again_from_its_table(), Ordering::Relaxed);
+    let (ended, to_commit) = mpsc::channel(OPEN_EPOCHS_MAX);
+    let mut committing = std::pin::pin!(commit_epochs(job, first_seal, to_commit));
+    let owner = Owner { work, changes, first_seal, ended };
+    let outcome = tokio::select! {
+        outcome = owner.follow(job) => outcome,
+        () = &mut committing => Ok(()),
+        () = write_beside(job) => Ok(()),
+    };
+    if let Err(error) = &outcome
+        && error.retry() == Retry::Never
+    {
+        give_up(job, error);
+        // What was made before is right, and others wait for the versions that it becomes.
+        committing.await;
+    }
+    outcome
+}
+
+struct Owner {
+    work: Work,
+    changes: ChangeReader,
+    first_seal: u64,
+    ended: mpsc::Sender<EndedEpoch>,
+}
+
+impl Owner {
+    async fn follow(mut self, job: &Job) -> Result<()> {
+        loop {
+            self.work.commit_known(job, self.first_seal).await?;
+            let last = job.input.last_change();
+            let increment = match self.changes.try_next() {
+                Some(increment) => increment,
+                None => {
+                    job.progress.processed(last.0);
+                    tokio::select! {
+                        increment = self.changes.next() => increment?,
+                        () = self.work.knows_a_version() => continue,
+                    }
+                }
+            };
+            self.process(job, &increment).await?;
+            if let Some(seal) = increment.seal
+                && let Some(epoch) = self.work.end_epoch(job, seal)?
+                && self.ended.send(epoch).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn process(&mut self, job: &Job, increment: &Increment) -> Result<()> {
+        Work::refuse_removed(job, increment)?;
+        if !increment.rows.is_empty() {
+            self.step_until_done(job, &increment.rows, increment.version).await?;
+        }
+        for file in &increment.files {
+            let mut attempts = 0;
+            let rows = loop {
+                match job.input.read_columns(file, self.work.needed()).await {
+                    Ok(rows) => break rows,
+                    Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+                }
+            };
+            for batch in rows.chunks(1) {
+                self.step_until_done(job, batch, increment.version).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Processes rows, trying again until it succeeds or that cannot help.
+    async fn step_until_done(&mut self, job: &Job, batches: &[RecordBatch], version: Option<i64>) -> Result<()> {
+        let mut attempts = 0;
+        loop {
+            let step = AssertUnwindSafe(self.step(job, Rows { batches, version })).catch_unwind().await;
+            let panicked = || Error::Panicked { model: job.model.dataset.clone(), attempted: "processing rows" };
+            match step.unwrap_or_else(|_| Err(panicked())) {
+                Ok(counts) => {
+                    job.progress.count(counts);
+                    job.progress.ok();
+                    return self.work.make_room(job).await;
+                }
+                Err(error) if self.work.must_begin_again() => return Err(error),
+                Err(error) => wait_after(job, &mut attempts, error).await?,
+            }
+        }
+    }
+
+    async fn step(&mut self, job: &Job, rows: Rows<'_>) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let made = self.work.take_in(job, &job.output.head(), rows, &mut counts).await?;
+        self.work.publish(job, made)?;
+        Ok(counts)
+    }
+}
+
+/// Waits after an error that may pass; gives back one that cannot.
+pub(crate) async fn wait_after(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
+    if error.retry() == Retry::Never {
+        return Err(error);
+    }
+    *attempts += 1;
+    job.stalled(*attempts, &error).await;
+    Ok(())
+}
+
+/// Commits what was made of each epoch once the input's version of it is known; ends when no more are to come.
+async fn commit_epochs(job: &Job, first_seal: u64, mut ended: mpsc::Receiver<EndedEpoch>) {
+    while let Some(EndedEpoch { input, own, joined }) = ended.recv().await {
+        let version = input.version().await;
+        let joined = joined.iter().map(|(table_id, version)| (TxnId::model(&job.model.dataset, table_id), *version));
+        let txns: Vec<(TxnId, i64)> = joined.chain([(job.txn.clone(), version)]).collect();
+        let mut attempts = 0;
+        while let Err(error) = job.output.commit(&own, txns.clone()).await {
+            if let Err(error) = wait_after(job, &mut attempts, error.into()).await {
+                return give_up(job, &error);
+            }
+        }
+        job.progress.committed(Job::seal_number(first_seal, &input), Some(version));
+    }
+}

@@ -1,0 +1,148 @@
+//! Nothing stops at one value: rows that a model cannot be run on go to quarantine, models that cannot go on are failed,
+//! and all others work.
+
+use std::sync::Arc;
+
+use vitalake_contract::Layer;
+use vitalake_contract::rule::Severity;
+use vitalake_lake::Space;
+use vitalake_process::{AppendPlan, MODEL_EXPRESSION_RULE, ModelState};
+
+use crate::run::{Up, World};
+use crate::support::{batch, contract, contracts, longs, model, name, printed, strings};
+
+const PADDED: &str = "-- kind: append\nSELECT subject_id,\n       length(lpad(subject_id, CAST(steps AS INT), 'x')) AS padded\nFROM raw.hourly_steps\n";
+
+/// `steps` with its rollup, and beside it a model that a large number of steps breaks.
+fn world() -> World {
+    let mut world = World::new(Severity::Fatal);
+    let mut all = world.contracts.as_ref().clone();
+    all.extend(contracts(vec![contract(Layer::Curated, "padded", "subject_id string, padded int", false)]));
+    world.contracts = Arc::new(all);
+    world.models.push(model(Layer::Curated, "padded", PADDED));
+    world
+}
+
+fn state(up: &Up, dataset: &str) -> (ModelState, Option<String>, Option<String>) {
+    let status = up.models.statuses().into_iter().find(|status| status.dataset == name(dataset)).unwrap();
+    (status.state, status.error, status.behind.map(|name| name.to_string()))
+}
+
+#[tokio::test]
+async fn a_row_that_makes_gigabytes_goes_to_quarantine_and_its_neighbours_go_on() {
+    let world = world();
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(3)), ("b", 2, Some(2_000_000_000)), ("c", 3, Some(4))], 7);
+    up.within(up.models.caught_up()).await;
+    let rows = up.rows(Space::Curated, "padded", true).await;
+    assert_eq!(rows, ["|a|3|hourly-steps|0|7|", "|c|4|hourly-steps|0|9|"]);
+    let quarantine = up.rows_in_full(Space::Quarantine, "padded").await;
+    let place = "models/curated/padded.sql:3:8";
+    assert_eq!(quarantine.len(), 1);
+    for part in [MODEL_EXPRESSION_RULE, place, "hourly-steps|0|8|", "too large"] {
+        assert!(quarantine[0].contains(part), "{part} in {quarantine:?}");
+    }
+    let reason = quarantine[0].split('|').find(|cell| cell.contains(place)).unwrap();
+    assert!(!reason.contains("2000000000"), "{reason}");
+    assert_eq!(state(&up, "padded").0, ModelState::Running);
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn many_rows_that_cannot_be_run_are_all_in_quarantine_once() {
+    let world = world();
+    let up = world.up().await;
+    let names: Vec<String> = (0..200).map(|n| format!("s{n}")).collect();
+    let rows: Vec<_> = (0..200_i64)
+        .map(|n| (names[n as usize].as_str(), n, Some(if n % 3 == 0 { 2_000_000_000 } else { n % 50 })))
+        .collect();
+    up.append(&rows, 0);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Curated, "padded").await.len(), 133);
+    assert_eq!(up.committed(Space::Quarantine, "padded").await.len(), 67);
+    up.models.stop().await;
+    // What is committed is not made again.
+    let up = world.up().await;
+    up.within(up.models.caught_up()).await;
+    assert_eq!(up.rows(Space::Quarantine, "padded", true).await.len(), 67);
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_failed_model_nor_for_those_behind_it_also_after_a_restart() {
+    let world = world();
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(5))], 0);
+    up.commit().await;
+    // Breaks the fatal rule of `steps`.
+    up.append(&[("a", 2, Some(200_000))], 1);
+    up.within(up.models.caught_up()).await;
+    up.append(&[("b", 3, Some(6))], 2);
+    up.commit().await;
+    check(&up).await;
+    up.models.stop().await;
+    drop(up.lake);
+    let up = world.up().await;
+    up.within(up.models.caught_up()).await;
+    up.commit().await;
+    check(&up).await;
+    up.models.stop().await;
+
+    async fn check(up: &Up) {
+        up.within(up.models.settled()).await;
+        let (failed, error, _) = state(up, "steps");
+        assert!(error.unwrap().contains("not.absurd"));
+        assert_eq!(failed, ModelState::Failed);
+        let (behind, error, model) = state(up, "steps_daily");
+        assert_eq!((behind, model.as_deref()), (ModelState::BehindFailed, Some("steps")));
+        assert!(error.unwrap().contains("steps") && behind.needs_a_person());
+        assert_eq!(state(up, "padded").0, ModelState::Running);
+        assert_eq!(up.committed(Space::Serving, "steps_daily").await, ["|a|1970-01-01|1|5|"]);
+        assert_eq!(up.rows(Space::Curated, "padded", true).await.len(), 3);
+    }
+}
+
+/// The optimiser finds that a column is needless, and the text names it all the same.
+#[rstest::rstest]
+#[case::condition("SELECT subject_id AS v FROM raw.hourly_steps WHERE true OR steps > 1", "a")]
+#[case::coalesce("SELECT coalesce('app', subject_id) AS v FROM raw.hourly_steps", "app")]
+#[case::case("SELECT CASE WHEN 1 = 1 THEN 'x' ELSE subject_id END AS v FROM raw.hourly_steps", "x")]
+#[case::null("SELECT CAST(steps / 0 AS STRING) AS v FROM raw.hourly_steps", "")]
+#[tokio::test]
+async fn a_column_may_be_named_and_not_needed(#[case] text: &str, #[case] want: &str) {
+    let mut all = crate::support::steps();
+    all.extend(contracts(vec![contract(Layer::Curated, "c", "v string", false)]));
+    let model = model(Layer::Curated, "c", &format!("-- kind: append\n{text}"));
+    let plan = AppendPlan::compile(&model, &all).await.unwrap();
+    let rows = batch(vec![("subject_id", strings(&[Some("a")])), ("steps", longs(&[Some(2)]))]);
+    assert_eq!(printed(&plan.run(&[rows]).await.unwrap())[0].split('|').nth(1), Some(want));
+}
+
+const PADDED_DAILY: &str = "-- kind: rollup\n-- time: day\nSELECT CAST(hour AS DATE) AS day, COUNT(*) AS hours,\n       SUM(length(lpad(subject_id, CAST(steps AS INT), 'x'))) AS padded\nFROM raw.hourly_steps\nGROUP BY CAST(hour AS DATE)\n";
+
+#[tokio::test]
+async fn rows_that_a_rollup_cannot_aggregate_are_committed_to_quarantine_with_the_groups_of_the_others() {
+    let mut world = World::new(Severity::Error);
+    let mut all = world.contracts.as_ref().clone();
+    all.extend(contracts(vec![contract(Layer::Serving, "padded_daily", "day date, hours long, padded long", false)]));
+    world.contracts = Arc::new(all);
+    world.models.push(model(Layer::Serving, "padded_daily", PADDED_DAILY));
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(3)), ("b", 2, Some(2_000_000_000)), ("c", 3, Some(4)), ("d", 30, Some(1))], 0);
+    let days = ["|1970-01-01|2|7|", "|1970-01-02|1|1|"];
+    assert_eq!(up.live(Space::Serving, "padded_daily").await, days);
+    let quarantine = up.rows_in_full(Space::Quarantine, "padded_daily").await;
+    assert!(quarantine.len() == 1 && quarantine[0].contains("models/serving/padded_daily.sql:4:8"), "{quarantine:?}");
+    assert!(up.committed(Space::Quarantine, "padded_daily").await.is_empty());
+    up.commit().await;
+    assert_eq!(up.committed(Space::Serving, "padded_daily").await, days);
+    assert_eq!(up.committed(Space::Quarantine, "padded_daily").await.len(), 1);
+    up.append(&[("e", 4, Some(1))], 4);
+    up.commit().await;
+    up.models.stop().await;
+    drop(up.lake);
+    let up = world.up().await;
+    assert_eq!(up.live(Space::Serving, "padded_daily").await, ["|1970-01-01|3|8|", days[1]]);
+    assert_eq!(up.rows(Space::Quarantine, "padded_daily", true).await.len(), 1);
+    up.models.stop().await;
+}
