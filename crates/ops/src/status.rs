@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Whether queries may be answered, and if not, what is still to do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Readiness {
-    /// True when recovery is complete: every acknowledged row can be read.
+    /// True when every acknowledged row can be read, but for tables that are stalled or failed.
     pub ready: bool,
     /// What is still to do, one phrase each; empty when ready.
     #[serde(default)]
@@ -16,7 +16,7 @@ pub struct Readiness {
     /// Parts outside this process that do not answer now; queries go on with what is here.
     #[serde(default)]
     pub away: Vec<AwayPart>,
-    /// What needs a person, whether ready or not: in the answer of `GET /health/ready`.
+    /// What is not well, whether ready or not: in the answer of `GET /health/ready`.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
 }
@@ -34,11 +34,23 @@ pub struct AwayPart {
     pub reason: String,
 }
 
-/// Something that does not mend itself.
+/// The state of a dataset that needs a person.
+pub const FAILED: &str = "failed";
+/// The state of a dataset that comes back by itself.
+pub const STALLED: &str = "stalled";
+/// The state of a dataset that does not yet show everything that was durable at start.
+pub const RECOVERING: &str = "recovering";
+/// The state of a dataset that is well.
+pub const OK: &str = "ok";
+
+/// Something that is not well.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// The dataset that suffers, where it is known.
     pub dataset: Option<String>,
+    /// `failed`: it needs a person; `stalled`: it comes back by itself.
+    #[serde(default)]
+    pub state: String,
     /// What happened, to what, and what to do.
     pub message: String,
 }
@@ -46,8 +58,17 @@ pub struct Trouble {
 /// The answer of `GET /api/v1/status`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatusReport {
-    /// True when recovery is complete.
+    /// True when recovery is complete, but for what is stalled or failed.
     pub ready: bool,
+    /// The project's name.
+    #[serde(default)]
+    pub name: String,
+    /// The binary's version.
+    #[serde(default)]
+    pub version: String,
+    /// Since when the process runs.
+    #[serde(default)]
+    pub since: String,
     /// What the process does: `all`, `ingest`, `process` or `serve`.
     #[serde(default)]
     pub role: String,
@@ -63,7 +84,7 @@ pub struct StatusReport {
     /// One entry per partition of a topic.
     #[serde(default)]
     pub partitions: Vec<PartitionStatus>,
-    /// What needs a person: damage, missing files, records that no contract claims.
+    /// What is not well: damage, missing files, records that no contract claims, models that are failed or stalled.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
 }
@@ -147,6 +168,18 @@ pub enum DeliveryState {
 pub struct FlushReport {
     /// One entry per table that got a new version.
     pub tables: Vec<FlushedTable>,
+    /// One entry per table that has something to commit and could not.
+    #[serde(default)]
+    pub behind: Vec<Behind>,
+}
+
+/// A table that a flush could not bring forward.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    /// The dataset's name.
+    pub dataset: String,
+    /// Its state and why.
+    pub reason: String,
 }
 
 /// One table of a [`FlushReport`].

@@ -12,20 +12,21 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_contract::diagnostic::has_errors;
 use vitalake_runtime::config::{Config, Overrides};
+use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
 use vitalake_serve::http;
 
-use crate::command::{up, validate};
+use crate::command::validate;
 use crate::failure::Failure;
 use crate::output::Style;
-use crate::platform::{Limits, Platform, Role};
+use crate::platform::{Life, Platform, Role, Setup, http_app};
 
 /// An opened project; dropping it closes it.
 #[derive(Debug)]
 pub struct Local {
     url: String,
     runtime: Option<Runtime>,
-    platform: Arc<Platform>,
+    life: Arc<Life>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -77,25 +78,29 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         .enable_all()
         .build()
         .context("the async runtime could not be started")?;
-    let (platform, url, stop) = runtime.block_on(async {
-        // Records of an external broker stay there: a command looks at the tables, or changes them.
-        let limits = Limits { without_intake: true, role: role(purpose, &config), ..Limits::default() };
+    let (life, url, stop) = runtime.block_on(async {
         let lock = Arc::new(FolderLock::take(&config.data)?);
-        let platform = Platform::open(&checked, &config, &limits, lock).await?;
-        platform.start().await?;
+        let (events, reader) = Events::channel();
+        let role = role(purpose, &config);
+        // Records of an external broker stay there: a command looks at the tables, or changes them.
+        let setup = Setup { without_intake: true, ..Setup::new(checked, config, lock, events)? };
+        let platform = Platform::new(&setup, role);
+        let life = Life::open(&setup, role, 1).await?;
+        platform.begin(&life);
+        life.start().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = up::server(&platform, platform.lake.cpu())?;
+        let app = http_app(&platform, &setup.cpu, reader)?;
         tokio::spawn(http::serve(listener, app, async move {
             let _ = stopped.await;
         }));
         while !platform.is_ready() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        anyhow::Ok((platform, url, stop))
+        anyhow::Ok((life, url, stop))
     })?;
-    Ok(Local { url, runtime: Some(runtime), platform, stop: Some(stop) })
+    Ok(Local { url, runtime: Some(runtime), life, stop: Some(stop) })
 }
 
 impl Drop for Local {
@@ -104,7 +109,7 @@ impl Drop for Local {
             let _ = stop.send(());
         }
         if let Some(runtime) = self.runtime.take() {
-            runtime.block_on(self.platform.close());
+            runtime.block_on(self.life.close());
             runtime.shutdown_background();
         }
     }

@@ -246,6 +246,23 @@ impl Models {
     }
 }
 
+/// One model's progress, for who waits for its table alone. A dataset without a model is waited for by nobody.
+impl Models {
+    /// As [`Models::caught_up`], of one model.
+    pub async fn caught_up_of(&self, dataset: &DatasetName) {
+        if let Some(model) = self.running.iter().find(|model| model.progress.is_of(dataset)) {
+            model.progress.wait_processed(model.input.last_change().0).await;
+        }
+    }
+
+    /// As [`Models::settled`], of one model.
+    pub async fn settled_of(&self, dataset: &DatasetName) {
+        if let Some(model) = self.running.iter().find(|model| model.progress.is_of(dataset)) {
+            model.progress.wait_committed(model.input.last_seal()).await;
+        }
+    }
+}
+
 /// How far a model's table has come in its input, by the commits that are known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consumed {

@@ -149,6 +149,11 @@ impl Progress {
         self.marks.send_modify(|marks| marks.processed = Some(change));
     }
 
+    /// Whether it is that dataset's.
+    pub(crate) fn is_of(&self, dataset: &DatasetName) -> bool {
+        self.dataset == *dataset
+    }
+
     /// Whether anything has been processed yet.
     pub(crate) fn has_begun(&self) -> bool {
         self.marks.borrow().processed.is_some()

@@ -7,7 +7,6 @@ pub mod lint;
 pub mod list;
 pub mod query;
 pub mod simulate;
-mod starting;
 pub mod up;
 pub mod validate;
 

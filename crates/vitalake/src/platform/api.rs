@@ -1,10 +1,10 @@
-//! What the HTTP server may ask of the platform: the pinned value, readiness, status, flush, deliveries.
+//! What one life answers: the pinned value, readiness, status, flush, deliveries. `front` asks it.
 //!
 //! Invariant: an error that leaves here holds names and counts, never a record's value.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use vitalake_contract::DatasetName;
@@ -13,81 +13,64 @@ use vitalake_ingest::delivery::{self, DeliverError, Delivered};
 use vitalake_ingest::landing::TopicLanding;
 use vitalake_lake::{Catalogue, Space, TableId, TableView};
 use vitalake_ops::status::{
-    AwayPart, DatasetStatus, DeliveryReport, DeliveryState, FlushReport, FlushedTable, PartitionStatus, Readiness,
-    StatusReport, Trouble,
+    DatasetStatus, DeliveryReport, DeliveryState, FAILED, FlushReport, FlushedTable, OK, PartitionStatus, RECOVERING,
+    Readiness, STALLED, StatusReport, Trouble,
 };
-use vitalake_process::sql_rules;
+use vitalake_process::{ModelStatus, sql_rules};
 use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_serve::pinned::{Pinned, PinnedLake};
-use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Status};
+use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
 
-use super::outside::{instant, parts};
-use super::{Platform, Role};
+use super::outside::instant;
+use super::{Life, Role};
 
 /// What is said of a table whose tail is full.
 const FULL: &str =
     "memory holds as many rows as storage.tail_bytes_max allows: no more are taken until a commit has these";
 
-/// The platform as the server sees it.
+/// A life as the server sees it.
 #[derive(Clone, Debug)]
-pub struct Api(pub Arc<Platform>);
+pub(super) struct Api(pub(super) Arc<Life>);
 
-impl Datasets for Api {
-    fn pin(&self) -> Result<Arc<dyn Pinned>, Vec<String>> {
-        let Readiness { ready, waiting_for, .. } = self.readiness();
-        if !ready {
-            return Err(waiting_for);
+impl Api {
+    /// The newest value, of which the tables that are being recovered are not read.
+    pub(super) fn pin(&self) -> Arc<dyn Pinned> {
+        let recovering = if self.0.is_ready() { BTreeMap::new() } else { self.recovering() };
+        Arc::new(PinnedLake::of(&self.0.lake, Arc::new(recovering)))
+    }
+
+    fn recovering(&self) -> BTreeMap<String, String> {
+        self.0.recovery.reasons(&self.0.intake.landings, &self.models())
+    }
+
+    fn models(&self) -> Vec<ModelStatus> {
+        let models = self.0.models.lock().clone();
+        models.map(|models| models.statuses()).unwrap_or_default()
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        if self.0.is_ready() {
+            return Readiness { ready: true, ..Readiness::default() };
         }
-        Ok(Arc::new(PinnedLake::of(&self.0.lake, Arc::default())))
-    }
-}
-
-#[async_trait]
-impl Status for Api {
-    fn readiness(&self) -> Readiness {
-        let ready = self.0.is_ready();
-        let mut waiting_for = Vec::new();
-        if !ready {
-            for landing in self.0.intake.landings.iter().filter(|l| !l.is_caught_up()) {
-                waiting_for.push(format!("topic {}: {} records to take up", landing.topic(), landing.lag_records()));
-            }
-            if waiting_for.is_empty() {
-                waiting_for.push("models to catch up with their inputs".to_owned());
-            }
-        }
-        Readiness { ready, waiting_for, away: self.away(), troubles: Vec::new() }
+        let ready = self.0.recovery.is_over_but_for_stalled(&self.models());
+        let waiting_for = if ready { Vec::new() } else { self.recovering().into_values().collect() };
+        Readiness { ready, waiting_for, ..Readiness::default() }
     }
 
-    fn troubles(&self) -> Vec<Trouble> {
-        self.0.troubles()
-    }
-
-    async fn status(&self) -> StatusReport {
-        let Readiness { ready, waiting_for, away, .. } = self.readiness();
-        let troubles = self.0.troubles();
+    /// What is known of every dataset and partition.
+    pub(super) fn report(&self, troubles: &[Trouble]) -> StatusReport {
         let catalogue = self.0.lake.pin();
+        let models = self.models();
         let mut datasets: Vec<DatasetStatus> = catalogue
             .tables()
             .filter(|view| view.id.space != Space::Quarantine)
-            .map(|view| self.dataset(&catalogue, view, &troubles))
+            .map(|view| self.dataset(&catalogue, view, &models, troubles))
             .collect();
         datasets.sort_by_key(|d| (["raw", "curated", "serving"].iter().position(|l| *l == d.layer), d.dataset.clone()));
-        StatusReport {
-            ready,
-            role: self.0.role.as_str().to_owned(),
-            waiting_for,
-            away,
-            datasets,
-            partitions: self.partitions(),
-            troubles,
-        }
+        StatusReport { datasets, partitions: self.partitions(), ..StatusReport::default() }
     }
-}
 
-#[async_trait]
-impl Flush for Api {
-    async fn flush(&self) -> Result<FlushReport, ApiError> {
-        self.check_ready()?;
+    pub(super) async fn flush(&self) -> Result<FlushReport, ApiError> {
         if let role @ (Role::Serve | Role::Spare) = self.0.role {
             return Err(ApiError::Invalid(format!(
                 "a process with the role {} commits nothing; flush one with the role ingest, then one with the role process",
@@ -95,7 +78,7 @@ impl Flush for Api {
             )));
         }
         let before = self.0.lake.pin();
-        self.0.commit_everything().await.map_err(|error| {
+        let behind = self.0.commit_everything().await.map_err(|error| {
             ApiError::Unavailable(format!("{error}; what is not committed stays in the log and is tried again"))
         })?;
         let after = self.0.lake.pin();
@@ -112,20 +95,16 @@ impl Flush for Api {
                 rows,
             });
         }
-        Ok(FlushReport { tables })
+        Ok(FlushReport { tables, behind })
     }
-}
 
-#[async_trait]
-impl Deliveries for Api {
-    async fn deliver(
+    pub(super) async fn deliver(
         &self,
         dataset: &str,
         name: &str,
         format: DeliveryFormat,
         body: ByteStream,
     ) -> Result<DeliveryReport, ApiError> {
-        self.check_ready()?;
         let unknown = || {
             ApiError::NotFound(format!(
                 "there is no raw dataset {dataset} to deliver to; `vitalake datasets` lists them"
@@ -147,7 +126,7 @@ impl Deliveries for Api {
             DeliveryFormat::Csv => FileFormat::Csv,
             DeliveryFormat::Ndjson => FileFormat::Ndjson,
         };
-        let (name, now_ms) = (name.to_owned(), self.0.clock.now_ms());
+        let (name, now_ms) = (name.to_owned(), self.0.setup.clock.now_ms());
         let (sender, chunks) = mpsc::channel(4);
         let feeding = async move {
             let mut body = body;
@@ -171,19 +150,16 @@ impl Deliveries for Api {
 }
 
 impl Api {
-    fn check_ready(&self) -> Result<(), ApiError> {
-        let Readiness { ready, waiting_for, .. } = self.readiness();
-        if ready {
-            return Ok(());
-        }
-        Err(ApiError::Unavailable(format!("vitalake is not ready: waiting for {}; try again", waiting_for.join(", "))))
-    }
-
-    fn dataset(&self, catalogue: &Catalogue, view: &TableView, troubles: &[Trouble]) -> DatasetStatus {
+    fn dataset(
+        &self,
+        catalogue: &Catalogue,
+        view: &TableView,
+        models: &[ModelStatus],
+        troubles: &[Trouble],
+    ) -> DatasetStatus {
         let name = &view.id.dataset;
         let landing = self.0.intake.landings.iter().find(|l| l.table().contract().dataset == *name);
-        let models = self.0.models.lock().clone();
-        let model = models.and_then(|models| models.statuses().into_iter().find(|m| m.dataset == *name));
+        let model = models.iter().find(|model| model.dataset == *name);
         let hidden: u64 = view.tail.hidden.iter().filter_map(|path| view.head.file(path)).filter_map(|f| f.rows).sum();
         let tail_rows = view.tail.row_count();
         let committed = view.head.files().map(|f| f.add.modification_time).max();
@@ -191,13 +167,7 @@ impl Api {
             .table(&TableId::new(Space::Quarantine, name.clone()))
             .map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
         let newest = self.0.lake.table(name).ok().and_then(|table| table.newest_row_ms());
-        let landing_error =
-            landing.and_then(|l| l.trouble().or_else(|| self.0.log()?.room().err().map(|error| error.to_string())));
-        let full = landing.filter(|landing| landing.table().is_full());
-        let landing_error = landing_error.or_else(|| full.map(|_| FULL.to_owned()));
-        let trouble = troubles.iter().find(|trouble| trouble.dataset.as_deref() == Some(name.as_str()));
-        let error = trouble.map(|trouble| trouble.message.clone());
-        let error = error.or_else(|| model.as_ref().and_then(|m| m.error.clone())).or(landing_error);
+        let (state, error) = self.state(name.as_str(), landing, troubles);
         DatasetStatus {
             dataset: name.to_string(),
             layer: view.id.space.as_str().to_owned(),
@@ -206,16 +176,31 @@ impl Api {
             version: Some(view.head.version().0),
             last_commit: committed.and_then(instant),
             newest_row_at: newest.and_then(instant),
-            freshness_seconds: newest.map(|at| (self.0.clock.now_ms() - at).max(0) as f64 / 1000.0),
-            lag_records: landing.map(|l| l.lag_records()).or(model.as_ref().map(|m| m.changes_behind)),
+            freshness_seconds: newest.map(|at| (self.0.setup.clock.now_ms() - at).max(0) as f64 / 1000.0),
+            lag_records: landing.map(|l| l.lag_records()).or(model.map(|m| m.changes_behind)),
             quarantined,
-            state: match (&error, landing.is_some_and(|l| !l.is_caught_up())) {
-                _ if trouble.is_some() => "failed".to_owned(),
-                (Some(_), _) => "stalled".to_owned(),
-                (None, true) => "recovering".to_owned(),
-                (None, false) => "ok".to_owned(),
-            },
+            state: state.to_owned(),
             error,
+        }
+    }
+
+    /// A dataset's state, and why it is not `ok`. Troubles come with the worst first.
+    fn state(
+        &self,
+        name: &str,
+        landing: Option<&Arc<TopicLanding>>,
+        troubles: &[Trouble],
+    ) -> (&'static str, Option<String>) {
+        if let Some(trouble) = troubles.iter().find(|trouble| trouble.dataset.as_deref() == Some(name)) {
+            let state = if trouble.state == STALLED { STALLED } else { FAILED };
+            return (state, Some(trouble.message.clone()));
+        }
+        let full = |landing: &TopicLanding| landing.table().is_full().then(|| FULL.to_owned());
+        let no_room = || self.0.log()?.room().err().map(|error| error.to_string());
+        match landing.and_then(|landing| landing.trouble().or_else(no_room).or_else(|| full(landing))) {
+            Some(error) => (STALLED, Some(error)),
+            None if self.0.recovery.waits(name) => (RECOVERING, None),
+            None => (OK, None),
         }
     }
 
@@ -231,10 +216,6 @@ impl Api {
             })
         };
         self.0.intake.landings.iter().flat_map(of).collect()
-    }
-
-    fn away(&self) -> Vec<AwayPart> {
-        parts(self.0.away(), self.0.clock.now_ms())
     }
 }
 

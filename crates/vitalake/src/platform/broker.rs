@@ -22,8 +22,8 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::in_full;
 use vitalake_runtime::health::{Health, Said};
 
-use super::intake::{Intake, Parts};
-use super::{Outside, Role};
+use super::intake::{Intake, IntakeContext};
+use super::{Outside, Role, Setup};
 
 /// How often topics are looked at for what has changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -46,18 +46,19 @@ pub(crate) struct Broker {
 }
 
 /// The intake from a broker: waits for one that does not answer, and for topics that are missing.
-pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str, outside: &Outside) -> anyhow::Result<Intake> {
+pub(crate) async fn open(context: &IntakeContext<'_>, bootstrap: &str) -> anyhow::Result<Intake> {
+    let Setup { config, outside, clock, .. } = context.setup;
     let options = BrokerOptions {
         bootstrap: bootstrap.to_owned(),
-        group: parts.config.kafka.group.clone().unwrap_or_else(|| format!("vitalake-{}", parts.config.name)),
-        properties: parts.config.kafka.properties.iter().map(|(k, v)| (k.clone(), plain(v))).collect(),
+        group: config.kafka.group.clone().unwrap_or_else(|| format!("vitalake-{}", config.name)),
+        properties: config.kafka.properties.iter().map(|(k, v)| (k.clone(), plain(v))).collect(),
     };
     let source = KafkaSource::connect(options, outside.kafka.clone())?;
-    let streams = parts.streams()?;
+    let streams = context.streams()?;
     let wanted: Vec<(String, u32)> =
         streams.iter().map(|(topic, partitions, _)| (topic.clone(), *partitions)).collect();
-    let topics = find_or_make(&source, &wanted, parts.config.kafka.create_topics, &outside.topics, parts.clock).await?;
-    let landing = if parts.role == Role::Serve { Landing::Follower } else { Landing::Owner };
+    let topics = find_or_make(&source, &wanted, config.kafka.create_topics, &outside.topics, clock).await?;
+    let landing = if context.role == Role::Serve { Landing::Follower } else { Landing::Owner };
     let mut landings = Vec::new();
     for (topic, asked, table) in streams {
         let Some(state) = topics.get(&topic) else { continue };
@@ -72,12 +73,13 @@ pub(crate) async fn open(parts: &Parts<'_>, bootstrap: &str, outside: &Outside) 
         let id = identified(&source, &topic, state, &table, outside).await?;
         source.register(id, &topic);
         let sql = sql_rules(table.contract())?;
-        let landing = TopicLanding::new(Arc::clone(&source) as _, table, sql, &topic, id, landing, parts.cpu.clone());
+        let landing =
+            TopicLanding::new(Arc::clone(&source) as _, table, sql, &topic, id, landing, context.setup.cpu.clone());
         landing.ask_before_commits();
         landings.push(Arc::new(landing));
     }
-    let (outside, clock, changed) = (outside.clone(), parts.clock.clone(), watch::channel(false).0);
-    let broker = Broker { source, role: parts.role, outside, clock, topics, changed };
+    let (outside, clock, changed) = (outside.clone(), clock.clone(), watch::channel(false).0);
+    let broker = Broker { source, role: context.role, outside, clock, topics, changed };
     Ok(Intake { landings, broker: Some(broker), ..Intake::none() })
 }
 

@@ -3,83 +3,121 @@
 //! The hot path adds to its own atomics and knows nothing of Prometheus. Invariant: labels are names of datasets and
 //! topics alone.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use vitalake_ingest::landing::TopicLanding;
 use vitalake_lake::Space;
 use vitalake_lake::place::{RequestKind, Requests};
 use vitalake_ops::metrics::{Labels, Metrics};
-use vitalake_runtime::telemetry::metric;
+use vitalake_runtime::telemetry::{MetricName, metric};
 
-use super::Platform;
+use super::{Life, Platform};
 
 /// Keeps the metrics up to date until dropped.
 pub async fn sample_forever(platform: Arc<Platform>, metrics: Arc<Metrics>) {
     let mut due = tokio::time::interval(Duration::from_secs(1));
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut sampler = Sampler { metrics, counted: BTreeMap::new(), life: Weak::new() };
     loop {
         due.tick().await;
-        sample(&platform, &metrics);
+        sampler.sample(&platform);
     }
 }
 
-fn sample(platform: &Platform, metrics: &Metrics) {
-    for landing in &platform.intake.landings {
-        sample_landing(landing, metrics);
+/// Brings metrics up to counts that are kept elsewhere.
+struct Sampler {
+    metrics: Arc<Metrics>,
+    /// What a life had counted when it was last looked at.
+    counted: BTreeMap<(&'static str, Labels), u64>,
+    life: Weak<Life>,
+}
+
+impl Sampler {
+    fn sample(&mut self, platform: &Platform) {
+        self.set(metric::READY, Labels::new(), f64::from(u8::from(platform.is_ready())));
+        self.raise(metric::EVENTS_DROPPED, Labels::new(), platform.events().dropped());
+        let Some(life) = platform.life() else { return };
+        if !std::ptr::eq(self.life.as_ptr(), Arc::as_ptr(&life)) {
+            // A life counts from its own beginning.
+            self.counted.retain(|(name, _), _| *name == metric::EVENTS_DROPPED.name);
+            self.life = Arc::downgrade(&life);
+        }
+        for landing in &life.intake.landings {
+            self.sample_landing(landing);
+        }
+        self.sample_tables(&life);
+        self.sample_log(&life);
+        if let Some(requests) = &life.requests {
+            self.sample_requests(requests);
+        }
+        let models = life.models.lock().clone();
+        for model in models.iter().flat_map(|models| models.statuses()) {
+            let labels = dataset(model.dataset.as_str());
+            self.raise(metric::DUPLICATE_RECORDS, labels.clone(), model.duplicates);
+            self.raise(metric::QUARANTINED_RECORDS, labels, model.rows_rejected);
+        }
     }
-    let catalogue = platform.lake.pin();
-    for view in catalogue.tables().filter(|v| v.id.space != Space::Quarantine) {
-        let labels = dataset(view.id.dataset.as_str());
-        metrics.value(metric::TAIL_ROWS, &labels).set(view.tail.row_count() as f64);
-        metrics.value(metric::DATASET_ROWS, &labels).set(view.head.rows().unwrap_or(0) as f64);
+
+    fn sample_tables(&mut self, life: &Life) {
+        let catalogue = life.lake.pin();
+        for view in catalogue.tables().filter(|v| v.id.space != Space::Quarantine) {
+            let labels = dataset(view.id.dataset.as_str());
+            self.set(metric::TAIL_ROWS, labels.clone(), view.tail.row_count() as f64);
+            self.set(metric::DATASET_ROWS, labels, view.head.rows().unwrap_or(0) as f64);
+        }
+        let now_ms = life.setup.clock.now_ms();
+        for table in life.lake.tables() {
+            let labels = dataset(table.contract().dataset.as_str());
+            self.set(metric::TAIL_BYTES, labels.clone(), table.bytes_in_memory() as f64);
+            if let Some(newest_ms) = table.newest_row_ms() {
+                self.set(metric::FRESHNESS_SECONDS, labels, (now_ms - newest_ms).max(0) as f64 / 1000.0);
+            }
+        }
+        if let Ok(free) = life.setup.disk.free_bytes(&life.setup.config.data) {
+            self.set(metric::DISK_FREE_BYTES, Labels::new(), free as f64);
+        }
     }
-    for table in platform.lake.tables() {
-        let labels = dataset(table.contract().dataset.as_str());
-        metrics.value(metric::TAIL_BYTES, &labels).set(table.bytes_in_memory() as f64);
+
+    fn sample_landing(&mut self, landing: &TopicLanding) {
+        let labels = dataset(landing.table().contract().dataset.as_str());
+        let (counted, counters) = (|n: &AtomicU64| n.load(Ordering::Relaxed), landing.counters());
+        let (rows, rejects) = (counted(&counters.rows), counted(&counters.rejects));
+        self.raise(metric::INGEST_RECORDS, labels.clone(), rows + rejects);
+        self.raise(metric::INGEST_BYTES, labels.clone(), counted(&counters.bytes));
+        self.raise(metric::QUARANTINED_RECORDS, labels, rejects);
+        let topic = vec![("topic", landing.topic().to_owned())];
+        self.set(metric::LAG_RECORDS, topic, landing.lag_records() as f64);
     }
-    if let Some(log) = platform.log() {
+
+    fn sample_log(&mut self, life: &Life) {
+        let Some(log) = life.log() else { return };
         let appended = log.metrics().bytes_appended.load(Ordering::Relaxed);
-        raise(metrics, metric::LOG_APPENDED_BYTES, &Labels::new(), appended);
+        self.raise(metric::LOG_APPENDED_BYTES, Labels::new(), appended);
     }
-    if let Some(requests) = &platform.requests {
-        sample_requests(requests, metrics);
-    }
-    let models = platform.models.lock().clone();
-    for model in models.iter().flat_map(|models| models.statuses()) {
-        let labels = dataset(model.dataset.as_str());
-        raise(metrics, metric::DUPLICATE_RECORDS, &labels, model.duplicates);
-        raise(metrics, metric::QUARANTINED_RECORDS, &labels, model.rows_rejected);
-    }
-    metrics.value(metric::READY, &Labels::new()).set(f64::from(u8::from(platform.is_ready())));
-}
 
-fn sample_landing(landing: &TopicLanding, metrics: &Metrics) {
-    let labels = dataset(landing.table().contract().dataset.as_str());
-    let (counted, counters) = (|n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed), landing.counters());
-    raise(metrics, metric::INGEST_RECORDS, &labels, counted(&counters.rows) + counted(&counters.rejects));
-    raise(metrics, metric::INGEST_BYTES, &labels, counted(&counters.bytes));
-    raise(metrics, metric::QUARANTINED_RECORDS, &labels, counted(&counters.rejects));
-    let topic = vec![("topic", landing.topic().to_owned())];
-    metrics.value(metric::LAG_RECORDS, &topic).set(landing.lag_records() as f64);
-}
-
-fn sample_requests(requests: &Requests, metrics: &Metrics) {
-    for kind in RequestKind::ALL {
-        let labels = vec![("kind", kind.as_str().to_owned())];
-        raise(metrics, metric::STORAGE_REQUESTS, &labels, requests.count(kind));
+    fn sample_requests(&mut self, requests: &Requests) {
+        for kind in RequestKind::ALL {
+            let labels = vec![("kind", kind.as_str().to_owned())];
+            self.raise(metric::STORAGE_REQUESTS, labels, requests.count(kind));
+        }
+        let counted = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        self.raise(metric::STORAGE_THROTTLED, Labels::new(), counted(&requests.throttled));
+        self.raise(metric::STORAGE_SENT_BYTES, Labels::new(), counted(&requests.bytes_sent));
+        self.raise(metric::STORAGE_RECEIVED_BYTES, Labels::new(), counted(&requests.bytes_received));
     }
-    let counted = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
-    raise(metrics, metric::STORAGE_THROTTLED, &Labels::new(), counted(&requests.throttled));
-    raise(metrics, metric::STORAGE_SENT_BYTES, &Labels::new(), counted(&requests.bytes_sent));
-    raise(metrics, metric::STORAGE_RECEIVED_BYTES, &Labels::new(), counted(&requests.bytes_received));
-}
 
-/// Brings a counter up to a count that is kept elsewhere.
-fn raise(metrics: &Metrics, name: vitalake_runtime::telemetry::MetricName, labels: &Labels, count: u64) {
-    let counter = metrics.counter(name, labels);
-    counter.inc_by(count.saturating_sub(counter.get()));
+    fn set(&self, name: MetricName, labels: Labels, value: f64) {
+        self.metrics.value(name, &labels).set(value);
+    }
+
+    fn raise(&mut self, name: MetricName, labels: Labels, count: u64) {
+        let counter = self.metrics.counter(name, &labels);
+        let before = self.counted.insert((name.name, labels), count).unwrap_or(0);
+        counter.inc_by(count.saturating_sub(before));
+    }
 }
 
 fn dataset(name: &str) -> Labels {

@@ -13,12 +13,8 @@ use vitalake_ingest::log::{Log, LogOptions};
 use vitalake_ingest::source::Source;
 use vitalake_lake::Lake;
 use vitalake_process::{Contracts, sql_rules};
-use vitalake_runtime::clock::Clock;
-use vitalake_runtime::config::Config;
-use vitalake_runtime::cpu::Cpu;
-use vitalake_runtime::disk::Disk;
 
-use super::{Limits, Role, troubles};
+use super::{Role, Setup, troubles};
 
 /// A source of records and the landing of each of its topics.
 #[derive(Debug)]
@@ -31,16 +27,14 @@ pub(crate) struct Intake {
 }
 
 /// What landings are made of.
-pub(crate) struct Parts<'a> {
-    pub(crate) config: &'a Config,
+pub(crate) struct IntakeContext<'a> {
+    pub(crate) setup: &'a Setup,
     pub(crate) role: Role,
     pub(crate) contracts: &'a Contracts,
     pub(crate) lake: &'a Arc<Lake>,
-    pub(crate) cpu: &'a Cpu,
-    pub(crate) clock: &'a Clock,
 }
 
-impl Parts<'_> {
+impl IntakeContext<'_> {
     /// The streams that contracts name: topic, partitions asked for, and the table.
     pub(crate) fn streams(&self) -> anyhow::Result<Vec<(String, u32, Arc<vitalake_lake::Table>)>> {
         let mut streams = Vec::new();
@@ -64,32 +58,32 @@ impl Intake {
     }
 
     /// The intake that the configuration asks for.
-    pub(crate) async fn open(parts: &Parts<'_>, disk: &Arc<dyn Disk>, limits: &Limits) -> anyhow::Result<Self> {
-        match &parts.config.kafka.bootstrap {
-            _ if !parts.role.takes_records() => Ok(Self::none()),
-            None if parts.role == Role::All => Self::open_log(parts, disk, limits).await,
-            None if parts.role == Role::Serve => Ok(Self::none()),
+    pub(crate) async fn open(context: &IntakeContext<'_>) -> anyhow::Result<Self> {
+        match &context.setup.config.kafka.bootstrap {
+            _ if !context.role.takes_records() => Ok(Self::none()),
+            None if context.role == Role::All => Self::open_log(context).await,
+            None if context.role == Role::Serve => Ok(Self::none()),
             None => anyhow::bail!(
                 "the role {} needs kafka.bootstrap: the embedded log has one owner, a process with the role all",
-                parts.role.as_str()
+                context.role.as_str()
             ),
             #[cfg(feature = "rdkafka")]
-            Some(bootstrap) => super::broker::open(parts, bootstrap, &limits.outside).await,
+            Some(bootstrap) => super::broker::open(context, bootstrap).await,
             #[cfg(not(feature = "rdkafka"))]
             Some(_) => anyhow::bail!("this binary was built without external Kafka; build it with --features rdkafka"),
         }
     }
 
-    async fn open_log(parts: &Parts<'_>, disk: &Arc<dyn Disk>, limits: &Limits) -> anyhow::Result<Self> {
-        let log = open_log(disk, parts.config, limits, parts.clock)?;
+    async fn open_log(context: &IntakeContext<'_>) -> anyhow::Result<Self> {
+        let log = open_log(context.setup)?;
         let mut landings = Vec::new();
-        for (topic, partitions, table) in parts.streams()? {
+        for (topic, partitions, table) in context.streams()? {
             let id =
                 log.ensure_topic(&topic, partitions).with_context(|| format!("topic {topic} could not be made"))?;
             let partitions = log.topic(&topic).map_or(partitions, |t| t.partitions);
             let source: Arc<dyn Source> = Arc::clone(&log) as _;
             let sql = sql_rules(table.contract())?;
-            let landing = TopicLanding::new(source, table, sql, &topic, id, Landing::Owner, parts.cpu.clone());
+            let landing = TopicLanding::new(source, table, sql, &topic, id, Landing::Owner, context.setup.cpu.clone());
             landing.take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX)).await?;
             landings.push(Arc::new(landing));
         }
@@ -99,7 +93,7 @@ impl Intake {
                 "this topic has no contract any longer: its log is kept, and goes on when the contract is back"
             );
         }
-        for trouble in troubles::left_behind(&log, parts.lake) {
+        for trouble in troubles::left_behind(&log, context.lake) {
             tracing::warn!(dataset = trouble.dataset, "{}", trouble.message);
         }
         for lost in landings.iter().filter_map(|landing| troubles::lost_log(&log, landing)) {
@@ -140,16 +134,17 @@ impl Intake {
     }
 }
 
-fn open_log(disk: &Arc<dyn Disk>, config: &Config, limits: &Limits, clock: &Clock) -> anyhow::Result<Arc<Log>> {
+fn open_log(setup: &Setup) -> anyhow::Result<Arc<Log>> {
+    let config = &setup.config;
     let options = LogOptions {
-        segment_bytes: limits.segment_bytes,
+        segment_bytes: setup.tuning.segment_bytes,
         retention_ms: i64::try_from(config.log.retention_ms).unwrap_or(i64::MAX),
         retention_bytes: config.log.retention_bytes.unwrap_or(LogOptions::default().retention_bytes),
         reserve_bytes: config.storage.reserve_bytes,
         ..LogOptions::default()
     };
     let folder = log_folder(&config.data);
-    let (log, report) = Log::open(Arc::clone(disk), &folder, options, clock.clone())
+    let (log, report) = Log::open(Arc::clone(&setup.disk), &folder, options, setup.clock.clone())
         .with_context(|| format!("the log at {} could not be opened", folder.display()))?;
     tracing::info!(?report, "the log is open");
     Ok(log)

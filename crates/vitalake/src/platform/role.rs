@@ -51,6 +51,11 @@ impl Role {
         }
     }
 
+    /// Whether it runs models, to commit what they make or to show it.
+    pub(crate) fn runs_models(self) -> bool {
+        matches!(self, Self::All | Self::Process | Self::Serve)
+    }
+
     /// Whether it reads records.
     pub(crate) fn takes_records(self) -> bool {
         !matches!(self, Self::Process | Self::Spare)

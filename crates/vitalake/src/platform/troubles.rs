@@ -9,21 +9,36 @@ use vitalake_contract::Layer;
 use vitalake_ingest::landing::{TopicLanding, transaction_id};
 use vitalake_ingest::log::{Log, TopicId, TopicInfo, TopicPartition};
 use vitalake_lake::{Lake, Table, TxnId, TxnKind};
-use vitalake_ops::status::Trouble;
+use vitalake_ops::status::{FAILED, STALLED, Trouble};
+use vitalake_process::{ModelState, ModelStatus};
 use vitalake_runtime::error::in_full;
 
-use super::Platform;
+use super::Life;
 
-impl Platform {
-    /// Everything that does not mend itself.
+impl Life {
+    /// Everything that is not well: what needs a person first, then what comes back by itself.
     pub(super) fn troubles(&self) -> Vec<Trouble> {
         let mut troubles = missing_files(&self.lake);
         if let Some(log) = self.log() {
             troubles.extend(damages(log, &self.intake.landings));
             troubles.extend(left_behind(log, &self.lake));
         }
+        let models = self.models.lock().clone();
+        troubles.extend(models.iter().flat_map(|models| models.statuses()).filter_map(of_model));
+        troubles.sort_by_key(|trouble| trouble.state != FAILED);
         troubles
     }
+}
+
+/// What is said of a model that is not well: the expression and the cause, by the model's own words.
+fn of_model(model: ModelStatus) -> Option<Trouble> {
+    let state = match model.state {
+        ModelState::Stalled => STALLED,
+        state if state.needs_a_person() => FAILED,
+        _ => return None,
+    };
+    let message = model.error.unwrap_or_else(|| "the model waits".to_owned());
+    Some(Trouble { dataset: Some(model.dataset.to_string()), state: state.to_owned(), message })
 }
 
 fn damages(log: &Log, landings: &[Arc<TopicLanding>]) -> Vec<Trouble> {
@@ -31,6 +46,7 @@ fn damages(log: &Log, landings: &[Arc<TopicLanding>]) -> Vec<Trouble> {
         let dataset = landing.table().contract().dataset.to_string();
         log.damages(landing.topic_id()).into_iter().map(move |damage| Trouble {
             dataset: Some(dataset.clone()),
+            state: FAILED.to_owned(),
             message: format!("the log is damaged: {}", in_full(&damage.error())),
         })
     };
@@ -40,6 +56,7 @@ fn damages(log: &Log, landings: &[Arc<TopicLanding>]) -> Vec<Trouble> {
 fn missing_files(lake: &Lake) -> Vec<Trouble> {
     let of = |(table, path): (vitalake_lake::TableId, object_store::path::Path)| Trouble {
         dataset: Some(table.dataset.to_string()),
+        state: FAILED.to_owned(),
         message: format!(
             "{table} names the file {path}, which is not there: its rows cannot be read until the file is back from a copy"
         ),
@@ -72,7 +89,11 @@ fn waiting(log: &Log, lake: &Lake, topic: &TopicInfo) -> Option<Trouble> {
             "topic `{name}` holds {records} records and no contract names it any longer: bring its contract back to land what has not landed; its log is kept"
         ),
     };
-    (records > 0).then(|| Trouble { dataset: table.map(|table| table.dataset.to_string()), message })
+    (records > 0).then(|| Trouble {
+        dataset: table.map(|table| table.dataset.to_string()),
+        state: FAILED.to_owned(),
+        message,
+    })
 }
 
 /// What is to be said when a table has rows of topics that this log does not know, and none of the one that it has now:

@@ -1,0 +1,75 @@
+//! Committing now: every topic that has landed, and what the models made of it.
+//!
+//! Invariant: a table that cannot be committed holds up neither the others nor the answer; it is named with its reason.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use vitalake_ops::status::Behind;
+use vitalake_process::{ModelStatus, Models};
+use vitalake_runtime::error::in_full;
+
+use super::Life;
+use super::recovery::Recovery;
+
+/// How often it is looked whether what is still not committed has stalled.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a model may be stalled before a flush no longer waits for it: most come back within this.
+const STALLED_MAX: Duration = Duration::from_secs(2);
+
+impl Life {
+    /// Commits what has landed, and waits until the models have committed what they made of it. Gives the tables that are
+    /// behind, each with its reason.
+    ///
+    /// # Errors
+    /// When no table could be committed although some had to be.
+    pub async fn commit_everything(&self) -> anyhow::Result<Vec<Behind>> {
+        let landings = &self.intake.landings;
+        let outcomes = join_all(landings.iter().map(|landing| landing.flush())).await;
+        let mut failures = Vec::new();
+        for (landing, outcome) in landings.iter().zip(outcomes) {
+            if let Err(error) = outcome {
+                failures.push((landing.table().contract().dataset.to_string(), error));
+            }
+        }
+        if !failures.is_empty() && failures.len() == landings.len() {
+            return Err(failures.swap_remove(0).1.into());
+        }
+        let mut behind: Vec<Behind> =
+            failures.into_iter().map(|(dataset, error)| Behind { dataset, reason: in_full(&error) }).collect();
+        let models = self.models.lock().clone();
+        if let Some(models) = models {
+            behind.extend(settle(&models, &self.recovery).await);
+        }
+        Ok(behind)
+    }
+}
+
+/// Waits for every model that is well; gives those that are not and have something to commit.
+async fn settle(models: &Models, recovery: &Recovery) -> Vec<Behind> {
+    let settling = models.statuses().into_iter().map(|model| async move {
+        let now = || models.statuses().into_iter().find(|now| now.dataset == model.dataset);
+        let held_up = tokio::select! {
+            biased;
+            () = models.settled_of(&model.dataset) => now().filter(|now| now.state.needs_a_person()),
+            () = held_up(model.dataset.as_str(), models, recovery) => now(),
+        };
+        held_up.map(|status| Behind { dataset: status.dataset.to_string(), reason: reason(&status) })
+    });
+    join_all(settling).await.into_iter().flatten().collect()
+}
+
+/// Waits until a model, or one that it derives from, has been stalled for some time.
+async fn held_up(dataset: &str, models: &Models, recovery: &Recovery) {
+    let mut stood = Duration::ZERO;
+    while stood < STALLED_MAX {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        let is_stalled = recovery.held_up(&models.statuses()).contains(dataset);
+        stood = if is_stalled { stood + LOOK_INTERVAL } else { Duration::ZERO };
+    }
+}
+
+fn reason(status: &ModelStatus) -> String {
+    let error = status.error.clone().unwrap_or_else(|| "it waits for a model that is stalled".to_owned());
+    format!("{}: {error}", status.state.as_str())
+}

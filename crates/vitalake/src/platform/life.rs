@@ -1,0 +1,297 @@
+//! One life of the platform: lake, log, landing, models and deliveries, from the tables as they were left to its end.
+//!
+//! `open` recovers what tables and log say; `start` sets everything going; `close` commits what was taken and ends,
+//! `end` ends where everything stands. Invariant: once `end` has returned nothing of this life commits any longer, and
+//! its work folder, which no other life knows, is gone.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use vitalake_contract::{DatasetName, Layer};
+use vitalake_ingest::landing::EpochOptions;
+use vitalake_ingest::log::Log;
+use vitalake_lake::place::{Cache, Place, Requests};
+use vitalake_lake::{Lake, LakeOptions, TableSpec};
+use vitalake_process::{Contracts, Model, Models, ModelsOptions, table_specs};
+use vitalake_runtime::error::{Classified, Retry, in_full};
+use vitalake_runtime::health::{Away, Said};
+use vitalake_runtime::shutdown::{Shutdown, Stage};
+
+use super::intake::{Intake, IntakeContext};
+use super::recovery::Recovery;
+use super::{Role, Setup};
+
+/// Bytes of log of one epoch beyond which it ends before its time (docs/decisions/0004).
+const EPOCH_LOG_BYTES_MAX: u64 = 512 << 20;
+/// How long a store that does not answer is left before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// How long a stop may take for its last commits.
+const LAST_COMMITS_MAX: Duration = Duration::from_secs(7);
+/// How long an end waits for requests and models that are told to stop.
+const ENDING_MAX: Duration = Duration::from_secs(5);
+
+/// Everything that runs, without its listeners.
+#[derive(Debug)]
+pub struct Life {
+    pub(super) lake: Arc<Lake>,
+    pub(super) role: Role,
+    pub(super) intake: Intake,
+    /// What a remote store was asked, and whether it answers.
+    pub(super) requests: Option<Arc<Requests>>,
+    pub(super) models: Mutex<Option<Arc<Models>>>,
+    pub(super) deliveries: BTreeMap<DatasetName, Arc<tokio::sync::Mutex<()>>>,
+    pub(super) recovery: Recovery,
+    pub(super) setup: Setup,
+    pub(super) models_setup: ModelsSetup,
+    pub(super) epochs: EpochOptions,
+    /// Requests that work on this life hold its end up, and stop when it begins.
+    pub(super) ending: Shutdown,
+    pub(super) tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// The task of this life that panicked.
+    pub(super) panicked: watch::Sender<Option<&'static str>>,
+    work_folder: PathBuf,
+}
+
+/// What models are started from.
+#[derive(Debug)]
+pub(super) struct ModelsSetup {
+    pub(super) models: Vec<Model>,
+    pub(super) contracts: Arc<Contracts>,
+    pub(super) options: ModelsOptions,
+}
+
+impl Life {
+    /// Opens log and tables as they were left. The number tells this life's work folder from those of others.
+    ///
+    /// # Errors
+    /// When a table no longer fits its contract, or log or tables cannot be read.
+    pub async fn open(setup: &Setup, role: Role, number: u64) -> anyhow::Result<Arc<Self>> {
+        let Setup { config, clock, cpu, disk, checked, .. } = setup;
+        let place = Place::parse(config.storage.url.as_deref(), &config.data)?;
+        let cache = Cache { folder: config.data.join("cache"), bytes_max: config.storage.cache_bytes_max };
+        let opened = place.open(disk, &cache, setup.outside.storage.clone()).await?;
+        let contracts: Contracts =
+            checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+        let specs = table_specs(&checked.models, &contracts)?;
+        let contracts: Contracts = contracts.into_iter().filter(|(_, c)| role.opens(c.layer)).collect();
+        let remote = opened.health.is_some();
+        let lake = open_tables(setup, role, &opened.store, specs, remote).await?;
+        let context = IntakeContext { setup, role, contracts: &contracts, lake: &lake };
+        let intake = match setup.without_intake && config.kafka.bootstrap.is_some() {
+            true => Intake::none(),
+            false => Intake::open(&context).await?,
+        };
+        let takes_deliveries = |layer| layer == Layer::Raw && !role.follows(layer);
+        let deliveries = contracts.values().filter(|c| takes_deliveries(c.layer));
+        let deliveries = deliveries.map(|c| (c.dataset.clone(), Arc::default())).collect();
+        let work_folder = work_folder(setup, number).await;
+        let options = ModelsOptions::new(Arc::clone(disk), work_folder.clone(), clock.clone());
+        let models = if role.runs_models() { checked.models.clone() } else { Vec::new() };
+        let recovery = Recovery::new(&intake.landings, &models);
+        Ok(Arc::new(Self {
+            lake,
+            role,
+            intake,
+            requests: opened.requests,
+            models: Mutex::new(None),
+            deliveries,
+            recovery,
+            setup: Setup { cpu: cpu.clone(), ..setup.clone() },
+            models_setup: ModelsSetup { models: checked.models.clone(), contracts: Arc::new(contracts), options },
+            epochs: EpochOptions {
+                interval: Duration::from_millis(config.storage.commit_interval_ms),
+                log_bytes_max: EPOCH_LOG_BYTES_MAX,
+            },
+            ending: Shutdown::new(),
+            tasks: Mutex::new(Vec::new()),
+            panicked: watch::channel(None).0,
+            work_folder,
+        }))
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn lake(&self) -> &Arc<Lake> {
+        &self.lake
+    }
+
+    /// The embedded log, where that is the source of records.
+    #[must_use]
+    pub fn log(&self) -> Option<&Arc<Log>> {
+        self.intake.log.as_ref()
+    }
+
+    /// Waits until another process has taken over what this one did. For ever, as a rule.
+    pub async fn lease_lost(&self) {
+        self.lake.lost().await;
+        tracing::warn!("another process has committed what this one was about to: beginning anew from the tables");
+    }
+
+    /// Waits until this life cannot go on: its source has changed under it, or one of its tasks has panicked.
+    pub async fn must_restart(&self) {
+        let mut panicked = self.panicked.subscribe();
+        tokio::select! {
+            () = self.intake.must_restart() => {}
+            _ = panicked.wait_for(Option::is_some) => {}
+        }
+    }
+
+    /// The task that panicked, if one has.
+    #[must_use]
+    pub fn panicked(&self) -> Option<&'static str> {
+        *self.panicked.borrow()
+    }
+
+    /// The parts outside this process that do not answer now.
+    #[must_use]
+    pub fn away(&self) -> Vec<Away> {
+        self.setup.outside.away()
+    }
+
+    /// Whether everything that was durable at start is visible, of every table.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.recovery.is_over()
+    }
+
+    /// Stops in order once intake has: what is durable is landed and committed, then everything ends.
+    pub async fn close(self: &Arc<Self>) {
+        let last = async {
+            // An external broker keeps what comes; the embedded log has what was acknowledged.
+            if self.log().is_some() {
+                self.wait_for_the_last().await;
+            }
+            match self.commit_everything().await {
+                Ok(behind) => behind.iter().for_each(|behind| {
+                    tracing::warn!(dataset = behind.dataset, "not committed: {}", behind.reason);
+                }),
+                Err(error) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the last commit failed: the next start takes it up from the log"
+                ),
+            }
+        };
+        if tokio::time::timeout(LAST_COMMITS_MAX, last).await.is_err() {
+            tracing::warn!("the last commits took too long: the next start takes them up from the log");
+        }
+        // The process leaves: it waits for no store that does not answer.
+        let _ = tokio::time::timeout(LAST_COMMITS_MAX, self.end()).await;
+    }
+
+    /// Ends everything where it stands: the next start takes up from the log what is not committed.
+    pub async fn end(self: &Arc<Self>) {
+        // Requests stop; a delivery whose commit is on its way gets to its answer.
+        self.ending.begin(Stage::Close);
+        self.lake.close().await;
+        if !self.ending.settled(ENDING_MAX).await {
+            tracing::warn!("requests still work on tables that are closed; what they commit is refused");
+        }
+        let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            let _aborted = task.await;
+        }
+        let models = self.models.lock().take();
+        if let Some(models) = models
+            && tokio::time::timeout(ENDING_MAX, stop(models)).await.is_err()
+        {
+            tracing::warn!("models still compute; what they make is not committed");
+        }
+        let closing = Arc::clone(self);
+        let _ = tokio::task::spawn_blocking(move || {
+            closing.intake.close();
+            let _gone = closing.setup.disk.remove_dir_all(&closing.work_folder);
+        })
+        .await;
+    }
+
+    /// Waits until this life ends.
+    pub(super) async fn ended(&self) {
+        self.ending.watch().wait_for(Stage::Close).await;
+    }
+
+    /// Whether its end has begun.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.stage() >= Stage::Close
+    }
+
+    /// Waits until everything that is durable now has landed; intake has stopped.
+    async fn wait_for_the_last(&self) {
+        while self.intake.landings.iter().any(|landing| landing.lag_records() > 0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Stops models once nobody looks at them any longer: whoever does holds them for a moment.
+async fn stop(mut models: Arc<Models>) {
+    loop {
+        match Arc::try_unwrap(models) {
+            Ok(models) => return models.stop().await,
+            Err(shared) => models = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A folder that no other life uses; what lives before this process left is removed by its first.
+async fn work_folder(setup: &Setup, number: u64) -> PathBuf {
+    let all = setup.config.data.join("work");
+    let folder = all.join(format!("life-{number}"));
+    if number == 1 {
+        let disk = Arc::clone(&setup.disk);
+        let _gone = tokio::task::spawn_blocking(move || disk.remove_dir_all(&all)).await;
+    }
+    folder
+}
+
+/// Opens the tables that this role has. Every table is made by the first process that may, so that readers find all.
+async fn open_tables(
+    setup: &Setup,
+    role: Role,
+    store: &Arc<dyn ObjectStore>,
+    specs: Vec<TableSpec>,
+    remote: bool,
+) -> anyhow::Result<Arc<Lake>> {
+    let (mut specs, others): (Vec<_>, Vec<_>) = specs.into_iter().partition(|spec| role.opens(spec.contract.layer));
+    specs.iter_mut().for_each(|spec| spec.followed = role.follows(spec.contract.layer));
+    let wait = !setup.without_intake && (remote || specs.iter().any(|spec| spec.followed));
+    if !others.is_empty() {
+        drop(open_lake(setup, store, others, wait).await?);
+    }
+    open_lake(setup, store, specs, wait).await
+}
+
+/// Opens tables; waits for a store over the network, and for tables that another process is yet to make.
+async fn open_lake(
+    setup: &Setup,
+    store: &Arc<dyn ObjectStore>,
+    specs: Vec<TableSpec>,
+    wait: bool,
+) -> anyhow::Result<Arc<Lake>> {
+    let options = LakeOptions {
+        tail_bytes_max: usize::try_from(setup.config.storage.tail_bytes_max).unwrap_or(usize::MAX),
+        file_bytes_in_memory: setup.tuning.file_bytes_in_memory,
+        commits_per_checkpoint: setup.tuning.commits_per_checkpoint,
+    };
+    let mut said = Said::new(setup.clock.clone());
+    loop {
+        let (clock, cpu) = (setup.clock.clone(), setup.cpu.clone());
+        match Lake::open(Arc::clone(store), specs.clone(), options.clone(), clock, cpu).await {
+            Ok(lake) => return Ok(Arc::new(lake)),
+            Err(error) if wait && error.retry() == Retry::Later => {
+                if said.is_news(error.to_string()) {
+                    tracing::warn!(error = in_full(&error), "the lake is waited for");
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

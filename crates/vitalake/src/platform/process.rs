@@ -1,0 +1,259 @@
+//! One process over its lives: the HTTP server, the signals, the folder's lock, and what follows when a life ends.
+//!
+//! | a life runs as | and ends because | what follows |
+//! |---|---|---|
+//! | any role | a signal came (`Stop`) | what was taken is committed; the process leaves |
+//! | `all`, `ingest`, `serve` | lease lost: another process committed what this one was about to | restart in the same role |
+//! | `process` | lease lost | standby: it writes nothing and watches |
+//! | `process, standing by` | nobody runs the models for as long as its patience (`Takeover`) | role `process` again |
+//! | any role | `Restart`: the source changed under it, or a task panicked | restart in the same role |
+//!
+//! Patience doubles where a takeover was undone soon, so that two slow processes do not undo each other's work for ever.
+//! Invariant: a life has ended before the next is opened.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
+use vitalake_ops::metrics::Metrics;
+use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::events::EventReader;
+use vitalake_runtime::shutdown::{Shutdown, Stage};
+use vitalake_serve::druid::dialect::DruidSql;
+use vitalake_serve::engine::{QueryEngine, QueryLimits};
+use vitalake_serve::http::{self, App, HttpLimits};
+use vitalake_serve::session::Sessions;
+
+use super::{Life, Platform, Role, Setup, sample_forever};
+
+/// How long it waits before it begins anew.
+const BEFORE_RESTART: Duration = Duration::from_millis(500);
+/// The same when one life after the other panics.
+const BEFORE_RESTART_MAX: Duration = Duration::from_secs(30);
+/// How long nothing may be made of what is there until a standby takes over, and up to twice that: two on standby do not
+/// take over at once.
+const PATIENCE_MIN: Duration = Duration::from_secs(5);
+/// The same when taking over has not helped before.
+const PATIENCE_MAX: Duration = Duration::from_secs(300);
+/// After so long, a life or a takeover has helped.
+const HELD: Duration = Duration::from_secs(600);
+/// How long the listener of Kafka's clients may take to stop.
+const STOP_INTAKE_MAX: Duration = Duration::from_secs(2);
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Stop,
+    LeaseLost,
+    Takeover,
+    Restart,
+}
+
+/// What a life that has begun is announced with.
+#[derive(Clone, Copy, Debug)]
+pub struct Started {
+    /// What it does.
+    pub role: Role,
+    /// Where it listens for Kafka clients.
+    pub kafka: Option<SocketAddr>,
+    /// Where it answers HTTP.
+    pub http: SocketAddr,
+    /// How long it took to begin.
+    pub took: Duration,
+}
+
+/// A process and what it keeps over its lives.
+#[derive(Debug)]
+pub struct Process {
+    setup: Setup,
+    role: Role,
+    shutdown: Arc<Shutdown>,
+    platform: Arc<Platform>,
+    lives: u64,
+    patience: Duration,
+    /// When it last took over from another.
+    took_over: Option<Instant>,
+    before_restart: Duration,
+}
+
+impl Process {
+    /// A process that has not begun.
+    #[must_use]
+    pub fn new(setup: Setup, role: Role, shutdown: Arc<Shutdown>) -> Self {
+        let platform = Platform::new(&setup, role);
+        let (lives, patience, before_restart) = (0, PATIENCE_MIN, BEFORE_RESTART);
+        Self { setup, role, shutdown, platform, lives, patience, took_over: None, before_restart }
+    }
+
+    /// Serves HTTP, and lives until a signal says stop. Each life that has begun is announced.
+    ///
+    /// # Errors
+    /// When an address is taken, or a life cannot be opened.
+    pub async fn run(
+        mut self,
+        events: EventReader,
+        mut announce: impl FnMut(&Started) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let http = listen(self.setup.config.http.listen, "http.listen", "--http").await?;
+        let address = http.local_addr()?;
+        // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
+        let queries = Cpu::new().context("the threads for queries could not be started")?;
+        let app = http_app(&self.platform, &queries, events)?;
+        let close = Arc::new(Shutdown::new());
+        let mut stop = close.watch();
+        let sampling = tokio::spawn(sample_forever(Arc::clone(&self.platform), Arc::clone(&app.metrics)));
+        let serving = tokio::spawn(http::serve(http, app, async move { stop.wait_for(Stage::Close).await }));
+        loop {
+            let began = Instant::now();
+            let end = self.live(address, &mut announce).await?;
+            match end {
+                End::Stop => break,
+                End::LeaseLost => self.stand_by(),
+                End::Takeover => self.take_over(),
+                End::Restart => {}
+            }
+            if end != End::Takeover {
+                self.pause(began).await;
+            }
+        }
+        close.begin(Stage::Close);
+        sampling.abort();
+        let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        Ok(())
+    }
+
+    /// One life, from its opening to its end.
+    async fn live(
+        &mut self,
+        http: SocketAddr,
+        announce: &mut impl FnMut(&Started) -> anyhow::Result<()>,
+    ) -> anyhow::Result<End> {
+        let started = Instant::now();
+        let mut stop = self.shutdown.watch();
+        let kafka_place = self.kafka_place().await?;
+        self.lives += 1;
+        let life = tokio::select! {
+            opened = Life::open(&self.setup, self.role, self.lives) => opened?,
+            () = stop.wait() => return Ok(End::Stop),
+        };
+        drop(kafka_place);
+        let kafka = self.kafka(&life).await?;
+        let address = kafka.as_ref().map(KafkaServer::local_addr);
+        self.platform.begin(&life);
+        let begun = tokio::select! {
+            begun = life.start() => begun,
+            () = stop.wait() => {
+                self.platform.leave();
+                life.end().await;
+                return Ok(End::Stop);
+            }
+        };
+        begun?;
+        let intake = Arc::new(Shutdown::new());
+        let mut intake_stop = intake.watch();
+        let accepting = kafka.map(|kafka| tokio::spawn(kafka.run(async move { intake_stop.wait().await })));
+        announce(&Started { role: self.role, kafka: address, http, took: started.elapsed() })?;
+        let end = tokio::select! {
+            () = stop.wait() => End::Stop,
+            () = life.lease_lost() => End::LeaseLost,
+            () = life.must_restart() => End::Restart,
+            silent = life.leader_silent(self.patience), if self.role == Role::Spare => {
+                silent?;
+                End::Takeover
+            }
+        };
+        intake.begin(Stage::StopIntake);
+        if let Some(accepting) = accepting {
+            let _ = tokio::time::timeout(STOP_INTAKE_MAX, accepting).await;
+        }
+        if end == End::Stop {
+            tracing::info!("stopping: no new records are taken, what was taken is committed");
+            life.close().await;
+            self.platform.leave();
+        } else {
+            self.platform.leave();
+            life.end().await;
+        }
+        Ok(end)
+    }
+
+    /// Holds the Kafka address while tables are opened: both addresses are known to be free before anything changes.
+    async fn kafka_place(&self) -> anyhow::Result<Option<TcpListener>> {
+        let config = &self.setup.config;
+        if config.kafka.bootstrap.is_some() || self.role != Role::All {
+            return Ok(None);
+        }
+        Ok(Some(listen(config.kafka.listen, "kafka.listen", "--kafka").await?))
+    }
+
+    async fn kafka(&self, life: &Life) -> anyhow::Result<Option<KafkaServer>> {
+        let Some(log) = life.log() else { return Ok(None) };
+        let address = self.setup.config.kafka.listen;
+        let server = KafkaServer::bind(address, Arc::clone(log), KafkaOptions::default()).await;
+        Ok(Some(server.with_context(|| taken(address, "kafka.listen", "--kafka"))?))
+    }
+
+    /// What another process took over is in the tables. Models have one process at a time: this one stands by.
+    fn stand_by(&mut self) {
+        if self.role != Role::Process {
+            return;
+        }
+        let undone = self.took_over.is_some_and(|at| at.elapsed() < HELD);
+        let patience = if undone { (self.patience * 2).min(PATIENCE_MAX) } else { PATIENCE_MIN };
+        let noise = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+        self.patience = patience + patience.mul_f64(f64::from(noise % 1000) / 1000.0);
+        self.role = Role::Spare;
+        tracing::warn!(
+            seconds = self.patience.as_secs(),
+            "another process runs the models: this one stands by, and takes over when nothing was made for so long"
+        );
+    }
+
+    fn take_over(&mut self) {
+        tracing::warn!("nobody makes what there is to be made: this process runs the models now");
+        (self.role, self.took_over) = (Role::Process, Some(Instant::now()));
+    }
+
+    /// Waits before the next life, longer where one after the other does not last; a signal ends the wait.
+    async fn pause(&mut self, began: Instant) {
+        let lasted = began.elapsed() >= self.before_restart * 4;
+        self.before_restart = if lasted { BEFORE_RESTART } else { (self.before_restart * 2).min(BEFORE_RESTART_MAX) };
+        let mut stop = self.shutdown.watch();
+        let _ = tokio::time::timeout(self.before_restart, stop.wait()).await;
+    }
+}
+
+/// The HTTP server's parts over a platform; its queries run on `queries`, and events become metrics.
+///
+/// # Errors
+/// When the query engine's memory cannot be set up.
+pub fn http_app(platform: &Arc<Platform>, queries: &Cpu, mut events: EventReader) -> anyhow::Result<App> {
+    let engine = Arc::new(QueryEngine::new(QueryLimits::default(), queries.handle().clone())?);
+    let metrics = Arc::new(Metrics::new());
+    let recorded = Arc::clone(&metrics);
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            recorded.record(&event);
+        }
+    });
+    let datasets = Arc::clone(platform) as _;
+    Ok(App {
+        sessions: Sessions::new(engine, datasets, Arc::new(DruidSql), platform.events().clone()),
+        status: Arc::clone(platform) as _,
+        deliveries: Arc::clone(platform) as _,
+        flush: Arc::clone(platform) as _,
+        metrics,
+        limits: HttpLimits::default(),
+    })
+}
+
+async fn listen(address: SocketAddr, key: &str, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| taken(address, key, flag))
+}
+
+fn taken(address: SocketAddr, key: &str, flag: &str) -> String {
+    format!("{address} cannot be listened on; end what uses it, or choose another with {key} or {flag}")
+}

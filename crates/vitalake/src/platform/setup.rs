@@ -1,0 +1,95 @@
+//! What every life of a process is opened with: project, configuration, disk, clock, workers.
+//!
+//! Invariant: nothing here changes from one life to the next; what does (the role, the life's number) is said apart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use vitalake_ingest::log::LogOptions;
+use vitalake_lake::LakeOptions;
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::config::Config;
+use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::disk::{Disk, LocalDisk};
+use vitalake_runtime::events::Events;
+use vitalake_runtime::lock::FolderLock;
+
+use super::Outside;
+use crate::command::validate::Checked;
+
+/// How often tables are looked after.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Sizes that no setting names; a rehearsal makes them small.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
+    /// Rows in memory, in bytes, that make one Parquet file.
+    pub file_bytes_in_memory: usize,
+    /// Commits of a table between two of its checkpoints.
+    pub commits_per_checkpoint: u64,
+    /// How often tables are looked after.
+    pub maintenance_interval: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        let lake = LakeOptions::default();
+        Self {
+            segment_bytes: LogOptions::default().segment_bytes,
+            file_bytes_in_memory: lake.file_bytes_in_memory,
+            commits_per_checkpoint: lake.commits_per_checkpoint,
+            maintenance_interval: MAINTENANCE_INTERVAL,
+        }
+    }
+}
+
+/// What is the same for every life.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The project.
+    pub checked: Arc<Checked>,
+    /// Its configuration.
+    pub config: Config,
+    /// Sizes that no setting names.
+    pub tuning: Tuning,
+    /// Whether records of an external broker stay there: a command only looks at the tables.
+    pub without_intake: bool,
+    /// What was seen of the parts outside goes on from life to life.
+    pub outside: Outside,
+    /// Where log and work files lie, and the lake where that is a folder.
+    pub disk: Arc<dyn Disk>,
+    /// The time.
+    pub clock: Clock,
+    /// Workers for decoding, Parquet and models.
+    pub cpu: Cpu,
+    /// Where it is told what happened.
+    pub events: Events,
+    /// Held for as long as anything may write to the data folder.
+    pub lock: Option<Arc<FolderLock>>,
+}
+
+impl Setup {
+    /// The usual surroundings on this machine's disk.
+    ///
+    /// # Errors
+    /// When the threads for computing cannot be started.
+    pub fn new(checked: Checked, config: Config, lock: Arc<FolderLock>, events: Events) -> anyhow::Result<Self> {
+        let cpu = Cpu::new().context("the threads for computing could not be started")?;
+        let clock = Clock::system();
+        Ok(Self {
+            checked: Arc::new(checked),
+            config,
+            tuning: Tuning::default(),
+            without_intake: false,
+            outside: Outside::new(&clock),
+            disk: LocalDisk::shared(),
+            clock,
+            cpu,
+            events,
+            lock: Some(lock),
+        })
+    }
+}
