@@ -33,7 +33,8 @@ First steps:
   vitalake simulate --wearers 50                send it readings (in a second terminal)
   vitalake query \"SELECT COUNT(*) FROM raw.wearable_readings\"
 
-Exit status: 0 done; 1 the input is wrong or a check failed; 2 the command line is wrong; 3 no server answered.";
+Exit status: 0 done; 1 the input is wrong or a check failed; 2 the command line is wrong; 3 no server answered;
+4 it answered, and a dataset is failed, stalled or behind (status, flush).";
 
 const VALIDATE_ABOUT: &str = "Check a whole project directory without touching a network and without starting anything.\n\n\
                   Every mistake of every file is shown at once, with its file, line and column and what to do.";

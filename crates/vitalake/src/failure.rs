@@ -1,11 +1,15 @@
 //! How a command ends badly: one exit status per kind of failure, one form of message.
 //!
-//! Invariant: 1 means that the input is wrong or a check failed, 2 that the command line is, 3 that no server answered.
+//! Invariant: 1 means that the input is wrong or a check failed, 2 that the command line is, 3 that no server answered,
+//! 4 that it answered and something there is not well.
 
 use std::io;
 use std::process::ExitCode;
 
 use crate::output::{self, Style};
+
+/// The exit status of `status` and `flush` when a dataset is failed, stalled or behind.
+pub const NOT_WELL: u8 = 4;
 
 /// A failure with an exit status of its own and a word on what to do. Any other error ends with status 1.
 #[derive(Debug, thiserror::Error)]

@@ -1,15 +1,17 @@
 //! `vitalake datasets`, `status` and `flush`: what there is, how it is, and commit it now.
 //!
-//! Invariant: `status` ends with 1 when a dataset has failed or recovery is not over, so that a script can wait on it.
+//! Invariant: `status` ends with 1 while recovery is not over and with 4 when it is and something is not well, so that a
+//! script can wait on the one and call somebody for the other.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use vitalake_ops::status::{DatasetStatus, FlushReport, StatusReport};
+use vitalake_ops::status::{DatasetStatus, FAILED, FlushReport, STALLED, StatusReport};
 
 use crate::cli::ListArgs;
 use crate::client::{Answer, Client};
+use crate::failure;
 use crate::local::Purpose;
 use crate::output::{self, Style};
 use crate::table::{self, counted};
@@ -37,13 +39,23 @@ pub fn datasets(args: &ListArgs) -> anyhow::Result<ExitCode> {
 /// When no server answers.
 pub fn status(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let report = Client::connect(&args.connect, Purpose::Look)?.status()?;
-    let well = report.ready && report.datasets.iter().all(|dataset| dataset.state != "failed");
     if args.json {
         output::json(&report)?;
     } else {
         print_status(&report)?;
     }
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit_status(&report))
+}
+
+fn exit_status(report: &StatusReport) -> ExitCode {
+    let is_unwell = |dataset: &DatasetStatus| [FAILED, STALLED].contains(&dataset.state.as_str());
+    if !report.ready {
+        ExitCode::FAILURE
+    } else if !report.troubles.is_empty() || report.datasets.iter().any(is_unwell) {
+        ExitCode::from(failure::NOT_WELL)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn print_status(report: &StatusReport) -> anyhow::Result<()> {
@@ -76,9 +88,13 @@ fn print_status(report: &StatusReport) -> anyhow::Result<()> {
     let mut out = output::stdout();
     for trouble in &report.troubles {
         let dataset = trouble.dataset.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-        writeln!(out, "{}{dataset}: {}", style.red("failed"), trouble.message)?;
+        let state = if trouble.state == STALLED { style.yellow(STALLED) } else { style.red(FAILED) };
+        writeln!(out, "{state}{dataset}: {}", trouble.message)?;
     }
-    for dataset in report.datasets.iter().filter(|dataset| dataset.state != "failed") {
+    let told = |dataset: &&DatasetStatus| {
+        report.troubles.iter().any(|trouble| trouble.dataset.as_deref() == Some(&dataset.dataset))
+    };
+    for dataset in report.datasets.iter().filter(|dataset| !told(dataset)) {
         if let Some(error) = &dataset.error {
             writeln!(out, "{} {}: {error}", style.red(&dataset.state), qualified(dataset))?;
         }
@@ -107,14 +123,20 @@ pub fn flush(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let report = Client::connect(&args.connect, Purpose::Look)?.flush()?;
     if args.json {
         output::json(&report)?;
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        print_flush(&report)?;
     }
-    print_flush(&report)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if report.behind.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(failure::NOT_WELL) })
 }
 
 fn print_flush(report: &FlushReport) -> anyhow::Result<()> {
+    for behind in &report.behind {
+        eprintln!("{} is behind: {}", behind.dataset, behind.reason);
+    }
     if report.tables.is_empty() {
+        if !report.behind.is_empty() {
+            return Ok(());
+        }
         writeln!(output::stdout(), "nothing was waiting: every table is as it was")?;
         return Ok(());
     }

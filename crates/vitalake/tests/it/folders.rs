@@ -203,7 +203,7 @@ fn records_of_a_topic_that_was_renamed_are_said_with_their_number() {
     assert!(trouble_of(&status, "ticks").starts_with(wanted), "{status}");
     assert!(here.place.said().contains(wanted), "{}", here.place.said());
     let (code, said) = asked(&here, &["status"]);
-    assert!(code == Some(1) && said.contains(wanted), "{said}");
+    assert!(code == Some(4) && said.contains(wanted), "{said}");
     server.stop();
     here.raw("value: ticks-new\n", "value: ticks\n");
     let server = here.place.start().ready();
@@ -256,7 +256,7 @@ fn a_parquet_file_that_is_gone_is_a_trouble_of_its_dataset_and_the_log_has_the_c
     let trouble = trouble_of(&status, "ticks");
     assert!(trouble.starts_with("raw.ticks names the file") && trouble.contains(name), "{trouble}");
     let (code, said) = asked(&here, &["status", "--json"]);
-    assert!(code == Some(1) && said.contains(name), "{said}");
+    assert!(code == Some(4) && said.contains(name), "{said}");
     let ready = ureq::get(format!("http://{}/health/ready", here.place.http)).call().unwrap();
     assert!(ready.into_body().read_to_string().unwrap().contains(name));
     std::fs::write(&file, kept).unwrap();

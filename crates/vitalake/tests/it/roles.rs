@@ -9,12 +9,13 @@ use datafusion::arrow::array::{
     ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use vitalake::command::validate::Checked;
-use vitalake::platform::{Limits, Platform, Role};
+use vitalake::platform::{Life, Outside, Role, Setup, Tuning};
 use vitalake_lake::place::{Cache, Place};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{Disk, LocalDisk};
+use vitalake_runtime::events::Events;
 use vitalake_runtime::health::Health;
 
 use crate::rehearsal::project;
@@ -23,7 +24,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 struct World {
     folder: tempfile::TempDir,
-    checked: Checked,
+    checked: Arc<Checked>,
     cpu: Cpu,
 }
 
@@ -32,16 +33,27 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let lake = folder.path().join("lake");
         project::write(&folder.path().join("project"), &format!("storage:\n  url: {}\n", lake.display()));
-        let checked = project::checked(&folder.path().join("project"));
+        let checked = Arc::new(project::checked(&folder.path().join("project")));
         Self { folder, checked, cpu: Cpu::with_workers(2).unwrap() }
     }
 
-    async fn process(&self, name: &str, role: Role) -> Arc<Platform> {
+    async fn process(&self, name: &str, role: Role) -> Arc<Life> {
         let mut config = self.checked.config.clone().unwrap();
         config.data = self.folder.path().join(name);
-        let limits = Limits { role, ..Limits::default() };
-        let (disk, clock, cpu) = (LocalDisk::shared(), Clock::system(), self.cpu.clone());
-        let opening = Platform::open_on(disk, None, &self.checked, &config, clock, cpu, &limits);
+        let clock = Clock::system();
+        let setup = Setup {
+            checked: Arc::clone(&self.checked),
+            config,
+            tuning: Tuning::default(),
+            without_intake: false,
+            outside: Outside::new(&clock),
+            disk: LocalDisk::shared(),
+            clock,
+            cpu: self.cpu.clone(),
+            events: Events::unread(),
+            lock: None,
+        };
+        let opening = Life::open(&setup, role, 1);
         let platform = tokio::time::timeout(WITHIN, opening).await.unwrap().unwrap();
         platform.start().await.unwrap();
         platform
@@ -89,7 +101,7 @@ impl Writer {
     }
 }
 
-fn made(platform: &Platform) -> u64 {
+fn made(platform: &Life) -> u64 {
     let hourly = platform.lake().tables().find(|table| table.contract().dataset.as_str() == "ticks_once").unwrap();
     hourly.head().rows().unwrap()
 }
@@ -107,15 +119,15 @@ async fn of_two_that_run_the_models_one_stands_by_and_takes_over_when_nothing_is
     };
     let first_lost = tokio::select! {
         () = committing => unreachable!(),
-        () = one.lost() => true,
-        () = other.lost() => false,
+        () = one.lease_lost() => true,
+        () = other.lease_lost() => false,
         () = tokio::time::sleep(WITHIN) => panic!("two run the models, and neither has noticed"),
     };
     let (gives_way, mut stays) = if first_lost { (one, other) } else { (other, one) };
     gives_way.end().await;
     // Each may have won one table.
     writer.commit().await;
-    if tokio::time::timeout(Duration::from_secs(2), stays.lost()).await.is_ok() {
+    if tokio::time::timeout(Duration::from_secs(2), stays.lease_lost()).await.is_ok() {
         stays.end().await;
         stays = world.process("third", Role::Process).await;
     }
@@ -128,7 +140,7 @@ async fn of_two_that_run_the_models_one_stands_by_and_takes_over_when_nothing_is
     };
     tokio::select! {
         () = busy => {}
-        _ = spare.left_alone(Duration::from_secs(2)) => panic!("it takes over from one that works"),
+        _ = spare.leader_silent(Duration::from_secs(2)) => panic!("it takes over from one that works"),
     }
     stays.end().await;
     // Raw rows go on to come.
@@ -140,7 +152,7 @@ async fn of_two_that_run_the_models_one_stands_by_and_takes_over_when_nothing_is
     };
     tokio::select! {
         () = coming => unreachable!(),
-        alone = spare.left_alone(Duration::from_secs(2)) => alone.unwrap(),
+        alone = spare.leader_silent(Duration::from_secs(2)) => alone.unwrap(),
         () = tokio::time::sleep(WITHIN) => panic!("nobody makes anything, and nobody takes over"),
     }
     spare.end().await;

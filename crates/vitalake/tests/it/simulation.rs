@@ -16,7 +16,7 @@ use datafusion::arrow::array::{Array, AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use parking_lot::Mutex;
 use vitalake::command::validate::Checked;
-use vitalake::platform::{Api, Limits, Platform};
+use vitalake::platform::{Life as Running, Outside, Platform, Role, Setup, Tuning};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, Log, ProducerSequence, TopicPartition};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
@@ -202,7 +202,7 @@ impl Counts {
 /// The platform between two crashes.
 struct Life {
     disk: Arc<ProcessDisk>,
-    platform: Arc<Platform>,
+    platform: Arc<Running>,
     sessions: Sessions,
     /// Records that were acknowledged before it opened.
     acknowledged: i64,
@@ -252,9 +252,9 @@ async fn numbers(session: &Session, sql: &str) -> Result<Vec<i64>, String> {
 }
 
 struct Rehearsal {
-    checked: Checked,
+    checked: Arc<Checked>,
     config: Config,
-    limits: Limits,
+    tuning: Tuning,
     cpu: Cpu,
     world: Arc<World>,
 }
@@ -262,7 +262,7 @@ struct Rehearsal {
 impl Rehearsal {
     fn new(seed: u64, folder: &Path) -> Self {
         project::write(folder, "");
-        let checked = project::checked(folder);
+        let checked = Arc::new(project::checked(folder));
         let mut config = checked.config.clone().unwrap();
         config.data = PathBuf::from("/data");
         config.storage.commit_interval_ms = 30;
@@ -270,12 +270,11 @@ impl Rehearsal {
         config.storage.reserve_bytes = 0;
         config.log.retention_ms = 1;
         config.log.retention_bytes = Some(8 << 10);
-        let limits = Limits {
+        let tuning = Tuning {
             segment_bytes: 8 << 10,
             file_bytes_in_memory: 8 << 10,
             commits_per_checkpoint: 7,
             maintenance_interval: Duration::from_millis(40),
-            ..Limits::default()
         };
         let producers = (0..project::PARTITIONS).map(|p| Arc::new(tokio::sync::Mutex::new(Producer::new(seed, p))));
         let world = World {
@@ -286,18 +285,27 @@ impl Rehearsal {
             looks: AtomicU64::new(0),
             failure: Mutex::default(),
         };
-        Self { checked, config, limits, cpu: Cpu::with_workers(2).unwrap(), world: Arc::new(world) }
+        Self { checked, config, tuning, cpu: Cpu::with_workers(2).unwrap(), world: Arc::new(world) }
     }
 
     /// Opens the platform. `None`: the disk died meanwhile.
     async fn start(&self, disk: &CrashDisk) -> Result<Option<Life>, String> {
         let process = ProcessDisk::new(disk);
         let acknowledged = self.world.acknowledged.load(Ordering::SeqCst) as i64;
-        let opening = async {
-            let disk = Arc::clone(&process) as _;
-            let (clock, cpu) = (Clock::system(), self.cpu.clone());
-            Platform::open_on(disk, None, &self.checked, &self.config, clock, cpu, &self.limits).await
+        let clock = Clock::system();
+        let setup = Setup {
+            checked: Arc::clone(&self.checked),
+            config: self.config.clone(),
+            tuning: self.tuning,
+            without_intake: false,
+            outside: Outside::new(&clock),
+            disk: Arc::clone(&process) as _,
+            clock,
+            cpu: self.cpu.clone(),
+            events: Events::unread(),
+            lock: None,
         };
+        let opening = Running::open(&setup, Role::All, 1);
         let opened = tokio::time::timeout(START_MAX, opening).await.map_err(|_| "opening hangs")?;
         let platform = match opened {
             Ok(platform) => platform,
@@ -305,7 +313,8 @@ impl Rehearsal {
             Err(error) => return Err(format!("it does not open: {error:#}")),
         };
         let engine = Arc::new(QueryEngine::new(QueryLimits::default(), self.cpu.handle().clone()).unwrap());
-        let datasets = Arc::new(Api(Arc::clone(&platform)));
+        let datasets = Platform::new(&setup, Role::All);
+        datasets.begin(&platform);
         let sessions = Sessions::new(engine, datasets, Arc::new(DruidSql), Events::unread());
         let life = Life { disk: process, platform, sessions, acknowledged };
         let started = tokio::time::timeout(START_MAX, life.platform.start()).await.map_err(|_| "starting hangs")?;
@@ -502,7 +511,10 @@ async fn finish(rehearsal: &Rehearsal, disk: &CrashDisk) -> Result<(), String> {
         life.platform.commit_everything().await.map_err(|error| format!("{error:#}"))
     };
     match tokio::time::timeout(START_MAX, settled).await {
-        Ok(settled) => settled?,
+        Ok(settled) => match settled?.first() {
+            None => {}
+            Some(behind) => return Err(format!("{behind:?}")),
+        },
         Err(_) => return Err(format!("it never settles: {:?}", life.look().await)),
     }
     let mut records = Vec::new();
