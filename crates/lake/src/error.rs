@@ -151,3 +151,124 @@ impl LakeError {
 fn in_words(reasons: &[HoldReason]) -> String {
     reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::error::Error;
+    use std::io;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::catalogue::Space;
+    use crate::delta::{DeltaError, TableVersion};
+
+    fn id() -> TableId {
+        TableId::new(Space::Raw, DatasetName::new("x").unwrap())
+    }
+
+    fn text() -> String {
+        "x".to_owned()
+    }
+
+    fn busy() -> object_store::Error {
+        object_store::Error::Generic { store: "test", source: "503: server busy".into() }
+    }
+
+    fn refused() -> object_store::Error {
+        object_store::Error::PermissionDenied { path: text(), source: "AuthorizationFailure".into() }
+    }
+
+    fn absent() -> object_store::Error {
+        object_store::Error::NotFound { path: text(), source: "ContainerNotFound".into() }
+    }
+
+    fn store(source: object_store::Error) -> DeltaError {
+        DeltaError::Store { action: "write", path: text(), source }
+    }
+
+    fn unknown(source: object_store::Error) -> DeltaError {
+        DeltaError::CommitUnknown { table: text(), version: TableVersion(1), source }
+    }
+
+    fn parquet(source: impl Error + Send + Sync + 'static) -> DeltaError {
+        DeltaError::parquet("x", ::parquet::errors::ParquetError::External(Box::new(source)))
+    }
+
+    fn sort(source: impl Error + Send + Sync + 'static) -> DeltaError {
+        let source = datafusion::error::DataFusionError::External(Box::new(source));
+        DeltaError::Sort { table: text(), source: Box::new(source) }
+    }
+
+    const LATER: (Class, Retry) = (Class::External, Retry::Later);
+    const BROKEN: (Class, Retry) = (Class::External, Retry::Never);
+    const USER: (Class, Retry) = (Class::User, Retry::Never);
+    const OURS: (Class, Retry) = (Class::Internal, Retry::Never);
+
+    #[rstest]
+    #[case::throttled(store(busy()), LATER)]
+    #[case::unknown(unknown(busy()), LATER)]
+    #[case::permission(store(refused()), USER)]
+    #[case::permission_at_commit(unknown(refused()), USER)]
+    #[case::credential(
+        store(object_store::Error::Unauthenticated { path: text(), source: "401".into() }),
+        USER
+    )]
+    #[case::container(store(absent()), USER)]
+    #[case::container_at_commit(unknown(absent()), USER)]
+    #[case::not_supported(store(object_store::Error::NotSupported { source: "x".into() }), OURS)]
+    #[case::disk_full(
+        store(object_store::Error::Generic { store: "disk", source: io::Error::from(io::ErrorKind::StorageFull).into() }),
+        LATER
+    )]
+    #[case::append_only(DeltaError::AppendOnly { table: text() }, USER)]
+    #[case::feature(DeltaError::UnsupportedFeature { table: text(), feature: "deletionVectors".to_owned() }, USER)]
+    #[case::kind(DeltaError::UnsupportedType { column: text(), kind: "map".to_owned() }, USER)]
+    #[case::commit_file(DeltaError::InvalidCommit { path: text(), line: 1, reason: text() }, BROKEN)]
+    #[case::checkpoint(DeltaError::InvalidCheckpoint { path: text(), reason: text() }, BROKEN)]
+    #[case::gap(DeltaError::MissingVersion { table: text(), missing: TableVersion(3) }, BROKEN)]
+    #[case::half(DeltaError::Incomplete { table: text(), what: "protocol" }, BROKEN)]
+    #[case::schema(DeltaError::InvalidSchema { table: text(), reason: text() }, BROKEN)]
+    #[case::cleaned(DeltaError::HistoryCleaned { table: text(), version: TableVersion(3) }, BROKEN)]
+    #[case::superseded(DeltaError::TxnSuperseded { table: text(), app_id: text(), committed: 1 }, BROKEN)]
+    #[case::not_live(DeltaError::FileNotLive { table: text(), path: text() }, BROKEN)]
+    #[case::concurrent(
+        DeltaError::ConcurrentChange { table: text(), version: TableVersion(1), what: "metadata" },
+        LATER
+    )]
+    #[case::contended(DeltaError::Contended { table: text(), attempts: 3 }, LATER)]
+    #[case::torn_file(DeltaError::parquet("x", ::parquet::errors::ParquetError::EOF(text())), BROKEN)]
+    #[case::file_behind_a_busy_store(parquet(busy()), LATER)]
+    #[case::file_that_may_not_be_read(parquet(refused()), USER)]
+    #[case::file_that_is_gone_and_may_be_brought_back(parquet(absent()), LATER)]
+    #[case::file_on_a_bad_disk(parquet(io::Error::other("x")), LATER)]
+    #[case::rows_of_another_shape(DeltaError::arrow("x", arrow::error::ArrowError::SchemaError(text())), OURS)]
+    #[case::rows_behind_a_busy_store(
+        DeltaError::arrow("x", arrow::error::ArrowError::ExternalError(Box::new(busy()))),
+        LATER
+    )]
+    #[case::sort(sort(io::Error::other("x")), LATER)]
+    #[case::sort_of_a_torn_file(sort(DeltaError::parquet("x", ::parquet::errors::ParquetError::EOF(text()))), BROKEN)]
+    fn whether_to_try_again_is_asked_through_the_chain(#[case] error: DeltaError, #[case] want: (Class, Retry)) {
+        let attempt = "a commit";
+        assert_eq!((error.class(), error.retry()), want, "{error}");
+        let error = LakeError::Delta { attempt, table: id(), source: error };
+        assert_eq!((error.class(), error.retry()), want, "{error}");
+    }
+
+    #[rstest]
+    #[case(LakeError::ContractChanged { table: id(), reason: text() }, USER)]
+    #[case(LakeError::NoSuchDataset(DatasetName::new("x").unwrap()), USER)]
+    #[case(LakeError::WrongColumns { table: id(), reason: text() }, OURS)]
+    #[case(LakeError::NotThereYet(id()), LATER)]
+    #[case(LakeError::Held { table: id(), reasons: Vec::new() }, LATER)]
+    #[case(LakeError::Stopped { attempt: "a commit", table: id() }, OURS)]
+    #[case(LakeError::LeaseLost { table: id() }, BROKEN)]
+    #[case(LakeError::SourceChanged { table: id() }, BROKEN)]
+    #[case(LakeError::Superseded { table: id(), txn: TxnId::delivery("x"), committed: 1 }, BROKEN)]
+    #[case(LakeError::FileNotInHead { table: id(), path: FilePath::of_store("x") }, BROKEN)]
+    fn the_lakes_own_errors_say_so_too(#[case] error: LakeError, #[case] want: (Class, Retry)) {
+        assert_eq!((error.class(), error.retry()), want, "{error}");
+    }
+}

@@ -1,32 +1,37 @@
 //! A pinned table as DataFusion sees it: head files, early files and rows in memory, in one scan.
 //!
-//! Invariant: a provider reads the value that it was made from and nothing newer.
+//! A file that the log's statistics rule out is not opened. //! Invariant: a provider reads the value that it was made from and nothing newer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::config::TableParquetOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::{DFSchema, Result, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::metrics::MetricBuilder;
 use datafusion::physical_plan::union::UnionExec;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
 use crate::catalogue::{Catalogue, Space, TableId, TableView};
-use crate::delta::DataFile;
+use crate::delta::{DataFile, prune};
+use crate::parquet::is_ours;
 
 /// The address under which a session's runtime knows the lake's store.
 pub const LAKE_URL: &str = "lake://tables/";
@@ -37,6 +42,9 @@ pub fn register_store(runtime: &RuntimeEnv, store: Arc<dyn ObjectStore>) {
         runtime.register_object_store(url.as_ref(), store);
     }
 }
+
+/// The metric of a scan, in EXPLAIN ANALYZE: files that the log's statistics spared it.
+const FILES_PRUNED: &str = "files_pruned_by_log";
 
 /// What of a table is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,38 +108,74 @@ impl LakeTable {
         Self { view, part, schema }
     }
 
-    fn files(&self) -> Vec<&Arc<DataFile>> {
+    fn files(&self) -> Vec<Arc<DataFile>> {
         let hidden = &self.view.tail.hidden;
         let live = self.part == Part::Live;
-        self.view.head.files().filter(|f| !live || hidden.is_empty() || !hidden.contains(f.path())).collect()
+        self.view.head.files().filter(|f| !live || hidden.is_empty() || !hidden.contains(f.path())).cloned().collect()
     }
 
+    /// Files of the log as up to two scans: those whose bounds the reader of row groups may trust, and the others.
     fn scan_files(
         &self,
         state: &dyn Session,
-        files: &[&Arc<DataFile>],
+        mut files: Vec<Arc<DataFile>>,
         published: bool,
         projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let partition = (self.schema.fields().len() > self.view.schema.fields().len())
-            .then(|| Arc::new(Field::new("_published", DataType::Boolean, false)));
+        condition: &Condition,
+    ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        let there = files.len();
+        if let Some(predicate) = &condition.whole {
+            files = prune(&files, &self.schema, predicate);
+        }
+        let mut pruned = there - files.len();
+        let (trusted, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| condition.is_bounded(file));
+        let mut plans = Vec::new();
+        for (files, predicate) in [(trusted, condition.whole.as_ref()), (others, None)] {
+            if !files.is_empty() {
+                let source = self.source(predicate, condition.whole.is_some() && predicate.is_none());
+                MetricBuilder::new(source.metrics()).global_counter(FILES_PRUNED).add(std::mem::take(&mut pruned));
+                plans.push(self.scan(state, &files, source, published, projection)?);
+            }
+        }
+        Ok(plans)
+    }
+
+    /// A reader of files; one that trusts no bounds of row groups reads them all, whatever the engine asks of it.
+    fn source(&self, predicate: Option<&Arc<dyn PhysicalExpr>>, trusts_nothing: bool) -> ParquetSource {
         let table_schema = TableSchema::builder(Arc::clone(&self.view.schema))
-            .with_table_partition_cols(partition.iter().cloned().collect::<Vec<_>>())
+            .with_table_partition_cols(self.published_column().into_iter().collect::<Vec<_>>())
             .build();
         let mut source = ParquetSource::new(table_schema).with_pushdown_filters(false);
-        if let Some(predicate) = conjunction(filters.iter().cloned()) {
-            let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-            source = source.with_predicate(state.create_physical_expr(predicate, &schema)?);
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(Arc::clone(predicate));
         }
-        let mut rows = Some(0_usize);
-        let mut parts = Vec::with_capacity(files.len());
-        for file in files {
-            rows = rows.zip(file.rows).map(|(a, b)| a + usize::try_from(b).unwrap_or(usize::MAX));
-            parts.push(self.part_of(file, partition.is_some().then_some(published)));
+        if trusts_nothing {
+            let mut options = TableParquetOptions::default();
+            (options.global.pruning, options.global.enable_page_index) = (false, false);
+            source = source.with_table_parquet_options(options);
         }
+        source
+    }
+
+    fn published_column(&self) -> Option<FieldRef> {
+        let is_live = self.schema.fields().len() > self.view.schema.fields().len();
+        is_live.then(|| Arc::new(Field::new("_published", DataType::Boolean, false)))
+    }
+
+    fn scan(
+        &self,
+        state: &dyn Session,
+        files: &[Arc<DataFile>],
+        source: ParquetSource,
+        published: bool,
+        projection: Option<&Vec<usize>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let published = self.published_column().map(|_| published);
+        let parts = files.iter().map(|file| self.part_of(file, published)).collect();
+        let rows: Option<u64> = files.iter().map(|file| file.rows).sum();
         let mut statistics = Statistics::new_unknown(&self.schema);
-        statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
+        let exact = |rows| Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX));
+        statistics.num_rows = rows.map_or(Precision::Absent, exact);
         let groups = FileGroup::new(parts).split_files(state.config().target_partitions());
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(LAKE_URL)?, Arc::new(source))
             .with_file_groups(groups)
@@ -177,6 +221,38 @@ impl LakeTable {
     }
 }
 
+/// The condition of a query on a table.
+struct Condition {
+    /// All of it.
+    whole: Option<Arc<dyn PhysicalExpr>>,
+    /// The floating-point columns that it looks at.
+    numbers: Vec<(String, DataType)>,
+}
+
+impl Condition {
+    fn of(state: &dyn Session, schema: &SchemaRef, filters: &[Expr]) -> Result<Self> {
+        let columns = DFSchema::try_from(Arc::clone(schema))?;
+        let whole = conjunction(filters.iter().cloned());
+        let whole = whole.map(|predicate| state.create_physical_expr(predicate, &columns)).transpose()?;
+        let is_number = |name: &str| schema.field_with_name(name).is_ok_and(|field| field.data_type().is_floating());
+        let mut numbers = BTreeMap::new();
+        for column in filters.iter().flat_map(Expr::column_refs).filter(|column| is_number(column.name())) {
+            numbers.insert(column.name().to_owned(), schema.field_with_name(column.name())?.data_type().clone());
+        }
+        Ok(Self { whole, numbers: numbers.into_iter().collect() })
+    }
+
+    /// Whether no number that the condition looks at can lie outside a file's own bounds. Parquet leaves NaN out of them,
+    /// and SQL orders it above all numbers; a file of ours has bounds in the log only where it holds none.
+    fn is_bounded(&self, file: &DataFile) -> bool {
+        let is_bounded = |(name, kind): &(String, DataType)| {
+            let Some(stats) = file.stats() else { return false };
+            stats.max(name, kind).is_some() || stats.null_count(name) == file.rows
+        };
+        self.numbers.is_empty() || (is_ours(file) && self.numbers.iter().all(is_bounded))
+    }
+}
+
 #[async_trait]
 impl TableProvider for LakeTable {
     fn schema(&self) -> SchemaRef {
@@ -199,15 +275,11 @@ impl TableProvider for LakeTable {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        let head = self.files();
-        if !head.is_empty() {
-            plans.push(self.scan_files(state, &head, true, projection, filters)?);
-        }
+        let condition = Condition::of(state, &self.schema, filters)?;
+        plans.extend(self.scan_files(state, self.files(), true, projection, &condition)?);
         if self.part == Part::Live {
-            let early: Vec<&Arc<DataFile>> = self.view.tail.early.iter().collect();
-            if !early.is_empty() {
-                plans.push(self.scan_files(state, &early, false, projection, filters)?);
-            }
+            let early = self.view.tail.early.clone();
+            plans.extend(self.scan_files(state, early, false, projection, &condition)?);
             plans.extend(self.scan_rows(projection, state.config().target_partitions())?);
         }
         match plans.len() {

@@ -58,23 +58,14 @@ impl DiskStore {
         self.files.disk()
     }
 
-    /// Writes a new object without making it durable; `AlreadyExists` when it is there. A crash may leave it torn, so
-    /// nothing may name it before [`DiskStore::sync`].
+    /// Writes a new object without making it durable; `AlreadyExists` when it is there. A crash may leave it torn: for what
+    /// nobody looks for after one.
     ///
     /// # Errors
     /// When the disk refuses; what was written is removed again as far as possible.
     pub async fn put_unsynced(&self, location: &Path, payload: PutPayload) -> Result<()> {
         let (files, location) = (Arc::clone(&self.files), location.clone());
         blocking(move || files.put_unsynced(&location, &payload)).await
-    }
-
-    /// Makes objects durable that [`DiskStore::put_unsynced`] wrote: each file once, each folder once.
-    ///
-    /// # Errors
-    /// When the disk refuses; whether the objects survive a crash is then unknown.
-    pub async fn sync(&self, locations: &[Path]) -> Result<()> {
-        let (files, locations) = (Arc::clone(&self.files), locations.to_vec());
-        blocking(move || files.sync(&locations)).await
     }
 
     /// Removes what puts that a crash interrupted left behind and returns how many files that were. Call it before

@@ -1,6 +1,7 @@
 //! Which files a predicate may find rows in, by their statistics.
 //!
-//! Invariant: a file is left out only when its bounds prove that no row of it matches; without statistics it stays.
+//! Values are compared as SQL does: null matches nothing, NaN is above all numbers. Invariant: a file is left out only
+//! when its bounds prove that no row of it matches; without statistics it stays.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
 use super::{DataFile, FileStats};
+use crate::parquet::is_ours;
 
 /// The files that may hold rows for which the predicate is true. `schema` is the table's.
 pub fn prune(files: &[Arc<DataFile>], schema: &SchemaRef, predicate: &Arc<dyn PhysicalExpr>) -> Vec<Arc<DataFile>> {
@@ -41,8 +43,11 @@ impl Statistics<'_> {
     ) -> Option<ArrayRef> {
         let kind = self.schema.field_with_name(column.name()).ok()?.data_type();
         let none = ScalarValue::try_from(kind).ok()?;
+        // Other writers leave NaN out of the bounds of a column that has one; SQL orders it above all numbers.
+        let is_told = |file: &DataFile| !kind.is_floating() || is_ours(file);
         let values = self.files.iter().map(|file| {
-            file.stats().and_then(|stats| bound(stats, column.name(), kind)).unwrap_or_else(|| none.clone())
+            let stats = file.stats().filter(|_| is_told(file));
+            stats.and_then(|stats| bound(stats, column.name(), kind)).unwrap_or_else(|| none.clone())
         });
         ScalarValue::iter_to_array(values).ok()
     }

@@ -62,6 +62,7 @@ fn scalar(value: &Value, kind: &DataType, is_max: bool) -> Option<ScalarValue> {
     Some(match kind {
         DataType::Utf8View => ScalarValue::Utf8View(Some(value.as_str()?.to_owned())),
         DataType::Utf8 => ScalarValue::Utf8(Some(value.as_str()?.to_owned())),
+        DataType::Boolean => ScalarValue::Boolean(Some(value.as_bool()?)),
         DataType::Int64 => ScalarValue::Int64(Some(value.as_i64()?)),
         DataType::Int32 => ScalarValue::Int32(Some(i32::try_from(value.as_i64()?).ok()?)),
         DataType::Float64 => ScalarValue::Float64(Some(value.as_f64()?)),

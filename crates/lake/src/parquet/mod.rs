@@ -13,5 +13,5 @@ mod write;
 pub use encode::{EncodedTail, ParquetEncoder, ParquetOptions};
 pub use read::read_file;
 pub(crate) use reader::StoreReader;
-pub(crate) use write::FileWriter;
+pub(crate) use write::{FileWriter, is_ours};
 pub use write::{ParquetFile, write_batches, write_file};

@@ -1,7 +1,7 @@
 //! Delta's `add.stats` from the statistics that the Parquet writer kept anyway.
 //!
-//! Text is cut to 32 characters, a maximum upwards; instants are given in milliseconds, a maximum rounded up; booleans
-//! and bytes have no bounds. Invariant: a bound is true of every row, or it is left out.
+//! Text is cut to 32 characters, a maximum upwards; instants are given in milliseconds, a maximum rounded up; bytes have
+//! no bounds. Booleans have: delta-rs takes a column without bounds for one without values. Invariant: a bound is true of every row, or it is left out.
 //! Source: Delta transaction log protocol, "Per-file statistics".
 
 use ::parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -41,6 +41,7 @@ pub(super) fn stats_json(
 
 /// The smallest and largest value of a column in its Parquet type.
 enum Range {
+    Boolean(bool, bool),
     Integer(i64, i64),
     Float(f64, f64),
     Text(Vec<u8>, Vec<u8>),
@@ -49,6 +50,7 @@ enum Range {
 impl Range {
     fn of(statistics: &Statistics) -> Option<Self> {
         Some(match statistics {
+            Statistics::Boolean(s) => Self::Boolean(*s.min_opt()?, *s.max_opt()?),
             Statistics::Int32(s) => Self::Integer(i64::from(*s.min_opt()?), i64::from(*s.max_opt()?)),
             Statistics::Int64(s) => Self::Integer(*s.min_opt()?, *s.max_opt()?),
             Statistics::Float(s) => Self::Float(f64::from(*s.min_opt()?), f64::from(*s.max_opt()?)),
@@ -60,6 +62,7 @@ impl Range {
 
     fn union(self, other: Self) -> Option<Self> {
         Some(match (self, other) {
+            (Self::Boolean(a, b), Self::Boolean(c, d)) => Self::Boolean(a.min(c), b.max(d)),
             (Self::Integer(a, b), Self::Integer(c, d)) => Self::Integer(a.min(c), b.max(d)),
             (Self::Float(a, b), Self::Float(c, d)) => Self::Float(a.min(c), b.max(d)),
             (Self::Text(a, b), Self::Text(c, d)) => Self::Text(a.min(c), b.max(d)),
@@ -69,6 +72,7 @@ impl Range {
 
     fn into_json(self, kind: &DataType) -> Option<(Option<Value>, Option<Value>)> {
         Some(match (self, kind) {
+            (Self::Boolean(min, max), DataType::Boolean) => (Some(min.into()), Some(max.into())),
             (Self::Integer(min, max), DataType::Int32 | DataType::Int64) => (Some(min.into()), Some(max.into())),
             (Self::Integer(min, max), DataType::Date32) => (date(min), date(max)),
             (Self::Integer(min, max), DataType::Timestamp(..)) => {

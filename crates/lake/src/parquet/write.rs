@@ -14,9 +14,11 @@ use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use uuid::Uuid;
 
 use super::{EncodedTail, ParquetEncoder, ParquetOptions};
-use crate::delta::DeltaError;
 use crate::delta::action::Add;
+use crate::delta::{DataFile, DeltaError};
 
+/// How the names of our files end; a UUID comes before it.
+const SUFFIX: &str = ".zstd.parquet";
 /// Bytes of one part of a large file; what is smaller is one put.
 const PART_BYTES: usize = 8 << 20;
 
@@ -89,6 +91,11 @@ pub async fn write_file(
     file.finish(now_ms).await
 }
 
+/// Whether a file was written here, by its name: other writers have other ways to make one.
+pub(crate) fn is_ours(file: &DataFile) -> bool {
+    file.path().as_str().strip_suffix(SUFFIX).is_some_and(|name| Uuid::try_parse(name).is_ok())
+}
+
 /// One file on its way into the store.
 pub(crate) struct FileWriter {
     store: Arc<dyn ObjectStore>,
@@ -109,7 +116,7 @@ impl FileWriter {
         schema: &SchemaRef,
         options: &ParquetOptions,
     ) -> Result<Self, DeltaError> {
-        let name = format!("{}.zstd.parquet", Uuid::now_v7());
+        let name = format!("{}{SUFFIX}", Uuid::now_v7());
         let location = root.clone().join(name.as_str());
         let encoder =
             ParquetEncoder::try_new(schema, options).map_err(|error| DeltaError::parquet(&location, error))?;

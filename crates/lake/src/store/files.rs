@@ -121,19 +121,6 @@ impl Files {
         })
     }
 
-    pub(super) fn sync(&self, locations: &[Path]) -> Result<()> {
-        let mut folders = BTreeSet::new();
-        for location in locations {
-            let path = self.path(location)?;
-            self.disk.open(&path, false).and_then(|file| file.sync_data()).map_err(|error| failed(error, location))?;
-            folders.insert(folder_of(&path));
-        }
-        for folder in folders {
-            self.disk.sync_dir(&folder).map_err(|error| generic(error.into()))?;
-        }
-        Ok(())
-    }
-
     pub(super) fn open(&self, location: &Path) -> Result<(Arc<dyn DiskFile>, ObjectMeta)> {
         let path = self.path(location)?;
         let opened = self.disk.open(&path, false).and_then(|file| Ok((file, self.disk.metadata(&path)?)));

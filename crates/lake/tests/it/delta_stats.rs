@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -16,7 +16,7 @@ use vitalake_lake::delta::schema::{from_schema_string, timestamp_type, to_schema
 use vitalake_lake::delta::{DeltaError, DeltaLog, Snapshot, prune};
 use vitalake_lake::parquet::{ParquetEncoder, ParquetOptions};
 
-type Row = (Option<String>, Option<i64>, Option<f64>, Option<i64>);
+type Row = (Option<String>, Option<i64>, Option<f64>, Option<i64>, Option<bool>);
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -24,6 +24,7 @@ fn schema() -> SchemaRef {
         Field::new("long", DataType::Int64, true),
         Field::new("double", DataType::Float64, true),
         Field::new("at", timestamp_type(), true),
+        Field::new("flag", DataType::Boolean, true),
     ]))
 }
 
@@ -33,6 +34,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
         Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.1))),
         Arc::new(Float64Array::from_iter(rows.iter().map(|row| row.2))),
         Arc::new(TimestampMicrosecondArray::from_iter(rows.iter().map(|row| row.3)).with_timezone("UTC")),
+        Arc::new(BooleanArray::from_iter(rows.iter().map(|row| row.4))),
     ];
     RecordBatch::try_new(schema(), columns).unwrap()
 }
@@ -46,6 +48,7 @@ fn row() -> impl Strategy<Value = Row> {
         proptest::option::of(prop_oneof![any::<i64>(), -9..9_i64]),
         proptest::option::of(double),
         proptest::option::of(at),
+        prop_oneof![Just(Some(true)), Just(None), any::<Option<bool>>()],
     )
 }
 
@@ -57,7 +60,7 @@ fn snapshot(rows: &[Row]) -> Snapshot {
     let tail = encoder.finish().unwrap();
     assert_eq!(tail.rows, rows.len() as u64);
     let add = Add {
-        path: "one.parquet".to_owned(),
+        path: "018f0000-0000-7000-8000-000000000000.zstd.parquet".to_owned(),
         partition_values: Default::default(),
         size: tail.size_bytes as i64,
         modification_time: 0,
@@ -132,11 +135,12 @@ proptest! {
 
 #[test]
 fn a_value_outside_the_bounds_is_pruned() {
-    let rows: Vec<Row> =
-        (0..20).map(|n| (Some(format!("name-{n:02}")), Some(n), Some(n as f64), Some(n * 1_000_000))).collect();
+    let rows: Vec<Row> = (0..20)
+        .map(|n| (Some(format!("name-{n:02}")), Some(n), Some(n as f64), Some(n * 1_000_000), Some(true)))
+        .collect();
     let snapshot = snapshot(&rows);
     let files: Vec<_> = snapshot.files().cloned().collect();
-    let beyond = batch(&[(Some("name-20".to_owned()), Some(20), Some(19.5), Some(19_001_000))]);
+    let beyond = batch(&[(Some("name-20".to_owned()), Some(20), Some(19.5), Some(19_001_000), Some(false))]);
     for predicate in points(&beyond) {
         assert!(prune(&files, &schema(), &predicate).is_empty(), "{predicate}");
     }

@@ -18,5 +18,6 @@ mod delta_spark;
 mod delta_speed;
 mod delta_stats;
 mod delta_unsynced;
+mod pruning;
 mod table;
 mod unruly;

@@ -32,6 +32,8 @@ pub struct Unruly {
     pub fates: Mutex<VecDeque<Fate>>,
     /// Whether every commit is refused.
     pub is_away: AtomicBool,
+    /// What was read.
+    pub reads: Mutex<Vec<Path>>,
     /// Told whenever a commit is about to take place.
     pub arrived: Notify,
     /// Commits wait for a permit here.
@@ -44,6 +46,7 @@ impl Unruly {
             inner: InMemory::new(),
             fates: Mutex::default(),
             is_away: AtomicBool::new(false),
+            reads: Mutex::default(),
             arrived: Notify::new(),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
         })
@@ -86,6 +89,7 @@ impl ObjectStore for Unruly {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.reads.lock().push(location.clone());
         self.inner.get_opts(location, options).await
     }
 
