@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
-    TimestampMicrosecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringViewArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
+use arrow::compute::{cast, filter_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 use datafusion::common::DFSchema;
@@ -231,15 +232,58 @@ pub(crate) fn quarantined(
 fn json_lines(rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
     let arrow = |source| Error::Arrow { attempted: "writing rows as JSON", source };
     let mut lines = Vec::with_capacity(rows.num_rows());
+    let rows = with_spelled_numbers(rows)?;
     for row in 0..rows.num_rows() {
-        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
-        writer.write(&rows.slice(row, 1)).map_err(arrow)?;
-        writer.finish().map_err(arrow)?;
-        let mut line = writer.into_inner();
-        if line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        lines.push(line);
+        let row = rows.slice(row, 1);
+        // A time beyond the calendar of the writer fails the whole row: what can be written is.
+        let line = json_line(&row).or_else(|_| json_line(&with_numbers_of_times(&row)?));
+        lines.push(line.map_err(arrow)?);
     }
     Ok(lines)
+}
+
+fn json_line(row: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+    writer.write(row)?;
+    writer.finish()?;
+    let mut line = writer.into_inner();
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(line)
+}
+
+/// Numbers that JSON has no word for, such as NaN, as texts; columns without any stay as they are.
+fn with_spelled_numbers(rows: &RecordBatch) -> Result<RecordBatch> {
+    let arrow = |source| Error::Arrow { attempted: "writing rows as JSON", source };
+    let spelled = |column: &ArrayRef| -> Result<ArrayRef> {
+        if !column.data_type().is_floating() {
+            return Ok(Arc::clone(column));
+        }
+        let numbers = cast(column, &DataType::Float64).map_err(arrow)?;
+        let Some(numbers) = numbers.as_primitive_opt::<Float64Type>() else { return Ok(Arc::clone(column)) };
+        if numbers.iter().flatten().all(f64::is_finite) {
+            return Ok(Arc::clone(column));
+        }
+        cast(column, &DataType::Utf8View).map_err(arrow)
+    };
+    with_columns(rows, rows.columns().iter().map(spelled).collect::<Result<_>>()?).map_err(arrow)
+}
+
+/// Times as the numbers that are stored.
+fn with_numbers_of_times(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let number = |column: &ArrayRef| match column.data_type() {
+        DataType::Timestamp(..) => cast(column, &DataType::Int64),
+        DataType::Date32 => cast(column, &DataType::Int32),
+        _ => Ok(Arc::clone(column)),
+    };
+    with_columns(rows, rows.columns().iter().map(number).collect::<Result<_, _>>()?)
+}
+
+fn with_columns(rows: &RecordBatch, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+    let fields = rows.schema_ref().fields().iter().zip(&columns);
+    let fields: Vec<Field> =
+        fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }

@@ -1,10 +1,10 @@
 //! What can go wrong in this crate. Messages name datasets, columns and rules, never a record's value.
 
-use vitalake_contract::DatasetName;
+use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::LakeError;
 use vitalake_runtime::error::{Class, Classified, Retry};
 
-use crate::problem::ModelProblem;
+use crate::problem::{ModelProblem, Place};
 
 /// This crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -40,6 +40,21 @@ pub enum Error {
         model: DatasetName,
         /// What was attempted.
         attempted: &'static str,
+    },
+    /// The engine fails whatever the rows are.
+    #[error(
+        "model {model}: the expression at models/{layer}/{model}.sql:{place} cannot be computed for any row; mend it, then start the server again"
+    )]
+    Unrunnable {
+        /// The model's dataset.
+        model: DatasetName,
+        /// Its layer.
+        layer: Layer,
+        /// Where the expression stands.
+        place: Place,
+        /// Why; may quote values, so it is shown in no log.
+        #[source]
+        source: Box<Error>,
     },
     /// Rows are gone from an input, and the model cannot take back what it made of them.
     #[error(
@@ -147,13 +162,15 @@ impl Classified for Error {
             }
             Self::Lake(source) => source.class(),
             Self::Engine { .. } | Self::Panicked { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
-            Self::Fatal { .. } | Self::Removed { .. } | Self::JoinedTooLarge { .. } => Class::User,
+            Self::Unrunnable { .. } | Self::Fatal { .. } | Self::Removed { .. } | Self::JoinedTooLarge { .. } => {
+                Class::User
+            }
         }
     }
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Model { .. } | Self::Fatal { .. } | Self::Removed { .. } => Retry::Never,
+            Self::Model { .. } | Self::Unrunnable { .. } | Self::Fatal { .. } | Self::Removed { .. } => Retry::Never,
             Self::Lake(source) => source.retry(),
             _ => Retry::Later,
         }

@@ -41,6 +41,12 @@ pub struct Place {
     pub column: usize,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
 impl Place {
     /// A place, from numbers that count from one.
     #[must_use]

@@ -3,6 +3,7 @@
 //! Compiled when the first row fails, and never before. Invariant: what is said names a place in the model's file and a
 //! kind of failure, never a value.
 
+use arrow::array::RecordBatch;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, GroupByExpr, Query, Select, SelectItem, SetExpr, Spanned, Value,
 };
@@ -27,13 +28,22 @@ struct Part {
 impl Blame {
     /// The reason why a row is rejected, in full.
     pub(crate) async fn reason(&mut self, model: &Model, contracts: &Contracts, failed: &FailedRow) -> String {
+        let place = self.place(model, contracts, &failed.row).await;
+        format!(
+            "the expression at models/{}/{}.sql:{place} cannot be computed for this row: {}",
+            model.layer, model.dataset, failed.cause
+        )
+    }
+
+    /// Where the expression stands that fails on these rows; where the SELECT does when none does by itself.
+    pub(crate) async fn place(&mut self, model: &Model, contracts: &Contracts, rows: &RecordBatch) -> Place {
         if self.parts.is_none() {
             self.parts = Some(parts(model, contracts).await);
         }
         let mut found = None;
         let parts = self.parts.as_deref_mut().unwrap_or_default();
         for (index, part) in parts.iter().enumerate() {
-            if part.engine.run(std::slice::from_ref(&failed.row)).await.is_err() {
+            if part.engine.run(std::slice::from_ref(rows)).await.is_err() {
                 found = Some((index, part.place));
                 break;
             }
@@ -43,10 +53,7 @@ impl Blame {
             // Rows that fail mostly fail at the same place: it is asked first the next time.
             parts.get_mut(..=index).into_iter().for_each(|before| before.rotate_right(1));
         }
-        format!(
-            "the expression at models/{}/{}.sql:{}:{} cannot be computed for this row: {}",
-            model.layer, model.dataset, place.line, place.column, failed.cause
-        )
+        place
     }
 }
 

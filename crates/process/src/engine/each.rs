@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Ran {
     pub(crate) made: Vec<RecordBatch>,
     pub(crate) failed: Vec<FailedRow>,
+    /// No row, and the failure, where the engine fails whatever the rows are.
+    pub(crate) unrunnable: Option<(RecordBatch, Error)>,
 }
 
 /// A row of the driving table that the engine could not run.
@@ -31,13 +33,17 @@ pub(crate) struct FailedRow {
 /// batch has halvings.
 pub(crate) async fn run_each(engine: &Engine, rows: &[RecordBatch]) -> Result<Ran> {
     let failure = match engine.run(rows).await {
-        Ok(made) => return Ok(Ran { made, failed: Vec::new() }),
+        Ok(made) => return Ok(Ran { made, ..Ran::default() }),
         Err(failure) => failure,
     };
     let Some(first) = rows.first() else { return Err(failure) };
-    // What fails without any row fails for all of them.
-    if cause(&failure).is_none() || engine.run(&[first.slice(0, 0)]).await.is_err() {
+    if cause(&failure).is_none() {
         return Err(failure);
+    }
+    // What fails without any row fails for all of them.
+    let none = first.slice(0, 0);
+    if engine.run(std::slice::from_ref(&none)).await.is_err() {
+        return Ok(Ran { unrunnable: Some((none, failure)), ..Ran::default() });
     }
     let mut ran = Ran::default();
     // Last in, first out: the halves of a batch come before what follows it, so that rows keep their order.

@@ -60,8 +60,8 @@ impl Derive {
         self.joined.refresh(job, &self.plan).await?;
         counts.rows_in += rows.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         let mut all = Vec::new();
-        let ran = self.plan.run_each(rows).await?;
-        let rejects = failed_rows(job, &mut self.blame, &ran.failed).await?;
+        let mut ran = self.plan.run_each(rows).await?;
+        let rejects = failed_rows(job, &mut self.blame, &mut ran).await?;
         if !rejects.is_empty() {
             all.push(Checked { rows: RecordBatch::new_empty(Arc::clone(self.plan.schema())), rejects });
         }

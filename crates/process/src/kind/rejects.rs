@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 
 use crate::check::{Reject, quarantined};
-use crate::engine::{Blame, FailedRow};
+use crate::engine::{Blame, Ran};
 use crate::error::{Error, Result};
 use crate::plan::LINEAGE;
 use crate::run::Job;
@@ -15,8 +15,17 @@ use crate::run::Job;
 /// The rule that a row breaks for which an expression of the model cannot be computed.
 pub const MODEL_EXPRESSION_RULE: &str = "model_expression";
 
-/// Rejects of the rows, with the columns that the model reads as their `_raw`.
-pub(crate) async fn failed_rows(job: &Job, blame: &mut Blame, failed: &[FailedRow]) -> Result<Vec<RecordBatch>> {
+/// Rejects of the rows that failed, with the columns that the model reads as their `_raw`.
+///
+/// # Errors
+/// `Unrunnable` when the engine fails whatever the rows are.
+pub(crate) async fn failed_rows(job: &Job, blame: &mut Blame, ran: &mut Ran) -> Result<Vec<RecordBatch>> {
+    if let Some((none, failure)) = ran.unrunnable.take() {
+        let place = blame.place(&job.model, &job.contracts, &none).await;
+        let (model, layer) = (job.model.dataset.clone(), job.model.layer);
+        return Err(Error::Unrunnable { model, layer, place, source: Box::new(failure) });
+    }
+    let failed = std::mem::take(&mut ran.failed);
     let Some(first) = failed.first() else { return Ok(Vec::new()) };
     let mut rejects: Vec<Reject> = Vec::with_capacity(failed.len());
     for (index, row) in failed.iter().enumerate() {

@@ -115,8 +115,8 @@ impl RollupWork {
         rows: Rows<'_>,
         counts: &mut Counts,
     ) -> Result<Made> {
-        let ran = self.plan.partial_each(rows.batches).await?;
-        let mut rejects = failed_rows(job, &mut self.blame, &ran.failed).await?;
+        let mut ran = self.plan.partial_each(rows.batches).await?;
+        let mut rejects = failed_rows(job, &mut self.blame, &mut ran).await?;
         if let Some(recovered) = &mut self.recovered {
             rejects = recovered.not_yet_rejected(rejects, rows.version)?;
         }
@@ -313,15 +313,17 @@ fn head_leaves(head: &Snapshot, plan: &RollupPlan) -> Vec<HeadLeaf> {
             let rows = file.rows.unwrap_or(0);
             let stats = file.stats();
             let bound = |value: Option<ScalarValue>| value.as_ref().and_then(time_value);
+            let nulls = stats.as_ref().and_then(|stats| stats.null_count(name));
             let range: TimeRange = match stats {
                 Some(stats) => match (bound(stats.min(name, kind)), bound(stats.max(name, kind))) {
                     (Some(from), Some(to)) => Some((from, to)),
-                    _ if stats.null_count(name) == Some(rows) => None,
+                    _ if nulls.is_some() && nulls == file.rows => None,
                     _ => Some((i64::MIN, i64::MAX)),
                 },
                 None => Some((i64::MIN, i64::MAX)),
             };
-            HeadLeaf { path: file.path().to_string(), rows: usize::try_from(rows).unwrap_or(usize::MAX), range }
+            let (path, rows) = (file.path().to_string(), usize::try_from(rows).unwrap_or(usize::MAX));
+            HeadLeaf { path, rows, range, without_time: nulls != Some(0) }
         })
         .collect()
 }

@@ -10,6 +10,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use hashbrown::HashTable;
 
 use crate::error::{Error, Result};
+use crate::rollup::order::grouped;
 use crate::rollup::partial::Finish;
 use crate::rollup::shape::RollupShape;
 use crate::rollup::values::{Arriving, Values};
@@ -24,7 +25,7 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Takes a batch of groups and states.
     pub(crate) fn of(converter: &RowConverter, groups: usize, batch: &RecordBatch) -> Result<Self> {
-        let columns = batch.columns().get(..groups).unwrap_or_default().to_vec();
+        let columns: Vec<ArrayRef> = batch.columns().get(..groups).unwrap_or_default().iter().map(grouped).collect();
         let keys = converter.convert_columns(&columns).map_err(arrow_error)?;
         let states = batch.columns().get(groups..).unwrap_or_default();
         let states = states.iter().map(Arriving::of).collect::<Result<_, _>>().map_err(arrow_error)?;

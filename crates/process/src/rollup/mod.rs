@@ -1,11 +1,16 @@
 //! Rollup models: new rows become partial groups, which merge into leaves, which become files of the table.
 //!
-//! `shape` says which columns hold a group, its aggregates' state and the output; `partial` makes groups of new rows;
-//! `leaf` holds the groups of one range of time; `leaves` is the whole table as ranges. Invariant of all of them:
+//! `shape` says (and `build` finds out) which columns hold a group, its aggregates' state and the output; `partial` makes groups of new rows;
+//! `leaf` holds the groups of one range of time; `leaves` is the whole table as ranges, `layout` says which holds what and
+//! `memory` what of it is in memory. Invariant of all of them:
 //! however the input is split into increments, the table is what one query over all of it would give.
 
+mod build;
+mod layout;
 mod leaf;
 mod leaves;
+mod memory;
+mod order;
 mod partial;
 mod shape;
 mod values;

@@ -3,10 +3,13 @@
 //! Between the reader of changes and the leaves. Invariant: partial groups have the shape's state columns, stored rows
 //! its stored columns; nothing here depends on what the table holds.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::concat;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
@@ -17,6 +20,7 @@ use crate::graph::Contracts;
 use crate::model::Model;
 use crate::plan::{Planned, engine_problem, named_schemas, plan};
 use crate::problem::ModelProblem;
+use crate::rollup::order::of_order_key;
 use crate::rollup::shape::{Output, RollupShape};
 use crate::slot::conform;
 
@@ -87,8 +91,9 @@ impl RollupPlan {
 
     /// The same, and the rows that cannot be aggregated.
     pub(crate) async fn partial_each(&self, rows: &[RecordBatch]) -> Result<Ran> {
-        let Ran { made, failed } = self.engine.run_each(rows).await?;
-        Ok(Ran { made: self.as_states(&made)?, failed })
+        let mut ran = self.engine.run_each(rows).await?;
+        ran.made = self.as_states(&ran.made)?;
+        Ok(ran)
     }
 
     fn as_states(&self, made: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
@@ -118,10 +123,7 @@ impl Finish {
         let internal = |source| Error::Arrow { attempted: "making a rollup's rows", source };
         let columns = self.columns.iter().map(|column| match column {
             Stored::Kept(index) => Ok(Arc::clone(state.column(*index))),
-            Stored::Computed(expr) => expr
-                .evaluate(state)
-                .and_then(|value| value.into_array(state.num_rows()))
-                .map_err(|error| arrow::error::ArrowError::ExternalError(Box::new(error))),
+            Stored::Computed(expr) => computed(expr, state),
         });
         let columns = columns.collect::<Result<Vec<ArrayRef>, _>>().map_err(internal)?;
         RecordBatch::try_new(Arc::clone(&self.stored_schema), columns).map_err(internal)
@@ -131,6 +133,22 @@ impl Finish {
     pub(crate) fn state(&self, stored: &RecordBatch) -> Result<RecordBatch> {
         conform("a file of the rollup", stored, &self.state_schema)
     }
+}
+
+/// An output of some groups. Where they cannot be computed together each is by itself, and null where it cannot be.
+fn computed(expr: &Arc<dyn PhysicalExpr>, state: &RecordBatch) -> Result<ArrayRef, ArrowError> {
+    let of = |groups: &RecordBatch| {
+        let value = std::panic::catch_unwind(AssertUnwindSafe(|| expr.evaluate(groups))).ok()?;
+        value.and_then(|value| value.into_array(groups.num_rows())).ok()
+    };
+    if let Some(values) = of(state) {
+        return Ok(values);
+    }
+    let kind = expr.data_type(state.schema_ref())?;
+    let each: Vec<ArrayRef> = (0..state.num_rows())
+        .map(|group| of(&state.slice(group, 1)).unwrap_or_else(|| new_null_array(&kind, 1)))
+        .collect();
+    concat(&each.iter().map(AsRef::as_ref).collect::<Vec<_>>())
 }
 
 /// The plan from the input's rows to groups and states.
@@ -168,8 +186,12 @@ fn over_input(shape: &RollupShape) -> Result<LogicalPlan, DataFusionError> {
         .columns()
         .into_iter()
         .zip(names.fields())
-        .map(|(column, field)| {
-            Expr::Cast(Cast::new(Box::new(Expr::Column(column)), field.data_type().clone())).alias(field.name())
+        .enumerate()
+        .map(|(index, (column, field))| {
+            let state = index.checked_sub(shape.groups.len()).and_then(|index| shape.states.get(index));
+            let value = Expr::Column(column);
+            let value = if state.is_some_and(|state| state.keyed) { of_order_key(value) } else { value };
+            Expr::Cast(Cast::new(Box::new(value), field.data_type().clone())).alias(field.name())
         })
         .collect();
     LogicalPlanBuilder::from(grouped).project(columns)?.build()

@@ -13,6 +13,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::error::ArrowError;
 
+use crate::rollup::order::one_nan;
 use crate::rollup::shape::Merge;
 
 /// A state column.
@@ -84,8 +85,8 @@ impl Values {
             (Numbers::Real(values), Arriving::Real(new)) => {
                 let combine: fn(f64, f64) -> f64 = match merge {
                     Merge::Add => |a, b| a + b,
-                    Merge::Min => |a, b| if a.total_cmp(&b).is_le() { a } else { b },
-                    Merge::Max => |a, b| if a.total_cmp(&b).is_ge() { a } else { b },
+                    Merge::Min => |a, b| if one_nan(a).total_cmp(&one_nan(b)).is_le() { a } else { b },
+                    Merge::Max => |a, b| if one_nan(a).total_cmp(&one_nan(b)).is_ge() { a } else { b },
                 };
                 merge_numbers::<Float64Type>(values, &mut self.present, new, sources, rows, combine);
             }
@@ -112,7 +113,8 @@ impl Values {
                 }
             }
             Numbers::Real(values) => {
-                let values = values.get(from..to).unwrap_or_default().to_vec();
+                let values =
+                    values.get(from..to).unwrap_or_default().iter().map(|number| one_nan(*number)).collect::<Vec<_>>();
                 let numbers: ArrayRef = Arc::new(PrimitiveArray::<Float64Type>::new(ScalarBuffer::from(values), nulls));
                 if self.kind == DataType::Float64 { Ok(numbers) } else { cast(&numbers, &self.kind) }
             }

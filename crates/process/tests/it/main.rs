@@ -7,6 +7,7 @@ mod goes_on;
 mod graph;
 mod measured;
 mod model;
+mod rebuild;
 mod replica;
 mod rollup;
 mod run;

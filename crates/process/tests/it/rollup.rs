@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Int64Type};
 use proptest::prelude::*;
 use vitalake_contract::Layer;
@@ -78,6 +78,7 @@ impl Files {
             path: path.clone(),
             rows: rows.iter().map(RecordBatch::num_rows).sum(),
             range: range(rows),
+            without_time: rows.iter().any(|b| b.column(1).null_count() > 0),
         };
         self.files.iter().map(leaf).collect()
     }
@@ -217,7 +218,7 @@ async fn a_commit_touches_only_the_leaves_that_changed() {
 #[tokio::test]
 async fn a_leaf_that_is_not_in_memory_is_not_merged_into() {
     let plan = RollupPlan::compile(&model(Layer::Serving, "daily", TEXT), &all()).await.unwrap();
-    let head = vec![HeadLeaf { path: "part-1".to_owned(), rows: 1, range: Some((0, 3)) }];
+    let head = vec![HeadLeaf { path: "part-1".to_owned(), rows: 1, range: Some((0, 3)), without_time: false }];
     let mut leaves = Leaves::new(&plan, LeavesLimits::default(), head).unwrap();
     let partial = plan.partial(&[rows(&[(Some(1), Some(1), Some(1))])]).await.unwrap();
     assert!(leaves.apply(&partial).is_err());
