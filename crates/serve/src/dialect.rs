@@ -11,7 +11,10 @@ use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result as EngineResult;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
@@ -46,8 +49,21 @@ pub trait Dialect: Debug + Send + Sync + 'static {
         names: &dyn Names,
     ) -> Result<Option<Vec<String>>, QueryError>;
 
-    /// Functions that the engine does not have, or has with another meaning; they replace the engine's of that name.
-    fn functions(&self, zone: Tz) -> Vec<Arc<ScalarUDF>>;
+    /// Functions that the engine does not have, or has with another meaning; they replace the engine's of that name, and
+    /// count their results in `memory`.
+    fn functions(&self, zone: Tz, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>>;
+
+    /// The engine's own functions that mean the same here: no other is reachable.
+    fn engine_functions(&self) -> &'static [&'static str];
+
+    /// The engine's own aggregates that mean the same here, with those that rewritten forms need.
+    fn engine_aggregates(&self) -> &'static [&'static str];
+
+    /// What operators mean, asked before the engine's own planners; it calls these functions.
+    fn planner(&self, functions: &[Arc<ScalarUDF>]) -> Arc<dyn ExprPlanner>;
+
+    /// What expressions mean where types are known, before the engine's own coercion; it calls these functions.
+    fn analysis(&self, functions: &[Arc<ScalarUDF>]) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>>;
 
     /// Names of forms that [`Dialect::rewrite`] takes as functions.
     fn written_forms(&self) -> &'static [(&'static str, bool)];

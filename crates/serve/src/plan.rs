@@ -12,7 +12,7 @@ use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{Expr as LogicalExpr, LogicalPlan};
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{Analyzer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::catalogue::SessionCatalogue;
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
-use crate::functions::growing::{GrowingPlanner, counted};
+use crate::functions::growing::counted;
 use crate::grouping::with_few_groups;
 use crate::pinned::Pinned;
 use crate::session::Message;
@@ -81,7 +81,7 @@ async fn work(
     let plan = state.state.statement_to_plan(statement).await.map_err(planning)?;
     let labels = labels
         .filter(|labels| labels.len() == plan.schema().fields().len())
-        .unwrap_or_else(|| plan.schema().fields().iter().map(|field| field.name().clone()).collect());
+        .unwrap_or_else(|| unique(plan.schema().fields().iter().map(|field| field.name().clone())));
 
     let plan = state.state.optimize(&plan).map_err(planning)?;
     check_constants(&plan, engine.limits().query_bytes_max).map_err(planning)?;
@@ -104,6 +104,21 @@ async fn work(
     }
     let _ = rows.send(Ok(Message::End)).await;
     Ok(())
+}
+
+/// Names of a `*`: the second `k` is `k0`, as in Druid.
+fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen: Vec<String> = vec![];
+    for name in names {
+        let mut free = name.clone();
+        let mut number = 0_usize;
+        while seen.contains(&free) {
+            free = format!("{name}{number}");
+            number += 1;
+        }
+        seen.push(free);
+    }
+    seen
 }
 
 /// A join makes any number of batches from one batch of its input: without a pause between them the query could be
@@ -130,9 +145,10 @@ impl Planner {
         let (dialect, library) = (request.surface.dialect(), request.surface.library());
         let environment = engine.environment(pinned.store());
         let mut scalar = counted(&library.scalar, &environment.memory_pool);
-        let growing = GrowingPlanner::new(&scalar, &environment.memory_pool);
-        scalar.extend(dialect.functions(request.zone));
-        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(growing)];
+        scalar.extend(dialect.functions(request.zone, &environment.memory_pool));
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![dialect.planner(&scalar)];
+        let mut analyzer = dialect.analysis(&scalar);
+        analyzer.extend(Analyzer::new().rules);
         planners.extend(SessionStateDefaults::default_expr_planners());
         let catalogue = SessionCatalogue::new(pinned, Arc::clone(&request.surface));
 
@@ -141,6 +157,7 @@ impl Planner {
             .with_runtime_env(environment)
             .with_catalog_list(Arc::new(catalogue.clone()))
             .with_expr_planners(planners)
+            .with_analyzer_rules(analyzer)
             .with_optimizer_rules(with_stops(&library.optimizer, &request.ended))
             .with_scalar_functions(scalar)
             .with_aggregate_functions(library.aggregate.clone())

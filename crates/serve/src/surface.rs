@@ -1,33 +1,16 @@
 //! A dialect and the functions that its sessions have, gathered once.
 //!
-//! Invariant: what may be far larger than its arguments, or tells about the server, is on no surface.
+//! Invariant: of the engine's own functions only those are reachable that the dialect names.
 
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 use crate::dialect::Dialect;
-
-/// Functions whose result may be far larger than their arguments, and those that tell about the server.
-const REFUSED_FUNCTIONS: [&str; 14] = [
-    "repeat",
-    "lpad",
-    "rpad",
-    "range",
-    "generate_series",
-    "array_repeat",
-    "list_repeat",
-    "array_resize",
-    "list_resize",
-    "version",
-    "arrow_metadata",
-    "with_metadata",
-    "get_field_metadata",
-    "input_file_name",
-];
 
 /// What the sessions of one surface share.
 #[derive(Debug)]
@@ -65,12 +48,14 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// The engine's functions without those that are refused.
+    /// The engine's functions that the dialect lets through, and its own.
     fn of(dialect: &dyn Dialect) -> Self {
         let mut scalar = SessionStateDefaults::default_scalar_functions();
-        scalar.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
-        let aggregate = SessionStateDefaults::default_aggregate_functions();
-        let own = dialect.functions(Tz::UTC);
+        scalar.retain(|function| dialect.engine_functions().contains(&function.name()));
+        let mut aggregate = SessionStateDefaults::default_aggregate_functions();
+        aggregate.retain(|function| dialect.engine_aggregates().contains(&function.name()));
+        let memory: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let own = dialect.functions(Tz::UTC, &memory);
         let mut routines: Vec<(String, bool)> = scalar
             .iter()
             .chain(&own)

@@ -8,7 +8,10 @@ use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result as EngineResult;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
@@ -19,10 +22,38 @@ use super::information_schema::{
 use crate::dialect::{Dialect, Routines};
 use crate::error::QueryError;
 use crate::functions;
+use crate::functions::growing::DruidPlanner;
 use crate::pinned::Pinned;
+use crate::sql::meaning::Meaning;
 use crate::sql::parse::{Parsed, TextLimits, parse};
 use crate::sql::rewrite::{Names, rewrite};
 use crate::sql::rewrite_function::REWRITTEN;
+
+/// The engine's own functions that were compared with Druid's and answer alike.
+const ENGINE_FUNCTIONS: [&str; 6] = ["coalesce", "current_date", "flatten", "make_array", "now", "nullif"];
+
+/// The engine's own aggregates that may be called: Druid's, and those that its rewriting needs.
+const ENGINE_AGGREGATES: [&str; 19] = [
+    "approx_distinct",
+    "approx_percentile_cont",
+    "array_agg",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "count",
+    "first_value",
+    "grouping",
+    "last_value",
+    "max",
+    "min",
+    "stddev",
+    "stddev_pop",
+    "string_agg",
+    "sum",
+    "var",
+    "var_pop",
+];
 
 /// Druid's SQL.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,8 +77,24 @@ impl Dialect for DruidSql {
         rewrite(query, parameters, names)
     }
 
-    fn functions(&self, zone: Tz) -> Vec<Arc<ScalarUDF>> {
-        functions::all(zone)
+    fn functions(&self, zone: Tz, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
+        functions::all(zone, memory)
+    }
+
+    fn engine_functions(&self) -> &'static [&'static str] {
+        &ENGINE_FUNCTIONS
+    }
+
+    fn engine_aggregates(&self) -> &'static [&'static str] {
+        &ENGINE_AGGREGATES
+    }
+
+    fn planner(&self, functions: &[Arc<ScalarUDF>]) -> Arc<dyn ExprPlanner> {
+        Arc::new(DruidPlanner::new(functions))
+    }
+
+    fn analysis(&self, functions: &[Arc<ScalarUDF>]) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+        vec![Arc::new(Meaning::new(functions))]
     }
 
     fn written_forms(&self) -> &'static [(&'static str, bool)] {

@@ -9,7 +9,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::LogicalPlan;
 use serde_json::json;
 
-use super::types::names;
+use super::types::field_names;
 
 const COLUMNS: [&str; 3] = ["PLAN", "RESOURCES", "ATTRIBUTES"];
 
@@ -18,7 +18,7 @@ const COLUMNS: [&str; 3] = ["PLAN", "RESOURCES", "ATTRIBUTES"];
 /// # Errors
 /// When the batch cannot be made, which would be a mistake of ours.
 pub fn batch(plan: &LogicalPlan, labels: &[String]) -> Result<RecordBatch> {
-    let types: Vec<_> = plan.schema().fields().iter().map(|field| names(field.data_type()).native).collect();
+    let types: Vec<_> = plan.schema().fields().iter().map(|field| field_names(field).native).collect();
     let signature: Vec<_> =
         labels.iter().zip(&types).map(|(name, native)| json!({"name": name, "type": native})).collect();
     let mappings: Vec<_> = labels.iter().map(|name| json!({"queryColumn": name, "outputColumn": name})).collect();

@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::Result;
 
-use super::types::names;
+use super::types::field_names;
 use crate::pinned::Pinned;
 
 /// The schema of the introspection tables.
@@ -218,7 +218,7 @@ fn columns(pinned: &dyn Pinned) -> Vec<(&'static str, Cells)> {
     let count = rows.len();
     let number = |number: fn(&Field) -> Option<i64>| Cells::Number(rows.iter().map(|row| number(&row.3)).collect());
     let text = |text: fn(&Field) -> Option<String>| Cells::Text(rows.iter().map(|row| text(&row.3)).collect());
-    let is_text = |field: &Field| names(field.data_type()).jdbc == 12;
+    let is_text = |field: &Field| field_names(field).jdbc == 12;
     vec![
         ("TABLE_CATALOG", constant(DRUID, count)),
         ("TABLE_SCHEMA", Cells::Text(rows.iter().map(|row| Some(row.0.clone())).collect())),
@@ -227,13 +227,13 @@ fn columns(pinned: &dyn Pinned) -> Vec<(&'static str, Cells)> {
         ("ORDINAL_POSITION", Cells::Number(rows.iter().map(|row| Some(row.2)).collect())),
         ("COLUMN_DEFAULT", constant("", count)),
         ("IS_NULLABLE", text(|field| Some(if field.is_nullable() { "YES" } else { "NO" }.to_owned()))),
-        ("DATA_TYPE", text(|field| Some(names(field.data_type()).sql.to_owned()))),
+        ("DATA_TYPE", text(|field| Some(field_names(field).sql.to_owned()))),
         ("CHARACTER_MAXIMUM_LENGTH", no_text(count)),
         ("CHARACTER_OCTET_LENGTH", no_text(count)),
         ("NUMERIC_PRECISION", number(|field| precision(field).map(|(precision, _)| precision))),
         ("NUMERIC_PRECISION_RADIX", number(|field| precision(field).map(|_| 10))),
         ("NUMERIC_SCALE", number(|field| precision(field).and_then(|(_, scale)| scale))),
-        ("DATETIME_PRECISION", number(|field| (names(field.data_type()).jdbc == 93).then_some(3))),
+        ("DATETIME_PRECISION", number(|field| (field_names(field).jdbc == 93).then_some(3))),
         (
             "CHARACTER_SET_NAME",
             Cells::Text(rows.iter().map(|row| is_text(&row.3).then(|| "UTF-16LE".to_owned())).collect()),
@@ -242,12 +242,12 @@ fn columns(pinned: &dyn Pinned) -> Vec<(&'static str, Cells)> {
             "COLLATION_NAME",
             Cells::Text(rows.iter().map(|row| is_text(&row.3).then(|| "UTF-16LE$en_US$primary".to_owned())).collect()),
         ),
-        ("JDBC_TYPE", number(|field| Some(names(field.data_type()).jdbc))),
+        ("JDBC_TYPE", number(|field| Some(field_names(field).jdbc))),
     ]
 }
 
 fn precision(field: &Field) -> Option<(i64, Option<i64>)> {
-    match names(field.data_type()).sql {
+    match field_names(field).sql {
         "BIGINT" => Some((19, Some(0))),
         "INTEGER" => Some((10, Some(0))),
         "DOUBLE" | "FLOAT" => Some((15, None)),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::result::Headers;
 use crate::error::QueryError;
+use crate::functions::iso;
 use crate::sql::rewrite_function::{call, literal, text};
 
 /// How rows are written.
@@ -92,7 +93,7 @@ impl SqlRequest {
             zone: context
                 .get("sqlTimeZone")
                 .and_then(Value::as_str)
-                .map_or(Tz::UTC, |name| name.parse().unwrap_or(Tz::UTC)),
+                .map_or(Tz::UTC, |name| iso::zone(name).unwrap_or(Tz::UTC)),
             stringify_arrays: flag(context, "sqlStringifyArrays", true)?,
         })
     }

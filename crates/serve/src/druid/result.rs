@@ -5,7 +5,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
 use super::request::ResultFormat;
-use super::types::{TypeNames, names};
+use super::types::{TypeNames, field_names};
 use super::value::{Column, Style, csv_field, string};
 
 /// Which header rows a client asked for.
@@ -44,7 +44,7 @@ impl ResultWriter {
                 key
             })
             .collect();
-        let types = schema.fields().iter().map(|field| names(field.data_type())).collect();
+        let types = schema.fields().iter().map(|field| field_names(field)).collect();
         Self { format, headers, style, labels, keys, types, rows: 0 }
     }
 

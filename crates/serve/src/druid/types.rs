@@ -1,6 +1,13 @@
 //! Arrow's types by the names that Druid and JDBC have for them.
 
-use arrow::datatypes::DataType;
+use std::collections::HashMap;
+
+use arrow::datatypes::{DataType, Field};
+
+/// The key of a field's metadata that says what its text is.
+const KIND: &str = "druid";
+/// The value of that key for JSON.
+const JSON: &str = "json";
 
 /// How a type is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,4 +45,23 @@ pub fn names(data_type: &DataType) -> TypeNames {
         _ => ("COMPLEX<json>", "OTHER", 1111),
     };
     TypeNames { native: native.to_owned(), sql, jdbc }
+}
+
+/// A field whose text is JSON.
+#[must_use]
+pub fn json_field(field: Field) -> Field {
+    field.with_metadata(HashMap::from([(KIND.to_owned(), JSON.to_owned())]))
+}
+
+/// Whether a field's text is JSON.
+pub fn is_json(field: &Field) -> bool {
+    field.metadata().get(KIND).is_some_and(|kind| kind == JSON)
+}
+
+/// The names of a field's type.
+pub fn field_names(field: &Field) -> TypeNames {
+    if is_json(field) {
+        return TypeNames { native: "COMPLEX<json>".to_owned(), sql: "OTHER", jdbc: 1111 };
+    }
+    names(field.data_type())
 }

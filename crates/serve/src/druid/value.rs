@@ -14,6 +14,7 @@ use chrono_tz::Tz;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use crate::functions::joda::iso_text;
 use crate::functions::period::candidates;
 
 /// A column of a batch, ready to be written.
@@ -281,7 +282,7 @@ pub fn time(micros: i64, zone: Tz) -> String {
     if zone == Tz::UTC {
         time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     } else {
-        time.with_timezone(&zone).format("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+        iso_text(micros, zone).unwrap_or_default()
     }
 }
 

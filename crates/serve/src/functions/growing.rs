@@ -1,7 +1,7 @@
 //! Functions whose result may be larger than their arguments: their results count as memory of the query.
 //!
 //! The engine counts what its operators keep, not what a function makes, and a text that is doubled thirty times is a
-//! gigabyte. Invariant: the memory is reserved before such a function runs, and given back when its result is dropped.
+//! gigabyte. Invariant: the memory is reserved for as long as such a result is held.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericStringArray, ListArray, OffsetSizeTrait, StringViewArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::kernels::concat_elements::concat_elements_utf8;
 use arrow::datatypes::{DataType, FieldRef};
 use bytes::Bytes;
 use datafusion::common::utils::list_ndims;
@@ -19,7 +18,6 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable as _, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
@@ -33,31 +31,11 @@ pub const CONSTANT_BYTES_MAX: usize = 64 << 10;
 enum Growth {
     /// As all arguments together.
     Sum,
-    /// As all arguments together, with the first between them.
-    Separated,
-    /// As the first argument with another in the place of each of its bytes.
-    Product,
 }
 
-/// The functions that can make much of little. Those that only make as much again of their one argument are not here.
-const GROWING: [(&str, Growth); 16] = [
-    ("concat", Growth::Sum),
-    ("overlay", Growth::Sum),
-    ("make_array", Growth::Sum),
-    ("array_concat", Growth::Sum),
-    ("array_append", Growth::Sum),
-    ("array_prepend", Growth::Sum),
-    ("array_union", Growth::Sum),
-    ("concat_ws", Growth::Separated),
-    ("replace", Growth::Product),
-    ("regexp_replace", Growth::Product),
-    ("translate", Growth::Product),
-    ("to_char", Growth::Product),
-    ("array_to_string", Growth::Product),
-    ("array_replace", Growth::Product),
-    ("array_replace_n", Growth::Product),
-    ("array_replace_all", Growth::Product),
-];
+/// The engine's own functions that can make much of little. Those that only make as much again of their one argument
+/// are not here.
+const GROWING: [(&str, Growth); 1] = [("make_array", Growth::Sum)];
 
 /// The same functions, with those that grow reserving their memory in `memory`.
 pub fn counted(functions: &[Arc<ScalarUDF>], memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
@@ -133,14 +111,8 @@ impl Growth {
             ColumnarValue::Scalar(scalar) => scalar_bytes(scalar).saturating_mul(rows),
         };
         let sum = arguments.iter().map(bytes).fold(0, usize::saturating_add);
-        let first = arguments.first().map_or(0, bytes);
         match self {
             Self::Sum => sum,
-            Self::Separated => sum.saturating_add(first.saturating_mul(arguments.len())),
-            Self::Product => {
-                let widest = arguments.iter().skip(1).map(widest).max().unwrap_or(0);
-                first.saturating_add(rows).saturating_mul(widest.saturating_add(4))
-            }
         }
     }
 }
@@ -188,17 +160,14 @@ fn scalar_bytes(scalar: &ScalarValue) -> usize {
     }
 }
 
-/// The bytes of the largest value.
-fn widest(value: &ColumnarValue) -> usize {
-    match value {
-        ColumnarValue::Scalar(scalar) => scalar_bytes(scalar),
-        ColumnarValue::Array(array) => match array.data_type() {
-            DataType::Utf8 => array.as_string::<i32>().iter().flatten().map(str::len).max().unwrap_or(0),
-            DataType::LargeUtf8 => array.as_string::<i64>().iter().flatten().map(str::len).max().unwrap_or(0),
-            DataType::Utf8View => array.as_string_view().iter().flatten().map(str::len).max().unwrap_or(0),
-            _ => array_bytes(array),
-        },
-    }
+/// A result that counts as the query's memory for as long as it is held.
+///
+/// # Errors
+/// When the query has no memory left for it.
+pub fn keep(memory: &Arc<dyn MemoryPool>, array: &ArrayRef) -> Result<ArrayRef> {
+    let reservation = MemoryConsumer::new("result of a function").register(memory);
+    reservation.try_grow(array.get_array_memory_size())?;
+    hold(array, reservation)
 }
 
 /// A buffer that gives its memory back when nobody holds it any longer.
@@ -249,19 +218,16 @@ fn hold_offsets<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, reservation: Memo
     OffsetBuffer::new(ScalarBuffer::new(held(offsets.inner().inner(), reservation), 0, count))
 }
 
-/// Plans `||` and `ARRAY[…]` as functions that reserve their memory; asked before the engine's own planners.
+/// Plans arithmetic, `||` and `ARRAY[…]` as Druid means them; asked before the engine's own planners.
 #[derive(Debug)]
-pub struct GrowingPlanner {
-    concatenate: Arc<ScalarUDF>,
+pub struct DruidPlanner {
     functions: Vec<Arc<ScalarUDF>>,
 }
 
-impl GrowingPlanner {
-    /// A planner over functions that are counted in `memory`.
-    pub fn new(counted: &[Arc<ScalarUDF>], memory: &Arc<dyn MemoryPool>) -> Self {
-        let signature = Signature::user_defined(Volatility::Immutable);
-        let concatenate = Concatenation { memory: Arc::clone(memory), signature };
-        Self { concatenate: Arc::new(ScalarUDF::from(concatenate)), functions: counted.to_vec() }
+impl DruidPlanner {
+    /// A planner that calls these functions.
+    pub fn new(functions: &[Arc<ScalarUDF>]) -> Self {
+        Self { functions: functions.to_vec() }
     }
 
     fn call(&self, name: &str, arguments: Vec<Expr>) -> Result<Expr> {
@@ -269,86 +235,75 @@ impl GrowingPlanner {
         let function = function.ok_or_else(|| DataFusionError::Plan(format!("{name} not found")))?;
         Ok(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments)))
     }
-}
 
-impl ExprPlanner for GrowingPlanner {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        if expr.op != BinaryOperator::StringConcat {
-            return Ok(PlannerResult::Original(expr));
-        }
+    fn concatenation(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<Expr> {
         let levels = |expr: &Expr| expr.get_type(schema).map(|kind| list_ndims(&kind));
         let (left, right) = (levels(&expr.left)?, levels(&expr.right)?);
         let arguments = vec![expr.left, expr.right];
-        Ok(PlannerResult::Planned(match left.cmp(&right) {
-            Ordering::Equal if left == 0 => {
-                Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&self.concatenate), arguments))
-            }
-            Ordering::Equal => self.call("array_concat", arguments)?,
-            Ordering::Greater => self.call("array_append", arguments)?,
-            Ordering::Less => self.call("array_prepend", arguments)?,
-        }))
-    }
-
-    fn plan_array_literal(&self, values: Vec<Expr>, _: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
-        self.call("make_array", values).map(PlannerResult::Planned)
-    }
-}
-
-/// Two texts made one; nothing where one of them is nothing.
-#[derive(Debug)]
-struct Concatenation {
-    memory: Arc<dyn MemoryPool>,
-    signature: Signature,
-}
-
-impl PartialEq for Concatenation {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Concatenation {}
-
-impl Hash for Concatenation {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name().hash(state);
-    }
-}
-
-impl ScalarUDFImpl for Concatenation {
-    fn name(&self) -> &str {
-        "||"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        if types.iter().any(DataType::is_nested) {
-            return Err(DataFusionError::Plan("|| has incompatible types".to_owned()));
+        match left.cmp(&right) {
+            Ordering::Equal if left == 0 => self.call("__concat", arguments),
+            Ordering::Equal => self.call("array_concat", arguments),
+            Ordering::Greater => self.call("array_append", arguments),
+            Ordering::Less => self.call("array_prepend", arguments),
         }
-        Ok(vec![DataType::Utf8; types.len()])
+    }
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator as Op;
+    matches!(op, Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq)
+}
+
+impl DruidPlanner {
+    /// A truth compared with a number or a text, which the engine would refuse.
+    fn comparison(&self, mut expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (left, right) = (expr.left.get_type(schema)?, expr.right.get_type(schema)?);
+        let other = |kind: &DataType| kind.is_string() || kind.is_numeric();
+        if left == DataType::Boolean && other(&right) {
+            expr.right = self.call("__boolean", vec![expr.right])?;
+        } else if right == DataType::Boolean && other(&left) {
+            expr.left = self.call("__boolean", vec![expr.left])?;
+        }
+        Ok(PlannerResult::Original(expr))
+    }
+}
+
+impl ExprPlanner for DruidPlanner {
+    fn plan_binary_op(&self, mut expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if expr.op == BinaryOperator::StringConcat {
+            return self.concatenation(expr, schema).map(PlannerResult::Planned);
+        }
+        if is_comparison(&expr.op) {
+            return self.comparison(expr, schema);
+        }
+        if !matches!(expr.op, BinaryOperator::Plus | BinaryOperator::Minus | BinaryOperator::Multiply) {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let (left, right) = (expr.left.get_type(schema)?, expr.right.get_type(schema)?);
+        let is_time = |kind: &DataType| matches!(kind, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64);
+        if is_time(&left) || is_time(&right) {
+            return Err(super::time::refuse(
+                "Cannot apply an operator to a TIMESTAMP; use TIMESTAMPADD, TIMESTAMPDIFF or an INTERVAL".to_owned(),
+            ));
+        }
+        // Text counts as the number that it shows.
+        if left.is_string() {
+            expr.left = self.call("__as_double", vec![expr.left])?;
+        }
+        if right.is_string() {
+            expr.right = self.call("__as_double", vec![expr.right])?;
+        }
+        Ok(PlannerResult::Original(expr))
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let bytes = Growth::Sum.bytes_max(&args.args, args.number_rows);
-        reserved(&self.memory, bytes, || {
-            let scalar = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-            let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-            let [left, right] = arrays.as_slice() else {
-                return Err(DataFusionError::Plan("|| wants two arguments".to_owned()));
-            };
-            let joined = concat_elements_utf8(left.as_string::<i32>(), right.as_string::<i32>())?;
-            Ok(if scalar {
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?)
-            } else {
-                ColumnarValue::Array(Arc::new(joined))
-            })
-        })
+    fn plan_array_literal(&self, values: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        let kinds = values.iter().map(|value| value.get_type(schema)).collect::<Result<Vec<_>>>()?;
+        let texts = kinds.iter().any(DataType::is_string);
+        if texts && kinds.iter().any(DataType::is_numeric) {
+            return Err(super::time::refuse(
+                "Parameters must be of the same type: an ARRAY has texts and numbers".to_owned(),
+            ));
+        }
+        self.call("make_array", values).map(PlannerResult::Planned)
     }
 }

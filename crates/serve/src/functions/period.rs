@@ -9,15 +9,17 @@ use chrono::{
 };
 use chrono_tz::Tz;
 
-/// A period: calendar months, days and an exact length; at least one is not zero.
+/// A period: calendar months, weeks, days and an exact length; at least one is not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Period {
     months: i64,
+    weeks: i64,
     days: i64,
     micros: i64,
 }
 
 const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
 
 /// Steps of one length, counted from a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Even {
 impl Period {
     /// The period of a unit's name such as HOUR.
     pub fn of_unit(unit: &str) -> Option<&'static str> {
-        Some(match unit.trim_end_matches('S') {
+        Some(match unit {
             "SECOND" => "PT1S",
             "MINUTE" => "PT1M",
             "HOUR" => "PT1H",
@@ -64,6 +66,9 @@ impl Period {
             "MONTH" => "P1M",
             "QUARTER" => "P3M",
             "YEAR" => "P1Y",
+            "DECADE" => "P10Y",
+            "CENTURY" => "P100Y",
+            "MILLENNIUM" => "P1000Y",
             _ => return None,
         })
     }
@@ -72,17 +77,17 @@ impl Period {
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix('P')?;
         let (date, time) = rest.split_once('T').unwrap_or((rest, ""));
-        let mut period = Self { months: 0, days: 0, micros: 0 };
+        let mut period = Self { months: 0, weeks: 0, days: 0, micros: 0 };
         for (count, unit) in parts(date)? {
             match unit {
                 'Y' => period.months = period.months.checked_add(count.checked_mul(12)?)?,
                 'M' => period.months = period.months.checked_add(count)?,
-                'W' => period.days = period.days.checked_add(count.checked_mul(7)?)?,
+                'W' => period.weeks = period.weeks.checked_add(count)?,
                 'D' => period.days = period.days.checked_add(count)?,
                 _ => return None,
             }
         }
-        for (count, unit) in parts(time)? {
+        for (count, unit) in parts(&whole_seconds(time, &mut period.micros)?)? {
             let length = match unit {
                 'H' => 3600 * SECOND,
                 'M' => 60 * SECOND,
@@ -91,16 +96,53 @@ impl Period {
             };
             period.micros = period.micros.checked_add(count.checked_mul(length)?)?;
         }
-        (period.months > 0 || period.days > 0 || period.micros > 0).then_some(period)
+        (period.months > 0 || period.weeks > 0 || period.days > 0 || period.micros > 0).then_some(period)
+    }
+
+    /// The start of the period that holds a time; periods are counted from `origin`, or from 1970. A single week begins
+    /// on a Monday; several are counted from 1970 like everything else.
+    pub fn floor(&self, micros: i64, origin: Option<i64>, zone: Tz) -> Option<i64> {
+        if let Some(even) = self.even(origin, zone) {
+            return even.floor(micros);
+        }
+        if self.months == 0 && self.weeks == 0 && self.days == 0 {
+            return self.floor_shown(micros, zone);
+        }
+        let local = local(micros, zone)?;
+        let start = match origin {
+            Some(origin) => self::local(origin, zone)?,
+            None if self.is_one_week() => NaiveDate::from_ymd_opt(1969, 12, 29)?.and_time(NaiveTime::MIN),
+            None => NaiveDate::from_ymd_opt(1970, 1, 1)?.and_time(NaiveTime::MIN),
+        };
+        let floored = if self.months > 0 && self.weeks == 0 && self.days == 0 && self.micros == 0 {
+            let distance = months_of(local) - months_of(start);
+            let mut steps = distance.div_euclid(self.months);
+            if shift_months(start, steps.checked_mul(self.months)?)? > local {
+                steps -= 1;
+            }
+            shift_months(start, steps.checked_mul(self.months)?)?
+        } else if self.months > 0 {
+            return None;
+        } else {
+            let length = self.length()?;
+            let distance = (local - start).num_microseconds()?.rem_euclid(length);
+            local.checked_sub_signed(Duration::microseconds(distance))?
+        };
+        // A local hour that exists twice: keep the one that the time is in.
+        let candidates = candidates(floored, zone);
+        candidates.iter().copied().filter(|start| *start <= micros).max().or_else(|| candidates.first().copied())
     }
 
     /// The period as steps of one exact length, where it is that in this zone.
     pub fn even(&self, origin: Option<i64>, zone: Tz) -> Option<Even> {
-        if zone == Tz::UTC && self.months == 0 {
-            let length = self.days.checked_mul(86_400 * SECOND)?.checked_add(self.micros)?;
-            return Some(Even { start: origin.unwrap_or(if self.whole_weeks() { MONDAY } else { 0 }), length });
+        if self.months != 0 {
+            return None;
         }
-        if self.months != 0 || self.days != 0 {
+        if zone == Tz::UTC {
+            let monday = if self.is_one_week() { -3 * DAY } else { 0 };
+            return Some(Even { start: origin.unwrap_or(monday), length: self.length()? });
+        }
+        if self.weeks != 0 || self.days != 0 || (origin.is_none() && self.is_single()) {
             return None;
         }
         // As in Druid, exact lengths are counted from the local midnight of 1970 and ignore changes of the clock.
@@ -109,38 +151,14 @@ impl Period {
         Some(Even { start, length: self.micros })
     }
 
-    /// The start of the period that holds a time; periods are counted from `origin`, or from 1970 (weeks from a Monday).
-    pub fn floor(&self, micros: i64, origin: Option<i64>, zone: Tz) -> Option<i64> {
-        if let Some(even) = self.even(origin, zone) {
-            return even.floor(micros);
-        }
-        let local = local(micros, zone)?;
-        let start = match origin {
-            Some(origin) => self::local(origin, zone)?,
-            None => NaiveDateTime::new(
-                if self.whole_weeks() {
-                    NaiveDate::from_ymd_opt(1969, 12, 29)?
-                } else {
-                    NaiveDate::from_ymd_opt(1970, 1, 1)?
-                },
-                NaiveTime::MIN,
-            ),
-        };
-        let floored = if self.months > 0 {
-            let distance = months_of(local) - months_of(start);
-            let mut steps = distance.div_euclid(self.months);
-            if shift_months(start, steps.checked_mul(self.months)?)? > local {
-                steps -= 1;
-            }
-            shift_months(start, steps.checked_mul(self.months)?)?
-        } else {
-            let length = self.days.checked_mul(86_400 * SECOND)?.checked_add(self.micros)?;
-            let distance = (local - start).num_microseconds()?.rem_euclid(length);
-            local.checked_sub_signed(Duration::microseconds(distance))?
-        };
-        // A local hour that exists twice: keep the one that the time is in.
-        let candidates = candidates(floored, zone);
-        candidates.iter().copied().filter(|start| *start <= micros).max().or_else(|| candidates.first().copied())
+    /// A single hour, minute or second begins where the local clock shows its start.
+    fn floor_shown(&self, micros: i64, zone: Tz) -> Option<i64> {
+        let offset = local(micros, zone)?.and_utc().timestamp_micros().checked_sub(micros)?;
+        micros.checked_sub(micros.checked_add(offset)?.rem_euclid(self.micros))
+    }
+
+    fn is_single(&self) -> bool {
+        [3600 * SECOND, 60 * SECOND, SECOND].contains(&self.micros)
     }
 
     /// The first start of a period at or after a time.
@@ -152,10 +170,10 @@ impl Period {
     /// A time moved by so many periods.
     pub fn shift(&self, micros: i64, count: i64, zone: Tz) -> Option<i64> {
         let mut moved = micros;
-        if self.months != 0 || self.days != 0 {
+        if self.months != 0 || self.weeks != 0 || self.days != 0 {
             let mut local = local(micros, zone)?;
             local = shift_months(local, self.months.checked_mul(count)?)?;
-            let days = self.days.checked_mul(count)?;
+            let days = self.weeks.checked_mul(7)?.checked_add(self.days)?.checked_mul(count)?;
             local = if days >= 0 {
                 local.checked_add_days(Days::new(days.unsigned_abs()))?
             } else {
@@ -166,13 +184,25 @@ impl Period {
         moved.checked_add(self.micros.checked_mul(count)?)
     }
 
-    fn whole_weeks(&self) -> bool {
-        self.micros == 0 && self.months == 0 && self.days % 7 == 0
+    /// What is exact of it: all but the months.
+    fn length(&self) -> Option<i64> {
+        self.weeks.checked_mul(7)?.checked_add(self.days)?.checked_mul(DAY)?.checked_add(self.micros)
+    }
+
+    /// Whether it has months and something else, so that no start of it can be counted.
+    pub fn has_months_and_more(&self) -> bool {
+        self.months > 0 && (self.weeks > 0 || self.days > 0 || self.micros > 0)
+    }
+
+    /// Whether it has days and hours, which differ where the clock changes.
+    pub fn is_mixed(&self) -> bool {
+        (self.weeks > 0 || self.days > 0) && self.micros > 0
+    }
+
+    fn is_one_week(&self) -> bool {
+        self.weeks == 1 && self.micros == 0 && self.months == 0 && self.days == 0
     }
 }
-
-/// Monday 29 December 1969.
-const MONDAY: i64 = -3 * 86_400 * SECOND;
 
 fn parts(text: &str) -> Option<Vec<(i64, char)>> {
     let mut found = vec![];
@@ -186,6 +216,14 @@ fn parts(text: &str) -> Option<Vec<(i64, char)>> {
         }
     }
     digits.is_empty().then_some(found)
+}
+
+/// A time without the fraction of its seconds, which is added to `micros`.
+fn whole_seconds(text: &str, micros: &mut i64) -> Option<String> {
+    let Some((whole, fraction)) = text.split_once('.') else { return Some(text.to_owned()) };
+    let digits = fraction.strip_suffix('S').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    *micros = format!("{digits:0<3}").get(..3)?.parse::<i64>().ok()?.checked_mul(1000)?;
+    Some(format!("{whole}S"))
 }
 
 /// The local time of an instant.
@@ -212,6 +250,31 @@ pub fn candidates(local: NaiveDateTime, zone: Tz) -> Vec<i64> {
     }
 }
 
+/// The instant of a local time; nothing for one that the clock leaves out, the first of two.
+pub fn instant(local: NaiveDateTime, zone: Tz) -> Option<i64> {
+    zone.from_local_datetime(&local).earliest().map(|time| time.timestamp_micros())
+}
+
+/// A local time moved by months: the day is the last of the month where the month is too short.
+pub fn add_months(micros: i64, months: i64, zone: Tz) -> Option<i64> {
+    candidates(shift_months(local(micros, zone)?, months)?, zone).first().copied()
+}
+
+/// Whole months between two times: as often as one can be added to the earlier without passing the later.
+pub fn months_between(from: i64, to: i64, zone: Tz) -> Option<i64> {
+    if to < from {
+        return months_between(to, from, zone).map(|months| -months);
+    }
+    let (start, end) = (local(from, zone)?, local(to, zone)?);
+    let months = months_of(end) - months_of(start);
+    Some(if shift_months(start, months)? > end { months - 1 } else { months })
+}
+
+/// A local date moved by months.
+pub fn shift_date(date: NaiveDate, months: i64) -> Option<NaiveDate> {
+    Some(shift_months(date.and_time(NaiveTime::MIN), months)?.date())
+}
+
 fn months_of(time: NaiveDateTime) -> i64 {
     i64::from(time.year()) * 12 + i64::from(time.month0())
 }
@@ -224,16 +287,17 @@ fn shift_months(time: NaiveDateTime, months: i64) -> Option<NaiveDateTime> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::time_text::{extract, format, parse};
+    use super::super::iso::parse;
+    use super::super::joda::{Pattern, extract};
     use super::*;
     use rstest::rstest;
 
     fn at(text: &str) -> i64 {
-        parse(text, None, Tz::UTC).unwrap()
+        parse(text, Tz::UTC).unwrap()
     }
 
     fn text(micros: i64) -> String {
-        format(micros, Some("yyyy-MM-dd'T'HH:mm:ss"), Tz::UTC).unwrap()
+        Pattern::parse("yyyy-MM-dd'T'HH:mm:ss").unwrap().format(micros, Tz::UTC).unwrap()
     }
 
     #[rstest]
@@ -323,6 +387,6 @@ mod tests {
     #[case("ü", None)]
     #[case("2024-03-10T01:02:03+ü", None)]
     fn iso_times(#[case] input: &str, #[case] expected: Option<&str>) {
-        assert_eq!(parse(input, None, Tz::UTC).map(text).as_deref(), expected);
+        assert_eq!(parse(input, Tz::UTC).map(text).as_deref(), expected);
     }
 }

@@ -1,328 +1,306 @@
 //! Druid's time functions over `timestamp(µs, UTC)` columns.
 //!
-//! Periods, units, formats and zones must be constants of the query: they are read once per batch.
+//! Periods, units, patterns and zones may differ from row to row; what was read of the last one is kept. A constant that
+//! is none of them is refused, a column's value that is none gives null.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Date32Type, TimeUnit};
 use chrono_tz::Tz;
-use datafusion::common::{DataFusionError, Result, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::common::{DataFusionError, Result};
 
-use super::period::Period;
-use super::time_text;
+use super::call::{Argument, Call, Definition, Memo, Returns};
+use super::cast;
+use super::iso;
+use super::joda::{Pattern, extract, iso_text};
+use super::period::{Period, add_months, candidates, months_between, shift_date};
 use crate::error::QueryError;
 
-/// Which function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// `TIME_FLOOR(time, period[, origin[, zone]])`
-    Floor,
-    /// `TIME_CEIL(time, period[, origin[, zone]])`
-    Ceil,
-    /// `TIME_SHIFT(time, period, count[, zone])`
-    Shift,
-    /// `TIME_PARSE(text[, pattern[, zone]])`
-    Parse,
-    /// `TIME_FORMAT(time[, pattern[, zone]])`
-    Format,
-    /// `TIME_EXTRACT(time, unit[, zone])`
-    Extract,
-    /// `MILLIS_TO_TIMESTAMP(number)`
-    FromMillis,
-    /// `TIMESTAMP_TO_MILLIS(time)`
-    ToMillis,
-    /// What TIMESTAMPDIFF is rewritten to: `(unit, from, to)`
-    Difference,
-    /// `TIME_IN_INTERVAL(time, 'start/end')`
-    InInterval,
-}
+use Argument::{Any, Integer, StrictInteger, StrictText, StrictTime, Text, Time};
 
-/// What an argument is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Argument {
-    Time,
-    Text,
-    Integer,
-}
-
-impl Kind {
-    /// Every function.
-    pub const ALL: [Self; 10] = [
-        Self::Floor,
-        Self::Ceil,
-        Self::Shift,
-        Self::Parse,
-        Self::Format,
-        Self::Extract,
-        Self::FromMillis,
-        Self::ToMillis,
-        Self::Difference,
-        Self::InInterval,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Floor => "time_floor",
-            Self::Ceil => "time_ceil",
-            Self::Shift => "time_shift",
-            Self::Parse => "time_parse",
-            Self::Format => "time_format",
-            Self::Extract => "time_extract",
-            Self::FromMillis => "millis_to_timestamp",
-            Self::ToMillis => "timestamp_to_millis",
-            Self::Difference => "__timestampdiff",
-            Self::InInterval => "time_in_interval",
-        }
-    }
-
-    /// The arguments, and how many of them must be given.
-    fn arguments(self) -> (&'static [Argument], usize) {
-        use Argument::{Integer, Text, Time};
-        match self {
-            Self::Floor | Self::Ceil => (&[Time, Text, Time, Text], 2),
-            Self::Shift => (&[Time, Text, Integer, Text], 3),
-            Self::Parse => (&[Text, Text, Text], 1),
-            Self::Format => (&[Time, Text, Text], 1),
-            Self::Extract => (&[Time, Text, Text], 2),
-            Self::FromMillis => (&[Integer], 1),
-            Self::ToMillis => (&[Time], 1),
-            Self::Difference => (&[Text, Time, Time], 3),
-            Self::InInterval => (&[Time, Text], 2),
-        }
-    }
-}
+/// The functions of time.
+pub const FUNCTIONS: &[Definition] = &[
+    Definition::new("time_floor", &[StrictTime, StrictText, Time, Text], Returns::Time, |call| bucket(call, false))
+        .needs(2),
+    Definition::new("time_ceil", &[StrictTime, StrictText, Time, Text], Returns::Time, |call| bucket(call, true))
+        .needs(2),
+    Definition::new("__floor_to", &[Time, Text], Returns::Time, |call| bucket(call, false)),
+    Definition::new("__ceil_to", &[Time, Text], Returns::Time, |call| bucket(call, true)),
+    Definition::new("time_shift", &[StrictTime, StrictText, StrictInteger, Text], Returns::Time, shift).needs(3),
+    Definition::new("time_parse", &[StrictText, Text, Text], Returns::Time, parse).needs(1),
+    Definition::new("time_format", &[StrictTime, Text, Text], Returns::Text, format).needs(1).grows(),
+    Definition::new("time_extract", &[StrictTime, Text, Text], Returns::Integer, part).needs(2),
+    Definition::new("__extract", &[Time, Text], Returns::Integer, part),
+    Definition::new("millis_to_timestamp", &[Integer], Returns::Time, from_millis),
+    Definition::new("timestamp_to_millis", &[StrictTime], Returns::Integer, to_millis),
+    Definition::new("time_in_interval", &[StrictTime, Text], Returns::Boolean, in_interval),
+    Definition::new("__timestampdiff", &[Text, Time, Time], Returns::Integer, difference),
+    Definition::new("__add", &[Any, StrictInteger, StrictInteger], Returns::Of(moved_type), add),
+    Definition::new("__timestamp_literal", &[Text], Returns::Time, literal),
+];
 
 /// The type of time in every answer: microseconds in UTC.
 pub fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// One function in one session's time zone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TimeFunction {
-    kind: Kind,
-    zone: Tz,
-    signature: Signature,
-}
-
-impl TimeFunction {
-    /// The function of that kind; `zone` is used where a call names none.
-    pub fn new(kind: Kind, zone: Tz) -> Self {
-        Self { kind, zone, signature: Signature::user_defined(Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for TimeFunction {
-    fn name(&self) -> &str {
-        self.kind.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(match self.kind {
-            Kind::Format => DataType::Utf8,
-            Kind::Extract | Kind::ToMillis | Kind::Difference => DataType::Int64,
-            Kind::InInterval => DataType::Boolean,
-            _ => time_type(),
-        })
-    }
-
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        let (arguments, needed) = self.kind.arguments();
-        if given.len() < needed || given.len() > arguments.len() {
-            return Err(refuse(format!(
-                "Invalid number of arguments to function '{}'. Was expecting {needed} arguments",
-                self.name().to_ascii_uppercase()
-            )));
-        }
-        arguments.iter().zip(given).map(|(argument, given)| self.coerce(*argument, given)).collect()
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if let Some(floors) = self.even_floors(&args.args) {
-            return Ok(ColumnarValue::Array(time_array(floors)));
-        }
-        let scalar = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let result = self.compute(&arrays)?;
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-        } else {
-            ColumnarValue::Array(result)
-        })
-    }
-}
-
-/// An error of ours on its way through the engine.
+/// The refusal of a query.
 pub fn refuse(message: String) -> DataFusionError {
     DataFusionError::External(Box::new(QueryError::invalid(message)))
 }
 
-impl TimeFunction {
-    fn coerce(&self, argument: Argument, given: &DataType) -> Result<DataType> {
-        let fits = match argument {
-            Argument::Time => given.is_temporal() || given.is_string() || given.is_null(),
-            Argument::Text => given.is_string() || given.is_null(),
-            Argument::Integer => given.is_numeric() || given.is_null(),
-        };
-        if !fits {
-            return Err(refuse(format!(
-                "Cannot apply '{}' to these arguments; wanted {} where another type is",
-                self.name().to_ascii_uppercase(),
-                match argument {
-                    Argument::Time => "a TIMESTAMP",
-                    Argument::Text => "a VARCHAR",
-                    Argument::Integer => "a BIGINT",
+/// What a text argument stands for: refused where a constant stands for nothing, null where a column's value does.
+fn known<'m, T>(
+    call: &Call<'_>,
+    index: usize,
+    row: usize,
+    memo: &'m mut Memo<Option<T>>,
+    read: impl FnOnce(&str) -> Result<T>,
+) -> Result<Option<&'m T>> {
+    let Some(text) = call.text_at(index, row) else { return Ok(None) };
+    let constant = call.is_constant(index);
+    let value = memo.get(text, |text| match read(text) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if constant => Err(error),
+        Err(_) => Ok(None),
+    })?;
+    Ok(value.as_ref())
+}
+
+fn read_period(text: &str) -> Result<Period> {
+    Period::parse(text)
+        .ok_or_else(|| refuse("Invalid period specified; use an ISO 8601 period such as 'PT1H' or 'P1D'".to_owned()))
+}
+
+/// A period by which time can be cut.
+fn read_bucket(text: &str) -> Result<Period> {
+    let period = read_period(text)?;
+    if period.has_months_and_more() { Err(mixed()) } else { Ok(period) }
+}
+
+fn mixed() -> DataFusionError {
+    refuse("a period of several units cannot cut time by a calendar; use one unit, such as 'P1M' or 'PT36H'".to_owned())
+}
+
+/// The zone that the call names, or the session's. As in Druid an unknown name is UTC.
+fn zone_at(call: &Call<'_>, index: usize, row: usize, zones: &mut Memo<Tz>) -> Result<Tz> {
+    match call.text_at(index, row) {
+        None => Ok(call.zone),
+        Some(name) => zones
+            .get(name, |name| match iso::zone(name) {
+                Some(zone) => Ok(zone),
+                None if iso::is_offset(name) => {
+                    Err(refuse("a zone that is an offset must be one of whole hours; use an IANA name".to_owned()))
                 }
-            )));
-        }
-        Ok(match argument {
-            Argument::Time => time_type(),
-            Argument::Text => DataType::Utf8,
-            Argument::Integer => DataType::Int64,
-        })
+                None => Ok(Tz::UTC),
+            })
+            .copied(),
     }
+}
 
-    /// Floors by a constant period that is a length: what most queries group by, at the speed of a scan.
-    fn even_floors(&self, arguments: &[ColumnarValue]) -> Option<TimestampMicrosecondArray> {
-        let [ColumnarValue::Array(times), constants @ ..] = arguments else { return None };
-        let constant = |index: usize| match constants.get(index) {
-            None => Some(None),
-            Some(ColumnarValue::Scalar(value)) => Some((!value.is_null()).then_some(value)),
-            Some(ColumnarValue::Array(_)) => None,
+/// Floors by a constant period that is a length: what most queries group by, at the speed of a scan.
+fn even_floors(call: &Call<'_>) -> Option<ArrayRef> {
+    let constants = call.is_constant(1) && call.is_constant(2) && call.is_constant(3);
+    if !constants || call.is_constant(0) || call.rows == 0 || call.time_at(2, 0).is_some() {
+        return None;
+    }
+    let zone = match call.text_at(3, 0) {
+        None => call.zone,
+        Some(name) => iso::zone(name)?,
+    };
+    let even = Period::parse(call.text_at(1, 0)?)?.even(None, zone)?;
+    Some(std::sync::Arc::new(even.floor_all(call.time(0).ok()?).with_timezone("UTC")))
+}
+
+fn bucket(call: &Call<'_>, ceil: bool) -> Result<ArrayRef> {
+    if !ceil && let Some(floors) = even_floors(call) {
+        return Ok(floors);
+    }
+    let (mut periods, mut zones) = (Memo::default(), Memo::default());
+    let mut out = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let zone = zone_at(call, 3, row, &mut zones)?;
+        let period = known(call, 1, row, &mut periods, read_bucket)?.copied();
+        if period.is_some_and(|period| period.is_mixed() && zone != Tz::UTC) && call.is_constant(1) {
+            return Err(mixed());
+        }
+        let period = period.filter(|period| !period.is_mixed() || zone == Tz::UTC);
+        let missing = call.is_constant(1) && call.text_at(1, row).is_none();
+        if missing {
+            return Err(refuse("Invalid period specified: it is NULL; use one such as 'PT1H' or 'P1D'".to_owned()));
+        }
+        let origin = call.time_at(2, row);
+        out.push(call.time_at(0, row).zip(period).and_then(|(time, period)| {
+            if ceil { period.ceil(time, origin, zone) } else { period.floor(time, origin, zone) }
+        }));
+    }
+    call.times(|row| out.get(row).copied().flatten())
+}
+
+/// TIME_SHIFT: no count moves nothing.
+fn shift(call: &Call<'_>) -> Result<ArrayRef> {
+    let (mut periods, mut zones) = (Memo::default(), Memo::default());
+    let mut out = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let zone = zone_at(call, 3, row, &mut zones)?;
+        let period = known(call, 1, row, &mut periods, read_period)?.copied();
+        let count = call.integer_at(2, row).unwrap_or(0);
+        out.push(call.time_at(0, row).zip(period).and_then(|(time, period)| period.shift(time, count, zone)));
+    }
+    call.times(|row| out.get(row).copied().flatten())
+}
+
+fn parse(call: &Call<'_>) -> Result<ArrayRef> {
+    let (mut patterns, mut zones) = (Memo::default(), Memo::default());
+    let mut out = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let zone = zone_at(call, 2, row, &mut zones)?;
+        let pattern = known(call, 1, row, &mut patterns, |text| Pattern::parse(text)?.for_parse())?;
+        let plain = call.text_at(1, row).is_none();
+        out.push(call.text_at(0, row).and_then(|text| match pattern {
+            Some(pattern) => pattern.read(text, zone),
+            None if plain => iso::parse(text, zone),
+            None => None,
+        }));
+    }
+    call.times(|row| out.get(row).copied().flatten())
+}
+
+fn format(call: &Call<'_>) -> Result<ArrayRef> {
+    let (mut patterns, mut zones) = (Memo::default(), Memo::<Option<Tz>>::default());
+    call.try_texts(|row| {
+        let zone = match call.text_at(2, row) {
+            None => Some(call.zone),
+            Some(_) => known(call, 2, row, &mut zones, |name| {
+                iso::zone(name)
+                    .ok_or_else(|| refuse("The datetime zone id is not recognised; use an IANA name".to_owned()))
+            })?
+            .copied(),
         };
-        let text = |value: &ScalarValue| value.try_as_str().flatten().map(str::to_owned);
-        let (period, origin, zone) = (constant(0)?, constant(1)?, constant(2)?);
-        if self.kind != Kind::Floor || origin.is_some() {
-            return None;
-        }
-        let zone = zone.and_then(text).map_or(self.zone, |name| name.parse().unwrap_or(Tz::UTC));
-        let even = Period::parse(&text(period?)?)?.even(None, zone)?;
-        Some(even.floor_all(times.as_primitive_opt::<TimestampMicrosecondType>()?))
-    }
-
-    fn compute(&self, arrays: &[ArrayRef]) -> Result<ArrayRef> {
-        match self.kind {
-            Kind::Floor | Kind::Ceil => {
-                let (period, zone) = (self.period(arrays, 1)?, self.zone(arrays, 3));
-                let origin = arrays.get(2).and_then(first_time);
-                let ceil = self.kind == Kind::Ceil;
-                Ok(Self::map_time(times(arrays, 0)?, |time| {
-                    if ceil { period.ceil(time, origin, zone) } else { period.floor(time, origin, zone) }
-                }))
-            }
-            Kind::Shift => {
-                let (period, zone) = (self.period(arrays, 1)?, self.zone(arrays, 3));
-                let counts = integers(arrays, 2)?;
-                let shifted =
-                    times(arrays, 0)?.iter().zip(counts).map(|(time, count)| period.shift(time?, count?, zone));
-                Ok(time_array(shifted.collect()))
-            }
-            Kind::Parse => {
-                let (pattern, zone) = (text(arrays, 1), self.zone(arrays, 2));
-                let parsed = strings(arrays, 0)?.iter().map(|value| time_text::parse(value?, pattern.as_deref(), zone));
-                Ok(time_array(parsed.collect()))
-            }
-            Kind::Format => {
-                let (pattern, zone) = (text(arrays, 1), self.zone(arrays, 2));
-                let formatted: StringArray =
-                    times(arrays, 0)?.iter().map(|time| time_text::format(time?, pattern.as_deref(), zone)).collect();
-                Ok(Arc::new(formatted))
-            }
-            Kind::Extract => {
-                let (unit, zone) = (text(arrays, 1).unwrap_or_default().to_ascii_uppercase(), self.zone(arrays, 2));
-                if time_text::extract(0, &unit, zone).is_none() {
-                    return Err(refuse("TIME_EXTRACT does not know this unit; use YEAR, QUARTER, MONTH, WEEK, DAY, DOW, DOY, HOUR, MINUTE, SECOND or EPOCH".to_owned()));
-                }
-                let extracted: Int64Array =
-                    times(arrays, 0)?.iter().map(|time| time_text::extract(time?, &unit, zone)).collect();
-                Ok(Arc::new(extracted))
-            }
-            Kind::FromMillis => {
-                let times = integers(arrays, 0)?.iter().map(|millis| millis?.checked_mul(1000));
-                Ok(time_array(times.collect()))
-            }
-            Kind::ToMillis => {
-                let millis: Int64Array = times(arrays, 0)?.iter().map(|time| Some(time?.div_euclid(1000))).collect();
-                Ok(Arc::new(millis))
-            }
-            Kind::Difference => self.difference(arrays),
-            Kind::InInterval => {
-                let interval = text(arrays, 1).and_then(|text| time_text::interval(&text, self.zone));
-                let Some((start, end)) = interval else {
-                    return Err(refuse("TIME_IN_INTERVAL wants an interval such as '2024-03-10/P1D'".to_owned()));
-                };
-                let inside: BooleanArray =
-                    times(arrays, 0)?.iter().map(|time| Some((start..end).contains(&time?))).collect();
-                Ok(Arc::new(inside))
-            }
-        }
-    }
-
-    fn difference(&self, arrays: &[ArrayRef]) -> Result<ArrayRef> {
-        let unit = text(arrays, 0).unwrap_or_default();
-        if time_text::difference(0, 0, &unit, self.zone).is_none() {
-            return Err(refuse("TIMESTAMPDIFF does not know this unit".to_owned()));
-        }
-        let (from, to) = (times(arrays, 1)?, times(arrays, 2)?);
-        let differences: Int64Array =
-            from.iter().zip(to).map(|(from, to)| time_text::difference(from?, to?, &unit, self.zone)).collect();
-        Ok(Arc::new(differences))
-    }
-
-    fn map_time(times: &TimestampMicrosecondArray, change: impl Fn(i64) -> Option<i64>) -> ArrayRef {
-        // Neighbouring rows are mostly in the same bucket of a sorted table, but the change is cheap enough in UTC.
-        time_array(times.iter().map(|time| change(time?)).collect())
-    }
-
-    fn period(&self, arrays: &[ArrayRef], index: usize) -> Result<Period> {
-        text(arrays, index).and_then(|text| Period::parse(&text)).ok_or_else(|| {
-            refuse(format!(
-                "Invalid period specified for {}; use an ISO 8601 period such as 'PT1H' or 'P1D'",
-                self.name().to_ascii_uppercase()
-            ))
+        let pattern = known(call, 1, row, &mut patterns, |text| Pattern::parse(text)?.for_format())?;
+        let (Some(time), Some(zone)) = (call.time_at(0, row), zone) else { return Ok(None) };
+        Ok(match pattern {
+            Some(pattern) => pattern.format(time, zone),
+            None if call.text_at(1, row).is_none() => iso_text(time, zone),
+            None => None,
         })
+    })
+}
+
+fn part(call: &Call<'_>) -> Result<ArrayRef> {
+    let (mut units, mut zones) = (Memo::default(), Memo::default());
+    let mut out = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let zone = zone_at(call, 2, row, &mut zones)?;
+        let unit = known(call, 1, row, &mut units, |unit| {
+            let unit = unit.to_ascii_uppercase();
+            match extract(0, &unit, Tz::UTC) {
+                Some(_) => Ok(unit),
+                None => Err(refuse("this is not a unit of time; use YEAR, QUARTER, MONTH, WEEK, DAY, DOW, DOY, HOUR, MINUTE, SECOND or EPOCH".to_owned())),
+            }
+        })?;
+        out.push(call.time_at(0, row).zip(unit).and_then(|(time, unit)| extract(time, unit, zone)));
     }
+    call.integers(|row| out.get(row).copied().flatten())
+}
 
-    /// The zone that the call names, or the session's. As in Druid an unknown name is UTC.
-    fn zone(&self, arrays: &[ArrayRef], index: usize) -> Tz {
-        text(arrays, index).map_or(self.zone, |name| name.parse().unwrap_or(Tz::UTC))
+fn from_millis(call: &Call<'_>) -> Result<ArrayRef> {
+    call.times(|row| call.integer_at(0, row)?.checked_mul(1000))
+}
+
+fn to_millis(call: &Call<'_>) -> Result<ArrayRef> {
+    call.integers(|row| Some(call.time_at(0, row)?.div_euclid(1000)))
+}
+
+fn in_interval(call: &Call<'_>) -> Result<ArrayRef> {
+    let mut intervals = Memo::default();
+    let mut out = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let interval = known(call, 1, row, &mut intervals, |text| {
+            iso::interval(text, call.zone).ok_or_else(|| {
+                refuse(
+                    "Function 'TIME_IN_INTERVAL' second argument is not an interval such as '2024-03-10/P1D'"
+                        .to_owned(),
+                )
+            })
+        })?
+        .copied();
+        out.push(call.time_at(0, row).zip(interval).map(|(time, (start, end))| (start..end).contains(&time)));
+    }
+    call.booleans(|row| out.get(row).copied().flatten())
+}
+
+fn difference(call: &Call<'_>) -> Result<ArrayRef> {
+    let unit = call.text_at(0, 0).unwrap_or_default();
+    let second = 1_000_000;
+    let (months, length) = match unit {
+        "MICROSECOND" => (0, 1),
+        "MILLISECOND" => (0, 1000),
+        "SECOND" => (0, second),
+        "MINUTE" => (0, 60 * second),
+        "HOUR" => (0, 3600 * second),
+        "DAY" => (0, 86_400 * second),
+        "WEEK" => (0, 7 * 86_400 * second),
+        "MONTH" => (1, 1),
+        "QUARTER" => (3, 1),
+        "YEAR" => (12, 1),
+        _ => return Err(refuse(
+            "this is not a unit of time of TIMESTAMPDIFF; use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, QUARTER or YEAR"
+                .to_owned(),
+        )),
+    };
+    call.integers(|row| {
+        let (from, to) = (call.time_at(1, row)?, call.time_at(2, row)?);
+        if months > 0 {
+            return months_between(from, to, call.zone).map(|between| between / months);
+        }
+        Some(to.checked_sub(from)? / length)
+    })
+}
+
+fn moved_type(types: &[DataType]) -> Result<DataType> {
+    match types.first() {
+        Some(DataType::Date32) => Ok(DataType::Date32),
+        Some(DataType::Timestamp(..) | DataType::Null) => Ok(time_type()),
+        _ => Err(refuse("Cannot apply an INTERVAL or TIMESTAMPADD to what is no TIMESTAMP; CAST it".to_owned())),
     }
 }
 
-/// An array of times.
-pub fn time_array(times: TimestampMicrosecondArray) -> ArrayRef {
-    Arc::new(times.with_timezone("UTC"))
+/// A time and an interval: months by the local calendar, and an exact length in milliseconds.
+fn add(call: &Call<'_>) -> Result<ArrayRef> {
+    let array = call.any(0)?;
+    if array.data_type() == &DataType::Date32 {
+        let days = array.as_primitive::<Date32Type>();
+        return call.days(|row| {
+            let day = days.is_valid(row).then(|| days.value(row))?;
+            let moved = shift_date(cast::date(day)?, call.integer_at(1, row)?)?;
+            let more = call.integer_at(2, row)?.div_euclid(86_400_000);
+            cast::day(moved).checked_add(i32::try_from(more).ok()?)
+        });
+    }
+    let times = cast::times(array, call.zone)?;
+    call.times(|row| {
+        let time = times.is_valid(row).then(|| times.value(row))?;
+        let months = call.integer_at(1, row)?;
+        let moved = if months == 0 { time } else { add_months(time, months, call.zone)? };
+        moved.checked_add(call.integer_at(2, row)?.checked_mul(1000)?)
+    })
 }
 
-fn missing() -> DataFusionError {
-    DataFusionError::Internal("a time function was called with other types than it asked for".to_owned())
-}
-
-fn times(arrays: &[ArrayRef], index: usize) -> Result<&TimestampMicrosecondArray> {
-    arrays.get(index).and_then(|array| array.as_primitive_opt::<TimestampMicrosecondType>()).ok_or_else(missing)
-}
-
-fn integers(arrays: &[ArrayRef], index: usize) -> Result<&Int64Array> {
-    arrays.get(index).and_then(|array| array.as_primitive_opt::<Int64Type>()).ok_or_else(missing)
-}
-
-fn strings(arrays: &[ArrayRef], index: usize) -> Result<&StringArray> {
-    arrays.get(index).and_then(|array| array.as_string_opt::<i32>()).ok_or_else(missing)
-}
-
-/// The constant text of an argument; `None` when it is left out, NULL, or there are no rows.
-fn text(arrays: &[ArrayRef], index: usize) -> Option<String> {
-    let array = arrays.get(index)?.as_string_opt::<i32>()?;
-    (!array.is_empty() && array.is_valid(0)).then(|| array.value(0).to_owned())
-}
-
-fn first_time(array: &ArrayRef) -> Option<i64> {
-    let times = array.as_primitive_opt::<TimestampMicrosecondType>()?;
-    (!times.is_empty() && times.is_valid(0)).then(|| times.value(0))
+/// `TIMESTAMP '…'`: local time; one that the clock leaves out is the moment at which it jumps.
+fn literal(call: &Call<'_>) -> Result<ArrayRef> {
+    let time = |text: &str| {
+        let (local, offset) = iso::read(text)?;
+        match offset {
+            Some(seconds) => local.and_utc().timestamp_micros().checked_sub(seconds.checked_mul(1_000_000)?),
+            None => candidates(local, call.zone).first().copied(),
+        }
+    };
+    let times = (0..call.rows).map(|row| {
+        let Some(text) = call.text_at(0, row) else { return Ok(None) };
+        time(text)
+            .map(Some)
+            .ok_or_else(|| refuse("Illegal TIMESTAMP literal: not in format 'yyyy-MM-dd HH:mm:ss'".to_owned()))
+    });
+    let times = times.collect::<Result<Vec<_>>>()?;
+    call.times(|row| times.get(row).copied().flatten())
 }

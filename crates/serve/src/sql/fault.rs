@@ -29,6 +29,9 @@ pub fn explain(error: &DataFusionError, phase: Phase, query_id: &str) -> QueryEr
     let explained = classify(error, phase, None).unwrap_or_else(|| {
         let id = uuid::Uuid::new_v4().to_string();
         tracing::error!(error_id = %id, query_id, cause = causes(error), "a query failed inside the engine");
+        if phase == Phase::Planning && matches!(error.find_root(), DataFusionError::Internal(_)) {
+            return QueryError::invalid("this form of SQL is not supported; write the query in another form");
+        }
         QueryError::Internal { id }
     });
     if matches!(explained, QueryError::Runtime(_)) {
@@ -156,6 +159,9 @@ fn arrow_error(error: &ArrowError, phase: Phase) -> Option<QueryError> {
                 .cloned()
                 .or_else(|| inner.downcast_ref::<DataFusionError>().and_then(|error| classify(error, phase, None)));
         }
+        ArrowError::InvalidArgumentError(text) if text.contains("non-nullable") => QueryError::invalid(
+            "a subquery that stands for one value gave no row where one is needed; put MAX or another aggregate in it",
+        ),
         ArrowError::InvalidArgumentError(_) if phase == Phase::Planning => {
             QueryError::invalid("an argument of a function is not valid")
         }

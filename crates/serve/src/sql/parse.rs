@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
+use super::tokens::rewrite;
 use crate::error::{Position, QueryError};
 
 /// How large a query's text may be.
@@ -80,7 +81,7 @@ pub fn parse(sql: &str, limits: &TextLimits) -> Result<Parsed, QueryError> {
     let explain = strip_explain(&mut tokens);
     check_first(&tokens)?;
     let placeholders = number_placeholders(&mut tokens)?;
-    let query = parse_tokens(&dialect, tokens, limits)?;
+    let query = parse_tokens(&dialect, rewrite(tokens), limits)?;
     Ok(Parsed { query, explain, placeholders })
 }
 

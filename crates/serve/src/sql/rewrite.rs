@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    Expr, GroupByExpr, Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -58,6 +59,13 @@ impl VisitorMut for Rewriter<'_> {
             }
             self.ctes.extend(with.cte_tables.iter().map(|table| table.alias.name.value.clone()));
         }
+        if let Some(fetch) = query.fetch.take() {
+            if fetch.percent || fetch.with_ties || query.limit_clause.is_some() {
+                return refuse("FETCH with PERCENT, TIES or a LIMIT");
+            }
+            query.limit_clause =
+                Some(LimitClause::LimitOffset { limit: fetch.quantity, offset: None, limit_by: vec![] });
+        }
         if !query.locks.is_empty() || query.for_clause.is_some() || query.settings.is_some() {
             return refuse("a FOR or SETTINGS clause");
         }
@@ -70,6 +78,10 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
         if select.into.is_some() || !select.lateral_views.is_empty() {
             return refuse("SELECT INTO or LATERAL VIEW");
+        }
+        if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
+            // GROUP BY () is one group of everything, which is what an aggregate without it is.
+            expressions.retain(|expr| !matches!(expr, Expr::Tuple(items) if items.is_empty()));
         }
         ControlFlow::Continue(())
     }
@@ -87,6 +99,11 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
+        if let TableFactor::Derived { subquery, alias, .. } = factor
+            && let SetExpr::Values(values) = subquery.body.as_ref()
+        {
+            name_values(alias, values.rows.first().map_or(0, |row| row.content.len()));
+        }
         match factor {
             TableFactor::Table { args: None, version: None, json_path: None, sample: None, .. }
             | TableFactor::Derived { .. }
@@ -146,6 +163,26 @@ impl Rewriter<'_> {
         }
         let span = ident.map_or_else(Span::empty, |ident| ident.span);
         ControlFlow::Break(with_place(format!("No match found for function signature {name}"), span))
+    }
+}
+
+/// Columns of VALUES have Druid's names unless the query gives them others.
+fn name_values(alias: &mut Option<TableAlias>, width: usize) {
+    if alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()) {
+        return;
+    }
+    let columns = (0..width)
+        .map(|index| TableAliasColumnDef { name: Ident::with_quote('"', format!("EXPR${index}")), data_type: None });
+    match alias {
+        Some(alias) => alias.columns = columns.collect(),
+        None => {
+            *alias = Some(TableAlias {
+                explicit: true,
+                name: Ident::with_quote('"', "values$"),
+                columns: columns.collect(),
+                at: None,
+            });
+        }
     }
 }
 

@@ -87,12 +87,12 @@ fn what_a_function_makes_counts_as_memory() {
         with_parts(first, |part| format!("SELECT {double} AS x FROM c{part}"), 14, last)
     };
     let text = "SELECT CAST(n AS VARCHAR) AS x FROM raw.numbers";
-    let (shown, list) = ("SELECT MAX(CHAR_LENGTH(x)) FROM LAST", "SELECT MAX(CARDINALITY(x)) FROM LAST");
+    let (shown, list) = ("SELECT MAX(CHAR_LENGTH(x)) FROM LAST", "SELECT MAX(ARRAY_LENGTH(x)) FROM LAST");
     for sql in [
         doubled(text, "x||x", shown),
         doubled(text, "CONCAT(x, x)", shown),
         doubled(text, "REPLACE(x, '1', '11111111')", shown),
-        doubled(text, "REGEXP_REPLACE(x, '.', '11', 'g')", shown),
+        doubled(text, "REGEXP_REPLACE(x, '.', '11')", shown),
         doubled("SELECT ARRAY[n, n] AS x FROM raw.numbers", "ARRAY_CONCAT(x, x)", list),
         doubled("SELECT ARRAY[n, n] AS x FROM raw.numbers", "x||x", list),
         format!("SELECT COUNT(DISTINCT '{}') FROM raw.numbers", "x".repeat(100_000)),

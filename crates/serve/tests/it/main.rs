@@ -3,6 +3,8 @@
 
 mod api;
 mod client;
+mod corpus;
+mod decisions;
 mod golden;
 mod lake;
 mod limits;

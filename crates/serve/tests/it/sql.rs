@@ -113,7 +113,9 @@ fn a_backslash_is_written_so_that_pydruid_keeps_the_row() {
     "WITH RECURSIVE a AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM a) SELECT * FROM a",
     "WITH RECURSIVE"
 )]
-#[case::large_result_of_a_small_call("SELECT REPEAT('x', 1000000000)", "REPEAT")]
+#[case::large_result_of_a_small_call("SELECT REPEAT('x', 1000000000)", "memory")]
+#[case::large_result_of_padding("SELECT LPAD('x', 2000000000, 'y')", "memory")]
+#[case::large_result_of_a_format("SELECT STRING_FORMAT('%2000000000d', 1)", "memory")]
 #[case::settings("SELECT * FROM INFORMATION_SCHEMA.DF_SETTINGS", "not found within")]
 #[case::constant_cast("SELECT COUNT(*) c FROM tiny WHERE __time >= 'rubbish'", "cast")]
 fn refusals(#[case] sql: &str, #[case] expected: &str) {

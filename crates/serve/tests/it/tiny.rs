@@ -1,5 +1,6 @@
 //! The table `tiny` of the recorded answers: five rows with nulls, bounds and odd text.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -44,7 +45,7 @@ pub fn tiny() -> Arc<dyn TableProvider> {
         Field::new("d", DataType::Float64, true),
         Field::new("f", DataType::Float32, true),
         Field::new("mv", DataType::Utf8, true),
-        Field::new("j", DataType::Utf8, true),
+        Field::new("j", DataType::Utf8, true).with_metadata(HashMap::from([("druid".to_owned(), "json".to_owned())])),
         Field::new("arr", list, true),
     ]));
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
