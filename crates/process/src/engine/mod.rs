@@ -9,6 +9,8 @@ mod blame;
 pub(crate) mod bounded;
 mod datafusion;
 mod each;
+#[cfg(test)]
+mod tests;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
