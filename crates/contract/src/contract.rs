@@ -216,12 +216,14 @@ pub fn raw_system_fields() -> Vec<Field> {
         Field::new("_partition", DataType::Int32, false),
         Field::new("_offset", DataType::Int64, false),
         Field::new("_timestamp", instant.clone(), true),
+        Field::new("_key", DataType::BinaryView, true),
+        Field::new("_headers", DataType::Utf8View, true),
         Field::new("_ingested_at", instant, false),
         Field::new("_rescued", DataType::Utf8View, true),
     ]
 }
 
-/// The schema of every `quarantine.x`.
+/// The schema of every `quarantine.x`: a record with all that came with it, so that it can be put through again.
 #[must_use]
 pub fn quarantine_schema() -> SchemaRef {
     let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
@@ -230,6 +232,9 @@ pub fn quarantine_schema() -> SchemaRef {
         Field::new("_topic", DataType::Utf8View, true),
         Field::new("_partition", DataType::Int32, true),
         Field::new("_offset", DataType::Int64, true),
+        Field::new("_timestamp", instant.clone(), true),
+        Field::new("_key", DataType::BinaryView, true),
+        Field::new("_headers", DataType::Utf8View, true),
         Field::new("_rule", DataType::Utf8View, false),
         Field::new("_reason", DataType::Utf8View, false),
         Field::new("_quarantined_at", instant, false),
@@ -252,12 +257,6 @@ impl Contract {
             fields.extend(raw_system_fields().into_iter().map(|f| f.with_nullable(true)));
         }
         Arc::new(Schema::new(fields))
-    }
-
-    /// The index of a column by its name.
-    #[must_use]
-    pub fn column_index(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|c| &*c.name == name)
     }
 
     fn fields(&self) -> Vec<Field> {

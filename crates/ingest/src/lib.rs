@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod delivery;
+pub mod headers;
 pub mod kafka;
 pub mod landing;
 pub mod log;

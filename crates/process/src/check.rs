@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringViewArray, TimestampMicrosecondArray, UInt64Array,
+    StringViewArray, TimestampMicrosecondArray, UInt64Array, new_null_array,
 };
 use arrow::compute::{cast, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, TimestampMicrosecondType};
@@ -221,6 +221,10 @@ pub(crate) fn quarantined(
             .unwrap_or_else(|| Arc::new(StringViewArray::from_iter(std::iter::repeat_n(None::<&str>, count)))),
         column("_partition").unwrap_or_else(|| Arc::new(Int32Array::from(vec![None; count]))),
         column("_offset").unwrap_or_else(|| Arc::new(Int64Array::from(vec![None; count]))),
+        // A derived row has no time, key or headers of its own; its position leads to the record that has.
+        Arc::new(TimestampMicrosecondArray::new_null(count).with_timezone("UTC")),
+        new_null_array(&DataType::BinaryView, count),
+        new_null_array(&DataType::Utf8View, count),
         text(|(_, rule, _)| rule),
         text(|(_, _, reason)| reason),
         Arc::new(at.with_timezone("UTC")),

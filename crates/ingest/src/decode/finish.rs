@@ -11,32 +11,50 @@ use arrow::array::{
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use vitalake_contract::check::{self, Violation};
-use vitalake_contract::contract::quarantine_schema;
+use vitalake_contract::contract::{quarantine_schema, raw_system_fields};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, Layer};
 
 use super::columns::{Texts, null_buffer};
 use super::plan::{Plan, expected};
 use super::rows::{Reject, RowBuffer};
-use super::{DecodeError, Decoded};
+use super::{DecodeError, Decoded, RULE_JSON, RULE_TOMBSTONE, RecordMeta};
 
 impl RowBuffer {
     /// Gives what was taken and begins anew.
     pub(super) fn finish(&mut self, plan: &Plan) -> Result<Decoded, DecodeError> {
-        let made = self.make(plan);
+        let made = self.make(plan, false);
         self.clear();
         made
     }
 
-    fn make(&mut self, plan: &Plan) -> Result<Decoded, DecodeError> {
+    /// The same, but ends before the first row that breaks a fatal rule.
+    pub(super) fn finish_before_fatal(&mut self, plan: &Plan) -> Result<Decoded, DecodeError> {
+        let made = self.make(plan, true);
+        self.clear();
+        made
+    }
+
+    fn make(&mut self, plan: &Plan, before_fatal: bool) -> Result<Decoded, DecodeError> {
         let contract = &*plan.contract;
         let build = |source| DecodeError::Build { dataset: contract.dataset.to_string(), source };
-        let rows = self.batch(plan).map_err(build)?;
+        let mut rows = self.batch(plan).map_err(build)?;
         let mut broken = check::violations(&contract.row_rules, &rows)
             .map_err(|source| DecodeError::Check { dataset: contract.dataset.to_string(), source })?;
         if let Some(sql) = &plan.sql {
             broken.extend(sql.violations(&rows));
             broken.sort_unstable();
+        }
+        let mut fatal = count(&contract.row_rules, &broken, Severity::Fatal);
+        let mut stopped_at = None;
+        if before_fatal && let Some(first) = broken.iter().find(|v| is_fatal(contract, v)).copied() {
+            rows = rows.slice(0, first.row);
+            broken.retain(|v| v.row < first.row);
+            self.rejects.retain(|reject| reject.row <= first.row);
+            let offset = self.metas.get(first.row).map_or(0, |meta| meta.offset);
+            stopped_at = contract.row_rules.get(first.rule).map(|rule| (offset, rule.name.clone()));
+            self.metas.truncate(first.row);
+            fatal = vec![(first.rule, 1)];
         }
         let refused = self.refuse(contract, &broken);
         let rows = match refused {
@@ -45,29 +63,27 @@ impl RowBuffer {
         };
         let rejects = self.reject_batch(plan).map_err(build)?;
         let count = |severity| count(&contract.row_rules, &broken, severity);
-        let (warnings, errors, fatal) = (count(Severity::Warning), count(Severity::Error), count(Severity::Fatal));
-        Ok(Decoded { rows, rejects, warnings, errors, fatal })
+        let (warnings, errors) = (count(Severity::Warning), count(Severity::Error));
+        let of = |rule: &str| self.rejects.iter().filter(|reject| reject.rule == rule).count() as u64;
+        let (not_json, tombstones) = if self.rejects.is_empty() { (0, 0) } else { (of(RULE_JSON), of(RULE_TOMBSTONE)) };
+        Ok(Decoded { rows, rejects, warnings, errors, fatal, not_json, tombstones, stopped_at })
     }
 
     /// All rows that were kept, in the shape of the stored table.
     fn batch(&mut self, plan: &Plan) -> Result<RecordBatch, ArrowError> {
         let texts = Texts { records: &self.records, beside: &self.beside };
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(plan.contract.columns.len() + 6);
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(plan.contract.columns.len() + raw_system_fields().len());
         for (buffer, column) in self.columns.iter_mut().zip(&plan.contract.columns) {
             arrays.push(buffer.finish(&column.kind, &texts)?);
         }
         let rows = self.metas.len();
         if plan.contract.layer == Layer::Raw {
-            let absent: Vec<usize> =
-                (0..rows).filter(|&r| self.metas.get(r).is_some_and(|m| m.timestamp_ms.is_none())).collect();
-            let times = self.metas.iter().map(|m| micros(m.timestamp_ms.unwrap_or(0))).collect::<Vec<_>>();
             let ingested = self.metas.iter().map(|m| micros(m.ingested_at_ms)).collect::<Vec<_>>();
             arrays.push(topics(&plan.topic, rows)?);
             arrays.push(Arc::new(Int32Array::from_iter_values(self.metas.iter().map(|m| m.partition))));
             arrays.push(Arc::new(Int64Array::from_iter_values(self.metas.iter().map(|m| m.offset))));
-            arrays.push(Arc::new(
-                TimestampMicrosecondArray::try_new(times.into(), null_buffer(rows, &absent))?.with_timezone("UTC"),
-            ));
+            arrays.push(timestamps(self.metas.iter())?);
+            arrays.extend(self.envelopes.columns(rows)?);
             arrays.push(Arc::new(TimestampMicrosecondArray::from(ingested).with_timezone("UTC")));
             arrays.push(self.rescued.finish(rows)?);
         }
@@ -98,8 +114,7 @@ impl RowBuffer {
             while let Some(reject) = early.next_if(|reject| reject.row <= row) {
                 self.rejects.push(reject);
             }
-            let record = self.record(row).to_owned();
-            self.reject(row, Some(record.as_bytes()), meta, rule.name.clone(), reason);
+            self.reject_kept(row, meta, rule.name.clone(), reason);
         }
         self.rejects.extend(early);
         Some(BooleanArray::new(keep.finish(), None))
@@ -134,6 +149,7 @@ impl RowBuffer {
             reasons.try_append_value(&reject.reason)?;
         }
         let at = |reject: &Reject| micros(reject.meta.ingested_at_ms);
+        let [keys, headers] = self.envelopes.columns_of(rejects.iter().map(|reject| &reject.envelope))?;
         RecordBatch::try_new(
             quarantine_schema(),
             vec![
@@ -141,6 +157,9 @@ impl RowBuffer {
                 topics(&plan.topic, rejects.len())?,
                 Arc::new(Int32Array::from_iter_values(rejects.iter().map(|r| r.meta.partition))),
                 Arc::new(Int64Array::from_iter_values(rejects.iter().map(|r| r.meta.offset))),
+                timestamps(rejects.iter().map(|reject| &reject.meta))?,
+                keys,
+                headers,
                 Arc::new(rules.finish()),
                 Arc::new(reasons.finish()),
                 Arc::new(TimestampMicrosecondArray::from_iter_values(rejects.iter().map(at)).with_timezone("UTC")),
@@ -157,8 +176,13 @@ impl RowBuffer {
         self.rejects.clear();
         self.reject_bytes.clear();
         self.rescued.clear();
+        self.envelopes.clear();
         self.forget_beside();
     }
+}
+
+fn is_fatal(contract: &Contract, violation: &Violation) -> bool {
+    contract.row_rules.get(violation.rule).is_some_and(|rule| rule.severity == Severity::Fatal)
 }
 
 fn count(rules: &[RowRule], broken: &[Violation], severity: Severity) -> Vec<(usize, u64)> {
@@ -179,6 +203,19 @@ fn topics(topic: &str, rows: usize) -> Result<ArrayRef, ArrowError> {
         .with_fixed_block_size(u32::try_from(topic.len().max(1)).unwrap_or(u32::MAX));
     builder.try_append_value_n(topic, rows)?;
     Ok(Arc::new(builder.finish()))
+}
+
+/// The records' own times; null where they have none.
+fn timestamps<'a>(metas: impl ExactSizeIterator<Item = &'a RecordMeta>) -> Result<ArrayRef, ArrowError> {
+    let (mut times, mut absent) = (Vec::with_capacity(metas.len()), Vec::new());
+    for (row, meta) in metas.enumerate() {
+        if meta.timestamp_ms.is_none() {
+            absent.push(row);
+        }
+        times.push(micros(meta.timestamp_ms.unwrap_or(0)));
+    }
+    let nulls = null_buffer(times.len(), &absent);
+    Ok(Arc::new(TimestampMicrosecondArray::try_new(times.into(), nulls)?.with_timezone("UTC")))
 }
 
 fn micros(millis: i64) -> i64 {

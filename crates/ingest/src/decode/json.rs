@@ -7,6 +7,7 @@
 //! - an integer column takes any number with a whole value in its range (`5`, `5.0`, `5e3`); text is text and never a
 //!   number, a number is never text;
 //! - absent and `null` are null; a value of another type is null too and is kept in `_rescued`;
+//! - a byte order mark before the object is stepped over;
 //! - half of a surrogate pair in a text that is read is no character, and the record is rejected.
 //!
 //! Invariant: a record that fails leaves no trace in the columns.
@@ -14,10 +15,11 @@
 use vitalake_contract::{ColumnType, time_format};
 
 use super::columns::{Span, Values};
+use super::first_bytes::{BYTE_ORDER_MARK, not_json};
 use super::plan::{Plan, ROOT};
 use super::rows::{RowBuffer, push};
 use super::scan::{Cursor, DEPTH_MAX, Fault, Wrong, unescape};
-use super::{DecodeError, Decoded, RULE_JSON, RecordMeta, Rules};
+use super::{DecodeError, Decoded, Envelope, RULE_JSON, RULE_TOMBSTONE, RecordMeta, Rules};
 
 /// Decodes JSON records, one object each, into batches of rows and rejects.
 #[derive(Debug)]
@@ -60,13 +62,22 @@ impl JsonDecoder {
 
     /// Takes one record; `None` is a record without a value (a tombstone), which is a reject.
     pub fn append(&mut self, value: Option<&[u8]>, meta: RecordMeta) {
+        self.append_with(value, Envelope::default(), meta);
+    }
+
+    /// The same with what the record carries beside its value.
+    pub fn append_with(&mut self, value: Option<&[u8]>, envelope: Envelope<'_>, meta: RecordMeta) {
+        self.rows.envelopes.begin(envelope);
         let Some(bytes) = value else {
-            return self.rows.abandon(None, meta, RULE_JSON, "the record has no value".to_owned());
+            let reason = "the record has no value: nothing is deleted by it here".to_owned();
+            return self.rows.abandon(None, meta, RULE_TOMBSTONE, reason);
         };
-        let text = match std::str::from_utf8(bytes) {
+        let unmarked = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        let text = match std::str::from_utf8(unmarked) {
             Ok(text) => text,
             Err(error) => {
-                let reason = format!("not UTF-8 at byte {}", error.valid_up_to());
+                let at = bytes.len() - unmarked.len() + error.valid_up_to();
+                let reason = not_json(bytes).unwrap_or_else(|| format!("not UTF-8 at byte {at}"));
                 return self.rows.abandon(value, meta, RULE_JSON, reason);
             }
         };
@@ -86,7 +97,9 @@ impl JsonDecoder {
         match walk.record() {
             Ok(()) => self.rows.keep(text, meta),
             Err(fault) => {
-                let reason = reason(&self.plan, fault);
+                let fault = Fault { at: bytes.len() - text.len() + fault.at, ..fault };
+                let named = if fault.at <= 1 { not_json(bytes) } else { None };
+                let reason = named.unwrap_or_else(|| reason(&self.plan, fault));
                 self.rows.abandon(value, meta, RULE_JSON, reason);
             }
         }
@@ -110,6 +123,15 @@ impl JsonDecoder {
     /// When Arrow or the contract's rules refuse the columns as a whole.
     pub fn finish(&mut self) -> Result<Decoded, DecodeError> {
         self.rows.finish(&self.plan)
+    }
+
+    /// The same, but ends before the first record that breaks a rule of severity fatal. That record is counted; it and
+    /// what follows it are left out.
+    ///
+    /// # Errors
+    /// As [`JsonDecoder::finish`].
+    pub fn finish_before_fatal(&mut self) -> Result<Decoded, DecodeError> {
+        self.rows.finish_before_fatal(&self.plan)
     }
 }
 

@@ -7,7 +7,9 @@
 mod columns;
 mod csv;
 mod delivery;
+mod envelope;
 mod finish;
+mod first_bytes;
 mod input;
 mod json;
 mod number;
@@ -23,10 +25,13 @@ use vitalake_contract::Contract;
 use vitalake_contract::check::{CheckError, SqlRules};
 
 pub use delivery::{DeliveryDecoder, DeliveryError, DeliveryFormat, DeliveryTotals, decode_delivery};
+pub use envelope::Envelope;
 pub use json::JsonDecoder;
 
 /// The name of the rule that a record breaks when it is not one JSON object.
 pub const RULE_JSON: &str = "json";
+/// The name of the rule that a record without a value breaks: a tombstone.
+pub const RULE_TOMBSTONE: &str = "tombstone";
 /// The name of the rule that a line breaks when it is not a line of the file's header.
 pub const RULE_CSV: &str = "csv";
 
@@ -77,6 +82,13 @@ pub struct Decoded {
     pub errors: Vec<(usize, u64)>,
     /// The same for rules of severity fatal. Those rows are rejects too; whoever promotes or delivers stops here.
     pub fatal: Vec<(usize, u64)>,
+    /// Records that are not one JSON object.
+    pub not_json: u64,
+    /// Records without a value.
+    pub tombstones: u64,
+    /// The first record that breaks a rule of severity fatal, where the batch was cut before it: its offset and the
+    /// rule's name.
+    pub stopped_at: Option<(i64, String)>,
 }
 
 /// Why a batch could not be made at all. No record causes this; a wrong contract or a batch that is too large does.

@@ -10,6 +10,7 @@ use vitalake_contract::check::SqlRules;
 use vitalake_contract::{ColumnType, Contract, Source};
 
 use super::Rules;
+pub(super) use crate::headers::quote;
 
 /// The root's index.
 pub(super) const ROOT: u16 = 0;
@@ -134,23 +135,6 @@ pub(super) fn expected(kind: &ColumnType) -> String {
         ColumnType::Time(format) => form("a time of day", format.as_ref().map(|f| f.pattern.as_str()), "HH:mm:ss"),
         ColumnType::Json => "an object or an array".to_owned(),
     }
-}
-
-/// Appends text as a JSON string.
-pub(super) fn quote(text: &str, into: &mut String) {
-    into.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => into.push_str("\\\""),
-            '\\' => into.push_str("\\\\"),
-            '\n' => into.push_str("\\n"),
-            '\r' => into.push_str("\\r"),
-            '\t' => into.push_str("\\t"),
-            control if control < ' ' => into.push_str(&format!("\\u{:04x}", u32::from(control))),
-            other => into.push(other),
-        }
-    }
-    into.push('"');
 }
 
 /// Contracts have far fewer columns than this type counts; one that had more would lose the last ones' names.

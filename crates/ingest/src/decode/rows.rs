@@ -10,6 +10,7 @@ use vitalake_contract::time_format::{is_time, parse_iso_date, parse_rfc3339};
 
 use super::RecordMeta;
 use super::columns::{ColumnBuffer, Span, Values};
+use super::envelope::{self, Envelopes};
 use super::plan::Plan;
 use super::rescue::Rescued;
 
@@ -20,6 +21,8 @@ pub(super) struct Reject {
     pub(super) row: usize,
     /// Its bytes in `reject_bytes`; none where the record had no value.
     pub(super) raw: Option<Range<usize>>,
+    /// Its key and headers.
+    pub(super) envelope: envelope::Span,
     /// Its position.
     pub(super) meta: RecordMeta,
     /// The rule it breaks.
@@ -43,6 +46,8 @@ pub(super) struct RowBuffer {
     pub(super) starts: Vec<usize>,
     /// Texts whose escapes were undone.
     pub(super) beside: String,
+    /// What the records carry beside their values.
+    pub(super) envelopes: Envelopes,
     /// What the contract does not name or could not read.
     pub(super) rescued: Rescued,
     /// Row and column of every value of the wrong type, in order.
@@ -64,6 +69,7 @@ impl RowBuffer {
             records: String::new(),
             starts: Vec::new(),
             beside: String::new(),
+            envelopes: Envelopes::default(),
             rescued: Rescued::default(),
             wrong: Vec::new(),
             rejects: Vec::new(),
@@ -85,7 +91,7 @@ impl RowBuffer {
 
     /// How many bytes of records are held.
     pub(super) fn bytes(&self) -> usize {
-        self.records.len() + self.beside.len() + self.rescued.bytes() + self.reject_bytes.len()
+        self.records.len() + self.beside.len() + self.rescued.bytes() + self.envelopes.bytes() + self.reject_bytes.len()
     }
 
     /// Keeps the record that was begun: columns without a value are null.
@@ -99,6 +105,7 @@ impl RowBuffer {
         }
         self.pushed = 0;
         self.rescued.keep(row);
+        self.envelopes.keep(row);
         self.starts.push(self.records.len());
         self.records.push_str(record);
         self.beside_kept = self.beside.len();
@@ -116,17 +123,21 @@ impl RowBuffer {
         while self.wrong.last().is_some_and(|&(wrong, _)| wrong >= row) {
             self.wrong.pop();
         }
-        self.reject(row, value, meta, rule.to_owned(), reason);
+        let (raw, envelope) = (value.map(|value| self.keep_raw(value)), self.envelopes.take_open());
+        self.rejects.push(Reject { row, raw, envelope, meta, rule: rule.to_owned(), reason });
     }
 
-    /// Rejects a record, `row` rows having come before it.
-    pub(super) fn reject(&mut self, row: usize, value: Option<&[u8]>, meta: RecordMeta, rule: String, reason: String) {
-        let raw = value.map(|value| {
-            let start = self.reject_bytes.len();
-            self.reject_bytes.extend_from_slice(value);
-            start..self.reject_bytes.len()
-        });
-        self.rejects.push(Reject { row, raw, meta, rule, reason });
+    /// Rejects a row that was kept.
+    pub(super) fn reject_kept(&mut self, row: usize, meta: RecordMeta, rule: String, reason: String) {
+        let record = self.record(row).to_owned();
+        let (raw, envelope) = (Some(self.keep_raw(record.as_bytes())), self.envelopes.of(row));
+        self.rejects.push(Reject { row, raw, envelope, meta, rule, reason });
+    }
+
+    fn keep_raw(&mut self, value: &[u8]) -> Range<usize> {
+        let start = self.reject_bytes.len();
+        self.reject_bytes.extend_from_slice(value);
+        start..self.reject_bytes.len()
     }
 
     /// Notes that a column's value has the wrong type; the value is null.

@@ -1,40 +1,72 @@
 //! One connection: frames in, answers out in the same order, several requests in work at a time.
 //!
 //! The reading side queues a produce's batches in the log before it reads on, so their order is the client's; the
-//! writing side waits for each answer in turn. Bytes in work are bounded per connection and over all of them.
+//! writing side waits for each answer in turn. Bytes in work are bounded per connection and over all of them, produces
+//! apart from all else: while a disk stands still its batches fill their budget, and reads go on.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use kafka_protocol::messages::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::KafkaOptions;
 use super::api::{Context, Outcome, begin};
-use super::frame::FrameReader;
+use super::frame::{FrameHead, FrameReader};
+use super::memory::{Budget, Reserved};
 use super::newcomers::Newcomer;
 use crate::log::Log;
 
 const NO_REQUEST: &str = "no whole request came in time";
 
-/// What a connection needs.
-pub(super) struct Connection {
-    pub log: Arc<Log>,
-    pub options: Arc<KafkaOptions>,
-    pub memory: Arc<Semaphore>,
-    pub checks: Arc<Semaphore>,
-    pub stopping: watch::Receiver<bool>,
-    pub peer: SocketAddr,
+/// What all connections of a server share.
+pub(super) struct Shared {
+    pub(super) log: Arc<Log>,
+    pub(super) options: Arc<KafkaOptions>,
+    /// Bytes of produces in work.
+    produces: Budget,
+    /// Bytes of other requests in work.
+    requests: Budget,
+    /// Bytes of records in answers to fetches.
+    pub(super) fetches: Budget,
+    /// Turns at checking large compressed batches, so many as there are cores.
+    pub(super) checks: Arc<Semaphore>,
 }
 
-/// A request in work.
-struct Pending {
-    answer: BoxFuture<'static, Outcome>,
-    _memory: (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>),
+impl Shared {
+    pub(super) fn new(log: Arc<Log>, options: Arc<KafkaOptions>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            log,
+            produces: Budget::new(options.total_bytes_max),
+            requests: Budget::new(options.requests_bytes_max),
+            fetches: Budget::new(options.fetch_total_bytes_max),
+            checks: Arc::new(Semaphore::new(cores)),
+            options,
+        }
+    }
+
+    /// Waits for the memory of a request.
+    async fn reserve(&self, own: &Budget, head: FrameHead) -> Reserved {
+        let mut reserved = Reserved::default();
+        own.reserve(head.length, &mut reserved).await;
+        let all = if is_produce(head) { &self.produces } else { &self.requests };
+        all.reserve(head.length, &mut reserved).await;
+        reserved
+    }
+}
+
+/// What a connection needs.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) peer: SocketAddr,
 }
 
 /// Serves a connection to its end.
@@ -48,20 +80,23 @@ pub(super) async fn serve(stream: TcpStream, connection: Connection, newcomer: N
             return;
         }
     };
-    let advertised = connection.options.advertised.clone().unwrap_or_else(|| (local.ip().to_string(), local.port()));
-    let context = Arc::new(Context {
-        log: Arc::clone(&connection.log),
-        options: Arc::clone(&connection.options),
-        advertised,
-        checks: Arc::clone(&connection.checks),
-    });
+    let options = Arc::clone(&connection.shared.options);
+    let advertised = options.advertised.clone().unwrap_or_else(|| (local.ip().to_string(), local.port()));
+    let shared = Arc::clone(&connection.shared);
+    let context = Arc::new(Context { shared, advertised, peer, told_of_groups: AtomicBool::new(false) });
     let (reading, writing) = stream.into_split();
-    let (queue, pending) = mpsc::channel(connection.options.pipelined_max.max(1));
-    let writer = tokio::spawn(write_answers(writing, pending));
+    let (queue, pending) = mpsc::channel(options.pipelined_max.max(1));
+    let writer = tokio::spawn(write_answers(writing, pending, Arc::clone(&options)));
     if let Err(reason) = read_requests(reading, connection, newcomer, context, queue).await {
         tracing::debug!(%peer, %reason, "connection closed");
     }
     let _ = writer.await;
+}
+
+/// A request in work. Its bytes are kept until it is answered, for what was made of them is kept too.
+struct Pending {
+    answer: BoxFuture<'static, Outcome>,
+    _frame: Bytes,
 }
 
 async fn read_requests(
@@ -71,48 +106,58 @@ async fn read_requests(
     context: Arc<Context>,
     queue: mpsc::Sender<Pending>,
 ) -> Result<(), String> {
-    let options = Arc::clone(&connection.options);
-    let own = Arc::new(Semaphore::new(options.connection_bytes_max));
+    let shared = Arc::clone(&connection.shared);
+    let options = &shared.options;
+    let own = Budget::new(options.connection_bytes_max);
     let mut frames = FrameReader::new(reading, options.frame_bytes_max, options.frame_time, options.idle_time);
     let (mut newcomer, first_due) = (Some(newcomer), Instant::now() + options.first_request_time);
     loop {
-        let length = tokio::select! {
-            length = frames.length() => length.map_err(|error| error.to_string())?,
+        let head = tokio::select! {
+            head = frames.head() => head.map_err(|error| error.to_string())?,
             () = sleep_until(first_due), if newcomer.is_some() => return Err(NO_REQUEST.to_owned()),
             _ = connection.stopping.wait_for(|stopping| *stopping) => return Ok(()),
             () = queue.closed() => return Ok(()),
         };
-        let Some(length) = length else { return Ok(()) };
-        let memory = (
-            reserve(&own, length, options.connection_bytes_max).await,
-            reserve(&connection.memory, length, options.total_bytes_max).await,
-        );
+        let Some(head) = head else { return Ok(()) };
+        if !is_produce(head) && head.length > options.request_bytes_max {
+            return Err(format!("a request of {} bytes that produces nothing", head.length));
+        }
+        let reserved = tokio::select! {
+            reserved = shared.reserve(&own, head) => reserved,
+            () = sleep_until(first_due), if newcomer.is_some() => return Err(NO_REQUEST.to_owned()),
+            _ = connection.stopping.wait_for(|stopping| *stopping) => return Ok(()),
+            () = queue.closed() => return Ok(()),
+        };
         let frame = tokio::select! {
-            frame = frames.body(length) => frame.map_err(|error| error.to_string())?,
+            frame = frames.body(head.length) => frame.map_err(|error| error.to_string())?,
             () = sleep_until(first_due), if newcomer.is_some() => return Err(NO_REQUEST.to_owned()),
         };
         newcomer = None;
-        let answer = begin(&context, frame).await.map_err(|refusal| refusal.to_string())?;
-        if queue.send(Pending { answer, _memory: memory }).await.is_err() {
+        let frame = reserved.hold(frame);
+        let answer = begin(&context, frame.clone()).await.map_err(|refusal| refusal.to_string())?;
+        if queue.send(Pending { answer, _frame: frame }).await.is_err() {
             return Ok(());
         }
     }
 }
 
-/// A frame larger than the limit takes all of it.
-async fn reserve(semaphore: &Arc<Semaphore>, length: usize, limit: usize) -> Option<OwnedSemaphorePermit> {
-    let permits = u32::try_from(length.min(limit)).unwrap_or(u32::MAX);
-    Arc::clone(semaphore).acquire_many_owned(permits).await.ok()
+fn is_produce(head: FrameHead) -> bool {
+    head.api_key == ApiKey::Produce as i16
 }
 
-async fn write_answers(mut writing: impl AsyncWrite + Unpin, mut pending: mpsc::Receiver<Pending>) {
+/// Sends the answers in their order. A client that does not read one in time is left: its answer holds memory.
+async fn write_answers(
+    mut writing: impl AsyncWrite + Unpin,
+    mut pending: mpsc::Receiver<Pending>,
+    options: Arc<KafkaOptions>,
+) {
     while let Some(request) = pending.recv().await {
         let answer: Bytes = match request.answer.await {
             Outcome::Answer(answer) => answer,
             Outcome::Silence => continue,
             Outcome::Close => return,
         };
-        if writing.write_all(&answer).await.is_err() {
+        if !matches!(timeout(options.answer_time, writing.write_all(&answer)).await, Ok(Ok(()))) {
             return;
         }
     }

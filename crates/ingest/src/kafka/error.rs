@@ -14,7 +14,6 @@ pub(super) const CORRUPT_MESSAGE: i16 = 2;
 pub(super) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub(super) const REQUEST_TIMED_OUT: i16 = 7;
 pub(super) const MESSAGE_TOO_LARGE: i16 = 10;
-pub(super) const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 pub(super) const INVALID_REQUIRED_ACKS: i16 = 21;
 pub(super) const UNSUPPORTED_VERSION: i16 = 35;
 pub(super) const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;

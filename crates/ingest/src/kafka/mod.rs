@@ -9,6 +9,7 @@ pub mod client;
 mod connection;
 mod error;
 mod frame;
+mod memory;
 mod newcomers;
 mod options;
 mod server;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::{TcpListener, ToSocketAddrs};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::KafkaOptions;
-use super::connection::{Connection, serve};
+use super::connection::{Connection, Shared, serve};
 use super::newcomers::{Newcomers, Shortage};
 use crate::log::Log;
 
@@ -44,9 +44,7 @@ impl KafkaServer {
     /// Serves until `shutdown` resolves; then accepts and reads no more, answers what is in work, and returns.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopping) = watch::channel(false);
-        let memory = Arc::new(Semaphore::new(self.options.total_bytes_max));
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let checks = Arc::new(Semaphore::new(cores));
+        let shared = Arc::new(Shared::new(self.log, Arc::clone(&self.options)));
         let (newcomers, mut shortage) = (Newcomers::default(), Shortage::default());
         let mut connections = JoinSet::new();
         tokio::pin!(shutdown);
@@ -81,14 +79,7 @@ impl KafkaServer {
                 }
                 connections.join_next().await;
             }
-            let connection = Connection {
-                log: Arc::clone(&self.log),
-                options: Arc::clone(&self.options),
-                memory: Arc::clone(&memory),
-                checks: Arc::clone(&checks),
-                stopping: stopping.clone(),
-                peer,
-            };
+            let connection = Connection { shared: Arc::clone(&shared), stopping: stopping.clone(), peer };
             newcomers.admit(|newcomer| connections.spawn(serve(stream, connection, newcomer)));
         }
         drop(self.listener);

@@ -14,12 +14,16 @@ pub(super) struct Reader {
     bytes: Bytes,
     at: usize,
     flexible: bool,
+    items_left: usize,
 }
+
+/// The most items that the arrays of one request have together: its answer has as many.
+const ITEMS_MAX: usize = 100_000;
 
 impl Reader {
     /// Begins to read.
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self { bytes, at: 0, flexible: false }
+        Self { bytes, at: 0, flexible: false, items_left: ITEMS_MAX }
     }
 
     /// Goes on in the compact encoding of flexible versions, or not.
@@ -76,7 +80,11 @@ impl Reader {
         let left = self.bytes.len() - self.at;
         match count {
             Some(count) if count > left / item_bytes_min.max(1) => Err(WireError(self.at)),
-            count => Ok(count),
+            count => {
+                let items_left = self.items_left.checked_sub(count.unwrap_or(0));
+                self.items_left = items_left.ok_or(WireError(self.at))?;
+                Ok(count)
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A topic that was deleted and made again has the old one's name and new offsets: what of it is committed under the old
 //! id is landed once more under its own. Invariant: an epoch is committed only when the topic was seen under its id after
-//! the epoch's last record was read, or nobody answered.
+//! the epoch's last record was read, or nobody answered; and then that is said, in the log and in the status.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +12,11 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{SourceCheck, TxnId, TxnKind};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::health::Said;
 
 use crate::log::TopicId;
-use crate::source::Source;
+use crate::source::{Source, TopicCheck};
 
 #[derive(Debug)]
 pub(super) struct SameTopic {
@@ -24,11 +26,46 @@ pub(super) struct SameTopic {
     /// The last offsets, by transaction, up to which the topic was seen under its id.
     seen: Mutex<BTreeMap<TxnId, i64>>,
     made_anew: AtomicBool,
+    /// Why nobody answered the last time.
+    unasked: Arc<Mutex<Option<String>>>,
+    said: Mutex<Said<String>>,
 }
 
 impl SameTopic {
-    pub(super) fn new(source: Arc<dyn Source>, topic: String, id: TopicId) -> Self {
-        Self { source, topic, id, seen: Mutex::default(), made_anew: AtomicBool::new(false) }
+    pub(super) fn new(
+        source: Arc<dyn Source>,
+        topic: String,
+        id: TopicId,
+        unasked: Arc<Mutex<Option<String>>>,
+        clock: Clock,
+    ) -> Self {
+        let said = Mutex::new(Said::new(clock));
+        Self { source, topic, id, seen: Mutex::default(), made_anew: AtomicBool::new(false), unasked, said }
+    }
+
+    /// Whether the topic may be taken for the same. A broker that is away serves no new topic either; one that is read
+    /// from and cannot be asked is a person's to mend.
+    async fn is_same(&self) -> bool {
+        let (is_same, reason) = match self.source.check_topic(self.id).await {
+            TopicCheck::Same => (true, None),
+            TopicCheck::Replaced => (false, None),
+            TopicCheck::Unanswered(reason) => (true, Some(reason)),
+        };
+        let sentence = reason.map(|reason| {
+            format!(
+                "no broker says whether topic {} is still the one that was read ({reason}); commits go on, and if it is \
+                 deleted and made again meanwhile its first records may land twice: let one of the brokers of \
+                 kafka.bootstrap be reached",
+                self.topic
+            )
+        });
+        if let Some(sentence) = &sentence
+            && self.said.lock().is_news(sentence.clone())
+        {
+            tracing::warn!("{sentence}");
+        }
+        *self.unasked.lock() = sentence;
+        is_same
     }
 }
 
@@ -47,7 +84,7 @@ impl SourceCheck for SameTopic {
             if news.iter().all(is_seen) {
                 return true;
             }
-            if self.source.is_still(self.id).await {
+            if self.is_same().await {
                 self.seen.lock().extend(news);
                 return true;
             }

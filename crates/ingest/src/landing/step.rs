@@ -1,20 +1,19 @@
 //! One step of one partition: the next records of its source → rows and rejects.
 //!
-//! Runs on the CPU runtime. Invariant: a step's rows and rejects are of exactly the offsets that its state moves past.
+//! Runs on the CPU runtime. Invariant: a step's rows and rejects are of exactly the offsets that its state moves past,
+//! and no state moves past a record that breaks a rule of severity fatal.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, BinaryViewArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
-    TimestampMicrosecondArray,
-};
-use arrow::compute::filter_record_batch;
-use vitalake_contract::contract::quarantine_schema;
+use arrow::array::RecordBatch;
 use vitalake_lake::TxnId;
+use vitalake_runtime::clock::Clock;
 
+use super::counters::Broken;
+use super::rejects::{KnownRejects, Reject, offset_of, reject_row};
 use super::{LandingError, transaction_id};
-use crate::decode::{DecodeError, JsonDecoder, RecordMeta, Rules};
+use crate::decode::{Decoded, Envelope, JsonDecoder, RULE_JSON, RULE_TOMBSTONE, RecordMeta, Rules};
+use crate::headers::{self, Header};
 use crate::log::{BatchError, Records, StoredBatch, TopicPartition};
 use crate::source::{FetchedRecord, Item, Source};
 
@@ -24,9 +23,10 @@ const STEP_BYTES_MAX: usize = 2 << 20;
 /// The end of the year 9999: a record's own time beyond it is none.
 const TIMESTAMP_MS_MAX: i64 = 253_402_300_799_999;
 
-/// Offsets whose records are in quarantine already, from before a crash that came before the commit of their epoch's
-/// rows. They stay there, and there alone, whatever the contract says by now.
-pub(super) type KnownRejects = Arc<HashSet<i64>>;
+/// The rule of a batch that cannot be read.
+const RULE_BATCH: &str = "batch";
+/// The rule of records that the source's retention removed before they were read.
+const RULE_RETENTION: &str = "retention";
 
 /// A partition between its steps.
 #[derive(Debug)]
@@ -34,20 +34,57 @@ pub(super) struct PartitionState {
     pub(super) id: TopicPartition,
     pub(super) txn: TxnId,
     pub(super) next_offset: i64,
+    /// The record that breaks a fatal rule, and the rule: nothing more is read.
+    pub(super) stopped: Option<(i64, String)>,
     known: KnownRejects,
     decoder: JsonDecoder,
+    /// A record's headers as text, kept for the next one.
+    headers: String,
+    clock: Clock,
 }
 
 impl PartitionState {
-    pub(super) fn new(rules: &Rules, id: TopicPartition, next_offset: i64, known: KnownRejects) -> Self {
+    pub(super) fn new(rules: &Rules, clock: Clock, id: TopicPartition, next_offset: i64, known: KnownRejects) -> Self {
         let (txn, decoder) = (transaction_id(id.topic, id.partition), JsonDecoder::new(rules.clone()));
-        Self { id, txn, next_offset, known, decoder }
+        Self { id, txn, next_offset, stopped: None, known, decoder, headers: String::new(), clock }
     }
 
     /// What is in quarantine already, for the state that takes this one's place.
     pub(super) fn known(&self) -> KnownRejects {
         Arc::clone(&self.known)
     }
+
+    /// What was decoded did not get into the table: it comes again.
+    pub(super) fn return_to(&mut self, offset: i64) {
+        (self.next_offset, self.stopped) = (offset, None);
+    }
+
+    /// Hands a record to the decoder, unless quarantine has it from before a crash.
+    fn append<'h>(&mut self, record: Arrived<'_>, headers: impl IntoIterator<Item = Header<'h>>) {
+        if self.known.contains(&record.offset) {
+            return;
+        }
+        let timestamp_ms = record.timestamp_ms.filter(|ms| (0..=TIMESTAMP_MS_MAX).contains(ms));
+        let meta = RecordMeta {
+            partition: self.id.partition,
+            offset: record.offset,
+            timestamp_ms,
+            // A broker keeps one time for a record: taken as the time of intake too, a replay gives the same row.
+            ingested_at_ms: record.appended_at_ms.or(timestamp_ms).unwrap_or_else(|| self.clock.now_ms()),
+        };
+        let envelope = Envelope { key: record.key, headers: headers::as_json(headers, &mut self.headers) };
+        self.decoder.append_with(record.value, envelope, meta);
+    }
+}
+
+/// A record of either source, but for its headers.
+struct Arrived<'a> {
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    /// The log's time, where it has one.
+    appended_at_ms: Option<i64>,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
 }
 
 /// What one step of one partition gave.
@@ -57,6 +94,39 @@ pub(super) struct Step {
     pub(super) rejects: Vec<RecordBatch>,
     pub(super) records: u64,
     pub(super) bytes: u64,
+    pub(super) broken: Broken,
+}
+
+impl Step {
+    fn reject(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        known: &KnownRejects,
+        reject: Reject<'_>,
+    ) -> Result<(), LandingError> {
+        if !known.contains(&reject.offset) {
+            self.broken.unreadable.push((reject.rule, 1));
+            self.rejects.push(reject_row(topic, partition, reject)?);
+        }
+        Ok(())
+    }
+
+    /// Leaves out what stands at an offset or after it, so far rows that are no record of their own.
+    fn leave_from(&mut self, offset: i64) {
+        self.rejects.retain(|row| offset_of(row).is_none_or(|at| at < offset));
+    }
+
+    fn take(&mut self, decoded: Decoded) {
+        for rules in [decoded.warnings, decoded.errors, decoded.fatal] {
+            self.broken.rules.extend(rules);
+        }
+        self.broken.unreadable.extend([(RULE_JSON, decoded.not_json), (RULE_TOMBSTONE, decoded.tombstones)]);
+        self.broken.unreadable.retain(|(_, records)| *records > 0);
+        for (batches, batch) in [(&mut self.rows, decoded.rows), (&mut self.rejects, decoded.rejects)] {
+            batches.extend(Some(batch).filter(|batch| batch.num_rows() > 0));
+        }
+    }
 }
 
 /// The state after a step, and what the step gave.
@@ -76,7 +146,7 @@ pub(super) fn decode_step(source: &dyn Source, topic: &str, rules: Rules, mut st
 fn decode_records(source: &dyn Source, topic: &str, state: &mut PartitionState) -> Result<Step, LandingError> {
     let (id, from) = (state.id, state.next_offset);
     let (mut step, mut failure) = (Step::default(), None);
-    let next_offset = source
+    let mut next_offset = source
         .read(id, from, STEP_BYTES_MAX, &mut |item| {
             let taken = match item {
                 Item::Batch(stored) => take_batch(topic, state, &mut step, stored),
@@ -84,7 +154,7 @@ fn decode_records(source: &dyn Source, topic: &str, state: &mut PartitionState) 
                     take_record(state, &mut step, record);
                     Ok(())
                 }
-                Item::Gone(first, last) => take_gone(topic, id.partition, &mut step, (first, last)),
+                Item::Gone(first, last) => take_gone(topic, state, &mut step, (first, last)),
             };
             if let Err(error) = taken {
                 failure.get_or_insert(error);
@@ -95,13 +165,14 @@ fn decode_records(source: &dyn Source, topic: &str, state: &mut PartitionState) 
         return Err(error);
     }
     if state.decoder.records() > 0 {
-        let decoded =
-            state.decoder.finish().map_err(|source| LandingError::Decode { topic: topic.to_owned(), source })?;
-        step.rows.push(decoded.rows);
-        step.rejects.push(decoded.rejects);
-    }
-    for batches in [&mut step.rows, &mut step.rejects] {
-        *batches = std::mem::take(batches).into_iter().filter_map(|b| without_known(b, &state.known)).collect();
+        let decoded = state.decoder.finish_before_fatal();
+        let decoded = decoded.map_err(|source| LandingError::Decode { topic: topic.to_owned(), source })?;
+        if let Some((offset, rule)) = &decoded.stopped_at {
+            next_offset = *offset;
+            step.leave_from(*offset);
+            state.stopped = Some((*offset, rule.clone()));
+        }
+        step.take(decoded);
     }
     step.records = u64::try_from(next_offset - from).unwrap_or(0);
     state.next_offset = next_offset;
@@ -126,23 +197,25 @@ fn take_batch(
         "a batch cannot be read: it goes to quarantine from there on"
     );
     let reason = error.to_string();
-    let reject = Reject { offset, raw: &stored.batch, rule: "batch", reason, at_ms: stored.append_time_ms };
-    step.rejects.push(reject_row(topic, partition, reject)?);
-    Ok(())
+    let reject = Reject { offset, raw: &stored.batch, rule: RULE_BATCH, reason, at_ms: stored.append_time_ms };
+    step.reject(topic, partition, &state.known, reject)
 }
 
 fn take_record(state: &mut PartitionState, step: &mut Step, record: FetchedRecord<'_>) {
     step.bytes += record.value.map_or(0, <[u8]>::len) as u64;
-    let timestamp_ms = record.timestamp_ms.filter(|ms| (0..=TIMESTAMP_MS_MAX).contains(ms));
-    // The broker keeps one time for a record: taken as the time of intake too, a replay gives the same row.
-    let ingested_at_ms = timestamp_ms.unwrap_or_else(now_ms);
-    let meta = RecordMeta { partition: state.id.partition, offset: record.offset, timestamp_ms, ingested_at_ms };
-    state.decoder.append(record.value, meta);
+    let FetchedRecord { offset, timestamp_ms, key, value, headers } = record;
+    let arrived = Arrived { offset, timestamp_ms, appended_at_ms: None, key, value };
+    state.append(arrived, headers.iter().copied());
 }
 
 /// Records that were gone before they could be read: loudly, and in the table's own quarantine.
-fn take_gone(topic: &str, partition: i32, step: &mut Step, (first, last): (i64, i64)) -> Result<(), LandingError> {
-    let count = last - first + 1;
+fn take_gone(
+    topic: &str,
+    state: &PartitionState,
+    step: &mut Step,
+    (first, last): (i64, i64),
+) -> Result<(), LandingError> {
+    let (partition, count) = (state.id.partition, last - first + 1);
     tracing::error!(
         topic,
         partition,
@@ -153,19 +226,12 @@ fn take_gone(topic: &str, partition: i32, step: &mut Step, (first, last): (i64, 
     );
     let reason =
         format!("offsets {first} to {last} ({count}) were removed by the broker's retention before they were read");
-    let reject = Reject { offset: last, raw: &[], rule: "retention", reason, at_ms: now_ms() };
-    step.rejects.push(reject_row(topic, partition, reject)?);
-    Ok(())
-}
-
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+    let reject = Reject { offset: last, raw: &[], rule: RULE_RETENTION, reason, at_ms: state.clock.now_ms() };
+    step.reject(topic, partition, &state.known, reject)
 }
 
 /// Hands a batch's records to the decoder; an error says from which offset on the batch cannot be read.
 fn append_batch(state: &mut PartitionState, stored: &StoredBatch) -> Result<(), (i64, BatchError)> {
-    let partition = state.id.partition;
     let mut reached = stored.base_offset;
     let records = Records::open(&stored.batch).map_err(|error| (reached, error))?;
     for record in &records {
@@ -174,51 +240,14 @@ fn append_batch(state: &mut PartitionState, stored: &StoredBatch) -> Result<(), 
         if record.offset < state.next_offset {
             continue;
         }
-        let timestamp_ms = (0..=TIMESTAMP_MS_MAX).contains(&record.timestamp_ms).then_some(record.timestamp_ms);
-        let meta = RecordMeta { partition, offset: record.offset, timestamp_ms, ingested_at_ms: stored.append_time_ms };
-        state.decoder.append(record.value, meta);
+        let arrived = Arrived {
+            offset: record.offset,
+            timestamp_ms: Some(record.timestamp_ms),
+            appended_at_ms: Some(stored.append_time_ms),
+            key: record.key,
+            value: record.value,
+        };
+        state.append(arrived, record.headers);
     }
     Ok(())
-}
-
-/// One row of quarantine that is no record of its own.
-struct Reject<'a> {
-    offset: i64,
-    raw: &'a [u8],
-    rule: &'static str,
-    reason: String,
-    at_ms: i64,
-}
-
-fn reject_row(topic: &str, partition: i32, reject: Reject<'_>) -> Result<RecordBatch, LandingError> {
-    let at = TimestampMicrosecondArray::from(vec![reject.at_ms.saturating_mul(1000)]).with_timezone("UTC");
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(BinaryViewArray::from(vec![reject.raw])),
-        Arc::new(StringViewArray::from(vec![topic])),
-        Arc::new(Int32Array::from(vec![partition])),
-        Arc::new(Int64Array::from(vec![reject.offset])),
-        Arc::new(StringViewArray::from(vec![reject.rule])),
-        Arc::new(StringViewArray::from(vec![reject.reason])),
-        Arc::new(at),
-    ];
-    RecordBatch::try_new(quarantine_schema(), columns).map_err(|source| {
-        let source = DecodeError::Build { dataset: topic.to_owned(), source };
-        LandingError::Decode { topic: topic.to_owned(), source }
-    })
-}
-
-/// The rows of a batch whose records are not in quarantine from before a crash.
-fn without_known(batch: RecordBatch, known: &HashSet<i64>) -> Option<RecordBatch> {
-    if batch.num_rows() == 0 {
-        return None;
-    }
-    let offsets = batch.column_by_name("_offset").and_then(|c| c.as_any().downcast_ref::<Int64Array>());
-    if known.is_empty() {
-        return Some(batch);
-    }
-    let Some(offsets) = offsets.filter(|offsets| offsets.iter().flatten().any(|offset| known.contains(&offset))) else {
-        return Some(batch);
-    };
-    let new: BooleanArray = offsets.iter().map(|o| Some(o.is_none_or(|offset| !known.contains(&offset)))).collect();
-    filter_record_batch(&batch, &new).ok().filter(|batch| batch.num_rows() > 0)
 }

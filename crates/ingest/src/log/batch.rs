@@ -1,7 +1,8 @@
 //! A RecordBatch v2 as bytes: its header, and the check that lets one into the log.
 //!
 //! Every length and count is checked against the bytes that are there before anything is believed, and every record
-//! is walked, in a compressed batch too: what is acknowledged can be landed and fetched.
+//! is walked, in a compressed batch too: what is acknowledged can be landed and fetched. What the header claims of its
+//! records' times is made true, because look-ups by time go by it.
 
 use std::cell::RefCell;
 
@@ -11,6 +12,10 @@ use super::records::{DECOMPRESSED_BYTES_MAX, RecordIter, decompress};
 
 /// Bytes of a batch's header.
 pub const HEADER_BYTES: usize = 61;
+/// Where the batch's own checksum lies.
+const CHECKSUM_AT: usize = 17;
+/// Where the largest timestamp lies.
+const MAX_TIMESTAMP_AT: usize = 35;
 /// Bytes before the part that the batch's own checksum covers.
 const CHECKED_FROM: usize = 21;
 /// Bytes that the length field does not count.
@@ -211,11 +216,15 @@ impl CheckedBatch {
             return Err(BatchError::Producer);
         }
         let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
-        match header.compression()? {
+        let max_timestamp_ms = match header.compression()? {
             Compression::None => walk(body, &header)?,
             codec => walk_compressed(codec, body, &header)?,
+        };
+        if max_timestamp_ms == header.max_timestamp_ms {
+            return Ok(Self { bytes, header });
         }
-        Ok(Self { bytes, header })
+        let bytes = with_max_timestamp(&bytes, max_timestamp_ms);
+        Ok(Self { header: BatchHeader::parse(&bytes)?, bytes })
     }
 
     /// Whether the check of a client's bytes takes so little time that it may be done on a thread of the network.
@@ -225,7 +234,7 @@ impl CheckedBatch {
         !compressed || bytes.len() <= QUICK_BYTES_MAX
     }
 
-    /// The bytes as received.
+    /// The bytes as received, but for a largest timestamp that was not one.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
@@ -238,8 +247,21 @@ impl CheckedBatch {
     }
 }
 
+/// The batch with another largest timestamp, and the checksum that belongs to it, as brokers write it.
+fn with_max_timestamp(bytes: &[u8], max_timestamp_ms: i64) -> Bytes {
+    let mut out = bytes.to_vec();
+    if let Some(place) = out.get_mut(MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8) {
+        place.copy_from_slice(&max_timestamp_ms.to_be_bytes());
+    }
+    let checksum = crc32c::crc32c(out.get(CHECKED_FROM..).unwrap_or_default());
+    if let Some(place) = out.get_mut(CHECKSUM_AT..CHECKED_FROM) {
+        place.copy_from_slice(&checksum.to_be_bytes());
+    }
+    out.into()
+}
+
 /// Walks what a batch decompresses to, in memory that the thread keeps for the next one.
-fn walk_compressed(codec: Compression, body: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
+fn walk_compressed(codec: Compression, body: &[u8], header: &BatchHeader) -> Result<i64, BatchError> {
     if usize::try_from(header.records).map_or(true, |records| records > DECOMPRESSED_BYTES_MAX / RECORD_BYTES_MIN) {
         return Err(BatchError::Count(header.records));
     }
@@ -251,17 +273,21 @@ fn walk_compressed(codec: Compression, body: &[u8], header: &BatchHeader) -> Res
     })
 }
 
-fn walk(payload: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
+/// Walks all records of a payload; gives their largest timestamp.
+fn walk(payload: &[u8], header: &BatchHeader) -> Result<i64, BatchError> {
     // More records than the bytes can hold: refused before the walk.
     if usize::try_from(header.records).map_or(true, |records| records > payload.len() / RECORD_BYTES_MIN) {
         return Err(BatchError::Count(header.records));
     }
+    let mut max_timestamp_ms = i64::MIN;
     for (expected, record) in (0i64..).zip(RecordIter::new(payload, header)) {
-        if record?.offset != header.base_offset.wrapping_add(expected) {
+        let record = record?;
+        if record.offset != header.base_offset.wrapping_add(expected) {
             return Err(BatchError::Record(u32::try_from(expected).unwrap_or(u32::MAX)));
         }
+        max_timestamp_ms = max_timestamp_ms.max(record.timestamp_ms);
     }
-    Ok(())
+    Ok(max_timestamp_ms)
 }
 
 fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> [u8; N] {

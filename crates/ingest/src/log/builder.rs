@@ -34,6 +34,17 @@ impl BatchBuilder {
 
     /// Adds a record.
     pub fn push(&mut self, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> &mut Self {
+        self.push_with(timestamp_ms, key, value, &[])
+    }
+
+    /// Adds a record with headers.
+    pub fn push_with(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) -> &mut Self {
         if self.records == 0 {
             self.base_timestamp_ms = timestamp_ms;
             self.max_timestamp_ms = timestamp_ms;
@@ -45,7 +56,11 @@ impl BatchBuilder {
         put_varlong(&mut self.scratch, i64::from(self.records));
         put_nullable(&mut self.scratch, key);
         put_nullable(&mut self.scratch, value);
-        put_varlong(&mut self.scratch, 0);
+        put_varlong(&mut self.scratch, i64::try_from(headers.len()).unwrap_or(i64::MAX));
+        for (key, value) in headers {
+            put_nullable(&mut self.scratch, Some(key));
+            put_nullable(&mut self.scratch, *value);
+        }
         put_varlong(&mut self.body, length(&self.scratch));
         self.body.extend_from_slice(&self.scratch);
         self.records += 1;

@@ -26,7 +26,7 @@ pub use error::LogError;
 pub use metrics::LogMetrics;
 pub use options::LogOptions;
 pub use partition::{AppendTicket, Appended, StoredBatch};
-pub use records::{DECOMPRESSED_BYTES_MAX, RecordIter, RecordRef, Records};
+pub use records::{DECOMPRESSED_BYTES_MAX, Headers, RecordIter, RecordRef, Records};
 pub use recovery::{Damage, PartitionRecovery, RecoveryReport};
 pub use registry::{TopicId, TopicInfo, TopicPartition};
 pub use retention::Trimmed;

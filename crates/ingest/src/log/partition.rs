@@ -131,8 +131,9 @@ impl Partition {
         bytes.sum()
     }
 
-    /// Durable batches from the one that holds `from` on: at least one when there is one, then up to `bytes_max`.
-    pub(super) fn read(&self, from: i64, bytes_max: usize) -> Result<Vec<StoredBatch>, LogError> {
+    /// Durable batches from the one that holds `from` on, up to `bytes_max`; with `whole_first` at least one when there
+    /// is one.
+    pub(super) fn read(&self, from: i64, bytes_max: usize, whole_first: bool) -> Result<Vec<StoredBatch>, LogError> {
         let (start, end) = (self.start(), self.end());
         if from < start || from > end {
             return Err(LogError::OffsetOutOfRange { partition: self.id, offset: from, start, end });
@@ -141,14 +142,17 @@ impl Partition {
             return self.damage.as_ref().map_or(Ok(Vec::new()), |damage| Err(damage.error()));
         }
         let mut batches = Vec::new();
+        if !whole_first && bytes_max < ENTRY_PREFIX_BYTES {
+            return Ok(batches);
+        }
         let (mut from, mut left) = (from, bytes_max);
         while from < end {
             // After a gap (see `Log::landed`) the next segment begins past the offset.
             let Some(segment) = self.segment_for(from) else {
                 break;
             };
-            let mut read =
-                read_segment(&segment, from, left, batches.is_empty()).inspect_err(|error| self.meet(error))?;
+            let mut read = read_segment(&segment, from, left, whole_first && batches.is_empty())
+                .inspect_err(|error| self.meet(error))?;
             let Some(last) = read.last() else { break };
             from = last.last_offset + 1;
             let taken: usize = read.iter().map(|stored| stored.batch.len()).sum();
@@ -189,7 +193,8 @@ impl Partition {
             .max()
     }
 
-    /// The first record at or after a time: its timestamp and offset.
+    /// The first record at or after a time: its timestamp and offset. The index only says where to look: the records
+    /// themselves decide.
     pub(super) fn offset_for_time(&self, time_ms: i64) -> Result<Option<(i64, i64)>, LogError> {
         let segments: Vec<_> = self.segments.read().clone();
         for segment in segments {
@@ -220,15 +225,9 @@ impl Partition {
 }
 
 fn first_at_or_after(batch: &Bytes, time_ms: i64) -> Option<(i64, i64)> {
-    let header = BatchHeader::peek(batch).ok().filter(|header| header.max_timestamp_ms >= time_ms)?;
-    match Records::open(batch) {
-        Ok(records) => records
-            .iter()
-            .flatten()
-            .find(|record| record.timestamp_ms >= time_ms)
-            .map(|record| (record.timestamp_ms, record.offset)),
-        Err(_) => Some((header.max_timestamp_ms, header.base_offset)),
-    }
+    let records = Records::open(batch).ok()?;
+    let found = records.iter().flatten().find(|record| record.timestamp_ms >= time_ms)?;
+    Some((found.timestamp_ms, found.offset))
 }
 
 /// Reads from one segment. `whole_first` gives the first batch even when it is larger than the limit.

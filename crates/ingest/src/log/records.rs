@@ -7,6 +7,7 @@ use std::io::Read;
 use bytes::Bytes;
 
 use super::batch::{BatchError, BatchHeader, Compression, HEADER_BYTES, RECORD_BYTES_MIN};
+use crate::headers::Header;
 
 /// Default limit on what one batch may decompress to.
 pub const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
@@ -24,6 +25,25 @@ pub struct RecordRef<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value; none is a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: Headers<'a>,
+}
+
+/// The headers of a record, in their order. Only made of bytes that were walked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Headers<'a> {
+    count: usize,
+    encoded: &'a [u8],
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Header<'a>> {
+        self.count = self.count.checked_sub(1)?;
+        let key = nullable(&mut self.encoded)?;
+        Some(Header { key, value: nullable(&mut self.encoded)? })
+    }
 }
 
 /// The records of one batch. `iter` walks them; a malformed one ends the walk with an error.
@@ -123,10 +143,16 @@ impl<'a> RecordIter<'a> {
         self.next_offset_delta = offset_delta.saturating_add(1);
         let key = nullable(&mut record)?;
         let value = nullable(&mut record)?;
-        skip_headers(&mut record)?;
+        let headers = headers(record)?;
         let timestamp_ms =
             self.append_time_ms.unwrap_or_else(|| self.base_timestamp_ms.saturating_add(timestamp_delta));
-        Some(RecordRef { offset: self.base_offset.saturating_add(i64::from(offset_delta)), timestamp_ms, key, value })
+        Some(RecordRef {
+            offset: self.base_offset.saturating_add(i64::from(offset_delta)),
+            timestamp_ms,
+            key,
+            value,
+            headers,
+        })
     }
 }
 
@@ -152,16 +178,19 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 }
 
-fn skip_headers(record: &mut &[u8]) -> Option<()> {
-    let headers = usize::try_from(varlong(record)?).ok()?;
-    if headers > record.len() {
+/// The headers, which are the last of a record: walked, so that they can be read later.
+#[inline]
+fn headers(mut rest: &[u8]) -> Option<Headers<'_>> {
+    let count = usize::try_from(varlong(&mut rest)?).ok()?;
+    if count > rest.len() {
         return None;
     }
-    for _ in 0..headers {
-        nullable(record)??;
-        nullable(record)?;
+    let encoded = rest;
+    for _ in 0..count {
+        nullable(&mut rest)??;
+        nullable(&mut rest)?;
     }
-    record.is_empty().then_some(())
+    rest.is_empty().then_some(Headers { count, encoded })
 }
 
 fn nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {

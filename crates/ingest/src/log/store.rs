@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -47,7 +47,6 @@ pub struct Log {
     topics: RwLock<Topics>,
     lanes: Vec<Arc<LaneQueue>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    pressed: AtomicBool,
     relieved: Notify,
 }
 
@@ -101,7 +100,6 @@ impl Log {
             topics: RwLock::new(topics),
             lanes,
             threads: Mutex::new(threads),
-            pressed: AtomicBool::new(false),
             relieved: Notify::new(),
         };
         Ok((Arc::new(log), report))
@@ -176,7 +174,27 @@ impl Log {
         from_offset: i64,
         bytes_max: usize,
     ) -> Result<Vec<StoredBatch>, LogError> {
-        let batches = self.partition(partition)?.read(from_offset, bytes_max)?;
+        self.read_from(partition, from_offset, bytes_max, true)
+    }
+
+    /// The same, but no batch beyond the limit, also not the first.
+    pub fn read_at_most(
+        &self,
+        partition: TopicPartition,
+        from_offset: i64,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredBatch>, LogError> {
+        self.read_from(partition, from_offset, bytes_max, false)
+    }
+
+    fn read_from(
+        &self,
+        partition: TopicPartition,
+        from_offset: i64,
+        bytes_max: usize,
+        whole_first: bool,
+    ) -> Result<Vec<StoredBatch>, LogError> {
+        let batches = self.partition(partition)?.read(from_offset, bytes_max, whole_first)?;
         let bytes: usize = batches.iter().map(|stored| stored.batch.len()).sum();
         self.metrics.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(batches)
@@ -242,12 +260,6 @@ impl Log {
         }
         self.metrics.bytes_trimmed.fetch_add(total.bytes, Ordering::Relaxed);
         Ok(total)
-    }
-
-    /// Landing asks producers to slow down, or takes that back.
-    pub fn set_pressure(&self, pressed: bool) {
-        self.pressed.store(pressed, Ordering::Release);
-        self.relieve();
     }
 
     /// Waits while landing is too far behind, but not for ever: a produce is slowed, not refused. The answer is how long
@@ -321,8 +333,7 @@ impl Log {
 
     fn is_pressed(&self) -> bool {
         let unlanded = self.metrics.unlanded_bytes.load(Ordering::Relaxed);
-        self.pressed.load(Ordering::Acquire)
-            || self.options.unlanded_bytes_max.is_some_and(|max| u64::try_from(unlanded).is_ok_and(|bytes| bytes > max))
+        self.options.unlanded_bytes_max.is_some_and(|max| u64::try_from(unlanded).is_ok_and(|bytes| bytes > max))
     }
 
     fn relieve(&self) {

@@ -12,6 +12,7 @@ use std::fmt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::headers::Header;
 use crate::log::{Log, LogError, StoredBatch, TopicId, TopicPartition};
 
 /// Whether this build can read from an external broker.
@@ -76,6 +77,17 @@ pub enum Item<'a> {
     Gone(i64, i64),
 }
 
+/// Whether a topic is still the one of an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicCheck {
+    /// It is, or cannot be another.
+    Same,
+    /// There is another of its name.
+    Replaced,
+    /// Nobody answered, and why.
+    Unanswered(String),
+}
+
 /// A record of an external broker.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchedRecord<'a> {
@@ -83,8 +95,12 @@ pub struct FetchedRecord<'a> {
     pub offset: i64,
     /// Its time as the broker keeps it, milliseconds since 1970.
     pub timestamp_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
     /// Its bytes; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Its headers, in their order.
+    pub headers: &'a [Header<'a>],
 }
 
 /// A source of records. Calls block; they are made on the CPU runtime.
@@ -122,11 +138,11 @@ pub trait Source: fmt::Debug + Send + Sync {
         sink: &mut dyn FnMut(Item<'_>),
     ) -> Result<i64, SourceError>;
 
-    /// Whether a topic is still the one of this id, asked when what was read of it is about to be committed. Yes where
-    /// that cannot change, and where nobody answers within a moment.
-    fn is_still(&self, topic: TopicId) -> BoxFuture<'_, bool> {
+    /// Whether a topic is still the one of this id, asked when what was read of it is about to be committed. Answers
+    /// within a moment.
+    fn check_topic(&self, topic: TopicId) -> BoxFuture<'_, TopicCheck> {
         let _ = topic;
-        Box::pin(std::future::ready(true))
+        Box::pin(std::future::ready(TopicCheck::Same))
     }
 
     /// The last offsets of a topic that are in a commit, with their partitions.

@@ -14,9 +14,9 @@ use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::contract::{Column, ColumnType, Delivery, Sla};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
-use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
+use vitalake_ingest::landing::{Landing, LandingSpec, TopicLanding, transaction_id};
 use vitalake_ingest::log::{TopicId, TopicPartition};
-use vitalake_ingest::source::{FetchedRecord, Item, Source, SourceError};
+use vitalake_ingest::source::{FetchedRecord, Item, Source, SourceError, TopicCheck};
 use vitalake_lake::delta::{Change, DeltaLog};
 use vitalake_lake::store::DiskStore;
 use vitalake_lake::{Lake, LakeOptions, Space, Table, TableId, TableSpec};
@@ -46,7 +46,13 @@ impl Source for Fixed {
     fn read(&self, _: TopicPartition, from: i64, _: usize, sink: &mut dyn FnMut(Item<'_>)) -> Result<i64, SourceError> {
         for (offset, value) in self.0.iter().enumerate().skip(from as usize) {
             let value = Some(value.as_bytes());
-            sink(Item::Record(FetchedRecord { offset: offset as i64, timestamp_ms: Some(1), value }));
+            sink(Item::Record(FetchedRecord {
+                offset: offset as i64,
+                timestamp_ms: Some(1),
+                key: None,
+                value,
+                headers: &[],
+            }));
         }
         Ok(self.0.len() as i64)
     }
@@ -98,12 +104,28 @@ async fn open(folder: &std::path::Path, contract: Arc<Contract>, cpu: &Cpu) -> (
     (lake, table)
 }
 
+fn landing(source: Arc<dyn Source>, table: &Arc<Table>, cpu: &Cpu) -> TopicLanding {
+    TopicLanding::new(LandingSpec {
+        source,
+        table: Arc::clone(table),
+        sql: None,
+        topic: "readings".to_owned(),
+        topic_id: TOPIC,
+        landing: Landing::Owner,
+        cpu: cpu.clone(),
+        clock: Clock::manual(1_760_000_000_000),
+    })
+}
+
 fn reject(offset: i64) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(BinaryViewArray::from(vec![b"{}".as_slice()])),
         Arc::new(StringViewArray::from(vec!["readings"])),
         Arc::new(Int32Array::from(vec![0])),
         Arc::new(Int64Array::from(vec![offset])),
+        Arc::new(TimestampMicrosecondArray::new_null(1).with_timezone("UTC")),
+        Arc::new(BinaryViewArray::new_null(1)),
+        Arc::new(StringViewArray::new_null(1)),
         Arc::new(StringViewArray::from(vec!["required"])),
         Arc::new(StringViewArray::from(vec!["n is required"])),
         Arc::new(TimestampMicrosecondArray::from(vec![3]).with_timezone("UTC")),
@@ -143,7 +165,7 @@ async fn a_contract_that_changed_after_a_crash_between_the_two_commits_loses_and
     let (lake, table) = open(folder.path(), contract(0), &cpu).await;
     let records = vec![r#"{"who":"a","n":1}"#, r#"{"who":"b"}"#, r#"{"n":3}"#, r#"{"who":"d","n":4}"#];
     let source: Arc<dyn Source> = Arc::new(Fixed(records, watch::channel(0).0));
-    let landing = TopicLanding::new(source, Arc::clone(&table), None, "readings", TOPIC, Landing::Owner, cpu.clone());
+    let landing = landing(source, &table, &cpu);
     landing.take_partitions([0]).await.unwrap();
     assert_eq!(landing.step().await.unwrap(), 4);
     assert_eq!(offsets(&lake, &table, Space::Raw).await, [0, 3]);
@@ -179,16 +201,17 @@ impl Source for Growing {
     fn read(&self, _: TopicPartition, from: i64, _: usize, sink: &mut dyn FnMut(Item<'_>)) -> Result<i64, SourceError> {
         let end = self.records.load(Ordering::Acquire) as i64;
         for offset in from..end {
-            sink(Item::Record(FetchedRecord { offset, timestamp_ms: Some(1), value: Some(br#"{"who":"a","n":1}"#) }));
+            let value = Some(br#"{"who":"a","n":1}"#.as_slice());
+            sink(Item::Record(FetchedRecord { offset, timestamp_ms: Some(1), key: None, value, headers: &[] }));
         }
         Ok(end)
     }
 
-    fn is_still(&self, _: TopicId) -> BoxFuture<'_, bool> {
+    fn check_topic(&self, _: TopicId) -> BoxFuture<'_, TopicCheck> {
         Box::pin(async {
             self.asked.notify_one();
             self.answer.notified().await;
-            !self.is_another.load(Ordering::Acquire)
+            if self.is_another.load(Ordering::Acquire) { TopicCheck::Replaced } else { TopicCheck::Same }
         })
     }
 
@@ -203,7 +226,7 @@ async fn nothing_is_committed_that_was_read_after_the_topic_was_last_seen_under_
     let (lake, table) = open(folder.path(), contract(0), &cpu).await;
     let topic = Arc::new(Growing::default());
     let source = Arc::clone(&topic) as Arc<dyn Source>;
-    let landing = TopicLanding::new(source, Arc::clone(&table), None, "readings", TOPIC, Landing::Owner, cpu.clone());
+    let landing = landing(source, &table, &cpu);
     landing.ask_before_commits();
     landing.take_partitions([0]).await.unwrap();
     let committed = || table.committed_txn(&transaction_id(TOPIC, 0));
@@ -235,7 +258,7 @@ async fn a_partition_without_a_commit_begins_at_the_earliest_offset_and_nothing_
     let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
     let (lake, table) = open(folder.path(), contract(0), &cpu).await;
     let source = Arc::new(Growing { first: 5, records: AtomicUsize::new(8), ..Growing::default() });
-    let landing = TopicLanding::new(source, Arc::clone(&table), None, "readings", TOPIC, Landing::Owner, cpu.clone());
+    let landing = landing(source, &table, &cpu);
     assert_eq!(landing.take_partitions([0]).await.unwrap(), [(0, 5)]);
     landing.step().await.unwrap();
     landing.flush().await.unwrap();

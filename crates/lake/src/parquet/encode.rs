@@ -36,7 +36,7 @@ impl Default for ParquetOptions {
         Self {
             row_group_rows_max: 512 * 1024,
             row_group_bytes_max: 32 << 20,
-            unbounded_columns: vec!["_rescued".to_owned(), "_raw".to_owned()],
+            unbounded_columns: ["_rescued", "_raw", "_key", "_headers"].map(str::to_owned).to_vec(),
             sorted_by: Vec::new(),
         }
     }

@@ -63,6 +63,8 @@ pub fn rows(from: i64, count: i64) -> RecordBatch {
         Arc::new(Int32Array::from(vec![0; n.len()])),
         Arc::new(Int64Array::from(n.clone())),
         Arc::new(TimestampMicrosecondArray::from(same(1)).with_timezone("UTC")),
+        Arc::new(BinaryViewArray::new_null(n.len())),
+        Arc::new(StringViewArray::new_null(n.len())),
         Arc::new(TimestampMicrosecondArray::from(same(2)).with_timezone("UTC")),
         Arc::new(StringViewArray::from(vec![None::<&str>; n.len()])),
     ];
@@ -75,6 +77,9 @@ pub fn reject(offset: i64) -> RecordBatch {
         Arc::new(StringViewArray::from(vec!["readings"])),
         Arc::new(Int32Array::from(vec![0])),
         Arc::new(Int64Array::from(vec![offset])),
+        Arc::new(TimestampMicrosecondArray::new_null(1).with_timezone("UTC")),
+        Arc::new(BinaryViewArray::new_null(1)),
+        Arc::new(StringViewArray::new_null(1)),
         Arc::new(StringViewArray::from(vec!["json"])),
         Arc::new(StringViewArray::from(vec!["not JSON"])),
         Arc::new(TimestampMicrosecondArray::from(vec![3]).with_timezone("UTC")),

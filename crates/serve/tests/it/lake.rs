@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::Int64Type;
 use object_store::memory::InMemory;
@@ -56,6 +56,8 @@ fn rows(from: i64, count: i64) -> RecordBatch {
         Arc::new(Int32Array::from(vec![0; numbers.len()])),
         Arc::new(Int64Array::from(numbers.clone())),
         time(),
+        Arc::new(BinaryViewArray::new_null(numbers.len())),
+        Arc::new(StringViewArray::new_null(numbers.len())),
         time(),
         Arc::new(StringViewArray::from(vec![None::<&str>; numbers.len()])),
     ];

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use vitalake_ingest::landing::{Landing, TopicLanding, transaction_id};
+use vitalake_ingest::landing::{Landing, LandingSpec, TopicLanding, transaction_id};
 use vitalake_ingest::log::{TopicId, TopicPartition};
 use vitalake_ingest::source::SourceError;
 use vitalake_ingest::source::kafka::{BrokerOptions, Group, KafkaSource, TopicProblem, TopicState};
@@ -53,7 +53,7 @@ pub(crate) async fn open(context: &IntakeContext<'_>, bootstrap: &str) -> anyhow
         group: config.kafka.group.clone().unwrap_or_else(|| format!("vitalake-{}", config.name)),
         properties: config.kafka.properties.iter().map(|(k, v)| (k.clone(), plain(v))).collect(),
     };
-    let source = KafkaSource::connect(options, outside.kafka.clone())?;
+    let source = KafkaSource::connect(options, outside.kafka.clone(), clock.clone())?;
     let streams = context.streams()?;
     let wanted: Vec<(String, u32)> =
         streams.iter().map(|(topic, partitions, _)| (topic.clone(), *partitions)).collect();
@@ -73,8 +73,16 @@ pub(crate) async fn open(context: &IntakeContext<'_>, bootstrap: &str) -> anyhow
         let id = identified(&source, &topic, state, &table, outside).await?;
         source.register(id, &topic);
         let sql = sql_rules(table.contract())?;
-        let landing =
-            TopicLanding::new(Arc::clone(&source) as _, table, sql, &topic, id, landing, context.setup.cpu.clone());
+        let landing = TopicLanding::new(LandingSpec {
+            source: Arc::clone(&source) as _,
+            table,
+            sql,
+            topic,
+            topic_id: id,
+            landing,
+            cpu: context.setup.cpu.clone(),
+            clock: context.setup.clock.clone(),
+        });
         landing.ask_before_commits();
         landings.push(Arc::new(landing));
     }
@@ -281,7 +289,7 @@ impl Broker {
             () = self.source.must_restart() => {}
             _ = changed.wait_for(|changed| *changed) => {}
         }
-        let outlived = self.source.outlived();
+        let outlived = self.source.replaced_topics();
         let anew = landings.iter().filter(|landing| outlived.contains(&landing.topic_id()));
         anew.for_each(|landing| landing.say_what_is_not_kept());
         self.outside.outlived.lock().extend(outlived);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use vitalake_contract::Source as Origin;
-use vitalake_ingest::landing::{Landing, TopicLanding};
+use vitalake_ingest::landing::{Landing, LandingSpec, TopicLanding};
 use vitalake_ingest::log::{Log, LogOptions};
 use vitalake_ingest::source::Source;
 use vitalake_lake::Lake;
@@ -83,7 +83,16 @@ impl Intake {
             let partitions = log.topic(&topic).map_or(partitions, |t| t.partitions);
             let source: Arc<dyn Source> = Arc::clone(&log) as _;
             let sql = sql_rules(table.contract())?;
-            let landing = TopicLanding::new(source, table, sql, &topic, id, Landing::Owner, context.setup.cpu.clone());
+            let landing = TopicLanding::new(LandingSpec {
+                source,
+                table,
+                sql,
+                topic,
+                topic_id: id,
+                landing: Landing::Owner,
+                cpu: context.setup.cpu.clone(),
+                clock: context.setup.clock.clone(),
+            });
             landing.take_partitions(0..i32::try_from(partitions).unwrap_or(i32::MAX)).await?;
             landings.push(Arc::new(landing));
         }

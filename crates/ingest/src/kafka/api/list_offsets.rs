@@ -76,7 +76,7 @@ fn look_up(context: &Context, topic: &str, asked: &Asked, version: i16) -> ListO
 }
 
 fn offset(context: &Context, id: TopicPartition, timestamp: i64) -> Result<(i64, i64), LogError> {
-    let log = &context.log;
+    let log = context.log();
     let by_time = |time| log.offset_for_time(id, time).map(|found| found.unwrap_or((-1, -1)));
     match timestamp {
         LATEST => Ok((-1, log.durable_end(id)?)),

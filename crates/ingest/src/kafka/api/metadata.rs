@@ -1,5 +1,6 @@
 //! Metadata: the one broker, and the topics that contracts name. Nothing is made on demand.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -16,6 +17,7 @@ use crate::kafka::wire::{Reader, WireError};
 use crate::log::{TopicId, TopicInfo};
 
 /// A topic as a client asks for it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
     Name(String),
     Id(Uuid),
@@ -32,9 +34,11 @@ pub(super) fn begin(
         Some(asked) => call.version == 0 && asked.is_empty(),
     };
     let topics = if everything {
-        context.log.topics().iter().filter(|info| info.active).map(|info| known(info, call.version)).collect()
+        context.log().topics().iter().filter(|info| info.active).map(|info| known(info, call.version)).collect()
     } else {
-        asked.unwrap_or_default().into_iter().map(|asked| answer(context, asked, call.version)).collect()
+        // Each is answered once, however often it is asked for.
+        let asked: BTreeSet<Asked> = asked.unwrap_or_default().into_iter().collect();
+        asked.into_iter().map(|asked| answer(context, asked, call.version)).collect()
     };
     let broker =
         MetadataResponseBroker::default().with_node_id(NODE_ID).with_host(context.host()).with_port(context.port());
@@ -57,8 +61,8 @@ fn asked(reader: &mut Reader, version: i16) -> Result<Asked, WireError> {
 
 fn answer(context: &Context, asked: Asked, version: i16) -> MetadataResponseTopic {
     let found = match &asked {
-        Asked::Name(name) => context.log.topic(name),
-        Asked::Id(id) => context.log.topic_by_id(TopicId(*id)),
+        Asked::Name(name) => context.log().topic(name),
+        Asked::Id(id) => context.log().topic_by_id(TopicId(*id)),
     };
     match (found.filter(|info| info.active), asked) {
         (Some(info), _) => known(&info, version),

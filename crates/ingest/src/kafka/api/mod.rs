@@ -10,16 +10,18 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kafka_protocol::messages::{ApiKey, BrokerId, ResponseHeader};
 use kafka_protocol::protocol::{Encodable, StrBytes};
-use tokio::sync::Semaphore;
 
 use super::KafkaOptions;
+use super::connection::Shared;
 use super::wire::{Reader, WireError};
 use crate::log::{Log, TopicPartition};
 
@@ -30,17 +32,27 @@ const CLUSTER_ID: &str = "vitalake";
 
 /// What handlers need.
 pub(super) struct Context {
-    pub log: Arc<Log>,
-    pub options: Arc<KafkaOptions>,
-    pub advertised: (String, u16),
-    /// Turns at checking large compressed batches.
-    pub checks: Arc<Semaphore>,
+    /// What all connections have.
+    pub(super) shared: Arc<Shared>,
+    /// Host and port that this client is told.
+    pub(super) advertised: (String, u16),
+    pub(super) peer: SocketAddr,
+    /// Whether the log says that this client asked for a group.
+    pub(super) told_of_groups: AtomicBool,
 }
 
 impl Context {
+    fn log(&self) -> &Arc<Log> {
+        &self.shared.log
+    }
+
+    fn options(&self) -> &KafkaOptions {
+        &self.shared.options
+    }
+
     /// A partition of a topic that clients may see.
     fn partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
-        let info = self.log.topic(topic).filter(|info| info.active)?;
+        let info = self.log().topic(topic).filter(|info| info.active)?;
         let known = u32::try_from(partition).is_ok_and(|number| number < info.partitions);
         known.then(|| TopicPartition::new(info.id, partition))
     }
@@ -150,7 +162,7 @@ pub(super) async fn begin(context: &Arc<Context>, frame: Bytes) -> Result<BoxFut
         ApiKey::Fetch => fetch::begin(context, call, &mut reader),
         ApiKey::ListOffsets => list_offsets::begin(context, call, &mut reader),
         ApiKey::Metadata => metadata::begin(context, call, &mut reader),
-        ApiKey::FindCoordinator => find_coordinator::begin(call, &mut reader),
+        ApiKey::FindCoordinator => find_coordinator::begin(context, call, &mut reader),
         ApiKey::ApiVersions => api_versions::begin(call),
         ApiKey::InitProducerId => init_producer_id::begin(call, &mut reader),
         ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::begin(context, call, &mut reader),

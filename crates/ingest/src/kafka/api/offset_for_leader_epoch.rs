@@ -24,7 +24,7 @@ pub(super) fn begin(
         let partitions = reader.required_list(12, |reader| {
             let (partition, _current, epoch) = (reader.i32()?, reader.i32()?, reader.i32()?);
             reader.tags()?;
-            let end = context.partition(&topic, partition).and_then(|id| context.log.durable_end(id).ok());
+            let end = context.partition(&topic, partition).and_then(|id| context.log().durable_end(id).ok());
             Ok(match end {
                 Some(end) if epoch == 0 => {
                     EpochEndOffset::default().with_partition(partition).with_leader_epoch(0).with_end_offset(end)

@@ -71,7 +71,7 @@ pub(super) async fn begin(
     } else {
         None
     };
-    let throttle_ms = context.log.admit().await;
+    let throttle_ms = context.log().admit().await;
     let checked = match refusal {
         Some(refusal) => topics.into_iter().map(|sent| refuse(sent, &refusal)).collect(),
         None => check_all(context, topics).await?,
@@ -95,13 +95,18 @@ async fn check_all(context: &Arc<Context>, topics: Vec<Sent>) -> Result<Vec<Chec
     if batches.all(|records| CheckedBatch::is_quick(records)) {
         return Ok(check(context, topics));
     }
-    let _turn = context.checks.acquire().await;
+    let turn = Arc::clone(&context.shared.checks).acquire_owned().await;
     let context = Arc::clone(context);
-    tokio::task::spawn_blocking(move || check(&context, topics)).await.map_err(|_| RequestError::Interrupted)
+    let work = move || {
+        // The turn ends with the work, also when nobody waits for it any longer.
+        let _turn = turn;
+        check(&context, topics)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| RequestError::Interrupted)
 }
 
 fn check_topic(context: &Context, sent: Sent) -> Checked {
-    let info = context.log.topic(&sent.topic).filter(|info| info.active);
+    let info = context.log().topic(&sent.topic).filter(|info| info.active);
     let checked = sent.partitions.into_iter().map(|(partition, records)| {
         let known = info.as_ref().filter(|info| u32::try_from(partition).is_ok_and(|number| number < info.partitions));
         let batch = match known {
@@ -116,7 +121,7 @@ fn check_topic(context: &Context, sent: Sent) -> Checked {
 
 /// Every batch is queued here, before the next request is read: the order in the log is the client's.
 fn queue(context: &Context, checked: Checked) -> Queued {
-    let append = |(id, batch)| context.log.append(id, batch);
+    let append = |(id, batch)| context.log().append(id, batch);
     let partitions = checked.partitions.into_iter().map(|(number, batch)| (number, batch.map(append))).collect();
     Queued { topic: checked.topic, partitions }
 }
@@ -125,7 +130,7 @@ fn check(context: &Context, records: Option<Bytes>) -> Result<CheckedBatch, Refu
     let records = records
         .filter(|records| !records.is_empty())
         .ok_or_else(|| Refusal::new(INVALID_RECORD, "there is no batch"))?;
-    let limit = context.options.message_bytes_max;
+    let limit = context.options().message_bytes_max;
     if records.len() > limit {
         return Err(Refusal::new(
             MESSAGE_TOO_LARGE,

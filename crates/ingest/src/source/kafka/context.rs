@@ -13,8 +13,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::Shared;
-use super::token::{TokenOptions, TokenProblem};
+use super::shared::Shared;
+use super::token::TokenProblem;
 use crate::log::TopicPartition;
 
 /// Who takes partitions that the group gives, and gives them up.
@@ -40,7 +40,8 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        let token = self.shared.tokens.as_ref().ok_or(TokenProblem::Nowhere).and_then(TokenOptions::token);
+        let token = self.shared.tokens.as_ref().ok_or(TokenProblem::Nowhere);
+        let token = token.and_then(|tokens| tokens.token(self.shared.clock.now_ms()));
         *self.shared.token_trouble.lock() = token.as_ref().err().map(ToString::to_string);
         Ok(token?)
     }
@@ -59,6 +60,8 @@ impl ClientContext for Context {
         if known.peek().is_some() {
             self.tell_health(known.any(|broker| broker.state == "UP"));
         }
+        let addresses = statistics.brokers.values().filter(|broker| broker.nodeid >= 0);
+        *self.shared.addresses.lock() = addresses.map(|broker| broker.nodename.clone()).collect();
         let mut watermarks = self.shared.watermarks.lock();
         for (name, topic) in &statistics.topics {
             for (number, partition) in &topic.partitions {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rdkafka::client::OAuthToken;
 use reqwest::header::ACCEPT;
@@ -135,13 +135,13 @@ impl TokenOptions {
     }
 
     /// Asks for a token. Blocking; not from within a runtime.
-    pub(super) fn token(&self) -> Result<OAuthToken, TokenProblem> {
+    pub(super) fn token(&self, now_ms: i64) -> Result<OAuthToken, TokenProblem> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| self.away(error.to_string()))?;
-        runtime.block_on(self.ask())
+        runtime.block_on(self.ask(now_ms))
     }
 
-    async fn ask(&self) -> Result<OAuthToken, TokenProblem> {
+    async fn ask(&self, now_ms: i64) -> Result<OAuthToken, TokenProblem> {
         let away = |error: reqwest::Error| self.away(root_cause(&error.without_url()));
         let answer = self.send(Client::builder().timeout(ANSWER_MAX).redirect(Policy::none())).await?;
         let status = answer.status();
@@ -153,12 +153,11 @@ impl TokenOptions {
         let granted: Granted =
             serde_json::from_slice(&body).map_err(|_| TokenProblem::Unreadable { endpoint: self.shown() })?;
         let seconds = granted.expires_in.as_u64().or_else(|| granted.expires_in.as_str()?.parse().ok());
-        let until = SystemTime::now() + seconds.map_or(LIFETIME_UNSAID, Duration::from_secs);
-        let lifetime_ms = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let lifetime = seconds.map_or(LIFETIME_UNSAID, Duration::from_secs);
         Ok(OAuthToken {
             token: granted.access_token,
             principal_name: self.principal().to_owned(),
-            lifetime_ms: i64::try_from(lifetime_ms).unwrap_or(i64::MAX),
+            lifetime_ms: now_ms.saturating_add(i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX)),
         })
     }
 
@@ -250,6 +249,8 @@ mod tests {
 
     use super::*;
 
+    const NOW_MS: i64 = 1_760_000_000_000;
+
     fn properties(more: &[(&str, &str)]) -> BTreeMap<String, String> {
         let method = ("method", "oidc");
         let all = std::iter::once(&method).chain(more);
@@ -282,7 +283,7 @@ mod tests {
     }
 
     fn ask(more: &[(&str, &str)]) -> Result<OAuthToken, TokenProblem> {
-        TokenOptions::parse(&properties(more)).unwrap().unwrap().token()
+        TokenOptions::parse(&properties(more)).unwrap().unwrap().token(NOW_MS)
     }
 
     #[test]
@@ -296,8 +297,7 @@ mod tests {
         ]);
         let (token, asked) = (token.unwrap(), asked.join().unwrap());
         assert_eq!((token.token.as_str(), token.principal_name.as_str()), ("t0", "app"));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-        assert!((now + 3_590_000..=now + 3_600_000).contains(&token.lifetime_ms));
+        assert_eq!(token.lifetime_ms, NOW_MS + 3_600_000);
         // `app:a%2Bb%25c~`
         assert!(asked.contains("authorization: Basic YXBwOmElMkJiJTI1Y34="), "{asked}");
         assert!(asked.ends_with("grant_type=client_credentials&scope=https%3A%2F%2Fhub.example%2F.default"), "{asked}");

@@ -5,8 +5,9 @@
 //! the broker has no ids (Event Hubs), the id is made of the cluster's id and the topic's name, and a topic that was
 //! made anew is known by its offsets lying before those that are committed. Invariant: asking changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{MetadataRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
@@ -28,6 +29,9 @@ use crate::source::SourceError;
 const METADATA_VERSION_MAX: i16 = 12;
 /// The first that names topics' ids.
 const IDS_SINCE_VERSION: i16 = 10;
+
+/// The most brokers, beside those of the configuration, that are asked one question at a time.
+const ASKED_AT_ONCE_MAX: usize = 8;
 
 /// Why the broker's topics could not be known or made.
 #[derive(Debug, thiserror::Error)]
@@ -102,23 +106,31 @@ impl KafkaSource {
     }
 
     /// The ids of those topics that are there; `None` where the broker cannot be asked without encryption, or has none.
+    /// All brokers are asked at once, and the first answer counts: an address where nothing answers delays nobody.
     ///
     /// # Errors
     /// When no broker answers.
     pub async fn topic_ids(&self, names: &[String]) -> Result<Option<BTreeMap<String, Uuid>>, TopicProblem> {
-        let plain =
-            self.options.properties.get("security.protocol").is_none_or(|p| p.eq_ignore_ascii_case("plaintext"));
-        if !plain {
+        if !self.asks_ids() {
             return Ok(None);
         }
-        let mut reason = String::new();
-        for address in self.options.bootstrap.split(',').map(str::trim) {
-            match ask_ids(address, names).await {
+        let mut addresses: BTreeSet<String> =
+            self.options.bootstrap.split(',').map(|address| address.trim().to_owned()).collect();
+        addresses.extend(self.shared.addresses.lock().iter().take(ASKED_AT_ONCE_MAX).cloned());
+        let mut asking: FuturesUnordered<_> = addresses.iter().map(|address| ask_ids(address, names)).collect();
+        let mut reasons = Vec::new();
+        while let Some(answer) = asking.next().await {
+            match answer {
                 Ok(ids) => return Ok(ids),
-                Err(error) => reason = in_full(&error),
+                Err(error) => reasons.push(in_full(&error)),
             }
         }
-        Err(TopicProblem::Away { bootstrap: self.options.bootstrap.clone(), reason })
+        Err(TopicProblem::Away { bootstrap: self.options.bootstrap.clone(), reason: reasons.join("; ") })
+    }
+
+    /// Whether brokers are asked for topics' ids at all: we speak to them without encryption only.
+    pub(super) fn asks_ids(&self) -> bool {
+        self.options.properties.get("security.protocol").is_none_or(|p| p.eq_ignore_ascii_case("plaintext"))
     }
 
     /// Makes a topic with the broker's own replication.
