@@ -101,8 +101,9 @@ impl Metrics {
                 self.counter(name::MODEL_RUNS, &of(model, *outcome)).inc();
                 self.times(name::MODEL_SECONDS, &dataset(model)).observe(took.as_secs_f64());
             }
-            Event::Check { dataset, rule, rows } => {
-                let labels = vec![("dataset", dataset.to_string()), ("rule", rule.to_string())];
+            Event::Check { dataset, rule, severity, rows } => {
+                let (dataset, rule) = (("dataset", dataset.to_string()), ("rule", rule.to_string()));
+                let labels = vec![dataset, rule, ("severity", (*severity).to_owned())];
                 self.counter(name::BROKEN_RULES, &labels).inc_by(*rows);
             }
             Event::Delivery { dataset, outcome, .. } => {

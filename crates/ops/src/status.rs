@@ -116,6 +116,20 @@ pub struct DatasetStatus {
     pub state: String,
     /// Why it is not `ok`, and what to do.
     pub error: Option<String>,
+    /// The rules that records have broken since the process began.
+    #[serde(default)]
+    pub broken_rules: Vec<BrokenRule>,
+}
+
+/// How often a rule of a contract was broken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenRule {
+    /// The rule's name.
+    pub rule: String,
+    /// `warning`, `error` or `fatal`.
+    pub severity: String,
+    /// How many rows.
+    pub rows: u64,
 }
 
 /// What is known of one partition of the log.

@@ -68,6 +68,8 @@ pub enum Event {
         dataset: Arc<str>,
         /// The rule's name.
         rule: Arc<str>,
+        /// What breaking it means.
+        severity: &'static str,
         /// How many rows.
         rows: u64,
     },

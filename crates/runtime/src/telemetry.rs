@@ -67,7 +67,7 @@ pub mod metric {
         LOG_BYTES, "vitalake_log_bytes", "Bytes that the log keeps, by topic";
         INGEST_RECORDS, "vitalake_ingest_records_total", "Records landed, by dataset";
         INGEST_BYTES, "vitalake_ingest_bytes_total", "Bytes of records landed, by dataset";
-        QUARANTINED_RECORDS, "vitalake_quarantined_records_total", "Records rejected, by dataset and rule";
+        QUARANTINED_RECORDS, "vitalake_quarantined_records_total", "Records rejected, by dataset";
         DUPLICATE_RECORDS, "vitalake_duplicate_records_total", "Records left out of a curated dataset because it has them, by dataset";
         LAG_RECORDS, "vitalake_lag_records", "Records in the log that have not landed, by topic";
         TAIL_BYTES, "vitalake_tail_bytes", "Bytes of rows that are visible and not yet committed, by dataset";
@@ -76,7 +76,7 @@ pub mod metric {
         COMMIT_SECONDS, "vitalake_commit_seconds", "Time that a Delta commit takes, by dataset";
         MODEL_RUNS, "vitalake_model_runs_total", "Runs of a model, by dataset and outcome";
         MODEL_SECONDS, "vitalake_model_seconds", "Time that a run of a model takes, by dataset";
-        BROKEN_RULES, "vitalake_broken_rules_total", "Rows that broke a rule, by dataset and rule";
+        BROKEN_RULES, "vitalake_broken_rules_total", "Rows that broke a rule, by dataset, rule and severity";
         DELIVERIES, "vitalake_deliveries_total", "Delivered files, by dataset and outcome";
         DATASET_ROWS, "vitalake_dataset_rows", "Committed rows, by dataset";
         FRESHNESS_SECONDS, "vitalake_freshness_seconds", "Age of the newest row, by dataset";

@@ -36,6 +36,8 @@ pub struct KafkaOptions {
     pub first_request_time: Duration,
     /// How long a connection may be silent. Default 10 min.
     pub idle_time: Duration,
+    /// How long a fetch waits for its turn; then it is answered without records, and the client asks again. Default 10 s.
+    pub fetch_turn_max: Duration,
     /// The longest that a fetch waits for data. Default 30 s.
     pub fetch_wait_max: Duration,
     /// How long a client may take to read an answer. Default 60 s.
@@ -61,6 +63,7 @@ impl Default for KafkaOptions {
             frame_time: Duration::from_secs(30),
             first_request_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(600),
+            fetch_turn_max: Duration::from_secs(10),
             fetch_wait_max: Duration::from_secs(30),
             answer_time: Duration::from_secs(60),
             stop_time: Duration::from_secs(5),

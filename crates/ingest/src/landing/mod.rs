@@ -200,12 +200,10 @@ impl TopicLanding {
             .find_map(|doing| troubles.get(*doing as usize)?.clone())
     }
 
-    /// What needs a person, one sentence each: records that break a fatal rule, and questions that nobody answers.
+    /// Why it could not be asked before the last commit whether the topic is still the same; `None` as a rule.
     #[must_use]
-    pub fn needs_a_person(&self) -> Vec<String> {
-        let mut sentences: Vec<String> = self.stops().iter().map(|stop| stop.sentence(&self.topic)).collect();
-        sentences.extend(self.unasked.lock().clone());
-        sentences
+    pub fn unanswered(&self) -> Option<String> {
+        self.unasked.lock().clone()
     }
 
     fn note(&self, doing: Doing, error: Option<&(dyn std::error::Error + 'static)>) {

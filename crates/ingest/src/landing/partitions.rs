@@ -38,7 +38,9 @@ pub struct Stop {
 }
 
 impl Stop {
-    pub(super) fn sentence(&self, topic: &str) -> String {
+    /// What happened, and what to do.
+    #[must_use]
+    pub fn sentence(&self, topic: &str) -> String {
         let Self { partition, offset, rule } = self;
         format!(
             "partition {partition} of topic {topic} has stopped at offset {offset}: the record there breaks the fatal \

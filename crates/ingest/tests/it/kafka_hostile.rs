@@ -120,6 +120,29 @@ async fn noise_in_every_request_kind_never_ends_the_server() {
     served.stop().await;
 }
 
+/// A request's answer is larger than the request: what asks for too much, or for the same again and again, gets less.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_asks_without_end_is_not_answered_without_end() {
+    let served = Served::start(KafkaOptions::default()).await;
+    let mut again = BytesMut::new();
+    again.put_i32(50_000);
+    (0..50_000).for_each(|_| again.put_slice(b"\0\x08readings"));
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    stream.write_all(&frame(3, 1, &again)).await.unwrap();
+    assert!(stream.read_i32().await.unwrap() < 200, "one topic, once");
+    let mut many = BytesMut::new();
+    many.put_i32(400_000);
+    (0..400_000).for_each(|_| many.put_slice(b"\0\0"));
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let _ = stream.write_all(&frame(3, 1, &many)).await;
+    assert!(is_closed(&mut stream).await, "more items than a request has");
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    let _ = stream.write_all(&frame(3, 1, &vec![0; 2 << 20])).await;
+    assert!(is_closed(&mut stream).await, "a large request that produces nothing");
+    still_serves(&served).await;
+    served.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
     let served = Served::start(KafkaOptions::default()).await;

@@ -24,7 +24,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::LocalDisk;
 
-const TOPIC: TopicId = TopicId(uuid::Uuid::from_u128(7));
+pub const TOPIC: TopicId = TopicId(uuid::Uuid::from_u128(7));
 
 /// Records of one partition, all there from the beginning.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Source for Fixed {
 }
 
 /// `who` and `n`, of which one is required.
-fn contract(required: usize) -> Arc<Contract> {
+pub fn contract(required: usize) -> Arc<Contract> {
     let column = |at: usize, name: &str, kind| Column {
         name: name.into(),
         kind,
@@ -95,7 +95,7 @@ fn contract(required: usize) -> Arc<Contract> {
     })
 }
 
-async fn open(folder: &std::path::Path, contract: Arc<Contract>, cpu: &Cpu) -> (Lake, Arc<Table>) {
+pub async fn open(folder: &std::path::Path, contract: Arc<Contract>, cpu: &Cpu) -> (Lake, Arc<Table>) {
     let store = Arc::new(DiskStore::new(LocalDisk::shared(), folder));
     let lake =
         Lake::open(store, vec![TableSpec::of(contract)], LakeOptions::default(), Clock::system(), cpu.clone()).await;
@@ -104,7 +104,7 @@ async fn open(folder: &std::path::Path, contract: Arc<Contract>, cpu: &Cpu) -> (
     (lake, table)
 }
 
-fn landing(source: Arc<dyn Source>, table: &Arc<Table>, cpu: &Cpu) -> TopicLanding {
+pub fn landing(source: Arc<dyn Source>, table: &Arc<Table>, cpu: &Cpu) -> TopicLanding {
     TopicLanding::new(LandingSpec {
         source,
         table: Arc::clone(table),
@@ -134,7 +134,7 @@ fn reject(offset: i64) -> RecordBatch {
 }
 
 /// Offsets in a space of the lake, head files and tail.
-async fn offsets(lake: &Lake, table: &Table, space: Space) -> Vec<i64> {
+pub async fn offsets(lake: &Lake, table: &Table, space: Space) -> Vec<i64> {
     let view = Arc::clone(lake.pin().table(&TableId::new(space, DatasetName::new("readings").unwrap())).unwrap());
     let mut batches = view.tail.rows.clone();
     for file in view.head.files() {

@@ -204,3 +204,37 @@ fn offsets_are_found_by_time() {
     assert_eq!(log.offset_for_time(partition, 1995).unwrap(), Some((1995, 199)));
     assert_eq!(log.offset_for_time(partition, 1996).unwrap(), None);
 }
+
+/// A batch whose header claims another largest timestamp than its records have.
+fn lying(times: &[i64], claimed: i64, codec: i16) -> vitalake_ingest::log::CheckedBatch {
+    let mut builder = vitalake_ingest::log::BatchBuilder::new();
+    times.iter().for_each(|time| {
+        builder.push(*time, None, Some(b"a"));
+    });
+    let mut bytes = builder.build_compressed(None, codec, &crate::support::compressed(codec, builder.body())).to_vec();
+    bytes[35..43].copy_from_slice(&claimed.to_be_bytes());
+    let sum = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&sum.to_be_bytes());
+    vitalake_ingest::log::CheckedBatch::new(bytes.into()).unwrap()
+}
+
+#[test]
+fn a_batch_that_lies_about_its_times_misleads_no_look_up() {
+    let disk = CrashDisk::new(11);
+    for codec in [0, 4] {
+        let (log, _) = open(&disk, options());
+        let partition = TopicPartition::new(log.ensure_topic(&format!("readings{codec}"), 1).unwrap(), 0);
+        for (times, claimed) in
+            [(&[1_000, 1_010][..], i64::MAX), (&[2_000, 3_000, 2_500], 0), (&[4_000], -1), (&[5_000], 5_000)]
+        {
+            wait(log.append(partition, lying(times, claimed, codec))).unwrap();
+        }
+        drop(log);
+        // Also what a start makes of the files.
+        let (log, _) = open(&disk, options());
+        let found = |time| log.offset_for_time(partition, time).unwrap();
+        assert_eq!((found(1_005), found(1_011)), (Some((1_010, 1)), Some((2_000, 2))));
+        assert_eq!((found(2_600), found(3_500), found(4_001)), (Some((3_000, 3)), Some((4_000, 5)), Some((5_000, 6))));
+        assert_eq!((found(5_001), log.max_timestamp_ms(partition).unwrap()), (None, Some(5_000)));
+    }
+}

@@ -1,9 +1,13 @@
 //! Integration tests of the way in.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[cfg(feature = "rdkafka")]
+mod broker;
 mod kafka_hostile;
+mod kafka_limits;
 mod kafka_round_trip;
 mod landing;
+mod landing_rules;
 mod log_basics;
 mod log_crash;
 mod records;

@@ -1,15 +1,16 @@
 //! What the tests share: batches, logs on a disk, a runtime.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
 use vitalake_ingest::log::{
     BatchBuilder, CheckedBatch, Log, LogOptions, ProducerSequence, Records, RecoveryReport, StoredBatch, TopicPartition,
 };
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::disk::{CrashDisk, Disk};
+use vitalake_runtime::disk::{CrashDisk, DirEntry, Disk, DiskFile, FileMetadata};
 
 pub const NOW_MS: i64 = 1_760_000_000_000;
 
@@ -85,5 +86,93 @@ pub fn compressed(codec: i16, body: &[u8]) -> Vec<u8> {
         }
         4 => zstd::stream::encode_all(body, 1).unwrap(),
         _ => body.to_vec(),
+    }
+}
+
+/// A disk whose syncs wait while it is stalled.
+#[derive(Clone, Debug)]
+pub struct StallingDisk {
+    disk: CrashDisk,
+    stalled: Arc<(Mutex<bool>, Condvar)>,
+}
+
+#[derive(Debug)]
+struct StallingFile {
+    file: Arc<dyn DiskFile>,
+    stalled: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl StallingDisk {
+    pub fn new(disk: CrashDisk) -> Self {
+        Self { disk, stalled: Arc::default() }
+    }
+
+    pub fn stall(&self) {
+        *self.stalled.0.lock() = true;
+    }
+
+    pub fn go_on(&self) {
+        *self.stalled.0.lock() = false;
+        self.stalled.1.notify_all();
+    }
+
+    fn wrap(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(StallingFile { file, stalled: Arc::clone(&self.stalled) })
+    }
+}
+
+impl DiskFile for StallingFile {
+    fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, position)
+    }
+    fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, position)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let mut stalled = self.stalled.0.lock();
+        self.stalled.1.wait_while(&mut stalled, |stalled| *stalled);
+        self.file.sync_data()
+    }
+}
+
+impl Disk for StallingDisk {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(path, create).map(|file| self.wrap(file))
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.create_new(path).map(|file| self.wrap(file))
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.hard_link(from, to)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir_all(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_dir_all(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.disk.list(path)
+    }
+    fn metadata(&self, path: &Path) -> io::Result<FileMetadata> {
+        self.disk.metadata(path)
+    }
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(path)
     }
 }

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use vitalake_contract::DatasetName;
 use vitalake_ingest::decode::DeliveryFormat as FileFormat;
 use vitalake_ingest::delivery::{self, DeliverError, Delivered};
-use vitalake_ingest::landing::TopicLanding;
+use vitalake_ingest::landing::{RuleCount, TopicLanding};
 use vitalake_lake::{Catalogue, Space, TableId, TableView};
 use vitalake_ops::status::{
-    DatasetStatus, DeliveryReport, DeliveryState, FAILED, FlushReport, FlushedTable, OK, PartitionStatus, RECOVERING,
-    Readiness, STALLED, StatusReport, Trouble,
+    BrokenRule, DatasetStatus, DeliveryReport, DeliveryState, FAILED, FlushReport, FlushedTable, OK, PartitionStatus,
+    RECOVERING, Readiness, STALLED, StatusReport, Trouble,
 };
 use vitalake_process::{ModelStatus, sql_rules};
 use vitalake_runtime::error::{Classified, Retry, in_full};
@@ -181,6 +181,7 @@ impl Api {
             quarantined,
             state: state.to_owned(),
             error,
+            broken_rules: landing.map(broken_rules).unwrap_or_default(),
         }
     }
 
@@ -217,6 +218,12 @@ impl Api {
         };
         self.0.intake.landings.iter().flat_map(of).collect()
     }
+}
+
+fn broken_rules(landing: &Arc<TopicLanding>) -> Vec<BrokenRule> {
+    let rule =
+        |count: RuleCount| BrokenRule { rule: count.rule, severity: count.severity.to_string(), rows: count.records };
+    landing.counters().broken_rules().into_iter().map(rule).collect()
 }
 
 fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {

@@ -1,7 +1,7 @@
 //! The platform's numbers for /metrics, taken once a second from what its parts count for themselves.
 //!
-//! The hot path adds to its own atomics and knows nothing of Prometheus. Invariant: labels are names of datasets and
-//! topics alone.
+//! The hot path adds to its own atomics and knows nothing of Prometheus. Invariant: labels are names of datasets,
+//! topics and rules alone.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,7 +87,12 @@ impl Sampler {
         let (rows, rejects) = (counted(&counters.rows), counted(&counters.rejects));
         self.raise(metric::INGEST_RECORDS, labels.clone(), rows + rejects);
         self.raise(metric::INGEST_BYTES, labels.clone(), counted(&counters.bytes));
-        self.raise(metric::QUARANTINED_RECORDS, labels, rejects);
+        self.raise(metric::QUARANTINED_RECORDS, labels.clone(), rejects);
+        for broken in counters.broken_rules() {
+            let mut labels = labels.clone();
+            labels.extend([("rule", broken.rule), ("severity", broken.severity.to_string())]);
+            self.raise(metric::BROKEN_RULES, labels, broken.records);
+        }
         let topic = vec![("topic", landing.topic().to_owned())];
         self.set(metric::LAG_RECORDS, topic, landing.lag_records() as f64);
     }

@@ -1,5 +1,5 @@
-//! What needs a person: damage to the log, files that are gone, records that no contract claims, a log that is not the
-//! one the tables know.
+//! What needs a person: damage to the log, files that are gone, topics that a fatal rule has stopped, records that no
+//! contract claims, a log that is not the one the tables know.
 //!
 //! Worked out from log and tables whenever somebody asks. Invariant: names, counts and paths only.
 
@@ -19,6 +19,7 @@ impl Life {
     /// Everything that is not well: what needs a person first, then what comes back by itself.
     pub(super) fn troubles(&self) -> Vec<Trouble> {
         let mut troubles = missing_files(&self.lake);
+        troubles.extend(self.intake.landings.iter().flat_map(of_landing));
         if let Some(log) = self.log() {
             troubles.extend(damages(log, &self.intake.landings));
             troubles.extend(left_behind(log, &self.lake));
@@ -39,6 +40,14 @@ fn of_model(model: ModelStatus) -> Option<Trouble> {
     };
     let message = model.error.unwrap_or_else(|| "the model waits".to_owned());
     Some(Trouble { dataset: Some(model.dataset.to_string()), state: state.to_owned(), message })
+}
+
+/// Topics that a record has stopped, and questions about topics that no broker answers.
+fn of_landing(landing: &Arc<TopicLanding>) -> Vec<Trouble> {
+    let dataset = landing.table().contract().dataset.to_string();
+    let trouble = |state: &str, message| Trouble { dataset: Some(dataset.clone()), state: state.to_owned(), message };
+    let stopped = landing.stops().into_iter().map(|stop| trouble(FAILED, stop.sentence(landing.topic())));
+    stopped.chain(landing.unanswered().map(|question| trouble(STALLED, question))).collect()
 }
 
 fn damages(log: &Log, landings: &[Arc<TopicLanding>]) -> Vec<Trouble> {

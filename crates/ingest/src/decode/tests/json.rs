@@ -9,6 +9,7 @@ use super::*;
 #[case("id", r#"{"id":"a"}"#, "a")]
 #[case("id", r#" { "id" : "a\"\\\/\n\u00e9\uD83D\uDE00" } "#, "a\"\\/\né😀")]
 #[case("id", r#"{"\u0069d":"a"}"#, "a")]
+#[case("id", "\u{feff}{\"id\":\"a\"}", "a")]
 #[case("id", r#"{"x":[1,{"y":[]}],"id":"abcdefghijklmnopqrstuvwxyz"}"#, "abcdefghijklmnopqrstuvwxyz")]
 #[case("steps", r#"{"id":"a","steps":9223372036854775807}"#, "9223372036854775807")]
 #[case("steps", r#"{"id":"a","steps":12.0}"#, "12")]
@@ -90,7 +91,6 @@ fn unknown_fields_are_rescued_where_they_stood(#[case] record: &str, #[case] res
 #[case(b"{'id':'a'}")]
 #[case(b"{id:\"a\"}")]
 #[case(b"{\"id\":\"a\xff\"}")]
-#[case(b"\xef\xbb\xbf{\"id\":\"a\"}")]
 #[case(b"{\"id\":\"a\tb\"}")]
 #[case(b"{\"id\":\"\\x41\"}")]
 #[case(b"{\"id\":\"\\u12g4\"}")]
@@ -290,4 +290,105 @@ fn rules_in_sql_and_the_others_reject_a_row_once_in_order() {
     assert_eq!(column(&decoded.rejects, "_rule"), ["n.minimum", "json", "n.check", "n.check"]);
     assert_eq!(raws(&decoded.rejects)[2].as_deref(), Some(br#"{"n":1}"#.as_slice()));
     assert_eq!((decoded.errors, decoded.warnings), (vec![(0, 2), (2, 2)], vec![(1, 1)]));
+}
+
+#[rstest]
+#[case::registry(b"\0\0\0\0\x07{\"id\":\"a\"}", "the five bytes of a schema registry")]
+#[case::registry_with_a_large_id(b"\0\x80\x01\x02\xff{\"id\":\"a\"}", "the five bytes of a schema registry")]
+#[case::glue(b"\x03\x000123456789abcdef{}", "AWS Glue schema registry")]
+#[case::utf16_with_a_mark(b"\xff\xfe{\0\"\0", "the mark of UTF-16")]
+#[case::utf16_the_other_way(b"\xfe\xff\0{\0\"", "the mark of UTF-16")]
+#[case::utf16_without_a_mark(b"{\0\"\0i\0", "it is UTF-16")]
+#[case::utf16_without_a_mark_the_other_way(b"\0{\0\"\0i", "it is UTF-16")]
+#[case::utf32(b"\0\0\xfe\xff\0\0\0{", "the mark of UTF-32")]
+#[case::gzip(b"\x1f\x8b\x08\0", "it is gzip")]
+#[case::zstd(b"\x28\xb5\x2f\xfd\0", "it is zstd")]
+#[case::lz4(b"\x04\x22\x4d\x18\0", "it is LZ4")]
+#[case::avro(b"Obj\x01\x04", "it is an Avro file")]
+#[case::java(b"\xac\xed\0\x05t", "a serialized Java object")]
+#[case::a_mark_and_nothing(b"\xef\xbb\xbf", "the record ends too early, at byte 3")]
+#[case::broken_after_a_mark(b"\xef\xbb\xbf{]", "a field's name was expected, at byte 4")]
+fn what_a_record_is_whose_first_bytes_are_no_json_is_named(#[case] record: &[u8], #[case] named: &str) {
+    let decoded = decode(&wide(), &[record, br#"{"id":"b"}"#]);
+    assert_eq!(column(&decoded.rows, "id"), ["b"]);
+    assert_eq!(raws(&decoded.rejects), [Some(record.to_vec())]);
+    assert_eq!((column(&decoded.rejects, "_rule"), decoded.not_json), (vec!["json".to_owned()], 1));
+    let reason = &column(&decoded.rejects, "_reason")[0];
+    assert!(reason.starts_with("not one JSON object: ") && reason.contains(named), "{reason}");
+}
+
+#[test]
+fn a_tombstone_is_told_from_broken_json() {
+    let mut decoder = JsonDecoder::new(wide());
+    decoder.append(None, meta(0));
+    decoder.append(Some(b"{"), meta(1));
+    let decoded = decoder.finish().unwrap();
+    assert_eq!(column(&decoded.rejects, "_rule"), ["tombstone", "json"]);
+    assert_eq!((decoded.tombstones, decoded.not_json), (1, 1));
+}
+
+#[test]
+fn key_and_headers_go_where_their_record_goes() {
+    let mut decoder = JsonDecoder::new(wide());
+    let keys =
+        [Some(b"k0".as_slice()), None, Some(b"\xff\0"), Some(b""), Some(b"a key of more than twelve bytes"), None];
+    let records =
+        [r#"{"id":"a"}"#, "broken", r#"{"id":"b","steps":-1}"#, r#"{"id":"c"}"#, "broken too", r#"{"id":"d"}"#];
+    for (at, (key, record)) in keys.iter().zip(records).enumerate() {
+        let headers = (at % 2 == 0).then(|| format!("[{at}]"));
+        let envelope = Envelope { key: *key, headers: headers.as_deref() };
+        let meta = RecordMeta { timestamp_ms: (at > 0).then_some(5), ..meta(at as i64) };
+        decoder.append_with(Some(record.as_bytes()), envelope, meta);
+    }
+    let decoded = decoder.finish().unwrap();
+    let keys = |batch: &RecordBatch| {
+        let keys = batch.column_by_name("_key").unwrap().as_binary_view();
+        keys.iter().map(|key| key.map(<[u8]>::to_vec)).collect::<Vec<_>>()
+    };
+    assert_eq!(column(&decoded.rows, "id"), ["a", "c", "d"]);
+    assert_eq!(keys(&decoded.rows), [Some(b"k0".to_vec()), Some(vec![]), None]);
+    assert_eq!(column(&decoded.rows, "_headers"), ["[0]", "null", "null"]);
+    assert_eq!(column(&decoded.rejects, "_offset"), ["1", "2", "4"]);
+    assert_eq!(
+        keys(&decoded.rejects),
+        [None, Some(b"\xff\0".to_vec()), Some(b"a key of more than twelve bytes".to_vec())]
+    );
+    assert_eq!(column(&decoded.rejects, "_headers"), ["null", "[2]", "[4]"]);
+    assert_eq!(column(&decoded.rejects, "_timestamp"), ["1970-01-01T00:00:00.005Z"; 3]);
+    // Nothing is left of them in the next batch.
+    decoder.append(Some(br#"{"id":"e"}"#), meta(9));
+    let next = decoder.finish().unwrap();
+    assert_eq!((keys(&next.rows), column(&next.rows, "_headers")), (vec![None], vec!["null".to_owned()]));
+}
+
+#[test]
+fn a_stream_ends_before_the_first_record_that_breaks_a_fatal_rule() {
+    let contract = contract(
+        &[("id", ColumnType::String, "id"), ("steps", ColumnType::Long, "steps")],
+        &[
+            (0, Check::Required, Severity::Error),
+            (1, Check::Minimum(Bound::Whole(10)), Severity::Warning),
+            (1, Check::Minimum(Bound::Whole(0)), Severity::Fatal),
+        ],
+    );
+    let records: [&[u8]; 8] = [
+        br#"{"id":"a","steps":1}"#,
+        b"broken",
+        br#"{"steps":1}"#,
+        b"broken",
+        br#"{"steps":-1}"#,
+        b"broken",
+        br#"{"id":"b","steps":-1}"#,
+        br#"{"id":"c","steps":1}"#,
+    ];
+    let mut decoder = JsonDecoder::new(contract);
+    for (offset, record) in records.iter().enumerate() {
+        decoder.append(Some(record), meta(offset as i64));
+    }
+    let decoded = decoder.finish_before_fatal().unwrap();
+    assert_eq!(decoded.stopped_at, Some((4, "steps.minimum".to_owned())));
+    assert_eq!(column(&decoded.rows, "_offset"), ["0"]);
+    assert_eq!(column(&decoded.rejects, "_offset"), ["1", "2", "3"]);
+    assert_eq!((decoded.warnings, decoded.errors, decoded.fatal), (vec![(1, 2)], vec![(0, 1)], vec![(2, 1)]));
+    assert_eq!(decoded.not_json, 2);
 }

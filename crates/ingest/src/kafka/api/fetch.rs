@@ -22,9 +22,6 @@ use crate::kafka::memory::Reserved;
 use crate::kafka::wire::{Reader, WireError};
 use crate::log::LogError;
 
-/// How long a fetch waits for its turn; then it is answered without records, and the client asks again.
-const TURN_MAX: Duration = Duration::from_secs(10);
-
 struct Asked {
     partition: i32,
     leader_epoch: i32,
@@ -114,7 +111,7 @@ async fn gather_in_turn(context: &Arc<Context>, request: &Arc<Request>) -> Optio
     if has_records(context, request) {
         let most = request.bytes_max.max(context.options().message_bytes_max);
         let turn = context.shared.fetches.reserve(most, &mut reserved);
-        bytes_max = timeout(TURN_MAX, turn).await.is_ok().then_some(request.bytes_max);
+        bytes_max = timeout(context.options().fetch_turn_max, turn).await.is_ok().then_some(request.bytes_max);
     }
     let (context, request) = (Arc::clone(context), Arc::clone(request));
     let work = move || {
