@@ -132,14 +132,14 @@ async fn answers_that_nobody_reads_leave_no_room_for_others_until_they_are_sent(
     let answer: FetchResponse = call(&mut other, ApiKey::Fetch, 12, &fetch(1, 0, i32::MAX)).await;
     assert_eq!((answer.responses[0].partitions[0].error_code, records(&answer)), (0, vec![0]));
     let answer: FetchResponse = receive(&mut lazy, ApiKey::Fetch, 12, 1).await;
-    assert!(records(&answer)[0] > 32_000_000);
+    assert!(records(&answer)[0] > 16_000_000);
     let answer: FetchResponse = loop {
         let answer: FetchResponse = call(&mut other, ApiKey::Fetch, 12, &fetch(1, 0, i32::MAX)).await;
         if records(&answer)[0] > 0 {
             break answer;
         }
     };
-    assert!(records(&answer)[0] > 32_000_000);
+    assert!(records(&answer)[0] > 16_000_000);
     drop((lazy, other));
     served.stop().await;
 }
