@@ -11,7 +11,8 @@ from report import Report
 from server import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-HOUR = {"vitalake": "TIME_FLOOR(observed_at, 'PT1H')", "duckdb": "date_trunc('hour', observed_at::TIMESTAMP)", "chdb": "toStartOfHour(observed_at, 'UTC')"}
+# The fastest spelling of each that gives the same: DuckDB's date_trunc of a time with a zone takes ten times as long.
+HOUR = {"vitalake": "TIME_FLOOR(observed_at, 'PT1H')", "duckdb": "make_timestamp(epoch_us(observed_at) // 3600000000 * 3600000000)", "chdb": "toStartOfHour(observed_at, 'UTC')"}
 # What each question is called, and its text; {hour}, {from} and {until} are spelled as the engine does.
 QUESTIONS = [
     ("COUNT(*)", "SELECT COUNT(*) AS n FROM {t}"),
