@@ -3,7 +3,6 @@
 //!
 //! Invariant: equal keys have equal numbers and different keys different ones; numbers count up from 0 without a gap.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -14,73 +13,10 @@ use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{Result, internal_err};
 use hashbrown::{DefaultHashBuilder, HashMap};
 
+use super::numbers::Numbers;
+
 /// Texts up to so many bytes lie within their view.
 const INLINE_BYTES_MAX: u32 = 12;
-const EMPTY: u32 = u32::MAX;
-
-/// Distinct 128-bit values in the order in which they came, and where each is.
-#[derive(Debug)]
-struct Numbers {
-    /// Indices into `values` by hash; at most a quarter is taken, so that a look-up mostly meets its own.
-    places: Vec<u32>,
-    values: Vec<u128>,
-    seeds: (u64, u64),
-}
-
-impl Numbers {
-    fn new() -> Self {
-        let random = RandomState::new();
-        Self { places: vec![EMPTY; 1024], values: Vec::new(), seeds: (random.hash_one(1), random.hash_one(2)) }
-    }
-
-    fn place(&self, value: u128) -> usize {
-        let (low, high) = (value as u64 ^ self.seeds.0, (value >> 64) as u64 ^ self.seeds.1);
-        let product = u128::from(low) * u128::from(high);
-        (product as u64 ^ (product >> 64) as u64) as usize & (self.places.len() - 1)
-    }
-
-    /// The value's index; a new one when it was not seen before.
-    #[inline]
-    fn number(&mut self, value: u128) -> u32 {
-        let mut place = self.place(value);
-        loop {
-            match self.places.get(place) {
-                Some(&index) if index != EMPTY => {
-                    if self.values.get(index as usize) == Some(&value) {
-                        return index;
-                    }
-                    place = (place + 1) & (self.places.len() - 1);
-                }
-                _ => return self.add(place, value),
-            }
-        }
-    }
-
-    fn add(&mut self, place: usize, value: u128) -> u32 {
-        let index = self.values.len() as u32;
-        self.values.push(value);
-        if let Some(empty) = self.places.get_mut(place) {
-            *empty = index;
-        }
-        if self.values.len() * 4 > self.places.len() {
-            self.grow();
-        }
-        index
-    }
-
-    fn grow(&mut self) {
-        self.places = vec![EMPTY; self.places.len() * 2];
-        for index in 0..self.values.len() {
-            let mut place = self.place(self.values.get(index).copied().unwrap_or_default());
-            while self.places.get(place).is_some_and(|taken| *taken != EMPTY) {
-                place = (place + 1) & (self.places.len() - 1);
-            }
-            if let Some(empty) = self.places.get_mut(place) {
-                *empty = index as u32;
-            }
-        }
-    }
-}
 
 /// What the column's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,12 +53,12 @@ impl Column {
     }
 
     fn len(&self) -> usize {
-        self.numbers.values.len()
+        self.numbers.len()
     }
 
     fn bytes(&self) -> usize {
         let long: usize = self.long.keys().map(|key| key.len() + 32).sum();
-        self.numbers.values.capacity() * 16 + self.numbers.places.capacity() * 4 + long
+        self.numbers.bytes() + long
     }
 
     /// Numbers the rows of an array, into `into`.
@@ -149,28 +85,24 @@ impl Column {
     }
 
     fn number_integers(&mut self, values: &Int64Array, into: &mut Vec<u32>) {
-        // Neighbours in time are often of one bucket.
-        let mut last = (None, 0);
         if values.null_count() == 0 {
-            into.extend(values.values().iter().map(|value| {
-                if last.0 != Some(*value) {
-                    last = (Some(*value), self.numbers.number(u128::from(value.cast_unsigned())));
-                }
-                last.1
-            }));
-        } else {
-            let number = |value: Option<i64>| value.map_or(NULL, |value| u128::from(value.cast_unsigned()));
-            into.extend(values.iter().map(|value| self.numbers.number(number(value))));
+            let value = |value: i64| u128::from(value.cast_unsigned());
+            return self.numbers.number_all(values.values(), value, into);
         }
+        let value = |value: Option<i64>| value.map_or(NULL, |value| u128::from(value.cast_unsigned()));
+        into.extend(values.iter().map(|row| self.numbers.number(value(row))));
     }
 
     fn number_texts(&mut self, texts: &StringViewArray, into: &mut Vec<u32>) {
-        let nulls = texts.nulls().filter(|nulls| nulls.null_count() > 0);
+        let short = |view: &u128| *view as u32 <= INLINE_BYTES_MAX;
+        if texts.null_count() == 0 && texts.views().iter().all(short) {
+            return self.numbers.number_all(texts.views(), |view| view, into);
+        }
         for (row, view) in texts.views().iter().enumerate() {
-            into.push(match nulls {
-                Some(nulls) if nulls.is_null(row) => self.numbers.number(NULL),
-                _ if *view as u32 <= INLINE_BYTES_MAX => self.numbers.number(*view),
-                _ => self.number_long(texts.value(row).as_bytes()),
+            into.push(match () {
+                () if texts.is_null(row) => self.numbers.number(NULL),
+                () if short(view) => self.numbers.number(*view),
+                () => self.number_long(texts.value(row).as_bytes()),
             });
         }
     }
@@ -187,7 +119,7 @@ impl Column {
 
     /// The distinct values in the order of their numbers.
     fn take(&mut self) -> Result<ArrayRef> {
-        let values = std::mem::replace(&mut self.numbers, Numbers::new()).values;
+        let values = self.numbers.take();
         let long = std::mem::take(&mut self.long);
         if self.kind != Kind::Text {
             let integers: Int64Array = values.iter().map(|value| (*value != NULL).then_some(*value as i64)).collect();
@@ -240,7 +172,7 @@ impl Keys {
     /// How many groups there are.
     pub(super) fn len(&self) -> usize {
         match self.pairs.last() {
-            Some(pairs) => pairs.values.len(),
+            Some(pairs) => pairs.len(),
             None => self.columns.first().map_or(0, Column::len),
         }
     }
@@ -248,12 +180,12 @@ impl Keys {
     /// The largest number of values that any of its parts holds.
     pub(super) fn largest(&self) -> usize {
         let columns = self.columns.iter().map(Column::len);
-        columns.chain(self.pairs.iter().map(|pairs| pairs.values.len())).max().unwrap_or(0)
+        columns.chain(self.pairs.iter().map(|pairs| pairs.len())).max().unwrap_or(0)
     }
 
     /// Memory in use.
     pub(super) fn bytes(&self) -> usize {
-        let pairs: usize = self.pairs.iter().map(|p| p.values.capacity() * 16 + p.places.capacity() * 4).sum();
+        let pairs: usize = self.pairs.iter().map(Numbers::bytes).sum();
         self.columns.iter().map(Column::bytes).sum::<usize>() + pairs
     }
 
@@ -279,8 +211,7 @@ impl Keys {
     pub(super) fn take(&mut self) -> Result<Vec<ArrayRef>> {
         let mut taken = Vec::with_capacity(self.columns.len());
         let Some((first, rest)) = self.columns.split_first_mut() else { return Ok(taken) };
-        let pairs: Vec<Vec<u128>> =
-            self.pairs.iter_mut().map(|pairs| std::mem::replace(pairs, Numbers::new()).values).collect();
+        let pairs: Vec<Vec<u128>> = self.pairs.iter_mut().map(Numbers::take).collect();
         // From the last column to the first: each pair leads to the column's value and to the pair before it.
         let mut groups: Option<Vec<u64>> = None;
         for (column, pairs) in rest.iter_mut().zip(&pairs).rev() {

@@ -5,6 +5,7 @@
 //! merges. Invariant: beyond [`GROUPS_MAX`] groups the engine's own takes over with the rows that are left.
 
 mod keys;
+mod numbers;
 
 use std::fmt;
 use std::sync::Arc;
