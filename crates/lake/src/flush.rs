@@ -23,15 +23,6 @@ use crate::table::{Overlay, State, Table};
 use crate::tail::Run;
 use crate::txn::TxnId;
 
-/// Whether what is shown waits for a file.
-#[derive(Clone, Copy, Debug)]
-enum Urgency {
-    /// Its rows are shown from memory meanwhile.
-    Background,
-    /// A delivery or a model goes on once it is written.
-    Awaited,
-}
-
 /// Rows for a commit of their own: what a delivery holds.
 #[derive(Debug, Default)]
 pub struct DeliveredFiles {
@@ -201,7 +192,7 @@ impl Table {
     /// # Errors
     /// When they cannot be encoded or stored.
     pub async fn write_rows(&self, batches: Vec<RecordBatch>) -> Result<Vec<Arc<DataFile>>, LakeError> {
-        self.write_files(SideName::Rows, batches, Urgency::Awaited).await
+        self.write_files(SideName::Rows, batches).await
     }
 
     /// The same for rejects.
@@ -209,7 +200,7 @@ impl Table {
     /// # Errors
     /// When they cannot be encoded or stored.
     pub async fn write_rejects(&self, batches: Vec<RecordBatch>) -> Result<Vec<Arc<DataFile>>, LakeError> {
-        self.write_files(SideName::Rejects, batches, Urgency::Awaited).await
+        self.write_files(SideName::Rejects, batches).await
     }
 
     fn open_seals(&self) -> Vec<Arc<Seal>> {
@@ -312,7 +303,7 @@ impl Table {
         let _one_at_a_time = self.writing.lock().await;
         let runs = self.state.lock().side_mut(side).chunks.runs(through, self.shared.options.file_bytes_in_memory);
         for run in runs {
-            let files = self.write_files(side, run.batches.clone(), Urgency::Background).await?;
+            let files = self.write_files(side, run.batches.clone()).await?;
             self.run_written(side, &run, &files);
         }
         Ok(())
@@ -329,12 +320,7 @@ impl Table {
         self.publish(state);
     }
 
-    async fn write_files(
-        &self,
-        side: SideName,
-        batches: Vec<RecordBatch>,
-        urgency: Urgency,
-    ) -> Result<Vec<Arc<DataFile>>, LakeError> {
+    async fn write_files(&self, side: SideName, batches: Vec<RecordBatch>) -> Result<Vec<Arc<DataFile>>, LakeError> {
         if batches.iter().all(|b| b.num_rows() == 0) {
             return Ok(Vec::new());
         }
@@ -348,10 +334,7 @@ impl Table {
         let encoding = async move {
             parquet::write_batches(&store, &root, &schema, &batches, &ParquetOptions::default(), now_ms).await
         };
-        let writing = match urgency {
-            Urgency::Background => self.shared.cpu.spawn_background(encoding),
-            Urgency::Awaited => self.shared.cpu.spawn_cpu(encoding),
-        };
+        let writing = self.shared.cpu.spawn_cpu(encoding);
         let written =
             writing.await.map_err(|source| LakeError::Interrupted { attempt: "write", table: self.id(), source })?;
         let file = written.map_err(|source| LakeError::Parquet { attempt: "write", table: self.id(), source })?;

@@ -1,8 +1,8 @@
 //! The runtime for work that computes (DataFusion, Parquet, decoding), apart from the network's, so that a long query
 //! delays no answer to a producer.
 //!
-//! What nobody waits for runs on workers of its own, to which the kernel gives a core after all others: rows that come
-//! in are decoded and shown before those that are there are written and compacted.
+//! What nobody waits for runs on workers of its own that stand back: rows that come in are decoded and shown while those
+//! that are there are compacted.
 
 use std::future::Future;
 use std::io;
@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 
 /// Planning and dropping a query recurses as deep as its expressions are; the memory is used only when it is touched.
 const STACK_BYTES: usize = 32 << 20;
-/// How far background workers stand back: a tenth of the time of another thread where both want the same core.
-const BACKGROUND_NICENESS: i32 = 10;
+/// How far background workers stand back: a quarter of a core where another thread wants the same, so that they are
+/// never far behind either.
+const BACKGROUND_NICENESS: i32 = 5;
 
 /// The workers for computing. Clones are the same workers; they end with the last clone.
 #[derive(Clone, Debug)]
