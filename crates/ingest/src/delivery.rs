@@ -1,25 +1,30 @@
 //! A delivered file → the same decoders and rules as a stream → one atomic commit.
 //!
 //! The file is decoded while it comes in; its rows are written as files that nothing names, and one commit makes all of
-//! them the delivery. It is known by its content: the same bytes again are the same delivery. Invariant: a delivery is
-//! taken whole or not at all, and its rejects are in quarantine before its rows are in the table.
+//! them the delivery. It is known by its content: the same bytes again are the same delivery. Several files of one
+//! dataset come in at once; their turns to commit come one after the other. Invariant: a delivery is taken whole, its end
+//! having been said, or not at all, and its rejects are in quarantine before its rows are in the table.
+
+mod files;
+mod pieces;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use vitalake_contract::Delivery;
 use vitalake_contract::check::SqlRules;
 use vitalake_lake::{DataFile, DeliveredFiles, LakeError, Table, TxnId};
+use vitalake_runtime::error::{Class, Classified, Retry};
 
-use crate::decode::{Decoded, DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
+use crate::decode::{DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
 
-/// Decoded rows that wait, in bytes of memory, before they become a file.
-const FILE_BYTES_IN_MEMORY: usize = 64 << 20;
+use files::Files;
+use pieces::{HashingReader, Received};
+pub use pieces::{Piece, Pieces};
+
+/// How often a delivery whose number went to another process takes the next one.
+const TRIES_MAX: u32 = 100;
 
 /// Why a delivery was refused.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,25 @@ pub enum DeliverError {
     Stopped(String),
 }
 
+impl Classified for DeliverError {
+    fn class(&self) -> Class {
+        match self {
+            Self::File(DeliveryError::Read { .. }) | Self::Stopped(_) => Class::External,
+            Self::File(DeliveryError::Decode(_)) => Class::Internal,
+            Self::File(_) | Self::Fatal { .. } | Self::Empty { .. } => Class::User,
+            Self::Lake(error) => error.class(),
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::File(DeliveryError::Read { .. }) | Self::Stopped(_) => Retry::Later,
+            Self::File(_) | Self::Fatal { .. } | Self::Empty { .. } => Retry::Never,
+            Self::Lake(error) => error.retry(),
+        }
+    }
+}
+
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
@@ -72,146 +96,168 @@ pub struct Delivered {
     pub version: i64,
 }
 
-/// The bytes of a file on their way in; an error is said by whoever sends.
-pub type Chunks = mpsc::Receiver<io::Result<Bytes>>;
+/// A file on its way in.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Its name, for the table's history.
+    pub name: String,
+    /// Its form.
+    pub format: DeliveryFormat,
+    /// Its bytes.
+    pub pieces: Pieces,
+    /// When it began to come, milliseconds since 1970.
+    pub now_ms: i64,
+}
 
-/// Takes one delivery. Deliveries of one dataset come one after the other: the caller holds a lock per dataset, and runs
-/// this in a task that outlives the request.
+/// Takes one delivery. Run it in a task that outlives the request. `turn` is the dataset's: it is held for the commit and
+/// not while the file comes in, so that a sender who is slow is slow alone.
 ///
 /// # Errors
 /// When the file, the table or the store refuses; nothing of the delivery is in the table then.
 pub async fn deliver(
     table: &Arc<Table>,
     sql: Option<Arc<dyn SqlRules>>,
-    name: &str,
-    format: DeliveryFormat,
-    chunks: Chunks,
-    now_ms: i64,
+    incoming: Incoming,
+    turn: &Mutex<()>,
 ) -> Result<Delivered, DeliverError> {
-    let dataset = table.contract().dataset.to_string();
-    let app_id = TxnId::delivery(&dataset);
-    let number = table.committed_txn(&app_id).max(table.rejects_txn(&app_id)).unwrap_or(0) + 1;
-    let (sender, mut decoded) = mpsc::channel(2);
-    let rules = Rules::new(Arc::clone(table.contract()), sql);
-    let partition = i32::try_from(number).unwrap_or(i32::MAX);
-    let decoding = tokio::task::spawn_blocking(move || {
-        let mut reader = HashingReader::new(chunks);
-        let mut decoder = decode_delivery(rules, format, &mut reader, partition, now_ms);
-        for batch in decoder.by_ref() {
-            if sender.blocking_send(batch).is_err() {
-                break;
-            }
+    let name = incoming.name.clone();
+    let mut delivery = Receiving::new(table).all_of(sql, incoming).await?;
+    let _one_at_a_time = turn.lock().await;
+    let mut tries = 1;
+    loop {
+        match delivery.commit(&name).await {
+            Err(DeliverError::Lake(LakeError::Superseded { .. })) if tries < TRIES_MAX => tries += 1,
+            outcome => return outcome,
         }
-        let totals = decoder.totals();
-        drop(decoder);
-        (totals, reader.finish())
-    });
-    let mut files = Files::default();
-    while let Some(batch) = decoded.recv().await {
-        files.take(table, batch?).await?;
-    }
-    files.write(table).await?;
-    let (totals, sha256) = decoding.await.map_err(|_| DeliverError::Stopped(dataset.clone()))?;
-    let content_id = TxnId::delivered_content(&dataset, &sha256);
-    let replace = table.contract().delivery == Delivery::Replace;
-    // Of a dataset that is replaced, only the delivery that is in place now is there already.
-    let in_place = |known: &i64| !replace || table.committed_txn(&app_id) == Some(*known);
-    if let Some(known) = table.committed_txn(&content_id).filter(in_place) {
-        return Ok(Delivered {
-            number: known,
-            sha256,
-            known: true,
-            totals,
-            version: i64::try_from(table.head().version().0).unwrap_or(i64::MAX),
-        });
-    }
-    let rejected_before = table.rejects_txn(&content_id) > table.committed_txn(&content_id);
-    if replace && totals.rows == 0 {
-        return Err(DeliverError::Empty { dataset, rejects: totals.rejects });
-    }
-    let info = BTreeMap::from([
-        ("vitalakeDelivery".to_owned(), number.to_string()),
-        ("vitalakeDeliveryName".to_owned(), name.to_owned()),
-        ("vitalakeDeliverySha256".to_owned(), sha256.clone()),
-    ]);
-    let version = table
-        .deliver(DeliveredFiles {
-            rows: files.rows,
-            rejects: if rejected_before { Vec::new() } else { files.rejects },
-            replace,
-            txns: vec![(app_id, number), (content_id, number)],
-            info,
-        })
-        .await?;
-    Ok(Delivered { number, sha256, known: false, totals, version })
-}
-
-/// Decoded rows on their way into files.
-#[derive(Default)]
-struct Files {
-    rows: Vec<Arc<DataFile>>,
-    rejects: Vec<Arc<DataFile>>,
-    waiting_rows: Vec<RecordBatch>,
-    waiting_rejects: Vec<RecordBatch>,
-    bytes: usize,
-}
-
-impl Files {
-    async fn take(&mut self, table: &Table, decoded: Decoded) -> Result<(), DeliverError> {
-        if let Some((rule, rows)) = decoded.fatal.first() {
-            let rule = table.contract().row_rules.get(*rule).map_or_else(String::new, |r| r.name.clone());
-            return Err(DeliverError::Fatal { dataset: table.contract().dataset.to_string(), rule, rows: *rows });
-        }
-        self.bytes += decoded.rows.get_array_memory_size() + decoded.rejects.get_array_memory_size();
-        self.waiting_rows.push(decoded.rows);
-        self.waiting_rejects.push(decoded.rejects);
-        if self.bytes >= FILE_BYTES_IN_MEMORY { self.write(table).await } else { Ok(()) }
-    }
-
-    async fn write(&mut self, table: &Table) -> Result<(), DeliverError> {
-        self.rows.extend(table.write_rows(std::mem::take(&mut self.waiting_rows)).await?);
-        self.rejects.extend(table.write_rejects(std::mem::take(&mut self.waiting_rejects)).await?);
-        self.bytes = 0;
-        Ok(())
     }
 }
 
-/// Bytes as they come, hashed on the way.
-struct HashingReader {
-    chunks: Chunks,
-    current: Bytes,
-    hash: Sha256,
+/// A file whose end has not been said yet.
+struct Receiving<'a> {
+    table: &'a Arc<Table>,
+    dataset: String,
+    app_id: TxnId,
 }
 
-impl HashingReader {
-    fn new(chunks: Chunks) -> Self {
-        Self { chunks, current: Bytes::new(), hash: Sha256::new() }
+impl<'a> Receiving<'a> {
+    fn new(table: &'a Arc<Table>) -> Self {
+        let dataset = table.contract().dataset.to_string();
+        let app_id = TxnId::delivery(&dataset);
+        Self { table, dataset, app_id }
     }
 
-    /// The hash of everything, in hex; what the decoder did not ask for is read to its end.
-    fn finish(mut self) -> String {
-        let mut sink = [0_u8; 8192];
-        while self.read(&mut sink).is_ok_and(|n| n > 0) {}
-        self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    /// The number that the next delivery has, as far as this process knows.
+    fn next_number(&self) -> i64 {
+        self.table.committed_txn(&self.app_id).max(self.table.rejects_txn(&self.app_id)).unwrap_or(0) + 1
     }
-}
 
-impl Read for HashingReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            match self.chunks.blocking_recv() {
-                None => return Ok(0),
-                Some(chunk) => {
-                    self.current = chunk?;
-                    self.hash.update(&self.current);
+    /// Reads a file to its end and writes its rows as files.
+    async fn all_of(self, sql: Option<Arc<dyn SqlRules>>, incoming: Incoming) -> Result<Whole<'a>, DeliverError> {
+        let mut files = Files::new(self.next_number());
+        let received = self.decode(sql, incoming, &mut files).await?;
+        let content_id = TxnId::delivered_content(&self.dataset, &received.sha256);
+        files.write(self.table).await?;
+        Ok(Whole { receiving: self, files, received, content_id, tried: BTreeMap::new() })
+    }
+
+    async fn decode(
+        &self,
+        sql: Option<Arc<dyn SqlRules>>,
+        incoming: Incoming,
+        files: &mut Files,
+    ) -> Result<Received, DeliverError> {
+        let (sender, mut decoded) = mpsc::channel(2);
+        let rules = Rules::new(Arc::clone(self.table.contract()), sql);
+        let (number, dataset) = (files.number(), self.dataset.clone());
+        let Incoming { format, pieces, now_ms, .. } = incoming;
+        let decoding = tokio::task::spawn_blocking(move || {
+            let mut reader = HashingReader::new(pieces);
+            let mut decoder = decode_delivery(rules, format, &mut reader, number, now_ms);
+            for batch in decoder.by_ref() {
+                if sender.blocking_send(batch).is_err() {
+                    return None;
                 }
             }
+            let totals = decoder.totals();
+            drop(decoder);
+            if let Some(bytes) = reader.cut_short_after() {
+                tracing::warn!(
+                    dataset,
+                    bytes,
+                    "a delivery was given up: its sender went away or stood still before the end of the file; nothing of it was loaded"
+                );
+            }
+            reader.finish(totals)
+        });
+        while let Some(batch) = decoded.recv().await {
+            files.take(self.table, batch?).await?;
         }
-        let count = self.current.len().min(buffer.len());
-        let taken = self.current.split_to(count);
-        if let Some(target) = buffer.get_mut(..count) {
-            target.copy_from_slice(&taken);
+        // Without all of the file there was an error above, unless the thread that decodes is gone.
+        decoding.await.ok().flatten().ok_or_else(|| DeliverError::Stopped(self.dataset.clone()))
+    }
+}
+
+/// A file that is here to its end.
+struct Whole<'a> {
+    receiving: Receiving<'a>,
+    files: Files,
+    received: Received,
+    content_id: TxnId,
+    /// The numbers that were tried, with the rejects under each: one of them may be in quarantine.
+    tried: BTreeMap<i64, Vec<Arc<DataFile>>>,
+}
+
+impl Whole<'_> {
+    /// One try to make it the table's: under the next number, unless its content is there already.
+    async fn commit(&mut self, name: &str) -> Result<Delivered, DeliverError> {
+        let Receiving { table, dataset, app_id } = &self.receiving;
+        let replace = table.contract().delivery == Delivery::Replace;
+        let totals = &self.received.totals;
+        if let Some(known) = self.known(replace) {
+            let version = i64::try_from(table.head().version().0).unwrap_or(i64::MAX);
+            return Ok(self.delivered(known, true, version));
         }
-        Ok(count)
+        if replace && totals.rows == 0 {
+            return Err(DeliverError::Empty { dataset: dataset.clone(), rejects: totals.rejects });
+        }
+        // Rejects without their rows: a crash left them, or a try of this process whose number went to another.
+        let rejected =
+            table.rejects_txn(&self.content_id).filter(|at| Some(*at) > table.committed_txn(&self.content_id));
+        let ours = rejected.and_then(|number| self.tried.get(&number)).cloned();
+        let free = |number: &i64| table.committed_txn(app_id).is_none_or(|last| last < *number);
+        let number = rejected.filter(free).unwrap_or_else(|| self.receiving.next_number());
+        self.files.renumber(table, number).await?;
+        let rejects_are_there = rejected.is_some() && (rejected == Some(number) || ours.is_none());
+        let rejects = if rejects_are_there { Vec::new() } else { self.files.rejects().to_vec() };
+        self.tried.insert(number, self.files.rejects().to_vec());
+        let info = BTreeMap::from([
+            ("vitalakeDelivery".to_owned(), number.to_string()),
+            ("vitalakeDeliveryName".to_owned(), name.to_owned()),
+            ("vitalakeDeliverySha256".to_owned(), self.received.sha256.clone()),
+        ]);
+        let version = table
+            .deliver(DeliveredFiles {
+                rows: self.files.rows().to_vec(),
+                rejects,
+                rejects_before: ours.filter(|_| !rejects_are_there).unwrap_or_default(),
+                replace,
+                txns: vec![(app_id.clone(), number), (self.content_id.clone(), number)],
+                info,
+            })
+            .await?;
+        Ok(self.delivered(number, false, version))
+    }
+
+    /// The delivery that brought the same content. Of a dataset that is replaced, only the one that is in place now is
+    /// there already.
+    fn known(&self, replace: bool) -> Option<i64> {
+        let Receiving { table, app_id, .. } = &self.receiving;
+        let in_place = |known: &i64| !replace || table.committed_txn(app_id) == Some(*known);
+        table.committed_txn(&self.content_id).filter(in_place)
+    }
+
+    fn delivered(&self, number: i64, known: bool, version: i64) -> Delivered {
+        let Received { totals, sha256 } = &self.received;
+        Delivered { number, sha256: sha256.clone(), known, totals: totals.clone(), version }
     }
 }

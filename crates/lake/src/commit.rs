@@ -140,6 +140,29 @@ impl Table {
         }
     }
 
+    /// Brings a side's head up to what other processes have committed.
+    pub(crate) async fn catch_up(&self, _turn: &mut Turn, side: SideName) -> Result<(), LakeError> {
+        let (log, head) = self.at(side);
+        let newest = self.on_top_of_others(&log, &head, &News(BTreeMap::new())).await?;
+        if newest.version() > head.version() {
+            self.advance(side, newest);
+        }
+        Ok(())
+    }
+
+    /// Refuses a commit whose transactions have gone to another, or that the table as it is does not allow.
+    pub(crate) fn check(&self, commit: &Commit) -> Result<(), LakeError> {
+        let (log, head) = self.at(commit.to);
+        for (txn, version) in &commit.txns {
+            if let Some(committed) = head.txn(txn.as_str()).filter(|committed| committed >= version) {
+                return Err(LakeError::Superseded { table: self.id(), txn: txn.clone(), committed });
+            }
+        }
+        let change = commit.change(&commit.news(&head), &commit.removed_from(&head, self)?, 0);
+        let failed = |source| LakeError::Delta { attempt: "a commit", table: self.id(), source };
+        log.check(&head, &change).map_err(failed)
+    }
+
     /// Commits, or finds that an earlier try had taken place. The caller makes the version the head.
     pub(crate) async fn carry_out(&self, _turn: &mut Turn, judged: &Judged) -> Result<Done, LakeError> {
         let commit = judged.commit();

@@ -30,6 +30,8 @@ pub struct DeliveredFiles {
     pub rows: Vec<Arc<DataFile>>,
     /// Files of rejects.
     pub rejects: Vec<Arc<DataFile>>,
+    /// Files of rejects that an earlier try of the same delivery has committed under a number that went to another.
+    pub rejects_before: Vec<Arc<DataFile>>,
     /// Whether they take the place of everything that is there.
     pub replace: bool,
     /// `txn` actions: application id and version.
@@ -98,6 +100,14 @@ impl Table {
         for seal in self.open_seals() {
             self.commit_epoch(&mut turn, &seal, &DeliveredFiles::default(), None).await?;
         }
+        // What cannot be committed is refused before its rejects are: they would be there without it.
+        self.catch_up(&mut turn, SideName::Rejects).await?;
+        self.catch_up(&mut turn, SideName::Rows).await?;
+        self.check(&Commit {
+            replace_all: delivered.replace,
+            txns: delivered.txns.iter().cloned().collect(),
+            ..Commit::to(SideName::Rows, "WRITE")
+        })?;
         let (seal, place) = {
             let mut state = self.state.lock();
             let place = state.changes.advance();
@@ -266,7 +276,14 @@ impl Table {
         let (_, head) = self.at(SideName::Rejects);
         // A crash between the two commits leaves the rejects ahead; what they know already is not said again.
         txns.retain(|id, version| head.txn(id.as_str()).is_none_or(|known| known < *version));
-        let commit = Commit { adds: rejects, txns, info: extra.info.clone(), ..Commit::to(SideName::Rejects, "WRITE") };
+        let before = extra.rejects_before.iter().map(|file| file.path()).filter(|path| head.file(path).is_some());
+        let commit = Commit {
+            adds: rejects,
+            removes: before.cloned().collect(),
+            txns,
+            info: extra.info.clone(),
+            ..Commit::to(SideName::Rejects, "WRITE")
+        };
         let done = self.carry_out(turn, &Judged::rejects(commit)).await?;
         let mut state = self.state.lock();
         state.rejects.head = Arc::new(done.head);

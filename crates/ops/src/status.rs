@@ -164,6 +164,23 @@ pub struct DeliveryReport {
     pub quarantined: u64,
     /// The Delta version that holds the delivery.
     pub version: u64,
+    /// Values of accepted rows that did not fit their column: they are null, and kept in `_rescued`.
+    #[serde(default)]
+    pub did_not_fit: Vec<DidNotFit>,
+    /// The file's columns that the contract does not name, kept in `_rescued`: the first of them.
+    #[serde(default)]
+    pub not_in_contract: Vec<String>,
+}
+
+/// Values of one column that did not fit it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DidNotFit {
+    /// The column.
+    pub column: String,
+    /// What it takes, in words.
+    pub expected: String,
+    /// How many values did not fit.
+    pub values: u64,
 }
 
 /// Whether a delivery's bytes were new.

@@ -14,7 +14,8 @@ use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport,
 use crate::pinned::Pinned;
 use crate::sql::fault::causes;
 
-/// The bytes of a request, as they arrive.
+/// The bytes of a request, as they arrive. The stream ends only where the body has said its end; a body that is cut off
+/// ends with an error.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// The form of a delivered file.
@@ -41,6 +42,15 @@ pub enum ApiError {
     /// It is larger than the limit.
     #[error("{0}")]
     TooLarge(String),
+    /// It did not come in time.
+    #[error("{0}")]
+    TimedOut(String),
+    /// Nobody said how long it is.
+    #[error("{0}")]
+    NoLength(String),
+    /// It has a form that is not read here.
+    #[error("{0}")]
+    Unsupported(String),
     /// It can be tried again later.
     #[error("{0}")]
     Unavailable(String),

@@ -30,6 +30,14 @@ pub struct Answer {
     pub rows: Vec<Vec<Value>>,
 }
 
+/// A file on its way to the server.
+pub struct Outgoing<'a> {
+    /// Its bytes.
+    pub bytes: &'a mut dyn Read,
+    /// How many they are; none of a pipe.
+    pub length: Option<u64>,
+}
+
 /// Where a command's questions go.
 #[derive(Debug)]
 pub struct Client {
@@ -108,7 +116,7 @@ impl Client {
         dataset: &str,
         name: &str,
         format: FileFormat,
-        bytes: &mut dyn Read,
+        file: Outgoing<'_>,
     ) -> anyhow::Result<DeliveryReport> {
         let (format, content_type) = match format {
             FileFormat::Csv => ("csv", "text/csv"),
@@ -116,8 +124,13 @@ impl Client {
         };
         let url = format!("{}/api/v1/deliveries/{}", self.url, percent_encoded(dataset));
         let request = self.agent.post(url).query("name", name).query("format", format).content_type(content_type);
+        // With its length said, whoever receives it sees by himself whether all of it came.
+        let request = match file.length {
+            Some(length) => request.header("content-length", length.to_string()),
+            None => request,
+        };
         // A server that refuses at once says so before the file is sent.
-        let sent = request.header("expect", "100-continue").send(SendBody::from_reader(bytes));
+        let sent = request.header("expect", "100-continue").send(SendBody::from_reader(file.bytes));
         if let Err(ureq::Error::Io(error)) = &sent
             && matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
         {

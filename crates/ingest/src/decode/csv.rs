@@ -1,18 +1,23 @@
 //! Delivered CSV (RFC 4180) by a contract: the header once, then each record's cells into the columns of their names.
 //!
 //! A cell is text, read by its column's type; an empty one is null. An integer in a spreadsheet's exponent form has
-//! lost digits and is refused. Cells of names that the contract does not know are rescued as text. Invariant: a record
+//! lost digits and is refused. Cells of names that the contract does not know are rescued as text. A line ends with LF,
+//! CR LF or CR, whichever comes, unless a quote is open. Invariant: a record
 //! whose quotes or number of cells are wrong is a reject with its bytes, and the next line is read as if it were not there.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr3};
+use vitalake_contract::ColumnType;
 use vitalake_contract::time_format::is_time;
-use vitalake_contract::{ColumnType, Contract};
 
 use super::columns::{Span, Values};
+use super::header::{CELLS_MAX, Places};
 use super::plan::{Plan, quote};
 use super::rows::{RowBuffer, push};
 use super::scan::Cursor;
-use super::{DecodeError, Decoded, DeliveryError, RULE_CSV, RecordMeta};
+use super::{DecodeError, Decoded, RULE_CSV, RecordMeta};
+
+/// How many columns that the contract does not name are told.
+const UNNAMED_SHOWN_MAX: usize = 20;
 
 /// A cell within its record.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +26,13 @@ pub(super) struct Cell {
     end: usize,
     /// Whether quotes stand doubled in it.
     doubled: bool,
+}
+
+impl Cell {
+    /// Its text within its record, quotes still doubled.
+    pub(super) fn text<'a>(&self, record: &'a str) -> &'a str {
+        record.get(self.start..self.end).unwrap_or("")
+    }
 }
 
 /// What stands at the beginning of some bytes.
@@ -49,25 +61,47 @@ pub(super) fn scan(bytes: &[u8], last: bool, cells: &mut Vec<Cell>) -> Scan {
             }
         } else {
             let rest = bytes.get(at..).unwrap_or(&[]);
-            let stop = match memchr2(b',', b'\n', rest) {
+            let stop = match memchr3(b',', b'\n', b'\r', rest) {
                 Some(offset) => at + offset,
                 None if last => bytes.len(),
                 None => return Scan::Unfinished,
             };
-            let ends_line = bytes.get(stop) != Some(&b',');
-            let carriage = ends_line && stop > at && bytes.get(stop - 1) == Some(&b'\r');
-            let stop = stop - usize::from(carriage);
             (stop, Cell { start: at, end: stop, doubled: false })
         };
-        cells.push(cell);
+        // One more than a line may have says that it has too many.
+        if cells.len() <= CELLS_MAX {
+            cells.push(cell);
+        }
         match bytes.get(stop..).unwrap_or(&[]) {
             [b',', ..] => at = stop + 1,
-            [b'\n', ..] => return Scan::Record { length: stop, taken: stop + 1 },
-            [b'\r', b'\n', ..] => return Scan::Record { length: stop, taken: stop + 2 },
-            [] | [b'\r'] if last => return Scan::Record { length: stop, taken: bytes.len() },
-            [] | [b'\r'] => return Scan::Unfinished,
-            _ => return malformed(bytes, last),
+            rest => match line_end(rest, last) {
+                Some(Some(end)) => return Scan::Record { length: stop, taken: stop + end },
+                Some(None) => return malformed(bytes, last),
+                None => return Scan::Unfinished,
+            },
         }
+    }
+}
+
+/// How many bytes the line end at the beginning of the bytes has; `Some(None)` where none stands there, and none where
+/// that is not known yet.
+fn line_end(rest: &[u8], last: bool) -> Option<Option<usize>> {
+    match rest {
+        [b'\n', ..] => Some(Some(1)),
+        [b'\r', b'\n', ..] => Some(Some(2)),
+        [] | [b'\r'] if !last => None,
+        [] => Some(Some(0)),
+        [b'\r', ..] => Some(Some(1)),
+        _ => Some(None),
+    }
+}
+
+/// The line at the beginning of the bytes, whatever stands in it.
+pub(super) fn line(bytes: &[u8], last: bool) -> Scan {
+    let length = memchr2(b'\n', b'\r', bytes).unwrap_or(bytes.len());
+    match line_end(bytes.get(length..).unwrap_or(&[]), last).flatten() {
+        Some(end) => Scan::Record { length, taken: length + end },
+        None => Scan::Unfinished,
     }
 }
 
@@ -86,12 +120,9 @@ fn quoted_end(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
 }
 
 fn malformed(bytes: &[u8], last: bool) -> Scan {
-    match memchr(b'\n', bytes) {
-        Some(end) => {
-            Scan::Malformed { length: end - usize::from(end > 0 && bytes.get(end - 1) == Some(&b'\r')), taken: end + 1 }
-        }
-        None if last => Scan::Malformed { length: bytes.len(), taken: bytes.len() },
-        None => Scan::Unfinished,
+    match line(bytes, last) {
+        Scan::Record { length, taken } => Scan::Malformed { length, taken },
+        other => other,
     }
 }
 
@@ -105,16 +136,20 @@ pub(super) struct CsvDecoder {
 }
 
 impl CsvDecoder {
-    /// A decoder for a file with that header.
-    pub(super) fn new(plan: Plan, header: &[String]) -> Result<Self, DeliveryError> {
-        let mut cells: Vec<(Vec<u16>, String)> = Vec::with_capacity(header.len());
-        for name in header {
+    /// A decoder for a file with that header, whose cells have those places.
+    pub(super) fn new(plan: Plan, header: &[String], places: Places) -> Self {
+        let quoted = |name: &String| {
             let mut quoted = String::new();
             quote(name, &mut quoted);
-            cells.push((Vec::new(), quoted));
-        }
-        place(&plan.contract, header, &mut cells)?;
-        Ok(Self { rows: RowBuffer::new(&plan), plan, header: cells })
+            quoted
+        };
+        Self { rows: RowBuffer::new(&plan), plan, header: places.into_iter().zip(header.iter().map(quoted)).collect() }
+    }
+
+    /// The file's columns that the contract does not name, as JSON strings, the first few of them.
+    pub(super) fn unnamed(&self) -> Vec<String> {
+        let unnamed = self.header.iter().filter(|(columns, name)| columns.is_empty() && name.len() > 2);
+        unnamed.take(UNNAMED_SHOWN_MAX).map(|(_, name)| name.trim_matches('"').to_owned()).collect()
     }
 
     /// Takes a record with its cells.
@@ -123,6 +158,9 @@ impl CsvDecoder {
             Ok(text) => text,
             Err(error) => return self.refuse(record, meta, format!("not UTF-8 at byte {}", error.valid_up_to())),
         };
+        if let Some(zero) = memchr(0, record) {
+            return self.refuse(record, meta, format!("a zero byte at byte {zero}: is the file whole?"));
+        }
         if cells.len() != self.header.len() {
             let reason = format!("the line has {} cells and the header {}", cells.len(), self.header.len());
             return self.refuse(record, meta, reason);
@@ -132,7 +170,7 @@ impl CsvDecoder {
             if cell.start == cell.end {
                 continue;
             }
-            let raw = text.get(cell.start..cell.end).unwrap_or("");
+            let raw = cell.text(text);
             let undoubled = if cell.doubled { raw.replace("\"\"", "\"") } else { String::new() };
             let value = if cell.doubled { &undoubled } else { raw };
             let mut right = !columns.is_empty();
@@ -168,44 +206,6 @@ impl CsvDecoder {
     pub(super) fn finish(&mut self) -> Result<Decoded, DecodeError> {
         self.rows.finish(&self.plan)
     }
-}
-
-/// Finds each column's cell by its name in the header.
-fn place(contract: &Contract, header: &[String], cells: &mut [(Vec<u16>, String)]) -> Result<(), DeliveryError> {
-    for (index, column) in contract.columns.iter().enumerate() {
-        let name = column.path.join(".");
-        let mut found = header.iter().enumerate().filter(|(_, n)| **n == name).map(|(position, _)| position);
-        match (found.next(), found.next()) {
-            (_, Some(_)) => return Err(DeliveryError::ColumnTwice { dataset: contract.dataset.to_string(), name }),
-            (Some(position), None) => {
-                if let (Some((columns, _)), Ok(index)) = (cells.get_mut(position), u16::try_from(index)) {
-                    columns.push(index);
-                }
-            }
-            (None, _) if column.required => {
-                let alike = |found: &&String| found.trim().eq_ignore_ascii_case(&name);
-                if let Some(found) = header.iter().find(alike).cloned() {
-                    return Err(DeliveryError::ColumnSpelling { dataset: contract.dataset.to_string(), name, found });
-                }
-                // A first line without any of the contract's names may be data, which no error shows.
-                if !contract.columns.iter().any(|column| header.contains(&column.path.join("."))) {
-                    return Err(DeliveryError::NoHeader { dataset: contract.dataset.to_string() });
-                }
-                return Err(DeliveryError::ColumnMissing {
-                    dataset: contract.dataset.to_string(),
-                    column: column.name.to_string(),
-                    name,
-                    header: if header.iter().any(|name| name.contains(char::is_control)) {
-                        "(one line with control characters: are the line ends right?)".to_owned()
-                    } else {
-                        header.join(", ")
-                    },
-                });
-            }
-            (None, _) => {}
-        }
-    }
-    Ok(())
 }
 
 /// Reads a cell by the column's type; `place` is where its text will stand in the batch's records, if it stands there as it is.
@@ -265,24 +265,4 @@ fn is_json(text: &str) -> bool {
         cursor.skip_space();
         cursor.is_at_end()
     }
-}
-
-/// What separates the columns of a header that has no commas, when it names a column of the contract so.
-pub(super) fn other_separator(contract: &Contract, header: &[u8]) -> Option<&'static str> {
-    let text = std::str::from_utf8(header).ok().filter(|text| !text.contains(','))?;
-    let names = |separator: char| {
-        let mut cells = text.split(separator).map(|cell| cell.trim().trim_matches('"'));
-        text.contains(separator)
-            && cells.any(|cell| contract.columns.iter().any(|c| c.path.join(".").eq_ignore_ascii_case(cell)))
-    };
-    [(';', "semicolons"), ('\t', "tabs"), ('|', "vertical bars")]
-        .into_iter()
-        .find(|(c, _)| names(*c))
-        .map(|(_, said)| said)
-}
-
-/// The texts of a header's cells.
-pub(super) fn header_names(record: &[u8], cells: &[Cell]) -> Option<Vec<String>> {
-    let text = std::str::from_utf8(record).ok()?;
-    cells.iter().map(|cell| Some(text.get(cell.start..cell.end)?.replace("\"\"", "\""))).collect()
 }

@@ -1,33 +1,35 @@
-//! A delivered file, CSV with a header or NDJSON, as a stream of decoded batches with bounded memory.
+//! A delivered file, CSV with a header or JSON, as a stream of decoded batches with bounded memory.
 //!
-//! Invariant: a delivery is taken whole or not at all; after an error nothing more comes.
+//! `records` finds the records, the decoders of CSV and JSON take them. Invariant: a delivery is taken whole or not at all; after an error nothing more comes.
 
 use std::io::Read;
 
-use super::csv::{Cell, CsvDecoder, Scan, header_names, other_separator, scan};
-use super::input::Input;
+use arrow::array::AsArray as _;
+
+use super::csv::{Cell, CsvDecoder};
 use super::json::JsonDecoder;
-use super::plan::Plan;
-use super::{DecodeError, Decoded, RecordMeta, Rules};
+use super::plan::{Plan, expected};
+use super::records::{DeliveryFormat, FileRecords, Found};
+use super::refused::DeliveryError;
+use super::{Decoded, RULE_CSV, RULE_JSON, RecordMeta, Rules, header};
 
 /// How many records a batch has at most.
 pub const BATCH_RECORDS_MAX: usize = 65_536;
 /// At about how many bytes a batch is full.
 const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// How large one record may be.
-const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// The form of a delivered file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryFormat {
-    /// Comma-separated values with a header line (RFC 4180).
-    Csv,
-    /// One JSON object a line.
-    Ndjson,
+/// Values of a column that did not fit it: they are null, and kept in `_rescued`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The column.
+    pub column: String,
+    /// What it takes, in words.
+    pub expected: String,
+    /// How many values of rows that were taken did not fit.
+    pub values: u64,
 }
 
 /// What a delivery held, so far or in all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryTotals {
     /// Records read.
     pub records: u64,
@@ -37,111 +39,24 @@ pub struct DeliveryTotals {
     pub rejects: u64,
     /// Bytes read.
     pub bytes: u64,
-}
-
-/// Why a whole delivery is refused. Names of columns are shown, values never.
-#[derive(Debug, thiserror::Error)]
-pub enum DeliveryError {
-    /// The file could not be read.
-    #[error("the delivery of {dataset} could not be read past byte {position}; deliver it again")]
-    Read {
-        /// The dataset.
-        dataset: String,
-        /// How many bytes had been read.
-        position: u64,
-        /// The reader's error.
-        #[source]
-        source: std::io::Error,
-    },
-    /// There is no header.
-    #[error(
-        "the delivery of {dataset} has no header line with the contract's columns; write their names, in UTF-8 and \
-         separated by commas, into its first line"
-    )]
-    NoHeader {
-        /// The dataset.
-        dataset: String,
-    },
-    /// A required column is not in the header.
-    #[error(
-        "the delivery of {dataset} has no column {name:?}, which the contract requires for {column}; its header is: {header}"
-    )]
-    ColumnMissing {
-        /// The dataset.
-        dataset: String,
-        /// The contract's column.
-        column: String,
-        /// The name that the header should have.
-        name: String,
-        /// The names that it has.
-        header: String,
-    },
-    /// A required column stands in the header with other capitals or spaces.
-    #[error(
-        "the delivery of {dataset} has the column {found:?} where the contract reads {name:?}: capitals and spaces count; rename it in the file, or name it so in the contract (customProperty path)"
-    )]
-    ColumnSpelling {
-        /// The dataset.
-        dataset: String,
-        /// The name that the header should have.
-        name: String,
-        /// The name that it has.
-        found: String,
-    },
-    /// The columns are not separated by commas.
-    #[error(
-        "the delivery of {dataset} has {separator} between its columns and commas are read: save the file with commas"
-    )]
-    Separator {
-        /// The dataset.
-        dataset: String,
-        /// What stands there.
-        separator: &'static str,
-    },
-    /// A column that the contract reads stands twice in the header.
-    #[error("the delivery of {dataset} has the column {name:?} twice; rename one of them")]
-    ColumnTwice {
-        /// The dataset.
-        dataset: String,
-        /// The name.
-        name: String,
-    },
-    /// A quote never closes, so nobody can say where the records after it begin.
-    #[error(
-        "the delivery of {dataset} opens a quote in the record at line {line} that never closes; close it or double it"
-    )]
-    QuoteUnclosed {
-        /// The dataset.
-        dataset: String,
-        /// The record's first line, from 1.
-        line: u64,
-    },
-    /// A record is too large.
-    #[error(
-        "the delivery of {dataset} has a record at line {line} of more than {bytes_max} bytes; check its quotes and line ends"
-    )]
-    RecordTooLarge {
-        /// The dataset.
-        dataset: String,
-        /// The record's first line, from 1.
-        line: u64,
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// A batch could not be built.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
+    /// What did not fit, by column in the contract's order.
+    pub misfits: Vec<Misfit>,
+    /// Columns of a CSV that the contract does not name, kept in `_rescued`.
+    pub unnamed: Vec<String>,
 }
 
 /// The batches of one delivery.
 #[derive(Debug)]
 pub struct DeliveryDecoder<R> {
     rules: Rules,
-    input: Input<R>,
+    records: FileRecords<R>,
     form: Form,
-    cells: Vec<Cell>,
     meta: RecordMeta,
     totals: DeliveryTotals,
+    /// Values that did not fit, by column.
+    misfits: Vec<u64>,
+    /// Records that were no line of the header, or no JSON object, and what was said of the first.
+    unread: (u64, Option<String>),
     over: bool,
 }
 
@@ -150,7 +65,7 @@ enum Form {
     /// CSV whose header was not read yet.
     Header,
     Csv(Box<CsvDecoder>),
-    Ndjson(Box<JsonDecoder>),
+    Json(Box<JsonDecoder>),
 }
 
 /// Decodes a delivered file in batches of at most 65,536 records. `_topic` is `feed/{dataset}`, `_partition` the
@@ -168,143 +83,137 @@ pub fn decode_delivery<R: Read>(
         DeliveryFormat::Csv => Form::Header,
         DeliveryFormat::Ndjson => {
             let topic = Plan::feed_of(&rules.contract);
-            Form::Ndjson(Box::new(JsonDecoder::with_topic(rules.clone(), topic)))
+            Form::Json(Box::new(JsonDecoder::with_topic(rules.clone(), topic)))
         }
     };
     let meta = RecordMeta { partition: delivery_number, offset: 0, timestamp_ms: None, ingested_at_ms };
-    let (input, totals) = (Input::new(reader), DeliveryTotals::default());
-    DeliveryDecoder { rules, input, form, cells: Vec::new(), meta, totals, over: false }
+    let records = FileRecords::new(rules.contract.dataset.to_string(), format, reader);
+    let misfits = vec![0; rules.contract.columns.len()];
+    let totals = DeliveryTotals::default();
+    DeliveryDecoder { rules, records, form, meta, totals, misfits, unread: (0, None), over: false }
 }
 
 impl<R: Read> DeliveryDecoder<R> {
     /// What was decoded so far; after the last batch, in all.
     #[must_use]
     pub fn totals(&self) -> DeliveryTotals {
-        self.totals
+        let columns = self.rules.contract.columns.iter().zip(&self.misfits).filter(|(_, values)| **values > 0);
+        let misfit = |(column, values): (&vitalake_contract::Column, &u64)| Misfit {
+            column: column.name.to_string(),
+            expected: expected(&column.kind),
+            values: *values,
+        };
+        DeliveryTotals { misfits: columns.map(misfit).collect(), ..self.totals.clone() }
+    }
+
+    fn dataset(&self) -> String {
+        self.rules.contract.dataset.to_string()
     }
 
     /// Reads records until a batch is full or the file is over; none when there was nothing left.
     fn batch(&mut self) -> Result<Option<Decoded>, DeliveryError> {
-        while let Some(found) = self.next_record()? {
+        while let Some(found) = self.records.find()? {
             self.take(found)?;
             let (records, bytes) = self.held();
             if records >= BATCH_RECORDS_MAX || bytes >= BATCH_BYTES_MAX {
                 break;
             }
         }
-        self.totals.bytes = self.input.consumed;
+        self.totals.bytes = self.records.consumed();
         let (records, _) = self.held();
         let decoded = match &mut self.form {
-            Form::Header => return Err(DeliveryError::NoHeader { dataset: self.rules.contract.dataset.to_string() }),
+            Form::Header => return Err(header::no_header(&self.rules.contract, b"")),
             _ if records == 0 => return Ok(None),
             Form::Csv(csv) => csv.finish()?,
-            Form::Ndjson(json) => json.finish()?,
+            Form::Json(json) => json.finish()?,
         };
-        self.totals.records += records as u64;
+        self.count(records as u64, &decoded);
+        Ok(Some(decoded))
+    }
+
+    fn count(&mut self, records: u64, decoded: &Decoded) {
+        self.totals.records += records;
         self.totals.rows += decoded.rows.num_rows() as u64;
         self.totals.rejects += decoded.rejects.num_rows() as u64;
-        Ok(Some(decoded))
+        for (column, values) in &decoded.misfits {
+            if let Some(count) = self.misfits.get_mut(*column) {
+                *count += values;
+            }
+        }
+        let texts = |name| decoded.rejects.column_by_name(name).and_then(|column| column.as_string_view_opt());
+        let (Some(rules), Some(reasons)) = (texts("_rule"), texts("_reason")) else { return };
+        for (_, reason) in rules.iter().zip(reasons).filter(|(rule, _)| matches!(rule, Some(RULE_CSV | RULE_JSON))) {
+            self.unread.0 += 1;
+            if self.unread.1.is_none() {
+                self.unread.1 = reason.map(str::to_owned);
+            }
+        }
+    }
+
+    /// Refuses a file that was read to its end and of which nothing is what the contract speaks of.
+    fn check_whole(&self) -> Result<(), DeliveryError> {
+        let (unread, reason) = &self.unread;
+        if *unread > 0 && *unread == self.totals.records {
+            let form = match &self.form {
+                Form::Header | Form::Csv(_) => "lines of its header",
+                _ => "JSON objects",
+            };
+            let reason = reason.clone().unwrap_or_default();
+            return Err(DeliveryError::NothingReadable { dataset: self.dataset(), records: *unread, form, reason });
+        }
+        let named = match &self.form {
+            Form::Json(json) => json.has_met_fields(),
+            Form::Header | Form::Csv(_) => true,
+        };
+        if self.totals.rows > 0 && !named {
+            let names = self.rules.contract.columns.iter().map(|column| column.path.join(".")).collect::<Vec<_>>();
+            return Err(DeliveryError::NothingNamed { dataset: self.dataset(), names: header::shown(&names) });
+        }
+        Ok(())
     }
 
     fn held(&self) -> (usize, usize) {
         match &self.form {
             Form::Header => (0, 0),
             Form::Csv(csv) => csv.held(),
-            Form::Ndjson(json) => (json.records(), json.bytes()),
+            Form::Json(json) => (json.records(), json.bytes()),
         }
     }
 
-    /// Finds the next record in the input, reading more of it as it needs; none at the end.
-    fn next_record(&mut self) -> Result<Option<Scan>, DeliveryError> {
-        let dataset = || self.rules.contract.dataset.to_string();
-        loop {
-            self.input.skip_mark();
-            let (bytes, last) = self.input.bytes();
-            if bytes.is_empty() && last {
-                return Ok(None);
-            }
-            let too_large = bytes.len() > RECORD_BYTES_MAX;
-            let found = match &self.form {
-                _ if bytes.len() < 3 && !last => Scan::Unfinished,
-                Form::Ndjson(_) => line(bytes, last),
-                _ => scan(bytes, last, &mut self.cells),
-            };
-            match found {
-                Scan::Unclosed => {
-                    return Err(DeliveryError::QuoteUnclosed { dataset: dataset(), line: self.input.line });
-                }
-                Scan::Unfinished if too_large => {
-                    return Err(DeliveryError::RecordTooLarge {
-                        dataset: dataset(),
-                        line: self.input.line,
-                        bytes_max: RECORD_BYTES_MAX,
-                    });
-                }
-                Scan::Unfinished => {
-                    let position = self.input.consumed;
-                    let failed = |source| DeliveryError::Read {
-                        dataset: self.rules.contract.dataset.to_string(),
-                        position,
-                        source,
-                    };
-                    self.input.fill().map_err(failed)?;
-                }
-                found => return Ok(Some(found)),
-            }
-        }
-    }
-
-    /// Decodes the record that was found at the beginning of the input.
-    fn take(&mut self, found: Scan) -> Result<(), DeliveryError> {
-        let (length, taken, malformed) = match found {
-            Scan::Record { length, taken } => (length, taken, false),
-            Scan::Malformed { length, taken } => (length, taken, true),
-            Scan::Unfinished | Scan::Unclosed => return Ok(()),
-        };
-        let (bytes, _) = self.input.bytes();
-        let record = bytes.get(..length).unwrap_or(&[]);
-        let no_header = || DeliveryError::NoHeader { dataset: self.rules.contract.dataset.to_string() };
+    /// Decodes the record that was found.
+    fn take(&mut self, found: Found) -> Result<(), DeliveryError> {
+        let (record, cells) = self.records.record(found);
         let mut counts = true;
         match &mut self.form {
-            Form::Header if record.is_empty() => return Err(no_header()),
             Form::Header => {
-                if let Some(separator) = other_separator(&self.rules.contract, record) {
-                    return Err(DeliveryError::Separator {
-                        dataset: self.rules.contract.dataset.to_string(),
-                        separator,
-                    });
-                }
-                if malformed {
-                    return Err(no_header());
-                }
-                let names = header_names(record, &self.cells).ok_or_else(no_header)?;
-                let plan = Plan::new(self.rules.clone(), Plan::feed_of(&self.rules.contract));
-                self.form = Form::Csv(Box::new(CsvDecoder::new(plan, &names)?));
+                let csv = read_header(&self.rules, record, cells, found.malformed)?;
+                self.totals.unnamed = csv.unnamed();
+                self.form = Form::Csv(Box::new(csv));
                 counts = false;
             }
-            Form::Csv(csv) if malformed => {
+            Form::Csv(csv) if found.malformed => {
                 csv.refuse(record, self.meta, "something follows a closing quote in the line".to_owned());
             }
             Form::Csv(_) if record.is_empty() => counts = false,
-            Form::Csv(csv) => csv.append(record, &self.cells, self.meta),
-            Form::Ndjson(_) if record.trim_ascii().is_empty() => counts = false,
-            Form::Ndjson(json) => json.append(Some(record), self.meta),
+            Form::Csv(csv) => csv.append(record, cells, self.meta),
+            Form::Json(_) if record.trim_ascii().is_empty() => counts = false,
+            Form::Json(json) => json.append(Some(record), self.meta),
         }
         self.meta.offset += i64::from(counts);
-        self.input.consume(taken);
+        self.records.consume(found);
         Ok(())
     }
 }
 
-/// The line at the beginning of the bytes.
-fn line(bytes: &[u8], last: bool) -> Scan {
-    let (end, taken) = match memchr::memchr(b'\n', bytes) {
-        Some(end) => (end, end + 1),
-        None if last => (bytes.len(), bytes.len()),
-        None => return Scan::Unfinished,
-    };
-    let carriage = end > 0 && bytes.get(end - 1) == Some(&b'\r');
-    Scan::Record { length: end - usize::from(carriage), taken }
+/// The decoder for a file that begins with this line.
+fn read_header(rules: &Rules, line: &[u8], cells: &[Cell], malformed: bool) -> Result<CsvDecoder, DeliveryError> {
+    let contract = &rules.contract;
+    if malformed || line.is_empty() {
+        return Err(header::no_header(contract, line));
+    }
+    let names = header::names(contract, line, cells)?;
+    let places = header::place(contract, &names, line)?;
+    Ok(CsvDecoder::new(Plan::new(rules.clone(), Plan::feed_of(contract)), &names, places))
 }
 
 impl<R: Read> Iterator for DeliveryDecoder<R> {
@@ -314,7 +223,10 @@ impl<R: Read> Iterator for DeliveryDecoder<R> {
         if self.over {
             return None;
         }
-        let batch = self.batch().transpose();
+        let batch = match self.batch() {
+            Ok(None) => self.check_whole().err().map(Err),
+            batch => batch.transpose(),
+        };
         self.over = !matches!(batch, Some(Ok(_)));
         batch
     }

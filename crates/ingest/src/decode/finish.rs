@@ -57,6 +57,7 @@ impl RowBuffer {
             fatal = vec![(first.rule, 1)];
         }
         let refused = self.refuse(contract, &broken);
+        let misfits = self.misfits(refused.as_ref());
         let rows = match refused {
             Some(keep) => filter_record_batch(&rows, &keep).map_err(build)?,
             None => rows,
@@ -66,7 +67,7 @@ impl RowBuffer {
         let (warnings, errors) = (count(Severity::Warning), count(Severity::Error));
         let of = |rule: &str| self.rejects.iter().filter(|reject| reject.rule == rule).count() as u64;
         let (not_json, tombstones) = if self.rejects.is_empty() { (0, 0) } else { (of(RULE_JSON), of(RULE_TOMBSTONE)) };
-        Ok(Decoded { rows, rejects, warnings, errors, fatal, not_json, tombstones, stopped_at })
+        Ok(Decoded { rows, rejects, warnings, errors, fatal, not_json, tombstones, stopped_at, misfits })
     }
 
     /// All rows that were kept, in the shape of the stored table.
@@ -118,6 +119,18 @@ impl RowBuffer {
         }
         self.rejects.extend(early);
         Some(BooleanArray::new(keep.finish(), None))
+    }
+
+    /// How many values of the rows that stay did not fit their column.
+    fn misfits(&self, keep: Option<&BooleanArray>) -> Vec<(usize, u64)> {
+        let mut counts = std::collections::BTreeMap::new();
+        for (row, column) in &self.wrong {
+            let stays = |keep: &BooleanArray| *row < keep.len() && keep.value(*row);
+            if keep.map_or(*row < self.metas.len(), stays) {
+                *counts.entry(usize::from(*column)).or_insert(0) += 1;
+            }
+        }
+        counts.into_iter().collect()
     }
 
     /// Why a row breaks a rule: a required value that is there but has another type is not the same as none.

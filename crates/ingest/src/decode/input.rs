@@ -55,11 +55,19 @@ impl<R: Read> Input<R> {
 
     /// Leaves bytes behind.
     pub(super) fn consume(&mut self, count: usize) {
-        let (bytes, _) = self.bytes();
-        let lines = bytes.get(..count).map_or(0, |bytes| memchr::memchr_iter(b'\n', bytes).count());
-        self.line += lines as u64;
+        self.line = self.line_at(count);
         self.start += count;
         self.consumed += count as u64;
+    }
+
+    /// The line of the byte so many bytes further on.
+    pub(super) fn line_at(&self, ahead: usize) -> u64 {
+        let (bytes, _) = self.bytes();
+        let passed = bytes.get(..ahead).unwrap_or(bytes);
+        // CR LF is one line end, and CR alone is one too.
+        let ends = memchr::memchr2_iter(b'\n', b'\r', passed);
+        let ends = ends.filter(|at| passed.get(*at) == Some(&b'\n') || passed.get(at + 1) != Some(&b'\n'));
+        self.line + ends.count() as u64
     }
 
     /// Steps over a byte order mark at the beginning.

@@ -111,6 +111,11 @@ impl JsonDecoder {
         self.rows.taken()
     }
 
+    /// Whether any row so far had a field of the contract.
+    pub(super) fn has_met_fields(&self) -> bool {
+        self.rows.met_fields
+    }
+
     /// How many bytes of values are held since the last `finish`. Callers finish well before 2 GiB.
     #[must_use]
     pub fn bytes(&self) -> usize {

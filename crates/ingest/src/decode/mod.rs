@@ -7,15 +7,21 @@
 mod columns;
 mod csv;
 mod delivery;
+mod document;
 mod envelope;
+mod file_form;
 mod finish;
 mod first_bytes;
+mod header;
 mod input;
 mod json;
 mod number;
 mod plan;
+mod records;
+mod refused;
 mod rescue;
 mod rows;
+mod sample;
 mod scan;
 
 use std::sync::Arc;
@@ -24,9 +30,12 @@ use arrow::array::RecordBatch;
 use vitalake_contract::Contract;
 use vitalake_contract::check::{CheckError, SqlRules};
 
-pub use delivery::{DeliveryDecoder, DeliveryError, DeliveryFormat, DeliveryTotals, decode_delivery};
+pub use delivery::{DeliveryDecoder, DeliveryTotals, Misfit, decode_delivery};
 pub use envelope::Envelope;
 pub use json::JsonDecoder;
+pub use records::DeliveryFormat;
+pub use refused::DeliveryError;
+pub use sample::{Sampled, read_sample};
 
 /// The name of the rule that a record breaks when it is not one JSON object.
 pub const RULE_JSON: &str = "json";
@@ -89,6 +98,8 @@ pub struct Decoded {
     /// The first record that breaks a rule of severity fatal, where the batch was cut before it: its offset and the
     /// rule's name.
     pub stopped_at: Option<(i64, String)>,
+    /// Values of rows (kept) that did not fit their column, are null and were rescued: the column's index and how many.
+    pub misfits: Vec<(usize, u64)>,
 }
 
 /// Why a batch could not be made at all. No record causes this; a wrong contract or a batch that is too large does.

@@ -52,6 +52,8 @@ pub(super) struct RowBuffer {
     pub(super) rescued: Rescued,
     /// Row and column of every value of the wrong type, in order.
     pub(super) wrong: Vec<(usize, u16)>,
+    /// Whether any row ever had a field of the contract.
+    pub(super) met_fields: bool,
     /// What became no row.
     pub(super) rejects: Vec<Reject>,
     /// The rejects' bytes.
@@ -72,6 +74,7 @@ impl RowBuffer {
             envelopes: Envelopes::default(),
             rescued: Rescued::default(),
             wrong: Vec::new(),
+            met_fields: false,
             rejects: Vec::new(),
             reject_bytes: Vec::new(),
             beside_kept: 0,
@@ -103,6 +106,7 @@ impl RowBuffer {
                 column.push_null();
             }
         }
+        self.met_fields |= self.pushed > 0;
         self.pushed = 0;
         self.rescued.keep(row);
         self.envelopes.keep(row);

@@ -9,6 +9,7 @@ mod builder;
 mod commit;
 mod entry;
 mod error;
+mod lz4;
 mod metrics;
 mod options;
 mod partition;

@@ -226,6 +226,7 @@ pub(super) fn decompress(codec: Compression, body: &[u8], limit: usize, out: &mu
         Compression::None => out.extend_from_slice(body),
         Compression::Gzip => read_limited(flate2::read::MultiGzDecoder::new(body), "gzip", limit, out)?,
         Compression::Snappy => snappy(body, limit, out)?,
+        Compression::Lz4 if !super::lz4::is_whole(body) => return Err(BatchError::Compressed("lz4")),
         Compression::Lz4 => read_limited(lz4_flex::frame::FrameDecoder::new(body), "lz4", limit, out)?,
         Compression::Zstd => {
             let mut decoder =

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "rdkafka")]
 mod broker;
+mod delivery;
 mod kafka_hostile;
 mod kafka_limits;
 mod kafka_round_trip;

@@ -73,6 +73,27 @@ fn a_compressed_batch_that_is_not_what_its_header_claims_is_refused() {
 }
 
 #[test]
+fn a_compressed_body_ends_where_its_own_end_is_and_nowhere_else() {
+    let builder = builder();
+    let (first, second) = builder.body().split_at(builder.body().len() / 2);
+    for codec in 1..5 {
+        let check = |body: &[u8]| CheckedBatch::new(builder.build_compressed(None, codec, body));
+        let whole = compressed(codec, builder.body());
+        assert!(check(&whole).is_ok(), "codec {codec}");
+        for cut in 1..=whole.len() {
+            assert!(check(&whole[..whole.len() - cut]).is_err(), "codec {codec} without its last {cut} bytes");
+        }
+        for garbage in [b"\0".as_slice(), b"more", &[0xa5; 40]] {
+            assert!(check(&[&whole, garbage].concat()).is_err(), "codec {codec} with {} bytes after it", garbage.len());
+        }
+        // Members of gzip and frames of zstd follow one another; a frame of LZ4 and a block of snappy stand alone.
+        let members = [compressed(codec, first), compressed(codec, second)].concat();
+        assert_eq!(check(&members).is_ok(), matches!(codec, 1 | 4), "several members, codec {codec}");
+        assert!(check(&compressed(codec, first)).is_err(), "the first member alone, codec {codec}");
+    }
+}
+
+#[test]
 fn counts_beyond_the_bytes_are_refused() {
     let whole = batch(&["a".to_owned(), "b".to_owned()], None);
     for claimed in [0i32, 1, 3, i32::MAX] {

@@ -146,8 +146,7 @@ impl DeltaLog {
     /// a file that someone else removed are errors. Where the outcome stays unknown ([`DeltaError::CommitUnknown`]) the
     /// caller reloads and compares the transaction.
     pub async fn append(&self, snapshot: &Snapshot, change: Change) -> Result<Snapshot, DeltaError> {
-        check_writable(snapshot)?;
-        self.check_change(snapshot, &change)?;
+        self.check(snapshot, &change)?;
         let commit_id = Uuid::new_v4().to_string();
         let mut current = snapshot.clone();
         let (mut conflicts, mut unknowns) = (0, 0);
@@ -226,7 +225,9 @@ impl DeltaLog {
         Ok((current, ours))
     }
 
-    fn check_change(&self, snapshot: &Snapshot, change: &Change) -> Result<(), DeltaError> {
+    /// Whether a change can be committed on top of a snapshot, as far as the snapshot says.
+    pub fn check(&self, snapshot: &Snapshot, change: &Change) -> Result<(), DeltaError> {
+        check_writable(snapshot)?;
         for txn in &change.txns {
             if let Some(committed) = snapshot.txn(&txn.app_id).filter(|committed| *committed >= txn.version) {
                 return Err(self.superseded(&txn.app_id, committed));

@@ -7,16 +7,17 @@ mod api;
 mod explained;
 mod guard;
 mod sql;
+mod upload;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -41,6 +42,12 @@ pub struct HttpLimits {
     pub query_body_bytes_max: usize,
     /// Bytes of a delivered file.
     pub delivery_bytes_max: usize,
+    /// Files that come in at once; more wait.
+    pub deliveries_max: usize,
+    /// How long they wait.
+    pub delivery_wait_max: Duration,
+    /// Time in which the sender of a file may send nothing.
+    pub pause_max: Duration,
     /// Time that answers have to finish when the server stops.
     pub stop_timeout: Duration,
 }
@@ -53,6 +60,9 @@ impl Default for HttpLimits {
             body_timeout: Duration::from_secs(30),
             query_body_bytes_max: 4 << 20,
             delivery_bytes_max: 8 << 30,
+            deliveries_max: 8,
+            delivery_wait_max: Duration::from_secs(60),
+            pause_max: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(5),
         }
     }
@@ -78,6 +88,7 @@ pub struct App {
 /// The routes. `local_only` refuses requests that name another host than this machine, or that another site's page sends.
 pub fn router(app: App, local_only: bool) -> Router {
     let sql = || post(sql::query);
+    let places = Arc::new(Semaphore::new(app.limits.deliveries_max));
     let router = Router::new()
         .route("/druid/v2/sql", sql())
         .route("/druid/v2/sql/", sql())
@@ -89,7 +100,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/datasets", get(api::datasets))
         .route("/api/v1/flush", post(api::flush))
-        .route("/api/v1/deliveries/{dataset}", post(api::deliver))
+        .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
         .layer(DefaultBodyLimit::disable())
         .with_state(app);
     // A router tells which methods an address has only after its own layers, so this one is around the whole of it.

@@ -12,3 +12,4 @@ mod pydruid;
 mod server;
 mod sql;
 mod tiny;
+mod uploads;

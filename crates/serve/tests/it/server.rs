@@ -1,8 +1,9 @@
 //! A server on a port of its own over tables in memory.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -30,6 +31,7 @@ pub struct Server {
     pub engine: Arc<QueryEngine>,
     pub sessions: Sessions,
     pub events: Mutex<EventReader>,
+    taken: Arc<Taken>,
     stop: Option<oneshot::Sender<()>>,
     runtime: Option<Runtime>,
     _cpu: Cpu,
@@ -38,6 +40,14 @@ pub struct Server {
 struct Process {
     tables: Arc<Tables>,
     ready: Arc<AtomicBool>,
+    taken: Arc<Taken>,
+}
+
+/// Files that were delivered: how many began, and the bytes of each that ended, none where its end did not come.
+#[derive(Default)]
+struct Taken {
+    begun: AtomicUsize,
+    files: Mutex<Vec<Option<u64>>>,
 }
 
 impl Datasets for Process {
@@ -86,10 +96,18 @@ impl Deliveries for Process {
         if dataset != "tiny" {
             return Err(ApiError::NotFound(format!("there is no dataset '{dataset}'")));
         }
-        let bytes = body
-            .try_fold(0, async |sum, chunk| Ok(sum + chunk.len() as u64))
-            .await
-            .map_err(|error| ApiError::Invalid(error.to_string()))?;
+        self.taken.begun.fetch_add(1, Ordering::AcqRel);
+        // As the platform does: what came whole is taken, whether or not its sender is still there.
+        let taken = Arc::clone(&self.taken);
+        let counting = tokio::spawn(async move {
+            let bytes = body.try_fold(0, async |sum, chunk| Ok(sum + chunk.len() as u64)).await;
+            taken.files.lock().unwrap().push(bytes.as_ref().ok().copied());
+            bytes
+        });
+        let bytes = counting.await.unwrap().map_err(|error| match error.kind() {
+            std::io::ErrorKind::TimedOut => ApiError::TimedOut(error.to_string()),
+            _ => ApiError::Invalid(error.to_string()),
+        })?;
         Ok(DeliveryReport {
             dataset: dataset.to_owned(),
             delivery: 1,
@@ -97,6 +115,8 @@ impl Deliveries for Process {
             state: DeliveryState::Loaded,
             accepted: bytes,
             quarantined: 0,
+            did_not_fit: Vec::new(),
+            not_in_contract: Vec::new(),
             version: 1,
         })
     }
@@ -108,6 +128,10 @@ impl Server {
     }
 
     pub fn with_limits(limits: QueryLimits) -> Self {
+        Self::with(limits, HttpLimits { query_body_bytes_max: 16 << 20, ..HttpLimits::default() })
+    }
+
+    pub fn with(limits: QueryLimits, http: HttpLimits) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let cpu = Cpu::new().unwrap();
         let engine = Arc::new(QueryEngine::new(limits, cpu.handle().clone()).unwrap());
@@ -117,7 +141,9 @@ impl Server {
             "numbers",
             numbers(2_000_000),
         );
-        let process = Arc::new(Process { tables: Arc::new(tables), ready: Arc::clone(&ready) });
+        let taken = Arc::<Taken>::default();
+        let ours = (Arc::clone(&ready), Arc::clone(&taken));
+        let process = Arc::new(Process { tables: Arc::new(tables), ready: ours.0, taken: ours.1 });
         let (events, reader) = Events::channel();
         let sessions = Sessions::new(Arc::clone(&engine), Arc::clone(&process) as _, Arc::new(DruidSql), events);
         let app = App {
@@ -126,7 +152,7 @@ impl Server {
             deliveries: Arc::clone(&process) as _,
             flush: process,
             metrics: Arc::new(Metrics::new()),
-            limits: HttpLimits { query_body_bytes_max: 16 << 20, ..HttpLimits::default() },
+            limits: http,
         };
         let (stop, stopped) = oneshot::channel();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -143,10 +169,36 @@ impl Server {
             engine,
             sessions,
             events: Mutex::new(reader),
+            taken,
             stop: Some(stop),
             runtime: Some(runtime),
             _cpu: cpu,
         }
+    }
+}
+
+impl Server {
+    /// The files that were delivered to the platform, in the order in which they ended.
+    pub fn files(&self) -> Vec<Option<u64>> {
+        self.taken.files.lock().unwrap().clone()
+    }
+
+    /// Waits until so many files have ended.
+    pub fn seen_by_the_platform(&self, files: usize) {
+        until(|| self.files().len() >= files);
+    }
+
+    /// Waits until so many have begun.
+    pub fn begun_by_the_platform(&self, files: usize) {
+        until(|| self.taken.begun.load(Ordering::Acquire) >= files);
+    }
+}
+
+fn until(done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it did not happen");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -1,10 +1,10 @@
 //! `vitalake ingest`: one file, one delivery.
 //!
 //! Streams the file to the server, which knows it by its content. Invariant: status 0 means that the delivery is
-//! committed, now or before.
+//! committed, now or before, and is the whole file as it stood when it was opened.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Write as _};
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,11 +12,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use vitalake_ops::status::{DeliveryReport, DeliveryState};
 
 use crate::cli::{FileFormat, IngestArgs};
-use crate::client::Client;
+use crate::client::{Client, Outgoing};
 use crate::failure::Failure;
 use crate::local::Purpose;
 use crate::output::{self, Style};
-use crate::table::counted;
+use crate::table::{counted, thousands};
 
 const PROGRESS_BYTES_MIN: u64 = 8 << 20;
 
@@ -26,21 +26,58 @@ const PROGRESS_BYTES_MIN: u64 = 8 << 20;
 /// When the file cannot be read, the delivery is refused, or no server answers.
 pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let format = format(args)?;
-    let (file, size) = open(&args.file)?;
+    let (file, metadata) = open(&args.file)?;
     let client = Client::connect(&args.connect, Purpose::Deliver)?;
     let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let progress = progress(size);
-    let mut bytes = progress.wrap_read(BufReader::with_capacity(1 << 20, file));
-    let report = client.deliver(&args.dataset, &name, format, &mut bytes as &mut dyn Read);
+    let length = metadata.is_file().then_some(metadata.len());
+    let progress = progress(length.unwrap_or(0));
+    let mut unchanged = Unchanged { file, metadata, left: length, changed: false };
+    let mut bytes = progress.wrap_read(BufReader::with_capacity(1 << 20, &mut unchanged));
+    let outgoing = Outgoing { bytes: &mut bytes as &mut dyn Read, length };
+    let report = client.deliver(&args.dataset, &name, format, outgoing);
     progress.finish_and_clear();
+    drop(bytes);
+    if unchanged.changed {
+        let message = format!("{} changed while it was read; nothing of it was loaded", args.file.display());
+        return Err(Failure::input(message, "wait until whoever writes it is done, and deliver it again").into());
+    }
     let report = report?;
     if args.json {
         output::json(&report)?;
     } else {
-        writeln!(output::stdout(), "{}", in_words(&report, &name, Style::stdout()))?;
+        write!(output::stdout(), "{}", in_words(&report, &name, Style::stdout()))?;
     }
     let failed = args.strict && report.quarantined > 0;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A file that must stay as it was when it was opened: whoever still writes it would have a part of it delivered as the
+/// whole.
+struct Unchanged {
+    file: File,
+    metadata: Metadata,
+    /// Bytes that are still to come; none of a pipe, which ends where its writer closes it.
+    left: Option<u64>,
+    changed: bool,
+}
+
+impl Read for Unchanged {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        let Some(left) = self.left else { return Ok(count) };
+        let read = count as u64;
+        let still = || {
+            let now = self.file.metadata()?;
+            io::Result::Ok(now.len() == self.metadata.len() && now.modified().ok() == self.metadata.modified().ok())
+        };
+        // Looked at with the last bytes as well: after them nobody may ask for more.
+        if read > left || (count == 0 && left > 0) || (read == left && !still()?) {
+            self.changed = true;
+            return Err(io::Error::other("the file changed while it was read"));
+        }
+        self.left = Some(left - read);
+        Ok(count)
+    }
 }
 
 fn format(args: &IngestArgs) -> anyhow::Result<FileFormat> {
@@ -51,22 +88,22 @@ fn format(args: &IngestArgs) -> anyhow::Result<FileFormat> {
         (None, Some("ndjson" | "jsonl" | "json")) => Ok(FileFormat::Ndjson),
         (None, _) => {
             let message = format!("the form of {} cannot be told from its name", args.file.display());
-            Err(Failure::usage(message, "say --format csv or --format ndjson").into())
+            Err(Failure::usage(message, "say --format csv or --format json").into())
         }
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<(File, u64)> {
+fn open(path: &Path) -> anyhow::Result<(File, Metadata)> {
     let refuse = |reason: String| {
         let message = format!("{} cannot be read: {reason}", path.display());
-        anyhow::Error::from(Failure::input(message, "name a readable CSV or NDJSON file"))
+        anyhow::Error::from(Failure::input(message, "name a readable CSV or JSON file"))
     };
     let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| refuse(error.to_string()))?;
     if metadata.is_dir() {
         return Err(refuse("it is a directory".to_owned()));
     }
-    Ok((file, metadata.len()))
+    Ok((file, metadata))
 }
 
 fn progress(size: u64) -> ProgressBar {
@@ -82,19 +119,44 @@ fn progress(size: u64) -> ProgressBar {
 }
 
 fn in_words(report: &DeliveryReport, name: &str, style: Style) -> String {
-    let dataset = &report.dataset;
-    let accepted = counted(report.accepted, "row", "rows");
-    match report.state {
-        DeliveryState::AlreadyLoaded => {
-            format!("{name} was loaded into {dataset} before, as delivery {}: nothing changed", report.delivery)
-        }
-        DeliveryState::Loaded if report.quarantined == 0 => {
-            format!("{name} into {dataset}: {accepted} accepted, as delivery {}", report.delivery)
-        }
-        DeliveryState::Loaded => format!(
-            "{name} into {dataset}: {accepted} accepted, {}, as delivery {}\n  see why: vitalake query \"SELECT _rule, COUNT(*) AS n FROM quarantine.{dataset} GROUP BY _rule\"",
-            style.yellow(&format!("{} quarantined", crate::table::thousands(report.quarantined))),
-            report.delivery
-        ),
+    let DeliveryReport { dataset, delivery, .. } = report;
+    if report.state == DeliveryState::AlreadyLoaded {
+        return format!("{name} was loaded into {dataset} before, as delivery {delivery}: nothing changed\n");
     }
+    let quarantined = style.yellow(&format!("{} quarantined", thousands(report.quarantined)));
+    let quarantined = if report.quarantined == 0 { String::new() } else { format!(", {quarantined}") };
+    let accepted = counted(report.accepted, "row", "rows");
+    let mut words = format!("{name} into {dataset}: {accepted} accepted{quarantined}, as delivery {delivery}\n");
+    if report.quarantined > 0 {
+        words += &format!(
+            "  see why: vitalake query \"SELECT _rule, COUNT(*) AS n FROM quarantine.{dataset} GROUP BY _rule\"\n"
+        );
+    }
+    words += &misfits_in_words(report, style);
+    if !report.not_in_contract.is_empty() {
+        let names = report.not_in_contract.join(", ");
+        words += &format!("  not in the contract, kept as text in _rescued: {names}\n");
+    }
+    words
+}
+
+fn misfits_in_words(report: &DeliveryReport, style: Style) -> String {
+    let values: u64 = report.did_not_fit.iter().map(|misfit| misfit.values).sum();
+    if values == 0 {
+        return String::new();
+    }
+    let said = counted(values, "value", "values");
+    let their = if values == 1 { "its column: it is null, and kept" } else { "their column: they are null, and kept" };
+    let mut words = format!("  {} did not fit {their} as text in _rescued\n", style.yellow(&said));
+    let names = report.did_not_fit.iter().map(|misfit| misfit.column.chars().count()).max().unwrap_or(0);
+    let counts = report.did_not_fit.iter().map(|misfit| thousands(misfit.values).len()).max().unwrap_or(0);
+    for misfit in &report.did_not_fit {
+        let (column, values) = (&misfit.column, thousands(misfit.values));
+        words += &format!("    {column:names$}  {values:>counts$}  not {}\n", misfit.expected);
+    }
+    let (dataset, delivery) = (&report.dataset, report.delivery);
+    words
+        + &format!(
+            "  see them: vitalake query \"SELECT _rescued FROM raw.{dataset} WHERE _partition = {delivery} AND _rescued IS NOT NULL\"\n"
+        )
 }

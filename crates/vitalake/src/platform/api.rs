@@ -3,18 +3,20 @@
 //! Invariant: an error that leaves here holds names and counts, never a record's value.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use vitalake_contract::DatasetName;
-use vitalake_ingest::decode::DeliveryFormat as FileFormat;
-use vitalake_ingest::delivery::{self, DeliverError, Delivered};
+use vitalake_ingest::decode::{DeliveryError, DeliveryFormat as FileFormat, Misfit};
+use vitalake_ingest::delivery::{self, DeliverError, Delivered, Incoming, Piece};
 use vitalake_ingest::landing::{RuleCount, TopicLanding};
-use vitalake_lake::{Catalogue, Space, TableId, TableView};
+use vitalake_lake::delta::DeltaError;
+use vitalake_lake::{Catalogue, LakeError, Space, TableId, TableView};
 use vitalake_ops::status::{
-    BrokenRule, DatasetStatus, DeliveryReport, DeliveryState, FAILED, FlushReport, FlushedTable, OK, PartitionStatus,
-    RECOVERING, Readiness, STALLED, StatusReport, Trouble,
+    BrokenRule, DatasetStatus, DeliveryReport, DeliveryState, DidNotFit, FAILED, FlushReport, FlushedTable, OK,
+    PartitionStatus, RECOVERING, Readiness, STALLED, StatusReport, Trouble,
 };
 use vitalake_process::{ModelStatus, sql_rules};
 use vitalake_runtime::error::{Classified, Retry, in_full};
@@ -119,32 +121,23 @@ impl Api {
                 role.as_str()
             )));
         }
-        let lock = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
+        let turn = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
         let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
         let sql = sql_rules(table.contract()).map_err(|error| ApiError::Internal(error.to_string()))?;
         let format = match format {
             DeliveryFormat::Csv => FileFormat::Csv,
             DeliveryFormat::Ndjson => FileFormat::Ndjson,
         };
-        let (name, now_ms) = (name.to_owned(), self.0.setup.clock.now_ms());
-        let (sender, chunks) = mpsc::channel(4);
-        let feeding = async move {
-            let mut body = body;
-            while let Some(chunk) = body.next().await {
-                if sender.send(chunk).await.is_err() {
-                    break;
-                }
-            }
-        };
-        // The commit outlives a client that hangs up: models wait at the delivery's place.
-        let delivering = tokio::spawn(async move {
-            let _one_at_a_time = lock.lock_owned().await;
-            delivery::deliver(&table, sql, &name, format, chunks, now_ms).await
-        });
-        feeding.await;
+        let (sender, pieces) = mpsc::channel(4);
+        let incoming = Incoming { name: name.to_owned(), format, pieces, now_ms: self.0.setup.clock.now_ms() };
+        // Both outlive a client that hangs up: a file that came whole is delivered, and models wait at its place.
+        let feeding = tokio::spawn(feed(body, sender));
+        let delivering = tokio::spawn(async move { delivery::deliver(&table, sql, incoming, &turn).await });
         let outcome = delivering
             .await
             .map_err(|error| ApiError::internal("the delivery was interrupted; deliver the file again", &error))?;
+        // Whoever reads the rest of a refused file reads it alone.
+        let _ = feeding.await;
         outcome.map(|delivered| report(dataset, delivered)).map_err(|error| refusal(&error))
     }
 }
@@ -226,7 +219,27 @@ fn broken_rules(landing: &Arc<TopicLanding>) -> Vec<BrokenRule> {
     landing.counters().broken_rules().into_iter().map(rule).collect()
 }
 
+/// Sends a body on, and its end when the body has said it; a body that fails, or whose reader is gone, has none.
+async fn feed(mut body: ByteStream, sender: mpsc::Sender<io::Result<Piece>>) {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = sender.closed() => return,
+            next = body.next() => next,
+        };
+        let Some(bytes) = next else { break };
+        let failed = bytes.is_err();
+        if sender.send(bytes.map(Piece::Bytes)).await.is_err() || failed {
+            return;
+        }
+    }
+    let _ = sender.send(Ok(Piece::End)).await;
+}
+
 fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
+    let misfits = delivered.totals.misfits.into_iter();
+    let did_not_fit =
+        misfits.map(|Misfit { column, expected, values }| DidNotFit { column, expected, values }).collect();
     DeliveryReport {
         dataset: dataset.to_owned(),
         delivery: u64::try_from(delivered.number).unwrap_or(0),
@@ -235,18 +248,31 @@ fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
         accepted: delivered.totals.rows,
         quarantined: delivered.totals.rejects,
         version: u64::try_from(delivered.version).unwrap_or(0),
+        did_not_fit,
+        not_in_contract: delivered.totals.unnamed,
     }
 }
 
 fn refusal(error: &DeliverError) -> ApiError {
     match error {
+        DeliverError::File(DeliveryError::Read { source, .. }) => match source.kind() {
+            io::ErrorKind::TimedOut => ApiError::TimedOut(in_full(error)),
+            io::ErrorKind::FileTooLarge => ApiError::TooLarge(in_full(error)),
+            _ => ApiError::Invalid(in_full(error)),
+        },
         DeliverError::File(_) | DeliverError::Fatal { .. } | DeliverError::Empty { .. } => {
             ApiError::Invalid(in_full(error))
         }
         DeliverError::Lake(cause) if cause.retry() == Retry::Later => {
             ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
         }
-        DeliverError::Lake(_) => ApiError::internal("the delivery failed", error),
-        DeliverError::Stopped(_) => ApiError::Unavailable(error.to_string()),
+        DeliverError::Lake(LakeError::Superseded { .. } | LakeError::Stopped { .. }) | DeliverError::Stopped(_) => {
+            ApiError::Unavailable(error.to_string())
+        }
+        // Somebody set the table so: the sender cannot mend it, and whoever can must know what it is.
+        DeliverError::Lake(LakeError::Delta { source: DeltaError::AppendOnly { .. }, .. }) => {
+            ApiError::Conflict(format!("{}; nothing of the delivery was loaded", in_full(error)))
+        }
+        DeliverError::Lake(_) => ApiError::internal("the delivery failed; nothing of it was loaded", error),
     }
 }

@@ -1,0 +1,158 @@
+//! The records of a delivered file, found one after the other in a buffer: lines of a CSV, JSON in whatever shape.
+//!
+//! The first bytes say what the file is. What is found is decoded by `delivery`, and drafted into a contract by
+//! `sample`. Invariant: a record that was found is consumed with [`FileRecords::consume`] before the next is asked for.
+
+use std::io::Read;
+
+use super::csv::{Cell, Scan, line, scan};
+use super::document::{self, Document, Next, Shape};
+use super::file_form;
+use super::input::Input;
+use super::refused::DeliveryError;
+
+/// How large one record may be.
+const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The form of a delivered file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryFormat {
+    /// Comma-separated values with a header line (RFC 4180).
+    Csv,
+    /// JSON: one object a line, one array of objects, or objects over several lines.
+    Ndjson,
+}
+
+/// A record at the beginning of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its bytes.
+    pub(super) length: usize,
+    /// With its line end.
+    pub(super) taken: usize,
+    /// Whether its quotes are wrong.
+    pub(super) malformed: bool,
+}
+
+#[derive(Debug)]
+enum Form {
+    Csv,
+    /// JSON whose shape is not known yet.
+    Json,
+    Lines,
+    Document(Document),
+}
+
+/// The records of one file.
+#[derive(Debug)]
+pub(super) struct FileRecords<R> {
+    dataset: String,
+    input: Input<R>,
+    form: Form,
+    cells: Vec<Cell>,
+}
+
+impl<R: Read> FileRecords<R> {
+    /// Of a file that is delivered to a dataset.
+    pub(super) fn new(dataset: String, format: DeliveryFormat, reader: R) -> Self {
+        let form = match format {
+            DeliveryFormat::Csv => Form::Csv,
+            DeliveryFormat::Ndjson => Form::Json,
+        };
+        Self { dataset, input: Input::new(reader), form, cells: Vec::new() }
+    }
+
+    /// How many bytes were consumed.
+    pub(super) fn consumed(&self) -> u64 {
+        self.input.consumed
+    }
+
+    /// The bytes of what was found, and its cells where it is a line of a CSV.
+    pub(super) fn record(&self, found: Found) -> (&[u8], &[Cell]) {
+        (self.input.bytes().0.get(..found.length).unwrap_or(&[]), &self.cells)
+    }
+
+    /// Leaves what was found behind.
+    pub(super) fn consume(&mut self, found: Found) {
+        self.input.consume(found.taken);
+    }
+
+    /// Finds the next record in the input, reading more of it as it needs; none at the end. Blank lines are records too.
+    pub(super) fn find(&mut self) -> Result<Option<Found>, DeliveryError> {
+        if self.input.consumed == 0 {
+            self.look_at_the_beginning()?;
+        }
+        loop {
+            let (bytes, last) = self.input.bytes();
+            if bytes.is_empty() && last && !matches!(self.form, Form::Document(_)) {
+                return Ok(None);
+            }
+            let too_large = bytes.len() > RECORD_BYTES_MAX;
+            let scanned = match &mut self.form {
+                Form::Lines => line(bytes, last),
+                Form::Csv => scan(bytes, last, &mut self.cells),
+                Form::Json => {
+                    match document::shape(bytes, last).or(too_large.then_some(Shape::Lines)) {
+                        Some(Shape::Lines) => self.form = Form::Lines,
+                        Some(Shape::Array) => self.form = Form::Document(Document::Array),
+                        Some(Shape::Objects) => self.form = Form::Document(Document::Objects),
+                        None => self.fill()?,
+                    }
+                    continue;
+                }
+                Form::Document(document) => match document.next(bytes, last) {
+                    Ok(Next::End) => return Ok(None),
+                    Ok(Next::Unfinished) => Scan::Unfinished,
+                    Ok(Next::Element(start, end)) => {
+                        self.input.consume(start);
+                        Scan::Record { length: end - start, taken: end - start }
+                    }
+                    Err(broken) => {
+                        let (line, byte) = (self.input.line_at(broken.at), self.input.consumed + broken.at as u64);
+                        let dataset = self.dataset.clone();
+                        return Err(DeliveryError::Document { dataset, line, byte, what: broken.what });
+                    }
+                },
+            };
+            match scanned {
+                Scan::Unclosed => {
+                    return Err(DeliveryError::QuoteUnclosed { dataset: self.dataset.clone(), line: self.input.line });
+                }
+                Scan::Unfinished if too_large => return Err(self.too_large()),
+                Scan::Unfinished => self.fill()?,
+                Scan::Record { length, .. } | Scan::Malformed { length, .. } if length > RECORD_BYTES_MAX => {
+                    return Err(self.too_large());
+                }
+                Scan::Record { length, taken } => return Ok(Some(Found { length, taken, malformed: false })),
+                Scan::Malformed { length, taken } => return Ok(Some(Found { length, taken, malformed: true })),
+            }
+        }
+    }
+
+    fn too_large(&self) -> DeliveryError {
+        let (dataset, line) = (self.dataset.clone(), self.input.line);
+        DeliveryError::RecordTooLarge { dataset, line, bytes_max: RECORD_BYTES_MAX }
+    }
+
+    /// Refuses what is no text that is read here, and steps over a byte order mark.
+    fn look_at_the_beginning(&mut self) -> Result<(), DeliveryError> {
+        loop {
+            let (bytes, last) = self.input.bytes();
+            if last || bytes.len() >= file_form::LOOKED_AT {
+                break;
+            }
+            self.fill()?;
+        }
+        if let Some(what) = file_form::refusal(self.input.bytes().0) {
+            return Err(DeliveryError::OtherForm { dataset: self.dataset.clone(), what });
+        }
+        self.input.skip_mark();
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<(), DeliveryError> {
+        let position = self.input.consumed;
+        let failed = |source| DeliveryError::Read { dataset: self.dataset.clone(), position, source };
+        self.input.fill().map_err(failed)
+    }
+}

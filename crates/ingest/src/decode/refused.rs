@@ -1,0 +1,171 @@
+//! Why a delivered file is refused as a whole, in sentences that say what to do.
+//!
+//! Invariant: names of columns are shown, values of records never.
+
+use super::DecodeError;
+
+/// Why a whole delivery is refused. Names of columns are shown, values never.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The file could not be read.
+    #[error(
+        "the delivery of {dataset} did not come to its end: it could not be read past byte {position}; nothing of it was loaded, deliver it again"
+    )]
+    Read {
+        /// The dataset.
+        dataset: String,
+        /// How many bytes had been read.
+        position: u64,
+        /// The reader's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is neither CSV nor JSON in UTF-8.
+    #[error("the delivery of {dataset} is {what}")]
+    OtherForm {
+        /// The dataset.
+        dataset: String,
+        /// What it is, and what to do.
+        what: &'static str,
+    },
+    /// There is no header.
+    #[error(
+        "the delivery of {dataset} has no header line with the contract's columns; write their names, in UTF-8 and \
+         separated by commas, into its first line: {names}"
+    )]
+    NoHeader {
+        /// The dataset.
+        dataset: String,
+        /// The contract's names.
+        names: String,
+    },
+    /// The header is not UTF-8.
+    #[error("the header of the delivery of {dataset} is not UTF-8 at its byte {byte}: save the file as UTF-8")]
+    HeaderNotUtf8 {
+        /// The dataset.
+        dataset: String,
+        /// The first byte that is not, from 0.
+        byte: usize,
+    },
+    /// The header has more cells than any file should.
+    #[error("the header of the delivery of {dataset} has more than {columns_max} columns: are the line ends right?")]
+    TooManyColumns {
+        /// The dataset.
+        dataset: String,
+        /// The limit.
+        columns_max: usize,
+    },
+    /// JSON was delivered as CSV.
+    #[error("the delivery of {dataset} looks like JSON and is read as CSV: deliver it as JSON (--format json)")]
+    LooksLikeJson {
+        /// The dataset.
+        dataset: String,
+    },
+    /// A required column is not in the header.
+    #[error(
+        "the delivery of {dataset} has no column {name:?}, which the contract requires for {column}{nearest}; its header is: {header}"
+    )]
+    ColumnMissing {
+        /// The dataset.
+        dataset: String,
+        /// The contract's column.
+        column: String,
+        /// The name that the header should have.
+        name: String,
+        /// The name that may be meant, in words; empty when none is near.
+        nearest: String,
+        /// The names that it has.
+        header: String,
+    },
+    /// Columns stand in the header with other capitals, spaces or signs.
+    #[error(
+        "the delivery of {dataset} has the column {said}: capitals and spaces count; rename it in the file, or name it so in the contract (customProperty path)"
+    )]
+    ColumnSpelling {
+        /// The dataset.
+        dataset: String,
+        /// The names that it has and those that it should have, in words.
+        said: String,
+    },
+    /// The columns are not separated by commas.
+    #[error(
+        "the delivery of {dataset} has {separator} between its columns and commas are read: save the file with commas"
+    )]
+    Separator {
+        /// The dataset.
+        dataset: String,
+        /// What stands there.
+        separator: &'static str,
+    },
+    /// A column that the contract reads stands twice in the header.
+    #[error("the delivery of {dataset} has the column {name:?} twice; rename one of them")]
+    ColumnTwice {
+        /// The dataset.
+        dataset: String,
+        /// The name.
+        name: String,
+    },
+    /// A JSON document whose elements cannot be told apart.
+    #[error(
+        "the delivery of {dataset} is JSON that cannot be read at line {line}, byte {byte} of the file: {what}; nothing of it was loaded"
+    )]
+    Document {
+        /// The dataset.
+        dataset: String,
+        /// The line, from 1.
+        line: u64,
+        /// The byte, from 0.
+        byte: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// Not one record could be read.
+    #[error(
+        "none of the {records} records of the delivery of {dataset} could be read as {form}, and nothing of it was loaded; of the first: {reason}"
+    )]
+    NothingReadable {
+        /// The dataset.
+        dataset: String,
+        /// How many records there are.
+        records: u64,
+        /// As what they were read.
+        form: &'static str,
+        /// What is wrong with the first.
+        reason: String,
+    },
+    /// Not one record has a field of the contract.
+    #[error(
+        "no record of the delivery of {dataset} has any of the contract's fields, and nothing of it was loaded; it reads: {names}"
+    )]
+    NothingNamed {
+        /// The dataset.
+        dataset: String,
+        /// The contract's names.
+        names: String,
+    },
+    /// A quote never closes, so nobody can say where the records after it begin.
+    #[error(
+        "the delivery of {dataset} opens a quote in the record at line {line} that never closes; close it or double it"
+    )]
+    QuoteUnclosed {
+        /// The dataset.
+        dataset: String,
+        /// The record's first line, from 1.
+        line: u64,
+    },
+    /// A record is too large.
+    #[error(
+        "the delivery of {dataset} has a record at line {line} of more than {bytes_max} bytes; check its quotes and line ends"
+    )]
+    RecordTooLarge {
+        /// The dataset.
+        dataset: String,
+        /// The record's first line, from 1.
+        line: u64,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A batch could not be built.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}

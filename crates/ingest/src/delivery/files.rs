@@ -1,0 +1,107 @@
+//! A delivery's decoded rows on their way into files of the table that no commit names yet.
+//!
+//! Rows carry the delivery's number, and which number that is shows only with the commit: the next one is taken to begin
+//! with, and what was written under another is written again. Invariant: rows and rejects all carry one number.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+use vitalake_lake::{DataFile, Table};
+
+use super::DeliverError;
+use crate::decode::{DecodeError, Decoded};
+
+/// Decoded rows that wait, in bytes of memory, before they become a file.
+const FILE_BYTES_IN_MEMORY: usize = 64 << 20;
+/// The column that holds the delivery's number.
+const NUMBER_COLUMN: &str = "_partition";
+
+/// Rows and rejects of one delivery, in memory first and then in files.
+#[derive(Debug)]
+pub(super) struct Files {
+    number: i64,
+    rows: Vec<Arc<DataFile>>,
+    rejects: Vec<Arc<DataFile>>,
+    waiting_rows: Vec<RecordBatch>,
+    waiting_rejects: Vec<RecordBatch>,
+    bytes: usize,
+}
+
+impl Files {
+    /// None yet, of a delivery that is to have this number.
+    pub(super) fn new(number: i64) -> Self {
+        let (rows, rejects, waiting_rows, waiting_rejects) = Default::default();
+        Self { number, rows, rejects, waiting_rows, waiting_rejects, bytes: 0 }
+    }
+
+    /// The number as rows carry it.
+    pub(super) fn number(&self) -> i32 {
+        i32::try_from(self.number).unwrap_or(i32::MAX)
+    }
+
+    /// Files of rows.
+    pub(super) fn rows(&self) -> &[Arc<DataFile>] {
+        &self.rows
+    }
+
+    /// Files of rejects.
+    pub(super) fn rejects(&self) -> &[Arc<DataFile>] {
+        &self.rejects
+    }
+
+    /// Takes a batch; refuses the delivery when a row of it breaks a rule of severity fatal.
+    pub(super) async fn take(&mut self, table: &Table, decoded: Decoded) -> Result<(), DeliverError> {
+        if let Some((rule, rows)) = decoded.fatal.first() {
+            let rule = table.contract().row_rules.get(*rule).map_or_else(String::new, |r| r.name.clone());
+            return Err(DeliverError::Fatal { dataset: table.contract().dataset.to_string(), rule, rows: *rows });
+        }
+        self.bytes += decoded.rows.get_array_memory_size() + decoded.rejects.get_array_memory_size();
+        self.waiting_rows.push(decoded.rows);
+        self.waiting_rejects.push(decoded.rejects);
+        if self.bytes >= FILE_BYTES_IN_MEMORY { self.write(table).await } else { Ok(()) }
+    }
+
+    /// Writes what waits in memory.
+    pub(super) async fn write(&mut self, table: &Table) -> Result<(), DeliverError> {
+        self.rows.extend(table.write_rows(std::mem::take(&mut self.waiting_rows)).await?);
+        self.rejects.extend(table.write_rejects(std::mem::take(&mut self.waiting_rejects)).await?);
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// Writes everything again under another number, one file in memory at a time; nothing when the number stays.
+    pub(super) async fn renumber(&mut self, table: &Table, number: i64) -> Result<(), DeliverError> {
+        if number == self.number {
+            return Ok(());
+        }
+        self.number = number;
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for file in &self.rows {
+            let batches = self.numbered(table, table.read_file(file).await?)?;
+            rows.extend(table.write_rows(batches).await?);
+        }
+        let mut rejects = Vec::with_capacity(self.rejects.len());
+        for file in &self.rejects {
+            let batches = self.numbered(table, table.read_rejects(file).await?)?;
+            rejects.extend(table.write_rejects(batches).await?);
+        }
+        (self.rows, self.rejects) = (rows, rejects);
+        Ok(())
+    }
+
+    fn numbered(&self, table: &Table, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, DeliverError> {
+        let with_number = |batch: RecordBatch| {
+            let mut columns = batch.columns().to_vec();
+            if let Ok(at) = batch.schema().index_of(NUMBER_COLUMN)
+                && let Some(column) = columns.get_mut(at)
+            {
+                let numbers: ArrayRef = Arc::new(Int32Array::from_value(self.number(), batch.num_rows()));
+                *column = numbers;
+            }
+            RecordBatch::try_new(batch.schema(), columns)
+        };
+        let dataset = table.contract().dataset.to_string();
+        let build = |source| crate::decode::DeliveryError::from(DecodeError::Build { dataset, source });
+        Ok(batches.into_iter().map(with_number).collect::<Result<_, _>>().map_err(build)?)
+    }
+}

@@ -1,0 +1,108 @@
+//! The bytes of a file as they come, hashed on the way, to an end that somebody says.
+//!
+//! Whoever sends says the end; a channel that closes without it is a file that was cut off, wherever it stands.
+//! Invariant: a reader here never reports the end of a file that was not said.
+
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::decode::DeliveryTotals;
+
+/// What comes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Its next bytes.
+    Bytes(Bytes),
+    /// Its end: all of it has been sent.
+    End,
+}
+
+/// The pieces of a file on their way in; an error is said by whoever sends.
+pub type Pieces = mpsc::Receiver<io::Result<Piece>>;
+
+/// A file that was read to its end.
+#[derive(Clone, Debug)]
+pub(super) struct Received {
+    /// What it held.
+    pub(super) totals: DeliveryTotals,
+    /// The hash of all its bytes, in hex.
+    pub(super) sha256: String,
+}
+
+/// Reads pieces as one file.
+pub(super) struct HashingReader {
+    pieces: Pieces,
+    current: Bytes,
+    hash: Sha256,
+    bytes: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Coming,
+    Ended,
+    CutShort,
+}
+
+impl HashingReader {
+    pub(super) fn new(pieces: Pieces) -> Self {
+        Self { pieces, current: Bytes::new(), hash: Sha256::new(), bytes: 0, state: State::Coming }
+    }
+
+    /// How many bytes had come when the file was cut off, if it was.
+    pub(super) fn cut_short_after(&self) -> Option<u64> {
+        (self.state == State::CutShort).then_some(self.bytes)
+    }
+
+    /// What was read, when that was all of the file.
+    pub(super) fn finish(self, totals: DeliveryTotals) -> Option<Received> {
+        let whole = self.state == State::Ended && self.current.is_empty();
+        let sha256 = || self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        whole.then(|| Received { totals, sha256: sha256() })
+    }
+
+    fn next_piece(&mut self) -> io::Result<()> {
+        match self.pieces.blocking_recv() {
+            Some(Ok(Piece::Bytes(bytes))) => {
+                self.hash.update(&bytes);
+                self.bytes += bytes.len() as u64;
+                self.current = bytes;
+                Ok(())
+            }
+            Some(Ok(Piece::End)) => {
+                self.state = State::Ended;
+                Ok(())
+            }
+            Some(Err(error)) => {
+                self.state = State::CutShort;
+                Err(error)
+            }
+            None => {
+                self.state = State::CutShort;
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the sender went away before the end of the file"))
+            }
+        }
+    }
+}
+
+impl Read for HashingReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.state {
+                State::Ended => return Ok(0),
+                State::CutShort => return Err(io::ErrorKind::UnexpectedEof.into()),
+                State::Coming => self.next_piece()?,
+            }
+        }
+        let count = self.current.len().min(buffer.len());
+        let taken = self.current.split_to(count);
+        if let Some(target) = buffer.get_mut(..count) {
+            target.copy_from_slice(&taken);
+        }
+        Ok(count)
+    }
+}

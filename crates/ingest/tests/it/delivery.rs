@@ -1,0 +1,280 @@
+//! Deliveries into tables on a disk: ends that are not said, several at once, several processes, refusals.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use rstest::rstest;
+use tokio::sync::{Mutex, mpsc};
+use vitalake_contract::contract::{Column, ColumnType, Delivery, Sla};
+use vitalake_contract::rule::{Check, RowRule, Severity};
+use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
+use vitalake_ingest::decode::DeliveryFormat;
+use vitalake_ingest::delivery::{DeliverError, Delivered, Incoming, Piece, deliver};
+use vitalake_lake::delta::{Change, DeltaLog, Snapshot};
+use vitalake_lake::store::DiskStore;
+use vitalake_lake::{Lake, LakeError, LakeOptions, SourceCheck, Space, Table, TableId, TableSpec, TxnId};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::disk::LocalDisk;
+
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+fn contract(delivery: Delivery) -> Arc<Contract> {
+    let column = |name: &str, kind| Column {
+        name: name.into(),
+        kind,
+        required: name == "who",
+        path: vec![name.to_owned()],
+        classification: None,
+        description: None,
+    };
+    let required =
+        RowRule { name: "who.required".to_owned(), column: Some(0), check: Check::Required, severity: Severity::Error };
+    Arc::new(Contract {
+        dataset: DatasetName::new("people").unwrap(),
+        layer: Layer::Raw,
+        id: String::new(),
+        version: "1.0.0".to_owned(),
+        columns: vec![column("who", ColumnType::String), column("n", ColumnType::Long)],
+        primary_key: vec![],
+        row_rules: vec![required],
+        set_rules: vec![],
+        sla: Sla::default(),
+        source: Some(Origin::Feed),
+        delivery,
+        gate_window: None,
+        dedup_horizon: Duration::ZERO,
+    })
+}
+
+/// One process's view of the tables in a folder.
+struct Process {
+    lake: Lake,
+    table: Arc<Table>,
+    turn: Mutex<()>,
+}
+
+impl Process {
+    async fn open(folder: &Path, delivery: Delivery, cpu: &Cpu) -> Self {
+        let store = Arc::new(DiskStore::new(LocalDisk::shared(), folder));
+        let specs = vec![TableSpec::of(contract(delivery))];
+        let lake = Lake::open(store, specs, LakeOptions::default(), Clock::system(), cpu.clone()).await.unwrap();
+        let table = Arc::clone(lake.table(&DatasetName::new("people").unwrap()).unwrap());
+        Self { lake, table, turn: Mutex::default() }
+    }
+
+    async fn take(
+        &self,
+        format: DeliveryFormat,
+        pieces: mpsc::Receiver<io::Result<Piece>>,
+    ) -> Result<Delivered, DeliverError> {
+        let incoming = Incoming { name: "people".to_owned(), format, pieces, now_ms: 1_000 };
+        tokio::time::timeout(WAIT_MAX, deliver(&self.table, None, incoming, &self.turn)).await.expect("it is answered")
+    }
+
+    async fn whole(&self, file: &str) -> Result<Delivered, DeliverError> {
+        let (sender, pieces) = mpsc::channel(4);
+        sender.send(bytes(file)).await.unwrap();
+        sender.send(Ok(Piece::End)).await.unwrap();
+        self.take(DeliveryFormat::Ndjson, pieces).await
+    }
+
+    /// The numbers in column `n`, or the deliveries that rows or rejects say they are of.
+    async fn read(&self, space: Space, column: &str) -> Vec<i64> {
+        let id = TableId::new(space, DatasetName::new("people").unwrap());
+        let view = Arc::clone(self.lake.pin().table(&id).unwrap());
+        let mut values = Vec::new();
+        for file in view.head.files() {
+            let read = match space {
+                Space::Raw => self.table.read_file(file).await,
+                _ => self.table.read_rejects(file).await,
+            };
+            values.extend(read.unwrap().iter().flat_map(|batch| of(batch, column)));
+        }
+        values.sort_unstable();
+        values
+    }
+}
+
+fn of(batch: &RecordBatch, column: &str) -> Vec<i64> {
+    let column = batch.column_by_name(column).unwrap();
+    match column.as_primitive_opt::<Int64Type>() {
+        Some(longs) => longs.values().to_vec(),
+        None => column.as_primitive::<Int32Type>().values().iter().map(|n| i64::from(*n)).collect(),
+    }
+}
+
+fn bytes(text: &str) -> io::Result<Piece> {
+    Ok(Piece::Bytes(Bytes::copy_from_slice(text.as_bytes())))
+}
+
+fn rows(numbers: impl IntoIterator<Item = i64>) -> String {
+    numbers.into_iter().map(|n| format!("{{\"who\":\"w{n}\",\"n\":{n}}}\n")).collect()
+}
+
+#[rstest]
+#[case::nothing(DeliveryFormat::Ndjson, "")]
+#[case::within_a_line(DeliveryFormat::Ndjson, "{\"who\":\"a\",\"n\":1}\n{\"who\":\"b")]
+#[case::after_a_line(DeliveryFormat::Ndjson, "{\"who\":\"a\",\"n\":1}\n")]
+#[case::after_an_element(DeliveryFormat::Ndjson, "[{\"who\":\"a\",\"n\":1},\n{\"who\":\"b\",\"n\":2}")]
+#[case::after_the_array(DeliveryFormat::Ndjson, "[{\"who\":\"a\",\"n\":1}]")]
+#[case::after_the_header(DeliveryFormat::Csv, "who,n\n")]
+#[case::after_a_row(DeliveryFormat::Csv, "who,n\na,1\nb,2\n")]
+#[case::within_a_row(DeliveryFormat::Csv, "who,n\na,1\nb")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_end_nobody_said_is_not_delivered(
+    #[case] format: DeliveryFormat,
+    #[case] begun: &str,
+    #[values(false, true)] said_as_an_error: bool,
+    #[values(Delivery::Append, Delivery::Replace)] delivery: Delivery,
+) {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let process = Process::open(folder.path(), delivery, &cpu).await;
+    process.whole(&rows([7])).await.unwrap();
+    let version = process.table.head().version();
+    let (sender, pieces) = mpsc::channel(4);
+    sender.send(bytes(begun)).await.unwrap();
+    if said_as_an_error {
+        sender.send(Err(io::Error::from(io::ErrorKind::ConnectionReset))).await.unwrap();
+        sender.send(Ok(Piece::End)).await.unwrap();
+    }
+    drop(sender);
+    let refused = process.take(format, pieces).await.unwrap_err();
+    assert!(refused.to_string().contains("did not come to its end"), "{refused}");
+    assert_eq!((process.read(Space::Raw, "n").await, process.table.head().version()), (vec![7], version));
+    assert_eq!(process.read(Space::Quarantine, "_offset").await, [0; 0]);
+    // The next one is as if this one had not been.
+    assert_eq!(process.whole(&rows([8])).await.unwrap().number, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_slowly_holds_nobody_up_and_has_the_number_of_his_commit() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(2).unwrap());
+    let process = Process::open(folder.path(), Delivery::Append, &cpu).await;
+    let (sender, pieces) = mpsc::channel(4);
+    sender.send(bytes(&rows([1, 2]))).await.unwrap();
+    let slow = process.take(DeliveryFormat::Ndjson, pieces);
+    let others = async {
+        assert_eq!(process.whole(&rows([3])).await.unwrap().number, 1);
+        assert_eq!(process.whole("{\"n\":4}\n{\"who\":\"w\",\"n\":5}\n").await.unwrap().number, 2);
+        sender.send(bytes("{\"n\":6}\n")).await.unwrap();
+        sender.send(Ok(Piece::End)).await.unwrap();
+    };
+    let (slow, ()) = tokio::join!(slow, others);
+    assert_eq!(slow.unwrap().number, 3);
+    assert_eq!(process.read(Space::Raw, "n").await, [1, 2, 3, 5]);
+    assert_eq!(process.read(Space::Raw, "_partition").await, [1, 2, 3, 3]);
+    assert_eq!(process.read(Space::Quarantine, "_partition").await, [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_files_of_one_content_at_once_are_one_delivery() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(2).unwrap());
+    let process = Process::open(folder.path(), Delivery::Append, &cpu).await;
+    let file = rows(0..100);
+    let (one, other) = tokio::join!(process.whole(&file), process.whole(&file));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert_eq!((one.number, other.number, one.known != other.known), (1, 1, true));
+    assert_eq!(process.read(Space::Raw, "n").await, (0..100).collect::<Vec<_>>());
+}
+
+#[rstest]
+#[case(Delivery::Append, &[1, 2, 3, 4], &[1, 2])]
+#[case(Delivery::Replace, &[3, 4], &[1, 2])]
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_deliver_to_one_table_and_neither_loses_its_work(
+    #[case] delivery: Delivery,
+    #[case] numbers: &[i64],
+    #[case] rejects: &[i64],
+) {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(2).unwrap());
+    let one = Process::open(folder.path(), delivery, &cpu).await;
+    let other = Process::open(folder.path(), delivery, &cpu).await;
+    assert_eq!(one.whole(&format!("{}{{}}\n", rows([1, 2]))).await.unwrap().number, 1);
+    // What this process knows is from before the other's commit.
+    let second = other.whole(&format!("{}{{\"n\":9}}\n", rows([3, 4]))).await.unwrap();
+    assert_eq!((second.number, second.known), (2, false));
+    assert!(!one.lake.is_lost() && !other.lake.is_lost());
+    assert_eq!(other.read(Space::Raw, "n").await, numbers);
+    assert_eq!(other.read(Space::Quarantine, "_partition").await, rejects);
+    let again = one.whole(&format!("{}{{\"n\":9}}\n", rows([3, 4]))).await.unwrap();
+    assert_eq!((again.number, again.known), (2, true));
+    assert!(!one.lake.is_lost());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_deliveries_of_several_processes_at_once_all_arrive_under_numbers_of_their_own() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(2).unwrap());
+    let mut processes = Vec::new();
+    for _ in 0..3 {
+        processes.push(Process::open(folder.path(), Delivery::Append, &cpu).await);
+    }
+    let file = |n: i64| format!("{}{{\"n\":{n}}}\n", rows([n]));
+    let deliveries = (0..12).map(|n| {
+        let (process, file) = (&processes[n as usize % 3], file(n));
+        async move { process.whole(&file).await.unwrap().number }
+    });
+    let mut numbers = futures::future::join_all(deliveries).await;
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
+    assert!(processes.iter().all(|process| !process.lake.is_lost()));
+    let fresh = Process::open(folder.path(), Delivery::Append, &cpu).await;
+    assert_eq!(fresh.read(Space::Raw, "n").await, (0..12).collect::<Vec<_>>());
+    assert_eq!(fresh.read(Space::Raw, "_partition").await, (1..=12).collect::<Vec<_>>());
+    assert_eq!(fresh.read(Space::Quarantine, "_partition").await, (1..=12).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_may_only_grow_refuses_a_replacement_at_once_and_nobody_waits() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let process = Process::open(folder.path(), Delivery::Replace, &cpu).await;
+    process.whole(&rows([1])).await.unwrap();
+    let store = Arc::new(DiskStore::new(LocalDisk::shared(), folder.path()));
+    let log = DeltaLog::new(store, TableId::new(Space::Raw, DatasetName::new("people").unwrap()).root());
+    let head = log.load().await.unwrap().unwrap();
+    let mut metadata = head.metadata().clone();
+    metadata.configuration.insert("delta.appendOnly".to_owned(), "true".to_owned());
+    log.append(&head, Change { metadata: Some(metadata), ..Change::new("SET TBLPROPERTIES", 2) }).await.unwrap();
+    let refused = process.whole(&format!("{}{{\"n\":9}}\n", rows([2]))).await.unwrap_err();
+    let DeliverError::Lake(LakeError::Delta { source, .. }) = refused else { panic!("{refused}") };
+    assert!(source.to_string().contains("append-only"), "{source}");
+    assert_eq!(process.read(Space::Raw, "n").await, [1]);
+    assert_eq!(process.read(Space::Quarantine, "_offset").await, [0; 0]);
+    tokio::time::timeout(WAIT_MAX, process.table.flush()).await.unwrap().unwrap();
+}
+
+/// Refuses the first commit that it is asked for.
+#[derive(Debug, Default)]
+struct Once(AtomicBool);
+
+impl SourceCheck for Once {
+    fn may_commit<'a>(&'a self, _: &'a Snapshot, _: &'a std::collections::BTreeMap<TxnId, i64>) -> BoxFuture<'a, bool> {
+        Box::pin(async { self.0.swap(true, Ordering::AcqRel) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_failed_for_good_gives_up_its_place_and_its_seal() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let process = Process::open(folder.path(), Delivery::Append, &cpu).await;
+    let mut reader = process.table.reader(None).await.unwrap();
+    reader.take_backlog();
+    process.table.check_source(Arc::new(Once::default()));
+    process.whole(&rows([1])).await.unwrap_err();
+    let increment = tokio::time::timeout(WAIT_MAX, reader.next()).await.expect("nobody waits at its place").unwrap();
+    assert!(increment.rows.is_empty() && increment.files.is_empty());
+    let seal = increment.seal.unwrap();
+    tokio::time::timeout(WAIT_MAX, seal.version()).await.expect("its seal is known");
+    assert_eq!(process.read(Space::Raw, "n").await, [0; 0]);
+    // What comes after it is taken as ever.
+    assert_eq!(process.whole(&rows([1])).await.unwrap().number, 1);
+    let increment = tokio::time::timeout(WAIT_MAX, reader.next()).await.unwrap().unwrap();
+    assert_eq!(increment.files.len(), 1);
+}
