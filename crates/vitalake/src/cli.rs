@@ -28,6 +28,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
+  vitalake init my-lake                         make a small project to begin with
   vitalake validate examples/remote-care        check a project: contracts, models, configuration
   vitalake up examples/remote-care              start it: Kafka on 9092, SQL and HTTP on 8888
   vitalake simulate --wearers 50                send it readings (in a second terminal)
@@ -35,6 +36,12 @@ First steps:
 
 Exit status: 0 done; 1 the input is wrong or a check failed; 2 the command line is wrong; 3 no server answered;
 4 it answered, and a dataset is failed, stalled or behind (status, flush).";
+
+const INIT_ABOUT: &str = "Make a project that runs, in a folder that is empty or not there yet: one stream, one model, one roll-up, a few readings \
+                  to try them with, and comments that say what each line does.\n\n\
+                  With --from a contract is drafted from a sample of your data instead: columns, types, formats of dates and times, \
+                  fields within fields, and what was always there. No value of the sample comes into it. Without DIR the \
+                  contract alone is printed.";
 
 const VALIDATE_ABOUT: &str = "Check a whole project directory without touching a network and without starting anything.\n\n\
                   Every mistake of every file is shown at once, with its file, line and column and what to do.";
@@ -61,6 +68,9 @@ const SIMULATE_ABOUT: &str = "Send what wearables and an app would send, to any 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a project to begin with, or draft a contract from a sample
+    #[command(long_about = INIT_ABOUT)]
+    Init(InitArgs),
     /// Check a project directory: contracts, models, configuration
     #[command(long_about = VALIDATE_ABOUT)]
     Validate(ValidateArgs),
@@ -98,6 +108,25 @@ pub struct ConnectArgs {
     /// That project's data folder [default: data, inside the project]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+}
+
+/// `vitalake init`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vitalake init my-lake\n  vitalake init my-lake --from export.csv\n  \
+                  vitalake init --from events.ndjson --dataset app_events > contracts/raw/app_events.yaml")]
+pub struct InitArgs {
+    /// The folder to make the project in
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Draft a contract from this file: CSV with a header, or JSON
+    #[arg(long, value_name = "SAMPLE")]
+    pub from: Option<PathBuf>,
+    /// The drafted dataset's name [default: after the sample's]
+    #[arg(long, value_name = "NAME", requires = "from")]
+    pub dataset: Option<String>,
+    /// The sample's form [default: by its name: .csv; .ndjson, .jsonl, .json]
+    #[arg(long, value_enum, requires = "from")]
+    pub format: Option<FileFormat>,
 }
 
 /// `vitalake validate`
@@ -207,7 +236,8 @@ pub struct QueryArgs {
 pub enum FileFormat {
     /// Comma-separated values with a header
     Csv,
-    /// One JSON object a line
+    /// JSON: one object a line, or one array of objects
+    #[value(alias = "json", alias = "jsonl")]
     Ndjson,
 }
 
@@ -222,7 +252,7 @@ pub struct IngestArgs {
     /// The raw dataset, as in its contract's file name
     #[arg(value_name = "DATASET")]
     pub dataset: String,
-    /// The file: CSV with a header, or NDJSON
+    /// The file: CSV with a header, or JSON (one object a line, or one array of objects)
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The file's form [default: by its name: .csv; .ndjson, .jsonl, .json]

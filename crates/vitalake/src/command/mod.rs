@@ -3,6 +3,7 @@
 //! Invariant: a command prints its answer to standard output and everything else to standard error.
 
 pub mod ingest;
+pub mod init;
 pub mod lint;
 pub mod list;
 pub mod query;
@@ -22,6 +23,7 @@ use crate::cli::{Command, ContractCommand};
 /// Whatever the command failed with; `failure::report` prints it.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Init(args) => init::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Contract(args) => match args.command {
             ContractCommand::Lint(args) => lint::run(&args),

@@ -35,6 +35,7 @@ fn free_address() -> String {
 
 #[rstest]
 #[case::whole(&["--help"])]
+#[case::init(&["init", "--help"])]
 #[case::validate(&["validate", "--help"])]
 #[case::lint(&["contract", "lint", "--help"])]
 #[case::up(&["up", "--help"])]

@@ -11,9 +11,11 @@
 
 mod broker;
 mod command_line;
+mod deliveries;
 mod events;
 mod folders;
 mod full_disk;
+mod init;
 mod kills;
 mod producer;
 mod rehearsal;
