@@ -17,8 +17,6 @@ use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::sql::sqlparser::ast::ExprWithAlias;
-use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use vitalake_contract::Contract;
 use vitalake_contract::check::{SqlRules, Violation, reason, violations};
@@ -26,10 +24,11 @@ use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::rule::{Check, RowRule, Severity};
 
 use crate::error::{Error, Result};
-use crate::model::tokens;
+use crate::functions::bind::Binder;
 use crate::plan::INGESTED_AT;
 use crate::problem::{ModelProblem, Place};
 use crate::session;
+use crate::syntax::{Spark, tokens};
 
 /// The rule that a row breaks whose key is there with other values.
 pub const PRIMARY_KEY_RULE: &str = "primaryKey";
@@ -144,18 +143,12 @@ impl RowChecks {
 fn compile_predicate(predicate: &str, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, String> {
     let engine = |error: datafusion::common::DataFusionError| error.strip_backtrace();
     let tokens = tokens(predicate).map_err(|problem| problem.message)?;
-    let mut parser = Parser::new(&SparkSqlDialect {}).with_recursion_limit(64).with_tokens_with_locations(tokens);
-    let mut parsed = parser.parse_expr().map_err(|error| error.to_string())?;
-    session::spark_expression(&mut parsed);
-    let state = session::state();
+    let mut parser = Parser::new(&Spark).with_recursion_limit(64).with_tokens_with_locations(tokens);
+    let parsed = parser.parse_expr().map_err(|error| error.to_string())?;
     let lower = DFSchema::try_from(crate::slot::lower_case(schema)).map_err(engine)?;
-    let planned =
-        state.create_logical_expr_from_sql_expr(ExprWithAlias { expr: parsed, alias: None }, &lower).map_err(engine)?;
-    let compiled = state.create_physical_expr(planned, &lower).map_err(engine)?;
-    match compiled.data_type(lower.as_arrow()).map_err(engine)? {
-        DataType::Boolean | DataType::Null => Ok(compiled),
-        other => Err(format!("it is {other}, not a truth value")),
-    }
+    let binder = Binder::new(&lower, Place::new(1, 1));
+    let bound = binder.condition(&parsed).map_err(|refusal| format!("{}; {}", refusal.message, refusal.help))?;
+    session::state().create_physical_expr(bound, &lower).map_err(engine)
 }
 
 /// The rows for which a condition holds. Where the batch as a whole cannot be computed, its rows are computed one by

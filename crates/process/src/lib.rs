@@ -1,24 +1,28 @@
 //! The middle: models are parsed, put in order, planned with Spark's meaning, and run over what is new.
 //!
-//! `model`, `graph`, `plan` and `validate` are pure; `engine` runs a plan; `append`, `rollup`, `duplicates` and `check`
-//! work on Arrow batches; `kind` makes of them the work of a model, and `run` drives it. Invariant: the result of a model does not depend on how its input was cut.
+//! `syntax`, `model`, `graph`, `functions`, `plan` and `validate` are pure; `engine` runs a plan; `append`, `rollup`,
+//! `duplicates` and `check` work on Arrow batches; `kind` makes of them the work of a model, and `run` drives it.
+//! Invariant: the result of a model does not depend on how its input was cut.
 
 mod append;
 mod check;
 pub mod duplicates;
 mod engine;
 mod error;
+pub mod functions;
 pub mod gate;
 mod graph;
 mod header;
 mod kind;
 mod model;
 mod plan;
+mod preview;
 mod problem;
 pub mod rollup;
 mod run;
 mod session;
 mod slot;
+mod syntax;
 mod validate;
 
 pub use append::AppendPlan;
@@ -28,6 +32,7 @@ pub use graph::{Contracts, Graph, GraphProblem};
 pub use kind::{MODEL_EXPRESSION_RULE, stored_schema};
 pub use model::{Kind, Model, TableUse};
 pub use plan::INGESTED_AT;
+pub use preview::{PreviewError, preview};
 pub use problem::{ModelProblem, Place};
 pub use run::{
     Consumed, FollowInputs, Following, ModelState, ModelStatus, Models, ModelsOptions, consumed, has_rows_to_consume,

@@ -8,13 +8,13 @@ use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, Spanned, Statement, TableFactor,
     visit_expressions,
 };
-use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::Token;
 use vitalake_contract::{DatasetName, Layer};
 
 use crate::header::{self, Header};
 use crate::problem::{ModelProblem, Place};
+use crate::syntax::{Spark, tokens};
 
 /// How a model's table follows from its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,30 +110,6 @@ fn select_of(query: &Query) -> Option<&Select> {
     }
 }
 
-/// Tokens with Spark's meaning: backquoted names are case-insensitive too, and "x" is a string.
-pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, ModelProblem> {
-    let dialect = SparkSqlDialect {};
-    let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
-        let place = Place::new(
-            usize::try_from(error.location.line).unwrap_or(1),
-            usize::try_from(error.location.column).unwrap_or(1),
-        );
-        ModelProblem::at(
-            place,
-            format!("this is not SQL: {}", error.message.to_lowercase()),
-            "close what was opened before it",
-        )
-    })?;
-    for token in &mut tokens {
-        match &mut token.token {
-            Token::Word(word) if word.quote_style.is_some() => word.value = word.value.to_lowercase(),
-            Token::DoubleQuotedString(text) => token.token = Token::SingleQuotedString(std::mem::take(text)),
-            _ => {}
-        }
-    }
-    Ok(tokens)
-}
-
 fn parse_query(text: &str) -> Result<(Box<Query>, Place), ModelProblem> {
     let tokens = tokens(text)?;
     let start = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
@@ -141,8 +117,7 @@ fn parse_query(text: &str) -> Result<(Box<Query>, Place), ModelProblem> {
     if start.is_none() {
         return Err(ModelProblem::at(place, "the model has no SELECT", "write one SELECT after the header"));
     }
-    let dialect = SparkSqlDialect {};
-    let mut parser = Parser::new(&dialect).with_recursion_limit(64).with_tokens_with_locations(tokens);
+    let mut parser = Parser::new(&Spark).with_recursion_limit(64).with_tokens_with_locations(tokens);
     let mut statements = parser.parse_statements().map_err(|error| parser_problem(&error.to_string(), place))?;
     match (statements.pop(), statements.is_empty()) {
         (Some(Statement::Query(query)), true) => Ok((query, place)),

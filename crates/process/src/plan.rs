@@ -1,32 +1,32 @@
 //! From a model's text to a logical plan over slots, and the comparison of what it gives with its contract. Used by
 //! `validate` and by the plans that run.
 //!
-//! Pure: tables are empty slots, so planning touches no file. Invariant: a plan that leaves here is deterministic and
-//! has no cast that Spark would make differently.
+//! Pure: tables are empty slots, so planning touches no file. Invariant: a plan that leaves here is deterministic, since
+//! it calls functions of our table alone.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::common::{DataFusionError, TableReference};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Volatility};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::sql::parser::Statement as PlannedStatement;
-use datafusion::sql::sqlparser::ast::{Query, SelectItem, Spanned, Statement};
+use datafusion::sql::sqlparser::ast::{Query, SelectItem, SetExpr, Spanned};
 use datafusion::sql::sqlparser::tokenizer::Token;
-use futures::FutureExt;
 use vitalake_contract::{Contract, DatasetName, Layer};
 
 use crate::engine::bounded::bounded;
+use crate::functions::select::Planner;
 use crate::graph::Contracts;
-use crate::model::{Kind, Model, tokens};
+use crate::model::{Kind, Model};
 use crate::problem::{ModelProblem, Place, nearest};
 use crate::session;
 use crate::slot::{Slot, lower_case};
+use crate::syntax::tokens;
 
 /// The hidden column of every append table: when the row's record was appended to the log.
 pub const INGESTED_AT: &str = "_ingested_at";
@@ -96,38 +96,42 @@ pub(crate) fn named_schemas(model: &Model, contracts: &Contracts) -> Result<Vec<
     Ok(schemas)
 }
 
-/// Plans a query over empty slots with these schemas.
-pub(crate) fn plan(model: &Model, mut query: Query, schemas: &[SchemaRef]) -> Result<Planned, ModelProblem> {
-    session::spark_meaning(&mut query);
+/// Plans a query over empty slots with these schemas; says the first thing that is wrong.
+pub(crate) fn plan(model: &Model, query: Query, schemas: &[SchemaRef]) -> Result<Planned, ModelProblem> {
+    plan_all(model, &query, schemas).map_err(|problems| {
+        let first = problems.into_iter().next();
+        first.unwrap_or_else(|| ModelProblem::at(model.place, "the SELECT cannot be planned", "simplify it"))
+    })
+}
+
+/// Plans a query over empty slots with these schemas; says all that is wrong.
+pub(crate) fn plan_all(model: &Model, query: &Query, schemas: &[SchemaRef]) -> Result<Planned, Vec<ModelProblem>> {
     let state = session::state();
-    let catalog = Arc::new(MemoryCatalogProvider::new());
     let mut slots = Vec::new();
-    let internal = |error: DataFusionError| engine_problem(&error, model.place);
-    for (table, schema) in model.tables.iter().zip(schemas) {
-        let layer = match catalog.schema(&table.schema) {
-            Some(layer) => layer,
-            None => {
-                let layer: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
-                catalog.register_schema(&table.schema, Arc::clone(&layer)).map_err(internal)?;
-                layer
-            }
-        };
+    let mut tables = Vec::new();
+    let internal = |error: DataFusionError| vec![engine_problem(&error, model.place)];
+    for (index, (table, schema)) in model.tables.iter().zip(schemas).enumerate() {
+        let again = model.tables.iter().take(index).any(|t| t.schema == table.schema && t.table == table.table);
+        if again {
+            let message = format!("{}.{} stands in FROM twice", table.schema, table.table);
+            return Err(vec![ModelProblem::at(table.place, message, "name each table once")]);
+        }
         let slot = Slot::new(Arc::clone(schema));
         let partition: Arc<dyn PartitionStream> = Arc::clone(&slot) as Arc<dyn PartitionStream>;
         let provider = StreamingTable::try_new(Arc::clone(schema), vec![partition]).map_err(internal)?;
-        if layer.register_table(table.table.clone(), Arc::new(provider)).map_err(internal)?.is_some() {
-            let message = format!("{}.{} stands in FROM twice", table.schema, table.table);
-            return Err(ModelProblem::at(table.place, message, "name each table once"));
+        let name = TableReference::partial(table.schema.clone(), table.table.clone());
+        let mut scan =
+            LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(provider)), None).map_err(internal)?;
+        if table.alias != table.table {
+            scan = scan.alias(table.alias.clone()).map_err(internal)?;
         }
+        tables.push(scan.build().map_err(internal)?);
         slots.push(slot);
     }
-    state.catalog_list().register_catalog("vitalake".to_owned(), catalog);
-    let statement = PlannedStatement::Statement(Box::new(Statement::Query(Box::new(query))));
-    let plan = state.statement_to_plan(statement).now_or_never();
-    let plan = plan
-        .unwrap_or_else(|| datafusion::common::internal_err!("planning over tables in memory had to wait"))
-        .and_then(bounded)
-        .map_err(|error| engine_problem(&error, model.place))?;
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return Err(vec![ModelProblem::at(model.place, "a model is one SELECT", "write one SELECT after the header")]);
+    };
+    let plan = bounded(Planner::new(model.place).plan(select, tables)?).map_err(internal)?;
     Ok(Planned { state, plan, slots })
 }
 
@@ -146,58 +150,17 @@ pub(crate) fn engine_problem(error: &DataFusionError, otherwise: Place) -> Model
     )
 }
 
-/// What may stand in no plan of a model: what is not deterministic, and casts that Spark makes differently.
+/// What may stand in no plan of a model of this kind.
 pub(crate) fn plan_problems(model: &Model, plan: &LogicalPlan) -> Vec<ModelProblem> {
     let mut problems = Vec::new();
     let _ = plan.apply(|node| {
-        if matches!(node, LogicalPlan::Window(_)) {
-            let help = "aggregate in a rollup model";
-            problems.push(ModelProblem::at(model.place, "a model cannot have window functions", help));
-        }
         if model.kind == Kind::Append && matches!(node, LogicalPlan::Aggregate(_)) {
             let help = "make it a rollup: -- kind: rollup and -- time: COLUMN";
             problems.push(ModelProblem::at(model.place, "an append model cannot aggregate", help));
         }
-        let mut schema = DFSchema::empty();
-        for input in node.inputs() {
-            schema.merge(input.schema());
-        }
-        node.apply_expressions(|expr| {
-            expr.apply(|part| {
-                problems.extend(expression_problem(model, part, &schema));
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
+        Ok(TreeNodeRecursion::Continue)
     });
     problems
-}
-
-fn expression_problem(model: &Model, expr: &Expr, schema: &DFSchema) -> Option<ModelProblem> {
-    let (from, to) = match expr {
-        Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
-            return Some(ModelProblem::at(
-                model.place,
-                format!("a model cannot call {}, which gives another result each time", call.func.name()),
-                "use a column of the input, such as _ingested_at",
-            ));
-        }
-        Expr::Cast(cast) => (cast.expr.get_type(schema).ok()?, cast.field.data_type()),
-        Expr::TryCast(cast) => (cast.expr.get_type(schema).ok()?, cast.field.data_type()),
-        _ => return None,
-    };
-    let instant = |t: &DataType| matches!(t, DataType::Timestamp(_, _));
-    let day = |t: &DataType| matches!(t, DataType::Date32 | DataType::Date64);
-    let text = |t: &DataType| t.is_string();
-    let differs = (instant(&from) && (to.is_numeric() || text(to)))
-        || (day(&from) && to.is_numeric())
-        || (from.is_numeric() && (instant(to) || day(to)));
-    differs.then(|| {
-        ModelProblem::at(
-            model.place,
-            format!("a cast from {} to {} means something else in Spark", spark_name(&from), spark_name(to)),
-            "use a function that says the unit, such as unix_seconds, timestamp_micros or date_part",
-        )
-    })
 }
 
 /// Compares what a plan gives with the contract: columns by name, whatever their order.
@@ -297,6 +260,10 @@ pub(crate) fn spark_name(kind: &DataType) -> String {
         DataType::Date32 => "DATE".to_owned(),
         DataType::Timestamp(_, _) => "TIMESTAMP".to_owned(),
         DataType::Null => "VOID".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BINARY".to_owned(),
+        DataType::List(field) => format!("ARRAY<{}>", spark_name(field.data_type())),
+        DataType::Struct(_) => "STRUCT".to_owned(),
+        DataType::Map(_, _) => "MAP".to_owned(),
         DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => format!("DECIMAL({p},{s})"),
         other => other.to_string().to_uppercase(),
     }

@@ -27,9 +27,9 @@ pub fn validate_model(model: &Model, contracts: &Contracts) -> Vec<ModelProblem>
         Ok(schemas) => schemas,
         Err(problem) => return vec![problem],
     };
-    let planned = match plan::plan(model, model.query.as_ref().clone(), &schemas) {
+    let planned = match plan::plan_all(model, &model.query, &schemas) {
         Ok(planned) => planned,
-        Err(problem) => return vec![problem],
+        Err(problems) => return problems,
     };
     problems.extend(plan::plan_problems(model, &planned.plan));
     problems.extend(plan::contract_problems(model, contract, planned.plan.schema().as_arrow()));

@@ -73,7 +73,10 @@ async fn operators_and_casts_mean_what_spark_means() {
     let row = batch(vec![("s", strings(&[Some("seven")])), ("n", longs(&[Some(7)])), ("z", longs(&[Some(0)]))]);
     let rows = plan.run(&[row]).await.unwrap();
     assert!((rows[0].column(0).as_primitive::<Float64Type>().value(0) - 3.5).abs() < f64::EPSILON);
-    assert_eq!(printed(&rows)[0].split('|').skip(1).take(6).collect::<Vec<_>>(), ["3.5", "3", "", "", "", ""]);
+    assert_eq!(
+        printed(&rows)[0].split('|').skip(1).take(6).collect::<Vec<_>>(),
+        ["3.5", "3", "", "", "", "-1589934592"]
+    );
     assert!(rows[0].column(4).is_null(0));
 }
 

@@ -3,6 +3,9 @@
 #![allow(missing_docs)]
 
 mod append;
+mod corpus;
+mod decisions;
+mod extremes;
 mod goes_on;
 mod graph;
 mod measured;

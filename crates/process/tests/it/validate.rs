@@ -29,12 +29,21 @@ fn the_acceptance_models_are_valid() {
 #[case::now("SELECT subject_id, now() AS hour, steps FROM raw.hourly_steps", "cannot call now")]
 #[case::random("SELECT subject_id, hour, CAST(rand() * 6 AS BIGINT) AS steps FROM raw.hourly_steps", "rand")]
 #[case::cast(
-    "SELECT subject_id, hour, CAST(hour AS BIGINT) AS steps FROM raw.hourly_steps",
-    "means something else in Spark"
+    "SELECT subject_id, hour, CAST(CAST(hour AS DATE) AS BIGINT) AS steps FROM raw.hourly_steps",
+    "cannot be cast"
 )]
-#[case::text(
-    "SELECT CAST(hour AS STRING) AS subject_id, hour, steps FROM raw.hourly_steps",
-    "means something else in Spark"
+#[case::try_cast("SELECT subject_id, hour, TRY_CAST(subject_id AS BIGINT) AS steps FROM raw.hourly_steps", "TRY_CAST")]
+#[case::function(
+    "SELECT levenstein(subject_id, 'a') AS subject_id, hour, steps FROM raw.hourly_steps",
+    "not in the table"
+)]
+#[case::pattern(
+    "SELECT subject_id, hour, regexp_instr(subject_id, '(?=a)') AS steps FROM raw.hourly_steps",
+    "looks ahead"
+)]
+#[case::timestamp(
+    "SELECT subject_id, to_timestamp_ntz(subject_id) AS hour, steps FROM raw.hourly_steps",
+    "to_timestamp_ntz"
 )]
 #[case::aggregate(
     "SELECT max(subject_id) AS subject_id, max(hour) AS hour, max(steps) AS steps FROM raw.hourly_steps",
