@@ -14,7 +14,7 @@ mod sql;
 
 use std::collections::BTreeMap;
 
-use crate::contract::{Contract, DEDUP_HORIZON_DEFAULT, DatasetName, Delivery, Layer, Source};
+use crate::contract::{Column, ColumnType, Contract, DEDUP_HORIZON_DEFAULT, DatasetName, Delivery, Layer, Source};
 use crate::diagnostic::{self, Diagnostic};
 use crate::odcs::{Document, Version};
 use crate::project::ContractSource;
@@ -126,6 +126,7 @@ impl<'d> Context<'d> {
             source: self.source(&custom),
             delivery: self.delivery(&custom),
             gate_window: self.gate_window(&custom, &columns),
+            time_column: self.time_column(&custom, &columns),
             dedup_horizon: self.dedup_horizon(&custom),
             primary_key: columns.primary_key,
             columns: columns.columns,
@@ -249,6 +250,20 @@ impl<'d> Context<'d> {
     fn gate_window(&mut self, custom: &Custom<'_>, columns: &Columns) -> Option<usize> {
         let (name, place) = custom.text(self, "gateWindow")?;
         columns.find(self, name, place)
+    }
+
+    fn time_column(&mut self, custom: &Custom<'_>, columns: &Columns) -> Option<usize> {
+        let is_time = |column: &Column| matches!(column.kind, ColumnType::Timestamp(_));
+        let Some((name, place)) = custom.text(self, "timeColumn") else {
+            return columns.columns.iter().position(|column| column.required && is_time(column));
+        };
+        let found = columns.find(self, name, place)?;
+        if columns.columns.get(found).is_some_and(is_time) {
+            return Some(found);
+        }
+        let message = format!("`{}` is no timestamp", shorten(name));
+        self.error(place, "wrong-type", message, "name a column whose logicalType is timestamp");
+        None
     }
 
     fn dedup_horizon(&mut self, custom: &Custom<'_>) -> std::time::Duration {

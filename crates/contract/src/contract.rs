@@ -200,6 +200,9 @@ pub struct Contract {
     pub delivery: Delivery,
     /// The column by whose values a serving dataset's gate decides window by window; an index into `columns`.
     pub gate_window: Option<usize>,
+    /// The column that queries know as `__time`: the one that the contract names, or the first required timestamp; an
+    /// index into `columns`.
+    pub time_column: Option<usize>,
     /// How long, by log append time, a curated dataset remembers its keys to drop duplicates.
     pub dedup_horizon: Duration,
 }

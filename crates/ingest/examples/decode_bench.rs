@@ -123,5 +123,6 @@ fn contract() -> Result<Contract, String> {
         delivery: Delivery::Append,
         dedup_horizon: Duration::from_secs(86_400),
         gate_window: None,
+        time_column: None,
     })
 }

@@ -119,7 +119,7 @@ impl SchemaProvider for Schema {
         if let Some(waiting_for) = pinned.waiting_for(layer, name) {
             return Err(DataFusionError::External(Box::new(QueryError::NotReady(vec![waiting_for]))));
         }
-        Ok(pinned.provider(layer, name))
+        dialect.table(&**pinned, layer, name)
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -86,6 +86,14 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     /// The layer whose tables a schema shows.
     fn layer<'a>(&self, schema: &'a str) -> &'a str;
 
+    /// A table of a layer as this surface shows it.
+    ///
+    /// # Errors
+    /// When it cannot be made, which would be a mistake of ours.
+    fn table(&self, pinned: &dyn Pinned, layer: &str, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
+        Ok(pinned.provider(layer, name))
+    }
+
     /// The tables of a schema that tells of the others; `None` when it is none of those.
     fn system_tables(&self, schema: &str) -> Option<&'static [&'static str]>;
 

@@ -20,6 +20,11 @@ pub trait Pinned: Debug + Send + Sync + 'static {
     /// The table of that schema and name.
     fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>>;
 
+    /// The column that queries know as `__time`, where the table's contract has one.
+    fn time_column(&self, _schema: &str, _table: &str) -> Option<String> {
+        None
+    }
+
     /// What a table still waits for before it may be read; the others are.
     fn waiting_for(&self, _schema: &str, _table: &str) -> Option<String> {
         None
@@ -37,12 +42,22 @@ pub struct PinnedLake {
     value: Arc<Catalogue>,
     store: Arc<dyn ObjectStore>,
     recovering: Arc<BTreeMap<String, String>>,
+    time_columns: BTreeMap<String, String>,
 }
 
 impl PinnedLake {
     /// The newest value of a lake. `recovering` says of a dataset what it waits for.
     pub fn of(lake: &Lake, recovering: Arc<BTreeMap<String, String>>) -> Self {
-        Self { value: lake.pin(), store: Arc::clone(lake.store()), recovering }
+        let value = lake.pin();
+        let datasets = value.tables().filter_map(|view| lake.table(&view.id.dataset).ok());
+        let time_columns = datasets
+            .filter_map(|table| {
+                let contract = table.contract();
+                let column = contract.columns.get(contract.time_column?)?;
+                Some((contract.dataset.as_str().to_owned(), column.name.to_string()))
+            })
+            .collect();
+        Self { value, store: Arc::clone(lake.store()), recovering, time_columns }
     }
 }
 
@@ -53,6 +68,15 @@ impl Pinned for PinnedLake {
 
     fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
         self.value.provider(schema, table)
+    }
+
+    /// `x_live` is `x`; what is in quarantine has times of its own.
+    fn time_column(&self, schema: &str, table: &str) -> Option<String> {
+        if schema == "quarantine" {
+            return None;
+        }
+        let of = |name: &str| self.time_columns.get(name).cloned();
+        of(table).or_else(|| table.strip_suffix("_live").and_then(of))
     }
 
     /// `x_live` is `x`; what is in quarantine is recovered with the dataset it was meant for.

@@ -95,6 +95,7 @@ fn reasons_name_the_column_and_the_bound() {
         source: None,
         delivery: Delivery::Append,
         gate_window: None,
+        time_column: None,
         dedup_horizon: Duration::ZERO,
     };
     let mut least = rule(Check::Minimum(Bound::Whole(16903)));

@@ -35,7 +35,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 7] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 8] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -71,6 +71,12 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 7] = [
         level: Level::Contract,
         layers: &[Layer::Serving],
         about: "the column by whose values the gate decides, window by window",
+    },
+    CustomProperty {
+        name: "timeColumn",
+        level: Level::Contract,
+        layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
+        about: "the timestamp that queries know as `__time`; default: the first required timestamp, else `_timestamp`",
     },
     CustomProperty {
         name: "path",

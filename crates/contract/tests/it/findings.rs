@@ -234,6 +234,14 @@ fn a_gate_window_that_is_no_column() {
 }
 
 #[test]
+fn a_time_column_that_is_no_timestamp() {
+    let text = contract("customProperties: [{property: timeColumn, value: day}]", "", "");
+    check(Layer::Serving, &text, "unknown-column", "day");
+    let text = contract("customProperties: [{property: timeColumn, value: device}]", "", "");
+    check(Layer::Raw, &text, "wrong-type", "device");
+}
+
+#[test]
 fn a_horizon_that_is_no_duration() {
     let text = contract("customProperties: [{property: dedupHorizon, value: 1 day}]", "", "");
     check(Layer::Curated, &text, "bad-duration", "1 day");

@@ -91,6 +91,7 @@ pub fn contract(required: usize) -> Arc<Contract> {
         source: Some(Origin::Stream { topic: "readings".to_owned(), partitions: 1 }),
         delivery: Delivery::Append,
         gate_window: None,
+        time_column: None,
         dedup_horizon: Duration::ZERO,
     })
 }

@@ -37,6 +37,7 @@ pub fn contract() -> Arc<Contract> {
         delivery: Delivery::Append,
         dedup_horizon: std::time::Duration::from_secs(86_400),
         gate_window: None,
+        time_column: None,
     })
 }
 

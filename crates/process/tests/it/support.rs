@@ -61,6 +61,7 @@ pub fn contract(layer: Layer, dataset: &str, columns: &str, feed: bool) -> Contr
         source,
         delivery: Delivery::Append,
         gate_window: None,
+        time_column: None,
         dedup_horizon: DEDUP_HORIZON_DEFAULT,
     }
 }

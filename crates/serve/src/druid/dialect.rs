@@ -15,10 +15,10 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
-use super::explanation;
 use super::information_schema::{
     DRUID, INFORMATION_SCHEMA, INFORMATION_TABLES, SCHEMATA, SYS_TABLES, information_table, sys_table,
 };
+use super::{explanation, time_column};
 use crate::dialect::{Dialect, Routines};
 use crate::error::QueryError;
 use crate::functions;
@@ -130,6 +130,10 @@ impl Dialect for DruidSql {
 
     fn layer<'a>(&self, schema: &'a str) -> &'a str {
         if schema == DRUID { "serving" } else { schema }
+    }
+
+    fn table(&self, pinned: &dyn Pinned, layer: &str, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
+        time_column::table(pinned, layer, name)
     }
 
     fn system_tables(&self, schema: &str) -> Option<&'static [&'static str]> {

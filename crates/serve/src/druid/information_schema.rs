@@ -8,6 +8,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::Result;
 
+use super::time_column;
 use super::types::field_names;
 use crate::pinned::Pinned;
 
@@ -206,7 +207,7 @@ fn columns(pinned: &dyn Pinned) -> Vec<(&'static str, Cells)> {
     };
     for (schema, table) in all_tables(pinned) {
         let stored = if schema == DRUID { "serving" } else { schema.as_str() };
-        if let Some(provider) = pinned.provider(stored, &table) {
+        if let Ok(Some(provider)) = time_column::table(pinned, stored, &table) {
             add(&schema, &table, &provider.schema());
         }
     }
@@ -226,7 +227,13 @@ fn columns(pinned: &dyn Pinned) -> Vec<(&'static str, Cells)> {
         ("COLUMN_NAME", text(|field| Some(field.name().clone()))),
         ("ORDINAL_POSITION", Cells::Number(rows.iter().map(|row| Some(row.2)).collect())),
         ("COLUMN_DEFAULT", constant("", count)),
-        ("IS_NULLABLE", text(|field| Some(if field.is_nullable() { "YES" } else { "NO" }.to_owned()))),
+        (
+            "IS_NULLABLE",
+            text(|field| {
+                let nullable = field.is_nullable() && field.name() != time_column::TIME;
+                Some(if nullable { "YES" } else { "NO" }.to_owned())
+            }),
+        ),
         ("DATA_TYPE", text(|field| Some(field_names(field).sql.to_owned()))),
         ("CHARACTER_MAXIMUM_LENGTH", no_text(count)),
         ("CHARACTER_OCTET_LENGTH", no_text(count)),

@@ -6,5 +6,6 @@ pub mod explanation;
 pub mod information_schema;
 pub mod request;
 pub mod result;
+pub mod time_column;
 pub mod types;
 pub mod value;

@@ -324,7 +324,14 @@ fn from_text(call: &Call<'_>) -> Result<ArrayRef> {
             continue;
         };
         // Without a separator every letter is an element.
-        let pattern = patterns.get(call.text_at(1, row).unwrap_or(""), compile)?;
+        let pattern = match patterns.get(call.text_at(1, row).unwrap_or(""), compile) {
+            Ok(pattern) => pattern,
+            Err(error) if call.is_constant(1) => return Err(error),
+            Err(_) => {
+                builder.append(false);
+                continue;
+            }
+        };
         let mut parts: Vec<&str> = pattern.split(text).collect();
         if parts.first() == Some(&"") && text.is_empty() {
             parts.truncate(1);

@@ -9,7 +9,7 @@ use datafusion::common::{DataFusionError, Result};
 use regex::{Regex, RegexBuilder};
 
 use super::call::{Argument, BATCH_BYTES_MAX, Call, Definition, Memo, Returns, too_large};
-use super::time::refuse;
+use super::time::{known, refuse};
 
 use Argument::{Integer, StrictText, Text};
 
@@ -82,12 +82,12 @@ fn quote(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, ours: &mut Stri
     }
 }
 
-fn pattern_of<'p>(call: &Call<'_>, row: usize, patterns: &'p mut Memo<Regex>) -> Result<Option<&'p Regex>> {
-    match call.text_at(1, row) {
-        Some(pattern) => patterns.get(pattern, compile).map(Some),
-        None if call.is_constant(1) => Err(refuse("a pattern must be a text, and is NULL".to_owned())),
-        None => Ok(None),
+/// A row's pattern: one that cannot be read is refused where it is a constant, and null where it is a column's value.
+fn pattern_of<'p>(call: &Call<'_>, row: usize, patterns: &'p mut Memo<Option<Regex>>) -> Result<Option<&'p Regex>> {
+    if call.is_constant(1) && call.text_at(1, row).is_none() {
+        return Err(refuse("a pattern must be a text, and is NULL".to_owned()));
     }
+    known(call, 1, row, patterns, compile)
 }
 
 fn like_pattern(call: &Call<'_>) -> Result<ArrayRef> {
@@ -107,6 +107,9 @@ fn extract(call: &Call<'_>) -> Result<ArrayRef> {
         let group = if call.count() > 2 { call.integer_at(2, row) } else { Some(0) };
         let Some(group) = group else { return Ok(None) };
         let Some(group) = usize::try_from(group).ok().filter(|group| *group < pattern.captures_len()) else {
+            if !(call.is_constant(1) && call.is_constant(2)) {
+                return Ok(None);
+            }
             return Err(refuse("a pattern has no group of that number".to_owned()));
         };
         let Some(text) = call.text_at(0, row) else { return Ok(None) };
@@ -126,8 +129,12 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
         let (Some(text), Some(pattern)) = (call.text_at(0, row), pattern_of(call, row, &mut patterns)?) else {
             return Ok(None);
         };
-        let Some(template) = call.text_at(2, row) else { return Ok(None) };
-        let template = templates.get(template, parse_template)?;
+        let Some(template) = known(call, 2, row, &mut templates, parse_template)? else { return Ok(None) };
+        if !fits(pattern, template) {
+            let constant = call.is_constant(1) && call.is_constant(2);
+            let refusal = refuse("a replacement names a group that the pattern has not".to_owned());
+            return if constant { Err(refusal) } else { Ok(None) };
+        }
         replaced(text, pattern, template).map(Some)
     })
 }
@@ -170,9 +177,32 @@ fn parse_template(template: &str) -> Result<Vec<Piece>> {
     Ok(pieces)
 }
 
+/// Whether a pattern has the groups that a template names.
+fn fits(pattern: &Regex, template: &[Piece]) -> bool {
+    template.iter().all(|piece| match piece {
+        Piece::Text(_) => true,
+        Piece::Group(number) => *number < pattern.captures_len(),
+        Piece::Name(name) => pattern.capture_names().flatten().any(|known| known == name),
+    })
+}
+
 fn replaced(text: &str, pattern: &Regex, template: &[Piece]) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
+    if let [] | [Piece::Text(_)] = template {
+        // Without groups there is nothing to capture.
+        let plain = template.iter().find_map(|piece| if let Piece::Text(plain) = piece { Some(plain) } else { None });
+        for whole in pattern.find_iter(text) {
+            out.push_str(text.get(copied..whole.start()).unwrap_or_default());
+            out.push_str(plain.map_or("", String::as_str));
+            copied = whole.end();
+            if out.len() > BATCH_BYTES_MAX {
+                return Err(too_large());
+            }
+        }
+        out.push_str(text.get(copied..).unwrap_or_default());
+        return Ok(out);
+    }
     for captures in pattern.captures_iter(text) {
         let Some(whole) = captures.get(0) else { continue };
         out.push_str(text.get(copied..whole.start()).unwrap_or_default());
@@ -180,13 +210,8 @@ fn replaced(text: &str, pattern: &Regex, template: &[Piece]) -> Result<String> {
         for piece in template {
             match piece {
                 Piece::Text(plain) => out.push_str(plain),
-                Piece::Group(number) if *number < captures.len() => {
-                    out.push_str(captures.get(*number).map_or("", |part| part.as_str()));
-                }
-                Piece::Name(name) if pattern.capture_names().flatten().any(|known| known == name) => {
-                    out.push_str(captures.name(name).map_or("", |part| part.as_str()));
-                }
-                _ => return Err(refuse("a replacement names a group that the pattern has not".to_owned())),
+                Piece::Group(number) => out.push_str(captures.get(*number).map_or("", |part| part.as_str())),
+                Piece::Name(name) => out.push_str(captures.name(name).map_or("", |part| part.as_str())),
             }
         }
         if out.len() > BATCH_BYTES_MAX {
@@ -208,11 +233,19 @@ fn like(call: &Call<'_>) -> Result<ArrayRef> {
         };
         let escape = call.text_at(2, row);
         if escape.is_some_and(|escape| escape.chars().count() != 1) {
+            if !call.is_constant(2) {
+                found.push(None);
+                continue;
+            }
             return Err(refuse("Function[like] escape must be null or a single character".to_owned()));
         }
         let escape = escape.and_then(|escape| escape.chars().next());
         let key = format!("{}\u{0}{pattern}", escape.unwrap_or('\u{0}'));
-        found.push(Some(patterns.get(&key, |_| compile_like(pattern, escape))?.is_match(text)));
+        match patterns.get(&key, |_| compile_like(pattern, escape)) {
+            Ok(pattern) => found.push(Some(pattern.is_match(text))),
+            Err(error) if call.is_constant(1) => return Err(error),
+            Err(_) => found.push(None),
+        }
     }
     Ok(Arc::new(BooleanArray::from(found)))
 }

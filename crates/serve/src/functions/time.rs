@@ -48,8 +48,11 @@ pub fn refuse(message: String) -> DataFusionError {
     DataFusionError::External(Box::new(QueryError::invalid(message)))
 }
 
-/// What a text argument stands for: refused where a constant stands for nothing, null where a column's value does.
-fn known<'m, T>(
+/// What a text argument stands for, read by `read`: refused where a constant stands for nothing, null where a column's value does.
+///
+/// # Errors
+/// What `read` says of a constant.
+pub fn known<'m, T>(
     call: &Call<'_>,
     index: usize,
     row: usize,

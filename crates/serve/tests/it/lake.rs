@@ -44,6 +44,7 @@ fn contract() -> Arc<Contract> {
         delivery: Delivery::Append,
         dedup_horizon: Duration::from_secs(86_400),
         gate_window: None,
+        time_column: None,
     })
 }
 
@@ -93,6 +94,24 @@ async fn count(session: &Session) -> (i64, i64) {
     let batch = answer.next().await.unwrap().unwrap();
     let value = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(0);
     (value(0), value(1))
+}
+
+#[tokio::test]
+async fn every_table_has_a_time_that_is_stored_nowhere() {
+    let cpu = Cpu::with_workers(2).unwrap();
+    let lake = Lake::open(
+        Arc::new(InMemory::new()),
+        vec![TableSpec::of(contract())],
+        LakeOptions::default(),
+        Clock::system(),
+        cpu.clone(),
+    )
+    .await
+    .unwrap();
+    let pinned = PinnedLake::of(&lake, Arc::default());
+    let shown = vitalake_serve::druid::time_column::table(&pinned, "raw", "readings").unwrap().unwrap();
+    assert_eq!(shown.schema().field(0).name(), "__time");
+    assert_eq!(shown.schema().fields().len(), contract().table_schema().fields().len() + 1);
 }
 
 #[tokio::test]

@@ -92,7 +92,7 @@ fn what_a_function_makes_counts_as_memory() {
         doubled(text, "x||x", shown),
         doubled(text, "CONCAT(x, x)", shown),
         doubled(text, "REPLACE(x, '1', '11111111')", shown),
-        doubled(text, "REGEXP_REPLACE(x, '.', '11')", shown),
+        doubled(text, "REGEXP_REPLACE(x, '^.*$', '$0$0')", shown),
         doubled("SELECT ARRAY[n, n] AS x FROM raw.numbers", "ARRAY_CONCAT(x, x)", list),
         doubled("SELECT ARRAY[n, n] AS x FROM raw.numbers", "x||x", list),
         format!("SELECT COUNT(DISTINCT '{}') FROM raw.numbers", "x".repeat(100_000)),

@@ -48,6 +48,7 @@ fn contract(columns: &[(&str, ColumnType, &str)], rules: &[(usize, Check, Severi
         source: Some(Source::Stream { topic: "readings".to_owned(), partitions: 1 }),
         delivery: Delivery::Append,
         gate_window: None,
+        time_column: None,
         dedup_horizon: Duration::ZERO,
     };
     for (column, check, _) in rules {

@@ -1,0 +1,46 @@
+//! `__time`: every table has it in Druid's SQL, in front of its columns, and it is stored nowhere.
+//!
+//! It is the column that the contract names or the first required timestamp; a table without one has `_timestamp`, or
+//! whichever timestamp comes first. Invariant: the columns of the table stay as they are, so a filter on `__time` reads
+//! no more than one on the column itself.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
+use datafusion::common::{Column, Result};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+
+use crate::pinned::Pinned;
+
+/// The column's name.
+pub const TIME: &str = "__time";
+/// When a record was produced: what raw tables have.
+const TIMESTAMP: &str = "_timestamp";
+
+/// A table as Druid's SQL shows it.
+///
+/// # Errors
+/// When the view cannot be planned, which would be a mistake of ours.
+pub fn table(pinned: &dyn Pinned, layer: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    let Some(stored) = pinned.provider(layer, name) else { return Ok(None) };
+    let schema = stored.schema();
+    if schema.column_with_name(TIME).is_some() {
+        return Ok(Some(stored));
+    }
+    let Some(time) = pinned.time_column(layer, name).or_else(|| default(&schema)) else { return Ok(Some(stored)) };
+    let mut columns = vec![Expr::Column(Column::new_unqualified(time)).alias(TIME)];
+    columns.extend(schema.fields().iter().map(|field| Expr::Column(Column::new_unqualified(field.name()))));
+    let plan = LogicalPlanBuilder::scan(name, provider_as_source(stored), None)?.project(columns)?.build()?;
+    Ok(Some(Arc::new(ViewTable::new(plan, None))))
+}
+
+fn default(schema: &Schema) -> Option<String> {
+    let is_time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..));
+    let times = || schema.fields().iter().filter(|field| is_time(field.data_type()));
+    let required = times().find(|field| !field.is_nullable());
+    let produced = || times().find(|field| field.name() == TIMESTAMP);
+    required.or_else(produced).or_else(|| times().next()).map(|field| field.name().clone())
+}
