@@ -50,6 +50,7 @@ fn contract(delivery: Delivery) -> Arc<Contract> {
         source: Some(Origin::Feed),
         delivery,
         gate_window: None,
+        time_column: None,
         dedup_horizon: Duration::ZERO,
     })
 }
