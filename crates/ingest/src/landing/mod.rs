@@ -29,7 +29,7 @@ use vitalake_runtime::error::in_full;
 
 use crate::decode::{DecodeError, Rules};
 use crate::log::TopicId;
-use crate::source::{Source, SourceError};
+use crate::source::{RecordSource, SourceError};
 
 pub use counters::{LandingCounters, RuleCount};
 pub use epochs::EpochOptions;
@@ -82,7 +82,7 @@ pub enum Landing {
 #[derive(Debug)]
 pub struct LandingSpec {
     /// Where the records come from.
-    pub source: Arc<dyn Source>,
+    pub source: Arc<dyn RecordSource>,
     /// Where they go.
     pub table: Arc<Table>,
     /// The contract's rules in SQL.
@@ -102,7 +102,7 @@ pub struct LandingSpec {
 /// Lands one topic in its table.
 #[derive(Debug)]
 pub struct TopicLanding {
-    source: Arc<dyn Source>,
+    source: Arc<dyn RecordSource>,
     table: Arc<Table>,
     topic: String,
     topic_id: TopicId,

@@ -16,11 +16,11 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::health::Said;
 
 use crate::log::TopicId;
-use crate::source::{Source, TopicCheck};
+use crate::source::{RecordSource, TopicCheck};
 
 #[derive(Debug)]
 pub(super) struct SameTopic {
-    source: Arc<dyn Source>,
+    source: Arc<dyn RecordSource>,
     topic: String,
     id: TopicId,
     /// The last offsets, by transaction, up to which the topic was seen under its id.
@@ -33,7 +33,7 @@ pub(super) struct SameTopic {
 
 impl SameTopic {
     pub(super) fn new(
-        source: Arc<dyn Source>,
+        source: Arc<dyn RecordSource>,
         topic: String,
         id: TopicId,
         unasked: Arc<Mutex<Option<String>>>,

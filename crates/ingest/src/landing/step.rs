@@ -15,7 +15,7 @@ use super::{LandingError, transaction_id};
 use crate::decode::{Decoded, Envelope, JsonDecoder, RULE_JSON, RULE_TOMBSTONE, RecordMeta, Rules};
 use crate::headers::{self, Header};
 use crate::log::{BatchError, Records, StoredBatch, TopicPartition};
-use crate::source::{FetchedRecord, Item, Source};
+use crate::source::{FetchedRecord, Item, RecordSource};
 
 /// Bytes of log that one decoding step of a partition takes: large enough that a step's columns are worth their making,
 /// small enough that nothing waits long for its turn.
@@ -133,7 +133,12 @@ impl Step {
 pub(super) type DecodedStep = (PartitionState, Result<Step, LandingError>);
 
 /// Reads and decodes the next records of a partition; its state moves past them, or stays where it was.
-pub(super) fn decode_step(source: &dyn Source, topic: &str, rules: Rules, mut state: PartitionState) -> DecodedStep {
+pub(super) fn decode_step(
+    source: &dyn RecordSource,
+    topic: &str,
+    rules: Rules,
+    mut state: PartitionState,
+) -> DecodedStep {
     match decode_records(source, topic, &mut state) {
         Ok(step) => (state, Ok(step)),
         Err(error) => {
@@ -143,7 +148,7 @@ pub(super) fn decode_step(source: &dyn Source, topic: &str, rules: Rules, mut st
     }
 }
 
-fn decode_records(source: &dyn Source, topic: &str, state: &mut PartitionState) -> Result<Step, LandingError> {
+fn decode_records(source: &dyn RecordSource, topic: &str, state: &mut PartitionState) -> Result<Step, LandingError> {
     let (id, from) = (state.id, state.next_offset);
     let (mut step, mut failure) = (Step::default(), None);
     let mut next_offset = source

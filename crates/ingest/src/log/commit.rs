@@ -5,77 +5,21 @@
 //! the group is refused, the file is cut to its durable part and closed, and a new segment is begun.
 
 use std::cell::Cell;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use tokio::sync::oneshot;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::in_full;
 
-use super::batch::{BatchHeader, CheckedBatch};
-use super::entry::{BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, ENTRY_PREFIX_BYTES, EntryHeader, encode_prefix};
+use super::entry::{BATCH_PREFIX_BYTES, ENTRY_HEADER_BYTES, EntryHeader, encode_prefix};
 use super::partition::{Appended, Partition, Writer};
 use super::producers::Verdict;
+use super::queue::{Append, LaneQueue, Waiting};
 use super::segment::{Segment, snapshot_path};
+use super::staged::{Answer, Staged, Written, sequence_error};
 use super::{LogError, LogMetrics, LogOptions};
-
-type Reply = oneshot::Sender<Result<Appended, LogError>>;
-type Waiting = (CheckedBatch, Reply);
-
-/// A batch on its way to the disk.
-#[derive(Debug)]
-pub(super) struct Append {
-    pub partition: Arc<Partition>,
-    pub batch: CheckedBatch,
-    pub reply: Reply,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    appends: Vec<Append>,
-    closing: bool,
-}
-
-/// Where appends wait for their lane's thread.
-#[derive(Debug, Default)]
-pub(super) struct LaneQueue {
-    queue: Mutex<Queue>,
-    filled: Condvar,
-}
-
-impl LaneQueue {
-    /// Adds an append; gives it back when the lane is closing.
-    pub(super) fn push(&self, append: Append) -> Result<(), Append> {
-        let mut queue = self.queue.lock();
-        if queue.closing {
-            return Err(append);
-        }
-        queue.appends.push(append);
-        drop(queue);
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// Lets the thread end after what is queued.
-    pub(super) fn close(&self) {
-        self.queue.lock().closing = true;
-        self.filled.notify_one();
-    }
-
-    fn take(&self) -> Option<Vec<Append>> {
-        let mut queue = self.queue.lock();
-        while queue.appends.is_empty() {
-            if queue.closing {
-                return None;
-            }
-            self.filled.wait(&mut queue);
-        }
-        Some(std::mem::take(&mut queue.appends))
-    }
-}
 
 /// What a lane's thread needs.
 #[derive(Clone)]
@@ -348,53 +292,4 @@ pub(super) fn roll(
 pub(super) fn enough(free_bytes: u64, options: &LogOptions) -> Result<(), LogError> {
     let reserve_bytes = options.reserve_bytes;
     if free_bytes < reserve_bytes { Err(LogError::DiskFull { free_bytes, reserve_bytes }) } else { Ok(()) }
-}
-
-struct Written {
-    prefix: [u8; ENTRY_PREFIX_BYTES],
-    batch: CheckedBatch,
-    base_offset: i64,
-}
-
-struct Answer {
-    base_offset: i64,
-    append_time_ms: i64,
-    duplicate: bool,
-}
-
-struct Staged<'a> {
-    partition: &'a Arc<Partition>,
-    writer: MutexGuard<'a, Writer>,
-    written: Vec<Written>,
-    answers: Vec<(Reply, Answer)>,
-}
-
-impl Staged<'_> {
-    fn write(&self, mut position: u64) -> io::Result<()> {
-        // A writev takes at most 1024 pieces.
-        for some in self.written.chunks(256) {
-            let pieces: Vec<IoSlice<'_>> = some
-                .iter()
-                .flat_map(|written| {
-                    [
-                        IoSlice::new(&written.prefix),
-                        IoSlice::new(written.batch.bytes().get(BATCH_PREFIX_BYTES..).unwrap_or_default()),
-                    ]
-                })
-                .collect();
-            self.writer.segment.file.write_all_vectored_at(&pieces, position)?;
-            position += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        }
-        Ok(())
-    }
-}
-
-fn sequence_error(partition: &Partition, header: &BatchHeader, verdict: Verdict) -> LogError {
-    match verdict {
-        Verdict::OutOfOrder { want } => {
-            LogError::OutOfOrderSequence { partition: partition.id, got: header.base_sequence, want }
-        }
-        Verdict::Fenced => LogError::ProducerFenced(partition.id),
-        _ => LogError::UnknownProducer(partition.id),
-    }
 }

@@ -14,12 +14,15 @@ mod metrics;
 mod options;
 mod partition;
 mod producers;
+mod queue;
 mod records;
 mod recovery;
 mod registry;
 mod retention;
 mod segment;
+mod staged;
 mod store;
+mod topics;
 
 pub use batch::{BatchError, BatchHeader, CheckedBatch, Compression, HEADER_BYTES as BATCH_HEADER_BYTES};
 pub use builder::{BatchBuilder, ProducerSequence};

@@ -1,40 +1,25 @@
 //! The log as the endpoint, landing and operations use it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, oneshot, watch};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 
-use super::commit::{Append, Lane, LaneQueue, enough, roll};
+use super::commit::{Lane, enough, roll};
 use super::partition::{AppendTicket, Partition, StoredBatch, TicketState};
-use super::recovery::{Place, open_partition};
+use super::queue::{Append, LaneQueue};
 use super::registry::Registry;
+use super::topics::{Opening, Topic, Topics, count_unlanded, orphans};
 use super::{
     CheckedBatch, Damage, LogError, LogMetrics, LogOptions, RecoveryReport, TopicId, TopicInfo, TopicPartition,
     Trimmed, retention,
 };
-
-#[derive(Debug)]
-struct Topic {
-    id: TopicId,
-    partitions: Vec<Arc<Partition>>,
-    changed: Arc<watch::Sender<u64>>,
-    active: bool,
-}
-
-#[derive(Debug, Default)]
-struct Topics {
-    by_name: BTreeMap<String, Topic>,
-    names: HashMap<TopicId, String>,
-}
 
 /// The durable log. One per data folder; the folder's lock is the caller's.
 pub struct Log {
@@ -67,12 +52,11 @@ impl Log {
         disk.create_dir_all(folder).map_err(LogError::io("make", folder))?;
         let registry = Registry::load(Arc::clone(&disk), folder)?;
         let (options, metrics) = (Arc::new(options), Arc::new(LogMetrics::default()));
-        let mut topics = Topics::default();
-        let mut report = RecoveryReport::default();
+        let (mut topics, mut report) = (Topics::default(), RecoveryReport::default());
+        let opening = Opening { disk: &disk, folder, options: &options, clock: &clock, metrics: &metrics };
         for (name, id, partitions) in registry.topics() {
-            let mut topic =
-                Topic { id, partitions: Vec::new(), changed: Arc::new(watch::Sender::new(0)), active: false };
-            add_partitions(&disk, folder, name, &mut topic, partitions, &options, &clock, &metrics, &mut report)?;
+            let mut topic = Topic::new(id);
+            opening.add_partitions(name, &mut topic, partitions, &mut report)?;
             topics.names.insert(id, name.to_owned());
             topics.by_name.insert(name.to_owned(), topic);
         }
@@ -110,23 +94,15 @@ impl Log {
         let mut registry = self.registry.lock();
         let id = registry.ensure(name, partitions)?;
         let mut topics = self.topics.write();
-        let mut topic = topics.by_name.remove(name).unwrap_or_else(|| Topic {
-            id,
-            partitions: Vec::new(),
-            changed: Arc::new(watch::Sender::new(0)),
-            active: false,
-        });
-        let added = add_partitions(
-            &self.disk,
-            &self.folder,
-            name,
-            &mut topic,
-            partitions,
-            &self.options,
-            &self.clock,
-            &self.metrics,
-            &mut RecoveryReport::default(),
-        );
+        let mut topic = topics.by_name.remove(name).unwrap_or_else(|| Topic::new(id));
+        let opening = Opening {
+            disk: &self.disk,
+            folder: &self.folder,
+            options: &self.options,
+            clock: &self.clock,
+            metrics: &self.metrics,
+        };
+        let added = opening.add_partitions(name, &mut topic, partitions, &mut RecoveryReport::default());
         topic.active |= added.is_ok();
         topics.names.insert(id, name.to_owned());
         topics.by_name.insert(name.to_owned(), topic);
@@ -136,13 +112,13 @@ impl Log {
     /// Every registered topic, by name. Those without a contract in this run are not active.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo> {
-        self.topics.read().by_name.iter().map(|(name, topic)| info(name, topic)).collect()
+        self.topics.read().by_name.iter().map(|(name, topic)| topic.info(name)).collect()
     }
 
     /// One topic by its name.
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<TopicInfo> {
-        self.topics.read().by_name.get(name).map(|topic| info(name, topic))
+        self.topics.read().by_name.get(name).map(|topic| topic.info(name))
     }
 
     /// One topic by its id.
@@ -150,7 +126,7 @@ impl Log {
     pub fn topic_by_id(&self, id: TopicId) -> Option<TopicInfo> {
         let topics = self.topics.read();
         let name = topics.names.get(&id)?;
-        topics.by_name.get(name).map(|topic| info(name, topic))
+        topics.by_name.get(name).map(|topic| topic.info(name))
     }
 
     /// Queues a batch for its partition's lane; batches of one caller keep their order. The ticket resolves when it is durable.
@@ -242,7 +218,7 @@ impl Log {
             }
         }
         partition.landed_end.fetch_max(landed_end, Ordering::AcqRel);
-        self.count_unlanded(&partition);
+        count_unlanded(&partition, &self.metrics);
         self.relieve();
         Ok(())
     }
@@ -341,81 +317,10 @@ impl Log {
             self.relieved.notify_waiters();
         }
     }
-
-    fn count_unlanded(&self, partition: &Partition) {
-        count_unlanded(partition, &self.metrics);
-    }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn count_unlanded(partition: &Partition, metrics: &LogMetrics) {
-    let mut unlanded = partition.unlanded_bytes.lock();
-    let now = partition.bytes_from(partition.landed_end.load(Ordering::Acquire));
-    let change = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(i64::try_from(*unlanded).unwrap_or(i64::MAX));
-    *unlanded = now;
-    metrics.unlanded_bytes.fetch_add(change, Ordering::Relaxed);
-}
-
-fn info(name: &str, topic: &Topic) -> TopicInfo {
-    TopicInfo {
-        name: name.to_owned(),
-        id: topic.id,
-        partitions: u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX),
-        active: topic.active,
-    }
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "called at open and when a topic is made, with what each of them has at hand"
-)]
-fn add_partitions(
-    disk: &Arc<dyn Disk>,
-    folder: &Path,
-    name: &str,
-    topic: &mut Topic,
-    partitions: u32,
-    options: &LogOptions,
-    clock: &Clock,
-    metrics: &LogMetrics,
-    report: &mut RecoveryReport,
-) -> Result<(), LogError> {
-    let have = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
-    for number in have..partitions {
-        let id = TopicPartition::new(topic.id, i32::try_from(number).unwrap_or(i32::MAX));
-        let place =
-            Place { disk, folder: folder.join(id.to_string()), id, topic: name, changed: Arc::clone(&topic.changed) };
-        let (partition, found) = open_partition(place, options, clock.now_ms())?;
-        if found.truncated_bytes > 0 {
-            tracing::warn!(
-                topic = name,
-                partition = number,
-                bytes = found.truncated_bytes,
-                "cut a torn tail that was never acknowledged"
-            );
-        }
-        count_unlanded(&partition, metrics);
-        topic.partitions.push(Arc::new(partition));
-        report.partitions.push(found);
-    }
-    Ok(())
-}
-
-fn orphans(disk: &dyn Disk, folder: &Path, topics: &Topics) -> Result<Vec<PathBuf>, LogError> {
-    let entries = disk.list(folder).map_err(LogError::io("list", folder))?;
-    let owned = |path: &Path| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        topics.by_name.values().any(|topic| name.rsplit_once('-').is_some_and(|(id, _)| id == topic.id.to_string()))
-    };
-    let orphans: Vec<_> =
-        entries.into_iter().filter(|entry| entry.is_dir && !owned(&entry.path)).map(|entry| entry.path).collect();
-    for path in &orphans {
-        tracing::warn!(path = %path.display(), "this folder of the log belongs to no registered topic; it is left alone");
-    }
-    Ok(orphans)
 }

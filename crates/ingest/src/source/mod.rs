@@ -104,7 +104,7 @@ pub struct FetchedRecord<'a> {
 }
 
 /// A source of records. Calls block; they are made on the CPU runtime.
-pub trait Source: fmt::Debug + Send + Sync {
+pub trait RecordSource: fmt::Debug + Send + Sync {
     /// The first offset of a partition that can still be read.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ pub trait Source: fmt::Debug + Send + Sync {
     fn committed(&self, topic: TopicId, last_offsets: &[(i32, i64)]) -> Result<(), SourceError>;
 }
 
-impl Source for Log {
+impl RecordSource for Log {
     fn start_offset(&self, id: TopicPartition) -> Result<i64, SourceError> {
         Ok(Log::start_offset(self, id)?)
     }

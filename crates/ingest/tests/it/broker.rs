@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use vitalake_ingest::kafka::KafkaOptions;
 use vitalake_ingest::log::TopicId;
 use vitalake_ingest::source::kafka::{BrokerOptions, KafkaSource};
-use vitalake_ingest::source::{Source as _, TopicCheck};
+use vitalake_ingest::source::{RecordSource as _, TopicCheck};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::health::Health;
 

@@ -16,7 +16,7 @@ use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
 use vitalake_ingest::landing::{Landing, LandingSpec, TopicLanding, transaction_id};
 use vitalake_ingest::log::{TopicId, TopicPartition};
-use vitalake_ingest::source::{FetchedRecord, Item, Source, SourceError, TopicCheck};
+use vitalake_ingest::source::{FetchedRecord, Item, RecordSource, SourceError, TopicCheck};
 use vitalake_lake::delta::{Change, DeltaLog};
 use vitalake_lake::store::DiskStore;
 use vitalake_lake::{Lake, LakeOptions, Space, Table, TableId, TableSpec};
@@ -30,7 +30,7 @@ pub const TOPIC: TopicId = TopicId(uuid::Uuid::from_u128(7));
 #[derive(Debug)]
 struct Fixed(Vec<&'static str>, watch::Sender<u64>);
 
-impl Source for Fixed {
+impl RecordSource for Fixed {
     fn start_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
         Ok(0)
     }
@@ -105,7 +105,7 @@ pub async fn open(folder: &std::path::Path, contract: Arc<Contract>, cpu: &Cpu) 
     (lake, table)
 }
 
-pub fn landing(source: Arc<dyn Source>, table: &Arc<Table>, cpu: &Cpu) -> TopicLanding {
+pub fn landing(source: Arc<dyn RecordSource>, table: &Arc<Table>, cpu: &Cpu) -> TopicLanding {
     TopicLanding::new(LandingSpec {
         source,
         table: Arc::clone(table),
@@ -165,7 +165,7 @@ async fn a_contract_that_changed_after_a_crash_between_the_two_commits_loses_and
     // Under the new one `who` is: offset 1 would pass, and offset 2, which had passed, breaks the rule.
     let (lake, table) = open(folder.path(), contract(0), &cpu).await;
     let records = vec![r#"{"who":"a","n":1}"#, r#"{"who":"b"}"#, r#"{"n":3}"#, r#"{"who":"d","n":4}"#];
-    let source: Arc<dyn Source> = Arc::new(Fixed(records, watch::channel(0).0));
+    let source: Arc<dyn RecordSource> = Arc::new(Fixed(records, watch::channel(0).0));
     let landing = landing(source, &table, &cpu);
     landing.take_partitions([0]).await.unwrap();
     assert_eq!(landing.step().await.unwrap(), 4);
@@ -186,7 +186,7 @@ struct Growing {
     answer: Notify,
 }
 
-impl Source for Growing {
+impl RecordSource for Growing {
     fn start_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
         Ok(self.first)
     }
@@ -226,7 +226,7 @@ async fn nothing_is_committed_that_was_read_after_the_topic_was_last_seen_under_
     let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
     let (lake, table) = open(folder.path(), contract(0), &cpu).await;
     let topic = Arc::new(Growing::default());
-    let source = Arc::clone(&topic) as Arc<dyn Source>;
+    let source = Arc::clone(&topic) as Arc<dyn RecordSource>;
     let landing = landing(source, &table, &cpu);
     landing.ask_before_commits();
     landing.take_partitions([0]).await.unwrap();

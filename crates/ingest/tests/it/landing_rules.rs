@@ -9,7 +9,7 @@ use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
 use vitalake_ingest::headers::Header;
 use vitalake_ingest::landing::{RuleCount, Stop, transaction_id};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, TopicId, TopicPartition};
-use vitalake_ingest::source::{FetchedRecord, Item, Source, SourceError};
+use vitalake_ingest::source::{FetchedRecord, Item, RecordSource, SourceError};
 use vitalake_lake::{Lake, Space, TableId};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::CrashDisk;
@@ -21,7 +21,7 @@ use crate::support::{self, options};
 #[derive(Debug)]
 struct OneByOne(Vec<&'static str>);
 
-impl Source for OneByOne {
+impl RecordSource for OneByOne {
     fn start_offset(&self, _: TopicPartition) -> Result<i64, SourceError> {
         Ok(0)
     }

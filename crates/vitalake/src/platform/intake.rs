@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use vitalake_contract::Source as Origin;
 use vitalake_ingest::landing::{Landing, LandingSpec, TopicLanding};
 use vitalake_ingest::log::{Log, LogOptions};
-use vitalake_ingest::source::Source;
+use vitalake_ingest::source::RecordSource;
 use vitalake_lake::Lake;
 use vitalake_process::{Contracts, sql_rules};
 
@@ -81,7 +81,7 @@ impl Intake {
             let id =
                 log.ensure_topic(&topic, partitions).with_context(|| format!("topic {topic} could not be made"))?;
             let partitions = log.topic(&topic).map_or(partitions, |t| t.partitions);
-            let source: Arc<dyn Source> = Arc::clone(&log) as _;
+            let source: Arc<dyn RecordSource> = Arc::clone(&log) as _;
             let sql = sql_rules(table.contract())?;
             let landing = TopicLanding::new(LandingSpec {
                 source,

@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use super::{CHECK_MAX, KafkaSource};
 use crate::log::{TopicId, TopicPartition};
-use crate::source::{Item, Source, SourceError, TopicCheck};
+use crate::source::{Item, RecordSource, SourceError, TopicCheck};
 
-impl Source for KafkaSource {
+impl RecordSource for KafkaSource {
     fn start_offset(&self, id: TopicPartition) -> Result<i64, SourceError> {
         Ok(self.watermarks(&self.shared.name(id.topic), id.partition)?.0)
     }
