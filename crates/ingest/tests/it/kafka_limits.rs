@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use vitalake_ingest::kafka::KafkaOptions;
 use vitalake_ingest::log::{Log, LogOptions, TopicPartition};
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::disk::CrashDisk;
+use vitalake_runtime::disk::{CrashDisk, Disk};
 
 use crate::kafka_round_trip::{Served, call, name, produce, receive, send, words};
-use crate::support::{NOW_MS, StallingDisk, batch, checked, options};
+use crate::support::{Barrier, NOW_MS, batch, checked, options};
 
 /// A produce of about so many bytes that waits for the disk as briefly as is allowed.
 fn produce_of(bytes: usize) -> ProduceRequest {
@@ -25,7 +25,7 @@ async fn code(stream: &mut TcpStream, id: i32) -> i16 {
     answer.responses[0].partition_responses[0].error_code
 }
 
-fn log_on(disk: StallingDisk, options: LogOptions, partitions: u32) -> Arc<Log> {
+fn log_on(disk: impl Disk, options: LogOptions, partitions: u32) -> Arc<Log> {
     let folder = std::path::Path::new("/data/log");
     let (log, _) = Log::open(Arc::new(disk), folder, options, Clock::manual(NOW_MS)).unwrap();
     log.ensure_topic("readings", partitions).unwrap();
@@ -38,12 +38,12 @@ fn id(log: &Log, partition: i32) -> TopicPartition {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_disk_stands_still_no_more_is_taken_than_the_budget_and_reads_go_on() {
-    let disk = StallingDisk::new(CrashDisk::new(4));
-    let log = log_on(disk.clone(), options(), 1);
+    let barrier = Barrier::default();
+    let log = log_on(barrier.disk(CrashDisk::new(4)), options(), 1);
     log.append(id(&log, 0), checked(&words(&["before"]), None)).await.unwrap();
     let kafka = KafkaOptions { total_bytes_max: 100_000, connection_bytes_max: 70_000, ..KafkaOptions::default() };
     let served = Served::start_on(log, kafka).await;
-    disk.stall();
+    barrier.close();
     let (mut one, mut other) =
         (TcpStream::connect(served.address).await.unwrap(), TcpStream::connect(served.address).await.unwrap());
     for number in 0..4 {
@@ -61,7 +61,7 @@ async fn while_the_disk_stands_still_no_more_is_taken_than_the_budget_and_reads_
     let mut reader = TcpStream::connect(served.address).await.unwrap();
     let answer: FetchResponse = call(&mut reader, ApiKey::Fetch, 12, &fetch(1, 0, 1 << 20)).await;
     assert!(records(&answer)[0] > 0);
-    disk.go_on();
+    barrier.open();
     drop((one, other, reader));
     served.stop().await;
 }
@@ -88,7 +88,7 @@ fn records(answer: &FetchResponse) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_bounded_over_its_partitions_but_for_its_first_batch() {
-    let log = log_on(StallingDisk::new(CrashDisk::new(5)), LogOptions { segment_bytes: 1 << 20, ..options() }, 8);
+    let log = log_on(CrashDisk::new(5), LogOptions { segment_bytes: 1 << 20, ..options() }, 8);
     for partition in 0..8 {
         for _ in 0..2 {
             log.append(id(&log, partition), checked(&["x".repeat(20_000)], None)).await.unwrap();
@@ -112,7 +112,7 @@ async fn an_answer_is_bounded_over_its_partitions_but_for_its_first_batch() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_nobody_reads_leave_no_room_for_others_until_they_are_sent() {
-    let log = log_on(StallingDisk::new(CrashDisk::new(6)), LogOptions { segment_bytes: 64 << 20, ..options() }, 1);
+    let log = log_on(CrashDisk::new(6), LogOptions { segment_bytes: 64 << 20, ..options() }, 1);
     for _ in 0..4 {
         log.append(id(&log, 0), checked(&["x".repeat(8_000_000)], None)).await.unwrap();
     }

@@ -1,7 +1,7 @@
 //! What the tests share: batches, logs on a disk, a runtime.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -89,41 +89,74 @@ pub fn compressed(codec: i16, body: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A disk whose syncs wait while it is stalled.
-#[derive(Clone, Debug)]
-pub struct StallingDisk {
+/// What is done before a sync of a file or a folder; says whether the sync is made.
+type OnSync = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// A disk whose syncs can be held up or left out.
+#[derive(Clone)]
+pub struct HookedDisk {
     disk: CrashDisk,
-    stalled: Arc<(Mutex<bool>, Condvar)>,
+    on_sync: OnSync,
 }
 
-#[derive(Debug)]
-struct StallingFile {
+struct HookedFile {
     file: Arc<dyn DiskFile>,
-    stalled: Arc<(Mutex<bool>, Condvar)>,
+    path: PathBuf,
+    on_sync: OnSync,
 }
 
-impl StallingDisk {
-    pub fn new(disk: CrashDisk) -> Self {
-        Self { disk, stalled: Arc::default() }
+impl HookedDisk {
+    pub fn new(disk: CrashDisk, on_sync: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+        Self { disk, on_sync: Arc::new(on_sync) }
     }
 
-    pub fn stall(&self) {
-        *self.stalled.0.lock() = true;
-    }
-
-    pub fn go_on(&self) {
-        *self.stalled.0.lock() = false;
-        self.stalled.1.notify_all();
-    }
-
-    fn wrap(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(StallingFile { file, stalled: Arc::clone(&self.stalled) })
+    fn hooked(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(HookedFile { file, path: path.to_owned(), on_sync: Arc::clone(&self.on_sync) })
     }
 }
 
-impl DiskFile for StallingFile {
+/// Syncs wait while it is closed.
+#[derive(Clone, Default)]
+pub struct Barrier(Arc<(Mutex<bool>, Condvar)>);
+
+impl Barrier {
+    pub fn close(&self) {
+        *self.0.0.lock() = true;
+    }
+
+    pub fn open(&self) {
+        *self.0.0.lock() = false;
+        self.0.1.notify_all();
+    }
+
+    pub fn disk(&self, disk: CrashDisk) -> HookedDisk {
+        let barrier = self.clone();
+        HookedDisk::new(disk, move |_| {
+            let mut closed = barrier.0.0.lock();
+            barrier.0.1.wait_while(&mut closed, |closed| *closed);
+            true
+        })
+    }
+}
+
+impl std::fmt::Debug for HookedDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HookedDisk").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for HookedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HookedFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl DiskFile for HookedFile {
     fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, position)
+    }
+    fn write_all_vectored_at(&self, buffers: &[io::IoSlice<'_>], position: u64) -> io::Result<()> {
+        self.file.write_all_vectored_at(buffers, position)
     }
     fn read_exact_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, position)
@@ -135,18 +168,16 @@ impl DiskFile for StallingFile {
         self.file.set_len(length)
     }
     fn sync_data(&self) -> io::Result<()> {
-        let mut stalled = self.stalled.0.lock();
-        self.stalled.1.wait_while(&mut stalled, |stalled| *stalled);
-        self.file.sync_data()
+        if (self.on_sync)(&self.path) { self.file.sync_data() } else { Ok(()) }
     }
 }
 
-impl Disk for StallingDisk {
+impl Disk for HookedDisk {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(path, create).map(|file| self.wrap(file))
+        self.disk.open(path, create).map(|file| self.hooked(path, file))
     }
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.create_new(path).map(|file| self.wrap(file))
+        self.disk.create_new(path).map(|file| self.hooked(path, file))
     }
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.hard_link(from, to)
@@ -164,7 +195,7 @@ impl Disk for StallingDisk {
         self.disk.remove_dir_all(path)
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.sync_dir(path)
+        if (self.on_sync)(path) { self.disk.sync_dir(path) } else { Ok(()) }
     }
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.disk.list(path)
