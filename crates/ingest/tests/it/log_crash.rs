@@ -149,24 +149,22 @@ fn trim_run(seed: u64, left_out: fn(&Path, Phase) -> bool) {
     let partition = TopicPartition::new(log.ensure_topic("readings", 1).unwrap(), 0);
     drop(log);
     let kept = LogOptions { retention_bytes: 0, ..options() };
+    let batch = |id, sequence| checked(&["x".repeat(900)], Some(ProducerSequence { id, epoch: 0, sequence }));
     let (mut sequence, mut retried) = (0, None);
-    for _ in 0..6 {
+    for round in 0..6 {
         let (log, report) = world.open(kept.clone());
         assert!(report.partitions.iter().all(|partition| partition.damage.is_none()), "seed {seed}: {report:?}");
-        let batch = |sequence| {
-            let producer = ProducerSequence { id: 7, epoch: 0, sequence };
-            checked(&["x".repeat(900)], Some(producer))
-        };
         if let Some((sequence, offset)) = retried {
-            let again = wait(log.append(partition, batch(sequence))).unwrap();
+            let again = wait(log.append(partition, batch(8, sequence))).unwrap();
             assert_eq!((again.duplicate, again.base_offset), (true, offset), "seed {seed}: a retry is one batch");
         }
+        // One producer's only batch of the round lies in a segment that is trimmed away.
+        retried = Some((round, wait(log.append(partition, batch(8, round))).unwrap().base_offset));
         let mut last = 0;
         for _ in 0..random.random_range(8..20) {
-            last = wait(log.append(partition, batch(sequence))).unwrap().base_offset;
+            last = wait(log.append(partition, batch(7, sequence))).unwrap().base_offset;
             sequence += 1;
         }
-        retried = Some((sequence - 1, last));
         log.landed(partition, last).unwrap();
         world.disk.kill_after(random.random_range(1..12));
         let _ = world.during(Phase::Trimming, || log.trim());
