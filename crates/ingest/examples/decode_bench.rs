@@ -1,4 +1,5 @@
-//! How many 190-byte JSON readings a core decodes by contract into Arrow: clean, and with 1% malformed and 1% unknown fields.
+//! How many 190-byte JSON readings a core decodes by contract into Arrow: clean, with 1% malformed and 1% unknown fields,
+//! and with what a record may carry beside its value.
 //!
 //! `cargo run --release -p vitalake-ingest --example decode_bench [SECONDS]`
 #![allow(clippy::print_stdout, reason = "a program that prints its result")]
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
 use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
-use vitalake_ingest::decode::{JsonDecoder, RecordMeta};
+use vitalake_ingest::decode::{Envelope, JsonDecoder, RecordMeta};
 
 const RECORDS: usize = 200_000;
 const BATCH: usize = 8_192;
@@ -17,7 +18,14 @@ const BATCH: usize = 8_192;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds = std::env::args().nth(1).and_then(|s| s.parse().ok()).unwrap_or(3.0);
     let contract = Arc::new(contract()?);
-    for (name, bad) in [("clean", false), ("1% malformed, 1% unknown fields", true)] {
+    let headers =
+        r#"[{"key":"tenant","value":"north"},{"key":"traceparent","value":"00-0af7651916cd43dd8448eb211c80319c"}]"#;
+    for (name, bad, keyed, headers) in [
+        ("clean", false, false, None),
+        ("1% malformed, 1% unknown fields", true, false, None),
+        ("clean, each with a key", false, true, None),
+        ("clean, each with a key and two headers", false, true, Some(headers)),
+    ] {
         let records: Vec<Vec<u8>> = (0..RECORDS).map(|i| reading(i, bad)).collect();
         let bytes: usize = records.iter().map(Vec::len).sum();
         let mut decoder = JsonDecoder::new(Arc::clone(&contract));
@@ -35,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         timestamp_ms: Some(1_760_000_000_000),
                         ingested_at_ms: 1_760_000_000_001,
                     };
-                    decoder.append(Some(record), meta);
+                    let key = keyed.then(|| record.get(68..77)).flatten();
+                    decoder.append_with(Some(record), Envelope { key, headers }, meta);
                 }
                 let decoded = black_box(decoder.finish()?);
                 rows += decoded.rows.num_rows();
