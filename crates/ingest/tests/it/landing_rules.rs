@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, new_null_array};
 use tokio::sync::watch;
 use vitalake_contract::Contract;
 use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
@@ -10,9 +10,11 @@ use vitalake_ingest::headers::Header;
 use vitalake_ingest::landing::{RuleCount, Stop, transaction_id};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, TopicId, TopicPartition};
 use vitalake_ingest::source::{FetchedRecord, Item, RecordSource, SourceError};
-use vitalake_lake::{Lake, Space, TableId};
+use vitalake_lake::store::DiskStore;
+use vitalake_lake::{Lake, LakeOptions, Space, TableId, TableSpec};
+use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
-use vitalake_runtime::disk::CrashDisk;
+use vitalake_runtime::disk::{CrashDisk, LocalDisk};
 
 use crate::landing::{TOPIC, contract, landing, offsets, open};
 use crate::support::{self, options};
@@ -197,4 +199,35 @@ async fn key_and_headers_come_through_the_log_the_tail_and_a_commit_as_they_were
         );
         landing.flush().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_from_before_there_were_keys_gets_the_columns_and_keeps_its_rows() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let contract = contract(0);
+    let now = contract.table_schema();
+    let before: Vec<_> =
+        now.fields().iter().filter(|field| !["_key", "_headers"].contains(&field.name().as_str())).cloned().collect();
+    let before = Arc::new(arrow::datatypes::Schema::new(before));
+    {
+        let spec = TableSpec { schema: Arc::clone(&before), ..TableSpec::of(Arc::clone(&contract)) };
+        let store = Arc::new(DiskStore::new(LocalDisk::shared(), folder.path()));
+        let lake = Lake::open(store, vec![spec], LakeOptions::default(), Clock::system(), cpu.clone()).await.unwrap();
+        let table = Arc::clone(lake.table(&contract.dataset).unwrap());
+        let columns = before.fields().iter().map(|field| match field.name().as_str() {
+            "_offset" => Arc::new(Int64Array::from(vec![0])) as ArrayRef,
+            "_partition" => Arc::new(Int32Array::from(vec![0])) as ArrayRef,
+            _ => new_null_array(field.data_type(), 1),
+        });
+        let row = RecordBatch::try_new(Arc::clone(&before), columns.collect()).unwrap();
+        table.append(vec![row], vec![], [(transaction_id(TOPIC, 0), 0)]).unwrap();
+        table.flush().await.unwrap();
+    }
+    let (lake, table) = open(folder.path(), contract, &cpu).await;
+    let landing = landing(Arc::new(OneByOne(vec!["", r#"{"who":"a"}"#])), &table, &cpu);
+    landing.take_partitions([0]).await.unwrap();
+    assert_eq!(landing.step().await.unwrap(), 1);
+    landing.flush().await.unwrap();
+    let headers = Some(r#"[{"key":"n","value_base64":"/w=="}]"#.to_owned());
+    assert_eq!(envelopes(&lake, &table, Space::Raw).await, [(0, None, None), (1, Some(b"k".to_vec()), headers)]);
 }
