@@ -181,3 +181,30 @@ fn check_name(name: &str) -> Result<(), LogError> {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if legal { Ok(()) } else { Err(LogError::TopicName(name.to_owned())) }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use vitalake_runtime::disk::CrashDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_topic_that_was_registered_has_its_id_after_the_power_failed() {
+        for seed in 0..100 {
+            let (crash, folder) = (CrashDisk::new(seed), Path::new("/data/log"));
+            let disk: Arc<dyn Disk> = Arc::new(crash.clone());
+            disk.create_dir_all(folder).unwrap();
+            let mut known = Vec::new();
+            for name in ["readings", "steps", "sleep"] {
+                let mut registry = Registry::load(Arc::clone(&disk), folder).unwrap();
+                known.push((name.to_owned(), registry.ensure(name, 2).unwrap()));
+                crash.crash();
+                let registry = Registry::load(Arc::clone(&disk), folder).unwrap();
+                for (name, id) in &known {
+                    assert!(registry.topics().any(|(found, is, _)| found == name && is == *id), "seed {seed}: {name}");
+                }
+            }
+        }
+    }
+}
