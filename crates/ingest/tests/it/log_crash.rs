@@ -122,7 +122,10 @@ fn crash_run(seed: u64, crashes: usize, left_out: fn(&Path, Phase) -> bool) {
         assert!(report.partitions.iter().all(|partition| partition.damage.is_none()), "seed {seed}: {report:?}");
         assert_eq!(log.ensure_topic("readings", PARTITIONS as u32).unwrap(), topic, "seed {seed}");
         disk.kill_after(random.random_range(1..40));
+        let mut rounds = 0;
         while !disk.is_dead() {
+            rounds += 1;
+            assert!(rounds < 1_000, "seed {seed}: producers are refused for ever");
             for producer in &mut producers {
                 producer.fill(&mut random);
                 producer.send(&log, TopicPartition::new(topic, producer.partition));
