@@ -7,7 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use vitalake_runtime::error::{Classified, Retry};
+use vitalake_runtime::events::{Event, Outcome};
+
+use crate::catalogue::{Space, TableId};
 use crate::delta::{Change, DataFile, DeltaError, DeltaLog, FilePath, Snapshot};
 use crate::error::LakeError;
 use crate::gate::{Candidate, Verdict};
@@ -165,7 +170,31 @@ impl Table {
 
     /// Commits, or finds that an earlier try had taken place. The caller makes the version the head.
     pub(crate) async fn carry_out(&self, _turn: &mut Turn, judged: &Judged) -> Result<Done, LakeError> {
-        let commit = judged.commit();
+        let started = Instant::now();
+        let done = self.append(judged.commit()).await;
+        let outcome = match &done {
+            Ok(_) => Outcome::Done,
+            Err(error) if error.retry() == Retry::Later => Outcome::Retried,
+            Err(_) => Outcome::Failed,
+        };
+        self.shared.options.events.send(Event::Commit {
+            table: self.name_of(judged.commit().to).into(),
+            outcome,
+            version: done.as_ref().ok().map(|done| done.head.version().0),
+            took: started.elapsed(),
+        });
+        done
+    }
+
+    /// A side as SQL names it.
+    fn name_of(&self, side: SideName) -> String {
+        match side {
+            SideName::Rows => self.id().to_string(),
+            SideName::Rejects => TableId::new(Space::Quarantine, self.id().dataset).to_string(),
+        }
+    }
+
+    async fn append(&self, commit: &Commit) -> Result<Done, LakeError> {
         let (log, mut head) = self.at(commit.to);
         let mut conflicts = 0;
         loop {

@@ -18,6 +18,7 @@ use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::{Contract, DatasetName};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::events::Events;
 
 use crate::catalogue::{Catalogue, Pointer, Space, TableId};
 use crate::changes::Changes;
@@ -40,11 +41,18 @@ pub struct LakeOptions {
     pub file_bytes_in_memory: usize,
     /// Commits of a table between two of its checkpoints.
     pub commits_per_checkpoint: u64,
+    /// Where each commit is told.
+    pub events: Events,
 }
 
 impl Default for LakeOptions {
     fn default() -> Self {
-        Self { tail_bytes_max: 256 << 20, file_bytes_in_memory: 64 << 20, commits_per_checkpoint: 100 }
+        Self {
+            tail_bytes_max: 256 << 20,
+            file_bytes_in_memory: 64 << 20,
+            commits_per_checkpoint: 100,
+            events: Events::unread(),
+        }
     }
 }
 

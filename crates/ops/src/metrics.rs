@@ -94,8 +94,9 @@ impl Metrics {
     pub fn record(&self, event: &Event) {
         match event {
             Event::Commit { table, outcome, took, .. } => {
-                self.counter(name::COMMITS, &of(table, *outcome)).inc();
-                self.times(name::COMMIT_SECONDS, &dataset(table)).observe(took.as_secs_f64());
+                let labels = vec![("table", table.to_string()), ("outcome", outcome.as_str().to_owned())];
+                self.counter(name::COMMITS, &labels).inc();
+                self.times(name::COMMIT_SECONDS, &vec![("table", table.to_string())]).observe(took.as_secs_f64());
             }
             Event::Run { dataset: model, outcome, took, .. } => {
                 self.counter(name::MODEL_RUNS, &of(model, *outcome)).inc();

@@ -119,6 +119,9 @@ pub struct DatasetStatus {
     /// The rules that records have broken since the process began.
     #[serde(default)]
     pub broken_rules: Vec<BrokenRule>,
+    /// The kind of the model that makes it; none of a dataset that records or files come into.
+    #[serde(default)]
+    pub model: Option<String>,
 }
 
 /// How often a rule of a contract was broken.

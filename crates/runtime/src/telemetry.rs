@@ -59,12 +59,10 @@ pub mod metric {
     }
 
     metrics! {
-        KAFKA_CONNECTIONS, "vitalake_kafka_connections", "Open connections to the Kafka endpoint";
-        KAFKA_REQUESTS, "vitalake_kafka_requests_total", "Requests to the Kafka endpoint, by API and error code";
-        KAFKA_REQUEST_SECONDS, "vitalake_kafka_request_seconds", "Time from a request's last byte to its answer, by API";
         LOG_APPENDED_BYTES, "vitalake_log_appended_bytes_total", "Bytes appended to the log";
-        LOG_SYNC_SECONDS, "vitalake_log_sync_seconds", "Time that a sync of the log takes";
-        LOG_BYTES, "vitalake_log_bytes", "Bytes that the log keeps, by topic";
+        LOG_APPENDED_RECORDS, "vitalake_log_appended_records_total", "Records appended to the log";
+        LOG_SYNCS, "vitalake_log_syncs_total", "Syncs of the log";
+        LOG_SYNC_MICROSECONDS, "vitalake_log_sync_microseconds_total", "Time that syncs of the log have taken";
         INGEST_RECORDS, "vitalake_ingest_records_total", "Records landed, by dataset";
         INGEST_BYTES, "vitalake_ingest_bytes_total", "Bytes of records landed, by dataset";
         QUARANTINED_RECORDS, "vitalake_quarantined_records_total", "Records rejected, by dataset";
@@ -72,8 +70,8 @@ pub mod metric {
         LAG_RECORDS, "vitalake_lag_records", "Records in the log that have not landed, by topic";
         TAIL_BYTES, "vitalake_tail_bytes", "Bytes of rows that are visible and not yet committed, by dataset";
         TAIL_ROWS, "vitalake_tail_rows", "Rows that are visible and not yet committed, by dataset";
-        COMMITS, "vitalake_commits_total", "Delta commits, by dataset and outcome";
-        COMMIT_SECONDS, "vitalake_commit_seconds", "Time that a Delta commit takes, by dataset";
+        COMMITS, "vitalake_commits_total", "Delta commits, by table and outcome";
+        COMMIT_SECONDS, "vitalake_commit_seconds", "Time that a Delta commit takes, by table";
         MODEL_RUNS, "vitalake_model_runs_total", "Runs of a model, by dataset and outcome";
         MODEL_SECONDS, "vitalake_model_seconds", "Time that a run of a model takes, by dataset";
         BROKEN_RULES, "vitalake_broken_rules_total", "Rows that broke a rule, by dataset, rule and severity";

@@ -3,10 +3,13 @@
 //! Invariant: what comes out depends on the rows, the joined tables and the verdicts on keys alone, so that a batch can
 //! be made again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+
+use vitalake_runtime::events::Event;
 
 use crate::append::AppendPlan;
 use crate::check::{PRIMARY_KEY_RULE, Reject, RowChecks, quarantined, without};
@@ -95,7 +98,20 @@ pub(crate) fn judge(
         }
         made.rows.push(stored(&rows, job.output.contract().columns.len())?);
     }
+    tell_broken_rules(job, &made.rejects);
     Ok(made)
+}
+
+/// Tells how many rows broke each rule, the first of each row.
+fn tell_broken_rules(job: &Job, rejects: &[RecordBatch]) {
+    let mut rows_by_rule: BTreeMap<&str, u64> = BTreeMap::new();
+    for rules in rejects.iter().filter_map(|batch| batch.column_by_name("_rule")?.as_string_view_opt()) {
+        rules.iter().flatten().for_each(|rule| *rows_by_rule.entry(rule).or_default() += 1);
+    }
+    for (rule, rows) in rows_by_rule {
+        let dataset = job.model.dataset.as_str().into();
+        job.options.events.send(Event::Check { dataset, rule: rule.into(), rows });
+    }
 }
 
 fn conflicts(job: &Job, rows: &RecordBatch, verdicts: &[Verdict], counts: &mut Counts) -> Result<Vec<RecordBatch>> {

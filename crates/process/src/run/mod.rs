@@ -18,6 +18,7 @@ use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::{ChangeReader, Lake, Seal, Space, Table, TableId, TableSpec, TxnId};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
+use vitalake_runtime::events::Events;
 use vitalake_runtime::retry::Backoff;
 
 pub(crate) use owner::wait_after;
@@ -52,6 +53,8 @@ pub struct ModelsOptions {
     /// Committed rows of an input that a model of a process that only follows has still to see; with more it does not
     /// run ahead of the process that commits.
     pub ahead_rows_max: u64,
+    /// Where runs and broken rules are told.
+    pub events: Events,
 }
 
 impl ModelsOptions {
@@ -60,7 +63,16 @@ impl ModelsOptions {
     pub fn new(disk: Arc<dyn Disk>, folder: PathBuf, clock: Clock) -> Self {
         let leaves = LeavesLimits::default();
         let (keys_in_memory_max, joined_bytes_max, ahead_rows_max) = (2_000_000, 256 << 20, 1 << 21);
-        Self { disk, folder, clock, keys_in_memory_max, leaves, joined_bytes_max, ahead_rows_max }
+        Self {
+            disk,
+            folder,
+            clock,
+            keys_in_memory_max,
+            leaves,
+            joined_bytes_max,
+            ahead_rows_max,
+            events: Events::unread(),
+        }
     }
 }
 

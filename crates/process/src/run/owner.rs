@@ -7,12 +7,14 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use futures::FutureExt;
 use tokio::sync::mpsc;
 use vitalake_lake::{ChangeReader, Increment, TxnId};
 use vitalake_runtime::error::{Classified, Retry};
+use vitalake_runtime::events::{Event, Outcome};
 
 use crate::error::{Error, Result};
 use crate::kind::{EndedEpoch, Process, Rows, Work, write_beside};
@@ -142,9 +144,12 @@ impl Owner {
     async fn step_until_done(&mut self, job: &Job, batches: &[RecordBatch], version: Option<i64>) -> Result<()> {
         let mut attempts = 0;
         loop {
+            let started = Instant::now();
             let step = AssertUnwindSafe(self.step(job, Rows { batches, version })).catch_unwind().await;
             let panicked = || Error::Panicked { model: job.model.dataset.clone(), attempted: "processing rows" };
-            match step.unwrap_or_else(|_| Err(panicked())) {
+            let step = step.unwrap_or_else(|_| Err(panicked()));
+            tell(job, &step, started.elapsed());
+            match step {
                 Ok(counts) => {
                     job.progress.count(counts);
                     job.progress.ok();
@@ -162,6 +167,17 @@ impl Owner {
         self.work.publish(job, made)?;
         Ok(counts)
     }
+}
+
+fn tell(job: &Job, step: &Result<Counts>, took: Duration) {
+    let outcome = match step {
+        Ok(_) => Outcome::Done,
+        Err(error) if error.retry() == Retry::Later => Outcome::Retried,
+        Err(_) => Outcome::Failed,
+    };
+    let (rows_in, rows_out) = step.as_ref().map_or((0, 0), |counts| (counts.rows_in, counts.rows_out));
+    let dataset = job.model.dataset.as_str().into();
+    job.options.events.send(Event::Run { dataset, outcome, rows_in, rows_out, took });
 }
 
 /// Waits after an error that may pass; gives back one that cannot.

@@ -6,6 +6,7 @@
 mod api;
 mod explained;
 mod guard;
+mod page;
 mod sql;
 mod upload;
 
@@ -93,6 +94,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/druid/v2/sql", sql())
         .route("/druid/v2/sql/", sql())
         .route("/druid/v2/sql/{id}", delete(sql::cancel))
+        .route("/", get(page::page))
         .route("/status/health", get(api::druid_health))
         .route("/health/live", get(api::live))
         .route("/health/ready", get(api::ready))

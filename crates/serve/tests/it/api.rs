@@ -151,3 +151,16 @@ fn the_answer_says_when_it_is_complete() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("0\r\nx-druid-response-complete: true\r\n\r\n"), "{answer}");
 }
+
+#[test]
+fn a_browser_gets_a_page_under_the_same_guard() {
+    let server = Server::start();
+    let page = send(&server, "GET", "/", &[], None);
+    assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
+    assert!(page.headers["content-security-policy"].starts_with("default-src 'none'"));
+    for wanted in ["<!doctype html>", "tiny", "/druid/v2/sql", "/api/v1/status", "/metrics", "curl"] {
+        assert!(page.body.contains(wanted), "{wanted} in {}", page.body);
+    }
+    assert!(!page.body.contains("<script") && !page.body.contains("https://"), "{}", page.body);
+    assert_eq!(send(&server, "GET", "/", &[("Host", "evil.example")], None).status, 403);
+}

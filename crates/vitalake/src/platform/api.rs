@@ -175,6 +175,7 @@ impl Api {
             state: state.to_owned(),
             error,
             broken_rules: landing.map(broken_rules).unwrap_or_default(),
+            model: model.map(|model| format!("{:?}", model.kind).to_lowercase()),
         }
     }
 

@@ -99,8 +99,15 @@ impl Sampler {
 
     fn sample_log(&mut self, life: &Life) {
         let Some(log) = life.log() else { return };
-        let appended = log.metrics().bytes_appended.load(Ordering::Relaxed);
-        self.raise(metric::LOG_APPENDED_BYTES, Labels::new(), appended);
+        let counters = log.metrics();
+        for (name, counter) in [
+            (metric::LOG_APPENDED_BYTES, &counters.bytes_appended),
+            (metric::LOG_APPENDED_RECORDS, &counters.records_appended),
+            (metric::LOG_SYNCS, &counters.syncs),
+            (metric::LOG_SYNC_MICROSECONDS, &counters.sync_micros),
+        ] {
+            self.raise(name, Labels::new(), counter.load(Ordering::Relaxed));
+        }
     }
 
     fn sample_requests(&mut self, requests: &Requests) {

@@ -91,7 +91,10 @@ impl Life {
         let deliveries = contracts.values().filter(|c| takes_deliveries(c.layer));
         let deliveries = deliveries.map(|c| (c.dataset.clone(), Arc::default())).collect();
         let work_folder = work_folder(setup, number).await;
-        let options = ModelsOptions::new(Arc::clone(disk), work_folder.clone(), clock.clone());
+        let options = ModelsOptions {
+            events: setup.events.clone(),
+            ..ModelsOptions::new(Arc::clone(disk), work_folder.clone(), clock.clone())
+        };
         let models = if role.runs_models() { checked.models.clone() } else { Vec::new() };
         let recovery = Recovery::new(&intake.landings, &models);
         Ok(Arc::new(Self {
@@ -279,6 +282,7 @@ async fn open_lake(
         tail_bytes_max: usize::try_from(setup.config.storage.tail_bytes_max).unwrap_or(usize::MAX),
         file_bytes_in_memory: setup.tuning.file_bytes_in_memory,
         commits_per_checkpoint: setup.tuning.commits_per_checkpoint,
+        events: setup.events.clone(),
     };
     let mut said = Said::new(setup.clock.clone());
     loop {

@@ -34,6 +34,11 @@ impl Outside {
         }
     }
 
+    /// Kafka does not answer, for this reason.
+    pub fn note_kafka(&self, reason: &str) {
+        self.kafka.note(reason.to_owned());
+    }
+
     /// Those that do not answer now.
     pub(crate) fn away(&self) -> Vec<Away> {
         [&self.storage, &self.kafka, &self.topics].into_iter().filter_map(Health::away).collect()

@@ -173,7 +173,7 @@ fn trouble_of<'a>(status: &'a Value, dataset: &str) -> &'a str {
 }
 
 /// What the command line says of the server, and with which exit status.
-fn asked(here: &Here, arguments: &[&str]) -> (Option<i32>, String) {
+pub fn asked(here: &Here, arguments: &[&str]) -> (Option<i32>, String) {
     let server = format!("http://{}", here.place.http);
     let output = std::process::Command::new(crate::binary())
         .args(arguments)

@@ -17,6 +17,8 @@ mod folders;
 mod full_disk;
 mod init;
 mod kills;
+mod lives;
+mod not_well;
 mod producer;
 mod rehearsal;
 mod roles;
