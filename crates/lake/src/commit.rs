@@ -171,7 +171,7 @@ impl Table {
     /// Commits, or finds that an earlier try had taken place. The caller makes the version the head.
     pub(crate) async fn carry_out(&self, _turn: &mut Turn, judged: &Judged) -> Result<Done, LakeError> {
         let started = Instant::now();
-        let done = self.append(judged.commit()).await;
+        let done = self.add_version(judged.commit()).await;
         let outcome = match &done {
             Ok(_) => Outcome::Done,
             Err(error) if error.retry() == Retry::Later => Outcome::Retried,
@@ -194,7 +194,7 @@ impl Table {
         }
     }
 
-    async fn append(&self, commit: &Commit) -> Result<Done, LakeError> {
+    async fn add_version(&self, commit: &Commit) -> Result<Done, LakeError> {
         let (log, mut head) = self.at(commit.to);
         let mut conflicts = 0;
         loop {

@@ -57,7 +57,7 @@ async fn supervise(job: &Job, mut reader: Option<Reader>) {
 fn give_up(job: &Job, error: &Error) {
     job.progress.failed(error);
     // Another process does this work, or the lake is closed: everything here begins anew.
-    if !job.lake.is_lost() {
+    if !job.lake.is_lost() && !job.lake.is_closed() {
         tracing::error!(model = %job.model.dataset, error = %error, "the model has failed; its table is not brought forward until that is mended");
     }
 }

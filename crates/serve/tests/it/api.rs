@@ -96,7 +96,7 @@ fn status_flush_and_deliveries_reach_the_platform() {
     let server = Server::start();
     assert_eq!(send(&server, "GET", "/api/v1/status", &[], None).json()["datasets"][0]["dataset"], "tiny");
     assert_eq!(send(&server, "GET", "/api/v1/datasets", &[], None).json()[0]["rows"], 5);
-    assert_eq!(send(&server, "POST", "/api/v1/flush", &[], Some(b"")).json(), json!({"tables": []}));
+    assert_eq!(send(&server, "POST", "/api/v1/flush", &[], Some(b"")).json(), json!({"tables": [], "behind": []}));
 
     let file = vec![b'x'; 3 << 20];
     let reply = send(&server, "POST", "/api/v1/deliveries/tiny?name=a.csv", &[], Some(&file));

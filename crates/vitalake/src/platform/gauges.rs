@@ -135,3 +135,25 @@ impl Sampler {
 fn dataset(name: &str) -> Labels {
     vec![("dataset", name.to_owned())]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_remote_store_is_asked_is_counted_by_kind_and_a_new_life_counts_on() {
+        let metrics = Arc::new(Metrics::new());
+        let mut sampler = Sampler { metrics: Arc::clone(&metrics), counted: BTreeMap::new(), life: Weak::new() };
+        let requests = Requests::default();
+        requests.bytes_sent.store(7, Ordering::Relaxed);
+        sampler.sample_requests(&requests);
+        sampler.sample_requests(&requests);
+        sampler.counted.clear();
+        sampler.sample_requests(&requests);
+        let text = metrics.text();
+        for name in ["storage_requests", "storage_throttled", "storage_sent_bytes", "storage_received_bytes"] {
+            assert!(text.lines().any(|line| line.starts_with(&format!("vitalake_{name}_total"))), "{name}: {text}");
+        }
+        assert!(text.contains("vitalake_storage_sent_bytes_total{} 14"), "{text}");
+    }
+}

@@ -18,6 +18,7 @@ mod full_disk;
 mod init;
 mod kills;
 mod lives;
+mod metrics;
 mod not_well;
 mod producer;
 mod rehearsal;
