@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The system's time, or a time that a test moves. Clones show the same time.
 #[derive(Clone, Debug)]
 pub struct Clock {
-    source: Source,
+    source: Kind,
 }
 
 #[derive(Clone, Debug)]
-enum Source {
+enum Kind {
     /// Durations are measured from the start, so that a step of the system's clock does not show in them.
     System {
         start: Instant,
@@ -27,30 +27,30 @@ enum Source {
 impl Clock {
     /// The system's time.
     pub fn system() -> Self {
-        Self { source: Source::System { start: Instant::now() } }
+        Self { source: Kind::System { start: Instant::now() } }
     }
 
     /// A time that stands still at this many milliseconds since 1970 until it is moved.
     pub fn manual(now_ms: i64) -> Self {
-        Self { source: Source::Manual { start_ms: now_ms, now_ms: Arc::new(AtomicI64::new(now_ms)) } }
+        Self { source: Kind::Manual { start_ms: now_ms, now_ms: Arc::new(AtomicI64::new(now_ms)) } }
     }
 
     /// Milliseconds since 1970, UTC. May step back when the system's clock is set.
     pub fn now_ms(&self) -> i64 {
         match &self.source {
-            Source::System { .. } => {
+            Kind::System { .. } => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
             }
-            Source::Manual { now_ms, .. } => now_ms.load(Ordering::SeqCst),
+            Kind::Manual { now_ms, .. } => now_ms.load(Ordering::SeqCst),
         }
     }
 
     /// The time since this clock was made. Never steps back.
     pub fn monotonic(&self) -> Duration {
         match &self.source {
-            Source::System { start } => start.elapsed(),
-            Source::Manual { start_ms, now_ms } => {
+            Kind::System { start } => start.elapsed(),
+            Kind::Manual { start_ms, now_ms } => {
                 let passed_ms = now_ms.load(Ordering::SeqCst).saturating_sub(*start_ms);
                 Duration::from_millis(u64::try_from(passed_ms).unwrap_or(0))
             }
@@ -59,7 +59,7 @@ impl Clock {
 
     /// Moves a manual clock on; the system's clock is not moved.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual { now_ms, .. } = &self.source {
+        if let Kind::Manual { now_ms, .. } = &self.source {
             now_ms.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }

@@ -110,7 +110,7 @@ fn tell_broken_rules(job: &Job, rejects: &[RecordBatch]) {
     }
     for (rule, rows) in rows_by_rule {
         let dataset = job.model.dataset.as_str().into();
-        job.options.events.send(Event::Check { dataset, rule: rule.into(), rows });
+        job.options.events.send(Event::Check { dataset, rule: rule.into(), severity: "error", rows });
     }
 }
 

@@ -24,7 +24,7 @@ use crate::table::counted;
 
 /// A project that was read, with all that was found on the way.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckedProject {
     /// The directory's contracts and models.
     pub project: Project,
     /// The models that could be read.
@@ -35,7 +35,7 @@ pub struct Checked {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-impl Checked {
+impl CheckedProject {
     /// The configuration; the defaults where the project has no file of it.
     ///
     /// # Errors
@@ -66,13 +66,13 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads and checks a project directory.
 #[must_use]
-pub fn check(dir: &Path, overrides: &Overrides) -> Checked {
+pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     let (project, mut diagnostics) = Project::load(dir);
     let config = check_config(&project, overrides, &mut diagnostics);
     let models = check_models(&project, &mut diagnostics);
     check_rules(&project, &models, &mut diagnostics);
     sort(&mut diagnostics);
-    Checked { project, models, config, diagnostics }
+    CheckedProject { project, models, config, diagnostics }
 }
 
 /// The diagnostics of a project as text, with a closing line that counts them; empty when there are none.
@@ -85,7 +85,7 @@ pub fn in_words(diagnostics: &[Diagnostic], style: Style) -> String {
     if findings.is_empty() { String::new() } else { format!("{}\n\n{}\n", findings.trim_end(), totals(diagnostics)) }
 }
 
-fn print(checked: &Checked) -> anyhow::Result<()> {
+fn print(checked: &CheckedProject) -> anyhow::Result<()> {
     let mut out = output::stdout();
     write!(out, "{}", in_words(&checked.diagnostics, Style::stdout()))?;
     if !has_errors(&checked.diagnostics) {
@@ -194,7 +194,7 @@ fn totals(diagnostics: &[Diagnostic]) -> String {
 }
 
 /// `remote-care: 4 raw, 2 curated, 2 serving datasets, 4 models: valid`.
-fn summary(checked: &Checked) -> String {
+fn summary(checked: &CheckedProject) -> String {
     let of = |layer| checked.project.contracts.iter().filter(|contract| contract.layer == layer).count();
     let name = checked.config.as_ref().map_or("the project", |config| config.name.as_str());
     format!(

@@ -16,7 +16,7 @@ use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
 
 use super::Outside;
-use crate::command::validate::Checked;
+use crate::command::validate::CheckedProject;
 
 /// How often tables are looked after.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ impl Default for Tuning {
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The project.
-    pub checked: Arc<Checked>,
+    pub checked: Arc<CheckedProject>,
     /// Its configuration.
     pub config: Config,
     /// Sizes that no setting names.
@@ -76,7 +76,7 @@ impl Setup {
     ///
     /// # Errors
     /// When the threads for computing cannot be started.
-    pub fn new(checked: Checked, config: Config, lock: Arc<FolderLock>, events: Events) -> anyhow::Result<Self> {
+    pub fn new(checked: CheckedProject, config: Config, lock: Arc<FolderLock>, events: Events) -> anyhow::Result<Self> {
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
         let clock = Clock::system();
         Ok(Self {

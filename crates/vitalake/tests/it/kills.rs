@@ -11,7 +11,7 @@ use bytes::Bytes;
 use vitalake::simulate::client::{Outgoing, Producer};
 
 use crate::rehearsal::server::{Place, Refused};
-use crate::rehearsal::truth::{Record, Source, Truth};
+use crate::rehearsal::truth::{Record, Ticks, Truth};
 use crate::rehearsal::{Dice, project};
 
 const KILLS_DEFAULT: u64 = 5;
@@ -20,7 +20,7 @@ const BATCH_RECORDS_MAX: u64 = 200;
 /// What an idempotent producer sent until it was told to stop; each batch again until it was acknowledged.
 pub async fn produce(kafka: &str, seed: u64, stop: &AtomicBool, sent: &AtomicU64, records_max: u64) -> Vec<Record> {
     let mut producer = Producer::connect(kafka, &[project::TOPIC]).await.unwrap();
-    let mut sources: Vec<Source> = (0..project::PARTITIONS).map(|partition| Source::new(seed, partition)).collect();
+    let mut sources: Vec<Ticks> = (0..project::PARTITIONS).map(|partition| Ticks::new(seed, partition)).collect();
     let (mut dice, mut acknowledged) = (Dice::new(seed), Vec::new());
     while !stop.load(Ordering::SeqCst) {
         let (mut batches, mut records) = (BTreeMap::new(), Vec::new());

@@ -8,7 +8,7 @@ use datafusion::arrow::array::new_null_array;
 use datafusion::arrow::array::{
     ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
-use vitalake::command::validate::Checked;
+use vitalake::command::validate::CheckedProject;
 use vitalake::platform::{Life, Outside, Role, Setup, Tuning};
 use vitalake_lake::place::{Cache, Place};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
@@ -24,7 +24,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 struct World {
     folder: tempfile::TempDir,
-    checked: Arc<Checked>,
+    checked: Arc<CheckedProject>,
     cpu: Cpu,
 }
 

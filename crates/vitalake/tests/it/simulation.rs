@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::{Array, AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use parking_lot::Mutex;
-use vitalake::command::validate::Checked;
+use vitalake::command::validate::CheckedProject;
 use vitalake::platform::{Life as Running, Outside, Platform, Role, Setup, Tuning};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, Log, ProducerSequence, TopicPartition};
 use vitalake_runtime::clock::Clock;
@@ -29,7 +29,7 @@ use vitalake_serve::identity::Identity;
 use vitalake_serve::session::{QueryOptions, Session, Sessions};
 
 use crate::rehearsal::process::ProcessDisk;
-use crate::rehearsal::truth::{Record, Source, Truth};
+use crate::rehearsal::truth::{Record, Ticks, Truth};
 use crate::rehearsal::{Dice, project};
 
 const CRASHES_DEFAULT: u64 = 100;
@@ -103,7 +103,7 @@ impl World {
 /// An idempotent producer of one partition: the same batch again until it is acknowledged.
 struct Producer {
     partition: i32,
-    source: Source,
+    source: Ticks,
     dice: Dice,
     sequence: i32,
     pending: Option<Vec<Record>>,
@@ -116,7 +116,7 @@ impl Producer {
     fn new(seed: u64, partition: i32) -> Self {
         Self {
             partition,
-            source: Source::new(seed, partition),
+            source: Ticks::new(seed, partition),
             dice: Dice::new(seed.wrapping_add(77 + partition as u64)),
             sequence: 0,
             pending: None,
@@ -252,7 +252,7 @@ async fn numbers(session: &Session, sql: &str) -> Result<Vec<i64>, String> {
 }
 
 struct Rehearsal {
-    checked: Arc<Checked>,
+    checked: Arc<CheckedProject>,
     config: Config,
     tuning: Tuning,
     cpu: Cpu,

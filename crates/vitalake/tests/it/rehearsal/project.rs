@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use vitalake::command::validate::{Checked, check};
+use vitalake::command::validate::{CheckedProject, check};
 use vitalake_runtime::config::Overrides;
 
 pub const TOPIC: &str = "ticks";
@@ -73,7 +73,7 @@ pub fn write(folder: &Path, settings: &str) {
 }
 
 /// The project, read and checked.
-pub fn checked(folder: &Path) -> Checked {
+pub fn checked(folder: &Path) -> CheckedProject {
     let checked = check(folder, &Overrides::default());
     assert!(!vitalake_contract::diagnostic::has_errors(&checked.diagnostics), "{:?}", checked.diagnostics);
     checked

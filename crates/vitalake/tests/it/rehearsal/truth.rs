@@ -45,14 +45,14 @@ fn tick_json(n: i64, tick: &Tick, steps: i64) -> String {
 
 /// Makes the records of one partition: some twice, some with another's key, some wrong.
 #[derive(Debug)]
-pub struct Source {
+pub struct Ticks {
     dice: Dice,
     partition: i32,
     next: i64,
     ticks: Vec<Tick>,
 }
 
-impl Source {
+impl Ticks {
     pub fn new(seed: u64, partition: i32) -> Self {
         Self { dice: Dice::new(seed ^ (0xabcd + partition as u64)), partition, next: 0, ticks: Vec::new() }
     }
