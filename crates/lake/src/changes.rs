@@ -63,17 +63,30 @@ struct Entry {
     what: What,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Cursor {
     through: ChangeNumber,
     seals_seen: u64,
     /// The input's version that the reader is known to be past.
     consumed: Option<TableVersion>,
+    /// The last seal that it was given: once that is committed it is past its version.
+    last_seal: Option<Arc<Seal>>,
+}
+
+impl Cursor {
+    fn consumed(&self) -> TableVersion {
+        let of_seal = self.last_seal.as_ref().and_then(|seal| seal.version_now()).and_then(|v| u64::try_from(v).ok());
+        of_seal.map(TableVersion).max(self.consumed).unwrap_or(TableVersion(0))
+    }
 }
 
 /// A place that no reader has any longer.
-const GONE: Cursor =
-    Cursor { through: ChangeNumber(u64::MAX), seals_seen: u64::MAX, consumed: Some(TableVersion(u64::MAX)) };
+const GONE: Cursor = Cursor {
+    through: ChangeNumber(u64::MAX),
+    seals_seen: u64::MAX,
+    consumed: Some(TableVersion(u64::MAX)),
+    last_seal: None,
+};
 
 /// Names a reader of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +125,7 @@ impl Changes {
 
     /// A reader that has seen everything up to a change (and every seal so far).
     pub(crate) fn register(&mut self, through: ChangeNumber, consumed: Option<TableVersion>) -> ReaderId {
-        let cursor = Cursor { through, seals_seen: self.last_seal, consumed };
+        let cursor = Cursor { through, seals_seen: self.last_seal, consumed, last_seal: None };
         match self.readers.iter_mut().enumerate().find(|(_, place)| place.through == GONE.through) {
             Some((free, place)) => {
                 *place = cursor;
@@ -142,7 +155,7 @@ impl Changes {
 
     /// The version that every reader is past; `None` when nobody reads.
     pub(crate) fn consumed_by_all(&self) -> Option<TableVersion> {
-        self.readers.iter().map(|c| c.consumed.unwrap_or(TableVersion(0))).min()
+        self.readers.iter().map(Cursor::consumed).min()
     }
 
     pub(crate) fn last_seal_number(&self) -> u64 {
@@ -150,7 +163,7 @@ impl Changes {
     }
 
     pub(crate) fn has_readers(&self) -> bool {
-        !self.readers.is_empty()
+        self.readers.iter().any(|cursor| cursor.through != GONE.through)
     }
 
     pub(crate) fn push_rows(&mut self, number: ChangeNumber, batch: &RecordBatch, bytes: usize) {
@@ -220,7 +233,7 @@ impl Changes {
 
     /// What a reader has not seen yet, as far as the next seal and about `rows_max` rows.
     pub(crate) fn take(&mut self, reader: ReaderId, rows_max: usize) -> Option<Increment> {
-        let cursor = *self.readers.get(reader.0)?;
+        let cursor = self.readers.get(reader.0)?.clone();
         let seal = self.seals.iter().find(|s| s.number > cursor.seals_seen).cloned();
         let limit = seal.as_ref().map_or(ChangeNumber(u64::MAX), |s| s.through);
         let mut increment = Increment { through: cursor.through, ..Increment::default() };
@@ -260,6 +273,11 @@ impl Changes {
         if let Some(cursor) = self.readers.get_mut(reader.0) {
             cursor.through = increment.through;
             cursor.seals_seen = increment.seal.as_ref().map_or(cursor.seals_seen, |s| s.number);
+            if let Some(seal) = &increment.seal {
+                // The one before may be committed by now, and this one not for long.
+                cursor.consumed = Some(cursor.consumed());
+                cursor.last_seal = Some(Arc::clone(seal));
+            }
         }
         self.forget();
         Some(increment)
@@ -358,6 +376,20 @@ mod tests {
         changes.written(ChangeNumber(0), ChangeNumber(4), &[]);
         let rest = changes.take(reader, 100).unwrap();
         assert_eq!(rest.rows.len(), 2);
+    }
+
+    #[test]
+    fn a_reader_is_past_a_version_once_the_seal_that_it_was_given_is_committed() {
+        let mut changes = Changes::default();
+        let reader = changes.register(ChangeNumber(0), Some(TableVersion(7)));
+        for n in 0..3 {
+            push(&mut changes, n);
+            let seal = changes.seal(BTreeMap::new());
+            assert!(changes.take(reader, 100).unwrap().seal.is_some());
+            assert_eq!(changes.consumed_by_all(), Some(TableVersion(7 + u64::try_from(n).unwrap())));
+            seal.set_version(8 + n);
+            assert_eq!(changes.consumed_by_all(), Some(TableVersion(8 + u64::try_from(n).unwrap())));
+        }
     }
 
     #[test]

@@ -196,7 +196,7 @@ impl Table {
 
     async fn add_version(&self, commit: &Commit) -> Result<Done, LakeError> {
         let (log, mut head) = self.at(commit.to);
-        let mut conflicts = 0;
+        let (first, mut conflicts) = (Arc::clone(&head), 0);
         loop {
             self.shared.may_commit("a commit", self)?;
             if commit.is_in(&head) {
@@ -205,18 +205,16 @@ impl Table {
             let removed = commit.removed_from(&head, self)?;
             let news = commit.news(&head);
             let change = commit.change(&news, &removed, self.shared.clock.now_ms());
-            let error = match log.append(&head, change).await {
-                Ok(newest) => {
-                    let alone = newest.version() == head.version().next();
-                    if !alone && self.is_taken_over(&head, &newest, &commit.txns) {
-                        self.give_way();
-                    }
-                    return Ok(Done { head: newest, removed });
+            let newest = match log.append(&head, change).await {
+                Ok(newest) => Some(newest),
+                Err(error) => {
+                    let newest = self.settle(&log, &head, commit, &news, error).await?;
+                    head = Arc::new(newest.clone());
+                    news.are_in(&newest).then_some(newest)
                 }
-                Err(error) => error,
             };
-            let newest = self.settle(&log, &head, commit, &news, error).await?;
-            if news.are_in(&newest) {
+            if let Some(newest) = newest {
+                self.beside_others(&log, &first, &newest, commit).await?;
                 return Ok(Done { head: newest, removed });
             }
             conflicts += 1;
@@ -224,8 +222,31 @@ impl Table {
                 let source = DeltaError::Contended { table: self.id().root().to_string(), attempts: conflicts };
                 return Err(LakeError::Delta { attempt: "a commit", table: self.id(), source });
             }
-            head = Arc::new(newest);
         }
+    }
+
+    /// What this process has to do about others' commits before its own.
+    async fn beside_others(
+        &self,
+        log: &DeltaLog,
+        before: &Snapshot,
+        newest: &Snapshot,
+        commit: &Commit,
+    ) -> Result<(), LakeError> {
+        if newest.version() == before.version().next() {
+            return Ok(());
+        }
+        if self.is_taken_over(before, newest, &commit.txns) {
+            self.give_way();
+        }
+        if commit.to == SideName::Rows && self.others_moved_rows(log, before, newest, &commit.adds).await {
+            let table = self.id();
+            tracing::warn!(%table, "another writer has changed the table under this process, which begins anew from it");
+            self.give_way();
+            // Groups are known by their files: to show these beside what is in memory could count rows twice.
+            return if self.grouped { Err(self.lease_lost()) } else { Ok(()) };
+        }
+        Ok(())
     }
 
     /// After a failed try: the newest version where the commit is in it or may be tried on top of it, else why not.
@@ -250,7 +271,7 @@ impl Table {
                     TxnKind::Delivery { .. } | TxnKind::DeliveredContent { .. }
                         if !self.is_taken_over(head, &newest, []) =>
                     {
-                        self.advance(commit.to, newest);
+                        self.advance(log, head, commit.to, newest).await;
                         Err(LakeError::Superseded { table: self.id(), txn, committed })
                     }
                     _ => Err(self.lease_lost()),
@@ -279,7 +300,10 @@ impl Table {
     }
 
     /// Makes what others have committed the head of a side.
-    fn advance(&self, side: SideName, newest: Snapshot) {
+    async fn advance(&self, log: &DeltaLog, head: &Snapshot, side: SideName, newest: Snapshot) {
+        if side == SideName::Rows && self.others_moved_rows(log, head, &newest, &[]).await {
+            self.give_way();
+        }
         let mut state = self.state.lock();
         state.side_mut(side).head = Arc::new(newest);
         self.publish(&state);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delta::{
-    CheckpointOptions, CleanOptions, CompactOptions, DeltaError, FilePath, TableVersion, VacuumOptions,
+    CheckpointOptions, CleanOptions, CompactOptions, DataFile, DeltaError, FilePath, TableVersion, VacuumOptions,
+    VersionChanges,
 };
 use crate::error::LakeError;
 use crate::lake::Lake;
@@ -85,9 +86,16 @@ impl Table {
         let (log, head) = self.at(side);
         let now_ms = self.shared.clock.now_ms();
         let failed = |source: DeltaError| LakeError::Delta { attempt: "clean-up", table: self.id(), source };
-        let (keep_from, protected) = self.still_needed(side, head.version());
+        let (keep_from, mut protected) = self.still_needed(side, head.version());
         let options = CleanOptions { now_ms, retention_ms: LOG_RETENTION_MS, keep_from };
         let commits = log.clean_log(options).await.map_err(failed)?;
+        match log.changes(keep_from, head.version()).await {
+            // The slowest reader has them still to come, though later versions may have taken them away.
+            Ok(history) => protected.extend(history.iter().flat_map(VersionChanges::files).map(|f| f.path().clone())),
+            // It reads the table from its beginning, and which files that were is not in the log: none goes yet.
+            Err(DeltaError::HistoryCleaned { .. }) => return Ok(commits.files as u64),
+            Err(error) => return Err(failed(error)),
+        }
         let options = VacuumOptions { now_ms, retention_ms: FILE_RETENTION_MS, protected };
         let files = log.vacuum(&head, &options).await.map_err(failed)?;
         let mut guard = self.state.lock();
@@ -99,7 +107,9 @@ impl Table {
     /// The oldest version that a reader of the history may ask for, and files that no commit names yet.
     fn still_needed(&self, side: SideName, head: TableVersion) -> (TableVersion, HashSet<FilePath>) {
         let state = self.state.lock();
-        let consumed = state.changes.consumed_by_all().unwrap_or(head).min(head);
+        // Rejects are read by nobody as they change.
+        let consumed = state.changes.consumed_by_all().filter(|_| side == SideName::Rows);
+        let consumed = consumed.unwrap_or(head).min(head);
         let mut early: HashSet<FilePath> = state.side(side).chunks.files().map(|f| f.path().clone()).collect();
         early.extend(state.overlay.iter().flat_map(|overlay| &overlay.early).map(|f| f.path().clone()));
         (consumed, early)
@@ -116,7 +126,7 @@ impl Table {
         for task in log.plan_compaction(&head, &options) {
             let now_ms = self.shared.clock.now_ms();
             let rewritten = log.compact(&head, &task, &options, now_ms).await.map_err(failed)?;
-            let removed = rewritten.removes.len() as u64;
+            let (removed, added) = (rewritten.removes.len() as u64, rewritten.adds.clone());
             let _turn = self.turn().await;
             self.shared.may_commit("compaction", self)?;
             let (_, newest) = self.at(side);
@@ -129,6 +139,11 @@ impl Table {
             // Past a commit of rows only a commit of rows may go: it alone compares transactions.
             if self.is_taken_over(&newest, &next, []) {
                 return Ok(compacted);
+            }
+            let added: Vec<_> = added.iter().map(|add| Arc::new(DataFile::new(add.clone()))).collect();
+            let alone = next.version() == newest.version().next();
+            if side == SideName::Rows && !alone && self.others_moved_rows(&log, &newest, &next, &added).await {
+                self.give_way();
             }
             let mut state = self.state.lock();
             state.side_mut(side).head = Arc::new(next);

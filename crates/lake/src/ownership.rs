@@ -4,7 +4,10 @@
 //! in memory here may be in the other's commits. Invariant: once the lease is lost nothing is committed by this lake;
 //! its owner begins anew from the tables.
 
-use crate::delta::Snapshot;
+use std::sync::Arc;
+
+use crate::delta::action::Action;
+use crate::delta::{DataFile, DeltaLog, Snapshot, TableVersion};
 use crate::error::LakeError;
 use crate::lake::{Lake, Shared};
 use crate::table::Table;
@@ -48,6 +51,37 @@ impl Table {
     pub(crate) fn lease_lost(&self) -> LakeError {
         self.give_way();
         LakeError::LeaseLost { table: self.id() }
+    }
+
+    /// Whether other writers' commits between two versions concern what is in memory here: rows that came or went without
+    /// the readers of this process, or any file of a table whose groups are known by their files. Asked only when there
+    /// are such commits; where they cannot be read they do.
+    pub(crate) async fn others_moved_rows(
+        &self,
+        log: &DeltaLog,
+        before: &Snapshot,
+        after: &Snapshot,
+        ours: &[Arc<DataFile>],
+    ) -> bool {
+        if !self.grouped && !self.state.lock().changes.has_readers() {
+            return false;
+        }
+        let is_ours = |action: &Action| match action {
+            Action::Add(add) => ours.iter().any(|file| file.add.path == add.path),
+            _ => false,
+        };
+        let concerns = |action: &Action| match action {
+            Action::Add(add) => add.data_change || self.grouped,
+            Action::Remove(remove) => remove.data_change || self.grouped,
+            _ => false,
+        };
+        for version in before.version().0 + 1..=after.version().0 {
+            let Ok(Some(actions)) = log.read_commit(TableVersion(version)).await else { return true };
+            if !actions.iter().any(is_ours) && actions.iter().any(concerns) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether another process has moved a transaction that is this one's between two versions: it does the same work,

@@ -61,6 +61,11 @@ impl DeltaLog {
 }
 
 impl VersionChanges {
+    /// Files whose rows came or went.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.added.iter().chain(&self.removed)
+    }
+
     /// What a commit's actions did to the rows.
     pub(crate) fn of(version: TableVersion, actions: Vec<Action>) -> Self {
         let mut changes = Self {

@@ -331,3 +331,70 @@ async fn a_path_that_another_writer_spells_otherwise_is_the_same_file() {
     let info: BTreeMap<&str, i64> = after.txns().map(|txn| (txn.app_id.as_str(), txn.version)).collect();
     assert_eq!(info, BTreeMap::from([("app", 9)]));
 }
+
+/// Another writer brings rows, or moves them between files.
+async fn foreign_commit(store: &Arc<dyn ObjectStore>, table: &Table, moves_only: bool) {
+    let (log, head) = foreign(store, table).await;
+    let from = if moves_only { 0 } else { 1_000 };
+    let mut adds: Vec<_> =
+        table.write_rows(vec![rows(from, 10)]).await.unwrap().iter().map(|file| file.add.clone()).collect();
+    adds.iter_mut().for_each(|add| add.data_change = !moves_only);
+    let removes = head.files().filter(|_| moves_only).map(|file| file.to_remove(1, false)).collect();
+    log.append(&head, Change { adds, removes, ..Change::new("FOREIGN", 1) }).await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_of_another_writer_are_not_passed_over_by_models_that_read_the_table_here() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    table.append(vec![rows(0, 10)], Vec::new(), [(txn_id("app"), 9)]).unwrap();
+    table.flush().await.unwrap();
+    let mut reader = table.reader(None).await.unwrap();
+    drain(&mut reader).await;
+    // That rows were moved between files is nothing to a model.
+    foreign_commit(&store, &table, true).await;
+    table.append(vec![rows(10, 1)], Vec::new(), [(txn_id("app"), 10)]).unwrap();
+    table.flush().await.unwrap();
+    assert_eq!((drain(&mut reader).await.0, lake.is_lost()), (1, false));
+    foreign_commit(&store, &table, false).await;
+    table.append(vec![rows(11, 1)], Vec::new(), [(txn_id("app"), 11)]).unwrap();
+    table.flush().await.unwrap();
+    assert!(lake.is_lost());
+    assert!(matches!(table.flush().await, Ok(None)));
+    // Begun anew, a model that has consumed what it had made of version 3 meets them.
+    let again = open(&store, LakeOptions::default()).await;
+    let mut since = crate::table::table(&again).reader(Some(3)).await.unwrap();
+    assert_eq!(drain(&mut since).await.0, 11);
+}
+
+#[tokio::test]
+async fn without_a_reader_here_another_writers_rows_change_nothing_for_a_writer() {
+    let (store, lake) = opened().await;
+    let table = table(&lake);
+    drop(table.reader(None).await.unwrap());
+    for n in 0..2 {
+        foreign_commit(&store, &table, false).await;
+        table.append(vec![rows(n, 1)], Vec::new(), [(txn_id("app"), n)]).unwrap();
+        table.flush().await.unwrap();
+        assert!(!lake.is_lost());
+    }
+    assert_eq!(counted(&lake, "raw").await.0, 22);
+}
+
+#[tokio::test]
+async fn groups_are_not_shown_beside_files_that_another_writer_has_joined() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut specs = vec![vitalake_lake::TableSpec::of(crate::table::contract())];
+    specs[0].grouped = true;
+    let lake = crate::table::open_specs(&store, specs, LakeOptions::default()).await;
+    let table = table(&lake);
+    let files = table.write_rows(vec![rows(0, 10)]).await.unwrap();
+    table.commit_replace(&[], &files, vec![(txn_id("m"), 1)], None, Overlay::default).await.unwrap();
+    foreign_commit(&store, &table, true).await;
+    let more = table.write_rows(vec![rows(10, 1)]).await.unwrap();
+    let shown = table.commit_replace(&[], &more, vec![(txn_id("m"), 2)], None, || panic!("nothing may be shown")).await;
+    assert!(matches!(shown, Err(LakeError::LeaseLost { .. })) && lake.is_lost());
+    // The commit is in the log, and is found by who begins anew.
+    let again = open(&store, LakeOptions::default()).await;
+    assert_eq!(crate::table::table(&again).committed_txn(&txn_id("m")), Some(2));
+}
