@@ -150,7 +150,7 @@ impl Table {
         let (log, head) = self.at(side);
         let newest = self.on_top_of_others(&log, &head, &News(BTreeMap::new())).await?;
         if newest.version() > head.version() {
-            self.advance(side, newest);
+            self.advance(&log, &head, side, newest).await;
         }
         Ok(())
     }
