@@ -188,8 +188,6 @@ fn a_file_that_changes_while_it_is_read_is_not_delivered() {
     std::fs::write(&path, &sent).unwrap();
     // The server reads no further until it is told to: the file grows while most of it is still to be read.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut command = here.ingest(&path);
-    command.args(["--server", &format!("http://{}", listener.local_addr().unwrap())]);
     let mut command = Command::new(crate::binary());
     command.arg("ingest").arg("people").arg(&path).env("NO_COLOR", "1");
     command.args(["--server", &format!("http://{}", listener.local_addr().unwrap())]);
