@@ -29,6 +29,9 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition::new("__integer", &[Argument::Any], Returns::Small, to_small),
     Definition::new("__number", &[Argument::Any], Returns::Of(number_type), to_number),
     Definition::new("__double", &[Argument::Any], Returns::Double, to_double),
+    Definition::new("__as_bigint", &[Argument::Any], Returns::Integer, |call| {
+        Ok(Arc::new(integers(call.any(0)?, call.zone)?))
+    }),
     Definition::new("__as_double", &[Argument::Any], Returns::Double, |call| {
         Ok(Arc::new(doubles(call.any(0)?, call.zone)?))
     }),

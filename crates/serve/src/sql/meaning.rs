@@ -25,6 +25,7 @@ pub struct Meaning {
 const TIME: &str = "__timestamp";
 const DATE: &str = "__date";
 const DOUBLE: &str = "__as_double";
+const INTEGER: &str = "__as_bigint";
 const BOOLEAN: &str = "__boolean";
 const TEXT: &str = "__varchar";
 
@@ -35,7 +36,7 @@ impl Meaning {
             let found = functions.iter().find(|function| function.name() == name);
             found.map(|function| (name, Arc::clone(function)))
         };
-        Self { casts: [TIME, DATE, DOUBLE, BOOLEAN, TEXT].into_iter().filter_map(find).collect() }
+        Self { casts: [TIME, DATE, DOUBLE, INTEGER, BOOLEAN, TEXT].into_iter().filter_map(find).collect() }
     }
 
     fn cast(&self, name: &str, expr: Expr) -> Result<Expr> {
@@ -213,5 +214,6 @@ fn wanted(kind: &DataType, with: &DataType) -> Option<&'static str> {
     if with == &DataType::Boolean && (kind.is_string() || kind.is_numeric()) {
         return Some(BOOLEAN);
     }
-    (with.is_numeric() && kind.is_string()).then_some(DOUBLE)
+    // Compared with a whole number, text counts as the whole part of the number that it shows.
+    (with.is_numeric() && kind.is_string()).then_some(if with.is_integer() { INTEGER } else { DOUBLE })
 }

@@ -50,6 +50,14 @@ use crate::server::Server;
 )]
 #[case::subquery("SELECT COUNT(*) FROM (SELECT s, COUNT(*) FROM tiny GROUP BY 1)", "[[5]]")]
 #[case::with("WITH a AS (SELECT l FROM tiny WHERE l > 0) SELECT COUNT(*) FROM a", "[[2]]")]
+#[case::text_compared_with_a_whole_number(
+    "SELECT COUNT(*) FROM (VALUES ('12'), ('12.7'), ('abc'), (NULL)) AS v(s) WHERE s = 12",
+    "[[2]]"
+)]
+#[case::time_columns_of_any_zone(
+    "SELECT TIME_EXTRACT(TIMESTAMP '2024-03-31 10:00:00', 'HOUR', z) h FROM (VALUES ('Europe/Berlin'), ('UTC')) AS v(z)",
+    "[[12],[10]]"
+)]
 #[case::union(
     "SELECT s FROM tiny WHERE s = 'a' UNION ALL SELECT s FROM raw.readings WHERE s = 'a'",
     r#"[["a"],["a"]]"#
