@@ -16,7 +16,6 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     function("coalesce", 1, MANY, coalesce),
     function("equal_null", 2, 2, |c| compare(c.arg(0)?, &BinaryOperator::Spaceship, c.arg(1)?)),
     function("if", 3, 3, conditional),
-    function("iff", 3, 3, conditional),
     function("ifnull", 2, 2, coalesce),
     function("isnotnull", 1, 1, |c| Ok(Typed::flag(c.arg(0)?.expr.is_not_null()))),
     function("isnull", 1, 1, |c| Ok(Typed::flag(c.arg(0)?.expr.is_null()))),

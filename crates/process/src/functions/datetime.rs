@@ -3,15 +3,18 @@
 //! A part of the table of functions; those that make times of something else are in `making_times`. Invariant: a date
 //! of any year is computed; what no DATE or TIMESTAMP holds is null.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, TimestampMicrosecondType};
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, exec_err};
 
 use crate::functions::bind::{Bound, Refusal};
 use crate::functions::calendar::{
     Civil, DAY_US, SECOND_US, Zone, civil, day_of_year, day32, days_of, iso_week, iso_weekday, month_days, plus_months,
     split,
 };
-use crate::functions::call::{numbers, texts};
+use crate::functions::call::{Args, Kernel, numbers, texts};
 use crate::functions::kinds::{TEXT, decimal};
 use crate::functions::math::ints;
 use crate::functions::patterns::{DAYS, MONTHS};
@@ -169,37 +172,51 @@ fn trunc(c: Calling) -> Bound {
     )
 }
 
-/// The beginning of the unit that an instant is in.
-pub(crate) fn instant_floor(micros: i64, unit: &str) -> Option<i64> {
-    let step = match unit {
+/// A unit that is always as long.
+fn fixed_step(unit: &str) -> Option<i64> {
+    Some(match unit {
         "MICROSECOND" => 1,
         "MILLISECOND" => 1000,
         "SECOND" => SECOND_US,
         "MINUTE" => 60 * SECOND_US,
         "HOUR" => 3600 * SECOND_US,
         "DAY" | "DD" => DAY_US,
-        _ => return day_floor(split(micros).0, unit)?.checked_mul(DAY_US),
-    };
-    micros.checked_sub(micros.rem_euclid(step))
+        _ => return None,
+    })
+}
+
+/// The beginning of the unit that an instant is in.
+fn instant_floor(micros: i64, unit: &str) -> Option<i64> {
+    match fixed_step(unit) {
+        Some(step) => micros.checked_sub(micros.rem_euclid(step)),
+        None => day_floor(split(micros).0, unit)?.checked_mul(DAY_US),
+    }
+}
+
+/// The beginnings of units of one length; over whole columns, since most roll-ups group by them.
+fn floored(step: i64) -> Kernel {
+    Arc::new(move |args: &Args<'_>| {
+        let column = args.column(1)?;
+        let Some(instants) = column.as_primitive_opt::<TimestampMicrosecondType>() else {
+            return exec_err!("date_trunc has no timestamps");
+        };
+        let made = instants.unary_opt::<_, TimestampMicrosecondType>(|at| at.checked_sub(at.rem_euclid(step)));
+        Ok(Arc::new(made.with_data_type(args.kind.clone())) as ArrayRef)
+    })
 }
 
 fn date_trunc(c: Calling) -> Bound {
-    // A constant unit is put into capitals once; of a rollup that is a second for each hundred million rows.
-    let fixed = match c.arg(0)?.literal() {
+    let unit = match c.arg(0)?.literal() {
         Some(ScalarValue::Utf8View(Some(unit))) => Some(unit.to_uppercase()),
         _ => None,
     };
-    c.make(
-        instant(),
-        &[TEXT, instant()],
-        numbers::<TimestampMicrosecondType, _>(move |args, row| {
-            let at = args.instant(1, row)?;
-            match &fixed {
-                Some(unit) => instant_floor(at, unit),
-                None => instant_floor(at, &args.text(0, row)?.to_uppercase()),
-            }
-        }),
-    )
+    if let Some(step) = unit.as_deref().and_then(fixed_step) {
+        return c.make(instant(), &[TEXT, instant()], floored(step));
+    }
+    let made = numbers::<TimestampMicrosecondType, _>(|args, row| {
+        instant_floor(args.instant(1, row)?, &args.text(0, row)?.to_uppercase())
+    });
+    c.make(instant(), &[TEXT, instant()], made)
 }
 
 /// The units that `part_of` knows.

@@ -51,11 +51,6 @@ impl Pattern {
         self.regex.captures_len() - 1 - usize::from(self.ends)
     }
 
-    /// The number of a named group.
-    pub(crate) fn named(&self, name: &str) -> Option<usize> {
-        self.regex.capture_names().position(|n| n == Some(name))
-    }
-
     pub(crate) fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }

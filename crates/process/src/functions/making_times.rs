@@ -121,6 +121,11 @@ fn from_unixtime(c: Calling) -> Bound {
     c.make(TEXT, &[L, TEXT], texts(move |args, row| pattern.write(args.long(0, row)?.wrapping_mul(SECOND_US))))
 }
 
+/// The pattern of an argument by which a text is read; `None` where it is null.
+fn reading_pattern(c: &Calling, index: usize) -> Result<Option<Pattern>, Refusal> {
+    c.constant_text(index, "the pattern")?.map(|text| Pattern::for_reading(&text)).transpose()
+}
+
 /// A text read by a pattern.
 fn read(args: &Args<'_>, row: usize, pattern: &Pattern) -> Option<i64> {
     pattern.read(args.text(0, row)?)
@@ -130,7 +135,7 @@ fn to_date(c: Calling) -> Bound {
     if c.args.len() == 1 || !is_text(&c.kind(0)) {
         return Ok(Typed::new(c.want(0, &DATE)?, DATE));
     }
-    let Some(pattern) = pattern(&c, 1)? else { return null(&DATE) };
+    let Some(pattern) = reading_pattern(&c, 1)? else { return null(&DATE) };
     c.make(DATE, &[TEXT, TEXT], numbers::<Date32Type, _>(move |args, row| day32(split(read(args, row, &pattern)?).0)))
 }
 
@@ -139,7 +144,7 @@ fn to_timestamp(c: Calling) -> Bound {
         let arg = c.arg(0)?;
         return Ok(Typed::new(arg.to(&instant())?, instant()));
     }
-    let Some(pattern) = pattern(&c, 1)? else { return null(&instant()) };
+    let Some(pattern) = reading_pattern(&c, 1)? else { return null(&instant()) };
     c.make(instant(), &[TEXT, TEXT], numbers::<TimestampMicrosecondType, _>(move |args, row| read(args, row, &pattern)))
 }
 
@@ -150,7 +155,7 @@ fn unix_timestamp(c: Calling) -> Bound {
         return one.make(L, &[instant()], truncated);
     }
     let c = c.or(1, ScalarValue::Utf8View(Some(DEFAULT_PATTERN.to_owned())));
-    let Some(pattern) = pattern(&c, 1)? else { return null(&L) };
+    let Some(pattern) = reading_pattern(&c, 1)? else { return null(&L) };
     c.make(
         L,
         &[TEXT, TEXT],
@@ -242,7 +247,7 @@ pub(crate) fn plus(value: Typed, step: Step) -> Bound {
         });
         return Ok(Typed::new(call("plus interval", DATE, kept.with(value.expr), made), DATE));
     }
-    if !is_instant(&value.kind) && value.kind != DATE && !is_text(&value.kind) {
+    if !is_instant(&value.kind) && value.kind != DATE {
         return Err(Refusal::new(
             "an INTERVAL can only be added to a date or a timestamp",
             "write t + INTERVAL '1' DAY",

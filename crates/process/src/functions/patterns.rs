@@ -59,6 +59,13 @@ impl Pattern {
         Ok(Self(parts))
     }
 
+    /// Reads a pattern by which texts will be read, where a weekday and a quarter say nothing.
+    pub(crate) fn for_reading(text: &str) -> Result<Self, Refusal> {
+        let pattern = Self::new(text)?;
+        let idle = pattern.0.iter().any(|part| matches!(part, Part::Field('E' | 'Q', _)));
+        if idle { Err(refused("a weekday or a quarter that is read")) } else { Ok(pattern) }
+    }
+
     /// An instant as text, in UTC.
     pub(crate) fn write(&self, micros: i64) -> Option<String> {
         let (days, rest) = split(micros);

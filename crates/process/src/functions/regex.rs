@@ -138,7 +138,7 @@ enum Part {
     Group(usize),
 }
 
-/// A replacement as Java reads it: `$1`, `${name}`, and `\` before a character that means itself.
+/// A replacement as Java reads it: `$1`, and `\` before a character that means itself.
 fn replacement(text: &str, pattern: &Pattern) -> Result<Vec<Part>, Refusal> {
     let bad = |what: &str| {
         Refusal::new(
@@ -154,11 +154,9 @@ fn replacement(text: &str, pattern: &Pattern) -> Result<Vec<Part>, Refusal> {
             '\\' => plain.push(characters.next().ok_or_else(|| bad("ends with a backslash"))?),
             '$' => {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
-                if characters.next_if_eq(&'{').is_some() {
-                    let name: String = characters.by_ref().take_while(|c| *c != '}').collect();
-                    parts
-                        .push(Part::Group(pattern.named(&name).ok_or_else(|| bad("names a group that is not there"))?));
-                    continue;
+                if characters.peek() == Some(&'{') {
+                    // Spark itself takes this for a variable, before the function sees it.
+                    return Err(bad("names a group"));
                 }
                 let digit = characters.next().and_then(|c| c.to_digit(10));
                 let mut group = digit.ok_or_else(|| bad("has a $ without a number"))? as usize;

@@ -81,15 +81,25 @@ fn initcap(text: &str) -> String {
     let mut begins = true;
     for letter in text.to_lowercase().chars() {
         if begins {
-            let mut upper = letter.to_uppercase();
-            made.extend(upper.next());
-            made.extend(upper.flat_map(char::to_lowercase));
+            title(letter, &mut made);
         } else {
             made.push(letter);
         }
         begins = letter == ' ';
     }
     made
+}
+
+/// A letter as it begins a word: of the few that are two in one only the first becomes a capital.
+fn title(letter: char, made: &mut String) {
+    let two = [('ǆ', 'ǅ'), ('ǉ', 'ǈ'), ('ǌ', 'ǋ'), ('ǳ', 'ǲ')];
+    if let Some((_, title)) = two.iter().find(|(small, _)| *small == letter) {
+        made.push(*title);
+        return;
+    }
+    let mut upper = letter.to_uppercase();
+    made.extend(upper.next());
+    made.extend(upper.flat_map(char::to_lowercase));
 }
 
 fn repeated(text: &str, times: i32) -> Option<String> {
