@@ -270,13 +270,38 @@ async fn a_delivery_that_can_never_be_committed_says_so_and_holds_nothing_up() {
     let error = tokio::time::timeout(SOON, table.deliver(refused)).await.unwrap().unwrap_err();
     let LakeError::Delta { source: DeltaError::AppendOnly { .. }, .. } = &error else { panic!("{error:?}") };
     assert_eq!((error.class(), error.retry(), lake.is_lost()), (Class::User, Retry::Never, false));
-    // Its place among the changes and its seal are given up: readers and who waits for the epoch go on.
-    let (count, versions) = drain(&mut reader).await;
-    assert_eq!((count, versions.len()), (0, 1));
+    // It has no place among the changes, so that readers go on.
+    assert_eq!(drain(&mut reader).await.0, 0);
     assert!(table.flush().await.unwrap().is_none());
     let number = table.deliver(delivery(&table, 10, 2, 2, false).await);
     tokio::time::timeout(SOON, number).await.unwrap().unwrap();
     assert_eq!((counted(&lake, "raw").await.0, drain(&mut reader).await.0), (12, 2));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_refused_on_its_way_gives_up_its_place_and_its_seal() {
+    let store = Unruly::new();
+    let lake = open(&(Arc::clone(&store) as Arc<dyn ObjectStore>), LakeOptions::default()).await;
+    let table = table(&lake);
+    table.deliver(delivery(&table, 0, 10, 1, true).await).await.unwrap();
+    let mut reader = table.reader(Some(1)).await.unwrap();
+    let refused = delivery(&table, 0, 4, 2, true).await;
+    store.stop_commits();
+    // Of the commits before this one.
+    let _ = store.arrived.notified().now_or_never();
+    let delivering = tokio::spawn({
+        let table = Arc::clone(&table);
+        async move { table.deliver(refused).await }
+    });
+    store.arrived.notified().await;
+    let beneath: Arc<dyn ObjectStore> = Arc::clone(&store.inner) as Arc<dyn ObjectStore>;
+    set_property(&beneath, &table, "delta.appendOnly", "true").await;
+    store.permits.add_permits(10);
+    let error = tokio::time::timeout(SOON, delivering).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(&error, LakeError::Delta { source: DeltaError::AppendOnly { .. }, .. }), "{error:?}");
+    let (count, versions) = drain(&mut reader).await;
+    assert_eq!((count, versions.len(), lake.is_lost()), (0, 1, false));
+    assert!(table.flush().await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -27,7 +27,8 @@ pub enum Fate {
 
 #[derive(Debug)]
 pub struct Unruly {
-    inner: InMemory,
+    /// What is beneath, for other writers.
+    pub inner: Arc<InMemory>,
     /// What becomes of the next commits.
     pub fates: Mutex<VecDeque<Fate>>,
     /// Whether every commit is refused.
@@ -43,7 +44,7 @@ pub struct Unruly {
 impl Unruly {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            inner: InMemory::new(),
+            inner: Arc::new(InMemory::new()),
             fates: Mutex::default(),
             is_away: AtomicBool::new(false),
             reads: Mutex::default(),
