@@ -2,12 +2,15 @@
 //! and all others work.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use vitalake_contract::Layer;
 use vitalake_contract::rule::Severity;
 use vitalake_lake::Space;
 use vitalake_process::{AppendPlan, MODEL_EXPRESSION_RULE, ModelState};
+use vitalake_runtime::disk::CrashDisk;
 
+use crate::breaking::Breaking;
 use crate::run::{Up, World};
 use crate::support::{batch, contract, contracts, longs, model, name, printed, strings};
 
@@ -144,5 +147,34 @@ async fn rows_that_a_rollup_cannot_aggregate_are_committed_to_quarantine_with_th
     let up = world.up().await;
     assert_eq!(up.live(Space::Serving, "padded_daily").await, ["|1970-01-01|3|8|", days[1]]);
     assert_eq!(up.rows(Space::Quarantine, "padded_daily", true).await.len(), 1);
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_that_panics_is_begun_again_and_a_step_that_panics_is_made_again() {
+    let next = Arc::new(AtomicBool::new(true));
+    let mut world = World::new(Severity::Error);
+    let disk = Breaking { disk: CrashDisk::new(1), next: Arc::clone(&next) };
+    world.disk = Arc::new(disk);
+    world.keys_in_memory_max = 2;
+    // While the keys are read, before anything is processed.
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(5))], 0);
+    assert_eq!(up.live(Space::Serving, "steps_daily").await, ["|a|1970-01-01|1|5|"]);
+    assert!(!next.load(Ordering::SeqCst));
+    // While rows are judged: more keys than memory has room for.
+    next.store(true, Ordering::SeqCst);
+    let rows: Vec<_> = (0..300).map(|hour| ("b", hour, Some(1))).collect();
+    for (index, rows) in rows.chunks(30).enumerate() {
+        up.append(rows, 1 + 30 * index as i64);
+        up.within(up.models.caught_up()).await;
+    }
+    assert!(!next.load(Ordering::SeqCst), "nothing was written to disk");
+    up.append(&rows[..50], 301);
+    up.within(up.models.caught_up()).await;
+    assert_eq!(up.rows(Space::Curated, "steps", true).await.len(), 301);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Curated, "steps").await.len(), 301);
+    assert_eq!(state(&up, "steps").0, ModelState::Running);
     up.models.stop().await;
 }

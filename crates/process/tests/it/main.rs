@@ -3,6 +3,7 @@
 #![allow(missing_docs)]
 
 mod append;
+mod breaking;
 mod corpus;
 mod decisions;
 mod extremes;

@@ -16,7 +16,7 @@ use vitalake_process::{
 };
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
-use vitalake_runtime::disk::CrashDisk;
+use vitalake_runtime::disk::{CrashDisk, Disk};
 
 use crate::support::{STEPS, STEPS_DAILY, batch, longs, model, name, printed, steps, strings, times};
 
@@ -26,6 +26,8 @@ pub struct World {
     pub models: Vec<Model>,
     pub cpu: Cpu,
     pub leaves: LeavesLimits,
+    pub disk: Arc<dyn Disk>,
+    pub keys_in_memory_max: usize,
 }
 
 pub struct Up {
@@ -59,6 +61,8 @@ impl World {
             models,
             cpu: Cpu::with_workers(2).unwrap(),
             leaves: LeavesLimits::default(),
+            disk: Arc::new(CrashDisk::new(1)),
+            keys_in_memory_max: 2_000_000,
         }
     }
 
@@ -74,7 +78,8 @@ impl World {
     }
 
     pub fn options(&self) -> ModelsOptions {
-        let mut options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
+        let mut options = ModelsOptions::new(Arc::clone(&self.disk), "/data/keys".into(), Clock::system());
+        options.keys_in_memory_max = self.keys_in_memory_max;
         options.leaves = self.leaves;
         options
     }
@@ -283,7 +288,7 @@ async fn what_was_committed_while_models_were_away_is_made_up_for() {
         .await
         .unwrap();
     let (lake, none) = (Arc::new(lake), Arc::new(Contracts::new()));
-    let options = ModelsOptions::new(Arc::new(CrashDisk::new(1)), "/data/keys".into(), Clock::system());
+    let options = ModelsOptions::new(Arc::clone(&world.disk), "/data/keys".into(), Clock::system());
     let idle = Up { models: Models::start(&lake, &[], &none, &options).await.unwrap(), lake };
     for n in 0..5 {
         idle.append(&[("a", n, Some(1)), ("b", n, Some(-1))], n * 2);
