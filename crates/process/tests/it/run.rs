@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::datatypes::DataType;
 use futures::StreamExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -165,6 +166,8 @@ pub fn raw_rows(rows: &[Row<'_>], offset: i64) -> RecordBatch {
         ("_partition", Arc::new(Int32Array::from(vec![0; rows.len()]))),
         ("_offset", longs(&offsets)),
         ("_timestamp", times(&vec![None; rows.len()])),
+        ("_key", arrow::array::new_null_array(&DataType::BinaryView, rows.len())),
+        ("_headers", all(None)),
         ("_ingested_at", times(&offsets.iter().map(|o| o.map(|o| 1_000_000 + o)).collect::<Vec<_>>())),
         ("_rescued", all(None)),
     ];
