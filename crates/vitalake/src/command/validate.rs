@@ -101,7 +101,7 @@ fn check_config(project: &Project, overrides: &Overrides, found: &mut Vec<Diagno
         let diagnostic = Diagnostic::error(CONFIG_FILE, "configuration", problem.message);
         let diagnostic = match problem.line {
             0 => diagnostic,
-            line => diagnostic.at(text, line, problem.column, 1),
+            line => diagnostic.at(&without_values(text), line, problem.column, 1),
         };
         match problem.help {
             Some(help) => diagnostic.help(help),
@@ -112,6 +112,16 @@ fn check_config(project: &Project, overrides: &Overrides, found: &mut Vec<Diagno
     let config = parsed.map_err(|problems| found.extend(problems.into_iter().map(at))).ok()?;
     found.extend(unsupported(&config).into_iter().map(at));
     Some(config)
+}
+
+/// A configuration's lines as a message may quote them: a value may be a secret.
+fn without_values(text: &str) -> String {
+    let shown = |line: &str| match line.split_once(':') {
+        Some((_, value)) if value.trim().is_empty() => line.to_owned(),
+        Some((key, _)) => format!("{key}: …"),
+        None => "…".to_owned(),
+    };
+    text.lines().map(shown).collect::<Vec<_>>().join("\n")
 }
 
 /// What the parser takes and this build cannot do, or nothing may set.
