@@ -3,11 +3,11 @@
 //! A model's cursor survives in the `txn` action of its own output; everything else about a reader is in memory.
 //! Invariant: increments never cross a seal, and a seal is given exactly once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::changes::{Increment, ReaderId};
-use crate::delta::{Snapshot, TableVersion, VersionChanges};
+use crate::delta::{DataFile, FilePath, Snapshot, TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::flush::signed;
@@ -118,7 +118,8 @@ impl Drop for ChangeReader {
 }
 
 /// The history as increments: a file each, with a seal whenever enough rows have come and at the end.
-fn history_increments(history: Vec<VersionChanges>, head: i64) -> VecDeque<Increment> {
+fn history_increments(mut history: Vec<VersionChanges>, head: i64) -> VecDeque<Increment> {
+    let settled = leave_net(&mut history);
     let (mut increments, mut rows) = (VecDeque::new(), 0);
     for changes in history {
         let version = i64::try_from(changes.version.0).unwrap_or(i64::MAX);
@@ -130,13 +131,45 @@ fn history_increments(history: Vec<VersionChanges>, head: i64) -> VecDeque<Incre
             rows += file.rows.unwrap_or(BACKLOG_ROWS_PER_SEAL);
             increments.push_back(Increment { files: vec![file], version: Some(version), ..Increment::default() });
         }
-        if rows >= BACKLOG_ROWS_PER_SEAL && version < head {
+        if rows >= BACKLOG_ROWS_PER_SEAL && version < head && settled.is_none_or(|last| last <= changes.version) {
             increments.push_back(end_of_version(version));
             rows = 0;
         }
     }
     increments.push_back(end_of_version(head));
     increments
+}
+
+/// Leaves out what came and went again, and what went and came back (somebody restored the table). Gives the version
+/// from which on nothing of the kind is left: who stopped before it would see the second half alone.
+fn leave_net(history: &mut [VersionChanges]) -> Option<TableVersion> {
+    if history.iter().all(|changes| changes.removed.is_empty()) {
+        return None;
+    }
+    let mut fates: BTreeMap<FilePath, Vec<(TableVersion, bool)>> = BTreeMap::new();
+    for changes in &*history {
+        let (went, came) = (changes.removed.iter().map(|f| (f, false)), changes.added.iter().map(|f| (f, true)));
+        for (file, came) in went.chain(came) {
+            fates.entry(file.path().clone()).or_default().push((changes.version, came));
+        }
+    }
+    fates.retain(|_, fate| fate.len() > 1);
+    for changes in history {
+        let version = changes.version;
+        let stays = |file: &Arc<DataFile>| fates.get(file.path()).is_none_or(|fate| is_net(fate, version));
+        changes.removed.retain(stays);
+        changes.added.retain(stays);
+    }
+    fates.values().filter_map(|fate| fate.last()).map(|(version, _)| *version).max()
+}
+
+/// Whether what happened to a file in this version is what is left of all that did: the last of it, where it does not
+/// end as it was before the first.
+fn is_net(fate: &[(TableVersion, bool)], version: TableVersion) -> bool {
+    match (fate.first(), fate.last()) {
+        (Some((_, first)), Some((last, now))) => first == now && *last == version,
+        _ => true,
+    }
 }
 
 fn end_of_version(version: i64) -> Increment {

@@ -58,7 +58,7 @@ pub enum Error {
     },
     /// Rows are gone from an input, and the model cannot take back what it made of them.
     #[error(
-        "rows were removed from {input}, and what {dataset} made of them cannot be taken back; put the removed rows back (RESTORE the table to the version before), or rebuild {dataset}: stop the server, remove its table's folder, start again"
+        "rows were removed from {input}, and what {dataset} made of them cannot be taken back; stop the server, then put the removed rows back (RESTORE {input} to the version before, if nothing has come since) or remove the folder of {dataset} to have it made anew, and start again"
     )]
     Removed {
         /// The model's dataset.
