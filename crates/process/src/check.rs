@@ -4,6 +4,7 @@
 //! reason holds no value.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -151,11 +152,13 @@ fn compile_predicate(predicate: &str, schema: &SchemaRef) -> Result<Arc<dyn Phys
     session::state().create_physical_expr(bound, &lower).map_err(engine)
 }
 
-/// The rows for which a condition holds. Where the batch as a whole cannot be computed, its rows are computed one by
-/// one, so that a bad one stops none of its neighbours; a row for which nobody can say is not let through.
-fn broken_rows(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Vec<usize> {
+/// The rows for which a condition holds. Where the batch as a whole cannot be computed or its computation panics, its
+/// rows are computed one by one, so that a bad one stops none of its neighbours; a row for which nobody can say is not
+/// let through.
+pub(crate) fn broken_rows(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Vec<usize> {
     let holds = |batch: &RecordBatch| {
-        let value = predicate.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).ok()?;
+        let value = || predicate.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).ok();
+        let value = catch_unwind(AssertUnwindSafe(value)).ok().flatten()?;
         let flags = value.as_boolean_opt()?.clone();
         Some((0..flags.len()).filter(|row| flags.is_valid(*row) && flags.value(*row)).collect::<Vec<_>>())
     };

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, col, lit,
 };
 use vitalake_contract::{DatasetName, Layer};
 
 use super::Engine;
+use crate::check::broken_rows;
 use crate::model::Model;
 use crate::plan::{Planned, plan};
 
@@ -76,6 +78,16 @@ async fn a_function_that_panics_fails_its_row_alone() {
     assert!(ran.unrunnable.is_none());
     // And the engine goes on.
     assert_eq!(values(&engine.run(&[rows(1..4)]).await.unwrap()), [1, 2, 3]);
+}
+
+#[test]
+fn a_rule_that_panics_is_broken_by_its_row_alone() {
+    let function = ScalarUDF::from(Panics(Signature::any(1, Volatility::Volatile)));
+    let rows = rows(1..20);
+    let schema = DFSchema::try_from(rows.schema()).unwrap();
+    let rule = function.call(vec![col("n")]).gt(lit(15_i64));
+    let rule = crate::session::state().create_physical_expr(rule, &schema).unwrap();
+    assert_eq!(broken_rows(&rule, &rows), [6, 13, 15, 16, 17, 18]);
 }
 
 #[tokio::test]
