@@ -27,7 +27,7 @@ use crate::plan;
 use crate::problem::ModelProblem;
 use crate::rollup::{HeadLeaf, Leaves, RollupPlan, RollupShape, Sealed, Shown, TimeRange};
 use crate::run::progress::Counts;
-use crate::run::{Job, wait_after};
+use crate::run::{Job, wait_after, wait_to_commit};
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
@@ -90,8 +90,9 @@ impl RollupWork {
             leaves,
             blame: Blame::default(),
             process,
+            // Those in the tail are met again and left out: the next epoch commits them, or nothing ever would.
+            rejected: recovered.is_some(),
             recovered,
-            rejected: false,
             open: VecDeque::new(),
             aside: HashMap::new(),
             merging: false,
@@ -223,12 +224,13 @@ impl RollupWork {
         let files = loop {
             match written(job, &sealed).await {
                 Ok(files) => break files,
-                Err(error) => wait_after(job, &mut attempts, error).await?,
+                Err(error) => wait_to_commit(job, &mut attempts, error).await?,
             }
         };
-        let paths: Vec<String> = files.iter().map(|file| file.path().to_string()).collect();
-        let files: Vec<_> =
-            files.into_iter().chain(sealed.aside().filter_map(|p| self.aside.get(p)).cloned()).collect();
+        let path = |file: &Arc<DataFile>| file.path().to_string();
+        let paths: Vec<Vec<String>> = files.iter().map(|leaf| leaf.iter().map(path).collect()).collect();
+        let aside = sealed.aside().filter_map(|path| self.aside.get(path)).cloned();
+        let files: Vec<_> = files.into_iter().flatten().chain(aside).collect();
         loop {
             let (leaves, aside) = (&mut self.leaves, &self.aside);
             let mut shown = Ok(());
@@ -248,7 +250,7 @@ impl RollupWork {
                     shown?;
                     break;
                 }
-                Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+                Err(error) => wait_to_commit(job, &mut attempts, error.into()).await?,
             }
         }
         job.progress.ok();
@@ -275,11 +277,11 @@ impl RollupWork {
     }
 }
 
-/// The sealed leaves as files that no commit names yet.
-async fn written(job: &Job, sealed: &Sealed) -> Result<Vec<Arc<DataFile>>> {
+/// The files of each sealed leaf, none where it has no rows; no commit names them yet.
+async fn written(job: &Job, sealed: &Sealed) -> Result<Vec<Vec<Arc<DataFile>>>> {
     let mut files = Vec::with_capacity(sealed.adds.len());
     for leaf in &sealed.adds {
-        files.extend(job.output.write_rows(leaf.clone()).await?);
+        files.push(job.output.write_rows(leaf.clone()).await?);
     }
     Ok(files)
 }

@@ -53,11 +53,11 @@ impl Default for LeavesLimits {
     }
 }
 
-/// What a commit writes: one file per leaf, in the place of that leaf's files.
+/// What a commit writes: the rows of each leaf, in the place of that leaf's files.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     leaves: Vec<LeafId>,
-    /// The rows of each new file.
+    /// The rows of each leaf that is to be written.
     pub adds: Vec<Vec<RecordBatch>>,
     /// Leaves whose rows are in files already: those that were set aside.
     aside: Vec<(LeafId, String)>,
@@ -255,12 +255,12 @@ impl Leaves {
         nodes.flat_map(|node| node.files.iter().cloned()).collect()
     }
 
-    /// A sealed commit has ended: its leaves have these files now, one for each in the order of `adds`. Leaves without
-    /// changes since the seal are clean again.
-    pub fn committed(&mut self, sealed: &Sealed, paths: &[String]) {
-        for ((id, path), rows) in sealed.leaves.iter().zip(paths).zip(&sealed.adds) {
+    /// A sealed commit has ended: its leaves have these files now, each its own in the order of `adds`; a leaf without
+    /// rows has none. Leaves without changes since the seal are clean again.
+    pub fn committed(&mut self, sealed: &Sealed, files: &[Vec<String>]) {
+        for ((id, files), rows) in sealed.leaves.iter().zip(files).zip(&sealed.adds) {
             if let Some(node) = self.nodes.get_mut(id) {
-                node.files = vec![path.clone()];
+                node.files.clone_from(files);
                 node.rows_on_disk = rows.iter().map(RecordBatch::num_rows).sum();
                 node.pending = node.pending.saturating_sub(1);
             }

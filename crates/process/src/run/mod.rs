@@ -9,9 +9,11 @@ mod owner;
 pub(crate) mod progress;
 mod replica;
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vitalake_contract::{DatasetName, Layer};
@@ -21,7 +23,7 @@ use vitalake_runtime::disk::Disk;
 use vitalake_runtime::events::Events;
 use vitalake_runtime::retry::Backoff;
 
-pub(crate) use owner::wait_after;
+pub(crate) use owner::{wait_after, wait_to_commit};
 use progress::Progress;
 pub use progress::{ModelState, ModelStatus};
 use replica::Replica;
@@ -88,6 +90,8 @@ pub(crate) struct Job {
     pub(crate) options: ModelsOptions,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: watch::Receiver<bool>,
+    /// Says that the models must be started anew, from the tables as a new opening finds them.
+    pub(crate) broken: watch::Sender<bool>,
 }
 
 impl Job {
@@ -116,6 +120,16 @@ impl Job {
     /// Waits longer and longer between attempts; tells the status and the log why.
     pub(crate) async fn stalled(&self, attempts: u32, error: &Error) {
         self.progress.stalled(error);
+        self.wait(attempts, error).await;
+    }
+
+    /// The same for a commit, which steps beside it do not make good.
+    pub(crate) async fn not_committed(&self, attempts: u32, error: &Error) {
+        self.progress.not_committed(error);
+        self.wait(attempts, error).await;
+    }
+
+    async fn wait(&self, attempts: u32, error: &Error) {
         tracing::warn!(model = %self.model.dataset, attempts, error = progress::in_words(error), "a model waits and tries again");
         let noise = u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         if let Some(wait) = Backoff::default().wait(attempts, noise) {
@@ -144,6 +158,7 @@ pub struct Models {
     running: Vec<Running>,
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    broken: watch::Sender<bool>,
 }
 
 /// The tables of a project with the columns that they store: the contracts', and those that models add.
@@ -177,7 +192,8 @@ impl Models {
         options: &ModelsOptions,
     ) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let jobs = jobs(lake, models, contracts, options, &stopped)?;
+        let broken = watch::channel(false).0;
+        let jobs = jobs(lake, models, contracts, options, (&stopped, &broken))?;
         let running = running(&jobs);
         let mut tasks = Vec::with_capacity(jobs.len());
         let mut ready = Vec::with_capacity(jobs.len());
@@ -195,7 +211,7 @@ impl Models {
         for (job, reader) in ready {
             tasks.push(lake.cpu().spawn_cpu(owner::run(job, reader)));
         }
-        Ok(Self { running, tasks, stop })
+        Ok(Self { running, tasks, stop, broken })
     }
 
     /// Starts all models of a process that only follows: what they make is shown and committed by nobody.
@@ -210,16 +226,27 @@ impl Models {
         following: Following,
     ) -> Result<Self> {
         let (stop, mut stopped) = watch::channel(false);
-        let jobs = jobs(lake, models, contracts, options, &stopped)?;
+        let broken = watch::channel(false).0;
+        let jobs = jobs(lake, models, contracts, options, (&stopped, &broken))?;
         let running = running(&jobs);
         let replica = Replica::new(Arc::clone(lake), jobs, following);
+        let breaks = broken.clone();
         let task = lake.cpu().spawn_cpu(async move {
             tokio::select! {
-                () = replica.run() => {}
+                ran = AssertUnwindSafe(replica.run()).catch_unwind() => {
+                    breaks.send_replace(ran.is_err());
+                }
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
         });
-        Ok(Self { running, tasks: vec![task], stop })
+        Ok(Self { running, tasks: vec![task], stop, broken })
+    }
+
+    /// Waits until a task has panicked where nothing but a new start of everything helps: of lake and models, from the
+    /// tables. For ever, as a rule.
+    pub async fn must_restart(&self) {
+        let mut broken = self.broken.subscribe();
+        let _ = broken.wait_for(|broken| *broken).await;
     }
 
     /// Waits until every model has processed what its input held when this was called, inputs first; for models that
@@ -316,7 +343,7 @@ fn jobs(
     models: &[Model],
     contracts: &Arc<Contracts>,
     options: &ModelsOptions,
-    stop: &watch::Receiver<bool>,
+    (stop, broken): (&watch::Receiver<bool>, &watch::Sender<bool>),
 ) -> Result<Vec<Job>> {
     let mut jobs: Vec<Job> = Vec::with_capacity(models.len());
     for Edge { model, input, output, txn } in edges(lake, models, contracts)? {
@@ -333,6 +360,7 @@ fn jobs(
             options: options.clone(),
             progress,
             stop: stop.clone(),
+            broken: broken.clone(),
         });
     }
     Ok(jobs)

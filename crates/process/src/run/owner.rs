@@ -1,7 +1,8 @@
 //! The task of a model in the process that commits: increments of the input → the model's work → the output, and at the
 //! end of each of the input's epochs a commit, which for an append model a task of its own makes meanwhile.
 //!
-//! What fails is tried again, longer and longer apart; what panics too. What only a person can mend ends the task: the
+//! What fails is tried again, longer and longer apart; what panics too, but for an append model between its steps: its
+//! task waits until everything begins anew from the tables. What only a person can mend ends the task: the
 //! model is `failed`, gives up its place in the input so that nothing is kept for it, and what it has made is committed
 //! as far as that can be done. Invariant: an increment's rows enter the output once, whatever failed before.
 
@@ -45,12 +46,23 @@ async fn supervise(job: &Job, mut reader: Option<Reader>) {
             Ok(Err(error)) => error,
             Err(_) => Error::Panicked { model: job.model.dataset.clone(), attempted: "its task" },
         };
-        if error.retry() == Retry::Never || !restarts.load(Ordering::Relaxed) {
+        if error.retry() == Retry::Never {
             return give_up(job, &error);
+        }
+        if !restarts.load(Ordering::Relaxed) {
+            return break_down(job, &error).await;
         }
         attempts += 1;
         job.stalled(attempts, &error).await;
     }
+}
+
+/// Asks for a new start of everything, and waits for it.
+async fn break_down(job: &Job, error: &Error) {
+    job.progress.stalled(error);
+    tracing::error!(model = %job.model.dataset, error = %error, "the model has broken down: everything begins anew from the tables");
+    job.broken.send_replace(true);
+    std::future::pending().await
 }
 
 /// Says loudly that a model has ended.
@@ -190,6 +202,16 @@ pub(crate) async fn wait_after(job: &Job, attempts: &mut u32, error: Error) -> R
     Ok(())
 }
 
+/// The same after a commit.
+pub(crate) async fn wait_to_commit(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
+    if error.retry() == Retry::Never {
+        return Err(error);
+    }
+    *attempts += 1;
+    job.not_committed(*attempts, &error).await;
+    Ok(())
+}
+
 /// Commits what was made of each epoch once the input's version of it is known; ends when no more are to come.
 async fn commit_epochs(job: &Job, first_seal: u64, mut ended: mpsc::Receiver<EndedEpoch>) {
     while let Some(EndedEpoch { input, own, joined }) = ended.recv().await {
@@ -198,7 +220,7 @@ async fn commit_epochs(job: &Job, first_seal: u64, mut ended: mpsc::Receiver<End
         let txns: Vec<(TxnId, i64)> = joined.chain([(job.txn.clone(), version)]).collect();
         let mut attempts = 0;
         while let Err(error) = job.output.commit(&own, txns.clone()).await {
-            if let Err(error) = wait_after(job, &mut attempts, error.into()).await {
+            if let Err(error) = wait_to_commit(job, &mut attempts, error.into()).await {
                 return give_up(job, &error);
             }
         }

@@ -113,6 +113,8 @@ pub(crate) struct Progress {
     /// The models that make what it reads.
     upstream: Vec<Arc<Progress>>,
     counts: Mutex<(Counts, ModelState, Option<String>, Option<i64>)>,
+    /// Why an epoch that has ended cannot be committed: the steps beside it do not clear that, a commit does.
+    uncommitted: Mutex<Option<String>>,
     marks: watch::Sender<Marks>,
 }
 
@@ -124,6 +126,7 @@ impl Progress {
             kind: model.kind,
             upstream,
             counts: Mutex::new((Counts::default(), ModelState::CatchingUp, None, None)),
+            uncommitted: Mutex::new(None),
             marks: watch::channel(Marks::default()).0,
         }
     }
@@ -173,12 +176,18 @@ impl Progress {
             let mut counts = self.counts.lock();
             counts.3 = version.or(counts.3);
         }
+        *self.uncommitted.lock() = None;
         self.marks.send_modify(|marks| marks.committed = Some(seal.max(marks.committed.unwrap_or(0))));
     }
 
     /// Something failed that is tried again.
     pub(crate) fn stalled(&self, error: &Error) {
         self.set(ModelState::Stalled, error);
+    }
+
+    /// An epoch that has ended cannot be committed now, and is tried again.
+    pub(crate) fn not_committed(&self, error: &Error) {
+        *self.uncommitted.lock() = Some(in_words(error));
     }
 
     /// It cannot go on until a person has changed something.
@@ -234,15 +243,19 @@ impl Progress {
 
     pub(crate) fn status(&self, last_change: u64) -> ModelStatus {
         let (counts, state, error, input_version) = self.counts.lock().clone();
+        let uncommitted = self.uncommitted.lock().clone();
         let marks = *self.marks.borrow();
         let behind = self.held_up_by().filter(|model| !std::ptr::eq(*model, self)).map(|model| model.dataset.clone());
         let state = match state {
+            ModelState::Running | ModelState::CatchingUp if uncommitted.is_some() => ModelState::Stalled,
             ModelState::Running if behind.is_some() => ModelState::BehindFailed,
             ModelState::Running if marks.processed.is_none() => ModelState::CatchingUp,
             ModelState::CatchingUp if behind.is_some() => ModelState::BehindFailed,
             state => state,
         };
-        let error = error.or_else(|| behind.as_ref().map(|model| format!("it derives from {model}, which has failed")));
+        let error = error
+            .or(uncommitted)
+            .or_else(|| behind.as_ref().map(|model| format!("it derives from {model}, which has failed")));
         ModelStatus {
             dataset: self.dataset.clone(),
             layer: self.layer,

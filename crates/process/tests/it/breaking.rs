@@ -1,4 +1,4 @@
-//! A disk that breaks down once, in the middle of whoever asks it.
+//! A disk that breaks down once, in the middle of whoever asks it, and a store that does so or refuses.
 
 use std::ffi::OsStr;
 use std::io;
@@ -6,6 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::stream::BoxStream;
+use object_store::path::Path as StorePath;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult,
+};
+use parking_lot::Mutex;
 use vitalake_runtime::disk::{CrashDisk, DirEntry, Disk, DiskFile, FileMetadata};
 
 /// Panics at the next folder that it makes or removes, once for each time that it is told to.
@@ -70,5 +77,84 @@ impl Disk for Breaking {
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         self.disk.free_bytes(path)
+    }
+}
+
+/// What a store does with what is put into a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Puts {
+    Panic,
+    Refuse,
+}
+
+/// Panics once at what is put into a folder, or refuses it for as long as it is told to.
+#[derive(Debug)]
+pub struct BreakingStore {
+    pub store: Arc<dyn ObjectStore>,
+    pub next: Arc<Mutex<Option<(&'static str, Puts)>>>,
+}
+
+impl BreakingStore {
+    fn maybe(&self, location: &StorePath) -> object_store::Result<()> {
+        let mut next = self.next.lock();
+        match next.filter(|(folder, _)| location.as_ref().contains(folder)) {
+            Some((_, Puts::Panic)) => {
+                *next = None;
+                drop(next);
+                panic!("the store breaks down")
+            }
+            Some((_, Puts::Refuse)) => Err(object_store::Error::Generic { store: "test", source: "503".into() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for BreakingStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BreakingStore({})", self.store)
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for BreakingStore {
+    async fn put_opts(
+        &self,
+        location: &StorePath,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        self.maybe(location)?;
+        self.store.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &StorePath,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.store.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &StorePath, options: GetOptions) -> object_store::Result<GetResult> {
+        self.store.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<StorePath>>,
+    ) -> BoxStream<'static, object_store::Result<StorePath>> {
+        self.store.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&StorePath>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.store.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&StorePath>) -> object_store::Result<ListResult> {
+        self.store.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &StorePath, to: &StorePath, options: CopyOptions) -> object_store::Result<()> {
+        self.store.copy_opts(from, to, options).await
     }
 }

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use vitalake_contract::Layer;
 use vitalake_contract::rule::Severity;
 use vitalake_lake::Space;
 use vitalake_process::{AppendPlan, MODEL_EXPRESSION_RULE, ModelState};
 use vitalake_runtime::disk::CrashDisk;
 
-use crate::breaking::Breaking;
+use crate::breaking::{Breaking, BreakingStore, Puts};
 use crate::run::{Up, World};
 use crate::support::{batch, contract, contracts, longs, model, name, printed, strings};
 
@@ -123,13 +125,19 @@ async fn a_column_may_be_named_and_not_needed(#[case] text: &str, #[case] want: 
 
 const PADDED_DAILY: &str = "-- kind: rollup\n-- time: day\nSELECT CAST(hour AS DATE) AS day, COUNT(*) AS hours,\n       SUM(length(lpad(subject_id, CAST(steps AS INT), 'x'))) AS padded\nFROM raw.hourly_steps\nGROUP BY CAST(hour AS DATE)\n";
 
-#[tokio::test]
-async fn rows_that_a_rollup_cannot_aggregate_are_committed_to_quarantine_with_the_groups_of_the_others() {
+/// The usual models, and a rollup that a large number of steps breaks.
+fn with_padded_daily() -> World {
     let mut world = World::new(Severity::Error);
     let mut all = world.contracts.as_ref().clone();
     all.extend(contracts(vec![contract(Layer::Serving, "padded_daily", "day date, hours long, padded long", false)]));
     world.contracts = Arc::new(all);
     world.models.push(model(Layer::Serving, "padded_daily", PADDED_DAILY));
+    world
+}
+
+#[tokio::test]
+async fn rows_that_a_rollup_cannot_aggregate_are_committed_to_quarantine_with_the_groups_of_the_others() {
+    let world = with_padded_daily();
     let up = world.up().await;
     up.append(&[("a", 1, Some(3)), ("b", 2, Some(2_000_000_000)), ("c", 3, Some(4)), ("d", 30, Some(1))], 0);
     let days = ["|1970-01-01|2|7|", "|1970-01-02|1|1|"];
@@ -176,5 +184,88 @@ async fn a_task_that_panics_is_begun_again_and_a_step_that_panics_is_made_again(
     up.commit().await;
     assert_eq!(up.committed(Space::Curated, "steps").await.len(), 301);
     assert_eq!(state(&up, "steps").0, ModelState::Running);
+    up.models.stop().await;
+}
+
+/// What the store is told to do next.
+fn breaking(world: &mut World) -> Arc<Mutex<Option<(&'static str, Puts)>>> {
+    let next = Arc::default();
+    world.store = Arc::new(BreakingStore { store: Arc::clone(&world.store), next: Arc::clone(&next) });
+    next
+}
+
+async fn flush_raw(up: &Up) {
+    up.lake.table(&name("hourly_steps")).unwrap().flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn rejects_of_a_rollup_that_began_again_are_committed_once() {
+    let mut world = with_padded_daily();
+    let next = breaking(&mut world);
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(3)), ("b", 2, Some(2_000_000_000))], 0);
+    up.within(up.models.caught_up()).await;
+    *next.lock() = Some(("quarantine/padded_daily/_delta_log", Puts::Panic));
+    up.commit().await;
+    assert!(next.lock().is_none(), "it did not panic");
+    assert_eq!(up.committed(Space::Serving, "padded_daily").await, ["|1970-01-01|1|3|"]);
+    assert_eq!(up.committed(Space::Quarantine, "padded_daily").await.len(), 1);
+    up.append(&[("c", 3, Some(2_000_000_000))], 2);
+    up.commit().await;
+    up.models.stop().await;
+    drop(up.lake);
+    let up = world.up().await;
+    up.within(up.models.caught_up()).await;
+    assert_eq!(up.rows(Space::Quarantine, "padded_daily", true).await.len(), 2);
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn an_append_model_that_panics_outside_a_step_asks_for_a_new_start_and_loses_nothing() {
+    let mut world = World::new(Severity::Error);
+    let next = breaking(&mut world);
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(5)), ("b", 1, Some(-1))], 0);
+    up.within(up.models.caught_up()).await;
+    *next.lock() = Some(("curated/steps/_delta_log", Puts::Panic));
+    flush_raw(&up).await;
+    up.within(up.models.must_restart()).await;
+    let (now, error, _) = state(&up, "steps");
+    assert_eq!((now, error.is_some()), (ModelState::Stalled, true));
+    up.models.stop().await;
+    drop(up.lake);
+    let up = world.up().await;
+    assert_eq!(up.live(Space::Serving, "steps_daily").await, ["|a|1970-01-01|1|5|"]);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Curated, "steps").await.len(), 1);
+    assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 1);
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_committed_stalls_its_model_however_well_the_steps_go() {
+    let mut world = World::new(Severity::Error);
+    let next = breaking(&mut world);
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(5))], 0);
+    up.within(up.models.caught_up()).await;
+    *next.lock() = Some(("curated/steps/_delta_log", Puts::Refuse));
+    flush_raw(&up).await;
+    up.within(async {
+        while state(&up, "steps").0 != ModelState::Stalled {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    for offset in 1..4 {
+        up.append(&[("a", 1 + offset, Some(5))], offset);
+        up.within(up.models.caught_up()).await;
+        let (now, error, _) = state(&up, "steps");
+        assert_eq!((now, error.is_some()), (ModelState::Stalled, true));
+    }
+    *next.lock() = None;
+    up.commit().await;
+    assert_eq!(state(&up, "steps"), (ModelState::Running, None, None));
+    assert_eq!(up.committed(Space::Curated, "steps").await.len(), 4);
     up.models.stop().await;
 }

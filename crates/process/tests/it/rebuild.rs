@@ -88,7 +88,7 @@ impl Files {
             assert!(self.files.remove(&path).is_some(), "{path} is removed twice");
         }
         let whole = |rows: &Vec<RecordBatch>| concat_batches(&rows[0].schema(), rows).unwrap();
-        let paths: Vec<String> = sealed.adds.iter().map(|rows| self.add(whole(rows))).collect();
+        let paths: Vec<Vec<String>> = sealed.adds.iter().map(|rows| vec![self.add(whole(rows))]).collect();
         leaves.committed(sealed, &paths);
     }
 

@@ -42,7 +42,7 @@ impl Files {
             self.made += 1;
             let path = format!("part-{}", self.made);
             self.files.insert(path.clone(), rows.clone());
-            paths.push(path);
+            paths.push(vec![path]);
         }
         for path in sealed.aside() {
             self.files.insert(path.clone(), self.aside[path].clone());
@@ -213,6 +213,25 @@ async fn a_commit_touches_only_the_leaves_that_changed() {
         .map(|b| b.column(2).as_primitive::<Int64Type>().iter().flatten().sum::<i64>())
         .sum();
     assert_eq!(total, 1000);
+}
+
+#[tokio::test]
+async fn a_leaf_that_no_file_was_written_for_leaves_the_others_theirs() {
+    let plan = RollupPlan::compile(&model(Layer::Serving, "daily", TEXT), &all()).await.unwrap();
+    let limits = LeavesLimits { leaf_rows_max: 100, ..LeavesLimits::default() };
+    let mut leaves = Leaves::new(&plan, limits, Vec::new()).unwrap();
+    let year: Vec<Row> = (0..1000).map(|n| (Some((n % 3) as u8), Some(n / 3 * 24), Some(n))).collect();
+    feed(&plan, &mut leaves, &Files::default(), &rows(&year)).await;
+    let sealed = leaves.seal().unwrap();
+    let written = |n: usize| if n == 0 { Vec::new() } else { vec![format!("part-{n}")] };
+    leaves.committed(&sealed, &(0..sealed.adds.len()).map(written).collect::<Vec<_>>());
+    for (n, hour) in sealed.adds.iter().map(|leaf| leaf[0].column(1).as_primitive::<Date32Type>().value(0)).enumerate()
+    {
+        let of_leaf = rows(&[(Some(1), Some(i64::from(hour) * 24), Some(1))]);
+        feed(&plan, &mut leaves, &Files::default(), &of_leaf).await;
+        let again = leaves.seal().unwrap();
+        assert_eq!(leaves.removes(&again), written(n));
+    }
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ impl Life {
         // Models take their places in the changes before anything lands.
         let models = Arc::new(self.start_models().await?);
         *self.models.lock() = Some(Arc::clone(&models));
+        self.restart_with(Arc::clone(&models));
         if let Some(watching) = self.intake.start().await? {
             self.tasks.lock().push(watching);
         }
@@ -59,6 +60,15 @@ impl Life {
                 Models::follow(&self.lake, models, contracts, options, following)?
             }
         })
+    }
+
+    /// Ends this life when a model has panicked where that alone helps.
+    fn restart_with(&self, models: Arc<Models>) {
+        let panicked = self.panicked.clone();
+        self.tasks.lock().push(tokio::spawn(async move {
+            models.must_restart().await;
+            panicked.send_replace(Some("models"));
+        }));
     }
 
     /// Keeps a task until the end, and ends this life when it panics.
