@@ -3,7 +3,7 @@
 //! The makers are in `flush`: an epoch, a delivery, a replacement of files. Here a commit is judged by the table's gate,
 //! put on top of the head, and settled when others have committed meanwhile: reload, compare the transactions, go on.
 //! A failed commit is "unknown" until the log says which it was. Invariant: what a commit adds is in the table once, and
-//! only while nobody else does this process's work.
+//! only while nobody else does this process's work; the gate has passed it on the very version that it follows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::events::{Event, Outcome};
 
 use crate::catalogue::{Space, TableId};
-use crate::delta::{Change, DataFile, DeltaError, DeltaLog, FilePath, Snapshot};
+use crate::delta::{Change, DataFile, DeltaError, DeltaLog, FilePath, Snapshot, TableVersion};
 use crate::error::LakeError;
 use crate::gate::{Candidate, Verdict};
 use crate::side::SideName;
@@ -52,16 +52,20 @@ pub(crate) struct Commit {
 
 /// A commit that may be carried out: rejects, or rows that their table's gate has passed.
 #[derive(Debug)]
-pub(crate) struct Judged(Commit);
+pub(crate) struct Judged {
+    commit: Commit,
+    /// The version that the gate was shown; `None` when there was no gate to ask.
+    on: Option<TableVersion>,
+}
 
 impl Judged {
     /// Rejects go through no gate. Rows are made rejects of by nobody: the side is set here.
     pub(crate) fn rejects(commit: Commit) -> Self {
-        Self(Commit { to: SideName::Rejects, ..commit })
+        Self { commit: Commit { to: SideName::Rejects, ..commit }, on: None }
     }
 
     pub(crate) fn commit(&self) -> &Commit {
-        &self.0
+        &self.commit
     }
 }
 
@@ -134,13 +138,18 @@ pub(crate) struct Done {
 impl Table {
     /// Asks the gate about a commit of rows, whose files are written. Nothing of it may be committed before.
     pub(crate) async fn judge(&self, commit: Commit) -> Result<Judged, LakeError> {
-        let Some(gate) = self.gate.get() else { return Ok(Judged(commit)) };
-        let (table, head) = (self.id(), self.head());
-        let removes = commit.removed_from(&head, self)?;
-        let candidate =
-            Candidate { table: &table, head: &head, adds: &commit.adds, removes: &removes, txns: &commit.txns };
+        let on = self.ask_gate(&commit, &self.head()).await?;
+        Ok(Judged { commit, on })
+    }
+
+    /// The version on which the gate has passed a commit; `None` where there is no gate.
+    async fn ask_gate(&self, commit: &Commit, head: &Arc<Snapshot>) -> Result<Option<TableVersion>, LakeError> {
+        let Some(gate) = self.gate.get() else { return Ok(None) };
+        let table = self.id();
+        let removes = commit.removed_from(head, self)?;
+        let candidate = Candidate { table: &table, head, adds: &commit.adds, removes: &removes, txns: &commit.txns };
         match gate.judge(candidate).await {
-            Verdict::Publish => Ok(Judged(commit)),
+            Verdict::Publish => Ok(Some(head.version())),
             Verdict::Hold(reasons) => Err(LakeError::Held { table, reasons }),
         }
     }
@@ -171,7 +180,7 @@ impl Table {
     /// Commits, or finds that an earlier try had taken place. The caller makes the version the head.
     pub(crate) async fn carry_out(&self, _turn: &mut Turn, judged: &Judged) -> Result<Done, LakeError> {
         let started = Instant::now();
-        let done = self.add_version(judged.commit()).await;
+        let done = self.add_version(judged).await;
         let outcome = match &done {
             Ok(_) => Outcome::Done,
             Err(error) if error.retry() == Retry::Later => Outcome::Retried,
@@ -194,7 +203,8 @@ impl Table {
         }
     }
 
-    async fn add_version(&self, commit: &Commit) -> Result<Done, LakeError> {
+    async fn add_version(&self, judged: &Judged) -> Result<Done, LakeError> {
+        let (commit, mut judged_on) = (judged.commit(), judged.on);
         let (log, mut head) = self.at(commit.to);
         let (first, mut conflicts) = (Arc::clone(&head), 0);
         loop {
@@ -202,9 +212,13 @@ impl Table {
             if commit.is_in(&head) {
                 return Ok(Done { head: Snapshot::clone(&head), removed: Vec::new() });
             }
+            if judged_on.is_some_and(|version| version != head.version()) {
+                judged_on = self.ask_gate(commit, &head).await?;
+            }
             let removed = commit.removed_from(&head, self)?;
             let news = commit.news(&head);
-            let change = commit.change(&news, &removed, self.shared.clock.now_ms());
+            let mut change = commit.change(&news, &removed, self.shared.clock.now_ms());
+            change.only_next = judged_on.is_some();
             let newest = match log.append(&head, change).await {
                 Ok(newest) => Some(newest),
                 Err(error) => {

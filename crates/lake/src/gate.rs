@@ -1,8 +1,10 @@
 //! The gate of a table: whether a commit goes to the head that every reader opens.
 //!
 //! It is asked when the commit's files are written and nothing of it is committed: it may read them. What it checks is
-//! the model's crate's business; here is only the question. Invariant: no commit of rows goes past a table's gate, and
-//! of what a gate holds nothing is committed, rejects neither.
+//! the model's crate's business; here is only the question. When another writer commits in between, it is asked
+//! again about the version that is there then. Invariant: no commit of rows goes past a table's gate, which has seen the
+//! version that it follows; of what a gate holds nothing is committed, rejects neither unless another writer came in
+//! between: then those are ahead, as after a crash.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -82,6 +82,9 @@ pub struct TableSpec {
     pub grouped: bool,
     /// Whether another process commits to it and this one only follows.
     pub followed: bool,
+    /// The tables of the models that read it change by change, whichever process runs them: their transactions say how
+    /// far each has come, and what one has still to read is not cleaned away.
+    pub read_by: Vec<TableId>,
 }
 
 impl TableSpec {
@@ -89,7 +92,7 @@ impl TableSpec {
     #[must_use]
     pub fn of(contract: Arc<Contract>) -> Self {
         let schema = contract.table_schema();
-        Self { contract, schema, grouped: false, followed: false }
+        Self { contract, schema, grouped: false, followed: false, read_by: Vec::new() }
     }
 }
 
@@ -219,6 +222,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         shared: Arc::clone(shared),
         grouped: spec.grouped,
         followed: spec.followed,
+        read_by: spec.read_by,
         state: Mutex::new(state),
         committing: Turn::mutex(),
         writing: tokio::sync::Mutex::new(()),

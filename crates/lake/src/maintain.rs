@@ -1,25 +1,30 @@
 //! What keeps a table cheap as it grows: checkpoints, compaction, clean-up of the log and of files nobody names.
 //!
 //! Called by one task per lake, off the path of any commit. Invariant: nothing is removed that the head, an open epoch
-//! or the slowest reader of the history still needs.
+//! or the slowest model that reads the table still needs, whether that model is running, has failed, or is another
+//! process's.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delta::{
-    CheckpointOptions, CleanOptions, CompactOptions, DataFile, DeltaError, FilePath, TableVersion, VacuumOptions,
-    VersionChanges,
+    CheckpointOptions, CleanOptions, CompactOptions, DataFile, DeltaError, DeltaLog, FilePath, Snapshot, TableVersion,
+    VacuumOptions, VersionChanges,
 };
 use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::side::SideName;
 use crate::table::Table;
+use crate::txn::TxnId;
 
 /// How long commits stay in the log after a checkpoint, as Delta's own default is for tombstones.
 const LOG_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
 /// How long files that no version names any longer stay, for queries and foreign readers that began before.
 const FILE_RETENTION_MS: i64 = 24 * 3_600_000;
+/// Versions that the slowest model may have still to read for their files to be looked up. With more nearly all that is
+/// there is still to be read, so that a clean-up would cost a request for each and remove little.
+const UNREAD_VERSIONS_MAX: u64 = 10_000;
 
 /// What maintenance did to a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +91,11 @@ impl Table {
         let (log, head) = self.at(side);
         let now_ms = self.shared.clock.now_ms();
         let failed = |source: DeltaError| LakeError::Delta { attempt: "clean-up", table: self.id(), source };
-        let (keep_from, mut protected) = self.still_needed(side, head.version());
+        let keep_from = self.read_by_all(side, &head).await.map_err(failed)?;
+        if head.version().0 - keep_from.0 > UNREAD_VERSIONS_MAX {
+            return Ok(0);
+        }
+        let mut protected = self.uncommitted(side);
         let options = CleanOptions { now_ms, retention_ms: LOG_RETENTION_MS, keep_from };
         let commits = log.clean_log(options).await.map_err(failed)?;
         match log.changes(keep_from, head.version()).await {
@@ -104,15 +113,35 @@ impl Table {
         Ok((commits.files + files.files) as u64)
     }
 
-    /// The oldest version that a reader of the history may ask for, and files that no commit names yet.
-    fn still_needed(&self, side: SideName, head: TableVersion) -> (TableVersion, HashSet<FilePath>) {
+    /// The version after which a model may still ask for the history. What counts is what is committed in the models'
+    /// tables, since from there each goes on when it is started again; a model that has committed nothing yet may ask for
+    /// everything.
+    async fn read_by_all(&self, side: SideName, head: &Snapshot) -> Result<TableVersion, DeltaError> {
+        if side == SideName::Rejects {
+            return Ok(head.version()); // Nobody reads them as they change.
+        }
+        let here = self.state.lock().changes.consumed_by_all();
+        let mut slowest = here.unwrap_or(head.version()).min(head.version());
+        for output in &self.read_by {
+            let open = self.shared.pointer.pin().table(output).map(|view| Arc::clone(&view.head));
+            let output_head = match open {
+                Some(head) => Some(head),
+                // A process without models has not opened it.
+                None => DeltaLog::new(Arc::clone(&self.shared.store), output.root()).load().await?.map(Arc::new),
+            };
+            let txn = TxnId::model(&output.dataset, &head.metadata().id);
+            let consumed = output_head.and_then(|head| head.txn(txn.as_str()));
+            slowest = slowest.min(TableVersion(consumed.and_then(|v| u64::try_from(v).ok()).unwrap_or(0)));
+        }
+        Ok(slowest)
+    }
+
+    /// Files that no commit names yet.
+    fn uncommitted(&self, side: SideName) -> HashSet<FilePath> {
         let state = self.state.lock();
-        // Rejects are read by nobody as they change.
-        let consumed = state.changes.consumed_by_all().filter(|_| side == SideName::Rows);
-        let consumed = consumed.unwrap_or(head).min(head);
         let mut early: HashSet<FilePath> = state.side(side).chunks.files().map(|f| f.path().clone()).collect();
         early.extend(state.overlay.iter().flat_map(|overlay| &overlay.early).map(|f| f.path().clone()));
-        (consumed, early)
+        early
     }
 
     /// Joins small files into large ones in a commit that changes no data.

@@ -94,6 +94,8 @@ pub struct Table {
     pub(crate) grouped: bool,
     /// Whether another process commits to it.
     pub(crate) followed: bool,
+    /// The tables of the models that read it change by change.
+    pub(crate) read_by: Vec<TableId>,
     pub(crate) state: Mutex<State>,
     /// One commit of this table at a time.
     pub(crate) committing: tokio::sync::Mutex<Turn>,

@@ -49,6 +49,9 @@ pub struct Change {
     pub removes: Vec<Remove>,
     /// Whether the removes are meant to be all that is there: rows that somebody adds meanwhile are a conflict then.
     pub replaces_all: bool,
+    /// Whether it may be the next version alone: who has judged it on the one before wants to be asked again when
+    /// somebody else has committed meanwhile.
+    pub only_next: bool,
     /// Transactions; each must be later than the table's.
     pub txns: Vec<Txn>,
     /// New schema or configuration.
@@ -142,7 +145,7 @@ impl DeltaLog {
 
     /// Commits a change on top of a snapshot and gives the version that has it.
     ///
-    /// Other writers' appends are passed over; a transaction that is already there, a change of schema or protocol and
+    /// Other writers' appends are passed over, unless the change may be the next version alone; a transaction that is already there, a change of schema or protocol and
     /// a file that someone else removed are errors. Where the outcome stays unknown ([`DeltaError::CommitUnknown`]) the
     /// caller reloads and compares the transaction.
     pub async fn append(&self, snapshot: &Snapshot, change: Change) -> Result<Snapshot, DeltaError> {
@@ -168,6 +171,10 @@ impl DeltaLog {
                     Some(_) => self.confirm(version, &actions).await.map(|()| newest),
                     None => Ok(newest),
                 };
+            }
+            if change.only_next && newest.version() > current.version() {
+                let version = newest.version();
+                return Err(DeltaError::ConcurrentChange { table: self.table(), version, what: "head" });
             }
             conflicts += u32::from(newest.version() > current.version());
             unknowns += u32::from(unknown.is_some());

@@ -128,14 +128,14 @@ pub enum DeltaError {
         /// The version that the table has.
         committed: i64,
     },
-    /// Another writer changed schema or protocol.
+    /// Another writer changed what the commit was planned on.
     #[error("version {version} of {table} changed its {what}: reload and plan the commit again", version = version.0)]
     ConcurrentChange {
         /// The table's root.
         table: String,
         /// The commit that did it.
         version: TableVersion,
-        /// `metadata` or `protocol`.
+        /// `metadata`, `protocol`, `rows` or `head`.
         what: &'static str,
     },
     /// A file to remove is not in the table (any more).

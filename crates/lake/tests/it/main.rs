@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod clean_up;
 mod commits;
 mod delta_compact;
 mod delta_fixture;

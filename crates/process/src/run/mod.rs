@@ -173,6 +173,9 @@ pub fn table_specs(models: &[Model], contracts: &Contracts) -> Result<Vec<TableS
             spec.schema = stored_schema(model, contracts)?;
             spec.grouped = is_grouped(model.kind);
         }
+        let drives =
+            |model: &&Model| model.tables.first().is_some_and(|first| first.table == contract.dataset.as_str());
+        spec.read_by = models.iter().filter(drives).map(|model| table_id(model.layer, &model.dataset)).collect();
         specs.push(spec);
     }
     Ok(specs)

@@ -10,6 +10,7 @@ use vitalake_contract::Layer;
 use vitalake_contract::rule::Severity;
 use vitalake_lake::Space;
 use vitalake_process::{AppendPlan, MODEL_EXPRESSION_RULE, ModelState};
+use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::CrashDisk;
 
 use crate::breaking::{Breaking, BreakingStore, Puts};
@@ -105,6 +106,44 @@ async fn nobody_waits_for_a_failed_model_nor_for_those_behind_it_also_after_a_re
         assert_eq!(up.committed(Space::Serving, "steps_daily").await, ["|a|1970-01-01|1|5|"]);
         assert_eq!(up.rows(Space::Curated, "padded", true).await.len(), 3);
     }
+}
+
+#[tokio::test]
+async fn a_model_that_is_mended_after_a_month_misses_nothing() {
+    let mut world = World::new(Severity::Fatal);
+    world.clock = Clock::manual(Clock::system().now_ms());
+    world.lake.commits_per_checkpoint = 4;
+    let up = world.up().await;
+    let raw = Arc::clone(up.lake.table(&name("hourly_steps")).unwrap());
+    up.append(&[("a", 1, Some(5))], 0);
+    up.commit().await;
+    // Breaks the fatal rule of `steps`.
+    up.append(&[("a", 2, Some(200_000))], 1);
+    up.commit().await;
+    assert_eq!(state(&up, "steps").0, ModelState::Failed);
+    for n in 2..14 {
+        up.append(&[("a", n + 1, Some(1))], n);
+        up.commit().await;
+    }
+    assert!(raw.maintain().await.unwrap().files_compacted >= 8);
+    world.clock.advance(Duration::from_secs(30 * 86_400));
+    for n in 14..20 {
+        up.append(&[("a", n + 1, Some(1))], n);
+        up.commit().await;
+    }
+    // What the model was past goes; it is one file.
+    assert_eq!(raw.maintain().await.unwrap().files_removed, 1);
+    up.models.stop().await;
+    drop(up.lake);
+    world.contracts = World::new(Severity::Error).contracts;
+    let up = world.up().await;
+    up.within(up.models.caught_up()).await;
+    up.commit().await;
+    assert_eq!(state(&up, "steps").0, ModelState::Running);
+    // Of twenty rows one is in quarantine now.
+    assert_eq!(up.committed(Space::Curated, "steps").await.len(), 19);
+    assert_eq!(up.committed(Space::Serving, "steps_daily").await, ["|a|1970-01-01|19|23|"]);
+    up.models.stop().await;
 }
 
 /// The optimiser finds that a column is needless, and the text names it all the same.

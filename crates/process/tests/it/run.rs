@@ -29,6 +29,8 @@ pub struct World {
     pub leaves: LeavesLimits,
     pub disk: Arc<dyn Disk>,
     pub keys_in_memory_max: usize,
+    pub clock: Clock,
+    pub lake: LakeOptions,
 }
 
 pub struct Up {
@@ -64,15 +66,16 @@ impl World {
             leaves: LeavesLimits::default(),
             disk: Arc::new(CrashDisk::new(1)),
             keys_in_memory_max: 2_000_000,
+            clock: Clock::system(),
+            lake: LakeOptions::default(),
         }
     }
 
     pub async fn up(&self) -> Up {
         let specs = table_specs(&self.models, &self.contracts).unwrap();
-        let lake =
-            Lake::open(Arc::clone(&self.store), specs, LakeOptions::default(), Clock::system(), self.cpu.clone())
-                .await
-                .unwrap();
+        let lake = Lake::open(Arc::clone(&self.store), specs, self.lake.clone(), self.clock.clone(), self.cpu.clone())
+            .await
+            .unwrap();
         let lake = Arc::new(lake);
         let models = Models::start(&lake, &self.models, &self.contracts, &self.options()).await.unwrap();
         Up { lake, models }
