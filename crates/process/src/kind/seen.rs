@@ -159,12 +159,16 @@ impl Recovered {
         if !committed && !self.with_tail {
             return Ok(rejects);
         }
-        let kept = rejects.iter().map(|batch| {
+        let mut kept = Vec::with_capacity(rejects.len());
+        for batch in &rejects {
             let missing = BooleanArray::from(self.missing(batch));
-            filter_record_batch(batch, &missing)
-                .map_err(|source| Error::Arrow { attempted: "taking new rejects", source })
-        });
-        kept.collect()
+            let new = filter_record_batch(batch, &missing)
+                .map_err(|source| Error::Arrow { attempted: "taking new rejects", source })?;
+            if new.num_rows() > 0 {
+                kept.push(new);
+            }
+        }
+        Ok(kept)
     }
 
     /// Which of these rejects are not in the quarantine yet.
