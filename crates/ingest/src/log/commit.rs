@@ -98,7 +98,7 @@ impl Lane {
                 }
                 other => LogError::WriteFailed { partition: partition.id, reason: other.to_string() },
             };
-            writer.producers.expect_first(batch.header(), now_ms);
+            writer.producers.expect_first(batch.header(), now_ms, self.options.producers_max);
             let _ = reply.send(Err(refusal));
         }
     }
@@ -165,7 +165,7 @@ impl Lane {
                 self.fail(group, &error, "sync");
                 return;
             }
-            group.writer.producers.commit();
+            group.writer.producers.commit(self.options.producers_max);
             self.publish(&group, now_ms);
         }
         let start_offset = group.partition.start();
@@ -220,7 +220,7 @@ impl Lane {
     fn fail(&self, mut group: Staged<'_>, error: &io::Error, doing: &'static str) {
         self.metrics.write_failures.fetch_add(1, Relaxed);
         tracing::error!(partition = %group.partition.id, doing, %error, "the log could not be written; this group is refused");
-        group.writer.producers.roll_back();
+        group.writer.producers.roll_back(self.options.producers_max);
         group.writer.broken = true;
         for (reply, _) in group.answers.drain(..) {
             let _ = reply.send(Err(LogError::WriteFailed { partition: group.partition.id, reason: error.to_string() }));

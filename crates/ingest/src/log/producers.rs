@@ -2,8 +2,9 @@
 //!
 //! The last five batches of each producer are remembered, as Kafka does, for 24 h, rebuilt from the snapshot at the
 //! last segment's beginning and the batches after it. Invariant: what a failed group changed is undone, so memory
-//! never knows a batch that the log does not hold.
+//! never knows a batch that the log does not hold; and of ids, which clients choose, no more are kept than the limit.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -120,8 +121,9 @@ impl Producers {
     }
 
     /// A producer's first batch was refused for a passing reason: its later ones, already on their way, must wait for it.
-    pub(super) fn expect_first(&mut self, header: &BatchHeader, now_ms: i64) {
-        if header.producer_id >= 0 && header.base_sequence == 0 {
+    /// Beyond the limit it is not remembered: refusals alone drive no producer out that has written.
+    pub(super) fn expect_first(&mut self, header: &BatchHeader, now_ms: i64, producers_max: usize) {
+        if header.producer_id >= 0 && header.base_sequence == 0 && self.states.len() < producers_max {
             self.states.entry(header.producer_id).or_insert_with(|| Producer {
                 epoch: header.producer_epoch,
                 next_sequence: 0,
@@ -131,17 +133,24 @@ impl Producers {
         }
     }
 
-    /// The group is durable.
-    pub(super) fn commit(&mut self) {
+    /// The group is durable. Beyond the limit an eighth of it is forgotten at once, so that a client that takes a new id
+    /// for each batch does not have all of them looked through each time.
+    pub(super) fn commit(&mut self, producers_max: usize) {
         self.undo.clear();
+        if self.states.len() > producers_max {
+            self.forget_beyond(producers_max - producers_max / 8);
+        }
     }
 
-    /// The group failed. A producer that was new in it is kept as one whose first batch is still to come.
-    pub(super) fn roll_back(&mut self) {
+    /// The group failed. A producer that was new in it is kept as one whose first batch is still to come, within the limit.
+    pub(super) fn roll_back(&mut self, producers_max: usize) {
         for (id, before) in self.undo.drain() {
             match before {
                 Some(before) => {
                     self.states.insert(id, before);
+                }
+                None if self.states.len() > producers_max => {
+                    self.states.remove(&id);
                 }
                 None => {
                     if let Some(producer) = self.states.get_mut(&id) {
@@ -156,12 +165,25 @@ impl Producers {
     /// Forgets who has been silent since before, and the longest silent beyond the limit.
     pub(super) fn expire(&mut self, before_ms: i64, producers_max: usize) {
         self.states.retain(|_, producer| producer.last_append_ms >= before_ms);
-        if self.states.len() > producers_max {
-            let mut times: Vec<i64> = self.states.values().map(|producer| producer.last_append_ms).collect();
-            times.sort_unstable();
-            let cut = times.get(self.states.len() - producers_max).copied().unwrap_or(i64::MIN);
-            self.states.retain(|_, producer| producer.last_append_ms >= cut);
-        }
+        self.forget_beyond(producers_max);
+    }
+
+    /// Forgets the longest silent until so many are left; of those that wrote in the same millisecond, any.
+    fn forget_beyond(&mut self, left: usize) {
+        let Some(beyond) = self.states.len().checked_sub(left).filter(|beyond| *beyond > 0) else { return };
+        let mut times: Vec<i64> = self.states.values().map(|producer| producer.last_append_ms).collect();
+        let (_, cut, newer) = times.select_nth_unstable(beyond - 1);
+        let (cut, newer) = (*cut, newer.iter().filter(|time| **time > *cut).count());
+        let mut of_the_same_time = left - newer;
+        self.states.retain(|_, producer| match producer.last_append_ms.cmp(&cut) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => {
+                let stays = of_the_same_time > 0;
+                of_the_same_time = of_the_same_time.saturating_sub(1);
+                stays
+            }
+        });
     }
 
     /// How many are remembered.
@@ -198,4 +220,52 @@ impl Producers {
 /// Sequences go from 0 to 2^31-1 and begin again at 0.
 fn sequence_after(sequence: i32, by: i32) -> i32 {
     i32::try_from((i64::from(sequence) + i64::from(by)) & i64::from(i32::MAX)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{BatchBuilder, CheckedBatch, ProducerSequence};
+
+    const MAX: usize = 16;
+
+    fn first(producer_id: i64) -> BatchHeader {
+        let mut builder = BatchBuilder::new();
+        builder.push(1, None, Some(b"value"));
+        let sequence = ProducerSequence { id: producer_id, epoch: 0, sequence: 0 };
+        *CheckedBatch::new(builder.build(Some(sequence))).unwrap().header()
+    }
+
+    #[test]
+    fn ids_that_a_client_makes_up_are_bounded_between_two_rolls_and_the_last_ones_are_kept() {
+        for same_time in [false, true] {
+            let mut producers = Producers::default();
+            for id in 0..1_000 {
+                let now_ms = if same_time { 5 } else { id };
+                producers.remember(&first(id), id, now_ms);
+                producers.commit(MAX);
+                assert!(producers.len() <= MAX, "{} after {id}", producers.len());
+            }
+            assert!(producers.len() >= MAX - MAX / 8);
+            let verdict = producers.judge(&first(999));
+            assert!(same_time || verdict == Verdict::Duplicate { base_offset: 999, append_time_ms: 999 });
+        }
+    }
+
+    #[test]
+    fn what_is_refused_or_fails_is_remembered_within_the_limit_and_drives_out_nobody() {
+        let mut producers = Producers::default();
+        for id in 0..10 {
+            producers.remember(&first(id), id, id);
+        }
+        producers.commit(MAX);
+        (100..200).for_each(|id| producers.expect_first(&first(id), 1_000, MAX));
+        assert_eq!(producers.len(), MAX);
+        (200..300).for_each(|id| producers.remember(&first(id), id, 1_000));
+        producers.roll_back(MAX);
+        assert_eq!(producers.len(), MAX);
+        for id in 0..10 {
+            assert_eq!(producers.judge(&first(id)), Verdict::Duplicate { base_offset: id, append_time_ms: id });
+        }
+    }
 }

@@ -103,7 +103,7 @@ pub(super) fn open_partition(
     disk.sync_dir(&place.folder).map_err(LogError::io("sync", &place.folder))?;
     let mut snapshots: Vec<i64> = listed.iter().filter_map(|entry| base_offset_of(&entry.path, "producers")).collect();
     snapshots.sort_unstable();
-    let mut producers = rebuild_producers(&place, &found.segments, &snapshots)?;
+    let mut producers = rebuild_producers(&place, &found.segments, &snapshots, options.producers_max)?;
     producers.expire(now_ms.saturating_sub(options.producer_retention_ms), options.producers_max);
     Ok(found.into_partition(place, last, producers))
 }
@@ -207,7 +207,12 @@ impl Found {
 }
 
 /// Newest intact snapshot at or before the last segment's beginning, then every batch after it.
-fn rebuild_producers(place: &Place<'_>, segments: &[Arc<Segment>], snapshots: &[i64]) -> Result<Producers, LogError> {
+fn rebuild_producers(
+    place: &Place<'_>,
+    segments: &[Arc<Segment>],
+    snapshots: &[i64],
+    producers_max: usize,
+) -> Result<Producers, LogError> {
     let last_base = segments.last().map_or(0, |segment| segment.base_offset);
     let usable = snapshots.iter().rev().filter(|base| **base <= last_base);
     let loaded = usable
@@ -222,10 +227,10 @@ fn rebuild_producers(place: &Place<'_>, segments: &[Arc<Segment>], snapshots: &[
         let mut visit = |entry: EntryHeader, header: &BatchHeader| {
             if header.base_offset >= from {
                 producers.remember(header, header.base_offset, entry.append_time_ms);
+                producers.commit(producers_max);
             }
         };
         walk_headers(segment.file.as_ref(), bytes, &mut visit).map_err(LogError::io("read", &segment.path))?;
-        producers.commit();
     }
     Ok(producers)
 }
