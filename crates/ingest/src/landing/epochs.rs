@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::transaction::uncovered;
-use super::{Doing, LandingError, TopicLanding};
+use super::{Doing, Landing, LandingError, TopicLanding};
 
 /// When epochs end.
 #[derive(Clone, Copy, Debug)]
@@ -64,22 +64,30 @@ impl TopicLanding {
         }
     }
 
-    /// Commits what has landed and tells the log. `None` when there was nothing new.
+    /// Commits what has landed and tells the source what it has not been told. `None` when there was nothing to commit.
     ///
     /// # Errors
-    /// When the commit fails; the epoch stays sealed and visible, and the next call goes on with it.
+    /// When the commit fails: the epoch stays sealed and visible, and the next call goes on with it. When the source
+    /// fails: what it is to be told is told with the next call, also when nothing has come since.
     pub async fn flush(&self) -> Result<Option<i64>, LandingError> {
         self.epoch_bytes.store(0, Ordering::Release);
         let version = self.table.flush().await?;
-        if version.is_none() {
-            return Ok(None);
+        if self.landing == Landing::Follower {
+            return Ok(version);
         }
         let partitions: Vec<i32> = self.progress.lock().keys().copied().collect();
         let last_offsets = self.landed(&partitions);
+        if *self.told.lock() == last_offsets {
+            return Ok(version);
+        }
+        let tells = last_offsets.clone();
         let (source, topic, name) = (Arc::clone(&self.source), self.topic_id, self.topic.clone());
-        let told = self.cpu.run(move || source.committed(topic, &last_offsets)).await;
+        let told = self.cpu.run(move || source.committed(topic, &tells)).await;
         match told {
-            Ok(Ok(())) => Ok(version),
+            Ok(Ok(())) => {
+                *self.told.lock() = last_offsets;
+                Ok(version)
+            }
             Ok(Err(source)) => Err(LandingError::Source { topic: name, source }),
             Err(_) => Err(LandingError::Stopped(name)),
         }

@@ -111,6 +111,8 @@ pub struct TopicLanding {
     clock: Clock,
     partitions: Mutex<Vec<PartitionState>>,
     progress: Mutex<BTreeMap<i32, Progress>>,
+    /// The last offsets that the source has been told of.
+    told: Mutex<Vec<(i32, i64)>>,
     /// Held for the length of a step, so that partitions come and go between steps.
     stepping: tokio::sync::Mutex<()>,
     cpu: Cpu,
@@ -146,6 +148,7 @@ impl TopicLanding {
             clock: spec.clock,
             partitions: Mutex::default(),
             progress: Mutex::default(),
+            told: Mutex::default(),
             stepping: tokio::sync::Mutex::new(()),
             cpu: spec.cpu,
             epoch_bytes: AtomicU64::new(0),

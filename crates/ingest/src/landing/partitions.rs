@@ -146,8 +146,11 @@ impl TopicLanding {
     pub async fn give_up_partitions(&self) -> Result<(), LandingError> {
         let _between_steps = self.stepping.lock().await;
         let states = std::mem::take(&mut *self.partitions.lock());
+        // The flush tells the source of these partitions still.
+        let flushed = self.flush().await;
         self.progress.lock().clear();
-        self.flush().await?;
+        self.told.lock().clear();
+        flushed?;
         let txns: Vec<TxnId> = states.into_iter().map(|state| state.txn).collect();
         self.table.forget_transactions(&txns);
         Ok(())
@@ -203,6 +206,19 @@ impl TopicLanding {
             u64::try_from(end - progress.next_offset).unwrap_or(0)
         };
         progress.iter().map(behind).sum()
+    }
+
+    /// Whether all that is there to read has been taken, but for what lies behind a record that stops its partition.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let progress = self.progress.lock().clone();
+        let drained = |(partition, progress): (&i32, &Progress)| {
+            let id = TopicPartition::new(self.topic_id, *partition);
+            progress.stop.is_some()
+                || self.source.is_at_end(id, progress.next_offset)
+                || self.source.end_offset(id).is_ok_and(|end| end <= progress.next_offset)
+        };
+        progress.iter().all(drained)
     }
 
     /// A step has moved a partition, or stopped it.

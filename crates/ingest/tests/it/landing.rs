@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::Int64Type;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::contract::{Column, ColumnType, Delivery, Sla};
@@ -184,6 +185,9 @@ struct Growing {
     is_another: AtomicBool,
     asked: Notify,
     answer: Notify,
+    /// Refuses to be told of offsets.
+    is_away: AtomicBool,
+    told: Mutex<Vec<(i32, i64)>>,
 }
 
 impl RecordSource for Growing {
@@ -216,7 +220,11 @@ impl RecordSource for Growing {
         })
     }
 
-    fn committed(&self, _: TopicId, _: &[(i32, i64)]) -> Result<(), SourceError> {
+    fn committed(&self, _: TopicId, last_offsets: &[(i32, i64)]) -> Result<(), SourceError> {
+        if self.is_away.load(Ordering::Acquire) {
+            return Err(SourceError::Broker { topic: "readings".to_owned(), partition: 0, reason: "away".to_owned() });
+        }
+        self.told.lock().extend(last_offsets);
         Ok(())
     }
 }
@@ -265,4 +273,28 @@ async fn a_partition_without_a_commit_begins_at_the_earliest_offset_and_nothing_
     landing.flush().await.unwrap();
     assert_eq!(offsets(&lake, &table, Space::Raw).await, [5, 6, 7]);
     assert_eq!(offsets(&lake, &table, Space::Quarantine).await, [0; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_could_not_be_told_is_told_with_the_next_flush_and_of_what_is_given_up() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let (_lake, table) = open(folder.path(), contract(0), &cpu).await;
+    let topic = Arc::new(Growing { records: AtomicUsize::new(2), ..Growing::default() });
+    let landing = landing(Arc::clone(&topic) as Arc<dyn RecordSource>, &table, &cpu);
+    landing.take_partitions([0]).await.unwrap();
+    topic.is_away.store(true, Ordering::Release);
+    landing.step().await.unwrap();
+    landing.flush().await.unwrap_err();
+    assert_eq!(table.committed_txn(&transaction_id(TOPIC, 0)), Some(1));
+    landing.flush().await.unwrap_err();
+    topic.is_away.store(false, Ordering::Release);
+    // Nothing has come since; what is known is not said again.
+    for _ in 0..2 {
+        assert_eq!(landing.flush().await.unwrap(), None);
+        assert_eq!(*topic.told.lock(), [(0, 1)]);
+    }
+    topic.records.store(3, Ordering::Release);
+    landing.step().await.unwrap();
+    landing.give_up_partitions().await.unwrap();
+    assert_eq!(*topic.told.lock(), [(0, 1), (0, 2)]);
 }

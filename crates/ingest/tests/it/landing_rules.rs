@@ -80,12 +80,14 @@ async fn a_record_that_breaks_a_fatal_rule_stops_its_partition_until_the_contrac
         let (lake, table) = open(folder.path(), ruled(Severity::Fatal), &cpu).await;
         let landing = landing(Arc::new(OneByOne(RECORDS.to_vec())), &table, &cpu);
         landing.take_partitions([0]).await.unwrap();
+        assert!(!landing.is_drained());
         for _ in 0..RECORDS.len() + 1 {
             landing.step().await.unwrap();
         }
         assert_eq!(landing.stops(), std::slice::from_ref(&stop), "round {round}");
         assert!(stop.sentence("readings").contains("offset 3: the record there breaks the fatal rule n.negative"));
         assert_eq!((landing.is_caught_up(), landing.lag_records()), (false, 2), "the loop looks whether it is");
+        assert!(landing.is_drained(), "a stop does not wait for what cannot land");
         landing.flush().await.unwrap();
         assert_eq!(table.committed_txn(&transaction_id(TOPIC, 0)), Some(2));
         assert_eq!(offsets(&lake, &table, Space::Raw).await, [0]);

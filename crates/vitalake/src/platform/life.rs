@@ -31,6 +31,9 @@ use super::{Role, Setup};
 const EPOCH_LOG_BYTES_MAX: u64 = 512 << 20;
 /// How long a store that does not answer is left before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// How long a stop waits for what was acknowledged to land. What does not land in it, because a landing fails, keeps
+/// nothing else from its commit.
+const LAST_LANDING_MAX: Duration = Duration::from_secs(3);
 /// How long a stop may take for its last commits.
 const LAST_COMMITS_MAX: Duration = Duration::from_secs(7);
 /// How long an end waits for requests and models that are told to stop.
@@ -165,11 +168,11 @@ impl Life {
 
     /// Stops in order once intake has: what is durable is landed and committed, then everything ends.
     pub async fn close(self: &Arc<Self>) {
+        // An external broker keeps what comes; the embedded log has what was acknowledged.
+        if self.log().is_some() && tokio::time::timeout(LAST_LANDING_MAX, self.wait_for_the_last()).await.is_err() {
+            tracing::warn!("not everything has landed: the next start takes the rest up from the log");
+        }
         let last = async {
-            // An external broker keeps what comes; the embedded log has what was acknowledged.
-            if self.log().is_some() {
-                self.wait_for_the_last().await;
-            }
             match self.commit_everything().await {
                 Ok(behind) => behind.iter().for_each(|behind| {
                     tracing::warn!(dataset = behind.dataset, "not committed: {}", behind.reason);
@@ -224,9 +227,9 @@ impl Life {
         self.ending.stage() >= Stage::Close
     }
 
-    /// Waits until everything that is durable now has landed; intake has stopped.
+    /// Waits until everything that is durable now, and can land, has landed; intake has stopped.
     async fn wait_for_the_last(&self) {
-        while self.intake.landings.iter().any(|landing| landing.lag_records() > 0) {
+        while !self.intake.landings.iter().all(|landing| landing.is_drained()) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
