@@ -18,6 +18,7 @@ use vitalake_runtime::events::{Event, Events};
 use crate::dialect::Dialect;
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
+use crate::functions::growing::array_bytes;
 use crate::identity::{Identity, Policy};
 use crate::pinned::Pinned;
 use crate::plan;
@@ -219,7 +220,9 @@ impl Work {
             ))
         };
         self.rows_left = self.rows_left.checked_sub(batch.num_rows()).ok_or_else(|| over("rows"))?;
-        self.bytes_left = self.bytes_left.checked_sub(batch.get_array_memory_size()).ok_or_else(|| over("bytes"))?;
+        // Batches may be slices of one: each counts with what it shows, not with the buffers that all of them share.
+        let bytes = batch.columns().iter().map(array_bytes).fold(0, usize::saturating_add);
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(|| over("bytes"))?;
         Ok(Some(batch))
     }
 }

@@ -142,10 +142,18 @@ fn too_large() -> DataFusionError {
 }
 
 /// The bytes of the values that an array shows, not of the buffers that it shares.
-fn array_bytes(array: &ArrayRef) -> usize {
+pub(crate) fn array_bytes(array: &ArrayRef) -> usize {
+    let all = |lengths: &mut dyn Iterator<Item = u32>| lengths.map(|length| length as usize).sum();
     match array.data_type() {
-        DataType::Utf8View => array.as_string_view().iter().flatten().map(str::len).sum(),
-        DataType::BinaryView => array.as_binary_view().iter().flatten().map(<[u8]>::len).sum(),
+        DataType::Utf8View => all(&mut array.as_string_view().lengths()),
+        DataType::BinaryView => all(&mut array.as_binary_view().lengths()),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let offsets = list.offsets();
+            let at = |offset: Option<&i32>| offset.and_then(|at| usize::try_from(*at).ok()).unwrap_or(0);
+            let (first, last) = (at(offsets.first()), at(offsets.last()));
+            size_of_val(&**offsets) + array_bytes(&list.values().slice(first, last - first))
+        }
         _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
     }
 }

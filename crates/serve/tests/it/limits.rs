@@ -143,6 +143,25 @@ fn a_result_that_is_too_long_never_looks_complete() {
 }
 
 #[test]
+fn groups_count_with_their_own_bytes_though_they_come_as_slices_of_one_batch() {
+    let server = Server::with_limits(QueryLimits { result_bytes_max: 8 << 20, ..QueryLimits::default() });
+    for column in ["n", "CAST(n AS VARCHAR)", "ARRAY[CAST(n AS VARCHAR)]"] {
+        let sql = format!("SELECT {column} AS x, COUNT(*) AS c FROM raw.numbers WHERE n < 200000 GROUP BY {column}");
+        let sql = match column.starts_with("ARRAY") {
+            true => {
+                format!("SELECT ARRAY[x], c FROM ({})", sql.replace("ARRAY[CAST(n AS VARCHAR)]", "CAST(n AS VARCHAR)"))
+            }
+            false => sql,
+        };
+        let reply = post(&server, &json!({"query": sql, "resultFormat": "arrayLines"}));
+        assert_eq!(reply.body.lines().filter(|line| !line.is_empty()).count(), 200_000, "{column}");
+    }
+    let body = json!({"query": "SELECT n FROM raw.numbers"}).to_string();
+    let reply = try_send(&server, "POST", "/druid/v2/sql", &[JSON], Some(body.as_bytes()));
+    assert!(reply.is_err() || serde_json::from_str::<serde_json::Value>(&reply.unwrap().body).is_err());
+}
+
+#[test]
 fn a_long_result_arrives_whole() {
     let server = Server::start();
     let reply = post(&server, &json!({"query": "SELECT n FROM raw.numbers", "resultFormat": "arrayLines"}));
