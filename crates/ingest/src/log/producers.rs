@@ -229,6 +229,7 @@ mod tests {
 
     const MAX: usize = 16;
 
+    #[expect(clippy::unwrap_used, reason = "a helper of tests")]
     fn first(producer_id: i64) -> BatchHeader {
         let mut builder = BatchBuilder::new();
         builder.push(1, None, Some(b"value"));
