@@ -1,8 +1,8 @@
 //! The one `ObjectStore` of the lake, over the durable file layer: our Delta writer and every reader go through it.
 //!
 //! Invariant: an object is there whole or not at all, and once a put has returned, a crash does not take it away. A
-//! put writes a temporary file beside its place, syncs it, gives it its name, and syncs the folder. Flushes that write
-//! several files use [`DiskStore::put_unsynced`] and one [`DiskStore::sync`] instead.
+//! put writes a temporary file beside its place, syncs it, gives it its name, and syncs the folder. What nobody
+//! looks for after a crash is put with [`DiskStore::put_unsynced`].
 
 mod files;
 mod upload;
