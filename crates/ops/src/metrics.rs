@@ -110,6 +110,7 @@ impl Metrics {
             Event::Delivery { dataset, outcome, .. } => {
                 self.counter(name::DELIVERIES, &of(dataset, *outcome)).inc();
             }
+            Event::Measured { .. } | Event::Gate { .. } | Event::Alert { .. } | Event::Discard { .. } => {}
             Event::Query { surface, outcome, took } => {
                 let labels = vec![("surface", (*surface).to_owned()), ("outcome", (*outcome).to_owned())];
                 self.counter(name::QUERIES, &labels).inc();

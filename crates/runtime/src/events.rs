@@ -86,6 +86,66 @@ pub enum Event {
         /// From the first byte to the answer.
         took: Duration,
     },
+    /// A rule about a set of rows, a balance of counts, or a count of unread values was looked at.
+    Measured {
+        /// The dataset.
+        dataset: Arc<str>,
+        /// The rule's name.
+        rule: Arc<str>,
+        /// What breaking it means.
+        severity: &'static str,
+        /// What was looked at: `table`, `delivery 7`, `window 2026-11-28`, `commit 12`.
+        scope: Arc<str>,
+        /// What was found; none where it could not be computed.
+        got: Option<f64>,
+        /// What the rule wants, in words.
+        want: Arc<str>,
+        /// Whether it holds; none where it could not be computed.
+        passed: Option<bool>,
+    },
+    /// A gate decided, or somebody decided for it.
+    Gate {
+        /// The serving dataset.
+        dataset: Arc<str>,
+        /// What was decided: `passed`, `held`, `stale` by the gate, `hold`, `release` by a person.
+        decision: &'static str,
+        /// The version of the dataset that was published.
+        version: Option<u64>,
+        /// The rules that did not pass, as JSON: `[{rule, got, want}]`.
+        reasons: Arc<str>,
+        /// Who decided: `gate`, or a person's name as they gave it.
+        actor: Arc<str>,
+        /// Why, in that person's words.
+        comment: Option<Arc<str>>,
+    },
+    /// An alert changed its state.
+    Alert {
+        /// Tells this alert from others, the same over restarts.
+        fingerprint: Arc<str>,
+        /// The alert's name.
+        alert: Arc<str>,
+        /// The dataset that it is about.
+        dataset: Option<Arc<str>>,
+        /// The state that it is in now.
+        state: &'static str,
+        /// Its severity.
+        severity: Arc<str>,
+        /// The team that it goes to.
+        owner: Arc<str>,
+        /// What was found, in words and counts.
+        summary: Arc<str>,
+    },
+    /// Rejected rows were given up by a person.
+    Discard {
+        /// The dataset whose rejects they were.
+        dataset: Arc<str>,
+        /// How many.
+        rows: u64,
+        /// Why.
+        reason: Arc<str>,
+        /// Who.
+        actor: Arc<str>,
+    },
     /// A client's query ended.
     Query {
         /// The surface it came by.
