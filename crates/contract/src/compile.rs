@@ -6,6 +6,7 @@
 mod columns;
 pub mod custom;
 mod duration;
+mod gate;
 mod options;
 mod pattern;
 mod quality;
@@ -13,6 +14,9 @@ mod sla;
 mod sql;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::contract::{Column, ColumnType, Contract, DEDUP_HORIZON_DEFAULT, DatasetName, Delivery, Layer, Source};
 use crate::diagnostic::{self, Diagnostic};
@@ -123,9 +127,13 @@ impl<'d> Context<'d> {
             layer: self.layer,
             id: root.get("id").and_then(Node::text).unwrap_or_default().to_owned(),
             version: root.get("version").and_then(Node::text).unwrap_or_default().to_owned(),
+            fingerprint: fingerprint(root),
             source: self.source(&custom),
             delivery: self.delivery(&custom),
             gate_window: self.gate_window(&custom, &columns),
+            gate_inputs: self.gate_inputs(&custom),
+            on_stale: self.on_stale(&custom),
+            publish_group: custom.text(self, "publishGroup").map(|(group, _)| group.to_owned()),
             time_column: self.time_column(&custom, &columns),
             dedup_horizon: self.dedup_horizon(&custom),
             primary_key: columns.primary_key,
@@ -247,11 +255,6 @@ impl<'d> Context<'d> {
         }
     }
 
-    fn gate_window(&mut self, custom: &Custom<'_>, columns: &Columns) -> Option<usize> {
-        let (name, place) = custom.text(self, "gateWindow")?;
-        columns.find(self, name, place)
-    }
-
     fn time_column(&mut self, custom: &Custom<'_>, columns: &Columns) -> Option<usize> {
         let is_time = |column: &Column| matches!(column.kind, ColumnType::Timestamp(_));
         let Some((name, place)) = custom.text(self, "timeColumn") else {
@@ -279,6 +282,14 @@ impl<'d> Context<'d> {
             }
         }
     }
+}
+
+/// SHA-256 over what the document says, its keys in order, the first half of it.
+fn fingerprint(root: &Node) -> Arc<str> {
+    let mut said = root.to_json();
+    said.sort_all_objects();
+    let digest = Sha256::digest(said.to_string());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }
 
 /// Names that have been given, to find the second of two.

@@ -162,6 +162,16 @@ pub enum Delivery {
     Replace,
 }
 
+/// What a gate does with a candidate that is complete and older than the contract's freshness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStale {
+    /// Holds it.
+    #[default]
+    Hold,
+    /// Publishes it, marked as stale.
+    Publish,
+}
+
 /// What the contract promises about time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sla {
@@ -184,6 +194,9 @@ pub struct Contract {
     pub id: String,
     /// The contract's `version`.
     pub version: String,
+    /// Tells what this contract says from what another says: 32 hex digits over its content, the same over restarts and
+    /// whatever its comments, layout and order of keys.
+    pub fingerprint: Arc<str>,
     /// The dataset's columns in order, without the columns of ours (those that begin with `_`).
     pub columns: Vec<Column>,
     /// The primary key: indices into `columns`, in key order; empty when there is none.
@@ -200,6 +213,12 @@ pub struct Contract {
     pub delivery: Delivery,
     /// The column by whose values a serving dataset's gate decides window by window; an index into `columns`.
     pub gate_window: Option<usize>,
+    /// Datasets whose freshness a serving dataset's gate asks one by one; none where its own newest row decides.
+    pub gate_inputs: Vec<DatasetName>,
+    /// What the gate does with a candidate that is complete and past its freshness.
+    pub on_stale: OnStale,
+    /// Datasets of one group are published together or not at all.
+    pub publish_group: Option<String>,
     /// The column that queries know as `__time`: the one that the contract names, or the first required timestamp; an
     /// index into `columns`.
     pub time_column: Option<usize>,
@@ -241,10 +260,38 @@ pub fn quarantine_schema() -> SchemaRef {
         Field::new("_rule", DataType::Utf8View, false),
         Field::new("_reason", DataType::Utf8View, false),
         Field::new("_quarantined_at", instant, false),
+        // Nullable, as columns that an older quarantine gains have to be.
+        Field::new("_rules", DataType::Utf8View, true),
+        Field::new("_attempts", DataType::Int32, true),
     ]))
 }
 
 impl Contract {
+    /// A contract that says nothing yet: no columns, no rules, the defaults for all else.
+    #[must_use]
+    pub fn new(dataset: DatasetName, layer: Layer) -> Self {
+        Self {
+            dataset,
+            layer,
+            id: String::new(),
+            version: String::new(),
+            fingerprint: Arc::from(""),
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            row_rules: Vec::new(),
+            set_rules: Vec::new(),
+            sla: Sla::default(),
+            source: None,
+            delivery: Delivery::Append,
+            gate_window: None,
+            gate_inputs: Vec::new(),
+            on_stale: OnStale::Hold,
+            publish_group: None,
+            time_column: None,
+            dedup_horizon: DEDUP_HORIZON_DEFAULT,
+        }
+    }
+
     /// The contract's own columns as an Arrow schema. Columns are nullable here whatever the contract requires: the
     /// rules decide, and a Delta table whose columns may become optional later must not have said `not null`.
     #[must_use]

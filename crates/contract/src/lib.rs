@@ -8,11 +8,12 @@ pub mod contract;
 pub mod diagnostic;
 pub mod odcs;
 pub mod project;
+pub mod quarantine;
 pub mod rule;
 pub mod time_format;
 mod verdict;
 pub mod yaml;
 
-pub use contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
+pub use contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, OnStale, Sla, Source};
 pub use diagnostic::Diagnostic;
 pub use project::{ContractSource, ModelFile, Project};

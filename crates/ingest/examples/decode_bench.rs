@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
-use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
+use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Layer, Source};
 use vitalake_ingest::decode::{Envelope, JsonDecoder, RecordMeta};
 
 const RECORDS: usize = 200_000;
@@ -119,19 +119,10 @@ fn contract() -> Result<Contract, String> {
         rule("steps.minimum", 5, Check::Minimum(Bound::Whole(0))),
     ];
     Ok(Contract {
-        dataset: DatasetName::new("wearable_readings")?,
-        layer: Layer::Raw,
-        id: String::new(),
-        version: "1.0.0".to_owned(),
         columns,
         primary_key: vec![0],
         row_rules,
-        set_rules: Vec::new(),
-        sla: Sla::default(),
         source: Some(Source::Stream { topic: "wearable-readings".to_owned(), partitions: 4 }),
-        delivery: Delivery::Append,
-        dedup_horizon: Duration::from_secs(86_400),
-        gate_window: None,
-        time_column: None,
+        ..Contract::new(DatasetName::new("wearable_readings")?, Layer::Raw)
     })
 }

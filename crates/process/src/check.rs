@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use vitalake_contract::Contract;
 use vitalake_contract::check::{SqlRules, Violation, reason, violations};
 use vitalake_contract::contract::quarantine_schema;
+use vitalake_contract::quarantine::{BrokenRule, rules_text};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 
 use crate::error::{Error, Result};
@@ -34,16 +35,29 @@ use crate::syntax::{Spark, tokens};
 /// The rule that a row breaks whose key is there with other values.
 pub const PRIMARY_KEY_RULE: &str = "primaryKey";
 
-/// A rejected row: its index, the rule and the reason.
-pub(crate) type Reject = (usize, String, String);
+/// A rejected row of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reject {
+    /// Its index.
+    pub(crate) row: usize,
+    /// The rules that rejected it, at least one.
+    pub(crate) broken: Vec<BrokenRule>,
+}
+
+impl Reject {
+    /// A row that one rule rejects.
+    pub(crate) fn new(row: usize, rule: &str, reason: String) -> Self {
+        Self { row, broken: vec![BrokenRule::new(rule, reason)] }
+    }
+}
 
 /// What the rules say of a batch.
 #[derive(Debug)]
 pub(crate) struct Checked {
     /// Rows that break a rule of severity `error`, in order, each once.
     pub(crate) rejects: Vec<Reject>,
-    /// How many times rules of severity `warning` are broken.
-    pub(crate) warnings: u64,
+    /// How many rows break a rule of severity `warning`, by the rule's name.
+    pub(crate) warnings: BTreeMap<String, u64>,
     /// A rule of severity `fatal` that a row breaks.
     pub(crate) fatal: Option<String>,
 }
@@ -116,7 +130,7 @@ impl RowChecks {
         for violation in found.into_iter().chain(self.predicates.violations(batch)) {
             broken.entry(violation.row).or_default().push(violation.rule);
         }
-        let mut checked = Checked { rejects: Vec::new(), warnings: 0, fatal: None };
+        let mut checked = Checked { rejects: Vec::new(), warnings: BTreeMap::new(), fatal: None };
         for (row, mut rules) in broken {
             rules.sort_unstable();
             self.judge(row, &rules, &mut checked);
@@ -128,15 +142,15 @@ impl RowChecks {
         let rules: Vec<&RowRule> = rules.iter().filter_map(|index| self.contract.row_rules.get(*index)).collect();
         for rule in &rules {
             match rule.severity {
-                Severity::Warning => checked.warnings += 1,
+                Severity::Warning => *checked.warnings.entry(rule.name.clone()).or_default() += 1,
                 Severity::Fatal => checked.fatal = checked.fatal.take().or_else(|| Some(rule.name.clone())),
                 Severity::Error => {}
             }
         }
-        let errors: Vec<&&RowRule> = rules.iter().filter(|rule| rule.severity == Severity::Error).collect();
-        if let Some(first) = errors.first() {
-            let reasons: Vec<String> = errors.iter().map(|rule| reason(rule, &self.contract)).collect();
-            checked.rejects.push((row, first.name.clone(), reasons.join("; ")));
+        let errors = rules.iter().filter(|rule| rule.severity == Severity::Error);
+        let broken: Vec<_> = errors.map(|rule| BrokenRule::new(&rule.name, reason(rule, &self.contract))).collect();
+        if !broken.is_empty() {
+            checked.rejects.push(Reject { row, broken });
         }
     }
 }
@@ -173,8 +187,8 @@ pub(crate) fn without(batch: &RecordBatch, rejected: &[Reject]) -> Result<Record
         return Ok(batch.clone());
     }
     let mut keep = vec![true; batch.num_rows()];
-    for (row, ..) in rejected {
-        if let Some(flag) = keep.get_mut(*row) {
+    for reject in rejected {
+        if let Some(flag) = keep.get_mut(reject.row) {
             *flag = false;
         }
     }
@@ -188,10 +202,11 @@ pub(crate) fn quarantined(
     batch: &RecordBatch,
     columns: usize,
     rejected: &[Reject],
+    fingerprint: &str,
     now_us: i64,
 ) -> Result<RecordBatch> {
     let arrow = |source| Error::Arrow { attempted: "putting rows into quarantine", source };
-    let indices: UInt64Array = rejected.iter().map(|(row, ..)| *row as u64).collect();
+    let indices: UInt64Array = rejected.iter().map(|reject| reject.row as u64).collect();
     let rows = take_record_batch(batch, &indices).map_err(arrow)?;
     let values = rows.project(&(0..columns.min(rows.num_columns())).collect::<Vec<_>>()).map_err(arrow)?;
     let mut raw = BinaryViewBuilder::with_capacity(rows.num_rows());
@@ -208,9 +223,10 @@ pub(crate) fn quarantined(
         None => None,
     };
     let at = at.unwrap_or_else(|| TimestampMicrosecondArray::from(vec![now_us; count]));
-    let text = |pick: fn(&Reject) -> &str| -> ArrayRef {
-        Arc::new(rejected.iter().map(|r| Some(pick(r))).collect::<StringViewArray>())
+    let first = |pick: fn(&BrokenRule) -> &str| -> ArrayRef {
+        Arc::new(rejected.iter().map(|r| Some(r.broken.first().map_or("", pick))).collect::<StringViewArray>())
     };
+    let every: StringViewArray = rejected.iter().map(|r| Some(rules_text(&r.broken, fingerprint))).collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(raw.finish()),
         column("_topic")
@@ -221,9 +237,11 @@ pub(crate) fn quarantined(
         Arc::new(TimestampMicrosecondArray::new_null(count).with_timezone("UTC")),
         new_null_array(&DataType::BinaryView, count),
         new_null_array(&DataType::Utf8View, count),
-        text(|(_, rule, _)| rule),
-        text(|(_, _, reason)| reason),
+        first(|broken| &broken.rule),
+        first(|broken| &broken.reason),
         Arc::new(at.with_timezone("UTC")),
+        Arc::new(every),
+        Arc::new(Int32Array::from(vec![0; count])),
     ];
     RecordBatch::try_new(quarantine_schema(), columns).map_err(arrow)
 }

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow_array::{BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringArray, StringViewArray};
 use arrow_schema::{Field, Schema};
@@ -10,7 +9,7 @@ use regex::Regex;
 use rstest::rstest;
 
 use super::*;
-use crate::contract::{Column, DatasetName, Delivery, Layer, Sla};
+use crate::contract::{Column, DatasetName, Layer};
 use crate::rule::Severity;
 
 fn texts(values: &[Option<&str>]) -> ArrayRef {
@@ -83,20 +82,8 @@ fn reasons_name_the_column_and_the_bound() {
         description: None,
     };
     let contract = Contract {
-        dataset: DatasetName::new("d").unwrap(),
-        layer: Layer::Curated,
-        id: String::new(),
-        version: String::new(),
         columns: vec![column("day", ColumnType::Date(None)), column("at", ColumnType::Timestamp(None))],
-        primary_key: vec![],
-        row_rules: vec![],
-        set_rules: vec![],
-        sla: Sla::default(),
-        source: None,
-        delivery: Delivery::Append,
-        gate_window: None,
-        time_column: None,
-        dedup_horizon: Duration::ZERO,
+        ..Contract::new(DatasetName::new("d").unwrap(), Layer::Curated)
     };
     let mut least = rule(Check::Minimum(Bound::Whole(16903)));
     assert_eq!(reason(&least, &contract), "day is below the minimum of 2016-04-12");

@@ -35,7 +35,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 8] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 11] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -71,6 +71,24 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 8] = [
         level: Level::Contract,
         layers: &[Layer::Serving],
         about: "the column by whose values the gate decides, window by window",
+    },
+    CustomProperty {
+        name: "gateInputs",
+        level: Level::Contract,
+        layers: &[Layer::Serving],
+        about: "a list of datasets whose freshness the gate asks one by one; default: the age of the newest row",
+    },
+    CustomProperty {
+        name: "onStale",
+        level: Level::Contract,
+        layers: &[Layer::Serving],
+        about: "`hold` (default) or `publish`: what becomes of a version that is complete and past its freshness",
+    },
+    CustomProperty {
+        name: "publishGroup",
+        level: Level::Contract,
+        layers: &[Layer::Serving],
+        about: "a name that datasets share which are published together or not at all",
     },
     CustomProperty {
         name: "timeColumn",

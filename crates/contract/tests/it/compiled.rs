@@ -16,6 +16,16 @@ fn compiled(layer: Layer, top: &str, properties: &str, object: &str) -> Contract
     compiled.contract.unwrap()
 }
 
+#[test]
+fn a_fingerprint_is_of_what_is_said_and_not_of_how() {
+    let print = |text: &str| compile_as(Layer::Raw, text).contract.unwrap().fingerprint;
+    let plain = contract("domain: a\ntenant: b", "", "");
+    let other_layout = contract("# a comment\ntenant:   'b'\ndomain: a", "", "");
+    let other_rule = contract("domain: a\ntenant: b", "      - {name: n, logicalType: integer}", "");
+    assert_eq!((print(&plain), print(&plain).len()), (print(&other_layout), 32));
+    assert_ne!(print(&plain), print(&other_rule));
+}
+
 fn row_rule(property: &str) -> RowRule {
     compiled(Layer::Raw, "", &format!("      - {{{property}}}"), "").row_rules.remove(1)
 }

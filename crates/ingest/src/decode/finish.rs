@@ -12,6 +12,7 @@ use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use vitalake_contract::check::{self, Violation};
 use vitalake_contract::contract::{quarantine_schema, raw_system_fields};
+use vitalake_contract::quarantine::{BrokenRule, rules_text};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, Layer};
 
@@ -65,7 +66,8 @@ impl RowBuffer {
         let rejects = self.reject_batch(plan).map_err(build)?;
         let count = |severity| count(&contract.row_rules, &broken, severity);
         let (warnings, errors) = (count(Severity::Warning), count(Severity::Error));
-        let of = |rule: &str| self.rejects.iter().filter(|reject| reject.rule == rule).count() as u64;
+        let is = |reject: &Reject, rule: &str| reject.broken.first().is_some_and(|broken| broken.rule == rule);
+        let of = |rule: &str| self.rejects.iter().filter(|reject| is(reject, rule)).count() as u64;
         let (not_json, tombstones) = if self.rejects.is_empty() { (0, 0) } else { (of(RULE_JSON), of(RULE_TOMBSTONE)) };
         Ok(Decoded { rows, rejects, warnings, errors, fatal, not_json, tombstones, stopped_at, misfits })
     }
@@ -105,17 +107,15 @@ impl RowBuffer {
             let row = first.row;
             keep.set_bit(row, false);
             let (Some(rule), Some(&meta)) = (contract.row_rules.get(first.rule), self.metas.get(row)) else { continue };
-            let mut reason = self.reason(contract, rule, row);
+            let mut every = vec![BrokenRule::new(&rule.name, self.reason(contract, rule, row))];
             while let Some(other) = refusing.next_if(|v| v.row == row) {
-                if let Some(other) = contract.row_rules.get(other.rule) {
-                    reason.push_str("; also breaks ");
-                    reason.push_str(&other.name);
-                }
+                let other = contract.row_rules.get(other.rule);
+                every.extend(other.map(|other| BrokenRule::new(&other.name, self.reason(contract, other, row))));
             }
             while let Some(reject) = early.next_if(|reject| reject.row <= row) {
                 self.rejects.push(reject);
             }
-            self.reject_kept(row, meta, rule.name.clone(), reason);
+            self.reject_kept(row, meta, every);
         }
         self.rejects.extend(early);
         Some(BooleanArray::new(keep.finish(), None))
@@ -152,14 +152,16 @@ impl RowBuffer {
     fn reject_batch(&self, plan: &Plan) -> Result<RecordBatch, ArrowError> {
         let rejects = &self.rejects;
         let mut raw = BinaryViewBuilder::with_capacity(rejects.len());
-        let (mut rules, mut reasons) = (StringViewBuilder::new(), StringViewBuilder::new());
+        let [mut rules, mut reasons, mut every] = [(); 3].map(|()| StringViewBuilder::new());
         for reject in rejects {
             match reject.raw.clone().and_then(|range| self.reject_bytes.get(range)) {
                 Some(bytes) => raw.try_append_value(bytes)?,
                 None => raw.append_null(),
             }
-            rules.try_append_value(&reject.rule)?;
-            reasons.try_append_value(&reject.reason)?;
+            let first = reject.broken.first();
+            rules.try_append_value(first.map_or("", |first| &first.rule))?;
+            reasons.try_append_value(first.map_or("", |first| &first.reason))?;
+            every.try_append_value(rules_text(&reject.broken, &plan.contract.fingerprint))?;
         }
         let at = |reject: &Reject| micros(reject.meta.ingested_at_ms);
         let [keys, headers] = self.envelopes.columns_of(rejects.iter().map(|reject| &reject.envelope))?;
@@ -176,6 +178,8 @@ impl RowBuffer {
                 Arc::new(rules.finish()),
                 Arc::new(reasons.finish()),
                 Arc::new(TimestampMicrosecondArray::from_iter_values(rejects.iter().map(at)).with_timezone("UTC")),
+                Arc::new(every.finish()),
+                Arc::new(Int32Array::from(vec![0; rejects.len()])),
             ],
         )
     }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use vitalake_contract::ColumnType;
+use vitalake_contract::quarantine::BrokenRule;
 use vitalake_contract::time_format::{is_time, parse_iso_date, parse_rfc3339};
 
 use super::RecordMeta;
@@ -25,10 +26,8 @@ pub(super) struct Reject {
     pub(super) envelope: envelope::Span,
     /// Its position.
     pub(super) meta: RecordMeta,
-    /// The rule it breaks.
-    pub(super) rule: String,
-    /// Why.
-    pub(super) reason: String,
+    /// The rules that it breaks, at least one.
+    pub(super) broken: Vec<BrokenRule>,
 }
 
 /// The rows and rejects since the last finish.
@@ -128,14 +127,14 @@ impl RowBuffer {
             self.wrong.pop();
         }
         let (raw, envelope) = (value.map(|value| self.keep_raw(value)), self.envelopes.take_open());
-        self.rejects.push(Reject { row, raw, envelope, meta, rule: rule.to_owned(), reason });
+        self.rejects.push(Reject { row, raw, envelope, meta, broken: vec![BrokenRule::new(rule, reason)] });
     }
 
     /// Rejects a row that was kept.
-    pub(super) fn reject_kept(&mut self, row: usize, meta: RecordMeta, rule: String, reason: String) {
+    pub(super) fn reject_kept(&mut self, row: usize, meta: RecordMeta, broken: Vec<BrokenRule>) {
         let record = self.record(row).to_owned();
         let (raw, envelope) = (Some(self.keep_raw(record.as_bytes())), self.envelopes.of(row));
-        self.rejects.push(Reject { row, raw, envelope, meta, rule, reason });
+        self.rejects.push(Reject { row, raw, envelope, meta, broken });
     }
 
     fn keep_raw(&mut self, value: &[u8]) -> Range<usize> {

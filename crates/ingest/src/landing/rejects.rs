@@ -10,6 +10,7 @@ use arrow::array::{
 };
 use arrow::datatypes::Int64Type;
 use vitalake_contract::contract::quarantine_schema;
+use vitalake_contract::quarantine::{BrokenRule, rules_text};
 
 use super::LandingError;
 use crate::decode::DecodeError;
@@ -25,6 +26,8 @@ pub(super) struct Reject<'a> {
     pub(super) rule: &'static str,
     pub(super) reason: String,
     pub(super) at_ms: i64,
+    /// The fingerprint of the contract that the record would have been judged by.
+    pub(super) contract: &'a str,
 }
 
 /// A batch's offset, where it has one row.
@@ -34,6 +37,7 @@ pub(super) fn offset_of(row: &RecordBatch) -> Option<i64> {
 
 pub(super) fn reject_row(topic: &str, partition: i32, reject: Reject<'_>) -> Result<RecordBatch, LandingError> {
     let at = TimestampMicrosecondArray::from(vec![reject.at_ms.saturating_mul(1000)]).with_timezone("UTC");
+    let every = rules_text(&[BrokenRule::new(reject.rule, &reject.reason)], reject.contract);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(BinaryViewArray::from(vec![reject.raw])),
         Arc::new(StringViewArray::from(vec![topic])),
@@ -45,6 +49,8 @@ pub(super) fn reject_row(topic: &str, partition: i32, reject: Reject<'_>) -> Res
         Arc::new(StringViewArray::from(vec![reject.rule])),
         Arc::new(StringViewArray::from(vec![reject.reason])),
         Arc::new(at),
+        Arc::new(StringViewArray::from(vec![every])),
+        Arc::new(Int32Array::from(vec![0])),
     ];
     RecordBatch::try_new(quarantine_schema(), columns).map_err(|source| {
         let source = DecodeError::Build { dataset: topic.to_owned(), source };

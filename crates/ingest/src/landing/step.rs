@@ -37,6 +37,8 @@ pub(super) struct PartitionState {
     /// The record that breaks a fatal rule, and the rule: nothing more is read.
     pub(super) stopped: Option<(i64, String)>,
     known: KnownRejects,
+    /// The contract's.
+    fingerprint: Arc<str>,
     decoder: JsonDecoder,
     /// A record's headers as text, kept for the next one.
     headers: String,
@@ -46,7 +48,8 @@ pub(super) struct PartitionState {
 impl PartitionState {
     pub(super) fn new(rules: &Rules, clock: Clock, id: TopicPartition, next_offset: i64, known: KnownRejects) -> Self {
         let (txn, decoder) = (transaction_id(id.topic, id.partition), JsonDecoder::new(rules.clone()));
-        Self { id, txn, next_offset, stopped: None, known, decoder, headers: String::new(), clock }
+        let fingerprint = Arc::clone(&rules.contract.fingerprint);
+        Self { id, txn, next_offset, stopped: None, known, fingerprint, decoder, headers: String::new(), clock }
     }
 
     /// What is in quarantine already, for the state that takes this one's place.
@@ -202,7 +205,8 @@ fn take_batch(
         "a batch cannot be read: it goes to quarantine from there on"
     );
     let reason = error.to_string();
-    let reject = Reject { offset, raw: &stored.batch, rule: RULE_BATCH, reason, at_ms: stored.append_time_ms };
+    let (raw, at_ms, contract) = (&stored.batch, stored.append_time_ms, state.fingerprint.as_ref());
+    let reject = Reject { offset, raw, rule: RULE_BATCH, reason, at_ms, contract };
     step.reject(topic, partition, &state.known, reject)
 }
 
@@ -231,7 +235,8 @@ fn take_gone(
     );
     let reason =
         format!("offsets {first} to {last} ({count}) were removed by the broker's retention before they were read");
-    let reject = Reject { offset: last, raw: &[], rule: RULE_RETENTION, reason, at_ms: state.clock.now_ms() };
+    let (at_ms, contract) = (state.clock.now_ms(), state.fingerprint.as_ref());
+    let reject = Reject { offset: last, raw: &[], rule: RULE_RETENTION, reason, at_ms, contract };
     step.reject(topic, partition, &state.known, reject)
 }
 

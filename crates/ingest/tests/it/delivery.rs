@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use rstest::rstest;
 use tokio::sync::{Mutex, mpsc};
-use vitalake_contract::contract::{Column, ColumnType, Delivery, Sla};
+use vitalake_contract::contract::{Column, ColumnType, Delivery};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
 use vitalake_ingest::decode::DeliveryFormat;
@@ -38,20 +38,11 @@ fn contract(delivery: Delivery) -> Arc<Contract> {
     let required =
         RowRule { name: "who.required".to_owned(), column: Some(0), check: Check::Required, severity: Severity::Error };
     Arc::new(Contract {
-        dataset: DatasetName::new("people").unwrap(),
-        layer: Layer::Raw,
-        id: String::new(),
-        version: "1.0.0".to_owned(),
         columns: vec![column("who", ColumnType::String), column("n", ColumnType::Long)],
-        primary_key: vec![],
         row_rules: vec![required],
-        set_rules: vec![],
-        sla: Sla::default(),
         source: Some(Origin::Feed),
         delivery,
-        gate_window: None,
-        time_column: None,
-        dedup_horizon: Duration::ZERO,
+        ..Contract::new(DatasetName::new("people").unwrap(), Layer::Raw)
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
@@ -12,7 +11,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use vitalake_contract::contract::quarantine_schema;
-use vitalake_contract::contract::{Column, ColumnType, Delivery, Sla};
+use vitalake_contract::contract::{Column, ColumnType};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
 use vitalake_ingest::landing::{Landing, LandingSpec, TopicLanding, transaction_id};
@@ -80,20 +79,10 @@ pub fn contract(required: usize) -> Arc<Contract> {
         severity: Severity::Error,
     };
     Arc::new(Contract {
-        dataset: DatasetName::new("readings").unwrap(),
-        layer: Layer::Raw,
-        id: String::new(),
-        version: "1.0.0".to_owned(),
         columns: vec![column(0, "who", ColumnType::String), column(1, "n", ColumnType::Long)],
-        primary_key: vec![],
         row_rules: vec![rule],
-        set_rules: vec![],
-        sla: Sla::default(),
         source: Some(Origin::Stream { topic: "readings".to_owned(), partitions: 1 }),
-        delivery: Delivery::Append,
-        gate_window: None,
-        time_column: None,
-        dedup_horizon: Duration::ZERO,
+        ..Contract::new(DatasetName::new("readings").unwrap(), Layer::Raw)
     })
 }
 
@@ -131,6 +120,8 @@ fn reject(offset: i64) -> RecordBatch {
         Arc::new(StringViewArray::from(vec!["required"])),
         Arc::new(StringViewArray::from(vec!["n is required"])),
         Arc::new(TimestampMicrosecondArray::from(vec![3]).with_timezone("UTC")),
+        Arc::new(StringViewArray::from(vec!["[]"])),
+        Arc::new(Int32Array::from(vec![0])),
     ];
     RecordBatch::try_new(quarantine_schema(), columns).unwrap()
 }

@@ -1,15 +1,19 @@
 //! Tables over the durable store: what is appended is seen, what is committed is found again, models see it once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::context::SessionContext;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::path::Path;
 use vitalake_contract::contract::quarantine_schema;
-use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
+use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Layer, Source};
+use vitalake_lake::delta::DeltaLog;
 use vitalake_lake::{ChangeReader, DeliveredFiles, Increment, Lake, LakeOptions, Table, TableSpec, TxnId};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
@@ -24,20 +28,9 @@ pub fn contract() -> Arc<Contract> {
         description: None,
     };
     Arc::new(Contract {
-        dataset: DatasetName::new("readings").unwrap(),
-        layer: Layer::Raw,
-        id: "1".to_owned(),
-        version: "1.0.0".to_owned(),
         columns: vec![column("who", ColumnType::String), column("n", ColumnType::Long)],
-        primary_key: Vec::new(),
-        row_rules: Vec::new(),
-        set_rules: Vec::new(),
-        sla: Sla::default(),
         source: Some(Source::Stream { topic: "readings".to_owned(), partitions: 1 }),
-        delivery: Delivery::Append,
-        dedup_horizon: std::time::Duration::from_secs(86_400),
-        gate_window: None,
-        time_column: None,
+        ..Contract::new(DatasetName::new("readings").unwrap(), Layer::Raw)
     })
 }
 
@@ -84,6 +77,8 @@ pub fn reject(offset: i64) -> RecordBatch {
         Arc::new(StringViewArray::from(vec!["json"])),
         Arc::new(StringViewArray::from(vec!["not JSON"])),
         Arc::new(TimestampMicrosecondArray::from(vec![3]).with_timezone("UTC")),
+        Arc::new(StringViewArray::from(vec!["[]"])),
+        Arc::new(Int32Array::from(vec![0])),
     ];
     RecordBatch::try_new(quarantine_schema(), columns).unwrap()
 }
@@ -142,6 +137,21 @@ async fn what_is_appended_is_seen_at_once_and_found_again_after_a_commit() {
         (Some(100), Some(100))
     );
     assert_eq!(table(&again).flush().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_quarantine_of_before_gains_the_columns_that_are_new() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let new: SchemaRef = quarantine_schema();
+    let old = Arc::new(Schema::new(new.fields().iter().take(10).cloned().collect::<Vec<_>>()));
+    let log = DeltaLog::new(Arc::clone(&store), Path::from("lake/quarantine/readings"));
+    log.create("readings", &old, BTreeMap::new(), 1).await.unwrap();
+    let lake = open(&store, LakeOptions::default()).await;
+    table(&lake).append(vec![rows(0, 1)], vec![reject(1)], [(txn_id("app"), 1)]).unwrap();
+    table(&lake).flush().await.unwrap();
+    let head = log.load().await.unwrap().unwrap();
+    let names: Vec<String> = head.schema().fields().iter().skip(10).map(|f| f.name().clone()).collect();
+    assert_eq!((names.join(" "), counted(&lake, "quarantine").await.0), ("_rules _attempts".to_owned(), 1));
 }
 
 #[tokio::test]

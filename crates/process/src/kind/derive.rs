@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray as _, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use vitalake_runtime::events::Event;
@@ -73,7 +73,8 @@ impl Derive {
             if let Some(rule) = checked.fatal {
                 return Err(Error::Fatal { dataset: job.model.dataset.clone(), rule });
             }
-            counts.warnings += checked.warnings;
+            counts.warnings += checked.warnings.values().sum::<u64>();
+            tell(job, "warning", &checked.warnings);
             let rejects = reject(job, &batch, &checked.rejects)?;
             all.push(Checked { rows: without(&batch, &checked.rejects)?, rejects });
         }
@@ -98,20 +99,24 @@ pub(crate) fn judge(
         }
         made.rows.push(stored(&rows, job.output.contract().columns.len())?);
     }
-    tell_broken_rules(job, &made.rejects);
     Ok(made)
 }
 
-/// Tells how many rows broke each rule, the first of each row.
-fn tell_broken_rules(job: &Job, rejects: &[RecordBatch]) {
-    let mut rows_by_rule: BTreeMap<&str, u64> = BTreeMap::new();
-    for rules in rejects.iter().filter_map(|batch| batch.column_by_name("_rule")?.as_string_view_opt()) {
-        rules.iter().flatten().for_each(|rule| *rows_by_rule.entry(rule).or_default() += 1);
-    }
+/// Tells how many rows broke each rule.
+fn tell(job: &Job, severity: &'static str, rows_by_rule: &BTreeMap<String, u64>) {
     for (rule, rows) in rows_by_rule {
         let dataset = job.model.dataset.as_str().into();
-        job.options.events.send(Event::Check { dataset, rule: rule.into(), severity: "error", rows });
+        job.options.events.send(Event::Check { dataset, rule: rule.as_str().into(), severity, rows: *rows });
     }
+}
+
+/// Tells how many rows every rule rejected.
+pub(crate) fn tell_rejects(job: &Job, rejects: &[Reject]) {
+    let mut rows_by_rule: BTreeMap<String, u64> = BTreeMap::new();
+    for broken in rejects.iter().flat_map(|reject| &reject.broken) {
+        *rows_by_rule.entry(broken.rule.clone()).or_default() += 1;
+    }
+    tell(job, "error", &rows_by_rule);
 }
 
 fn conflicts(job: &Job, rows: &RecordBatch, verdicts: &[Verdict], counts: &mut Counts) -> Result<Vec<RecordBatch>> {
@@ -121,7 +126,7 @@ fn conflicts(job: &Job, rows: &RecordBatch, verdicts: &[Verdict], counts: &mut C
         match verdict {
             Verdict::New => {}
             Verdict::Duplicate => counts.duplicates += 1,
-            Verdict::Conflict => conflicts.push((row, PRIMARY_KEY_RULE.to_owned(), reason.to_owned())),
+            Verdict::Conflict => conflicts.push(Reject::new(row, PRIMARY_KEY_RULE, reason.to_owned())),
         }
     }
     counts.conflicts += conflicts.len() as u64;
@@ -140,8 +145,10 @@ fn reject(job: &Job, batch: &RecordBatch, rejects: &[Reject]) -> Result<Vec<Reco
     if rejects.is_empty() {
         return Ok(Vec::new());
     }
+    tell_rejects(job, rejects);
     let now_us = job.options.clock.now_ms().saturating_mul(1000);
-    Ok(vec![quarantined(batch, job.output.contract().columns.len(), rejects, now_us)?])
+    let contract = job.output.contract();
+    Ok(vec![quarantined(batch, contract.columns.len(), rejects, &contract.fingerprint, now_us)?])
 }
 
 /// The stored columns: the contract's and those that say where the row comes from, which follow them.

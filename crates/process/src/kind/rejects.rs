@@ -5,10 +5,12 @@
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
+use vitalake_contract::quarantine::BrokenRule;
 
 use crate::check::{Reject, quarantined};
 use crate::engine::{Blame, Ran};
 use crate::error::{Error, Result};
+use crate::kind::derive::tell_rejects;
 use crate::plan::LINEAGE;
 use crate::run::Job;
 
@@ -30,11 +32,12 @@ pub(crate) async fn failed_rows(job: &Job, blame: &mut Blame, ran: &mut Ran) -> 
     let mut rejects: Vec<Reject> = Vec::with_capacity(failed.len());
     for (index, row) in failed.iter().enumerate() {
         let reason = blame.reason(&job.model, &job.contracts, row).await;
-        rejects.push((index, MODEL_EXPRESSION_RULE.to_owned(), reason));
+        rejects.push(Reject::new(index, MODEL_EXPRESSION_RULE, reason));
     }
-    if let Some((_, _, reason)) = rejects.first() {
+    if let Some(BrokenRule { reason, .. }) = rejects.first().and_then(|reject| reject.broken.first()) {
         tracing::warn!(model = %job.model.dataset, rows = failed.len(), reason, "rows that a model cannot be run on went to quarantine");
     }
+    tell_rejects(job, &rejects);
     let arrow = |source| Error::Arrow { attempted: "putting rows into quarantine", source };
     let rows = concat_batches(first.row.schema_ref(), failed.iter().map(|row| &row.row)).map_err(arrow)?;
     let is_lineage = |index: &usize| LINEAGE.contains(&rows.schema_ref().field(*index).name().as_str());
@@ -42,5 +45,6 @@ pub(crate) async fn failed_rows(job: &Job, blame: &mut Blame, ran: &mut Ran) -> 
     let columns = values.len();
     let rows = rows.project(&values.into_iter().chain(lineage).collect::<Vec<_>>()).map_err(arrow)?;
     let now_us = job.options.clock.now_ms().saturating_mul(1000);
-    Ok(vec![quarantined(&rows, columns, &rejects, now_us)?])
+    let fingerprint = &job.output.contract().fingerprint;
+    Ok(vec![quarantined(&rows, columns, &rejects, fingerprint, now_us)?])
 }

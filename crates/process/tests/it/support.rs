@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
-use vitalake_contract::contract::DEDUP_HORIZON_DEFAULT;
-use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
+use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Layer, Source};
 use vitalake_process::{Contracts, Model};
 
 pub fn name(text: &str) -> DatasetName {
@@ -49,20 +48,12 @@ pub fn contract(layer: Layer, dataset: &str, columns: &str, feed: bool) -> Contr
     let source = (layer == Layer::Raw)
         .then(|| if feed { Source::Feed } else { Source::Stream { topic: dataset.to_owned(), partitions: 1 } });
     Contract {
-        dataset: name(dataset),
-        layer,
         id: dataset.to_owned(),
         version: "1.0.0".to_owned(),
         columns,
         primary_key: key,
-        row_rules: Vec::new(),
-        set_rules: Vec::new(),
-        sla: Sla::default(),
         source,
-        delivery: Delivery::Append,
-        gate_window: None,
-        time_column: None,
-        dedup_horizon: DEDUP_HORIZON_DEFAULT,
+        ..Contract::new(name(dataset), layer)
     }
 }
 

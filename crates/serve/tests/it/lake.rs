@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, AsArray, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::Int64Type;
 use object_store::memory::InMemory;
-use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
+use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Layer, Source};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
@@ -24,10 +23,6 @@ use vitalake_serve::session::{QueryOptions, Session, Sessions};
 
 fn contract() -> Arc<Contract> {
     Arc::new(Contract {
-        dataset: DatasetName::new("readings").unwrap(),
-        layer: Layer::Raw,
-        id: "1".to_owned(),
-        version: "1.0.0".to_owned(),
         columns: vec![Column {
             name: "n".into(),
             kind: ColumnType::Long,
@@ -36,15 +31,8 @@ fn contract() -> Arc<Contract> {
             classification: None,
             description: None,
         }],
-        primary_key: vec![],
-        row_rules: vec![],
-        set_rules: vec![],
-        sla: Sla::default(),
         source: Some(Source::Stream { topic: "readings".to_owned(), partitions: 1 }),
-        delivery: Delivery::Append,
-        dedup_horizon: Duration::from_secs(86_400),
-        gate_window: None,
-        time_column: None,
+        ..Contract::new(DatasetName::new("readings").unwrap(), Layer::Raw)
     })
 }
 

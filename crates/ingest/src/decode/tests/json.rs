@@ -161,12 +161,23 @@ fn rules_reject_rows_with_their_bytes_and_say_what_was_expected() {
             ["id.required", "json", "id.required", "steps.minimum", "id.required"]
         );
         let reasons = column(&decoded.rejects, "_reason");
-        assert_eq!(reasons[0], "id is required and the record's value is not text; also breaks steps.minimum");
+        assert_eq!(reasons[0], "id is required and the record's value is not text");
         assert_eq!(reasons[1], "not one JSON object: an object was expected, at byte 0");
         assert_eq!(reasons[2], "id is required and is absent or null");
         assert_eq!(reasons[3], "steps is below the minimum of 0");
         assert_eq!(raws(&decoded.rejects)[3].as_deref(), Some(records[4]));
         assert_eq!(decoded.errors, [(0, 3), (1, 2)]);
+        let rules = column(&decoded.rejects, "_rules");
+        let every = concat!(
+            r#"[{"rule":"id.required","reason":"id is required and the record's value is not text","contract":"ab12"},"#,
+            r#"{"rule":"steps.minimum","reason":"steps is below the minimum of 0","contract":"ab12"}]"#
+        );
+        assert_eq!(rules[0], every);
+        assert!(
+            rules[1].starts_with(r#"[{"rule":"json","reason":"not one JSON object"#)
+                && rules[1].ends_with(r#""contract":"ab12"}]"#)
+        );
+        assert_eq!(column(&decoded.rejects, "_attempts"), ["0"; 5]);
         assert_eq!(decoded.warnings, [(2, 1)]);
         assert!(decoded.fatal.is_empty());
     }

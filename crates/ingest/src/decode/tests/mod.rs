@@ -5,13 +5,12 @@ mod delivery;
 mod json;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::util::display::array_value_to_string;
 use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
 use vitalake_contract::time_format::TimeFormat;
-use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, Sla, Source};
+use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Layer, Source};
 
 use super::*;
 
@@ -28,10 +27,7 @@ fn contract(columns: &[(&str, ColumnType, &str)], rules: &[(usize, Check, Severi
         })
         .collect();
     let mut contract = Contract {
-        dataset: DatasetName::new("readings").unwrap(),
-        layer: Layer::Raw,
-        id: String::new(),
-        version: "1.0.0".to_owned(),
+        fingerprint: "ab12".into(),
         row_rules: rules
             .iter()
             .map(|(column, check, severity)| RowRule {
@@ -42,14 +38,8 @@ fn contract(columns: &[(&str, ColumnType, &str)], rules: &[(usize, Check, Severi
             })
             .collect(),
         columns,
-        primary_key: vec![],
-        set_rules: vec![],
-        sla: Sla::default(),
         source: Some(Source::Stream { topic: "readings".to_owned(), partitions: 1 }),
-        delivery: Delivery::Append,
-        gate_window: None,
-        time_column: None,
-        dedup_horizon: Duration::ZERO,
+        ..Contract::new(DatasetName::new("readings").unwrap(), Layer::Raw)
     };
     for (column, check, _) in rules {
         contract.columns[*column].required |= matches!(check, Check::Required);
