@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::rule::{RowRule, SetRule};
+use crate::rule::{RowRule, SetRule, Severity};
 use crate::time_format::TimeFormat;
 
 /// A dataset's name: `[a-z_][a-z0-9_]*`, at most 100 bytes, unique in a project whatever its layer.
@@ -267,6 +267,19 @@ pub fn quarantine_schema() -> SchemaRef {
 }
 
 impl Contract {
+    /// The rules that a serving dataset's gate wants kept: those on sets of rows that are no mere warnings.
+    pub fn gate_rules(&self) -> impl Iterator<Item = &SetRule> {
+        self.set_rules.iter().filter(|rule| rule.severity != Severity::Warning)
+    }
+
+    /// Whether a gate decides what readers see of it.
+    #[must_use]
+    pub fn is_gated(&self) -> bool {
+        let has_conditions = self.gate_rules().next().is_some() || self.sla.freshness.is_some();
+        let has_terms = !self.gate_inputs.is_empty() || self.publish_group.is_some() || self.gate_window.is_some();
+        self.layer == Layer::Serving && (has_conditions || has_terms)
+    }
+
     /// A contract that says nothing yet: no columns, no rules, the defaults for all else.
     #[must_use]
     pub fn new(dataset: DatasetName, layer: Layer) -> Self {

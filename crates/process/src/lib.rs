@@ -18,6 +18,7 @@ mod model;
 mod plan;
 mod preview;
 mod problem;
+pub mod quality;
 pub mod rollup;
 mod run;
 mod session;

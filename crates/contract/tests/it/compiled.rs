@@ -223,3 +223,17 @@ fn the_documentation_lists_every_custom_property() {
         assert!(docs.contains(known.about), "docs/contracts.md does not say of {}: {}", known.name, known.about);
     }
 }
+
+#[test]
+fn a_serving_dataset_with_conditions_or_terms_is_gated() {
+    let serving = |top: &str, object: &str| compiled(Layer::Serving, top, "", object).is_gated();
+    assert!(!serving("", ""));
+    assert!(serving("slaProperties: [{property: freshness, value: PT15M}]", ""));
+    for (name, value) in [("gateWindow", "device"), ("gateInputs", "[a]"), ("publishGroup", "nightly")] {
+        assert!(serving(&format!("customProperties: [{{property: {name}, value: {value}}}]"), ""), "{name}");
+    }
+    let rule = |severity: &str| format!("    quality: [{{metric: rowCount, mustBe: 1, severity: {severity}}}]");
+    assert!(serving("", &rule("error")));
+    assert!(!serving("", &rule("warning")));
+    assert!(!compiled(Layer::Curated, "", "", &rule("error")).is_gated());
+}
