@@ -16,4 +16,4 @@ pub mod yaml;
 
 pub use contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, OnStale, Sla, Source};
 pub use diagnostic::Diagnostic;
-pub use project::{ContractSource, ModelFile, Project};
+pub use project::{ContractSource, ModelFile, Project, RunbookFile};

@@ -29,6 +29,8 @@ pub struct Project {
     pub contract_sources: Vec<ContractSource>,
     /// The models, by layer and name; their SQL is not parsed here.
     pub models: Vec<ModelFile>,
+    /// The runbooks, by name; their text is not parsed here.
+    pub runbooks: Vec<RunbookFile>,
 }
 
 /// Where a contract is written, so that a finding elsewhere can point into it.
@@ -70,18 +72,29 @@ pub struct ModelFile {
     pub text: String,
 }
 
+/// A runbook's file.
+#[derive(Clone, Debug)]
+pub struct RunbookFile {
+    /// The runbook's name: the file's, without its ending.
+    pub name: String,
+    /// The file, relative to the project's directory, with `/`.
+    pub path: String,
+    /// The file's text: Markdown.
+    pub text: String,
+}
+
 impl Project {
     /// Reads a directory. The project holds what is in order; the findings, sorted by file and place, say what is not.
     #[must_use]
     pub fn load(root: &Path) -> (Self, Vec<Diagnostic>) {
         let mut loader = Loader::new(root);
         let config_text = loader.run();
-        let Loader { mut found, compiled, models, .. } = loader;
+        let Loader { mut found, compiled, models, runbooks, .. } = loader;
         check_whole(&compiled, &models, &mut found);
         diagnostic::sort(&mut found);
         let (contracts, contract_sources) =
             compiled.into_iter().filter_map(|(contract, source)| contract.map(|c| (Arc::new(c), source))).unzip();
-        (Self { root: root.to_owned(), config_text, contracts, contract_sources, models }, found)
+        (Self { root: root.to_owned(), config_text, contracts, contract_sources, models, runbooks }, found)
     }
 
     /// The contract of a dataset.

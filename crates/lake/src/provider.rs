@@ -43,6 +43,13 @@ pub fn register_store(runtime: &RuntimeEnv, store: Arc<dyn ObjectStore>) {
     }
 }
 
+/// The columns of `serving.x_live`: those of `serving.x`, and whether the row is published.
+#[must_use]
+pub fn live_schema(schema: &SchemaRef) -> SchemaRef {
+    let published = Arc::new(Field::new("_published", DataType::Boolean, false));
+    Arc::new(Schema::new(schema.fields().iter().cloned().chain([published]).collect::<Vec<_>>()))
+}
+
 /// The metric of a scan, in EXPLAIN ANALYZE: files that the log's statistics spared it.
 const FILES_PRUNED: &str = "files_pruned_by_log";
 
@@ -98,13 +105,7 @@ impl Catalogue {
 
 impl LakeTable {
     fn new(view: Arc<TableView>, part: Part, published_column: bool) -> Self {
-        let schema = if published_column {
-            let mut fields: Vec<_> = view.schema.fields().iter().cloned().collect();
-            fields.push(Arc::new(Field::new("_published", DataType::Boolean, false)));
-            Arc::new(Schema::new(fields))
-        } else {
-            Arc::clone(&view.schema)
-        };
+        let schema = if published_column { live_schema(&view.schema) } else { Arc::clone(&view.schema) };
         Self { view, part, schema }
     }
 

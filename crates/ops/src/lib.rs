@@ -1,4 +1,5 @@
 //! Watching it: what the platform says about itself. Holds no HTTP: `serve` puts these types on the wire.
 
 pub mod metrics;
+pub mod runbooks;
 pub mod status;

@@ -7,10 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::object_store::ObjectStore;
+use vitalake_contract::Layer;
+use vitalake_contract::contract::quarantine_schema;
+use vitalake_lake::TableSpec;
 use vitalake_lake::catalogue::Catalogue;
 use vitalake_lake::lake::Lake;
+use vitalake_lake::provider::live_schema;
 
 /// One immutable value over all tables.
 pub trait Pinned: Debug + Send + Sync + 'static {
@@ -70,13 +76,8 @@ impl Pinned for PinnedLake {
         self.value.provider(schema, table)
     }
 
-    /// `x_live` is `x`; what is in quarantine has times of its own.
     fn time_column(&self, schema: &str, table: &str) -> Option<String> {
-        if schema == "quarantine" {
-            return None;
-        }
-        let of = |name: &str| self.time_columns.get(name).cloned();
-        of(table).or_else(|| table.strip_suffix("_live").and_then(of))
+        time_column(&self.time_columns, schema, table)
     }
 
     /// `x_live` is `x`; what is in quarantine is recovered with the dataset it was meant for.
@@ -113,4 +114,56 @@ impl Pinned for Tables {
     fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
         self.tables.get(&(schema.to_owned(), table.to_owned())).cloned()
     }
+}
+
+/// What a project's tables will be: their columns, and no row.
+#[derive(Debug, Default)]
+pub struct Schemas {
+    tables: BTreeMap<(String, String), SchemaRef>,
+    time_columns: BTreeMap<String, String>,
+}
+
+impl Schemas {
+    /// The tables that a lake of these makes, under their names in SQL.
+    #[must_use]
+    pub fn of(specs: &[TableSpec]) -> Self {
+        let mut all = Self::default();
+        for spec in specs {
+            let (contract, schema) = (&spec.contract, &spec.schema);
+            let (layer, name) = (contract.layer.as_str().to_owned(), contract.dataset.to_string());
+            if let Some(column) = contract.time_column.and_then(|index| contract.columns.get(index)) {
+                all.time_columns.insert(name.clone(), column.name.to_string());
+            }
+            if contract.layer == Layer::Serving {
+                all.tables.insert((layer.clone(), format!("{name}_live")), live_schema(schema));
+            }
+            all.tables.insert(("quarantine".to_owned(), name.clone()), quarantine_schema());
+            all.tables.insert((layer, name), Arc::clone(schema));
+        }
+        all
+    }
+}
+
+impl Pinned for Schemas {
+    fn table_names(&self) -> Vec<(String, String)> {
+        self.tables.keys().cloned().collect()
+    }
+
+    fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+        let columns = self.tables.get(&(schema.to_owned(), table.to_owned()))?;
+        Some(Arc::new(EmptyTable::new(Arc::clone(columns))))
+    }
+
+    fn time_column(&self, schema: &str, table: &str) -> Option<String> {
+        time_column(&self.time_columns, schema, table)
+    }
+}
+
+/// `x_live` is `x`; what is in quarantine has times of its own.
+fn time_column(known: &BTreeMap<String, String>, schema: &str, table: &str) -> Option<String> {
+    if schema == "quarantine" {
+        return None;
+    }
+    let of = |name: &str| known.get(name).cloned();
+    of(table).or_else(|| table.strip_suffix("_live").and_then(of))
 }

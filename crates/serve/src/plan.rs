@@ -7,8 +7,9 @@ use arrow::array::Array as _;
 use arrow::record_batch::RecordBatch;
 use chrono_tz::Tz;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::common::{DataFusionError, ScalarValue, plan_err};
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{Expr as LogicalExpr, LogicalPlan};
@@ -17,7 +18,7 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Statement as SqlStatement};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use crate::catalogue::SessionCatalogue;
@@ -28,7 +29,7 @@ use crate::grouping::with_few_groups;
 use crate::pinned::Pinned;
 use crate::session::Message;
 use crate::sql::fault::{Phase, explain};
-use crate::sql::parse::Parsed;
+use crate::sql::parse::{Parsed, TextLimits};
 use crate::sql::rewrite::Names;
 use crate::sql::size::check_tree;
 use crate::surface::Surface;
@@ -74,7 +75,8 @@ async fn work(
 
     let dialect = request.surface.dialect();
     let Parsed { mut query, explain: explained, .. } = dialect.parse(&request.sql, &engine.limits().text)?;
-    let state = Planner::new(engine, pinned, &request);
+    let environment = engine.environment(pinned.store());
+    let state = Planner::new(environment, pinned, &request);
     let labels = dialect.rewrite(&mut query, &request.parameters, &state)?;
     check_tree(&query, &engine.limits().text)?;
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
@@ -103,6 +105,35 @@ async fn work(
         }
     }
     let _ = rows.send(Ok(Message::End)).await;
+    Ok(())
+}
+
+/// Whether a text is a query over these tables: read, rewritten, planned and typed, and not run. Their columns are all that
+/// is asked of the tables.
+///
+/// # Errors
+/// What a session would say to it.
+pub fn check(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Result<(), QueryError> {
+    let limits = TextLimits::default();
+    let request = Request {
+        surface: Arc::clone(surface),
+        sql: sql.to_owned(),
+        parameters: Vec::new(),
+        zone: Tz::UTC,
+        query_id: "check".to_owned(),
+        ended: Arc::default(),
+    };
+    let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id);
+    let dialect = surface.dialect();
+    let Parsed { mut query, .. } = dialect.parse(sql, &limits)?;
+    let state = Planner::new(Arc::default(), pinned, &request);
+    dialect.rewrite(&mut query, &[], &state)?;
+    check_tree(&query, &limits)?;
+    let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
+    // Nothing here waits: tables whose columns are known are there at once.
+    let planned = state.state.statement_to_plan(statement).now_or_never();
+    let plan = planned.unwrap_or_else(|| plan_err!("planning waits for a table")).map_err(planning)?;
+    state.state.optimize(&plan).map_err(planning)?;
     Ok(())
 }
 
@@ -141,9 +172,8 @@ struct Planner {
 }
 
 impl Planner {
-    fn new(engine: &QueryEngine, pinned: Arc<dyn Pinned>, request: &Request) -> Self {
+    fn new(environment: Arc<RuntimeEnv>, pinned: Arc<dyn Pinned>, request: &Request) -> Self {
         let (dialect, library) = (request.surface.dialect(), request.surface.library());
-        let environment = engine.environment(pinned.store());
         let mut scalar = counted(&library.scalar, &environment.memory_pool);
         scalar.extend(dialect.functions(request.zone, &environment.memory_pool));
         let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![dialect.planner(&scalar)];

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
+use vitalake_ops::runbooks::{RunbookEntry, RunbookReport};
 use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport, Trouble};
 
 use crate::pinned::Pinned;
@@ -105,4 +106,14 @@ pub trait Deliveries: Send + Sync + 'static {
 pub trait Flush: Send + Sync + 'static {
     /// Commits what waits in memory, and names what is behind.
     async fn flush(&self) -> Result<FlushReport, ApiError>;
+}
+
+/// Runbooks to read, with their evidence.
+#[async_trait]
+pub trait Runbooks: Send + Sync + 'static {
+    /// All of them; those of a team first, where one is named.
+    async fn list(&self, owner: Option<&str>) -> Vec<RunbookEntry>;
+
+    /// Opens one: its queries are run now. With an alert, what they found when it fired is beside it.
+    async fn open(&self, name: &str, alert: Option<&str>) -> Result<RunbookReport, ApiError>;
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::command::runbook::RunbookArgs;
 use crate::platform::Role;
 
 /// The whole command line.
@@ -91,6 +92,8 @@ pub enum Command {
     Status(ListArgs),
     /// Commit to Delta what is still in memory, now
     Flush(ListArgs),
+    /// Show what to do when an alert fires, with the evidence as it is now
+    Runbook(RunbookArgs),
     /// Send plausible readings and app events to a Kafka address
     #[command(long_about = SIMULATE_ABOUT)]
     Simulate(SimulateArgs),

@@ -140,6 +140,16 @@ impl Client {
         self.read(sent)
     }
 
+    /// What lies at an address under `/api/v1`, given by its segments and the parameters of the question.
+    ///
+    /// # Errors
+    /// When there is no such thing or the server is away.
+    pub fn get<T: DeserializeOwned>(&self, segments: &[&str], parameters: &[(&str, &str)]) -> anyhow::Result<T> {
+        let path: Vec<String> = segments.iter().map(|segment| percent_encoded(segment)).collect();
+        let request = self.agent.get(format!("{}/api/v1/{}", self.url, path.join("/")));
+        self.read(request.query_pairs(parameters.iter().copied()).call())
+    }
+
     fn read<T: DeserializeOwned>(&self, sent: Result<http::Response<Body>, ureq::Error>) -> anyhow::Result<T> {
         let response = sent.map_err(|error| unreachable(&self.url, &error))?;
         let status = response.status();

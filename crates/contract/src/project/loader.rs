@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{CONFIG_FILE, ContractSource, ModelFile};
+use super::{CONFIG_FILE, ContractSource, ModelFile, RunbookFile};
 use crate::compile::{Compiled, compile};
 use crate::contract::{Contract, DatasetName, Layer};
 use crate::diagnostic::Diagnostic;
@@ -16,7 +16,9 @@ use crate::yaml::FILE_BYTES_MAX;
 /// Files past this number are not read.
 const FILES_MAX: usize = 10_000;
 /// Folders whose files other parts of vitalake read, or its users keep there: the data folder, files to deliver.
-const OTHER_FOLDERS: [&str; 6] = ["dashboards", "alerts", "runbooks", "tests", "data", "deliveries"];
+const OTHER_FOLDERS: [&str; 5] = ["dashboards", "alerts", "tests", "data", "deliveries"];
+/// Bytes of a runbook's name.
+const RUNBOOK_NAME_BYTES_MAX: usize = 100;
 
 /// Reads a project's files, one after another.
 pub(super) struct Loader {
@@ -25,11 +27,19 @@ pub(super) struct Loader {
     files: usize,
     pub(super) compiled: Vec<(Option<Contract>, ContractSource)>,
     pub(super) models: Vec<ModelFile>,
+    pub(super) runbooks: Vec<RunbookFile>,
 }
 
 impl Loader {
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), found: Vec::new(), files: 0, compiled: Vec::new(), models: Vec::new() }
+        Self {
+            root: root.to_owned(),
+            found: Vec::new(),
+            files: 0,
+            compiled: Vec::new(),
+            models: Vec::new(),
+            runbooks: Vec::new(),
+        }
     }
 
     /// Reads everything; gives the text of the configuration.
@@ -50,6 +60,7 @@ impl Loader {
             match (name.as_str(), is_folder) {
                 ("contracts", true) => self.layers("contracts", &[Layer::Raw, Layer::Curated, Layer::Serving]),
                 ("models", true) => self.layers("models", &[Layer::Curated, Layer::Serving]),
+                ("runbooks", true) => self.runbooks(),
                 (CONFIG_FILE, false) => config_text = self.read_text(CONFIG_FILE),
                 (folder, true) if OTHER_FOLDERS.contains(&folder) => {}
                 (folder, true) => {
@@ -127,6 +138,26 @@ impl Loader {
         self.found.extend(diagnostics);
         if let Some(source) = source {
             self.compiled.push((contract, source));
+        }
+    }
+
+    fn runbooks(&mut self) {
+        for (file, is_folder) in self.list("runbooks").unwrap_or_default() {
+            let path = format!("runbooks/{file}");
+            let name = file.strip_suffix(".md").filter(|_| !is_folder);
+            let Some(name) = name else {
+                self.warn(&path, "unknown-file", "it is not read", "a runbook is a file here whose name ends in .md");
+                continue;
+            };
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if name.is_empty() || name.len() > RUNBOOK_NAME_BYTES_MAX || !name.chars().all(plain) {
+                let message = "the file's name is no runbook's: it is made of letters, digits, _ and -";
+                self.error(&path, "bad-name", message, "rename the file");
+                continue;
+            }
+            if let Some(text) = self.read_text(&path) {
+                self.runbooks.push(RunbookFile { name: name.to_owned(), path, text });
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod api;
 mod explained;
 mod guard;
 mod page;
+mod runbook;
 mod sql;
 mod upload;
 
@@ -27,7 +28,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
-use crate::platform::{Deliveries, Flush, Status};
+use crate::platform::{Deliveries, Flush, Runbooks, Status};
 use crate::session::Sessions;
 
 /// Limits of connections and bodies.
@@ -80,6 +81,8 @@ pub struct App {
     pub deliveries: Arc<dyn Deliveries>,
     /// Commits what waits.
     pub flush: Arc<dyn Flush>,
+    /// Opens runbooks.
+    pub runbooks: Arc<dyn Runbooks>,
     /// The process's numbers.
     pub metrics: Arc<Metrics>,
     /// Limits of bodies.
@@ -102,6 +105,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/datasets", get(api::datasets))
         .route("/api/v1/flush", post(api::flush))
+        .merge(runbook::routes())
         .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
         .layer(DefaultBodyLimit::disable())
         .with_state(app);

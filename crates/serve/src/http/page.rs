@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
+use vitalake_ops::runbooks::escaped;
 use vitalake_ops::status::{AwayPart, DatasetStatus, StatusReport, Trouble};
 
 use super::App;
@@ -21,7 +22,11 @@ const STYLE: &str = include_str!("page.css");
 /// The page as it is now.
 pub async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8888");
-    let page = draw(&app.status.status().await, host);
+    harmless(draw(&app.status.status().await, host))
+}
+
+/// A page that loads, runs and sends nothing, and is kept nowhere.
+pub(super) fn harmless(page: String) -> Response {
     let mut response = Html(page).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
@@ -29,20 +34,28 @@ pub async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
     response
 }
 
+/// What stands before a page's body. The title is escaped already.
+pub(super) fn begin(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title} · vitalake</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+    )
+}
+
+/// What stands after it.
+pub(super) const END: &str = "</body>\n</html>\n";
+
 fn draw(report: &StatusReport, host: &str) -> String {
     let name = if report.name.is_empty() { "vitalake" } else { &report.name };
     let name = escaped(name);
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{name} · vitalake</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
-    );
+    let mut page = begin(&name);
     page += &head(report, &name);
     page += &troubles(&report.troubles, &report.away);
     page += &datasets(&report.datasets);
     page += &models(&report.datasets);
     page += &places(host);
-    page + "</body>\n</html>\n"
+    page + END
 }
 
 fn head(report: &StatusReport, name: &str) -> String {
@@ -143,28 +156,14 @@ fn places(host: &str) -> String {
          <p>or with <code>vitalake query \"SELECT …\"</code>. A file is delivered with <code>vitalake ingest DATASET FILE</code>.</p>\n\
          <ul>\n<li><a href=\"/api/v1/status\">/api/v1/status</a>: this page as JSON; the same as <code>vitalake status --json</code></li>\n\
          <li><a href=\"/health/ready\">/health/ready</a>: 200 when queries are answered</li>\n\
+         <li><a href=\"/runbooks\">/runbooks</a>: what to do when something is not well, with the evidence</li>\n\
          <li><a href=\"/metrics\">/metrics</a>: numbers for Prometheus</li>\n\
          <li>documentation: the folder <code>docs/</code> of the source, and <code>vitalake COMMAND --help</code></li>\n\
          </ul>\n</section>\n"
     )
 }
 
-/// A text as HTML shows it, in an element and in a quoted attribute.
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut escaped, character| {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-        escaped
-    })
-}
-
-fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

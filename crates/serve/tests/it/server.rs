@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_ops::metrics::Metrics;
+use vitalake_ops::runbooks::{AlertContext, RunbookEntry, RunbookReport};
 use vitalake_ops::status::{
     DatasetStatus, DeliveryReport, DeliveryState, FlushReport, Readiness, StatusReport, Trouble,
 };
@@ -20,7 +21,7 @@ use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
-use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Status};
+use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Runbooks, Status};
 use vitalake_serve::session::Sessions;
 
 use crate::tiny::{numbers, tiny};
@@ -81,6 +82,26 @@ impl Status for Process {
 impl Flush for Process {
     async fn flush(&self) -> Result<FlushReport, ApiError> {
         Ok(FlushReport::default())
+    }
+}
+
+#[async_trait]
+impl Runbooks for Process {
+    async fn list(&self, owner: Option<&str>) -> Vec<RunbookEntry> {
+        vec![RunbookEntry {
+            name: "held".to_owned(),
+            owners: owner.into_iter().map(str::to_owned).collect(),
+            ..RunbookEntry::default()
+        }]
+    }
+
+    async fn open(&self, name: &str, alert: Option<&str>) -> Result<RunbookReport, ApiError> {
+        if name != "held" {
+            return Err(ApiError::NotFound(format!("there is no runbook {name}")));
+        }
+        let alert =
+            alert.map(|fingerprint| AlertContext { fingerprint: fingerprint.to_owned(), ..AlertContext::default() });
+        Ok(RunbookReport { name: name.to_owned(), alert, ..RunbookReport::default() })
     }
 }
 
@@ -150,7 +171,8 @@ impl Server {
             sessions: sessions.clone(),
             status: Arc::clone(&process) as _,
             deliveries: Arc::clone(&process) as _,
-            flush: process,
+            flush: Arc::clone(&process) as _,
+            runbooks: process,
             metrics: Arc::new(Metrics::new()),
             limits: http,
         };

@@ -7,9 +7,11 @@ pub mod init;
 pub mod lint;
 pub mod list;
 pub mod query;
+pub mod runbook;
 pub mod simulate;
 pub mod up;
 pub mod validate;
+mod validate_runbooks;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Query(args) => query::run(&args),
+        Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Datasets(args) => list::datasets(&args),
         Command::Status(args) => list::status(&args),

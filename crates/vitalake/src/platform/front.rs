@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use parking_lot::RwLock;
+use vitalake_ops::runbooks::Library;
 use vitalake_ops::status::{AwayPart, DeliveryReport, FlushReport, Readiness, STALLED, StatusReport, Trouble};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::events::{Event, Events, Outcome};
@@ -33,6 +34,7 @@ pub struct Platform {
     clock: Clock,
     outside: Outside,
     events: Events,
+    library: Arc<Library>,
     now: RwLock<Now>,
 }
 
@@ -54,6 +56,7 @@ impl Platform {
             clock: setup.clock.clone(),
             outside: setup.outside.clone(),
             events: setup.events.clone(),
+            library: Arc::new(Library::new(&setup.checked.project.runbooks)),
             now: RwLock::new(Now { role, life: None, panicked: None }),
         })
     }
@@ -85,6 +88,14 @@ impl Platform {
 
     pub(super) fn events(&self) -> &Events {
         &self.events
+    }
+
+    pub(super) fn library(&self) -> &Arc<Library> {
+        &self.library
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     fn away(&self) -> Vec<AwayPart> {

@@ -27,6 +27,7 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{self, App, HttpLimits};
 use vitalake_serve::session::Sessions;
 
+use super::runbooks::RunbookDesk;
 use super::{Life, Platform, Role, Setup, sample_forever};
 
 /// How long it waits before it begins anew.
@@ -240,8 +241,11 @@ pub fn http_app(platform: &Arc<Platform>, queries: &Cpu, mut events: EventReader
         }
     });
     let datasets = Arc::clone(platform) as _;
+    let sessions = Sessions::new(engine, datasets, Arc::new(DruidSql), platform.events().clone());
+    let desk = RunbookDesk::new(Arc::clone(platform.library()), sessions.clone(), platform.clock().clone());
     Ok(App {
-        sessions: Sessions::new(engine, datasets, Arc::new(DruidSql), platform.events().clone()),
+        sessions,
+        runbooks: Arc::new(desk),
         status: Arc::clone(platform) as _,
         deliveries: Arc::clone(platform) as _,
         flush: Arc::clone(platform) as _,

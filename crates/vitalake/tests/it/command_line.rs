@@ -44,6 +44,7 @@ fn free_address() -> String {
 #[case::datasets(&["datasets", "--help"])]
 #[case::status(&["status", "--help"])]
 #[case::flush(&["flush", "--help"])]
+#[case::runbook(&["runbook", "--help"])]
 #[case::simulate(&["simulate", "--help"])]
 fn help_reads_as_written(#[case] arguments: &[&str]) {
     let dir = tempfile::tempdir().unwrap();

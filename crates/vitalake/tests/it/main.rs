@@ -24,6 +24,7 @@ mod producer;
 mod rehearsal;
 mod roles;
 mod rules;
+mod runbooks;
 mod secrets;
 mod simulation;
 mod spine;

@@ -1,0 +1,110 @@
+//! Evidence: what a runbook's query finds, and whether it would be a query at all.
+//!
+//! It runs as any client's query, under the identity of runbooks and limits of its own. Invariant: a query that fails, or
+//! finds too much, gives evidence that says so; nothing here fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::Schema;
+use arrow::record_batch::RecordBatch;
+use serde_json::Value;
+use vitalake_lake::TableSpec;
+use vitalake_ops::runbooks::Found;
+
+use crate::druid::dialect::DruidSql;
+use crate::druid::request::ResultFormat;
+use crate::druid::result::{Headers, ResultWriter};
+use crate::druid::value::Style;
+use crate::error::QueryError;
+use crate::identity::{Identity, Policy};
+use crate::pinned::{Pinned, Schemas};
+use crate::plan;
+use crate::session::{QueryOptions, Sessions};
+use crate::surface::Surface;
+
+/// Rows of one query that are shown.
+pub const ROWS_MAX: usize = 100;
+/// How long one query may take.
+pub const TIME_MAX: Duration = Duration::from_secs(10);
+/// Characters of a value that are shown.
+const VALUE_CHARACTERS_MAX: usize = 500;
+/// Columns that are shown.
+const COLUMNS_MAX: usize = 50;
+
+/// What a query finds now.
+pub async fn find(sessions: &Sessions, sql: String, at: String) -> Found {
+    match rows(sessions, sql).await {
+        Ok(found) => Found { at, ..found },
+        Err(error) => Found { at, error: Some(error.to_string()), ..Found::default() },
+    }
+}
+
+async fn rows(sessions: &Sessions, sql: String) -> Result<Found, QueryError> {
+    let options = QueryOptions { timeout: Some(TIME_MAX), ..QueryOptions::default() };
+    let mut answer = sessions.open(Identity::runbook())?.query(sql, Vec::new(), options).await?;
+    let mut found = Found { columns: answer.labels().to_vec(), ..Found::default() };
+    let schema = Arc::clone(answer.schema());
+    while let Some(batch) = answer.next().await? {
+        let room = ROWS_MAX - found.rows.len();
+        found.more = batch.num_rows() > room;
+        found.rows.extend(values(&batch.slice(0, batch.num_rows().min(room)), &schema, &found.columns)?);
+        if found.more {
+            break;
+        }
+    }
+    if found.columns.len() > COLUMNS_MAX {
+        let message = format!("the query has more than {COLUMNS_MAX} columns; name those that are looked at");
+        return Err(QueryError::ResourceLimit(message));
+    }
+    Ok(found)
+}
+
+/// Rows as the surface writes them.
+fn values(batch: &RecordBatch, schema: &Schema, labels: &[String]) -> Result<Vec<Vec<Value>>, QueryError> {
+    let style = Style { zone: chrono_tz::Tz::UTC, stringify_arrays: true };
+    let mut writer = ResultWriter::new(ResultFormat::Array, Headers::default(), style, schema, labels.to_vec());
+    let mut text = Vec::new();
+    writer.begin(&mut text);
+    writer.batch(batch, &mut text).map_err(|_| unreadable())?;
+    writer.end(&mut text);
+    let mut rows: Vec<Vec<Value>> = serde_json::from_slice(&text).map_err(|_| unreadable())?;
+    rows.iter_mut().flatten().for_each(cut);
+    Ok(rows)
+}
+
+fn unreadable() -> QueryError {
+    QueryError::Runtime("the result has a value that cannot be shown; select other columns".to_owned())
+}
+
+fn cut(value: &mut Value) {
+    if let Value::String(text) = value
+        && let Some((at, _)) = text.char_indices().nth(VALUE_CHARACTERS_MAX)
+    {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
+/// The tables of a project without any row, as runbooks see them: texts are planned against them.
+pub struct Blueprint {
+    surface: Arc<Surface>,
+    pinned: Arc<dyn Pinned>,
+}
+
+impl Blueprint {
+    /// The tables that these are to be.
+    #[must_use]
+    pub fn new(specs: &[TableSpec]) -> Self {
+        let pinned = Policy::of(&Identity::runbook()).view(Arc::new(Schemas::of(specs)));
+        Self { surface: Arc::new(Surface::new(Arc::new(DruidSql))), pinned }
+    }
+
+    /// Whether a text is a query over them.
+    ///
+    /// # Errors
+    /// What is wrong, with its place where that is known.
+    pub fn check(&self, sql: &str) -> Result<(), QueryError> {
+        plan::check(&self.surface, Arc::clone(&self.pinned), sql)
+    }
+}

@@ -1,0 +1,54 @@
+//! What `validate` says about a project's runbooks: each SQL block planned over the tables that the project will have.
+//!
+//! Invariant: touches no network and starts nothing; a runbook without a finding has no block that cannot be planned.
+
+use std::sync::Arc;
+
+use vitalake_contract::{Diagnostic, Project, RunbookFile};
+use vitalake_ops::runbooks::{Block, Library, RunbookProblem, bind};
+use vitalake_process::{Contracts, Model, table_specs};
+use vitalake_serve::error::QueryError;
+use vitalake_serve::evidence::Blueprint;
+use vitalake_serve::identity::RECORD_COLUMNS;
+
+/// Finds what is wrong with runbooks. Says nothing of their SQL while a contract or a model is wrong: what reads it would
+/// seem wrong because of that alone.
+pub(super) fn check_runbooks(project: &Project, models: &[Model], is_sound: bool, found: &mut Vec<Diagnostic>) {
+    let library = Library::new(&project.runbooks);
+    let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+    let specs = if is_sound { table_specs(models, &contracts).ok() } else { None };
+    let blueprint = specs.map(|specs| Blueprint::new(&specs));
+    for file in &project.runbooks {
+        let Some(runbook) = library.get(&file.name) else { continue };
+        found.extend(runbook.problems.iter().map(|problem| diagnostic(file, problem)));
+        let Some(blueprint) = &blueprint else { continue };
+        let problems = runbook.blocks().filter_map(|block| problem_of(blueprint, block));
+        found.extend(problems.map(|problem| diagnostic(file, &problem)));
+    }
+}
+
+fn problem_of(blueprint: &Blueprint, block: &Block) -> Option<RunbookProblem> {
+    let statement = match bind(block, None) {
+        Ok(statement) => statement,
+        Err(problem) => return Some(problem),
+    };
+    let error = blueprint.check(&statement.sql).err()?;
+    let position = match &error {
+        QueryError::Invalid { position, .. } => *position,
+        _ => None,
+    };
+    let (line, column) = position.map_or((1, 1), |position| position.start);
+    let at = |number: u64| usize::try_from(number).unwrap_or(1).max(1);
+    // The engine counts from the block's first line; the finding has the file's.
+    let message = error.to_string().replace(&format!(" (line [{line}], column [{column}])"), "");
+    let help = match RECORD_COLUMNS.iter().find(|column| message.contains(**column)) {
+        Some(column) => format!("evidence shows no record as it came: {column} cannot be read by a runbook"),
+        None => "a block is one SELECT over the project's datasets; docs/runbooks.md says what it may read".to_owned(),
+    };
+    Some(RunbookProblem { line: block.line + at(line) - 1, column: at(column), message, help })
+}
+
+fn diagnostic(file: &RunbookFile, problem: &RunbookProblem) -> Diagnostic {
+    let finding = Diagnostic::error(&file.path, "runbook", &problem.message);
+    finding.at(&file.text, problem.line, problem.column, 1).help(&problem.help)
+}
