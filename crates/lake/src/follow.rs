@@ -17,6 +17,7 @@ use crate::delta::{DataFile, Snapshot, VersionChanges};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::lake::Lake;
+use crate::rejects::shown_after;
 use crate::side::SideName;
 use crate::table::{Overlay, State, Table};
 use crate::tail::TailChunks;
@@ -97,8 +98,9 @@ impl Table {
             }
             return Ok(None);
         }
-        // Rejects are committed before the rows of their epoch: they are there by now.
+        // Rejects are committed before the rows of their epoch: they are there by now. Those that come back leave after.
         let rejects = rejects_log.reload(&rejects).await.map_err(failed)?;
+        let rejects = shown_after(&self.contract.dataset, &log, &newest, &rejects).await.map_err(failed)?;
         self.remember(&versions);
         Ok(Some(Newer { head: Arc::new(newest), rejects: Arc::new(rejects), versions }))
     }

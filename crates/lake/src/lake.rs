@@ -26,6 +26,7 @@ use crate::commit::Turn;
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::missing::{Missing, NotingStore};
+use crate::rejects::{finish, shown};
 use crate::side::Side;
 use crate::table::{State, Table};
 
@@ -206,7 +207,12 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     let rows_id = TableId::new(Space::from(spec.contract.layer), dataset.clone());
     let rejects_id = TableId::new(Space::Quarantine, dataset.clone());
     let rows = Side::open(shared, rows_id, Arc::clone(&spec.schema), spec.followed).await?;
-    let rejects = Side::open(shared, rejects_id, quarantine_schema(), spec.followed).await?;
+    let mut rejects = Side::open(shared, rejects_id, quarantine_schema(), spec.followed).await?;
+    let failed = |source| LakeError::Delta { attempt: "finishing a replay", table: rows.id.clone(), source };
+    match spec.followed {
+        true => rejects.head = shown(&rows, &rejects).await.map_err(failed)?,
+        false => finish(&rows, &mut rejects, shared.clock.now_ms()).await.map_err(failed)?,
+    }
     let state = State {
         rows,
         rejects,
@@ -225,6 +231,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         read_by: spec.read_by,
         state: Mutex::new(state),
         committing: Turn::mutex(),
+        taking_back: tokio::sync::Mutex::new(()),
         writing: tokio::sync::Mutex::new(()),
         looks: AtomicU64::new(0),
         moved: watch::channel(0).0,

@@ -22,6 +22,7 @@ mod ownership;
 pub mod parquet;
 pub mod place;
 pub mod provider;
+mod rejects;
 mod reader;
 mod reading;
 #[cfg(any(test, feature = "azure"))]
@@ -44,6 +45,7 @@ pub use gate::{Candidate, Gate, HoldReason, Verdict};
 pub use lake::{Lake, LakeOptions, TableSpec};
 pub use maintain::Maintained;
 pub use reader::ChangeReader;
+pub use rejects::{Again, GiveUp, Portion, PutThrough, Putting, RejectFilter, TakeBack, Terms, Tried};
 pub use source_check::SourceCheck;
 pub use table::{Overlay, Table};
 pub use txn::{TxnId, TxnKind};

@@ -149,6 +149,13 @@ impl Table {
         if side == SideName::Rows && self.grouped {
             return Ok(0); // A table of groups keeps its files in shape with each commit.
         }
+        let undisturbed = match side {
+            SideName::Rejects => self.taking_back.try_lock().map(Some),
+            SideName::Rows => Ok(None),
+        };
+        let Ok(_undisturbed) = undisturbed else {
+            return Ok(0); // Who takes rejects out of quarantine has its files named already.
+        };
         let (log, head) = self.at(side);
         let failed = |source: DeltaError| LakeError::Delta { attempt: "compaction", table: self.id(), source };
         let (options, mut compacted) = (CompactOptions::default(), 0);

@@ -99,6 +99,8 @@ pub struct Table {
     pub(crate) state: Mutex<State>,
     /// One commit of this table at a time.
     pub(crate) committing: tokio::sync::Mutex<Turn>,
+    /// One at a time takes rejects out of quarantine, and nobody joins its files meanwhile.
+    pub(crate) taking_back: tokio::sync::Mutex<()>,
     /// One writer of its files at a time.
     pub(crate) writing: tokio::sync::Mutex<()>,
     /// Looks for versions of the owner that found none.

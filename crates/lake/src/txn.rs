@@ -50,6 +50,11 @@ pub enum TxnKind<'a> {
         /// The dataset.
         name: &'a str,
     },
+    /// The number of the last replay of rejects, or of their being given up.
+    Replay {
+        /// The dataset.
+        dataset: &'a str,
+    },
     /// Another application's.
     Foreign,
 }
@@ -85,6 +90,12 @@ impl TxnId {
         Self(format!("{OURS}publish/{name}").into())
     }
 
+    /// Of what is taken out of a dataset's quarantine again.
+    #[must_use]
+    pub fn replay(dataset: impl fmt::Display) -> Self {
+        Self(format!("{OURS}replay/{dataset}").into())
+    }
+
     /// An id as it stands in a log, whosever it is.
     #[must_use]
     pub fn parse(text: &str) -> Self {
@@ -106,6 +117,7 @@ impl TxnId {
             ["feed", dataset] => TxnKind::Delivery { dataset },
             ["feed", dataset, sha256] => TxnKind::DeliveredContent { dataset, sha256 },
             ["publish", name] => TxnKind::Publication { name },
+            ["replay", dataset] => TxnKind::Replay { dataset },
             [topic, partition] => match (Uuid::try_parse(topic), partition.parse()) {
                 (Ok(topic), Ok(partition)) => TxnKind::Landing { topic, partition },
                 _ => TxnKind::Foreign,
@@ -153,6 +165,7 @@ mod tests {
             (TxnId::delivery("patients"), TxnKind::Delivery { dataset: "patients" }),
             (TxnId::delivered_content("p", "0f"), TxnKind::DeliveredContent { dataset: "p", sha256: "0f" }),
             (TxnId::publication("daily"), TxnKind::Publication { name: "daily" }),
+            (TxnId::replay("hours"), TxnKind::Replay { dataset: "hours" }),
         ];
         for (id, kind) in made {
             assert_eq!((TxnId::parse(id.as_str()).kind(), id.kind()), (kind.clone(), kind));

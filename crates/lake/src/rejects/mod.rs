@@ -1,0 +1,15 @@
+//! What is done with rejects beside adding them: which are meant, and how they leave quarantine again.
+//!
+//! `filter` says which, `through` puts a portion of them through again, `take_back` commits what came of it. Invariant: a
+//! reject is in quarantine until a commit of its table has it, or somebody has given it up by name.
+
+mod begun;
+mod filter;
+mod scan;
+mod take_back;
+mod through;
+
+pub(crate) use begun::{finish, shown, shown_after};
+pub use filter::RejectFilter;
+pub use take_back::TakeBack;
+pub use through::{Again, GiveUp, Portion, PutThrough, Putting, Terms, Tried};

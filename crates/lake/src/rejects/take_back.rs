@@ -1,0 +1,152 @@
+//! The two commits of a replay: rows into their table, then out of quarantine.
+//!
+//! A foreign reader sees a row in its table before it leaves quarantine; readers here see both at once, since both heads
+//! are published together. Invariant: between the two commits nothing else of this process is committed to the table, and
+//! whoever opens it after a crash finishes the second before anything else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::MutexGuard;
+use vitalake_runtime::error::{Classified, Retry};
+
+use super::begun::{self, BEGUN, Begun, OPERATION};
+use crate::changes;
+use crate::commit::{Commit, Done, Judged, Turn};
+use crate::delta::{DataFile, DeltaError};
+use crate::error::LakeError;
+use crate::side::SideName;
+use crate::table::Table;
+use crate::txn::TxnId;
+
+/// What leaves quarantine, and what becomes of it.
+#[derive(Clone, Debug, Default)]
+pub struct TakeBack {
+    /// Files of quarantine that go whole.
+    pub taken: Vec<Arc<DataFile>>,
+    /// Files with the rejects of those that stay, as they are now.
+    pub kept: Vec<Arc<DataFile>>,
+    /// Files with the rows that come into the table.
+    pub rows: Vec<Arc<DataFile>>,
+    /// A transaction of the table that must still be where it was when the rows were made.
+    pub unless_moved: Option<(TxnId, Option<i64>)>,
+    /// What both commits say of themselves.
+    pub info: BTreeMap<String, String>,
+}
+
+impl Table {
+    /// The turn to take rejects out of quarantine: one at a time, and no compaction of its files meanwhile.
+    pub async fn turn_to_take_back(&self) -> MutexGuard<'_, ()> {
+        self.taking_back.lock().await
+    }
+
+    /// Commits what came of rejects. `None` when a file of quarantine or the transaction that was named has moved
+    /// meanwhile: nothing is done then, and what is there now has to be looked at. While the store is away it is tried
+    /// again without end, and the table waits.
+    ///
+    /// # Errors
+    /// When trying again cannot help. Nothing is done then, or the lease is lost and the next opening of the table finishes
+    /// what was begun.
+    pub async fn take_back(&self, back: &TakeBack) -> Result<Option<i64>, LakeError> {
+        let mut turn = self.turn_between_epochs().await?;
+        self.catch_up(&mut turn, SideName::Rejects).await?;
+        self.catch_up(&mut turn, SideName::Rows).await?;
+        let txn = TxnId::replay(&self.contract.dataset);
+        let (rows_head, rejects_head) = (self.head(), self.at(SideName::Rejects).1);
+        let is_moved = |(txn, was): &(TxnId, Option<i64>)| rows_head.txn(txn) != *was;
+        if back.unless_moved.as_ref().is_some_and(is_moved)
+            || back.taken.iter().any(|file| rejects_head.file(file.path()).is_none())
+        {
+            return Ok(None);
+        }
+        let number = rows_head.txn(&txn).max(rejects_head.txn(&txn)).unwrap_or(0) + 1;
+        let leaving = Commit {
+            adds: back.kept.clone(),
+            removes: back.taken.iter().map(|file| file.path().clone()).collect(),
+            txns: BTreeMap::from([(txn.clone(), number)]),
+            info: back.info.clone(),
+            ..Commit::to(SideName::Rejects, OPERATION)
+        };
+        self.check(&leaving)?;
+        let came = match back.rows.is_empty() {
+            true => None,
+            false => Some(self.bring_in(&mut turn, back, &txn, number).await?),
+        };
+        let left = self.until_known(&mut turn, &Judged::rejects(leaving)).await?;
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.rejects.head = Arc::new(left.head);
+        if let Some(came) = came {
+            state.rows.head = Arc::new(came.head);
+            state.push_change(changes::Change { added: back.rows.clone(), removed: Vec::new() });
+        }
+        self.publish(state);
+        Ok(Some(number))
+    }
+
+    /// The first commit: the rows, with what the second has to do.
+    async fn bring_in(
+        &self,
+        turn: &mut Turn,
+        back: &TakeBack,
+        txn: &TxnId,
+        number: i64,
+    ) -> Result<Done, LakeError> {
+        let taken = back.taken.iter().map(|file| file.add.path.clone()).collect();
+        let begun = Begun { number, taken, kept: begun::adds(&back.kept) };
+        let invalid = |error: serde_json::Error| LakeError::Delta {
+            attempt: "a replay",
+            table: self.id(),
+            source: DeltaError::InvalidCommit { path: BEGUN.to_owned(), line: 0, reason: error.to_string() },
+        };
+        let mut info = back.info.clone();
+        info.insert(BEGUN.to_owned(), serde_json::to_string(&begun).map_err(invalid)?);
+        let commit = Commit {
+            adds: back.rows.clone(),
+            txns: BTreeMap::from([(txn.clone(), number)]),
+            info,
+            ..Commit::to(SideName::Rows, OPERATION)
+        };
+        self.check(&commit)?;
+        let judged = self.judge(commit).await?;
+        self.until_known(turn, &judged).await
+    }
+
+    /// The turn to commit at a moment when every epoch that has ended is committed: what is committed then lies between
+    /// two epochs, for models too.
+    async fn turn_between_epochs(&self) -> Result<MutexGuard<'_, Turn>, LakeError> {
+        let mut moved = self.watch();
+        loop {
+            moved.borrow_and_update();
+            self.shared.may_commit("a replay", self)?;
+            let turn = self.turn().await;
+            if self.state.lock().changes.open_seals().is_empty() {
+                return Ok(turn);
+            }
+            drop(turn);
+            if moved.changed().await.is_err() {
+                return Err(LakeError::Stopped { attempt: "a replay", table: self.id() });
+            }
+        }
+    }
+
+    /// Tries a commit again for as long as that can help and the lake is not closed.
+    async fn until_known(&self, turn: &mut Turn, judged: &Judged) -> Result<Done, LakeError> {
+        let mut closed = self.shared.closed.subscribe();
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let error = match self.carry_out(turn, judged).await {
+                Err(error) if error.retry() == Retry::Later && !matches!(error, LakeError::Held { .. }) => error,
+                outcome => return outcome,
+            };
+            tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "a replay waits for its commit");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
+                _ = closed.wait_for(|closed| *closed) => {
+                    return Err(LakeError::Stopped { attempt: "a replay", table: self.id() });
+                }
+            }
+        }
+    }
+}
