@@ -6,4 +6,5 @@ pub mod headers;
 pub mod kafka;
 pub mod landing;
 pub mod log;
+pub mod replay;
 pub mod source;

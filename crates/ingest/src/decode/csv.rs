@@ -9,6 +9,7 @@ use memchr::{memchr, memchr2, memchr3};
 use vitalake_contract::ColumnType;
 use vitalake_contract::time_format::is_time;
 
+use super::again::marked;
 use super::columns::{Span, Values};
 use super::header::{CELLS_MAX, Places};
 use super::plan::{Plan, quote};
@@ -136,14 +137,16 @@ pub(super) struct CsvDecoder {
 }
 
 impl CsvDecoder {
-    /// A decoder for a file with that header, whose cells have those places.
-    pub(super) fn new(plan: Plan, header: &[String], places: Places) -> Self {
+    /// A decoder for a file with that first line and the names in it, whose cells have those places.
+    pub(super) fn new(plan: Plan, line: &str, header: &[String], places: Places) -> Self {
         let quoted = |name: &String| {
             let mut quoted = String::new();
             quote(name, &mut quoted);
             quoted
         };
-        Self { rows: RowBuffer::new(&plan), plan, header: places.into_iter().zip(header.iter().map(quoted)).collect() }
+        let mut rows = RowBuffer::new(&plan);
+        rows.reject_headers = Some(marked(line));
+        Self { rows, plan, header: places.into_iter().zip(header.iter().map(quoted)).collect() }
     }
 
     /// The file's columns that the contract does not name, as JSON strings, the first few of them.

@@ -213,7 +213,8 @@ fn read_header(rules: &Rules, line: &[u8], cells: &[Cell], malformed: bool) -> R
     }
     let names = header::names(contract, line, cells)?;
     let places = header::place(contract, &names, line)?;
-    Ok(CsvDecoder::new(Plan::new(rules.clone(), Plan::feed_of(contract)), &names, places))
+    let text = std::str::from_utf8(line).unwrap_or_default();
+    Ok(CsvDecoder::new(Plan::new(rules.clone(), Plan::feed_of(contract)), text, &names, places))
 }
 
 impl<R: Read> Iterator for DeliveryDecoder<R> {

@@ -164,7 +164,10 @@ impl RowBuffer {
             every.try_append_value(rules_text(&reject.broken, &plan.contract.fingerprint))?;
         }
         let at = |reject: &Reject| micros(reject.meta.ingested_at_ms);
-        let [keys, headers] = self.envelopes.columns_of(rejects.iter().map(|reject| &reject.envelope))?;
+        let [keys, mut headers] = self.envelopes.columns_of(rejects.iter().map(|reject| &reject.envelope))?;
+        if let Some(text) = &self.reject_headers {
+            headers = topics(text, rejects.len())?;
+        }
         RecordBatch::try_new(
             quarantine_schema(),
             vec![

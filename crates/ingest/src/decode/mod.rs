@@ -4,6 +4,7 @@
 //! same columns and keep the same rules. Invariant: every record becomes one row or one reject, in the order in which
 //! it came, and a bad record changes nothing for its neighbours.
 
+mod again;
 mod columns;
 mod csv;
 mod delivery;
@@ -30,6 +31,7 @@ use arrow::array::RecordBatch;
 use vitalake_contract::Contract;
 use vitalake_contract::check::{CheckError, SqlRules};
 
+pub use again::{Redecoded, Redecoder};
 pub use delivery::{DeliveryDecoder, DeliveryTotals, Misfit, decode_delivery};
 pub use envelope::Envelope;
 pub use json::JsonDecoder;
@@ -43,6 +45,10 @@ pub const RULE_JSON: &str = "json";
 pub const RULE_TOMBSTONE: &str = "tombstone";
 /// The name of the rule that a line breaks when it is not a line of the file's header.
 pub const RULE_CSV: &str = "csv";
+/// The name of the rule of a batch of records that cannot be read; its bytes are no record's.
+pub const RULE_BATCH: &str = "batch";
+/// The name of the rule of records that the source's retention removed before they were read; there are no bytes.
+pub const RULE_RETENTION: &str = "retention";
 
 /// A contract, with its rules in SQL where somebody compiled them: what decoders are made from.
 #[derive(Clone, Debug)]

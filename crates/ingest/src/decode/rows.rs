@@ -58,6 +58,8 @@ pub(super) struct RowBuffer {
     /// The rejects' bytes.
     pub(super) reject_bytes: Vec<u8>,
     beside_kept: usize,
+    /// What stands in `_headers` of every reject: of a CSV the line that says how its lines are read.
+    pub(super) reject_headers: Option<String>,
 }
 
 impl RowBuffer {
@@ -77,6 +79,7 @@ impl RowBuffer {
             rejects: Vec::new(),
             reject_bytes: Vec::new(),
             beside_kept: 0,
+            reject_headers: None,
         }
     }
 

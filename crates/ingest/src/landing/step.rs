@@ -12,7 +12,9 @@ use vitalake_runtime::clock::Clock;
 use super::counters::Broken;
 use super::rejects::{KnownRejects, Reject, offset_of, reject_row};
 use super::{LandingError, transaction_id};
-use crate::decode::{Decoded, Envelope, JsonDecoder, RULE_JSON, RULE_TOMBSTONE, RecordMeta, Rules};
+use crate::decode::{
+    Decoded, Envelope, JsonDecoder, RULE_BATCH, RULE_JSON, RULE_RETENTION, RULE_TOMBSTONE, RecordMeta, Rules,
+};
 use crate::headers::{self, Header};
 use crate::log::{BatchError, Records, StoredBatch, TopicPartition};
 use crate::source::{FetchedRecord, Item, RecordSource};
@@ -22,11 +24,6 @@ use crate::source::{FetchedRecord, Item, RecordSource};
 const STEP_BYTES_MAX: usize = 2 << 20;
 /// The end of the year 9999: a record's own time beyond it is none.
 const TIMESTAMP_MS_MAX: i64 = 253_402_300_799_999;
-
-/// The rule of a batch that cannot be read.
-const RULE_BATCH: &str = "batch";
-/// The rule of records that the source's retention removed before they were read.
-const RULE_RETENTION: &str = "retention";
 
 /// A partition between its steps.
 #[derive(Debug)]

@@ -84,7 +84,8 @@ impl RejectFilter {
         let numbers = rejects.column_by_name("_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
         move |row| {
             let Some(wanted) = wanted else { return true };
-            let delivered = topics.is_some_and(|topics| topics.is_valid(row) && topics.value(row).starts_with(DELIVERED));
+            let delivered =
+                topics.is_some_and(|topics| topics.is_valid(row) && topics.value(row).starts_with(DELIVERED));
             let number = numbers.filter(|numbers| numbers.is_valid(row)).map(|numbers| i64::from(numbers.value(row)));
             delivered && number == Some(wanted)
         }

@@ -8,8 +8,10 @@ mod filter;
 mod scan;
 mod take_back;
 mod through;
+mod walk;
 
 pub(crate) use begun::{finish, shown, shown_after};
 pub use filter::RejectFilter;
 pub use take_back::TakeBack;
 pub use through::{Again, GiveUp, Portion, PutThrough, Putting, Terms, Tried};
+pub use walk::Walk;

@@ -36,7 +36,8 @@ impl Table {
         let id = self.rejects_id();
         let location = file.location(&id.root());
         let schema = columns.map_or_else(|| Arc::clone(&schema), |columns| chosen(&schema, columns));
-        let failed = move |source: DeltaError| LakeError::Parquet { attempt: "reading a file", table: id.clone(), source };
+        let failed =
+            move |source: DeltaError| LakeError::Parquet { attempt: "reading a file", table: id.clone(), source };
         let rows = read_file(&self.shared.store, &location, file.size_bytes(), &schema, BATCH_ROWS).await;
         Ok(rows.map_err(&failed)?.map_err(failed).boxed())
     }

@@ -86,13 +86,7 @@ impl Table {
     }
 
     /// The first commit: the rows, with what the second has to do.
-    async fn bring_in(
-        &self,
-        turn: &mut Turn,
-        back: &TakeBack,
-        txn: &TxnId,
-        number: i64,
-    ) -> Result<Done, LakeError> {
+    async fn bring_in(&self, turn: &mut Turn, back: &TakeBack, txn: &TxnId, number: i64) -> Result<Done, LakeError> {
         let taken = back.taken.iter().map(|file| file.add.path.clone()).collect();
         let begun = Begun { number, taken, kept: begun::adds(&back.kept) };
         let invalid = |error: serde_json::Error| LakeError::Delta {

@@ -194,7 +194,8 @@ impl Table {
         through: &mut P,
         terms: Terms,
     ) -> Result<Option<(Tried, Vec<FilePath>)>, P::Error> {
-        let (mut tried, mut back) = (Tried::default(), TakeBack { taken: portion.files.clone(), ..TakeBack::default() });
+        let (mut tried, mut back) =
+            (Tried::default(), TakeBack { taken: portion.files.clone(), ..TakeBack::default() });
         let (mut rows, mut stay) = (Waiting::default(), Waiting::default());
         let bytes_max = self.shared.options.file_bytes_in_memory;
         for file in &portion.files {

@@ -1,0 +1,143 @@
+//! Rejects of a raw dataset, out of quarantine again: through the decoders of the contract as it is now, into the table.
+//!
+//! What has landed is committed first, so that all of quarantine is in files; then portion by portion, each in a pair of
+//! commits of its own, beside landing and deliveries. Of a dataset that each delivery replaces only the rejects of the
+//! delivery that is in place come back. Invariant: a reject becomes one row or stays one reject.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::RecordBatch;
+use vitalake_contract::Delivery;
+use vitalake_contract::check::SqlRules;
+use vitalake_lake::{Again, LakeError, PutThrough, Putting, RejectFilter, Table, Terms, Tried, TxnId, Walk};
+use vitalake_runtime::error::{Class, Classified, Retry};
+
+use crate::decode::{DecodeError, Redecoder, Rules};
+
+/// Why a replay ended early; what was committed before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// A batch could not be decoded at all.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The table refused.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// Rows went missing on the way.
+    #[error(
+        "of {taken} rejects of {dataset} {found} came out of the decoders; nothing of them was committed: report it"
+    )]
+    Unbalanced {
+        /// The dataset.
+        dataset: String,
+        /// How many went in.
+        taken: u64,
+        /// How many came out.
+        found: u64,
+    },
+}
+
+impl Classified for ReplayError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Decode(_) | Self::Unbalanced { .. } => Class::Internal,
+            Self::Lake(error) => error.class(),
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Decode(_) | Self::Unbalanced { .. } => Retry::Never,
+            Self::Lake(error) => error.retry(),
+        }
+    }
+}
+
+/// How far a replay is.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Rejects that have been put through.
+    pub done: AtomicU64,
+    /// How many there are to put through.
+    pub of: AtomicU64,
+}
+
+/// A replay's end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// What came of the rejects.
+    pub tried: Tried,
+    /// Rejects of deliveries that a later one has replaced: they stay where they are.
+    pub superseded: u64,
+}
+
+/// Puts the rejects that are meant through again. With `dry_run` it says what would come of it, and changes nothing.
+///
+/// # Errors
+/// When the table or a batch refuses; portions that were committed before stay committed, the others are as they were.
+pub async fn replay(
+    table: &Arc<Table>,
+    sql: Option<Arc<dyn SqlRules>>,
+    filter: RejectFilter,
+    dry_run: bool,
+    progress: &Progress,
+) -> Result<Replayed, ReplayError> {
+    table.flush().await?;
+    let _one_at_a_time = table.turn_to_take_back().await;
+    let deliveries = TxnId::delivery(&table.contract().dataset);
+    let in_place = table.committed_txn(&deliveries);
+    let mut replayed = Replayed::default();
+    let mut terms = Terms::default();
+    let mut filter = filter;
+    if table.contract().delivery == Delivery::Replace {
+        let all = table.portions(&filter, &Default::default()).await?;
+        let of_others = filter.delivery.is_some_and(|number| Some(number) != in_place);
+        let number = if of_others { i64::MIN } else { in_place.unwrap_or(i64::MIN) };
+        filter = RejectFilter { delivery: Some(number), ..filter };
+        replayed.superseded = all.iter().map(|portion| portion.rejects).sum();
+        terms.unless_moved = Some((deliveries, in_place));
+    }
+    let mut walk = Walk::begin(table, filter).await?;
+    replayed.superseded = replayed.superseded.saturating_sub(walk.rejects);
+    progress.of.store(walk.rejects, Ordering::Relaxed);
+    let mut through = Decoders::new(table, sql);
+    while let Some(portion) = walk.next_portion() {
+        let filter = walk.filter().clone();
+        let putting = Putting { filter: &filter, done: &progress.done };
+        let came = match dry_run {
+            true => Some((table.try_portion(&portion, putting, &mut through).await?, Vec::new())),
+            false => table.put_portion_through(&portion, putting, &mut through, terms.clone()).await?,
+        };
+        walk.came(table, came).await?;
+    }
+    replayed.tried = walk.tried().clone();
+    Ok(replayed)
+}
+
+/// The decoders of one dataset.
+struct Decoders {
+    dataset: String,
+    decoder: Redecoder,
+}
+
+impl Decoders {
+    fn new(table: &Table, sql: Option<Arc<dyn SqlRules>>) -> Self {
+        let contract = table.contract();
+        Self { dataset: contract.dataset.to_string(), decoder: Redecoder::new(Rules::new(Arc::clone(contract), sql)) }
+    }
+}
+
+impl PutThrough for Decoders {
+    type Error = ReplayError;
+
+    async fn put_through(&mut self, rejects: RecordBatch) -> Result<Again, ReplayError> {
+        let again = self.decoder.redecode(&rejects)?;
+        let count = |batches: &[RecordBatch]| batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
+        let (taken, found) = (rejects.num_rows() as u64, count(&again.rows) + count(&again.rejects));
+        if taken != found {
+            return Err(ReplayError::Unbalanced { dataset: self.dataset.clone(), taken, found });
+        }
+        Ok(Again { rows: again.rows, rejects: again.rejects, duplicates: 0 })
+    }
+}
