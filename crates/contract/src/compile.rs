@@ -5,7 +5,7 @@
 
 mod columns;
 pub mod custom;
-mod duration;
+pub(crate) mod duration;
 mod gate;
 mod options;
 mod pattern;

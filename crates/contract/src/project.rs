@@ -3,6 +3,7 @@
 //! The only I/O of this crate. Models and configuration are handed on as text: other crates read them, and point at
 //! contracts through [`ContractSource`]. Invariant: whatever lies in the directory, loading gives diagnostics, never a panic.
 
+pub mod alerts;
 mod loader;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::contract::{Contract, DatasetName, Layer, Source};
 use crate::diagnostic::{self, Diagnostic};
 use crate::yaml::Place;
+use alerts::AlertFile;
 use loader::Loader;
 
 /// The name of the configuration file.
@@ -31,6 +33,8 @@ pub struct Project {
     pub models: Vec<ModelFile>,
     /// The runbooks, by name; their text is not parsed here.
     pub runbooks: Vec<RunbookFile>,
+    /// The alerts without errors, by name.
+    pub alerts: Vec<AlertFile>,
 }
 
 /// Where a contract is written, so that a finding elsewhere can point into it.
@@ -89,12 +93,17 @@ impl Project {
     pub fn load(root: &Path) -> (Self, Vec<Diagnostic>) {
         let mut loader = Loader::new(root);
         let config_text = loader.run();
-        let Loader { mut found, compiled, models, runbooks, .. } = loader;
+        let Loader { mut found, compiled, models, runbooks, alerts, .. } = loader;
         check_whole(&compiled, &models, &mut found);
+        let contracts: Vec<&Contract> = compiled.iter().filter_map(|(contract, _)| contract.as_ref()).collect();
+        // A contract with errors is not among them: an alert about it would seem wrong because of that alone.
+        if contracts.len() == compiled.len() {
+            alerts::check(&alerts, &contracts, &mut found);
+        }
         diagnostic::sort(&mut found);
         let (contracts, contract_sources) =
             compiled.into_iter().filter_map(|(contract, source)| contract.map(|c| (Arc::new(c), source))).unzip();
-        (Self { root: root.to_owned(), config_text, contracts, contract_sources, models, runbooks }, found)
+        (Self { root: root.to_owned(), config_text, contracts, contract_sources, models, runbooks, alerts }, found)
     }
 
     /// The contract of a dataset.

@@ -5,6 +5,7 @@
 //! the parser, the environment and the reference page (docs/configuration.md) are made; no message here holds a value.
 
 mod document;
+pub mod notify;
 mod problem;
 mod settings;
 
@@ -36,8 +37,8 @@ pub struct Config {
     pub log: Log,
     /// The HTTP endpoint.
     pub http: Http,
-    /// Where alerts are sent, by name, as written. May hold secrets.
-    pub notify: BTreeMap<String, serde_json::Value>,
+    /// Where alerts are sent, by name; variables are still as written.
+    pub notify: BTreeMap<String, notify::Receiver>,
 }
 
 /// Where and how the lake is kept.

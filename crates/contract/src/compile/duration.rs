@@ -10,7 +10,7 @@ const DAY: f64 = 86_400.0;
 pub(super) const UNITS: &str = "ms, s, min, h, d, w, y";
 
 /// A value with the unit of `slaProperties`; a month has 30 days, a year 365.
-pub(super) fn with_unit(value: f64, unit: &str) -> Option<Duration> {
+pub(crate) fn with_unit(value: f64, unit: &str) -> Option<Duration> {
     let seconds = match unit.to_lowercase().as_str() {
         "ms" | "millisecond" | "milliseconds" => 0.001,
         "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
@@ -26,7 +26,7 @@ pub(super) fn with_unit(value: f64, unit: &str) -> Option<Duration> {
 }
 
 /// An ISO 8601 duration: `P7D`, `PT24H`, `P1DT12H30M`; a month has 30 days, a year 365.
-pub(super) fn iso(text: &str) -> Option<Duration> {
+pub(crate) fn iso(text: &str) -> Option<Duration> {
     let body = text.strip_prefix('P')?;
     let (days, time) = match body.split_once('T') {
         Some((_, "")) => return None,

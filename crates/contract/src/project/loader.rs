@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::alerts::{self, AlertFile};
 use super::{CONFIG_FILE, ContractSource, ModelFile, RunbookFile};
 use crate::compile::{Compiled, compile};
 use crate::contract::{Contract, DatasetName, Layer};
@@ -16,7 +17,7 @@ use crate::yaml::FILE_BYTES_MAX;
 /// Files past this number are not read.
 const FILES_MAX: usize = 10_000;
 /// Folders whose files other parts of vitalake read, or its users keep there: the data folder, files to deliver.
-const OTHER_FOLDERS: [&str; 5] = ["dashboards", "alerts", "tests", "data", "deliveries"];
+const OTHER_FOLDERS: [&str; 4] = ["dashboards", "tests", "data", "deliveries"];
 /// Bytes of a runbook's name.
 const RUNBOOK_NAME_BYTES_MAX: usize = 100;
 
@@ -28,6 +29,7 @@ pub(super) struct Loader {
     pub(super) compiled: Vec<(Option<Contract>, ContractSource)>,
     pub(super) models: Vec<ModelFile>,
     pub(super) runbooks: Vec<RunbookFile>,
+    pub(super) alerts: Vec<AlertFile>,
 }
 
 impl Loader {
@@ -39,6 +41,7 @@ impl Loader {
             compiled: Vec::new(),
             models: Vec::new(),
             runbooks: Vec::new(),
+            alerts: Vec::new(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Loader {
                 ("contracts", true) => self.layers("contracts", &[Layer::Raw, Layer::Curated, Layer::Serving]),
                 ("models", true) => self.layers("models", &[Layer::Curated, Layer::Serving]),
                 ("runbooks", true) => self.runbooks(),
+                ("alerts", true) => self.alerts(),
                 (CONFIG_FILE, false) => config_text = self.read_text(CONFIG_FILE),
                 (folder, true) if OTHER_FOLDERS.contains(&folder) => {}
                 (folder, true) => {
@@ -115,6 +119,18 @@ impl Loader {
                     self.warn(&path, "unknown-file", "the file is not read", &format!("files here end in .{ending}"))
                 }
             }
+        }
+    }
+
+    fn alerts(&mut self) {
+        for (name, is_folder) in self.list("alerts").unwrap_or_default() {
+            let path = format!("alerts/{name}");
+            let Some(stem) = name.strip_suffix(".yaml").filter(|_| !is_folder) else {
+                self.warn(&path, "unknown-file", "it is not read", "an alert is a file here that ends in .yaml");
+                continue;
+            };
+            let Some(bytes) = self.read(&path) else { return };
+            self.alerts.extend(alerts::read(&path, stem, &bytes, &mut self.found));
         }
     }
 

@@ -76,6 +76,10 @@ impl Reader<'_> {
     }
 
     fn setting(&mut self, setting: &Setting, key: &MarkedYaml<'_>, value: &MarkedYaml<'_>) {
+        if let Kind::Receivers = setting.kind {
+            self.config.notify = super::notify::read(value, self.problems);
+            return;
+        }
         if let Kind::Map(set) = setting.kind {
             self.map(setting, set, value);
             return;
@@ -158,38 +162,49 @@ impl Reader<'_> {
 
     /// Replaces `${NAME}` by the environment's variable; `None` once a problem has been told.
     fn with_variables(&mut self, text: &str, node: &MarkedYaml<'_>) -> Option<String> {
-        let mut replaced = String::with_capacity(text.len());
-        let mut rest = text;
-        let mut is_whole = true;
-        while let Some((before, after)) = rest.split_once("${") {
-            let Some((name, left)) = after.split_once('}') else {
-                self.problems.push(
-                    problem_at(node, "`${` without its `}`").with_help("write ${NAME}, or $${ for the text itself"),
-                );
-                return None;
-            };
-            if let Some(before) = before.strip_suffix('$') {
-                replaced.push_str(before);
-                replaced.push_str("${");
-                rest = after;
-                continue;
-            }
-            replaced.push_str(before);
-            match self.environment.get(name) {
-                Some(value) => replaced.push_str(value),
-                None => {
-                    self.problems.push(
-                        problem_at(node, format!("environment variable {name} is not set"))
-                            .with_help(format!("set {name}, or write the value in its place")),
-                    );
-                    is_whole = false;
-                }
-            }
-            rest = left;
+        match replace_variables(text, self.environment) {
+            Ok(replaced) => return Some(replaced),
+            Err(Unresolved::Open) => self
+                .problems
+                .push(problem_at(node, "`${` without its `}`").with_help("write ${NAME}, or $${ for the text itself")),
+            Err(Unresolved::Unset(names)) => self.problems.extend(names.into_iter().map(|name| {
+                problem_at(node, format!("environment variable {name} is not set"))
+                    .with_help(format!("set {name}, or write the value in its place"))
+            })),
         }
-        replaced.push_str(rest);
-        is_whole.then_some(replaced)
+        None
     }
+}
+
+/// Why a text's variables could not be replaced.
+pub(super) enum Unresolved {
+    /// `${` without its `}`.
+    Open,
+    /// Variables that are not set.
+    Unset(Vec<String>),
+}
+
+/// Replaces `${NAME}` by the environment's variable, and `$${` by `${`.
+pub(super) fn replace_variables(text: &str, environment: &Environment) -> Result<String, Unresolved> {
+    let (mut replaced, mut unset) = (String::with_capacity(text.len()), Vec::new());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        if let Some(before) = before.strip_suffix('$') {
+            replaced.push_str(before);
+            replaced.push_str("${");
+            rest = after;
+            continue;
+        }
+        let (name, left) = after.split_once('}').ok_or(Unresolved::Open)?;
+        replaced.push_str(before);
+        match environment.get(name) {
+            Some(value) => replaced.push_str(value),
+            None => unset.push(name.to_owned()),
+        }
+        rest = left;
+    }
+    replaced.push_str(rest);
+    if unset.is_empty() { Ok(replaced) } else { Err(Unresolved::Unset(unset)) }
 }
 
 fn unknown_key(key: &MarkedYaml<'_>, path: &str) -> ConfigProblem {
@@ -202,12 +217,12 @@ fn unknown_key(key: &MarkedYaml<'_>, path: &str) -> ConfigProblem {
     }
 }
 
-fn problem_at(node: &MarkedYaml<'_>, message: impl Into<String>) -> ConfigProblem {
+pub(super) fn problem_at(node: &MarkedYaml<'_>, message: impl Into<String>) -> ConfigProblem {
     // saphyr counts lines from 1 and columns from 0.
     ConfigProblem::at(node.span.start.line(), node.span.start.col() + 1, message)
 }
 
-fn scalar_text(scalar: &Scalar<'_>) -> String {
+pub(super) fn scalar_text(scalar: &Scalar<'_>) -> String {
     match scalar {
         Scalar::Null => String::new(),
         Scalar::Boolean(value) => value.to_string(),

@@ -39,6 +39,8 @@ pub enum Kind {
     Brokers(fn(&mut Config, String)),
     /// A map that is kept as it is.
     Map(fn(&mut Config, String, serde_json::Value)),
+    /// The receivers of alerts.
+    Receivers,
 }
 
 /// One setting.
@@ -174,11 +176,9 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "notify",
-        kind: Kind::Map(|config, name, value| {
-            config.notify.insert(name, value);
-        }),
+        kind: Kind::Receivers,
         default: "none",
-        description: "Where alerts are sent: a map from a name, which alerts refer to, to what it stands for.",
+        description: "Where alerts are sent: a map from a name, which alerts refer to, to a receiver (docs/alerts.md). The one named `default` gets alerts that name none. Secrets by `${NAME}`; a variable that is not set is an error when the platform starts.",
     },
 ];
 
@@ -186,7 +186,7 @@ impl Setting {
     /// The environment variable that sets it; none for a map.
     pub fn environment_variable(&self) -> Option<String> {
         match self.kind {
-            Kind::Map(_) => None,
+            Kind::Map(_) | Kind::Receivers => None,
             _ => Some(format!("{ENVIRONMENT_PREFIX}{}", self.key.replace('.', "__").to_uppercase())),
         }
     }
@@ -221,7 +221,7 @@ impl Setting {
                 }
                 set(config, text.to_string());
             }
-            Kind::Map(_) => return Err(format!("{} must be a map of names", self.key)),
+            Kind::Map(_) | Kind::Receivers => return Err(format!("{} must be a map of names", self.key)),
         }
         Ok(())
     }
@@ -241,7 +241,7 @@ impl Setting {
             Kind::Boolean(_) => "true or false",
             Kind::Address(_) => "address:port",
             Kind::Brokers(_) => "host:port, …",
-            Kind::Map(_) => "map",
+            Kind::Map(_) | Kind::Receivers => "map",
         }
     }
 }

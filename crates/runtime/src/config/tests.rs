@@ -48,15 +48,13 @@ notify:
   ops:
     type: webhook
     url: ${HOOK}/alerts
-    retries: 3
 ";
     let config = parse_with(text, &[("HOOK", "https://secret.example")], &Overrides::default()).unwrap();
     assert_eq!(config.storage.commit_interval_ms, 2_000);
     assert_eq!(config.kafka.listen.to_string(), "127.0.0.1:19092");
     assert!(!config.kafka.create_topics && config.http.listen.is_ipv6());
     assert_eq!(config.log.retention_bytes, Some(10 << 20));
-    assert_eq!(config.notify["ops"]["url"], "https://secret.example/alerts");
-    assert_eq!(config.notify["ops"]["retries"], 3);
+    assert_eq!(config.notify["ops"].type_name(), "webhook");
     assert_eq!(config.storage.url.as_deref(), Some("/mnt/lake"));
     assert!(!format!("{config:?}").contains("secret"));
 }
@@ -184,4 +182,43 @@ fn the_defaults_in_words_are_the_defaults() {
             assert_eq!(config, defaults, "{} is not {word}", setting.key);
         }
     }
+}
+
+const RECEIVERS: &str = "\
+notify:
+  ops: {type: webhook, url: '${HOOK}', headers: {Authorization: 'Bearer ${TOKEN}'}}
+  pager: {type: pagerduty, routing_key: '${KEY}'}
+  mail: {type: email, smtp: 'smtp://${USER_PASSWORD}@mail:25', from: a@b.example, to: [c@d.example]}
+";
+
+#[test]
+fn receivers_are_valid_without_their_variables_and_have_them_when_they_are_resolved() {
+    let config = parse(RECEIVERS).unwrap();
+    let pairs = [("HOOK", "http://hunter2"), ("TOKEN", "hunter2"), ("KEY", "hunter2"), ("USER_PASSWORD", "u:hunter2")];
+    let resolved = notify::resolve(&config.notify, &environment(&pairs)).unwrap();
+    let notify::Receiver::Webhook { url, headers } = &resolved["ops"] else { panic!("another type") };
+    assert_eq!((url.expose(), headers["Authorization"].expose()), ("http://hunter2", "Bearer hunter2"));
+    assert!(!format!("{resolved:?} {config:?}").contains("hunter2"));
+    let wrong = notify::resolve(&config.notify, &environment(&[("HOOK", "hunter2"), ("TOKEN", "a")])).unwrap_err();
+    let wrong = wrong.to_string();
+    for part in ["notify.ops.url: this is no address", "notify.pager.routing_key: environment variable KEY is not set"]
+    {
+        assert!(wrong.contains(part), "{wrong}");
+    }
+    assert!(!wrong.contains("hunter2"));
+}
+
+#[rstest::rstest]
+#[case::no_type("{url: http://x}", "has no `type`", "webhook")]
+#[case::unknown_type("{type: fax}", "a type that is not known", "pagerduty")]
+#[case::unknown_key("{type: slack, url: http://x, chanel: a}", "an unknown key", "it takes type, url")]
+#[case::no_url("{type: teams}", "needs a text for `url`", "${NAME}")]
+#[case::no_address("{type: webhook, url: hunter2}", "no address", "https://")]
+#[case::no_receivers("{type: email, smtp: smtp://h, from: a, to: []}", "`to`", "")]
+fn a_receiver_that_cannot_be_is_told_without_its_value(#[case] text: &str, #[case] message: &str, #[case] help: &str) {
+    let problems = parse(&format!("notify:\n  ops: {text}\n")).unwrap_err();
+    assert_eq!((problems.len(), problems[0].line), (1, 2), "{problems:?}");
+    assert!(problems[0].message.contains(message), "{problems:?}");
+    assert!(problems[0].help.as_deref().unwrap_or_default().contains(help), "{problems:?}");
+    assert!(!format!("{problems:?}").contains("hunter2"));
 }
