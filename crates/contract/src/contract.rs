@@ -60,6 +60,8 @@ pub enum Layer {
     Curated,
     /// What readers see.
     Serving,
+    /// What the platform says of itself; no contract of a project is in it.
+    Ops,
 }
 
 impl Layer {
@@ -70,6 +72,7 @@ impl Layer {
             Self::Raw => "raw",
             Self::Curated => "curated",
             Self::Serving => "serving",
+            Self::Ops => "ops",
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum Space {
     Serving,
     /// What was rejected, by dataset.
     Quarantine,
+    /// What the platform says of itself.
+    Ops,
 }
 
 impl Space {
@@ -40,7 +42,14 @@ impl Space {
             Self::Curated => "curated",
             Self::Serving => "serving",
             Self::Quarantine => "quarantine",
+            Self::Ops => "ops",
         }
+    }
+
+    /// Whether its tables are datasets of the project.
+    #[must_use]
+    pub fn is_of_project(self) -> bool {
+        matches!(self, Self::Raw | Self::Curated | Self::Serving)
     }
 }
 
@@ -50,6 +59,7 @@ impl From<Layer> for Space {
             Layer::Raw => Self::Raw,
             Layer::Curated => Self::Curated,
             Layer::Serving => Self::Serving,
+            Layer::Ops => Self::Ops,
         }
     }
 }

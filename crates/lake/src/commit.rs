@@ -190,6 +190,8 @@ impl Table {
             table: self.name_of(judged.commit().to).into(),
             outcome,
             version: done.as_ref().ok().map(|done| done.head.version().0),
+            rows: judged.commit().adds.iter().filter_map(|file| file.rows).sum(),
+            error: done.as_ref().err().map(|error| error.class().as_str()),
             took: started.elapsed(),
         });
         done

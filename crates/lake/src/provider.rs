@@ -88,7 +88,7 @@ impl Catalogue {
     /// A table by its name in SQL.
     #[must_use]
     pub fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
-        let space = [Space::Raw, Space::Curated, Space::Serving, Space::Quarantine]
+        let space = [Space::Raw, Space::Curated, Space::Serving, Space::Quarantine, Space::Ops]
             .into_iter()
             .find(|s| s.as_str() == schema)?;
         let find = |name: &str| {

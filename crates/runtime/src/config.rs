@@ -37,6 +37,8 @@ pub struct Config {
     pub log: Log,
     /// The HTTP endpoint.
     pub http: Http,
+    /// The ops datasets.
+    pub ops: Ops,
     /// Where alerts are sent, by name; variables are still as written.
     pub notify: BTreeMap<String, notify::Receiver>,
 }
@@ -85,6 +87,13 @@ pub struct Log {
 pub struct Http {
     /// Its address.
     pub listen: SocketAddr,
+}
+
+/// The ops datasets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ops {
+    /// How long their rows are kept, in milliseconds.
+    pub retention_ms: u64,
 }
 
 /// What the command line says over everything else.
@@ -164,6 +173,7 @@ impl Config {
             },
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
             http: Http { listen: settings::HTTP_LISTEN_DEFAULT },
+            ops: Ops { retention_ms: settings::OPS_RETENTION_MS_DEFAULT },
             notify: BTreeMap::new(),
         }
     }
@@ -200,6 +210,7 @@ impl fmt::Debug for Config {
             .field("kafka", &self.kafka)
             .field("log", &self.log)
             .field("http", &self.http)
+            .field("ops", &self.ops)
             .field("notify", &notify)
             .finish()
     }

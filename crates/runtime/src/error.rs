@@ -13,6 +13,18 @@ pub enum Class {
     Internal,
 }
 
+impl Class {
+    /// Its name as a label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::External => "external",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// Whether the same call may succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {

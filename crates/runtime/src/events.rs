@@ -46,6 +46,10 @@ pub enum Event {
         outcome: Outcome,
         /// The version that it made.
         version: Option<u64>,
+        /// Rows of the files that it added.
+        rows: u64,
+        /// Why it did not take place: `user`, `external` or `internal`, as errors are classed.
+        error: Option<&'static str>,
         /// How long it took.
         took: Duration,
     },
@@ -59,6 +63,8 @@ pub enum Event {
         rows_in: u64,
         /// Rows added, or groups merged.
         rows_out: u64,
+        /// Why it did not come to its end: `user`, `external` or `internal`, as errors are classed.
+        error: Option<&'static str>,
         /// How long it took.
         took: Duration,
     },
@@ -77,6 +83,8 @@ pub enum Event {
     Delivery {
         /// The dataset.
         dataset: Arc<str>,
+        /// The delivery's number, where it has one.
+        delivery: Option<u64>,
         /// How it ended.
         outcome: Outcome,
         /// Rows that entered the dataset.
@@ -193,6 +201,13 @@ impl Events {
         if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(event) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Waits until the reader has taken what was sent before, or this long.
+    pub async fn settle(&self, longest: Duration) {
+        let Some(sender) = &self.sender else { return };
+        let all = u32::try_from(sender.max_capacity()).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(longest, sender.reserve_many(all as usize)).await;
     }
 
     /// How many events did not fit.

@@ -81,7 +81,10 @@ impl Pinned for PinnedLake {
     }
 
     /// `x_live` is `x`; what is in quarantine is recovered with the dataset it was meant for.
-    fn waiting_for(&self, _: &str, table: &str) -> Option<String> {
+    fn waiting_for(&self, schema: &str, table: &str) -> Option<String> {
+        if schema == "ops" {
+            return None;
+        }
         let of = |name: &str| self.recovering.get(name).cloned();
         of(table).or_else(|| table.strip_suffix("_live").and_then(of))
     }
@@ -159,9 +162,9 @@ impl Pinned for Schemas {
     }
 }
 
-/// `x_live` is `x`; what is in quarantine has times of its own.
+/// `x_live` is `x`; what is in quarantine, and what the platform says of itself, has times of its own.
 fn time_column(known: &BTreeMap<String, String>, schema: &str, table: &str) -> Option<String> {
-    if schema == "quarantine" {
+    if matches!(schema, "quarantine" | "ops") {
         return None;
     }
     let of = |name: &str| known.get(name).cloned();

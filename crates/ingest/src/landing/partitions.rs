@@ -59,6 +59,8 @@ pub struct Position {
     pub start_offset: i64,
     /// One past the last record.
     pub end_offset: i64,
+    /// One past the last record that has landed.
+    pub landed_offset: i64,
     /// One past the last offset that is in a commit.
     pub committed_offset: i64,
 }
@@ -181,6 +183,7 @@ impl TopicLanding {
                 partition,
                 start_offset: self.source.start_offset(id).unwrap_or(0),
                 end_offset: self.source.end_offset(id).unwrap_or(progress.next_offset),
+                landed_offset: progress.next_offset,
                 committed_offset: committed.map_or(0, |last| last + 1),
             }
         };

@@ -189,7 +189,8 @@ fn tell(job: &Job, step: &Result<Counts>, took: Duration) {
     };
     let (rows_in, rows_out) = step.as_ref().map_or((0, 0), |counts| (counts.rows_in, counts.rows_out));
     let dataset = job.model.dataset.as_str().into();
-    job.options.events.send(Event::Run { dataset, outcome, rows_in, rows_out, took });
+    let error = step.as_ref().err().map(|error| error.class().as_str());
+    job.options.events.send(Event::Run { dataset, outcome, rows_in, rows_out, error, took });
 }
 
 /// Waits after an error that may pass; gives back one that cannot.

@@ -10,6 +10,7 @@ pub(super) const TAIL_BYTES_MAX_DEFAULT: u64 = 256 << 20;
 pub(super) const RESERVE_BYTES_DEFAULT: u64 = 1 << 30;
 pub(super) const CACHE_BYTES_MAX_DEFAULT: u64 = 10 << 30;
 pub(super) const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 3_600_000;
+pub(super) const OPS_RETENTION_MS_DEFAULT: u64 = 30 * 24 * 3_600_000;
 pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
 pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
 
@@ -173,6 +174,17 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Address(|config, value| config.http.listen = value),
         default: "127.0.0.1:8888",
         description: "The address of the HTTP endpoint. Only a loopback address is allowed.",
+    },
+    Setting {
+        key: "ops.retention_ms",
+        kind: Kind::Integer {
+            unit: "milliseconds",
+            least: 3_600_000,
+            most: i64::MAX as u64,
+            set: |config, value| config.ops.retention_ms = value,
+        },
+        default: "2592000000 (30 days)",
+        description: "How long rows of the ops datasets are kept (docs/operations.md). They leave by whole files, so a day may stay a day longer.",
     },
     Setting {
         key: "notify",

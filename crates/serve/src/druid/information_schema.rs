@@ -21,8 +21,8 @@ pub const SYS_TABLES: [&str; 5] = ["segments", "server_segments", "servers", "su
 /// Druid's name of the schema `serving`.
 pub const DRUID: &str = "druid";
 /// Every schema, whether or not it has tables.
-pub const SCHEMATA: [&str; 9] =
-    ["druid", INFORMATION_SCHEMA, "lookup", "sys", "view", "raw", "curated", "serving", "quarantine"];
+pub const SCHEMATA: [&str; 10] =
+    ["druid", INFORMATION_SCHEMA, "lookup", "sys", "view", "raw", "curated", "serving", "quarantine", "ops"];
 
 /// One column as it is listed.
 enum Cells {

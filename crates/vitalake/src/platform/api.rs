@@ -65,7 +65,7 @@ impl Api {
         let models = self.models();
         let mut datasets: Vec<DatasetStatus> = catalogue
             .tables()
-            .filter(|view| view.id.space != Space::Quarantine)
+            .filter(|view| view.id.space.is_of_project())
             .map(|view| self.dataset(&catalogue, view, &models, troubles))
             .collect();
         datasets.sort_by_key(|d| (["raw", "curated", "serving"].iter().position(|l| *l == d.layer), d.dataset.clone()));
@@ -85,7 +85,7 @@ impl Api {
         })?;
         let after = self.0.lake.pin();
         let mut tables = Vec::new();
-        for view in after.tables().filter(|v| v.id.space != Space::Quarantine) {
+        for view in after.tables().filter(|v| v.id.space.is_of_project()) {
             let Some(old) = before.table(&view.id).filter(|old| old.head.version() < view.head.version()) else {
                 continue;
             };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use parking_lot::RwLock;
+use vitalake_ops::record::Recorder;
 use vitalake_ops::runbooks::Library;
 use vitalake_ops::status::{AwayPart, DeliveryReport, FlushReport, Readiness, STALLED, StatusReport, Trouble};
 use vitalake_runtime::clock::Clock;
@@ -35,6 +36,7 @@ pub struct Platform {
     outside: Outside,
     events: Events,
     library: Arc<Library>,
+    recorder: Recorder,
     now: RwLock<Now>,
 }
 
@@ -57,6 +59,7 @@ impl Platform {
             outside: setup.outside.clone(),
             events: setup.events.clone(),
             library: Arc::new(Library::new(&setup.checked.project.runbooks)),
+            recorder: setup.recorder.clone(),
             now: RwLock::new(Now { role, life: None, panicked: None }),
         })
     }
@@ -96,6 +99,12 @@ impl Platform {
 
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Makes rows of the ops datasets of what happened.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     fn away(&self) -> Vec<AwayPart> {
@@ -238,6 +247,7 @@ fn ended(what: &str) -> ApiError {
 
 fn told(dataset: &str, outcome: &Result<DeliveryReport, ApiError>, took: Duration) -> Event {
     let (accepted, quarantined) = outcome.as_ref().map_or((0, 0), |report| (report.accepted, report.quarantined));
+    let delivery = outcome.as_ref().ok().map(|report| report.delivery);
     let outcome = if outcome.is_ok() { Outcome::Done } else { Outcome::Failed };
-    Event::Delivery { dataset: dataset.into(), outcome, accepted, quarantined, took }
+    Event::Delivery { dataset: dataset.into(), delivery, outcome, accepted, quarantined, took }
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use vitalake_ingest::landing::TopicLanding;
-use vitalake_lake::Space;
 use vitalake_lake::place::{RequestKind, Requests};
 use vitalake_ops::metrics::{Labels, Metrics};
 use vitalake_runtime::telemetry::{MetricName, metric};
@@ -63,7 +62,7 @@ impl Sampler {
 
     fn sample_tables(&mut self, life: &Life) {
         let catalogue = life.lake.pin();
-        for view in catalogue.tables().filter(|v| v.id.space != Space::Quarantine) {
+        for view in catalogue.tables().filter(|v| v.id.space.is_of_project()) {
             let labels = dataset(view.id.dataset.as_str());
             self.set(metric::TAIL_ROWS, labels.clone(), view.tail.row_count() as f64);
             self.set(metric::DATASET_ROWS, labels, view.head.rows().unwrap_or(0) as f64);

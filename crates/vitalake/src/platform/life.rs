@@ -36,6 +36,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 const LAST_LANDING_MAX: Duration = Duration::from_secs(3);
 /// How long a stop may take for its last commits.
 const LAST_COMMITS_MAX: Duration = Duration::from_secs(7);
+/// How long an end waits for what it told last to become rows.
+const EVENTS_MAX: Duration = Duration::from_millis(200);
 /// How long an end waits for requests and models that are told to stop.
 const ENDING_MAX: Duration = Duration::from_secs(5);
 
@@ -85,6 +87,7 @@ impl Life {
         let contracts: Contracts = contracts.into_iter().filter(|(_, c)| role.opens(c.layer)).collect();
         let remote = opened.health.is_some();
         let lake = open_tables(setup, role, &opened.store, specs, remote).await?;
+        setup.recorder.attach(&lake).await;
         let context = IntakeContext { setup, role, contracts: &contracts, lake: &lake };
         let intake = match setup.without_intake && config.kafka.bootstrap.is_some() {
             true => Intake::none(),
@@ -194,6 +197,8 @@ impl Life {
     pub async fn end(self: &Arc<Self>) {
         // Requests stop; a delivery whose commit is on its way gets to its answer.
         self.ending.begin(Stage::Close);
+        self.setup.events.settle(EVENTS_MAX).await;
+        self.setup.recorder.detach().await;
         self.lake.close().await;
         if !self.ending.settled(ENDING_MAX).await {
             tracing::warn!("requests still work on tables that are closed; what they commit is refused");

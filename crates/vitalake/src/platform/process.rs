@@ -227,17 +227,18 @@ impl Process {
     }
 }
 
-/// The HTTP server's parts over a platform; its queries run on `queries`, and events become metrics.
+/// The HTTP server's parts over a platform; its queries run on `queries`, and events become metrics and rows.
 ///
 /// # Errors
 /// When the query engine's memory cannot be set up.
 pub fn http_app(platform: &Arc<Platform>, queries: &Cpu, mut events: EventReader) -> anyhow::Result<App> {
     let engine = Arc::new(QueryEngine::new(QueryLimits::default(), queries.handle().clone())?);
     let metrics = Arc::new(Metrics::new());
-    let recorded = Arc::clone(&metrics);
+    let (counted, recorder) = (Arc::clone(&metrics), platform.recorder().clone());
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            recorded.record(&event);
+            counted.record(&event);
+            recorder.record(&event);
         }
     });
     let datasets = Arc::clone(platform) as _;

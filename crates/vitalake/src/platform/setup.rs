@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use vitalake_ingest::log::LogOptions;
 use vitalake_lake::LakeOptions;
+use vitalake_ops::record::Recorder;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
@@ -67,6 +68,8 @@ pub struct Setup {
     pub cpu: Cpu,
     /// Where it is told what happened.
     pub events: Events,
+    /// Makes rows of the ops datasets of what happened.
+    pub recorder: Recorder,
     /// Held for as long as anything may write to the data folder.
     pub lock: Option<Arc<FolderLock>>,
 }
@@ -79,6 +82,7 @@ impl Setup {
     pub fn new(checked: CheckedProject, config: Config, lock: Arc<FolderLock>, events: Events) -> anyhow::Result<Self> {
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
         let clock = Clock::system();
+        let recorder = recorder(&checked, &clock);
         Ok(Self {
             checked: Arc::new(checked),
             config,
@@ -89,7 +93,15 @@ impl Setup {
             clock,
             cpu,
             events,
+            recorder,
             lock: Some(lock),
         })
     }
+}
+
+/// A recorder that knows the datasets of a project.
+#[must_use]
+pub fn recorder(checked: &CheckedProject, clock: &Clock) -> Recorder {
+    let contracts = checked.project.contracts.iter();
+    Recorder::new(clock.clone(), contracts.map(|c| (c.dataset.to_string(), format!("{}.{}", c.layer, c.dataset))))
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use vitalake_ops::record::RecordOptions;
 use vitalake_process::{Following, Models};
 
-use super::{Life, Role, follow};
+use super::{Life, Role, follow, samples};
 
 /// How often the log of a table that another process writes is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,9 +42,19 @@ impl Life {
         }
         let maintenance = Arc::clone(&self.lake).maintain_forever(self.setup.tuning.maintenance_interval);
         self.watched("maintenance", self.setup.cpu.spawn_background(maintenance));
+        self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
+        self.watched("samples", tokio::spawn(samples::take_forever(Arc::clone(self))));
         let life = Arc::clone(self);
         self.watched("recovery", tokio::spawn(async move { life.recovery.run(&life.intake.landings, &models).await }));
         Ok(())
+    }
+
+    fn record_options(&self) -> RecordOptions {
+        RecordOptions {
+            retention: Duration::from_millis(self.setup.config.ops.retention_ms),
+            shared: self.role != Role::All || self.requests.is_some(),
+            maintains: matches!(self.role, Role::All | Role::Process),
+        }
     }
 
     async fn start_models(&self) -> anyhow::Result<Models> {

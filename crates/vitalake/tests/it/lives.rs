@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
-use vitalake::platform::{Life, Outside, Platform, Role, Setup, Tuning};
+use vitalake::platform::{Life, Outside, Platform, Role, Setup, Tuning, recorder};
 use vitalake_lake::{LakeError, Space};
 use vitalake_ops::status::DeliveryReport;
 use vitalake_runtime::clock::Clock;
@@ -40,6 +40,7 @@ impl World {
         config.data = folder.path().join("data");
         let (clock, data) = (Clock::system(), config.data.clone());
         let setup = Setup {
+            recorder: recorder(&checked, &clock),
             checked: Arc::new(checked),
             config,
             tuning: Tuning::default(),

@@ -9,7 +9,7 @@ use datafusion::arrow::array::{
     ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use vitalake::command::validate::CheckedProject;
-use vitalake::platform::{Life, Outside, Role, Setup, Tuning};
+use vitalake::platform::{Life, Outside, Role, Setup, Tuning, recorder};
 use vitalake_lake::place::{Cache, Place};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_runtime::clock::Clock;
@@ -47,6 +47,7 @@ impl World {
             tuning: Tuning::default(),
             without_intake: false,
             outside: Outside::new(&clock),
+            recorder: recorder(&self.checked, &clock),
             disk: LocalDisk::shared(),
             clock,
             cpu: self.cpu.clone(),

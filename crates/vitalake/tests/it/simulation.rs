@@ -16,7 +16,7 @@ use datafusion::arrow::array::{Array, AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use parking_lot::Mutex;
 use vitalake::command::validate::CheckedProject;
-use vitalake::platform::{Life as Running, Outside, Platform, Role, Setup, Tuning};
+use vitalake::platform::{Life as Running, Outside, Platform, Role, Setup, Tuning, recorder};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, Log, ProducerSequence, TopicPartition};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
@@ -299,6 +299,7 @@ impl Rehearsal {
             tuning: self.tuning,
             without_intake: false,
             outside: Outside::new(&clock),
+            recorder: recorder(&self.checked, &clock),
             disk: Arc::clone(&process) as _,
             clock,
             cpu: self.cpu.clone(),

@@ -1,0 +1,328 @@
+//! The recorder: what happens becomes rows of the ops datasets.
+//!
+//! Events come from their one reader, samples from the platform; both are gathered, shown in SQL within a second and
+//! committed every two minutes. What must not be lost goes through [`Recorder::record_durably`]. A recorder outlives the
+//! lives of a process: each life attaches its lake. Invariant: nothing waits for it but who records durably; rows for
+//! which there is no room or no lake are dropped and counted.
+
+mod cells;
+mod rows;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use vitalake_lake::{Journal, Lake, LakeError};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::error::{Class, Classified, Retry, in_full};
+use vitalake_runtime::events::Event;
+
+use crate::tables::OpsTable;
+use cells::{Row, batch};
+use rows::{Gathered, Names, Said};
+
+pub use rows::{LagSample, ResourcesSample};
+
+/// How often what was gathered is shown.
+const SHOW_INTERVAL: Duration = Duration::from_secs(1);
+/// The least time between two commits of a table.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(120);
+/// Rows of a table that are committed before their time.
+const COMMIT_ROWS: usize = 20_000;
+/// How long a commit that failed is left.
+const AGAIN: Duration = Duration::from_secs(30);
+/// The least time between two durable commits of a table.
+const DURABLY_APART: Duration = Duration::from_secs(1);
+/// How long who records durably waits for a lake.
+const ATTACHED_MAX: Duration = Duration::from_secs(10);
+/// How long the last commits of a life may take.
+const LAST_COMMITS_MAX: Duration = Duration::from_secs(3);
+/// How often other processes' rows are looked for.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+/// How often old rows are taken away and small files joined.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Why something was not recorded durably.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// There is no lake now.
+    #[error("{table} is not open: the platform is starting or stopping; try again")]
+    NotOpen {
+        /// The table, as SQL names it.
+        table: String,
+    },
+    /// The store has been away for so long that too many rows wait.
+    #[error("{table} takes no more rows before those that wait are committed: see to the store, and try again")]
+    Full {
+        /// The table, as SQL names it.
+        table: String,
+    },
+    /// The event has no table of its own, or is summed up with others.
+    #[error("an event of this kind is not kept by itself")]
+    NotKept,
+    /// The commit failed; it is tried again by itself.
+    #[error("a row of {table} could not be committed")]
+    Commit {
+        /// The table, as SQL names it.
+        table: String,
+        /// Why.
+        #[source]
+        source: LakeError,
+    },
+}
+
+impl Classified for RecordError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NotOpen { .. } | Self::Full { .. } => Class::External,
+            Self::NotKept => Class::Internal,
+            Self::Commit { source, .. } => source.class(),
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        match self {
+            Self::NotOpen { .. } | Self::Full { .. } => Retry::Later,
+            Self::NotKept => Retry::Never,
+            Self::Commit { source, .. } => source.retry(),
+        }
+    }
+}
+
+/// What a life asks of the recorder.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordOptions {
+    /// How long rows are kept.
+    pub retention: Duration,
+    /// Whether other processes write the same tables.
+    pub shared: bool,
+    /// Whether this process takes old rows away and joins files.
+    pub maintains: bool,
+}
+
+/// Makes rows of what happens. Clones are the same recorder.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    names: Names,
+    process: Arc<str>,
+    gathered: Mutex<Gathered>,
+    attached: watch::Sender<Option<Arc<Journals>>>,
+    dropped: AtomicU64,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("process", &self.0.process).finish_non_exhaustive()
+    }
+}
+
+struct Journals {
+    tables: BTreeMap<OpsTable, Arc<Journal>>,
+    /// When each was last committed, or that was tried.
+    tried: Mutex<BTreeMap<OpsTable, Tried>>,
+}
+
+#[derive(Clone, Copy)]
+struct Tried {
+    at: Instant,
+    failed: bool,
+}
+
+impl Recorder {
+    /// A recorder without a lake. `datasets` are the project's, each with its name in SQL, `layer.name`.
+    #[must_use]
+    pub fn new(clock: Clock, datasets: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            names: datasets.into_iter().collect(),
+            process: uuid::Uuid::now_v7().simple().to_string().into(),
+            gathered: Mutex::default(),
+            attached: watch::channel(None).0,
+            dropped: AtomicU64::new(0),
+        }))
+    }
+
+    /// Opens the ops datasets of a lake; rows go there from now on. A table that cannot be opened is said, and its rows
+    /// are dropped.
+    pub async fn attach(&self, lake: &Lake) {
+        let opening = OpsTable::ALL.into_iter().filter_map(|table| Some((table, table.contract()?)));
+        let opening = opening.map(|(table, contract)| async move { (table, Journal::open(lake, &contract).await) });
+        let mut tables = BTreeMap::new();
+        for (table, opened) in join_all(opening).await {
+            match opened {
+                Ok(journal) => {
+                    tables.insert(table, Arc::new(journal));
+                }
+                Err(error) => {
+                    tracing::warn!(table = %name(table), error = in_full(&error), "what happens is not kept there");
+                }
+            }
+        }
+        self.0.attached.send_replace(Some(Arc::new(Journals { tables, tried: Mutex::default() })));
+    }
+
+    /// Commits what was gathered, as far as that is quickly done, and lets go of the lake.
+    pub async fn detach(&self) {
+        self.show();
+        let Some(journals) = self.0.attached.send_replace(None) else { return };
+        let commits = journals.tables.values().map(|journal| async { journal.commit().await.is_ok() });
+        let _ = tokio::time::timeout(LAST_COMMITS_MAX, join_all(commits)).await;
+        let left: usize = journals.tables.values().map(|journal| journal.waiting()).sum();
+        self.0.dropped.fetch_add(left as u64, Ordering::Relaxed);
+        if left > 0 {
+            tracing::warn!(rows = left, "rows of the ops datasets are lost: they could not be committed");
+        }
+    }
+
+    /// Takes an event in, to be shown within a second. Never waits.
+    pub fn record(&self, event: &Event) {
+        self.0.gathered.lock().take(event, self.said());
+    }
+
+    /// Takes samples of lag in.
+    pub fn lag(&self, samples: &[LagSample]) {
+        let mut gathered = self.0.gathered.lock();
+        samples.iter().for_each(|sample| gathered.push(self.said().lag(sample)));
+    }
+
+    /// Takes a sample of resources in, with what the system says of this process.
+    pub fn resources(&self, sample: &ResourcesSample) {
+        let row = self.said().resources(sample, usage::now(), self.dropped());
+        self.0.gathered.lock().push(row);
+    }
+
+    /// Returns when a commit holds the event: it is not lost, whatever is killed. Do not send it to `Events` beside.
+    /// Calls of the same second share a commit.
+    ///
+    /// # Errors
+    /// When there is no lake, no room, or the commit fails; the row may be committed later all the same.
+    pub async fn record_durably(&self, event: &Event) -> Result<(), RecordError> {
+        let row = self.said().single(event).ok_or(RecordError::NotKept)?;
+        let table = row.table;
+        let mut attached = self.0.attached.subscribe();
+        let journal = tokio::time::timeout(ATTACHED_MAX, attached.wait_for(Option::is_some)).await;
+        let journal =
+            journal.ok().and_then(Result::ok).and_then(|journals| journals.as_ref()?.tables.get(&table).cloned());
+        let journal = journal.ok_or_else(|| RecordError::NotOpen { table: name(table) })?;
+        let rows = batch(journal.schema(), &[row]).ok_or(RecordError::NotKept)?;
+        let mark = journal.append(rows).ok_or_else(|| RecordError::Full { table: name(table) })?;
+        let failed = |source| RecordError::Commit { table: name(table), source };
+        journal.commit_through(mark, DURABLY_APART).await.map_err(failed)
+    }
+
+    /// Rows that could not be kept.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed) + self.0.gathered.lock().dropped
+    }
+
+    /// Shows and commits until dropped; for a life, after [`Recorder::attach`].
+    pub async fn run(self, options: RecordOptions) {
+        tokio::join!(self.show_forever(), self.commit_forever(), self.look_after(options));
+    }
+
+    fn said(&self) -> Said<'_> {
+        Said { names: &self.0.names, process: &self.0.process, at_ms: self.0.clock.now_ms() }
+    }
+
+    fn journals(&self) -> Option<Arc<Journals>> {
+        self.0.attached.borrow().clone()
+    }
+
+    /// Moves what was gathered into the tables' tails. Without a lake it stays where it is.
+    pub fn show(&self) {
+        let Some(journals) = self.journals() else { return };
+        let rows = self.0.gathered.lock().drain(self.said());
+        let mut by_table: BTreeMap<OpsTable, Vec<Row>> = BTreeMap::new();
+        rows.into_iter().for_each(|row| by_table.entry(row.table).or_default().push(row));
+        for (table, rows) in by_table {
+            let shown = journals.tables.get(&table).and_then(|journal| journal.append(batch(journal.schema(), &rows)?));
+            if shown.is_none() {
+                self.0.dropped.fetch_add(rows.len() as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
+    async fn show_forever(&self) {
+        let mut due = every(SHOW_INTERVAL);
+        loop {
+            due.tick().await;
+            self.show();
+        }
+    }
+
+    async fn commit_forever(&self) {
+        let mut due = every(SHOW_INTERVAL);
+        loop {
+            due.tick().await;
+            let Some(journals) = self.journals() else { continue };
+            for (table, journal) in &journals.tables {
+                if journals.is_due(*table, journal.waiting()) {
+                    let outcome = journal.commit().await;
+                    journals.note(*table, outcome.as_ref().err());
+                }
+            }
+        }
+    }
+
+    async fn look_after(&self, options: RecordOptions) {
+        let (mut refresh, mut maintain) = (every(REFRESH_INTERVAL), every(MAINTENANCE_INTERVAL));
+        loop {
+            let maintains = tokio::select! {
+                _ = maintain.tick() => options.maintains,
+                _ = refresh.tick() => false,
+            };
+            let Some(journals) = self.journals() else { continue };
+            for (table, journal) in &journals.tables {
+                let outcome = match maintains {
+                    true => journal.maintain(options.retention).await.map(|_| ()),
+                    false if options.shared => journal.refresh().await,
+                    false => Ok(()),
+                };
+                if let Err(error) = outcome {
+                    tracing::debug!(table = %name(*table), error = in_full(&error), "looked after again later");
+                }
+            }
+        }
+    }
+}
+
+impl Journals {
+    fn is_due(&self, table: OpsTable, waiting: usize) -> bool {
+        match self.tried.lock().get(&table) {
+            _ if waiting == 0 => false,
+            None => true,
+            Some(Tried { at, failed: true }) => at.elapsed() >= AGAIN,
+            Some(Tried { at, failed: false }) => at.elapsed() >= COMMIT_INTERVAL || waiting >= COMMIT_ROWS,
+        }
+    }
+
+    fn note(&self, table: OpsTable, error: Option<&LakeError>) {
+        let tried = Tried { at: Instant::now(), failed: error.is_some() };
+        let before = self.tried.lock().insert(table, tried);
+        if let Some(error) = error
+            && !before.is_some_and(|before| before.failed)
+        {
+            tracing::warn!(table = %name(table), error = in_full(error), "rows wait for their commit, which is tried again");
+        }
+    }
+}
+
+fn name(table: OpsTable) -> String {
+    format!("ops.{}", table.as_str())
+}
+
+fn every(interval: Duration) -> tokio::time::Interval {
+    let mut due = tokio::time::interval_at(Instant::now() + interval, interval);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    due
+}
