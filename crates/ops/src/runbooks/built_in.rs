@@ -8,6 +8,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("feed_late", include_str!("../../runbooks/feed_late.md")),
     ("gate_held", include_str!("../../runbooks/gate_held.md")),
     ("landing_lag", include_str!("../../runbooks/landing_lag.md")),
+    ("memory_high", include_str!("../../runbooks/memory_high.md")),
     ("poison_records", include_str!("../../runbooks/poison_records.md")),
     ("schema_drift", include_str!("../../runbooks/schema_drift.md")),
     ("source_silent", include_str!("../../runbooks/source_silent.md")),
