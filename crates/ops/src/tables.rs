@@ -26,11 +26,13 @@ pub enum OpsTable {
     Lag,
     /// What processes use.
     Resources,
+    /// What the queries of runbooks found when alerts fired.
+    Evidence,
 }
 
 impl OpsTable {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Runs,
         Self::Commits,
         Self::Checks,
@@ -40,6 +42,7 @@ impl OpsTable {
         Self::Discards,
         Self::Lag,
         Self::Resources,
+        Self::Evidence,
     ];
 
     /// Its name, under `ops` in SQL.
@@ -55,6 +58,7 @@ impl OpsTable {
             Self::Discards => "discards",
             Self::Lag => "lag",
             Self::Resources => "resources",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -71,6 +75,7 @@ impl OpsTable {
             Self::Discards => include_str!("../contracts/discards.yaml"),
             Self::Lag => include_str!("../contracts/lag.yaml"),
             Self::Resources => include_str!("../contracts/resources.yaml"),
+            Self::Evidence => include_str!("../contracts/evidence.yaml"),
         }
     }
 

@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use serde_json::Value;
 use vitalake_lake::TableSpec;
 use vitalake_ops::runbooks::Found;
+use vitalake_ops::tables::OpsTable;
 
 use crate::druid::dialect::DruidSql;
 use crate::druid::request::ResultFormat;
@@ -34,13 +35,20 @@ const COLUMNS_MAX: usize = 50;
 
 /// What a query finds now.
 pub async fn find(sessions: &Sessions, sql: String, at: String) -> Found {
-    match rows(sessions, sql).await {
-        Ok(found) => Found { at, ..found },
+    match answer(sessions, sql).await {
+        Ok(mut found) => {
+            found.rows.iter_mut().flatten().for_each(cut);
+            Found { at, ..found }
+        }
         Err(error) => Found { at, error: Some(error.to_string()), ..Found::default() },
     }
 }
 
-async fn rows(sessions: &Sessions, sql: String) -> Result<Found, QueryError> {
+/// The first rows of a query, whole.
+///
+/// # Errors
+/// What a session says to it.
+pub async fn answer(sessions: &Sessions, sql: String) -> Result<Found, QueryError> {
     let options = QueryOptions { timeout: Some(TIME_MAX), ..QueryOptions::default() };
     let mut answer = sessions.open(Identity::runbook())?.query(sql, Vec::new(), options).await?;
     let mut found = Found { columns: answer.labels().to_vec(), ..Found::default() };
@@ -68,9 +76,7 @@ fn values(batch: &RecordBatch, schema: &Schema, labels: &[String]) -> Result<Vec
     writer.begin(&mut text);
     writer.batch(batch, &mut text).map_err(|_| unreadable())?;
     writer.end(&mut text);
-    let mut rows: Vec<Vec<Value>> = serde_json::from_slice(&text).map_err(|_| unreadable())?;
-    rows.iter_mut().flatten().for_each(cut);
-    Ok(rows)
+    serde_json::from_slice(&text).map_err(|_| unreadable())
 }
 
 fn unreadable() -> QueryError {
@@ -96,7 +102,9 @@ impl Blueprint {
     /// The tables that these are to be.
     #[must_use]
     pub fn new(specs: &[TableSpec]) -> Self {
-        let pinned = Policy::of(&Identity::runbook()).view(Arc::new(Schemas::of(specs)));
+        let ops = OpsTable::ALL.into_iter().filter_map(OpsTable::contract);
+        let specs: Vec<TableSpec> = specs.iter().cloned().chain(ops.map(|c| TableSpec::of(Arc::new(c)))).collect();
+        let pinned = Policy::of(&Identity::runbook()).view(Arc::new(Schemas::of(&specs)));
         Self { surface: Arc::new(Surface::new(Arc::new(DruidSql))), pinned }
     }
 
@@ -106,5 +114,25 @@ impl Blueprint {
     /// What is wrong, with its place where that is known.
     pub fn check(&self, sql: &str) -> Result<(), QueryError> {
         plan::check(&self.surface, Arc::clone(&self.pinned), sql)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vitalake_ops::runbooks::{Library, bind};
+
+    use super::*;
+
+    #[test]
+    fn every_query_of_a_built_in_runbook_is_one_over_the_ops_datasets_alone() {
+        let blueprint = Blueprint::new(&[]);
+        for runbook in Library::new(&[]).all() {
+            assert_eq!(runbook.problems, [], "{}", runbook.name);
+            assert!(runbook.blocks().next().is_some(), "{} shows no evidence", runbook.name);
+            for block in runbook.blocks() {
+                let bound = bind(block, None).map(|statement| blueprint.check(&statement.sql));
+                assert_eq!(bound, Ok(Ok(())), "{}, line {}: {}", runbook.name, block.line, block.sql);
+            }
+        }
     }
 }

@@ -140,7 +140,9 @@ impl Schemas {
             if contract.layer == Layer::Serving {
                 all.tables.insert((layer.clone(), format!("{name}_live")), live_schema(schema));
             }
-            all.tables.insert(("quarantine".to_owned(), name.clone()), quarantine_schema());
+            if contract.layer != Layer::Ops {
+                all.tables.insert(("quarantine".to_owned(), name.clone()), quarantine_schema());
+            }
             all.tables.insert((layer, name), Arc::clone(schema));
         }
         all

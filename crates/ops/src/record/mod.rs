@@ -27,7 +27,7 @@ use crate::tables::OpsTable;
 use cells::{Row, batch};
 use rows::{Gathered, Names, Said};
 
-pub use rows::{LagSample, ResourcesSample};
+pub use rows::{EvidenceRow, LagSample, ResourcesSample};
 
 /// How often what was gathered is shown.
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -207,13 +207,25 @@ impl Recorder {
     /// When there is no lake, no room, or the commit fails; the row may be committed later all the same.
     pub async fn record_durably(&self, event: &Event) -> Result<(), RecordError> {
         let row = self.said().single(event).ok_or(RecordError::NotKept)?;
-        let table = row.table;
+        self.durably(row.table, &[row]).await
+    }
+
+    /// Returns when a commit holds what a runbook's queries found when an alert fired.
+    ///
+    /// # Errors
+    /// As those of [`Recorder::record_durably`].
+    pub async fn record_evidence(&self, evidence: &[EvidenceRow]) -> Result<(), RecordError> {
+        let rows: Vec<Row> = evidence.iter().map(|evidence| self.said().evidence(evidence)).collect();
+        if rows.is_empty() { Ok(()) } else { self.durably(OpsTable::Evidence, &rows).await }
+    }
+
+    async fn durably(&self, table: OpsTable, rows: &[Row]) -> Result<(), RecordError> {
         let mut attached = self.0.attached.subscribe();
         let journal = tokio::time::timeout(ATTACHED_MAX, attached.wait_for(Option::is_some)).await;
         let journal =
             journal.ok().and_then(Result::ok).and_then(|journals| journals.as_ref()?.tables.get(&table).cloned());
         let journal = journal.ok_or_else(|| RecordError::NotOpen { table: name(table) })?;
-        let rows = batch(journal.schema(), &[row]).ok_or(RecordError::NotKept)?;
+        let rows = batch(journal.schema(), rows).ok_or(RecordError::NotKept)?;
         let mark = journal.append(rows).ok_or_else(|| RecordError::Full { table: name(table) })?;
         let failed = |source| RecordError::Commit { table: name(table), source };
         journal.commit_through(mark, DURABLY_APART).await.map_err(failed)

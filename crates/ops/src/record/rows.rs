@@ -43,6 +43,25 @@ pub struct ResourcesSample {
     pub events_dropped: u64,
 }
 
+/// What one query of a runbook found when an alert fired.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EvidenceRow {
+    /// Tells the alert from others.
+    pub fingerprint: String,
+    /// The alert's name.
+    pub alert: String,
+    /// The dataset that it is about.
+    pub dataset: Option<String>,
+    /// The runbook's name.
+    pub runbook: String,
+    /// The number of the query, from one.
+    pub block: u64,
+    /// The query, as it was run.
+    pub query: String,
+    /// What it found, as JSON.
+    pub found: String,
+}
+
 #[derive(Default)]
 struct RunSum {
     runs: u64,
@@ -117,6 +136,14 @@ impl Said<'_> {
             }
             Event::Run { .. } | Event::Check { .. } | Event::Query { .. } => return None,
         })
+    }
+
+    pub(crate) fn evidence(&self, evidence: &EvidenceRow) -> Row {
+        let text = |text: &str| Cell::text(text);
+        let dataset = Cell::Text(evidence.dataset.as_deref().map(|of| self.dataset(of).into()));
+        let names = [text(&evidence.fingerprint), text(&evidence.alert), dataset, text(&evidence.runbook)];
+        let found = [Cell::count(evidence.block), text(&evidence.query), text(&evidence.found)];
+        self.row(OpsTable::Evidence, names.into_iter().chain(found))
     }
 
     pub(crate) fn lag(&self, sample: &LagSample) -> Row {

@@ -13,6 +13,7 @@ mod report;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use vitalake_contract::project::RunbookFile;
 
 pub use parameters::{AlertContext, Statement, bind};
@@ -46,6 +47,14 @@ impl Library {
     pub fn all(&self) -> impl Iterator<Item = &Arc<Runbook>> {
         self.runbooks.values()
     }
+}
+
+/// Keeps the evidence of the moment when an alert fires.
+#[async_trait]
+pub trait EvidenceKeeper: Send + Sync + 'static {
+    /// Runs the queries of the alert's runbook, and keeps what they find with the alert. Takes as long as the queries do,
+    /// at most a minute; to be called beside the alert's messages, not before them.
+    async fn keep(&self, runbook: &str, alert: &AlertContext);
 }
 
 /// The names of the runbooks that every project has.

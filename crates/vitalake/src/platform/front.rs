@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use parking_lot::RwLock;
+use vitalake_contract::alert::AlertRule;
 use vitalake_ops::record::Recorder;
 use vitalake_ops::runbooks::Library;
 use vitalake_ops::status::{AwayPart, DeliveryReport, FlushReport, Readiness, STALLED, StatusReport, Trouble};
@@ -16,11 +17,12 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::events::{Event, Events, Outcome};
 use vitalake_serve::pinned::Pinned;
 use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Status};
+use vitalake_serve::session::Sessions;
 
 use super::api::Api;
 use super::outside::{instant, parts};
 use super::tasks::until_the_end;
-use super::{Life, Outside, Role, Setup};
+use super::{Life, Outside, Role, RunbookDesk, Setup};
 
 /// How long a restart that a panic caused is told of.
 const TOLD_OF_A_PANIC: Duration = Duration::from_secs(600);
@@ -36,6 +38,7 @@ pub struct Platform {
     outside: Outside,
     events: Events,
     library: Arc<Library>,
+    alerts: Arc<[AlertRule]>,
     recorder: Recorder,
     now: RwLock<Now>,
 }
@@ -59,6 +62,7 @@ impl Platform {
             outside: setup.outside.clone(),
             events: setup.events.clone(),
             library: Arc::new(Library::new(&setup.checked.project.runbooks)),
+            alerts: setup.checked.project.alerts.iter().map(|file| file.rule.clone()).collect(),
             recorder: setup.recorder.clone(),
             now: RwLock::new(Now { role, life: None, panicked: None }),
         })
@@ -93,12 +97,11 @@ impl Platform {
         &self.events
     }
 
-    pub(super) fn library(&self) -> &Arc<Library> {
-        &self.library
-    }
-
-    pub(super) fn clock(&self) -> &Clock {
-        &self.clock
+    /// Where runbooks are opened; their queries run in these sessions.
+    #[must_use]
+    pub fn runbooks(&self, sessions: Sessions) -> RunbookDesk {
+        let (library, alerts) = (Arc::clone(&self.library), Arc::clone(&self.alerts));
+        RunbookDesk::new(library, alerts, sessions, self.recorder.clone(), self.clock.clone())
     }
 
     /// Makes rows of the ops datasets of what happened.

@@ -27,7 +27,6 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{self, App, HttpLimits};
 use vitalake_serve::session::Sessions;
 
-use super::runbooks::RunbookDesk;
 use super::{Life, Platform, Role, Setup, sample_forever};
 
 /// How long it waits before it begins anew.
@@ -243,10 +242,10 @@ pub fn http_app(platform: &Arc<Platform>, queries: &Cpu, mut events: EventReader
     });
     let datasets = Arc::clone(platform) as _;
     let sessions = Sessions::new(engine, datasets, Arc::new(DruidSql), platform.events().clone());
-    let desk = RunbookDesk::new(Arc::clone(platform.library()), sessions.clone(), platform.clock().clone());
+    let runbooks = Arc::new(platform.runbooks(sessions.clone()));
     Ok(App {
         sessions,
-        runbooks: Arc::new(desk),
+        runbooks,
         status: Arc::clone(platform) as _,
         deliveries: Arc::clone(platform) as _,
         flush: Arc::clone(platform) as _,
