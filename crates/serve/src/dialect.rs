@@ -8,7 +8,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result as EngineResult;
 use datafusion::execution::memory_pool::MemoryPool;
@@ -19,6 +18,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::{Expr, Query};
 
 use crate::error::QueryError;
+use crate::functions::zone::Zone;
 use crate::pinned::Pinned;
 use crate::sql::parse::{Parsed, TextLimits};
 use crate::sql::rewrite::Names;
@@ -51,7 +51,7 @@ pub trait Dialect: Debug + Send + Sync + 'static {
 
     /// Functions that the engine does not have, or has with another meaning; they replace the engine's of that name, and
     /// count their results in `memory`.
-    fn functions(&self, zone: Tz, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>>;
+    fn functions(&self, zone: Zone, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>>;
 
     /// The engine's own functions that mean the same here: no other is reachable.
     fn engine_functions(&self) -> &'static [&'static str];

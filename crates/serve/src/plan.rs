@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::Array as _;
 use arrow::record_batch::RecordBatch;
-use chrono_tz::Tz;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, ScalarValue, plan_err};
 use datafusion::execution::SessionStateDefaults;
@@ -25,6 +24,7 @@ use crate::catalogue::SessionCatalogue;
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
 use crate::functions::growing::counted;
+use crate::functions::zone::Zone;
 use crate::grouping::with_few_groups;
 use crate::pinned::Pinned;
 use crate::session::Message;
@@ -44,7 +44,7 @@ pub struct Request {
     /// Values of the placeholders.
     pub parameters: Vec<Expr>,
     /// The zone in which to compute.
-    pub zone: Tz,
+    pub zone: Zone,
     /// The id for the log.
     pub query_id: String,
     /// Becomes true when nobody waits for the answer any longer.

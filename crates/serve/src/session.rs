@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use chrono_tz::Tz;
 use datafusion::sql::sqlparser::ast::Expr;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -19,6 +18,7 @@ use crate::dialect::Dialect;
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
 use crate::functions::growing::array_bytes;
+use crate::functions::zone::Zone;
 use crate::identity::{Identity, Policy};
 use crate::pinned::Pinned;
 use crate::plan;
@@ -30,7 +30,7 @@ use crate::surface::Surface;
 #[derive(Debug, Clone)]
 pub struct QueryOptions {
     /// The zone in which it computes.
-    pub zone: Tz,
+    pub zone: Zone,
     /// The client's time limit; the server's is the upper bound.
     pub timeout: Option<Duration>,
     /// The client's id for it.
@@ -39,7 +39,7 @@ pub struct QueryOptions {
 
 impl Default for QueryOptions {
     fn default() -> Self {
-        Self { zone: Tz::UTC, timeout: None, query_id: None }
+        Self { zone: Zone::UTC, timeout: None, query_id: None }
     }
 }
 

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use chrono_tz::Tz;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 
 use crate::dialect::Dialect;
+use crate::functions::zone::Zone;
 
 /// What the sessions of one surface share.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Library {
         let mut aggregate = SessionStateDefaults::default_aggregate_functions();
         aggregate.retain(|function| dialect.engine_aggregates().contains(&function.name()));
         let memory: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
-        let own = dialect.functions(Tz::UTC, &memory);
+        let own = dialect.functions(Zone::UTC, &memory);
         let mut routines: Vec<(String, bool)> = scalar
             .iter()
             .chain(&own)

@@ -4,11 +4,11 @@
 //! `tests/data/spark-answers.ndjson` holds what a real Spark 4.2 answered with `spark.sql.ansi.enabled=false` in UTC;
 //! the examples among them are Apache Spark's (Apache-2.0). Nothing is different, but for what stands in `DECISIONS`
 //! with its reason. `VITALAKE_CORPUS_REPORT=FILE` writes every case that is not equal, `VITALAKE_WRITE_DOCS=1` the page
-//! docs/spark-functions.md.
+//! docs/spark-functions.md, and `VITALAKE_CORPUS_ANSWERS=FILE` compares with other recorded answers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int32Array, RecordBatch};
@@ -42,7 +42,8 @@ enum Verdict {
 }
 
 fn cases() -> Vec<Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spark-answers.ndjson");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spark-answers.ndjson");
+    let path = std::env::var_os("VITALAKE_CORPUS_ANSWERS").map_or(kept, PathBuf::from);
     let text = std::fs::read_to_string(path).unwrap();
     text.lines()
         .map(|line| {

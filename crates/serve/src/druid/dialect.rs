@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use chrono_tz::Tz;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Result as EngineResult;
 use datafusion::execution::memory_pool::MemoryPool;
@@ -23,6 +22,7 @@ use crate::dialect::{Dialect, Routines};
 use crate::error::QueryError;
 use crate::functions;
 use crate::functions::growing::DruidPlanner;
+use crate::functions::zone::Zone;
 use crate::pinned::Pinned;
 use crate::sql::meaning::Meaning;
 use crate::sql::parse::{Parsed, TextLimits, parse};
@@ -77,7 +77,7 @@ impl Dialect for DruidSql {
         rewrite(query, parameters, names)
     }
 
-    fn functions(&self, zone: Tz, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
+    fn functions(&self, zone: Zone, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
         functions::all(zone, memory)
     }
 

@@ -1,12 +1,11 @@
 //! What a client sends to `/druid/v2/sql`, read without trusting any of it.
 
-use chrono_tz::Tz;
 use datafusion::sql::sqlparser::ast::{Expr, UnaryOperator, Value as SqlValue};
 use serde_json::{Map, Value};
 
 use super::result::Headers;
 use crate::error::QueryError;
-use crate::functions::iso;
+use crate::functions::zone::Zone;
 use crate::sql::rewrite_function::{call, literal, text};
 
 /// How rows are written.
@@ -40,7 +39,7 @@ pub struct SqlRequest {
     /// The client's time limit; zero and none are the server's.
     pub timeout_ms: Option<u64>,
     /// The zone in which the query computes and prints.
-    pub zone: Tz,
+    pub zone: Zone,
     /// Arrays are written as a string that holds JSON.
     pub stringify_arrays: bool,
 }
@@ -93,7 +92,7 @@ impl SqlRequest {
             zone: context
                 .get("sqlTimeZone")
                 .and_then(Value::as_str)
-                .map_or(Tz::UTC, |name| iso::zone(name).unwrap_or(Tz::UTC)),
+                .map_or(Zone::UTC, |name| Zone::of(name).unwrap_or(Zone::UTC)),
             stringify_arrays: flag(context, "sqlStringifyArrays", true)?,
         })
     }

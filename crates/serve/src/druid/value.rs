@@ -9,13 +9,13 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use arrow::error::ArrowError;
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone as _, Utc};
 use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::functions::joda::iso_text;
 use crate::functions::period::candidates;
+use crate::functions::zone::Zone;
 
 /// A column of a batch, ready to be written.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub enum Column {
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     /// Times are printed in this zone.
-    pub zone: Tz,
+    pub zone: Zone,
     /// Arrays are written as a string that holds JSON.
     pub stringify_arrays: bool,
 }
@@ -101,7 +101,11 @@ impl Column {
     }
 
     fn list(array: ListArray) -> Result<Self, ArrowError> {
-        let values = Self::new(array.values())?;
+        // Druid shows a FLOAT in an array with the digits of a DOUBLE.
+        let values = match array.values().data_type() {
+            DataType::Float32 => Self::new(&cast(array.values(), &DataType::Float64)?)?,
+            _ => Self::new(array.values())?,
+        };
         Ok(Self::List(array, Box::new(values)))
     }
 
@@ -277,9 +281,9 @@ fn java(value: f64, plain: &str, scientific: &str) -> String {
 }
 
 /// A time as `2015-09-12T00:47:53.259Z`, or with the zone's offset.
-pub fn time(micros: i64, zone: Tz) -> String {
+pub fn time(micros: i64, zone: Zone) -> String {
     let Some(time) = DateTime::<Utc>::from_timestamp_micros(micros) else { return String::new() };
-    if zone == Tz::UTC {
+    if zone == Zone::UTC || zone.offset_from_utc_datetime(&time.naive_utc()).local_minus_utc() == 0 {
         time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
     } else {
         iso_text(micros, zone).unwrap_or_default()
@@ -287,7 +291,7 @@ pub fn time(micros: i64, zone: Tz) -> String {
 }
 
 /// A day, as the time at which it begins.
-fn day(days: i32, zone: Tz) -> String {
+fn day(days: i32, zone: Zone) -> String {
     let date = days.checked_add(719_163).and_then(NaiveDate::from_num_days_from_ce_opt);
     let midnight = date.and_then(|date| candidates(date.and_time(NaiveTime::MIN), zone).first().copied());
     midnight.map(|midnight| time(midnight, zone)).unwrap_or_default()

@@ -12,7 +12,6 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Float64Type, Int64Type, TimestampMicrosecondType};
-use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::{
@@ -22,6 +21,7 @@ use datafusion::logical_expr::{
 use super::cast;
 use super::growing::keep;
 use super::time::{refuse, time_type};
+use super::zone::Zone;
 use crate::druid::types::{is_json, json_field};
 
 /// What an argument is brought to.
@@ -198,14 +198,14 @@ pub fn list_of(item: DataType) -> DataType {
 #[derive(Debug)]
 pub struct Function {
     definition: &'static Definition,
-    zone: Tz,
+    zone: Zone,
     memory: Arc<dyn MemoryPool>,
     signature: Signature,
 }
 
 impl Function {
     /// The function in a session with that time zone and memory.
-    pub fn new(definition: &'static Definition, zone: Tz, memory: Arc<dyn MemoryPool>) -> Self {
+    pub fn new(definition: &'static Definition, zone: Zone, memory: Arc<dyn MemoryPool>) -> Self {
         let signature = Signature::user_defined(Volatility::Immutable);
         Self { definition, zone, memory, signature }
     }
@@ -296,7 +296,7 @@ pub struct Call<'a> {
     /// Rows of the result.
     pub rows: usize,
     /// The session's time zone.
-    pub zone: Tz,
+    pub zone: Zone,
     /// The type of the result.
     pub returns: &'a DataType,
 }

@@ -11,14 +11,14 @@ use arrow::array::{
 use arrow::compute::cast as plain_cast;
 use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use chrono::{Datelike, NaiveDate, NaiveTime};
-use chrono_tz::Tz;
 use datafusion::common::Result;
 
 use super::call::{Argument, Call, Definition, Returns};
 use super::iso;
 use super::period::{candidates, local};
 use super::time::{refuse, time_type};
-use crate::druid::value::{java_double, java_float};
+use super::zone::Zone;
+use crate::druid::value::java_double;
 
 /// The casts, under names that no client can write.
 pub const FUNCTIONS: &[Definition] = &[
@@ -133,7 +133,7 @@ fn to_boolean(call: &Call<'_>) -> Result<ArrayRef> {
 ///
 /// # Errors
 /// When the type has no such cast.
-pub fn times(array: &ArrayRef, zone: Tz) -> Result<TimestampMicrosecondArray> {
+pub fn times(array: &ArrayRef, zone: Zone) -> Result<TimestampMicrosecondArray> {
     let times: TimestampMicrosecondArray = match array.data_type() {
         DataType::Timestamp(unit, _) => instants(array, *unit),
         DataType::Date32 | DataType::Date64 => {
@@ -173,7 +173,7 @@ fn instants(array: &ArrayRef, unit: TimeUnit) -> TimestampMicrosecondArray {
 ///
 /// # Errors
 /// When the type has no such cast.
-pub fn dates(array: &ArrayRef, zone: Tz) -> Result<Date32Array> {
+pub fn dates(array: &ArrayRef, zone: Zone) -> Result<Date32Array> {
     if array.data_type() == &DataType::Date32 {
         return Ok(array.as_primitive::<Date32Type>().clone());
     }
@@ -185,7 +185,7 @@ pub fn dates(array: &ArrayRef, zone: Tz) -> Result<Date32Array> {
 ///
 /// # Errors
 /// When the type has no such cast.
-pub fn texts(array: &ArrayRef, zone: Tz) -> Result<StringArray> {
+pub fn texts(array: &ArrayRef, zone: Zone) -> Result<StringArray> {
     Ok(match array.data_type() {
         DataType::Utf8 => array.as_string::<i32>().clone(),
         DataType::Timestamp(..) => {
@@ -199,7 +199,10 @@ pub fn texts(array: &ArrayRef, zone: Tz) -> Result<StringArray> {
         DataType::Float64 => {
             array.as_primitive::<Float64Type>().iter().map(|value| Some(java_double(value?))).collect()
         }
-        DataType::Float32 => array.as_primitive::<Float32Type>().iter().map(|value| Some(java_float(value?))).collect(),
+        // Druid computes with a FLOAT as a DOUBLE, whose digits it shows.
+        DataType::Float32 => {
+            array.as_primitive::<Float32Type>().iter().map(|value| Some(java_double(f64::from(value?)))).collect()
+        }
         DataType::Boolean => array.as_boolean().iter().map(|value| Some(if value? { "1" } else { "0" })).collect(),
         from if from.is_nested() => return Err(cannot("VARCHAR")),
         _ => plain_cast(array, &DataType::Utf8)?.as_string::<i32>().clone(),
@@ -210,7 +213,7 @@ pub fn texts(array: &ArrayRef, zone: Tz) -> Result<StringArray> {
 ///
 /// # Errors
 /// When the type has no such cast.
-pub fn integers(array: &ArrayRef, zone: Tz) -> Result<Int64Array> {
+pub fn integers(array: &ArrayRef, zone: Zone) -> Result<Int64Array> {
     Ok(match array.data_type() {
         DataType::Int64 => array.as_primitive::<Int64Type>().clone(),
         DataType::Timestamp(..) => times(array, zone)?.iter().map(|time| Some(time?.div_euclid(1000))).collect(),
@@ -232,7 +235,7 @@ pub fn integers(array: &ArrayRef, zone: Tz) -> Result<Int64Array> {
 ///
 /// # Errors
 /// When the type has no such cast.
-pub fn doubles(array: &ArrayRef, zone: Tz) -> Result<Float64Array> {
+pub fn doubles(array: &ArrayRef, zone: Zone) -> Result<Float64Array> {
     Ok(match array.data_type() {
         DataType::Float64 => array.as_primitive::<Float64Type>().clone(),
         DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Boolean => {
@@ -248,7 +251,7 @@ pub fn doubles(array: &ArrayRef, zone: Tz) -> Result<Float64Array> {
 ///
 /// # Errors
 /// When the type has no such cast.
-pub fn booleans(array: &ArrayRef, zone: Tz) -> Result<BooleanArray> {
+pub fn booleans(array: &ArrayRef, zone: Zone) -> Result<BooleanArray> {
     Ok(match array.data_type() {
         DataType::Boolean => array.as_boolean().clone(),
         DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => return Err(cannot("BOOLEAN")),
@@ -306,7 +309,7 @@ pub fn day(date: NaiveDate) -> i32 {
 }
 
 /// The instant at which a local day begins.
-pub fn midnight(day: i32, zone: Tz) -> Option<i64> {
+pub fn midnight(day: i32, zone: Zone) -> Option<i64> {
     candidates(date(day)?.and_time(NaiveTime::MIN), zone).first().copied()
 }
 

@@ -40,8 +40,20 @@ fn choose(call: &Call<'_>, greatest: bool) -> Result<ArrayRef> {
         DataType::Float64 => {
             let columns = call.all().iter().map(|array| cast::doubles(array, call.zone)).collect::<Result<Vec<_>>>()?;
             call.doubles(|row| {
-                let values = columns.iter().filter(|column| column.is_valid(row)).map(|column| column.value(row));
-                if greatest { values.max_by(f64::total_cmp) } else { values.min_by(f64::total_cmp) }
+                let mut values = columns.iter().filter(|column| column.is_valid(row)).map(|column| column.value(row));
+                // Beside a NaN both are NaN.
+                let first = values.next()?;
+                let further = |held: f64, value: f64| {
+                    let keep = if greatest { held.total_cmp(&value).is_ge() } else { held.total_cmp(&value).is_le() };
+                    if held.is_nan() || value.is_nan() {
+                        f64::NAN
+                    } else if keep {
+                        held
+                    } else {
+                        value
+                    }
+                };
+                Some(values.fold(first, further))
             })
         }
         _ => {

@@ -117,7 +117,7 @@ impl<'a> Cell<'a> {
 }
 
 /// One `%…` of a pattern.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Spec {
     left: bool,
     zeros: bool,
@@ -141,15 +141,15 @@ fn written(pattern: &str, cells: &[Cell<'_>]) -> Result<Option<String>> {
         if spec.width > BATCH_BYTES_MAX || spec.places.is_some_and(|places| places > 10_000) {
             return Err(too_large());
         }
-        let text = match conversion {
-            'n' => "\n".to_owned(),
-            '%' => "%".to_owned(),
+        let (text, spaces) = match conversion {
+            'n' => ("\n".to_owned(), true),
+            '%' => ("%".to_owned(), true),
             _ => match cells.next().and_then(|cell| field(cell, conversion, &spec)) {
                 Some(text) => text,
                 None => return Ok(None),
             },
         };
-        padded(&text, &spec, &mut out);
+        padded(&text, &Spec { zeros: spec.zeros && !spaces, ..spec }, &mut out);
         if out.len() > BATCH_BYTES_MAX {
             return Err(too_large());
         }
@@ -184,22 +184,71 @@ fn spec(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<(Spec,
     letters.next().map(|conversion| (spec, conversion))
 }
 
-/// One value as its conversion writes it; nothing where it is of another type, or the conversion is not known.
-fn field(cell: &Cell<'_>, conversion: char, spec: &Spec) -> Option<String> {
-    let Some(text) = cell.text else { return "sdfxXbe".contains(conversion).then(|| "null".to_owned()) };
+/// One value as its conversion writes it, and whether only spaces may fill it up; nothing where it is of another type, or
+/// the conversion is not known.
+fn field(cell: &Cell<'_>, conversion: char, spec: &Spec) -> Option<(String, bool)> {
+    let cut = |text: &str| match spec.places {
+        // Java counts UTF-16 units.
+        Some(places) => text
+            .chars()
+            .scan(0, |units, letter| {
+                *units += letter.len_utf16();
+                (*units <= places).then_some(letter)
+            })
+            .collect(),
+        None => text.to_owned(),
+    };
+    let Some(text) = cell.text else {
+        let null = if conversion.is_uppercase() { "NULL" } else { "null" };
+        return "sSdxXobfeEgG".contains(conversion).then(|| (cut(null), true));
+    };
+    if cell.double && "feEgG".contains(conversion) {
+        let number: f64 = text.parse().ok()?;
+        if !number.is_finite() {
+            let text = if number.is_nan() { text.to_owned() } else { signed(text, spec) };
+            return Some((if conversion.is_uppercase() { text.to_uppercase() } else { text }, true));
+        }
+        let written = match conversion {
+            'f' => grouped(&fixed(number, spec.places.unwrap_or(6)), spec),
+            'g' | 'G' => general(number, spec.places.unwrap_or(6).max(1), spec),
+            _ => scientific(number, spec.places.unwrap_or(6)),
+        };
+        let written = if conversion.is_uppercase() { written.to_uppercase() } else { written };
+        return Some((signed(&written, spec), false));
+    }
     Some(match conversion {
-        's' => match spec.places {
-            Some(places) => text.chars().take(places).collect(),
-            None => text.to_owned(),
-        },
-        'S' => text.to_uppercase(),
-        'd' if cell.whole => signed(&grouped(text, spec), spec),
-        'x' if cell.whole => format!("{:x}", text.parse::<i64>().ok()?),
-        'X' if cell.whole => format!("{:X}", text.parse::<i64>().ok()?),
-        'f' if cell.double => signed(&grouped(&fixed(text.parse().ok()?, spec.places.unwrap_or(6)), spec), spec),
-        'b' => "true".to_owned(),
+        's' => (cut(text), true),
+        'S' => (cut(text).to_uppercase(), true),
+        'd' if cell.whole => (signed(&grouped(text, spec), spec), false),
+        'x' if cell.whole => (format!("{:x}", text.parse::<i64>().ok()?), false),
+        'X' if cell.whole => (format!("{:X}", text.parse::<i64>().ok()?), false),
+        'o' if cell.whole => (format!("{:o}", text.parse::<i64>().ok()?), false),
+        'b' => (cut("true"), true),
         _ => return None,
     })
+}
+
+/// `1.500000e+00`
+fn scientific(number: f64, places: usize) -> String {
+    let exponent =
+        |number: f64| format!("{number:e}").split_once('e').and_then(|(_, e)| e.parse::<i32>().ok()).unwrap_or(0);
+    let rounded =
+        super::math::round_double(number, i32::try_from(places).unwrap_or(i32::MAX).saturating_sub(exponent(number)));
+    let text = format!("{rounded:.places$e}");
+    let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, power) = power.strip_prefix('-').map_or(('+', power), |power| ('-', power));
+    format!("{digits}e{sign}{power:0>2}")
+}
+
+/// So many digits, with a power of ten where the number is small or large.
+fn general(number: f64, digits: usize, spec: &Spec) -> String {
+    let shown = scientific(number, digits - 1);
+    let power = shown.split_once('e').and_then(|(_, power)| power.parse::<i32>().ok()).unwrap_or(0);
+    let most = i32::try_from(digits).unwrap_or(i32::MAX);
+    if number == 0.0 || (-4..most).contains(&power) {
+        return grouped(&fixed(number, usize::try_from(most - 1 - power).unwrap_or(0)), spec);
+    }
+    shown
 }
 
 fn signed(text: &str, spec: &Spec) -> String {
@@ -224,7 +273,7 @@ fn grouped(text: &str, spec: &Spec) -> String {
 }
 
 fn padded(text: &str, spec: &Spec, out: &mut String) {
-    let missing = spec.width.saturating_sub(text.chars().count());
+    let missing = spec.width.saturating_sub(text.encode_utf16().count());
     if spec.left {
         out.push_str(text);
         out.extend(std::iter::repeat_n(' ', missing));

@@ -294,12 +294,13 @@ impl ExprPlanner for DruidPlanner {
                 "Cannot apply an operator to a TIMESTAMP; use TIMESTAMPADD, TIMESTAMPDIFF or an INTERVAL".to_owned(),
             ));
         }
-        // Text counts as the number that it shows.
+        // Text counts as the number that it shows; beside a whole number as its whole part.
+        let shown = |other: &DataType| if other.is_integer() { "__as_bigint" } else { "__as_double" };
         if left.is_string() {
-            expr.left = self.call("__as_double", vec![expr.left])?;
+            expr.left = self.call(shown(&right), vec![expr.left])?;
         }
         if right.is_string() {
-            expr.right = self.call("__as_double", vec![expr.right])?;
+            expr.right = self.call(shown(&left), vec![expr.right])?;
         }
         Ok(PlannerResult::Original(expr))
     }

@@ -4,12 +4,12 @@
 //! offset is local; a local time that the clock leaves out is no time.
 
 use chrono::{Duration, NaiveDate, NaiveDateTime, NaiveTime, Weekday};
-use chrono_tz::Tz;
 
 use super::period::{Period, instant};
+use super::zone::Zone;
 
 /// Reads a time.
-pub fn parse(text: &str, zone: Tz) -> Option<i64> {
+pub fn parse(text: &str, zone: Zone) -> Option<i64> {
     let (local, offset_seconds) = read(text)?;
     match offset_seconds {
         Some(seconds) => local.and_utc().timestamp_micros().checked_sub(seconds.checked_mul(1_000_000)?),
@@ -97,7 +97,7 @@ fn parse_clock(text: &str) -> Option<Duration> {
     Some(Duration::microseconds(micros))
 }
 
-/// `Z`, `+02`, `+0200`, `+02:00` in seconds.
+/// `Z`, `+02`, `+0200`, `+02:00`, `+02:00:30` in seconds.
 pub fn parse_offset(text: &str) -> Option<i64> {
     if text == "Z" {
         return Some(0);
@@ -110,18 +110,19 @@ pub fn parse_offset(text: &str) -> Option<i64> {
     let digits = match body.len() {
         2 | 4 => body.to_owned(),
         5 if body.get(2..3) == Some(":") => body.replace(':', ""),
+        8 if body.get(2..3) == Some(":") && body.get(5..6) == Some(":") => body.replace(':', ""),
         _ => return None,
     };
     let hours = number(digits.get(..2)?, 2).filter(|hours| *hours <= 23)?;
-    let minutes = match digits.get(2..) {
-        None | Some("") => 0,
-        Some(minutes) => number(minutes, 2).filter(|minutes| *minutes <= 59)?,
+    let sixtieth = |at: usize| match digits.get(at..at + 2) {
+        None => Some(0),
+        Some(part) => number(part, 2).filter(|part| *part <= 59).map(i64::from),
     };
-    Some(sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
+    Some(sign * (i64::from(hours) * 3600 + sixtieth(2)? * 60 + sixtieth(4)?))
 }
 
 /// The two ends of an interval: `start/end`, `start/period` or `period/end`.
-pub fn interval(text: &str, zone: Tz) -> Option<(i64, i64)> {
+pub fn interval(text: &str, zone: Zone) -> Option<(i64, i64)> {
     let (left, right) = text.split_once('/')?;
     let (start, end) = match (Period::parse(left), Period::parse(right)) {
         (Some(period), None) => {
@@ -135,23 +136,4 @@ pub fn interval(text: &str, zone: Tz) -> Option<(i64, i64)> {
         _ => (parse(left, zone)?, parse(right, zone)?),
     };
     (start <= end).then_some((start, end))
-}
-
-/// Whether a text is an offset such as `+05:30`, which may be one that has no zone here.
-pub fn is_offset(name: &str) -> bool {
-    parse_offset(name).is_some()
-}
-
-/// A zone by its name, or by an offset in whole hours.
-pub fn zone(name: &str) -> Option<Tz> {
-    if let Ok(zone) = name.parse() {
-        return Some(zone);
-    }
-    let seconds = parse_offset(name)?;
-    // The names of these zones have the sign of the other direction.
-    match (seconds / 3600, seconds % 3600) {
-        (0, 0) => Some(Tz::UTC),
-        (hours, 0) => format!("Etc/GMT{:+}", -hours).parse().ok(),
-        _ => None,
-    }
 }

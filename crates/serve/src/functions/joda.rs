@@ -5,12 +5,12 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, Timelike, Utc, Weekday};
-use chrono_tz::Tz;
 use datafusion::common::Result;
 
 use super::iso;
 use super::period::{instant, local};
 use super::time::refuse;
+use super::zone::Zone;
 
 /// A pattern, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Pattern {
     }
 
     /// Writes a time.
-    pub fn format(&self, micros: i64, zone: Tz) -> Option<String> {
+    pub fn format(&self, micros: i64, zone: Zone) -> Option<String> {
         let time = DateTime::<Utc>::from_timestamp_micros(micros)?.with_timezone(&zone);
         let local = time.naive_local();
         let mut out = String::new();
@@ -115,7 +115,7 @@ impl Pattern {
             match token {
                 Token::Text(text) => out.push_str(text),
                 Token::Field('z', _) => {
-                    let _ = write!(out, "{}", time.format("%Z"));
+                    out.push_str(&zone.abbreviation(time.to_utc()));
                 }
                 Token::Field('Z', 1) => {
                     let _ = write!(out, "{}", time.format("%z"));
@@ -123,7 +123,7 @@ impl Pattern {
                 Token::Field('Z', 2) => {
                     let _ = write!(out, "{}", time.format("%:z"));
                 }
-                Token::Field('Z', _) => out.push_str(zone.name()),
+                Token::Field('Z', _) => out.push_str(&zone.name()),
                 Token::Field(letter, count) => field(local, *letter, *count, &mut out)?,
             }
         }
@@ -131,7 +131,7 @@ impl Pattern {
     }
 
     /// Reads a time; nothing where the text has another form or the local clock never shows it.
-    pub fn read(&self, text: &str, zone: Tz) -> Option<i64> {
+    pub fn read(&self, text: &str, zone: Zone) -> Option<i64> {
         let mut found = Found::default();
         let mut rest = text;
         for (index, token) in self.0.iter().enumerate() {
@@ -261,7 +261,7 @@ struct Found {
     second: u32,
     micros: i64,
     offset_seconds: Option<i64>,
-    zone: Option<Tz>,
+    zone: Option<Zone>,
 }
 
 /// Digits at the front of a text, at most so many.
@@ -356,9 +356,9 @@ impl Found {
 
     fn read_offset<'a>(&mut self, count: usize, text: &'a str) -> Option<&'a str> {
         if count >= 3 {
-            let end = text.find(|letter: char| !letter.is_ascii_alphanumeric() && !"/_+-".contains(letter));
+            let end = text.find(|letter: char| !letter.is_ascii_alphanumeric() && !"/_+-:".contains(letter));
             let (zone, rest) = text.split_at(end.unwrap_or(text.len()));
-            self.zone = Some(iso::zone(zone)?);
+            self.zone = Some(Zone::of(zone)?);
             return Some(rest);
         }
         if let Some(rest) = text.strip_prefix('Z') {
@@ -393,7 +393,7 @@ impl Found {
         }
     }
 
-    fn instant(&self, zone: Tz) -> Option<i64> {
+    fn instant(&self, zone: Zone) -> Option<i64> {
         let hour = match (self.hour, self.half_hour) {
             (Some(hour), _) => hour,
             (None, Some(hour)) => hour + if self.afternoon == Some(true) { 12 } else { 0 },
@@ -415,7 +415,7 @@ impl Found {
 }
 
 /// Writes a time as `2024-03-09T23:30:00.000+00:00`.
-pub fn iso_text(micros: i64, zone: Tz) -> Option<String> {
+pub fn iso_text(micros: i64, zone: Zone) -> Option<String> {
     let time = DateTime::<Utc>::from_timestamp_micros(micros)?.with_timezone(&zone);
     // Old local times were off by seconds.
     let seconds = time.offset().fix().local_minus_utc() % 60 != 0;
@@ -423,7 +423,7 @@ pub fn iso_text(micros: i64, zone: Tz) -> Option<String> {
 }
 
 /// A part of a time such as HOUR; nothing for a unit that is not known.
-pub fn extract(micros: i64, unit: &str, zone: Tz) -> Option<i64> {
+pub fn extract(micros: i64, unit: &str, zone: Zone) -> Option<i64> {
     let time = local(micros, zone)?;
     let hundreds = |length: i32| i64::from((time.year() + length - 1).div_euclid(length));
     Some(match unit {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder};
 use arrow::datatypes::DataType;
-use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result};
 use serde_json::Value;
 
@@ -14,6 +13,7 @@ use super::call::{Argument, BATCH_BYTES_MAX, Call, Definition, Memo, Returns, li
 use super::cast;
 use super::json_value::{self, Step};
 use super::time::refuse;
+use super::zone::Zone;
 
 use Argument::{Any, StrictText, Text};
 
@@ -49,7 +49,7 @@ fn parse(call: &Call<'_>, strict: bool) -> Result<ArrayRef> {
 }
 
 /// A value of any column as a document.
-fn document(array: &ArrayRef, row: usize, json: bool, zone: Tz) -> Result<Value> {
+fn document(array: &ArrayRef, row: usize, json: bool, zone: Zone) -> Result<Value> {
     if array.is_null(row) {
         return Ok(Value::Null);
     }

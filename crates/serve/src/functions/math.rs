@@ -34,7 +34,7 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition::new("__negative", &[Any], Returns::Of(number), |call| {
         unary(call, i64::wrapping_neg, |value| Some(-value))
     }),
-    Definition::new("sqrt", &[Double], Returns::Double, |call| of_double(call, f64::sqrt)),
+    Definition::new("sqrt", &[Double], Returns::Double, |call| of_double(call, |value| power(value, 0.5))),
     Definition::new("exp", &[Double], Returns::Double, |call| of_double(call, f64::exp)),
     Definition::new("ln", &[Double], Returns::Double, |call| of_double(call, f64::ln)),
     Definition::new("log10", &[Double], Returns::Double, |call| of_double(call, f64::log10)),
@@ -55,7 +55,7 @@ pub const FUNCTIONS: &[Definition] = &[
     Definition::new("power", &[Double, Double], Returns::Double, |call| of_two(call, power)),
     Definition::new("pi", &[], Returns::Double, |call| call.doubles(|_| Some(std::f64::consts::PI))),
     Definition::new("div", &[Any, Any], Returns::Integer, div),
-    Definition::new("__divide", &[Any, Any], Returns::Of(wider), divide),
+    Definition::new("__divide", &[Any, Any], Returns::Of(quotient), divide),
     Definition::new("mod", &[Any, Any], Returns::Of(wider), modulo),
     Definition::new("safe_divide", &[Any, Any], Returns::Of(wider), safe_divide),
     Definition::new("bitwise_and", &[Integer, Integer], Returns::Integer, |call| {
@@ -112,6 +112,14 @@ fn wider(types: &[DataType]) -> Result<DataType> {
             _ => DataType::Float64,
         }),
         _ => Err(refuse("Invalid number of arguments: two numbers are wanted".to_owned())),
+    }
+}
+
+/// The type of `/`: text beside a whole number counts as its whole part.
+fn quotient(types: &[DataType]) -> Result<DataType> {
+    match types {
+        [text, whole] | [whole, text] if text.is_string() && whole.is_integer() => Ok(DataType::Int64),
+        _ => wider(types),
     }
 }
 
@@ -187,7 +195,8 @@ fn round(call: &Call<'_>) -> Result<ArrayRef> {
     let values = cast::doubles(array, call.zone)?;
     let result = call.doubles(|row| {
         let value = values.is_valid(row).then(|| values.value(row))?;
-        Some(round_double(value, places(call, row)?))
+        // As in Druid, infinities become the largest numbers, and no nought has a sign.
+        Some(round_double(value, places(call, row)?).clamp(f64::MIN, f64::MAX) + 0.0)
     })?;
     narrowed(call, &result)
 }

@@ -7,6 +7,7 @@ pub mod array;
 pub mod call;
 pub mod cast;
 pub mod choose;
+pub mod extreme;
 pub mod format;
 pub mod growing;
 pub mod ip;
@@ -19,14 +20,15 @@ pub mod period;
 pub mod regexp;
 pub mod text;
 pub mod time;
+pub mod zone;
 
 use std::sync::Arc;
 
-use chrono_tz::Tz;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::ScalarUDF;
 
 use call::{Definition, Function};
+use zone::Zone;
 
 /// The definitions, by concern.
 const DEFINITIONS: [&[Definition]; 10] = [
@@ -43,9 +45,10 @@ const DEFINITIONS: [&[Definition]; 10] = [
 ];
 
 /// Every function of a session with that time zone, whose results count in `memory`.
-pub fn all(zone: Tz, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
+pub fn all(zone: Zone, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
     let definitions = DEFINITIONS.iter().flat_map(|definitions| definitions.iter());
     definitions
         .map(|definition| Arc::new(ScalarUDF::from(Function::new(definition, zone, Arc::clone(memory)))))
+        .chain(extreme::functions())
         .collect()
 }

@@ -7,7 +7,8 @@ use arrow::array::TimestampMicrosecondArray;
 use chrono::{
     DateTime, Datelike, Days, Duration, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc,
 };
-use chrono_tz::Tz;
+
+use super::zone::Zone;
 
 /// A period: calendar months, weeks, days and an exact length; at least one is not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,7 +102,7 @@ impl Period {
 
     /// The start of the period that holds a time; periods are counted from `origin`, or from 1970. A single week begins
     /// on a Monday; several are counted from 1970 like everything else.
-    pub fn floor(&self, micros: i64, origin: Option<i64>, zone: Tz) -> Option<i64> {
+    pub fn floor(&self, micros: i64, origin: Option<i64>, zone: Zone) -> Option<i64> {
         if let Some(even) = self.even(origin, zone) {
             return even.floor(micros);
         }
@@ -134,11 +135,11 @@ impl Period {
     }
 
     /// The period as steps of one exact length, where it is that in this zone.
-    pub fn even(&self, origin: Option<i64>, zone: Tz) -> Option<Even> {
+    pub fn even(&self, origin: Option<i64>, zone: Zone) -> Option<Even> {
         if self.months != 0 {
             return None;
         }
-        if zone == Tz::UTC {
+        if zone == Zone::UTC {
             let monday = if self.is_one_week() { -3 * DAY } else { 0 };
             return Some(Even { start: origin.unwrap_or(monday), length: self.length()? });
         }
@@ -152,7 +153,7 @@ impl Period {
     }
 
     /// A single hour, minute or second begins where the local clock shows its start.
-    fn floor_shown(&self, micros: i64, zone: Tz) -> Option<i64> {
+    fn floor_shown(&self, micros: i64, zone: Zone) -> Option<i64> {
         let offset = local(micros, zone)?.and_utc().timestamp_micros().checked_sub(micros)?;
         micros.checked_sub(micros.checked_add(offset)?.rem_euclid(self.micros))
     }
@@ -162,13 +163,13 @@ impl Period {
     }
 
     /// The first start of a period at or after a time.
-    pub fn ceil(&self, micros: i64, origin: Option<i64>, zone: Tz) -> Option<i64> {
+    pub fn ceil(&self, micros: i64, origin: Option<i64>, zone: Zone) -> Option<i64> {
         let floor = self.floor(micros, origin, zone)?;
         if floor == micros { Some(micros) } else { self.shift(floor, 1, zone) }
     }
 
     /// A time moved by so many periods.
-    pub fn shift(&self, micros: i64, count: i64, zone: Tz) -> Option<i64> {
+    pub fn shift(&self, micros: i64, count: i64, zone: Zone) -> Option<i64> {
         let mut moved = micros;
         if self.months != 0 || self.weeks != 0 || self.days != 0 {
             let mut local = local(micros, zone)?;
@@ -227,13 +228,13 @@ fn whole_seconds(text: &str, micros: &mut i64) -> Option<String> {
 }
 
 /// The local time of an instant.
-pub fn local(micros: i64, zone: Tz) -> Option<NaiveDateTime> {
+pub fn local(micros: i64, zone: Zone) -> Option<NaiveDateTime> {
     Some(DateTime::<Utc>::from_timestamp_micros(micros)?.with_timezone(&zone).naive_local())
 }
 
 /// The instants of a local time, earliest first: two in the hour that is repeated; in the hour that is left out, the
 /// instant at which the clock jumps over it.
-pub fn candidates(local: NaiveDateTime, zone: Tz) -> Vec<i64> {
+pub fn candidates(local: NaiveDateTime, zone: Zone) -> Vec<i64> {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(time) => vec![time.timestamp_micros()],
         LocalResult::Ambiguous(first, second) => vec![first.timestamp_micros(), second.timestamp_micros()],
@@ -251,17 +252,17 @@ pub fn candidates(local: NaiveDateTime, zone: Tz) -> Vec<i64> {
 }
 
 /// The instant of a local time; nothing for one that the clock leaves out, the first of two.
-pub fn instant(local: NaiveDateTime, zone: Tz) -> Option<i64> {
+pub fn instant(local: NaiveDateTime, zone: Zone) -> Option<i64> {
     zone.from_local_datetime(&local).earliest().map(|time| time.timestamp_micros())
 }
 
 /// A local time moved by months: the day is the last of the month where the month is too short.
-pub fn add_months(micros: i64, months: i64, zone: Tz) -> Option<i64> {
+pub fn add_months(micros: i64, months: i64, zone: Zone) -> Option<i64> {
     candidates(shift_months(local(micros, zone)?, months)?, zone).first().copied()
 }
 
 /// Whole months between two times: as often as one can be added to the earlier without passing the later.
-pub fn months_between(from: i64, to: i64, zone: Tz) -> Option<i64> {
+pub fn months_between(from: i64, to: i64, zone: Zone) -> Option<i64> {
     if to < from {
         return months_between(to, from, zone).map(|months| -months);
     }
@@ -293,11 +294,11 @@ mod tests {
     use rstest::rstest;
 
     fn at(text: &str) -> i64 {
-        parse(text, Tz::UTC).unwrap()
+        parse(text, Zone::UTC).unwrap()
     }
 
     fn text(micros: i64) -> String {
-        Pattern::parse("yyyy-MM-dd'T'HH:mm:ss").unwrap().format(micros, Tz::UTC).unwrap()
+        Pattern::parse("yyyy-MM-dd'T'HH:mm:ss").unwrap().format(micros, Zone::UTC).unwrap()
     }
 
     #[rstest]
@@ -319,7 +320,7 @@ mod tests {
     #[case("PT1H", "2024-03-10T06:30:00", "Asia/Kolkata", "2024-03-10T06:30:00")]
     #[case("PT6H", "2024-03-10T22:30:00", "America/New_York", "2024-03-10T17:00:00")]
     #[case("P1D", "2018-11-04T12:00:00", "America/Sao_Paulo", "2018-11-04T03:00:00")]
-    fn floors(#[case] period: &str, #[case] time: &str, #[case] zone: Tz, #[case] expected: &str) {
+    fn floors(#[case] period: &str, #[case] time: &str, #[case] zone: Zone, #[case] expected: &str) {
         let floor = Period::parse(period).unwrap().floor(at(time), None, zone).unwrap();
         assert_eq!(text(floor), expected);
     }
@@ -329,7 +330,7 @@ mod tests {
     #[case("P1D", "2024-03-01T00:00:00", -1, "2024-02-29T00:00:00")]
     #[case("PT1H", "2024-03-01T00:00:00", -25, "2024-02-28T23:00:00")]
     fn shifts(#[case] period: &str, #[case] time: &str, #[case] count: i64, #[case] expected: &str) {
-        assert_eq!(text(Period::parse(period).unwrap().shift(at(time), count, Tz::UTC).unwrap()), expected);
+        assert_eq!(text(Period::parse(period).unwrap().shift(at(time), count, Zone::UTC).unwrap()), expected);
     }
 
     #[rstest]
@@ -354,7 +355,7 @@ mod tests {
             (random.cast_signed()) >> bits
         };
         for period in ["PT1S", "PT5M", "PT1H", "P1D", "P1W", "P3DT1H"] {
-            let even = Period::parse(period).unwrap().even(Some(near(14)), Tz::UTC).unwrap();
+            let even = Period::parse(period).unwrap().even(Some(near(14)), Zone::UTC).unwrap();
             let edges = (-3..3).flat_map(|n| [n * even.length + even.start, n * even.length + even.start - 1]);
             let times: Vec<i64> = edges.chain((0..2000).map(|n| near(12 + n % 40))).collect();
             for times in [times.clone(), times.into_iter().chain([i64::MAX, i64::MIN]).collect()] {
@@ -369,10 +370,10 @@ mod tests {
     fn extremes_give_nothing_and_do_not_overflow() {
         let year = Period::parse("P1Y").unwrap();
         for time in [i64::MIN, i64::MAX] {
-            let _ = year.floor(time, None, Tz::UTC);
-            let _ = Period::parse("PT1H").unwrap().ceil(time, Some(i64::MIN), Tz::UTC);
-            assert_eq!(year.shift(time, i64::MAX, Tz::UTC), None);
-            let _ = extract(time, "WEEK", Tz::UTC);
+            let _ = year.floor(time, None, Zone::UTC);
+            let _ = Period::parse("PT1H").unwrap().ceil(time, Some(i64::MIN), Zone::UTC);
+            assert_eq!(year.shift(time, i64::MAX, Zone::UTC), None);
+            let _ = extract(time, "WEEK", Zone::UTC);
         }
     }
 
@@ -387,6 +388,6 @@ mod tests {
     #[case("ü", None)]
     #[case("2024-03-10T01:02:03+ü", None)]
     fn iso_times(#[case] input: &str, #[case] expected: Option<&str>) {
-        assert_eq!(parse(input, Tz::UTC).map(text).as_deref(), expected);
+        assert_eq!(parse(input, Zone::UTC).map(text).as_deref(), expected);
     }
 }

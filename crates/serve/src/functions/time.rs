@@ -5,7 +5,6 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Date32Type, TimeUnit};
-use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result};
 
 use super::call::{Argument, Call, Definition, Memo, Returns};
@@ -13,6 +12,7 @@ use super::cast;
 use super::iso;
 use super::joda::{Pattern, extract, iso_text};
 use super::period::{Period, add_months, candidates, months_between, shift_date};
+use super::zone::Zone;
 use crate::error::QueryError;
 
 use Argument::{Any, Integer, StrictInteger, StrictText, StrictTime, Text, Time};
@@ -85,18 +85,10 @@ fn mixed() -> DataFusionError {
 }
 
 /// The zone that the call names, or the session's. As in Druid an unknown name is UTC.
-fn zone_at(call: &Call<'_>, index: usize, row: usize, zones: &mut Memo<Tz>) -> Result<Tz> {
+fn zone_at(call: &Call<'_>, index: usize, row: usize, zones: &mut Memo<Zone>) -> Result<Zone> {
     match call.text_at(index, row) {
         None => Ok(call.zone),
-        Some(name) => zones
-            .get(name, |name| match iso::zone(name) {
-                Some(zone) => Ok(zone),
-                None if iso::is_offset(name) => {
-                    Err(refuse("a zone that is an offset must be one of whole hours; use an IANA name".to_owned()))
-                }
-                None => Ok(Tz::UTC),
-            })
-            .copied(),
+        Some(name) => zones.get(name, |name| Ok(Zone::of(name).unwrap_or(Zone::UTC))).copied(),
     }
 }
 
@@ -108,7 +100,7 @@ fn even_floors(call: &Call<'_>) -> Option<ArrayRef> {
     }
     let zone = match call.text_at(3, 0) {
         None => call.zone,
-        Some(name) => iso::zone(name)?,
+        Some(name) => Zone::of(name)?,
     };
     let even = Period::parse(call.text_at(1, 0)?)?.even(None, zone)?;
     Some(std::sync::Arc::new(even.floor_all(call.time(0).ok()?).with_timezone("UTC")))
@@ -123,10 +115,10 @@ fn bucket(call: &Call<'_>, ceil: bool) -> Result<ArrayRef> {
     for row in 0..call.rows {
         let zone = zone_at(call, 3, row, &mut zones)?;
         let period = known(call, 1, row, &mut periods, read_bucket)?.copied();
-        if period.is_some_and(|period| period.is_mixed() && zone != Tz::UTC) && call.is_constant(1) {
+        if period.is_some_and(|period| period.is_mixed() && zone != Zone::UTC) && call.is_constant(1) {
             return Err(mixed());
         }
-        let period = period.filter(|period| !period.is_mixed() || zone == Tz::UTC);
+        let period = period.filter(|period| !period.is_mixed() || zone == Zone::UTC);
         let missing = call.is_constant(1) && call.text_at(1, row).is_none();
         if missing {
             return Err(refuse("Invalid period specified: it is NULL; use one such as 'PT1H' or 'P1D'".to_owned()));
@@ -169,12 +161,12 @@ fn parse(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 fn format(call: &Call<'_>) -> Result<ArrayRef> {
-    let (mut patterns, mut zones) = (Memo::default(), Memo::<Option<Tz>>::default());
+    let (mut patterns, mut zones) = (Memo::default(), Memo::<Option<Zone>>::default());
     call.try_texts(|row| {
         let zone = match call.text_at(2, row) {
             None => Some(call.zone),
             Some(_) => known(call, 2, row, &mut zones, |name| {
-                iso::zone(name)
+                Zone::of(name)
                     .ok_or_else(|| refuse("The datetime zone id is not recognised; use an IANA name".to_owned()))
             })?
             .copied(),
@@ -196,7 +188,7 @@ fn part(call: &Call<'_>) -> Result<ArrayRef> {
         let zone = zone_at(call, 2, row, &mut zones)?;
         let unit = known(call, 1, row, &mut units, |unit| {
             let unit = unit.to_ascii_uppercase();
-            match extract(0, &unit, Tz::UTC) {
+            match extract(0, &unit, Zone::UTC) {
                 Some(_) => Ok(unit),
                 None => Err(refuse("this is not a unit of time; use YEAR, QUARTER, MONTH, WEEK, DAY, DOW, DOY, HOUR, MINUTE, SECOND or EPOCH".to_owned())),
             }

@@ -4,6 +4,7 @@ pub mod fault;
 pub mod interval;
 pub mod meaning;
 pub mod parse;
+pub mod refused;
 pub mod rewrite;
 pub mod rewrite_function;
 pub mod size;

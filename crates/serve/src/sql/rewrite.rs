@@ -9,11 +9,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
+    TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut, visit_expressions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::parse::position;
+use super::refused;
 use super::rewrite_function::{literal, rewrite_expression};
 use crate::error::QueryError;
 
@@ -82,6 +83,11 @@ impl VisitorMut for Rewriter<'_> {
         if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
             // GROUP BY () is one group of everything, which is what an aggregate without it is.
             expressions.retain(|expr| !matches!(expr, Expr::Tuple(items) if items.is_empty()));
+            for expr in expressions {
+                if let Expr::Cube(sets) | Expr::Rollup(sets) | Expr::GroupingSets(sets) = expr {
+                    sets.iter_mut().flatten().for_each(|column| by_place(column, &select.projection));
+                }
+            }
         }
         ControlFlow::Continue(())
     }
@@ -107,8 +113,11 @@ impl VisitorMut for Rewriter<'_> {
         match factor {
             TableFactor::Table { args: None, version: None, json_path: None, sample: None, .. }
             | TableFactor::Derived { .. }
-            | TableFactor::NestedJoin { .. }
-            | TableFactor::UNNEST { .. } => ControlFlow::Continue(()),
+            | TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),
+            TableFactor::UNNEST { array_exprs, .. } if array_exprs.iter().all(is_constant) => ControlFlow::Continue(()),
+            TableFactor::UNNEST { .. } => ControlFlow::Break(QueryError::invalid(
+                "UNNEST of a column is not supported; filter by ARRAY_CONTAINS or ARRAY_OVERLAP, or group by the array",
+            )),
             _ => ControlFlow::Break(QueryError::invalid(
                 "No match found for function signature in FROM; only tables, subqueries and UNNEST may stand there",
             )),
@@ -162,7 +171,27 @@ impl Rewriter<'_> {
             return ControlFlow::Continue(());
         }
         let span = ident.map_or_else(Span::empty, |ident| ident.span);
-        ControlFlow::Break(with_place(format!("No match found for function signature {name}"), span))
+        let help = refused::instead(&name).unwrap_or("docs/druid-functions.md lists the functions");
+        ControlFlow::Break(with_place(format!("No match found for function signature {name}; {help}"), span))
+    }
+}
+
+/// Whether an expression names no column.
+fn is_constant(expr: &Expr) -> bool {
+    let named = visit_expressions(expr, |part| match part {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    named.is_continue()
+}
+
+/// A number in a set of columns is a place in the select list, as it is in GROUP BY itself.
+fn by_place(column: &mut Expr, projection: &[SelectItem]) {
+    let Expr::Value(value) = &*column else { return };
+    let Value::Number(digits, _) = &value.value else { return };
+    let item = digits.parse::<usize>().ok().and_then(|place| projection.get(place.wrapping_sub(1)));
+    if let Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item {
+        *column = expr.clone();
     }
 }
 

@@ -353,6 +353,8 @@ fn rewrite_call(function: &mut Function) -> Result<Option<Expr>, QueryError> {
         ("SUM" | "AVG" | "STDDEV" | "STDDEV_POP" | "STDDEV_SAMP" | "VARIANCE" | "VAR_POP" | "VAR_SAMP", [value]) => {
             aggregate(function, &name.to_ascii_lowercase(), vec![call("__number", vec![value.clone()])], None)
         }
+        ("MIN", [value]) => extreme(function, "min", "__least_key", value),
+        ("MAX", [value]) => extreme(function, "max", "__greatest_key", value),
         ("LOCALTIMESTAMP" | "CURRENT_TIMESTAMP", []) => call("now", vec![]),
         (
             "APPROX_COUNT_DISTINCT"
@@ -380,6 +382,11 @@ fn rewrite_call(function: &mut Function) -> Result<Option<Expr>, QueryError> {
         _ => return Ok(None),
     };
     Ok(Some(new))
+}
+
+/// MIN and MAX over the keys of floating point; other types pass through.
+fn extreme(function: &Function, name: &str, key: &str, value: &Expr) -> Expr {
+    call("__of_key", vec![aggregate(function, name, vec![call(key, vec![value.clone()])], None)])
 }
 
 /// Distinct values come in their order.

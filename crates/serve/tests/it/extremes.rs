@@ -154,7 +154,7 @@ fn no_value_ends_a_call_or_changes_another_row() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         Arc::clone(&columns[usize::try_from(random >> 33).unwrap() % columns.len()])
     };
-    for function in all(Tz::America__New_York, &memory) {
+    for function in all(Tz::America__New_York.into(), &memory) {
         for first in &columns {
             check(&function, std::slice::from_ref(first));
             for second in &columns {

@@ -14,3 +14,4 @@ mod server;
 mod sql;
 mod tiny;
 mod uploads;
+mod vitals;

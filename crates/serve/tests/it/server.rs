@@ -25,6 +25,7 @@ use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, Deliv
 use vitalake_serve::session::Sessions;
 
 use crate::tiny::{numbers, tiny};
+use crate::vitals::vitals;
 
 pub struct Server {
     pub address: SocketAddr,
@@ -157,11 +158,8 @@ impl Server {
         let cpu = Cpu::new().unwrap();
         let engine = Arc::new(QueryEngine::new(limits, cpu.handle().clone()).unwrap());
         let ready = Arc::new(AtomicBool::new(true));
-        let tables = Tables::default().with("serving", "tiny", tiny()).with("raw", "readings", tiny()).with(
-            "raw",
-            "numbers",
-            numbers(2_000_000),
-        );
+        let tables = Tables::default().with("serving", "tiny", tiny()).with("raw", "readings", tiny());
+        let tables = tables.with("serving", "vitals", vitals()).with("raw", "numbers", numbers(2_000_000));
         let taken = Arc::<Taken>::default();
         let ours = (Arc::clone(&ready), Arc::clone(&taken));
         let process = Arc::new(Process { tables: Arc::new(tables), ready: ours.0, taken: ours.1 });

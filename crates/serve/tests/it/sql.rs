@@ -96,7 +96,7 @@ fn a_backslash_is_written_so_that_pydruid_keeps_the_row() {
 #[case::case_matters("SELECT S FROM tiny", "Column 'S' not found in any table (line [1], column [8])")]
 #[case::unknown_function(
     "SELECT NOSUCHFN(s) FROM tiny",
-    "No match found for function signature NOSUCHFN (line [1], column [8])"
+    "No match found for function signature NOSUCHFN; docs/druid-functions.md lists the functions (line [1], column [8])"
 )]
 #[case::number_of_arguments("SELECT SUM(s, l) FROM tiny", "arguments")]
 #[case::not_grouped("SELECT s FROM tiny GROUP BY l", "not being grouped")]
