@@ -70,7 +70,7 @@ pub async fn answer(sessions: &Sessions, sql: String) -> Result<Found, QueryErro
 
 /// Rows as the surface writes them.
 fn values(batch: &RecordBatch, schema: &Schema, labels: &[String]) -> Result<Vec<Vec<Value>>, QueryError> {
-    let style = Style { zone: chrono_tz::Tz::UTC, stringify_arrays: true };
+    let style = Style { zone: crate::functions::zone::Zone::UTC, stringify_arrays: true };
     let mut writer = ResultWriter::new(ResultFormat::Array, Headers::default(), style, schema, labels.to_vec());
     let mut text = Vec::new();
     writer.begin(&mut text);

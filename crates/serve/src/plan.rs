@@ -119,7 +119,7 @@ pub fn check(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Resu
         surface: Arc::clone(surface),
         sql: sql.to_owned(),
         parameters: Vec::new(),
-        zone: Tz::UTC,
+        zone: Zone::UTC,
         query_id: "check".to_owned(),
         ended: Arc::default(),
     };
