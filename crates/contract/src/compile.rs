@@ -7,11 +7,13 @@ mod columns;
 pub mod custom;
 pub(crate) mod duration;
 mod gate;
+mod metrics;
 mod options;
 mod pattern;
 mod quality;
+mod references;
 mod sla;
-mod sql;
+pub(crate) mod sql;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,9 +53,10 @@ pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) ->
             return Compiled { contract: None, source: None, diagnostics };
         }
     };
-    let mut context = Context { document: &document, layer, dataset, found: standard(&document) };
+    let version = document.version().unwrap_or(Version::V3_1_0);
+    let mut context = Context { document: &document, version, layer, dataset, found: standard(&document) };
     let of_standard: Vec<(usize, usize)> = context.found.iter().map(|d| (d.line, d.column)).collect();
-    let (contract, columns) = context.contract();
+    let (contract, columns, references) = context.contract();
     let mut diagnostics = context.found;
     // What the standard has refused at a place is not refused there a second time in other words.
     let mut number = 0;
@@ -66,30 +69,24 @@ pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) ->
         document.root.entry("name").or_else(|| document.root.entry("id")).map_or(Place::default(), |e| e.node.place);
     let text = document.text.clone();
     let path = file.to_owned();
-    let source = Some(ContractSource { dataset: dataset.clone(), layer, path, text, columns, name });
+    let source = Some(ContractSource { dataset: dataset.clone(), layer, path, text, columns, references, name });
     let contract = if diagnostic::has_errors(&diagnostics) { None } else { contract };
     Compiled { contract, source, diagnostics }
 }
 
 fn standard(document: &Document) -> Vec<Diagnostic> {
-    let version = match document.version() {
-        Ok(version) => version,
-        Err(diagnostic) => return vec![*diagnostic],
-    };
-    let mut found = document.verdict(version);
-    if version != Version::V3_1_0 {
-        let place = document.root.get("apiVersion").map_or(Place::default(), |node| node.place);
-        let message = format!("a project's contracts are written in v3.1.0 of the standard, this one in {version}");
-        found.push(
-            document.error(place, "old-version", message).help("set `apiVersion: v3.1.0` and follow its changes"),
-        );
+    match document.version() {
+        // What 3.2.0 adds is not known here and refused by its name; all else is as in 3.1.0.
+        Ok(_) if document.root.get("apiVersion").and_then(Node::text) == Some("v3.2.0") => document.verdict_as_v3_1_0(),
+        Ok(version) => document.verdict(version),
+        Err(diagnostic) => vec![*diagnostic],
     }
-    found
 }
 
 /// One compilation: what it reads and what it finds.
 struct Context<'d> {
     document: &'d Document,
+    version: Version,
     layer: Layer,
     dataset: &'d DatasetName,
     found: Vec<Diagnostic>,
@@ -106,11 +103,12 @@ impl<'d> Context<'d> {
         self.found.push(found);
     }
 
-    fn contract(&mut self) -> (Option<Contract>, Vec<Place>) {
+    /// The contract, with the places of its columns and its references.
+    fn contract(&mut self) -> (Option<Contract>, Vec<Place>, Vec<Place>) {
         let document = self.document;
         let root = &document.root;
         let Some(object) = self.object(root) else {
-            return (None, Vec::new());
+            return (None, Vec::new(), Vec::new());
         };
         self.names(root, object);
         let mut lists = vec![root.get("customProperties")];
@@ -120,6 +118,9 @@ impl<'d> Context<'d> {
         let (mut row_rules, mut set_rules) =
             (std::mem::take(&mut columns.row_rules), std::mem::take(&mut columns.set_rules));
         self.object_quality(object, &mut columns, &mut row_rules, &mut set_rules);
+        let mut references = std::mem::take(&mut columns.references);
+        references.extend(self.references(object, None, &mut columns));
+        let (references, reference_places) = references.into_iter().unzip();
         let sla = self.sla(root, &columns);
         let places = columns.places.clone();
         let contract = Contract {
@@ -140,9 +141,10 @@ impl<'d> Context<'d> {
             columns: columns.columns,
             row_rules,
             set_rules,
+            references,
             sla,
         };
-        (Some(contract), places)
+        (Some(contract), places, reference_places)
     }
 
     /// The one schema object of the contract.

@@ -186,6 +186,19 @@ pub struct Sla {
     pub retention: Option<Duration>,
 }
 
+/// Columns whose values must be keys of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The name of the rule that it becomes.
+    pub name: String,
+    /// The referring columns, indices into the contract's.
+    pub columns: Vec<usize>,
+    /// The dataset referred to.
+    pub dataset: DatasetName,
+    /// Its columns, one for each of `columns`.
+    pub keys: Vec<String>,
+}
+
 /// A dataset's contract, compiled.
 #[derive(Clone, Debug)]
 pub struct Contract {
@@ -208,6 +221,8 @@ pub struct Contract {
     pub row_rules: Vec<RowRule>,
     /// Rules on a delivery, a window or the table.
     pub set_rules: Vec<SetRule>,
+    /// Columns whose values are keys of other datasets; a project makes rules about sets of them.
+    pub references: Vec<Reference>,
     /// Time promises.
     pub sla: Sla,
     /// How raw rows arrive; `None` in the other layers.
@@ -296,6 +311,7 @@ impl Contract {
             primary_key: Vec::new(),
             row_rules: Vec::new(),
             set_rules: Vec::new(),
+            references: Vec::new(),
             sla: Sla::default(),
             source: None,
             delivery: Delivery::Append,

@@ -11,6 +11,7 @@ pub mod odcs;
 pub mod project;
 pub mod quarantine;
 pub mod rule;
+pub mod schedule;
 pub mod time_format;
 mod verdict;
 pub mod yaml;

@@ -146,9 +146,12 @@ impl Document {
     /// The standard's own verdict under a version: no findings when the document is valid.
     #[must_use]
     pub fn verdict(&self, version: Version) -> Vec<Diagnostic> {
-        let instance = self.root.to_json();
+        self.judged(version, &self.root.to_json())
+    }
+
+    fn judged(&self, version: Version, instance: &Json) -> Vec<Diagnostic> {
         let mut found = match version.compiled() {
-            Ok((schema, validator)) => verdict::explain(self, schema, validator, &instance),
+            Ok((schema, validator)) => verdict::explain(self, schema, validator, instance),
             Err(message) => vec![Diagnostic::error(
                 &self.file,
                 "internal",
@@ -158,6 +161,16 @@ impl Document {
         diagnostic::sort(&mut found);
         found.truncate(DIAGNOSTICS_MAX);
         found
+    }
+
+    /// The verdict as if the document named v3.1.0.
+    #[must_use]
+    pub fn verdict_as_v3_1_0(&self) -> Vec<Diagnostic> {
+        let mut instance = self.root.to_json();
+        if let Some(version) = instance.get_mut("apiVersion") {
+            *version = Version::V3_1_0.as_str().into();
+        }
+        self.judged(Version::V3_1_0, &instance)
     }
 
     fn at(&self, diagnostic: Diagnostic, place: Place) -> Diagnostic {

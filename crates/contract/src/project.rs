@@ -5,6 +5,7 @@
 
 pub mod alerts;
 mod loader;
+mod references;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,16 +51,23 @@ pub struct ContractSource {
     pub text: String,
     /// The place of each column's name, in the order of the contract's columns.
     pub columns: Vec<Place>,
+    /// The place of each reference to another dataset, in the order of the contract's.
+    pub references: Vec<Place>,
     /// The place of the contract's `name`, for findings on the contract as a whole.
     pub name: Place,
 }
 
 impl ContractSource {
+    /// An error that points at a place of the file.
+    pub(crate) fn error_in(&self, place: Place, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(&self.path, code, message).at(&self.text, place.line, place.column, place.length)
+    }
+
     /// An error that points at a column's name, or at the contract's where the index is none of its columns.
     #[must_use]
     pub fn error_at(&self, column: Option<usize>, code: &'static str, message: impl Into<String>) -> Diagnostic {
         let place = column.and_then(|index| self.columns.get(index)).copied().unwrap_or(self.name);
-        Diagnostic::error(&self.path, code, message).at(&self.text, place.line, place.column, place.length)
+        self.error_in(place, code, message)
     }
 }
 
@@ -93,8 +101,9 @@ impl Project {
     pub fn load(root: &Path) -> (Self, Vec<Diagnostic>) {
         let mut loader = Loader::new(root);
         let config_text = loader.run();
-        let Loader { mut found, compiled, models, runbooks, alerts, .. } = loader;
+        let Loader { mut found, mut compiled, models, runbooks, alerts, .. } = loader;
         check_whole(&compiled, &models, &mut found);
+        references::resolve(&mut compiled, &mut found);
         let contracts: Vec<&Contract> = compiled.iter().filter_map(|(contract, _)| contract.as_ref()).collect();
         // A contract with errors is not among them: an alert about it would seem wrong because of that alone.
         if contracts.len() == compiled.len() {

@@ -6,6 +6,10 @@ use std::fmt;
 
 use regex::Regex;
 
+use crate::compile::sql::column_name;
+use crate::contract::Column;
+use crate::schedule::Schedule;
+
 /// What breaking a rule means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -15,6 +19,44 @@ pub enum Severity {
     Error,
     /// The batch is not promoted.
     Fatal,
+}
+
+/// Every word that means a severity, in any case; the first of each is its own name.
+pub const SEVERITIES: [(&str, Severity); 16] = [
+    ("fatal", Severity::Fatal),
+    ("blocker", Severity::Fatal),
+    ("error", Severity::Error),
+    ("critical", Severity::Error),
+    ("severe", Severity::Error),
+    ("high", Severity::Error),
+    ("major", Severity::Error),
+    ("warning", Severity::Warning),
+    ("warn", Severity::Warning),
+    ("info", Severity::Warning),
+    ("information", Severity::Warning),
+    ("notice", Severity::Warning),
+    ("medium", Severity::Warning),
+    ("minor", Severity::Warning),
+    ("low", Severity::Warning),
+    ("none", Severity::Warning),
+];
+
+impl Severity {
+    /// The severity that a word means.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        SEVERITIES.iter().find(|(known, _)| known.eq_ignore_ascii_case(word.trim())).map(|(_, severity)| *severity)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+        }
+    }
 }
 
 /// A rule on one row.
@@ -78,6 +120,8 @@ pub struct SetRule {
     pub must: Must,
     /// What breaking it means.
     pub severity: Severity,
+    /// When the whole table is measured; where the contract is silent, whoever measures decides.
+    pub schedule: Option<Schedule>,
 }
 
 /// What a set rule measures.
@@ -85,12 +129,35 @@ pub struct SetRule {
 pub enum Measure {
     /// Number of rows.
     RowCount,
-    /// Rows that share the columns' values with another row.
+    /// Rows that share the columns' values with another row; all of them are counted. A null makes no duplicate.
     DuplicateValues(Vec<usize>),
     /// Rows with a null in the column.
     NullValues(usize),
     /// One number from one row of SQL, `{object}` replaced by the dataset.
     Sql(String),
+}
+
+impl Measure {
+    /// The query that measures it over these columns, with `{object}` for the dataset; none when an index is not theirs.
+    #[must_use]
+    pub fn query(&self, columns: &[Column]) -> Option<String> {
+        let name = |index: &usize| columns.get(*index).map(|column| column_name(&column.name));
+        Some(match self {
+            Self::RowCount => "SELECT COUNT(*) FROM {object}".to_owned(),
+            Self::NullValues(index) => format!("SELECT COUNT(*) FROM {{object}} WHERE {} IS NULL", name(index)?),
+            Self::DuplicateValues(indices) => {
+                let names = indices.iter().map(name).collect::<Option<Vec<_>>>()?;
+                let whole: Vec<String> = names.iter().map(|name| format!("{name} IS NOT NULL")).collect();
+                format!(
+                    "SELECT COALESCE(SUM(_rows), 0) FROM (SELECT COUNT(*) AS _rows FROM {{object}} WHERE {} GROUP BY {} \
+                     HAVING COUNT(*) > 1) AS g",
+                    whole.join(" AND "),
+                    names.join(", ")
+                )
+            }
+            Self::Sql(query) => query.clone(),
+        })
+    }
 }
 
 /// A comparison of the standard.
@@ -116,10 +183,6 @@ pub enum Must {
 
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Warning => "warning",
-            Self::Error => "error",
-            Self::Fatal => "fatal",
-        })
+        f.write_str(self.as_str())
     }
 }

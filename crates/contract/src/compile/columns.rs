@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::custom::{self, Level};
 use super::{Context, Taken};
-use crate::contract::{Column, ColumnType, Layer};
+use crate::contract::{Column, ColumnType, Layer, Reference};
+use crate::odcs::Version;
 use crate::rule::{Check, Measure, Must, RowRule, SetRule, Severity};
+use crate::time_format::TimeFormat;
 use crate::yaml::{Node, Place, shorten};
 
 /// What the properties of a schema object become.
@@ -22,6 +24,8 @@ pub(super) struct Columns {
     pub(super) set_rules: Vec<SetRule>,
     /// The names of rules so far.
     pub(super) rule_names: Taken,
+    /// References to other datasets, and where each is written.
+    pub(super) references: Vec<(Reference, Place)>,
 }
 
 impl Columns {
@@ -31,6 +35,15 @@ impl Columns {
         };
         self.rule_names.insert(name.clone(), column);
         self.row_rules.push(RowRule { name, column: Some(column), check, severity: Severity::Error });
+    }
+
+    /// A name that no rule has yet: this one, or numbered.
+    pub(super) fn free_name(&self, base: &str) -> String {
+        let numbered = (2..).map(|number| format!("{base}_{number}"));
+        std::iter::once(base.to_owned())
+            .chain(numbered)
+            .find(|name| !self.rule_names.contains_key(name))
+            .unwrap_or_else(|| base.to_owned())
     }
 }
 
@@ -43,6 +56,7 @@ impl<'d> Context<'d> {
             row_rules: Vec::new(),
             set_rules: Vec::new(),
             rule_names: Taken::new(),
+            references: Vec::new(),
         };
         let properties = object.get("properties").map_or(&[][..], Node::items);
         if properties.is_empty() {
@@ -132,7 +146,7 @@ impl<'d> Context<'d> {
             "number" if format.and_then(Node::text) == Some("f32") => ColumnType::Float,
             "number" => ColumnType::Double,
             "boolean" => ColumnType::Boolean,
-            "date" => ColumnType::Date(self.time_format(options, None)),
+            "date" => self.date(property, options),
             "timestamp" => self.timestamp(options),
             "time" => ColumnType::Time(self.time_format(options, None)),
             "object" | "array" => ColumnType::Json,
@@ -150,6 +164,15 @@ impl<'d> Context<'d> {
             }
             _ => ColumnType::Long,
         }
+    }
+
+    /// A day. 3.0.x has no timestamps: there a date is one whose physical type says so, or whose format has an hour.
+    fn date(&mut self, property: &Node, options: Option<&Node>) -> ColumnType {
+        let format = self.time_format(options, None);
+        let physical = property.get("physicalType").and_then(Node::text).unwrap_or_default().to_lowercase();
+        let is_instant = ["timestamp", "datetime"].iter().any(|name| physical.starts_with(name))
+            || format.as_ref().is_some_and(TimeFormat::has_time);
+        if self.version < Version::V3_1_0 && is_instant { self.timestamp(options) } else { ColumnType::Date(format) }
     }
 
     fn timestamp(&mut self, options: Option<&Node>) -> ColumnType {
@@ -271,11 +294,14 @@ impl<'d> Context<'d> {
             {
                 columns.rule_names.insert(name.clone(), index);
                 let measure = Measure::DuplicateValues(vec![index]);
-                columns.set_rules.push(SetRule { name, measure, must: Must::Be(0.0), severity: Severity::Error });
+                let (must, severity) = (Must::Be(0.0), Severity::Error);
+                columns.set_rules.push(SetRule { name, measure, must, severity, schedule: None });
             }
         }
         for (index, property) in properties.iter().enumerate() {
             self.column_quality(property, index, columns);
+            let mut references = self.references(property, Some(index), columns);
+            columns.references.append(&mut references);
         }
     }
 }

@@ -87,9 +87,15 @@ impl Context<'_> {
                 continue;
             };
             let upper = key.ends_with("aximum");
-            let Some(limit) = self.limit(node, key, kind) else {
+            // In 3.0.x an exclusive bound is a flag beside the bound itself.
+            if node.boolean().is_some() {
+                continue;
+            }
+            let Some(mut limit) = self.limit(node, key, kind) else {
                 continue;
             };
+            let flag = if upper { "exclusiveMaximum" } else { "exclusiveMinimum" };
+            limit.open |= options.get(flag).and_then(Node::boolean) == Some(true);
             let check = match (upper, limit.open) {
                 (false, false) => Check::Minimum(limit.bound),
                 (false, true) => Check::ExclusiveMinimum(limit.bound),

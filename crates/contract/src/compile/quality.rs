@@ -1,29 +1,63 @@
-//! `quality`: the standard's metrics and SQL rules, as rules on a row where they can be and on a set where they must.
+//! `quality`: what is common to all rules (kind, comparison, unit, severity, schedule, name), and those in SQL.
 //!
-//! A rule that no row may break (`mustBe: 0` over a plain count) is a row rule; everything else measures a set.
+//! A rule that no row may break is a row rule however it is written; everything else measures a set. Invariant: a rule
+//! that is neither compiled nor a note is found: an error, or a warning that nobody checks it.
 
+use super::Context;
 use super::columns::Columns;
-use super::sql::{count, quoted, row_predicate, sql_list};
-use super::{Context, pattern};
-use crate::rule::{Check, Measure, Must, RowRule, SetRule, Severity};
+use super::metrics::{metric_of, needs_no_comparison};
+use super::sql::{OBJECT, PROPERTY, changing, column_name, filled, row_predicate, tokens};
+use crate::odcs::Version;
+use crate::rule::{Check, Measure, Must, RowRule, SEVERITIES, SetRule, Severity};
+use crate::schedule::{SCHEDULE_DEFAULT, Schedule};
 use crate::yaml::{Entry, Node, Place, Value, shorten};
 
 /// What a rule of `quality` becomes.
-enum Made {
+pub(super) enum Made {
     /// The check, and the column that it is about.
     Row(Check, Option<usize>),
     Set(Measure),
 }
 
 /// One rule as written, with what most of its parts need.
-struct Rule<'n> {
-    node: &'n Node,
+pub(super) struct Rule<'n> {
+    pub(super) node: &'n Node,
     /// The column under which it stands.
     column: Option<usize>,
     /// Where to point for the rule as a whole.
-    place: Place,
+    pub(super) place: Place,
     must: Must,
-    percent: bool,
+    pub(super) percent: bool,
+}
+
+impl<'n> Rule<'n> {
+    /// Whether of all counts, or shares in percent, the rule allows 0 alone.
+    pub(super) fn allows_only_zero(&self) -> bool {
+        let next = if self.percent { 0.0 } else { 1.0 };
+        match self.must {
+            Must::Be(only) => only == 0.0,
+            Must::BeLessThan(bound) => bound > 0.0 && bound <= next,
+            Must::BeLessOrEqualTo(most) => most == 0.0 || (most > 0.0 && most < next),
+            Must::BeBetween(least, most) => least <= 0.0 && (most == 0.0 || (most > 0.0 && most < next)),
+            _ => false,
+        }
+    }
+
+    /// Whether it allows no count at all.
+    pub(super) fn allows_no_count(&self) -> bool {
+        match self.must {
+            Must::Be(only) => only < 0.0 || (!self.percent && only.fract() != 0.0),
+            Must::BeLessThan(bound) => bound <= 0.0,
+            Must::BeLessOrEqualTo(most) | Must::BeBetween(_, most) => most < 0.0,
+            _ => false,
+        }
+    }
+
+    /// The items of an argument; 3.0.x writes them beside the rule itself.
+    pub(super) fn arguments(&self, key: &str) -> &'n [Node] {
+        let list = self.node.get("arguments").and_then(|arguments| arguments.get(key)).or_else(|| self.node.get(key));
+        list.map_or(&[][..], Node::items)
+    }
 }
 
 impl Context<'_> {
@@ -34,6 +68,7 @@ impl Context<'_> {
         }
         columns.row_rules.append(&mut rows);
         columns.set_rules.append(&mut sets);
+        self.nested(property);
     }
 
     pub(super) fn object_quality(
@@ -48,6 +83,23 @@ impl Context<'_> {
         }
     }
 
+    /// What is within an object or an array is kept as JSON text: a rule there is checked by nobody.
+    fn nested(&mut self, property: &Node) {
+        let items = property.get("items").into_iter();
+        for inner in property.get("properties").map_or(&[][..], Node::items).iter().chain(items) {
+            let flagged = |key: &&str| inner.get(key).and_then(Node::boolean) == Some(true);
+            let listed = |key: &&str| inner.get(key).is_some_and(|list| !list.items().is_empty());
+            let first = ["required", "unique"].into_iter().find(flagged);
+            if let Some(key) = first.or_else(|| ["quality", "relationships"].into_iter().find(listed)) {
+                let place = inner.entry(key).map_or(inner.place, |entry| entry.place);
+                let message = "what is nested in a column is kept as JSON text: this rule is not checked";
+                let help = "make the value a column of its own, with a `path`";
+                self.warn(place, "not-checked", message, help);
+            }
+            self.nested(inner);
+        }
+    }
+
     fn rule(
         &mut self,
         node: &Node,
@@ -56,40 +108,52 @@ impl Context<'_> {
         rows: &mut Vec<RowRule>,
         sets: &mut Vec<SetRule>,
     ) {
-        let kind = node.get("type").and_then(Node::text);
-        let metric = node.get("metric").and_then(Node::text);
-        let place =
-            ["metric", "type", "id", "name"].iter().find_map(|key| node.get(key)).map_or(node.place, |n| n.place);
-        if kind == Some("custom") {
-            let message = "a `custom` rule is for another engine: it is not checked";
-            return self.warn(place, "not-checked", message, "write it as a library or sql rule to have it checked");
-        }
-        if kind == Some("text") || (kind.is_none() && metric.is_none()) {
-            return;
-        }
-        let Some(severity) = self.severity(node) else {
-            return;
-        };
-        let Some(must) = self.must(node) else {
-            return;
-        };
-        let percent = match node.get("unit").and_then(|unit| Some((unit, unit.text()?))) {
-            Some((_, "percent")) => true,
-            None | Some((_, "rows")) => false,
-            Some((unit, other)) => {
-                let message = format!("the unit `{}` is not known", shorten(other));
-                self.error(unit.place, "not-allowed", message, "allowed: rows, percent");
-                return;
+        let text = |key: &str| node.get(key).and_then(Node::text);
+        let kind = text("type");
+        let written = text("metric").or_else(|| text("rule"));
+        let place = ["metric", "rule", "type", "id", "name"]
+            .iter()
+            .find_map(|key| node.get(key))
+            .map_or(node.place, |n| n.place);
+        match kind {
+            Some("custom") => return self.custom_rule(node, place),
+            Some("text") => return,
+            Some("sql") => {}
+            _ => {
+                let Some(written) = written else {
+                    let message = "a rule without `metric` and `type` is checked by nobody";
+                    return self.warn(place, "not-checked", message, "write `type: text` where it is a note");
+                };
+                if metric_of(written).is_none() {
+                    let message = format!("`{}` is no metric", shorten(written));
+                    let help = "allowed: nullValues, missingValues, invalidValues, duplicateValues, rowCount";
+                    return self.error(place, "not-allowed", message, help);
+                }
             }
-        };
+        }
+        let written = if kind == Some("sql") { None } else { written };
+        let (Some(severity), Some(schedule)) = (self.severity(node), self.schedule(node)) else { return };
+        let Some(must) = self.must(node, written, place) else { return };
+        let Some(percent) = self.percent(node, written) else { return };
         let rule = Rule { node, column, place, must, percent };
-        let made = if kind == Some("sql") { self.sql(&rule, columns) } else { self.metric(&rule, metric, columns) };
+        let metric = written.and_then(metric_of);
+        let made = match metric {
+            Some(metric) => self.metric(&rule, metric, columns),
+            None => self.sql(&rule, columns),
+        };
         let Some(made) = made else { return };
         let name = self.rule_name(&rule, metric.unwrap_or("sql"), columns);
         match made {
             Made::Row(check, column) => rows.push(RowRule { name, column, check, severity }),
-            Made::Set(measure) => sets.push(SetRule { name, measure, must: rule.must, severity }),
+            Made::Set(measure) => sets.push(SetRule { name, measure, must: rule.must, severity, schedule }),
         }
+    }
+
+    fn custom_rule(&mut self, node: &Node, place: Place) {
+        let engine = node.get("engine").and_then(Node::text).unwrap_or("another engine");
+        let message = format!("a `custom` rule is for `{}`, which vitalake does not run", shorten(engine));
+        let help = "write it as a library or sql rule, or as `type: text` to keep it as a note";
+        self.error(place, "not-checked", message, help);
     }
 
     /// `id`, else `name`, else what it measures, numbered where that is taken.
@@ -105,134 +169,88 @@ impl Context<'_> {
             }
             None => {
                 let column = rule.column.and_then(|index| columns.columns.get(index));
-                let base = column.map_or_else(|| what.to_owned(), |column| format!("{}.{what}", column.name));
-                let mut name = base.clone();
-                let mut number = 2;
-                while columns.rule_names.contains_key(&name) {
-                    name = format!("{base}_{number}");
-                    number += 1;
-                }
-                name
+                columns.free_name(&column.map_or_else(|| what.to_owned(), |column| format!("{}.{what}", column.name)))
             }
         };
         columns.rule_names.insert(name.clone(), 0);
         name
     }
 
-    fn severity(&mut self, node: &Node) -> Option<Severity> {
+    pub(super) fn severity(&mut self, node: &Node) -> Option<Severity> {
         let Some((written, place)) = node.get("severity").and_then(|n| Some((n.text()?, n.place))) else {
             return Some(Severity::Error);
         };
-        match written.to_lowercase().as_str() {
-            "error" => Some(Severity::Error),
-            "warning" | "info" => Some(Severity::Warning),
-            "fatal" => Some(Severity::Fatal),
-            _ => {
-                let message = format!("the severity `{}` is not known", shorten(written));
-                self.error(place, "not-allowed", message, "allowed: error (the default), warning, info, fatal");
+        let severity = Severity::named(written);
+        if severity.is_none() {
+            let message = format!("the severity `{}` is not known", shorten(written));
+            let words = |of: Severity| {
+                let words = SEVERITIES.iter().filter(|(_, severity)| *severity == of).map(|(word, _)| *word);
+                format!("{of} ({})", words.collect::<Vec<_>>().join(", "))
+            };
+            let help = [Severity::Fatal, Severity::Error, Severity::Warning].map(words).join("; ");
+            self.error(place, "not-allowed", message, format!("allowed: {help}"));
+        }
+        severity
+    }
+
+    /// The rule's own schedule. Only cron is run here; what another scheduler starts is said and looked at all the same.
+    #[expect(clippy::option_option, reason = "no schedule is one thing, a wrong one another")]
+    fn schedule(&mut self, node: &Node) -> Option<Option<Schedule>> {
+        let text = |key: &str| node.get(key).and_then(|n| Some((n.text()?, n.place)));
+        let (scheduler, written) = (text("scheduler"), text("schedule"));
+        let is_cron = scheduler.is_none_or(|(name, _)| name.eq_ignore_ascii_case("cron"));
+        if let Some((name, place)) = scheduler.filter(|_| !is_cron) {
+            let message = format!("the scheduler `{}` starts nothing in vitalake", shorten(name));
+            let help = format!(
+                "write `scheduler: cron`; until then `schedule` is read as cron, else `{SCHEDULE_DEFAULT}` holds"
+            );
+            self.warn(place, "not-ours", message, help);
+        }
+        let Some((pattern, place)) = written else { return Some(None) };
+        match pattern.parse::<Schedule>() {
+            Ok(schedule) => Some(Some(schedule)),
+            Err(_) if !is_cron => Some(None),
+            Err(reason) => {
+                let message = format!("the schedule `{}` is no cron pattern: {reason}", shorten(pattern));
+                self.error(place, "bad-schedule", message, "write five fields: minute hour day month weekday");
                 None
             }
         }
     }
 
-    /// The comparison; where there is none, the standard's verdict has said so.
-    fn must(&mut self, node: &Node) -> Option<Must> {
-        let entry = node.entries().iter().find(|entry| entry.key.starts_with("must"))?;
+    /// The comparison; where there is none, the standard's verdict has said so, but for 3.0.x.
+    fn must(&mut self, node: &Node, metric: Option<&str>, place: Place) -> Option<Must> {
+        let Some(entry) = node.entries().iter().find(|entry| entry.key.starts_with("must")) else {
+            if metric.is_some_and(needs_no_comparison) {
+                return Some(Must::Be(0.0));
+            }
+            if self.version >= Version::V3_1_0 {
+                return None;
+            }
+            let message = "the rule compares with nothing";
+            self.error(place, "no-comparison", message, "add `mustBe: 0`, or another comparison of the standard");
+            return None;
+        };
         let must = comparison(entry);
         if must.is_none() {
             let between = entry.key.ends_with("Between");
             let help = if between { "write two numbers, the smaller one first: [1, 10]" } else { "write a number" };
-            self.error(
-                entry.node.place,
-                "wrong-type",
-                format!("`{}` has not the form required", shorten(&entry.key)),
-                help,
-            );
+            let message = format!("`{}` has not the form required", shorten(&entry.key));
+            self.error(entry.node.place, "wrong-type", message, help);
         }
         must
     }
 
-    fn metric(&mut self, rule: &Rule<'_>, metric: Option<&str>, columns: &Columns) -> Option<Made> {
-        match metric? {
-            "rowCount" if rule.percent => {
-                self.error(rule.place, "not-allowed", "a row count has no percentage", "set `unit: rows`");
-                None
-            }
-            "rowCount" => Some(Made::Set(Measure::RowCount)),
-            "duplicateValues" => {
-                let named = self.named_columns(rule, columns)?;
-                if rule.percent {
-                    let names: Vec<String> = named.iter().filter_map(|index| column_sql(columns, *index)).collect();
-                    return Some(Made::Set(Measure::Sql(format!(
-                        "SELECT COALESCE(100.0 * SUM(CASE WHEN n > 1 THEN n ELSE 0 END) / SUM(n), 0) FROM \
-                         (SELECT COUNT(*) AS n FROM {{object}} GROUP BY {}) AS g",
-                        names.join(", ")
-                    ))));
-                }
-                Some(Made::Set(Measure::DuplicateValues(named)))
-            }
-            "nullValues" => {
-                let index = self.one_column(rule, columns)?;
-                if rule.percent {
-                    return Some(Made::Set(count(&format!("{} IS NULL", column_sql(columns, index)?), true)));
-                }
-                Some(Made::Set(Measure::NullValues(index)))
-            }
-            "missingValues" => self.missing(rule, columns),
-            "invalidValues" => self.invalid(rule, columns),
-            _ => None,
-        }
-    }
-
-    /// Nulls and the texts that stand for nothing.
-    fn missing(&mut self, rule: &Rule<'_>, columns: &Columns) -> Option<Made> {
-        let index = self.one_column(rule, columns)?;
-        let name = column_sql(columns, index)?;
-        let mut predicate = format!("{name} IS NULL");
-        let texts = argument_texts(rule.node, "missingValues");
-        if !texts.is_empty() {
-            predicate = format!("{predicate} OR CAST({name} AS STRING) IN ({})", sql_list(&texts));
-        }
-        if rule.must == Must::Be(0.0) && !rule.percent {
-            return Some(Made::Row(Check::NotSql(predicate), Some(index)));
-        }
-        Some(Made::Set(count(&predicate, rule.percent)))
-    }
-
-    fn invalid(&mut self, rule: &Rule<'_>, columns: &Columns) -> Option<Made> {
-        let index = self.one_column(rule, columns)?;
-        let name = column_sql(columns, index)?;
-        let values = argument_texts(rule.node, "validValues");
-        let written =
-            rule.node.get("arguments").and_then(|a| a.get("pattern")).and_then(|n| Some((n.text()?, n.place)));
-        let never = rule.must == Must::Be(0.0) && !rule.percent;
-        match (values.is_empty(), written) {
-            (false, None) if never => Some(Made::Row(Check::OneOf(values), Some(index))),
-            (false, None) => {
-                Some(Made::Set(count(&format!("CAST({name} AS STRING) NOT IN ({})", sql_list(&values)), rule.percent)))
-            }
-            (true, Some((text, place))) => match pattern::compile(text) {
-                Ok(regex) if never => Some(Made::Row(Check::Pattern(regex), Some(index))),
-                Ok(_) => Some(Made::Set(count(&format!("NOT regexp_like({name}, {})", quoted(text)), rule.percent))),
-                Err(reason) => {
-                    let message = format!("the pattern is not understood: {reason}");
-                    self.error(
-                        place,
-                        "bad-pattern",
-                        message,
-                        "write it in ECMA 262 without look-around and back-references",
-                    );
-                    None
-                }
-            },
-            _ => {
-                let message = "invalidValues needs to know what is valid";
-                self.error(
-                    rule.place,
-                    "no-arguments",
-                    message,
-                    "add `arguments:` with either `validValues: […]` or `pattern:`",
-                );
+    /// Whether a metric is measured in percent. What a query measures is its own business.
+    fn percent(&mut self, node: &Node, metric: Option<&str>) -> Option<bool> {
+        let unit = node.get("unit").and_then(|unit| Some((unit.place, unit.text()?)));
+        match (unit, metric) {
+            (Some((_, "percent" | "%")), Some(_)) => Some(true),
+            (None, Some(metric)) if metric.ends_with("Percent") => Some(true),
+            (None | Some((_, "rows")), _) | (_, None) => Some(false),
+            (Some((place, other)), Some(_)) => {
+                let message = format!("the unit `{}` is not known", shorten(other));
+                self.error(place, "not-allowed", message, "allowed: rows, percent");
                 None
             }
         }
@@ -240,56 +258,62 @@ impl Context<'_> {
 
     fn sql(&mut self, rule: &Rule<'_>, columns: &Columns) -> Option<Made> {
         let node = rule.node.get("query")?;
-        let query = node.text()?.trim().trim_end_matches(';').trim_end();
-        let name = rule.column.and_then(|index| column_sql(columns, index));
-        let mut query =
-            ["${object}", "${table}", "{table}"].iter().fold(query.to_owned(), |q, p| q.replace(p, "{object}"));
-        for placeholder in ["${property}", "${column}", "{property}", "{column}"] {
-            match &name {
-                Some(name) => query = query.replace(placeholder, name),
-                None if query.contains(placeholder) => {
-                    let message = format!("`{placeholder}` stands in a rule that is not about a column");
-                    self.error(
-                        node.place,
-                        "bad-sql",
-                        message,
-                        "write the column's name, or move the rule under the column",
-                    );
-                    return None;
-                }
-                None => {}
+        let query = match self.query(node.text()?, rule, columns) {
+            Ok(query) => query,
+            Err((message, help)) => {
+                self.error(node.place, "bad-sql", message, help);
+                return None;
             }
-        }
-        if query.is_empty() {
-            self.error(node.place, "bad-sql", "the rule has an empty query", "write a query that gives one number");
+        };
+        let names: Vec<&str> = columns.columns.iter().map(|column| &*column.name).collect();
+        if let Some(what) = changing(&query, &names) {
+            let help =
+                "compare columns with each other; how old rows may be is said by `freshness` under slaProperties";
+            let message = format!("`{}` gives another result each time the rule is asked", shorten(&what));
+            self.error(node.place, "not-repeatable", message, help);
             return None;
         }
-        if rule.must == Must::Be(0.0)
-            && !rule.percent
-            && let Some(predicate) = row_predicate(&query)
-        {
-            return Some(Made::Row(Check::NotSql(predicate), rule.column));
+        match row_predicate(&query, self.dataset.as_str()).filter(|_| rule.allows_only_zero()) {
+            Some(predicate) => Some(Made::Row(Check::NotSql(predicate), rule.column)),
+            None => Some(Made::Set(Measure::Sql(query))),
         }
-        Some(Made::Set(Measure::Sql(query)))
     }
 
-    fn one_column(&mut self, rule: &Rule<'_>, columns: &Columns) -> Option<usize> {
+    /// A query with its placeholders replaced, or what is wrong with it and what to do.
+    fn query(&self, written: &str, rule: &Rule<'_>, columns: &Columns) -> Result<String, (String, String)> {
+        let written = written.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+        if written.is_empty() {
+            return Err(("the rule has an empty query".to_owned(), "write a query that gives one number".to_owned()));
+        }
+        if let Err(reason) = tokens(written) {
+            return Err((format!("the query cannot be read: {reason}"), "close what was opened".to_owned()));
+        }
+        let column = rule.column.and_then(|index| columns.columns.get(index)).map(|column| column_name(&column.name));
+        let dataset = (self.layer.as_str(), self.dataset.as_str());
+        filled(written, dataset, column.as_deref()).map_err(|name| {
+            if PROPERTY.contains(&name.as_str()) {
+                let message = format!("`{{{name}}}` stands in a rule that is not about a column");
+                return (message, "write the column's name, or move the rule under the column".to_owned());
+            }
+            let known: Vec<String> = OBJECT.iter().chain(&PROPERTY).map(|name| format!("{{{name}}}")).collect();
+            let help = format!("known: {}; each may have a `$` before it", known.join(", "));
+            (format!("the placeholder `{{{}}}` means nothing", shorten(&name)), help)
+        })
+    }
+
+    pub(super) fn one_column(&mut self, rule: &Rule<'_>, columns: &Columns) -> Option<usize> {
         match self.named_columns(rule, columns)?.as_slice() {
             [one] => Some(*one),
             _ => {
-                self.error(
-                    rule.place,
-                    "several-columns",
-                    "this metric is about one column",
-                    "write one rule for each column",
-                );
+                let message = "this metric is about one column";
+                self.error(rule.place, "several-columns", message, "write one rule for each column");
                 None
             }
         }
     }
 
     /// The column under which the rule stands, or those of `arguments.properties`.
-    fn named_columns(&mut self, rule: &Rule<'_>, columns: &Columns) -> Option<Vec<usize>> {
+    pub(super) fn named_columns(&mut self, rule: &Rule<'_>, columns: &Columns) -> Option<Vec<usize>> {
         let list = rule.node.get("arguments").and_then(|arguments| arguments.get("properties"));
         match (rule.column, list) {
             (Some(column), None) => Some(vec![column]),
@@ -333,22 +357,4 @@ fn comparison(entry: &Entry) -> Option<Must> {
         "mustNotBeBetween" => pair().map(|(low, high)| Must::NotBeBetween(low, high)),
         _ => None,
     }
-}
-
-fn argument_texts(node: &Node, key: &str) -> Vec<String> {
-    let list = node.get("arguments").and_then(|arguments| arguments.get(key));
-    let text = |item: &Node| match &item.value {
-        Value::Text(text) => Some(text.clone()),
-        Value::Integer(value) => Some(value.to_string()),
-        Value::Real(value) => Some(value.to_string()),
-        Value::Boolean(value) => Some(value.to_string()),
-        Value::Null | Value::List(_) | Value::Map(_) => None,
-    };
-    list.map_or(&[][..], Node::items).iter().filter_map(text).collect()
-}
-
-fn column_sql(columns: &Columns, index: usize) -> Option<String> {
-    let name = &columns.columns.get(index)?.name;
-    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    Some(if plain { name.to_string() } else { format!("\"{name}\"") })
 }

@@ -5,6 +5,7 @@ mod compiled;
 mod findings;
 mod hostile;
 mod projects;
+mod quality;
 mod shared;
 mod snapshots;
 mod verdicts;

@@ -17,7 +17,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::object_store::ObjectStore;
 use futures::FutureExt;
 use vitalake_contract::Contract;
-use vitalake_contract::rule::{Measure, Must, SetRule, Severity};
+use vitalake_contract::rule::{Must, SetRule, Severity};
 use vitalake_lake::Catalogue;
 
 use sql::Evaluator;
@@ -105,22 +105,7 @@ pub async fn evaluate<'r>(rules: impl IntoIterator<Item = &'r SetRule>, scope: &
 
 /// The number that a rule is about.
 async fn measure(rule: &SetRule, scope: &RuleScope<'_>) -> Result<f64, String> {
-    let column = |index: &usize| {
-        let column = scope.contract.columns.get(*index);
-        column.map(|column| sql::name(&column.name)).ok_or_else(|| "it names a column that is not there".to_owned())
-    };
-    let query = match &rule.measure {
-        Measure::RowCount => "SELECT COUNT(*) FROM {object}".to_owned(),
-        Measure::NullValues(index) => format!("SELECT COUNT(*) FROM {{object}} WHERE {} IS NULL", column(index)?),
-        Measure::DuplicateValues(columns) => {
-            let names = columns.iter().map(column).collect::<Result<Vec<_>, _>>()?.join(", ");
-            format!(
-                "SELECT COALESCE(SUM(n), 0) FROM (SELECT COUNT(*) AS n FROM {{object}} GROUP BY {names} \
-                 HAVING COUNT(*) > 1) AS g"
-            )
-        }
-        Measure::Sql(query) => query.clone(),
-    };
+    let query = rule.measure.query(&scope.contract.columns).ok_or("it names a column that is not there")?;
     Evaluator::of(scope)?.number(&query).await
 }
 

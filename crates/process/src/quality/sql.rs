@@ -98,11 +98,6 @@ impl Evaluator {
     }
 }
 
-/// A column's name as it is written in a query.
-pub(super) fn name(column: &str) -> String {
-    format!("`{}`", column.to_lowercase())
-}
-
 /// A text as the one query that it is.
 fn parsed(query: &str) -> Result<Statement, String> {
     let tokens = tokens(query).map_err(|problem| problem.message)?;
