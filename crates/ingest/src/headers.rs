@@ -32,6 +32,14 @@ pub fn as_json<'t, 'a>(headers: impl IntoIterator<Item = Header<'a>>, into: &'t 
     Some(into)
 }
 
+/// Bytes in base64.
+#[must_use]
+pub fn base64_text(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    base64(bytes, &mut text);
+    text
+}
+
 fn member(name: &str, bytes: Option<&[u8]>, into: &mut String) {
     // Writing into a String does not fail.
     let _ = match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {

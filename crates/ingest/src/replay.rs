@@ -4,13 +4,16 @@
 //! commits of its own, beside landing and deliveries. Of a dataset that each delivery replaces only the rejects of the
 //! delivery that is in place come back. Invariant: a reject becomes one row or stays one reject.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use vitalake_contract::Delivery;
 use vitalake_contract::check::SqlRules;
-use vitalake_lake::{Again, LakeError, PutThrough, Putting, RejectFilter, Table, Terms, Tried, TxnId, Walk};
+use vitalake_lake::{
+    Again, LakeError, PutThrough, Putting, RejectFilter, ReplayProgress, Table, Terms, Tried, TxnId, Walk,
+};
 use vitalake_runtime::error::{Class, Classified, Retry};
 
 use crate::decode::{DecodeError, Redecoder, Rules};
@@ -24,6 +27,9 @@ pub enum ReplayError {
     /// The table refused.
     #[error(transparent)]
     Lake(#[from] LakeError),
+    /// A crash came between two commits, and its records are still to be read again.
+    #[error("{0} still lands what a crash had cut short; replay again when `vitalake status` shows nothing behind")]
+    StillLanding(String),
     /// Rows went missing on the way.
     #[error(
         "of {taken} rejects of {dataset} {found} came out of the decoders; nothing of them was committed: report it"
@@ -42,6 +48,7 @@ impl Classified for ReplayError {
     fn class(&self) -> Class {
         match self {
             Self::Decode(_) | Self::Unbalanced { .. } => Class::Internal,
+            Self::StillLanding(_) => Class::External,
             Self::Lake(error) => error.class(),
         }
     }
@@ -49,18 +56,10 @@ impl Classified for ReplayError {
     fn retry(&self) -> Retry {
         match self {
             Self::Decode(_) | Self::Unbalanced { .. } => Retry::Never,
+            Self::StillLanding(_) => Retry::Later,
             Self::Lake(error) => error.retry(),
         }
     }
-}
-
-/// How far a replay is.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Rejects that have been put through.
-    pub done: AtomicU64,
-    /// How many there are to put through.
-    pub of: AtomicU64,
 }
 
 /// A replay's end.
@@ -68,7 +67,7 @@ pub struct Progress {
 pub struct Replayed {
     /// What came of the rejects.
     pub tried: Tried,
-    /// Rejects of deliveries that a later one has replaced: they stay where they are.
+    /// Rejects of deliveries that a later one has replaced, or that a crash has cut short: they stay where they are.
     pub superseded: u64,
 }
 
@@ -81,22 +80,18 @@ pub async fn replay(
     sql: Option<Arc<dyn SqlRules>>,
     filter: RejectFilter,
     dry_run: bool,
-    progress: &Progress,
+    progress: &ReplayProgress,
 ) -> Result<Replayed, ReplayError> {
     table.flush().await?;
     let _one_at_a_time = table.turn_to_take_back().await;
-    let deliveries = TxnId::delivery(&table.contract().dataset);
-    let in_place = table.committed_txn(&deliveries);
-    let mut replayed = Replayed::default();
-    let mut terms = Terms::default();
-    let mut filter = filter;
-    if table.contract().delivery == Delivery::Replace {
-        let all = table.portions(&filter, &Default::default()).await?;
-        let of_others = filter.delivery.is_some_and(|number| Some(number) != in_place);
-        let number = if of_others { i64::MIN } else { in_place.unwrap_or(i64::MIN) };
-        filter = RejectFilter { delivery: Some(number), ..filter };
+    if table.rejects_are_ahead() {
+        return Err(ReplayError::StillLanding(table.contract().dataset.to_string()));
+    }
+    let (mut replayed, mut terms, asked) = (Replayed::default(), Terms::default(), filter.clone());
+    let filter = of_loaded(table, filter, &mut terms);
+    if filter != asked {
+        let all = table.portions(&asked, &HashSet::new()).await?;
         replayed.superseded = all.iter().map(|portion| portion.rejects).sum();
-        terms.unless_moved = Some((deliveries, in_place));
     }
     let mut walk = Walk::begin(table, filter).await?;
     replayed.superseded = replayed.superseded.saturating_sub(walk.rejects);
@@ -113,6 +108,22 @@ pub async fn replay(
     }
     replayed.tried = walk.tried().clone();
     Ok(replayed)
+}
+
+/// Leaves out the rejects of deliveries whose rows are not in the table: nobody would know what became of the others.
+fn of_loaded(table: &Table, filter: RejectFilter, terms: &mut Terms) -> RejectFilter {
+    let deliveries = TxnId::delivery(&table.contract().dataset);
+    let (loaded, rejected) = (table.committed_txn(&deliveries), table.rejects_txn(&deliveries));
+    if table.contract().delivery == Delivery::Replace {
+        let of_another = filter.delivery.is_some_and(|number| Some(number) != loaded);
+        let number = if of_another { None } else { loaded };
+        terms.unless_moved = Some((deliveries, loaded));
+        return RejectFilter { delivery: Some(number.unwrap_or(i64::MIN)), ..filter };
+    }
+    match rejected.filter(|rejected| loaded.is_none_or(|loaded| loaded < *rejected)) {
+        Some(_) => RejectFilter { delivery_max: Some(loaded.unwrap_or(0)), ..filter },
+        None => filter,
+    }
 }
 
 /// The decoders of one dataset.

@@ -47,7 +47,9 @@ pub use journal::Journal;
 pub use lake::{Lake, LakeOptions, TableSpec};
 pub use maintain::Maintained;
 pub use reader::ChangeReader;
-pub use rejects::{Again, GiveUp, Portion, PutThrough, Putting, RejectFilter, TakeBack, Terms, Tried, Walk};
+pub use rejects::{
+    Again, GiveUp, Portion, PutThrough, Putting, RejectFilter, ReplayProgress, TakeBack, Terms, Tried, Walk,
+};
 pub use source_check::SourceCheck;
 pub use table::{Overlay, Table};
 pub use txn::{TxnId, TxnKind};

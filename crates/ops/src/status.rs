@@ -232,7 +232,7 @@ pub struct FlushedTable {
 /// The body of every error of `/api/v1/…`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// A stable word: `not_found`, `invalid`, `unavailable`, `too_large`, `conflict`, `internal`.
+    /// A stable word: `not_found`, `invalid`, `forbidden`, `unavailable`, `too_large`, `conflict`, `internal`.
     pub error: String,
     /// What happened, to what, and what to do.
     pub message: String,

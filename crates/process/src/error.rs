@@ -66,6 +66,14 @@ pub enum Error {
         /// Its input.
         input: DatasetName,
     },
+    /// Rejects of a dataset cannot be put through again.
+    #[error("rejects of {dataset} cannot be replayed: {why}")]
+    NoReplay {
+        /// The dataset.
+        dataset: DatasetName,
+        /// Why, and what to do.
+        why: &'static str,
+    },
     /// Columns that are not as the table's schema says.
     #[error("{what} does not have the columns expected: {detail}")]
     Columns {
@@ -162,9 +170,11 @@ impl Classified for Error {
             }
             Self::Lake(source) => source.class(),
             Self::Engine { .. } | Self::Panicked { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
-            Self::Unrunnable { .. } | Self::Fatal { .. } | Self::Removed { .. } | Self::JoinedTooLarge { .. } => {
-                Class::User
-            }
+            Self::Unrunnable { .. }
+            | Self::Fatal { .. }
+            | Self::Removed { .. }
+            | Self::NoReplay { .. }
+            | Self::JoinedTooLarge { .. } => Class::User,
         }
     }
 

@@ -19,6 +19,7 @@ mod plan;
 mod preview;
 mod problem;
 pub mod quality;
+mod replay;
 pub mod rollup;
 mod run;
 mod session;

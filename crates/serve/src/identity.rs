@@ -54,6 +54,13 @@ impl Identity {
     }
 }
 
+/// Whether an identity may see records as they came: their bytes cannot be masked column by column, so only who may see
+/// everything does.
+#[must_use]
+pub fn may_see_records(identity: &Identity) -> bool {
+    Policy::of(identity) == Policy::AllowAll
+}
+
 /// What an identity may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Policy {

@@ -17,6 +17,7 @@ mod memory;
 pub mod pinned;
 mod plan;
 pub mod platform;
+pub mod quarantine;
 mod running;
 pub mod session;
 pub mod sql;

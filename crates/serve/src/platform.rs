@@ -37,6 +37,9 @@ pub enum ApiError {
     /// What was sent is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// Whoever asks may not have it.
+    #[error("{0}")]
+    Forbidden(String),
     /// It does not fit what is there.
     #[error("{0}")]
     Conflict(String),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::command::quarantine::QuarantineArgs;
 use crate::command::runbook::RunbookArgs;
 use crate::platform::Role;
 
@@ -83,6 +84,8 @@ pub enum Command {
     /// Ask a question in SQL
     #[command(long_about = QUERY_ABOUT)]
     Query(QueryArgs),
+    /// See what was rejected, put it through again, or give it up
+    Quarantine(QuarantineArgs),
     /// Load a file into a dataset, as one atomic delivery
     #[command(long_about = INGEST_ABOUT)]
     Ingest(IngestArgs),

@@ -150,6 +150,15 @@ impl Client {
         self.read(request.query_pairs(parameters.iter().copied()).call())
     }
 
+    /// Sends something to an address under `/api/v1`, and reads the answer.
+    ///
+    /// # Errors
+    /// When it is refused or the server is away.
+    pub fn post<T: DeserializeOwned>(&self, segments: &[&str], body: &impl serde::Serialize) -> anyhow::Result<T> {
+        let path: Vec<String> = segments.iter().map(|segment| percent_encoded(segment)).collect();
+        self.read(self.agent.post(format!("{}/api/v1/{}", self.url, path.join("/"))).send_json(body))
+    }
+
     fn read<T: DeserializeOwned>(&self, sent: Result<http::Response<Body>, ureq::Error>) -> anyhow::Result<T> {
         let response = sent.map_err(|error| unreachable(&self.url, &error))?;
         let status = response.status();

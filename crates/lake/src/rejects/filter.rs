@@ -21,6 +21,8 @@ pub struct RejectFilter {
     pub until_us: Option<i64>,
     /// The number of the delivery that brought the record.
     pub delivery: Option<i64>,
+    /// Of deliveries none with a higher number.
+    pub delivery_max: Option<i64>,
 }
 
 /// One entry of `_rules`.
@@ -43,7 +45,7 @@ impl RejectFilter {
         if self.rule.is_some() {
             columns.extend(["_rule", "_rules"]);
         }
-        if self.delivery.is_some() {
+        if self.delivery.or(self.delivery_max).is_some() {
             columns.extend(["_topic", "_partition"]);
         }
         columns
@@ -79,15 +81,18 @@ impl RejectFilter {
     }
 
     fn deliveries<'a>(&self, rejects: &'a RecordBatch) -> impl Fn(usize) -> bool + 'a {
-        let wanted = self.delivery;
+        let (wanted, most) = (self.delivery, self.delivery_max);
         let topics = rejects.column_by_name("_topic").and_then(|column| column.as_string_view_opt());
         let numbers = rejects.column_by_name("_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
         move |row| {
-            let Some(wanted) = wanted else { return true };
+            if wanted.or(most).is_none() {
+                return true;
+            }
             let delivered =
                 topics.is_some_and(|topics| topics.is_valid(row) && topics.value(row).starts_with(DELIVERED));
             let number = numbers.filter(|numbers| numbers.is_valid(row)).map(|numbers| i64::from(numbers.value(row)));
-            delivered && number == Some(wanted)
+            let is_wanted = wanted.is_none_or(|wanted| delivered && number == Some(wanted));
+            is_wanted && (!delivered || most.is_none_or(|most| number.is_some_and(|number| number <= most)))
         }
     }
 }
@@ -138,8 +143,12 @@ mod tests {
     #[case::until_is_outside(RejectFilter { until_us: Some(20), ..RejectFilter::default() }, [true, false, false])]
     #[case::a_partition_is_no_delivery(RejectFilter { delivery: Some(7), ..RejectFilter::default() }, [false, true, false])]
     #[case::all_at_once(
-        RejectFilter { rule: Some("csv".to_owned()), since_us: Some(0), until_us: Some(31), delivery: Some(8) },
+        RejectFilter { since_us: Some(0), until_us: Some(31), delivery: Some(8), ..rule("csv") },
         [false, false, true]
+    )]
+    #[case::a_delivery_that_is_not_there(
+        RejectFilter { delivery_max: Some(7), ..RejectFilter::default() },
+        [true, true, false]
     )]
     fn a_filter_means_the_rows_that_it_names(#[case] filter: RejectFilter, #[case] want: [bool; 3]) {
         assert_eq!(filter.mask(&rejects()), BooleanArray::from(want.to_vec()));

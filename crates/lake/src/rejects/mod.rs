@@ -14,4 +14,4 @@ pub(crate) use begun::{finish, shown, shown_after};
 pub use filter::RejectFilter;
 pub use take_back::TakeBack;
 pub use through::{Again, GiveUp, Portion, PutThrough, Putting, Terms, Tried};
-pub use walk::Walk;
+pub use walk::{ReplayProgress, Walk};

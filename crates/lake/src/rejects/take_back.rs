@@ -18,7 +18,7 @@ use crate::delta::{DataFile, DeltaError};
 use crate::error::LakeError;
 use crate::side::SideName;
 use crate::table::Table;
-use crate::txn::TxnId;
+use crate::txn::{TxnId, TxnKind};
 
 /// What leaves quarantine, and what becomes of it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,19 @@ impl Table {
     /// The turn to take rejects out of quarantine: one at a time, and no compaction of its files meanwhile.
     pub async fn turn_to_take_back(&self) -> MutexGuard<'_, ()> {
         self.taking_back.lock().await
+    }
+
+    /// Whether a crash has left rejects in quarantine whose records are still to be worked through again: until they are,
+    /// who does that leaves out what stands in quarantine, and nothing may leave it.
+    #[must_use]
+    pub fn rejects_are_ahead(&self) -> bool {
+        let state = self.state.lock();
+        let (rows, rejects) = (&state.rows.head, &state.rejects.head);
+        rejects.txns().any(|txn| {
+            let id = TxnId::parse(&txn.app_id);
+            matches!(id.kind(), TxnKind::Landing { .. } | TxnKind::Model { .. })
+                && rows.txn(&id).is_none_or(|version| version < txn.version)
+        })
     }
 
     /// Commits what came of rejects. `None` when a file of quarantine or the transaction that was named has moved

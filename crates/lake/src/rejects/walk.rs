@@ -4,6 +4,7 @@
 //! are not met a second time on the same way.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::AtomicU64;
 
 use super::RejectFilter;
 use super::through::{Portion, Tried};
@@ -13,6 +14,15 @@ use crate::table::Table;
 
 /// How often a portion that has moved is looked for again.
 const CONFLICTS_MAX: u32 = 10;
+
+/// How far a replay is.
+#[derive(Debug, Default)]
+pub struct ReplayProgress {
+    /// Rejects that have been put through.
+    pub done: AtomicU64,
+    /// How many there are to put through.
+    pub of: AtomicU64,
+}
 
 /// A walk over the committed rejects of a table.
 #[derive(Debug)]

@@ -22,16 +22,16 @@ const EARLY_AGAIN: Duration = Duration::from_secs(1);
 
 /// An append model at work.
 pub(crate) struct AppendWork {
-    derive: Derive,
-    keys: Keys,
+    pub(super) derive: Derive,
+    pub(super) keys: Keys,
     /// Rejects that a crash has left committed without the rows beside them.
     recovered: Option<Recovered>,
     /// Whether the keys may be those of rows that never entered the table.
-    keys_ahead: bool,
+    pub(super) keys_ahead: bool,
 }
 
 /// The keys of the table; a contract may have none.
-enum Keys {
+pub(super) enum Keys {
     /// All of them, those of uncommitted rows among them.
     Owned(Option<Seen>),
     /// Those of the head, and apart those of what is shown after it.
@@ -65,14 +65,7 @@ impl AppendWork {
     }
 
     pub(crate) async fn take_in(&mut self, job: &Job, rows: Rows<'_>, counts: &mut Counts) -> Result<Made> {
-        if self.keys_ahead
-            && let Keys::Owned(seen) = &mut self.keys
-        {
-            // The old one ends first: both write to one folder.
-            *seen = None;
-            *seen = Seen::read(job).await?;
-            self.keys_ahead = false;
-        }
+        self.read_keys_again(job).await?;
         let checked = self.derive.check(job, rows.batches, counts).await?;
         self.keys_ahead = true;
         let mut made = match &mut self.keys {
@@ -88,6 +81,19 @@ impl AppendWork {
         counts.rows_out += count(&made.rows);
         counts.rows_rejected += count(&made.rejects);
         Ok(made)
+    }
+
+    /// Reads the keys of the table anew where they may be ahead of it.
+    pub(super) async fn read_keys_again(&mut self, job: &Job) -> Result<()> {
+        if self.keys_ahead
+            && let Keys::Owned(seen) = &mut self.keys
+        {
+            // The old one ends first: both write to one folder.
+            *seen = None;
+            *seen = Seen::read(job).await?;
+            self.keys_ahead = false;
+        }
+        Ok(())
     }
 
     pub(crate) fn publish(&mut self, job: &Job, made: Made) -> Result<()> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::Schema;
 
 use vitalake_runtime::events::Event;
 
@@ -19,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::kind::Made;
 use crate::kind::joined::Joined;
 use crate::kind::rejects::failed_rows;
-use crate::plan::LINEAGE;
+use crate::plan::{LINEAGE, input_schema};
+use crate::replay::rows_of;
 use crate::run::Job;
 
 use crate::run::progress::Counts;
@@ -58,6 +60,41 @@ impl Derive {
         self.joined.versions()
     }
 
+    /// The columns that the model reads of a row of its input, beside those that say where it comes from.
+    pub(crate) fn read_columns(&self) -> Vec<String> {
+        self.needed().iter().filter(|name| !LINEAGE.contains(&name.as_str())).cloned().collect()
+    }
+
+    /// The contract's rules over rejected rows of the table.
+    pub(crate) fn check_again(&self, job: &Job, rejects: &RecordBatch, counts: &mut Counts) -> Result<Vec<Checked>> {
+        let rows = rows_of(rejects, self.plan.schema())?;
+        Ok(vec![self.keep_rules(job, rows, counts)?])
+    }
+
+    /// The plan and the contract's rules over rejected rows of the input.
+    pub(crate) async fn run_again(
+        &mut self,
+        job: &Job,
+        rejects: &RecordBatch,
+        counts: &mut Counts,
+    ) -> Result<Vec<Checked>> {
+        let all = input_schema(job.input.contract());
+        let read = all.fields().iter().filter(|field| self.needed().contains(field.name()));
+        let read = Arc::new(Schema::new(read.cloned().collect::<Vec<_>>()));
+        self.check(job, &[rows_of(rejects, &read)?], counts).await
+    }
+
+    fn keep_rules(&self, job: &Job, batch: RecordBatch, counts: &mut Counts) -> Result<Checked> {
+        let checked = self.checks.check(&batch)?;
+        if let Some(rule) = checked.fatal {
+            return Err(Error::Fatal { dataset: job.model.dataset.clone(), rule });
+        }
+        counts.warnings += checked.warnings.values().sum::<u64>();
+        tell(job, "warning", &checked.warnings);
+        let rejects = reject(job, &batch, &checked.rejects)?;
+        Ok(Checked { rows: without(&batch, &checked.rejects)?, rejects })
+    }
+
     /// Runs the plan and the contract's rules. Rows that the plan cannot be run on are rejects.
     pub(crate) async fn check(&mut self, job: &Job, rows: &[RecordBatch], counts: &mut Counts) -> Result<Vec<Checked>> {
         self.joined.refresh(job, &self.plan).await?;
@@ -69,14 +106,7 @@ impl Derive {
             all.push(Checked { rows: RecordBatch::new_empty(Arc::clone(self.plan.schema())), rejects });
         }
         for batch in ran.made {
-            let checked = self.checks.check(&batch)?;
-            if let Some(rule) = checked.fatal {
-                return Err(Error::Fatal { dataset: job.model.dataset.clone(), rule });
-            }
-            counts.warnings += checked.warnings.values().sum::<u64>();
-            tell(job, "warning", &checked.warnings);
-            let rejects = reject(job, &batch, &checked.rejects)?;
-            all.push(Checked { rows: without(&batch, &checked.rejects)?, rejects });
+            all.push(self.keep_rules(job, batch, counts)?);
         }
         Ok(all)
     }

@@ -8,6 +8,7 @@ mod append;
 mod derive;
 mod joined;
 mod rejects;
+mod replayed;
 mod rollup;
 mod seen;
 
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::graph::Contracts;
 use crate::model::{Kind, Model};
 use crate::problem::ModelProblem;
+use crate::replay::{Came, Request};
 use crate::run::Job;
 use crate::run::progress::Counts;
 
@@ -217,6 +219,17 @@ impl Work {
         match self {
             Self::Append(_) => Ok(()),
             Self::Rollup(work) => work.commit_known(job, first_seal).await,
+        }
+    }
+
+    /// Puts rejects of the table through again. The work's own increments wait meanwhile.
+    pub(crate) async fn replay(&mut self, job: &Job, request: &Request) -> Result<Came> {
+        match self {
+            Self::Append(work) => work.replay(job, request).await,
+            Self::Rollup(_) => {
+                let why = "it is a rollup, whose rows are merged and not added: mend the model, stop the server, remove the rollup's folder under lake/ and start again to have it made anew, then discard its rejects";
+                Err(Error::NoReplay { dataset: job.model.dataset.clone(), why })
+            }
         }
     }
 

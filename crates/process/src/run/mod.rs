@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::{ChangeReader, Lake, Seal, Space, Table, TableId, TableSpec, TxnId};
@@ -35,6 +35,7 @@ use crate::graph::{Contracts, Graph};
 use crate::kind::{is_grouped, stored_schema};
 use crate::model::Model;
 use crate::problem::ModelProblem;
+use crate::replay::Request;
 use crate::rollup::LeavesLimits;
 
 /// Where and within which limits models work.
@@ -92,6 +93,9 @@ pub(crate) struct Job {
     pub(crate) stop: watch::Receiver<bool>,
     /// Says that the models must be started anew, from the tables as a new opening finds them.
     pub(crate) broken: watch::Sender<bool>,
+    /// Portions of quarantine that are to be put through again; whoever lives has it.
+    pub(crate) replays: tokio::sync::Mutex<mpsc::Receiver<Request>>,
+    pub(crate) to_replay: mpsc::Sender<Request>,
 }
 
 impl Job {
@@ -149,7 +153,9 @@ pub(crate) struct Reader {
 #[derive(Debug)]
 struct Running {
     input: Arc<Table>,
+    output: Arc<Table>,
     progress: Arc<Progress>,
+    replays: mpsc::WeakSender<Request>,
 }
 
 /// All models of a project, at work.
@@ -305,6 +311,14 @@ impl Models {
     }
 }
 
+impl Models {
+    /// A model's table, and where portions of its quarantine are sent.
+    pub(crate) fn replays_of(&self, dataset: &DatasetName) -> Option<(Arc<Table>, mpsc::Sender<Request>)> {
+        let model = self.running.iter().find(|model| model.progress.is_of(dataset))?;
+        Some((Arc::clone(&model.output), model.replays.upgrade()?))
+    }
+}
+
 /// How far a model's table has come in its input, by the commits that are known here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consumed {
@@ -353,7 +367,10 @@ fn jobs(
         let makes = |name: &str| jobs.iter().find(|job| job.model.dataset.as_str() == name);
         let upstream = model.tables.iter().filter_map(|table| makes(&table.table)).map(|job| Arc::clone(&job.progress));
         let progress = Arc::new(Progress::new(model, upstream.collect()));
+        let (to_replay, replays) = mpsc::channel(1);
         jobs.push(Job {
+            replays: tokio::sync::Mutex::new(replays),
+            to_replay,
             lake: Arc::clone(lake),
             model: model.clone(),
             contracts: Arc::clone(contracts),
@@ -393,7 +410,13 @@ fn edges<'a>(lake: &Lake, models: &'a [Model], contracts: &Contracts) -> Result<
 }
 
 fn running(jobs: &[Job]) -> Vec<Running> {
-    jobs.iter().map(|job| Running { input: Arc::clone(&job.input), progress: Arc::clone(&job.progress) }).collect()
+    let running = |job: &Job| Running {
+        input: Arc::clone(&job.input),
+        output: Arc::clone(&job.output),
+        progress: Arc::clone(&job.progress),
+        replays: job.to_replay.downgrade(),
+    };
+    jobs.iter().map(running).collect()
 }
 
 fn first_problem(models: &[Model], problems: Vec<crate::graph::GraphProblem>) -> Error {

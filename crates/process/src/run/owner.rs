@@ -19,6 +19,7 @@ use vitalake_runtime::events::{Event, Outcome};
 
 use crate::error::{Error, Result};
 use crate::kind::{EndedEpoch, Process, Rows, Work, write_beside};
+use crate::replay::Request;
 use crate::run::progress::Counts;
 use crate::run::{Job, Reader};
 
@@ -109,7 +110,11 @@ struct Owner {
 
 impl Owner {
     async fn follow(mut self, job: &Job) -> Result<()> {
+        let mut replays = job.replays.lock().await;
         loop {
+            if let Ok(request) = replays.try_recv() {
+                self.replay(job, request).await;
+            }
             self.work.commit_known(job, self.first_seal).await?;
             let last = job.input.last_change();
             let increment = match self.changes.try_next() {
@@ -119,6 +124,10 @@ impl Owner {
                     tokio::select! {
                         increment = self.changes.next() => increment?,
                         () = self.work.knows_a_version() => continue,
+                        Some(request) = replays.recv() => {
+                            self.replay(job, request).await;
+                            continue;
+                        }
                     }
                 }
             };
@@ -130,6 +139,13 @@ impl Owner {
                 return Ok(());
             }
         }
+    }
+
+    /// Puts a portion of quarantine through. Whoever asked is told of a failure; the work goes on from what the table has.
+    async fn replay(&mut self, job: &Job, request: Request) {
+        let came = AssertUnwindSafe(self.work.replay(job, &request)).catch_unwind().await;
+        let panicked = || Error::Panicked { model: job.model.dataset.clone(), attempted: "replaying rejects" };
+        let _ = request.answer.send(came.unwrap_or_else(|_| Err(panicked())));
     }
 
     async fn process(&mut self, job: &Job, increment: &Increment) -> Result<()> {

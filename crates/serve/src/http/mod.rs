@@ -7,6 +7,7 @@ mod api;
 mod explained;
 mod guard;
 mod page;
+mod quarantine;
 mod runbook;
 mod sql;
 mod upload;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
 use crate::platform::{Deliveries, Flush, Runbooks, Status};
+use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 
 /// Limits of connections and bodies.
@@ -81,6 +83,8 @@ pub struct App {
     pub deliveries: Arc<dyn Deliveries>,
     /// Commits what waits.
     pub flush: Arc<dyn Flush>,
+    /// Shows quarantine, and empties it.
+    pub quarantine: Arc<dyn Quarantine>,
     /// Opens runbooks.
     pub runbooks: Arc<dyn Runbooks>,
     /// The process's numbers.
@@ -106,6 +110,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/datasets", get(api::datasets))
         .route("/api/v1/flush", post(api::flush))
         .merge(runbook::routes())
+        .merge(quarantine::routes())
         .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
         .layer(DefaultBodyLimit::disable())
         .with_state(app);

@@ -11,6 +11,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_ops::metrics::Metrics;
+use vitalake_ops::quarantine::{
+    DiscardReport, DiscardRequest, RejectCount, RejectedRow, ReplayProgress, ReplayReport, ReplayRequest, Which,
+};
 use vitalake_ops::runbooks::{AlertContext, RunbookEntry, RunbookReport};
 use vitalake_ops::status::{
     DatasetStatus, DeliveryReport, DeliveryState, FlushReport, Readiness, StatusReport, Trouble,
@@ -22,6 +25,7 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
 use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Runbooks, Status};
+use vitalake_serve::quarantine::{Quarantine, Shown};
 use vitalake_serve::session::Sessions;
 
 use crate::tiny::{numbers, tiny};
@@ -170,6 +174,7 @@ impl Server {
             status: Arc::clone(&process) as _,
             deliveries: Arc::clone(&process) as _,
             flush: Arc::clone(&process) as _,
+            quarantine: Arc::clone(&process) as _,
             runbooks: process,
             metrics: Arc::new(Metrics::new()),
             limits: http,
@@ -230,5 +235,31 @@ impl Drop for Server {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[async_trait]
+impl Quarantine for Process {
+    async fn counts(&self, dataset: Option<&str>, which: &Which) -> Result<Vec<RejectCount>, ApiError> {
+        let rule = which.rule.clone().unwrap_or_default();
+        Ok(vec![RejectCount { dataset: dataset.unwrap_or("all").to_owned(), rule, ..RejectCount::default() }])
+    }
+
+    async fn rows(&self, dataset: &str, _: &Which, shown: Shown) -> Result<Vec<RejectedRow>, ApiError> {
+        let raw = shown.raw.then(|| dataset.to_owned());
+        Ok(vec![RejectedRow { raw, ..RejectedRow::default() }; shown.limit.min(3)])
+    }
+
+    async fn replay(&self, dataset: &str, request: ReplayRequest) -> Result<ReplayReport, ApiError> {
+        let dry_run = request.dry_run;
+        Ok(ReplayReport { dataset: dataset.to_owned(), dry_run, ..ReplayReport::default() })
+    }
+
+    async fn progress(&self, _: &str) -> Result<ReplayProgress, ApiError> {
+        Ok(ReplayProgress { running: true, done: 1, of: 2 })
+    }
+
+    async fn discard(&self, dataset: &str, request: DiscardRequest) -> Result<DiscardReport, ApiError> {
+        Ok(DiscardReport { dataset: dataset.to_owned(), reason: request.reason, ..DiscardReport::default() })
     }
 }

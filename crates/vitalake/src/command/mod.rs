@@ -6,6 +6,7 @@ pub mod ingest;
 pub mod init;
 pub mod lint;
 pub mod list;
+pub mod quarantine;
 pub mod query;
 pub mod runbook;
 pub mod simulate;
@@ -35,6 +36,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Query(args) => query::run(&args),
+        Command::Quarantine(args) => quarantine::run(&args),
         Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Datasets(args) => list::datasets(&args),

@@ -115,7 +115,7 @@ impl Platform {
     }
 
     /// The life that is there, with its models at their places.
-    fn present(&self) -> Result<Api, ApiError> {
+    pub(super) fn present(&self) -> Result<Api, ApiError> {
         match self.life().filter(|life| life.models.lock().is_some()) {
             Some(life) => Ok(Api(life)),
             None => Err(ApiError::Unavailable(self.opening())),

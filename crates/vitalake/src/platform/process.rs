@@ -27,7 +27,7 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{self, App, HttpLimits};
 use vitalake_serve::session::Sessions;
 
-use super::{Life, Platform, Role, Setup, sample_forever};
+use super::{Life, Platform, QuarantineDesk, Role, Setup, sample_forever};
 
 /// How long it waits before it begins anew.
 const BEFORE_RESTART: Duration = Duration::from_millis(500);
@@ -246,6 +246,7 @@ pub fn http_app(platform: &Arc<Platform>, queries: &Cpu, mut events: EventReader
     Ok(App {
         sessions,
         runbooks,
+        quarantine: Arc::new(QuarantineDesk::new(Arc::clone(platform))),
         status: Arc::clone(platform) as _,
         deliveries: Arc::clone(platform) as _,
         flush: Arc::clone(platform) as _,

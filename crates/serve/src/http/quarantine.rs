@@ -1,0 +1,107 @@
+//! `/api/v1/quarantine`: what was rejected, how it comes back, how it is given up.
+//!
+//! Invariant: a record's bytes leave here only where the identity that asks may see records.
+
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use vitalake_ops::quarantine::{DiscardRequest, ReplayRequest, Which};
+
+use super::App;
+use crate::identity::{Identity, may_see_records};
+use crate::platform::ApiError;
+use crate::quarantine::Shown;
+
+/// How many rejects are shown where nobody says.
+const ROWS_SHOWN: usize = 20;
+/// How many are shown at most.
+const ROWS_SHOWN_MAX: usize = 10_000;
+
+/// The addresses of quarantine.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/v1/quarantine", get(counts))
+        .route("/api/v1/quarantine/{dataset}", get(rows))
+        .route("/api/v1/quarantine/{dataset}/replay", post(replay).get(progress))
+        .route("/api/v1/quarantine/{dataset}/discard", post(discard))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Counted {
+    dataset: Option<String>,
+    rule: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    delivery: Option<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Listed {
+    rule: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    delivery: Option<i64>,
+    limit: Option<usize>,
+    #[serde(default)]
+    raw: bool,
+}
+
+async fn counts(State(app): State<App>, Query(asked): Query<Counted>) -> Response {
+    let Counted { dataset, rule, since, until, delivery } = asked;
+    answer(app.quarantine.counts(dataset.as_deref(), &Which { rule, since, until, delivery }).await)
+}
+
+async fn rows(State(app): State<App>, Path(dataset): Path<String>, Query(asked): Query<Listed>) -> Response {
+    let Listed { rule, since, until, delivery, limit, raw } = asked;
+    let limit = limit.unwrap_or(ROWS_SHOWN);
+    if limit > ROWS_SHOWN_MAX {
+        let message = format!("at most {ROWS_SHOWN_MAX} rejects are shown at once; ask for fewer, or in SQL");
+        return ApiError::Invalid(message).into_response();
+    }
+    if raw && !may_see_records(&Identity::local()) {
+        return ApiError::Forbidden("records as they came are for who may see everything".to_owned()).into_response();
+    }
+    answer(app.quarantine.rows(&dataset, &Which { rule, since, until, delivery }, Shown { limit, raw }).await)
+}
+
+async fn replay(State(app): State<App>, Path(dataset): Path<String>, body: String) -> Response {
+    match read::<ReplayRequest>(&body) {
+        Ok(request) => answer(app.quarantine.replay(&dataset, request).await),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn progress(State(app): State<App>, Path(dataset): Path<String>) -> Response {
+    answer(app.quarantine.progress(&dataset).await)
+}
+
+async fn discard(State(app): State<App>, Path(dataset): Path<String>, body: String) -> Response {
+    match read::<DiscardRequest>(&body) {
+        Ok(request) => answer(app.quarantine.discard(&dataset, request).await),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// A body in JSON; an empty one says nothing.
+fn read<T: DeserializeOwned + Default>(body: &str) -> Result<T, ApiError> {
+    if body.trim().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_str(body).map_err(|error| {
+        ApiError::Invalid(format!(
+            "the body is not as it should be, at column {}: send JSON (docs/quarantine.md)",
+            error.column()
+        ))
+    })
+}
+
+fn answer<T: Serialize>(outcome: Result<T, ApiError>) -> Response {
+    match outcome {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
