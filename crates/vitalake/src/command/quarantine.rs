@@ -248,9 +248,8 @@ fn rules(row: &RejectedRow) -> String {
 fn replay(args: &ReplayArgs) -> anyhow::Result<()> {
     let client = Client::connect(&args.connect, Purpose::Deliver)?;
     let request = ReplayRequest { which: args.which.which(), dry_run: args.dry_run };
-    let report: ReplayReport = with_progress(&client, &args.dataset, || {
-        client.post(&["quarantine", &args.dataset, "replay"], &request)
-    })?;
+    let report: ReplayReport =
+        with_progress(&client, &args.dataset, || client.post(&["quarantine", &args.dataset, "replay"], &request))?;
     if args.json {
         return output::json(&report);
     }
@@ -318,8 +317,7 @@ fn with_progress<T>(client: &Client, dataset: &str, work: impl FnOnce() -> anyho
 
 fn discard(args: &DiscardArgs) -> anyhow::Result<()> {
     let client = Client::connect(&args.connect, Purpose::Deliver)?;
-    let request =
-        DiscardRequest { which: args.which.which(), reason: args.reason.clone(), by: args.by.clone() };
+    let request = DiscardRequest { which: args.which.which(), reason: args.reason.clone(), by: args.by.clone() };
     let report: DiscardReport = client.post(&["quarantine", &args.dataset, "discard"], &request)?;
     if args.json {
         return output::json(&report);

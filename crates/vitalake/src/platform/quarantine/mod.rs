@@ -18,6 +18,7 @@ use vitalake_ops::quarantine::{
     DiscardReport, DiscardRequest, FailedAgain, RejectCount, RejectedRow, ReplayProgress as Far, ReplayReport,
     ReplayRequest, Which,
 };
+use vitalake_ops::record::Recorder;
 use vitalake_process::sql_rules;
 use vitalake_runtime::error::{Class, Classified, Retry, in_full};
 use vitalake_runtime::events::Event;
@@ -99,24 +100,39 @@ impl Quarantine for QuarantineDesk {
             )));
         }
         let by = request.by.unwrap_or_else(|| "local".to_owned());
-        let (hold, events) = (life.ending.watch().hold(), self.platform.events().clone());
+        let (hold, recorder) = (life.ending.watch().hold(), self.platform.recorder().clone());
         let discarding = tokio::spawn(async move {
             let _hold = hold;
             let (discarded, outcome) = give_up(&life, &table, filter, &reason, &by).await;
             let dataset = table.id().to_string();
-            if discarded > 0 {
-                events.send(Event::Discard {
-                    dataset: dataset.as_str().into(),
-                    rows: discarded,
-                    reason: reason.as_str().into(),
-                    actor: by.as_str().into(),
-                });
-            }
-            outcome.map(|()| DiscardReport { dataset, discarded, reason, by })
+            let report = DiscardReport { dataset, discarded, reason, by };
+            kept(&recorder, &report).await?;
+            outcome.map(|()| report)
         });
         let outcome = discarding.await;
         outcome.map_err(|error| ApiError::internal("the discard was interrupted; look at what is left", &error))?
     }
+}
+
+/// Keeps what was given up in `ops.discards`. The commits of quarantine say the same.
+async fn kept(recorder: &Recorder, report: &DiscardReport) -> Result<(), ApiError> {
+    if report.discarded == 0 {
+        return Ok(());
+    }
+    let event = Event::Discard {
+        dataset: report.dataset.as_str().into(),
+        rows: report.discarded,
+        reason: report.reason.as_str().into(),
+        actor: report.by.as_str().into(),
+    };
+    recorder.record_durably(&event).await.map_err(|error| {
+        let rejects = report.discarded;
+        tracing::error!(dataset = report.dataset, rejects, error = in_full(&error), "a discard is not in ops.discards");
+        ApiError::Unavailable(format!(
+            "{rejects} rejects of {} were discarded, and ops.discards has no row of it ({error}); the history of quarantine says it",
+            report.dataset
+        ))
+    })
 }
 
 /// A dataset's contract, by its name with or without its layer.
@@ -124,9 +140,11 @@ fn contract(life: &Life, dataset: &str) -> Result<Arc<Contract>, ApiError> {
     let layers = ["raw.", "curated.", "serving.", "quarantine."];
     let name = layers.iter().find_map(|layer| dataset.strip_prefix(layer)).unwrap_or(dataset);
     let contracts = &life.setup.checked.project.contracts;
-    contracts.iter().find(|contract| contract.dataset.as_str() == name).cloned().ok_or_else(|| {
-        ApiError::NotFound(format!("there is no dataset {name}; `vitalake datasets` lists them"))
-    })
+    contracts
+        .iter()
+        .find(|contract| contract.dataset.as_str() == name)
+        .cloned()
+        .ok_or_else(|| ApiError::NotFound(format!("there is no dataset {name}; `vitalake datasets` lists them")))
 }
 
 /// The table of a dataset whose rejects this process may move: the one that commits to it.
@@ -159,9 +177,12 @@ fn filter(which: &Which) -> Result<RejectFilter, ApiError> {
 
 fn moment(text: &str) -> Result<i64, ApiError> {
     let midnight = || format!("{text}T00:00:00Z");
-    let parsed = chrono::DateTime::parse_from_rfc3339(text).or_else(|_| chrono::DateTime::parse_from_rfc3339(&midnight()));
+    let parsed =
+        chrono::DateTime::parse_from_rfc3339(text).or_else(|_| chrono::DateTime::parse_from_rfc3339(&midnight()));
     parsed.map(|at| at.timestamp_micros()).map_err(|_| {
-        ApiError::Invalid(format!("{text:?} is no time: write 2026-11-28T10:00:00Z, or 2026-11-28 for its first moment in UTC"))
+        ApiError::Invalid(format!(
+            "{text:?} is no time: write 2026-11-28T10:00:00Z, or 2026-11-28 for its first moment in UTC"
+        ))
     })
 }
 
@@ -187,7 +208,7 @@ async fn replay_of(
 ) -> Result<ReplayReport, ApiError> {
     let (tried, superseded) = match table.contract().layer {
         Layer::Raw => replay_raw(life, table, filter.clone(), dry_run, progress).await?,
-        Layer::Curated | Layer::Serving => (replay_derived(life, table, filter.clone(), dry_run, progress).await?, 0),
+        _ => (replay_derived(life, table, filter.clone(), dry_run, progress).await?, 0),
     };
     if tried.taken == 0 && superseded == 0 {
         nothing(table, &filter).await?;
@@ -237,7 +258,9 @@ async fn replay_derived(
 ) -> Result<Tried, ApiError> {
     commit(life, table).await?;
     let models = life.models.lock().clone();
-    let Some(models) = models else { return Err(ApiError::Unavailable("models are being started; try again".to_owned())) };
+    let Some(models) = models else {
+        return Err(ApiError::Unavailable("models are being started; try again".to_owned()));
+    };
     let replayed = models.replay(&table.contract().dataset, filter, dry_run, Arc::clone(progress)).await;
     replayed.map_err(|error| match (error.class(), error.retry()) {
         (Class::User, _) => ApiError::Conflict(in_full(&error)),

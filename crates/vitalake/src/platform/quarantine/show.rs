@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use chrono::{DateTime, SecondsFormat, Utc};
 use futures::TryStreamExt as _;
 use vitalake_contract::Contract;
 use vitalake_lake::{LakeError, RejectFilter, Space, TableId};
@@ -114,7 +114,8 @@ pub(super) async fn rows(
         Ok::<_, LakeError>(rows)
     };
     let read = life.lake.cpu().spawn_cpu(reading).await;
-    read.map_err(|error| ApiError::internal("reading was interrupted; try again", &error))?.map_err(|error| lake(&error))
+    read.map_err(|error| ApiError::internal("reading was interrupted; try again", &error))?
+        .map_err(|error| lake(&error))
 }
 
 fn row(batch: &RecordBatch, row: usize) -> RejectedRow {
