@@ -1,5 +1,6 @@
 //! Watching it: what the platform says about itself. Holds no HTTP: `serve` puts these types on the wire.
 
+pub mod alerts;
 pub mod metrics;
 pub mod quarantine;
 pub mod record;

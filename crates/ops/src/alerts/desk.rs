@@ -1,0 +1,329 @@
+//! Where alerts are evaluated, kept and acted on by people: the one place that changes the book.
+//!
+//! `tick` takes in what is known, writes the book down and wakes the senders (`courier`); requests come in beside it.
+//! Invariant: the book is in the lake before a receiver is told of a change in it, where the lake can be reached at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::ObjectStore;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use vitalake_contract::alert::{AlertDataset, AlertSource};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::config::notify::Receiver;
+use vitalake_runtime::error::in_full;
+use vitalake_runtime::events::{Event, Events};
+use vitalake_runtime::health::Said;
+
+use super::ask::Row;
+use super::book::{Book, Identity, Instance, Moment, Observed, Outcome};
+use super::keep::{KeepError, Keeper};
+use super::lineage::Lineage;
+use super::machine::Change;
+use super::rule::Rule;
+use super::send::Sender;
+use super::signal::{Facts, Rates, look};
+
+/// How long the lake may take to keep a book before what it says is sent nevertheless.
+const SAVE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// An alert that has just fired, for whoever keeps the evidence of that moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fired {
+    /// Tells it from others, the same over restarts.
+    pub fingerprint: String,
+    /// Which firing of it.
+    pub episode: u64,
+    /// The alert's name.
+    pub alert: String,
+    /// The dataset that it is about, as `layer.dataset`.
+    pub dataset: Option<String>,
+    /// The runbook's name.
+    pub runbook: String,
+    /// When it fired, milliseconds since 1970.
+    pub at_ms: i64,
+}
+
+/// Keeps what was to be seen when an alert fired.
+#[async_trait]
+pub trait Evidence: Send + Sync + 'static {
+    /// Collects it. Runs beside evaluation, which does not wait for it.
+    async fn collect(&self, fired: Fired);
+}
+
+/// What a desk works with; the same for every life of a process.
+pub struct DeskSetup {
+    /// The alerts.
+    pub rules: Vec<Rule>,
+    /// Where they are sent.
+    pub receivers: BTreeMap<String, Receiver>,
+    /// Which dataset derives from which.
+    pub lineage: Lineage,
+    /// Names of datasets and rules, which may leave with a message.
+    pub names: BTreeSet<String>,
+    /// The column by which a dataset's rows are counted.
+    pub time_columns: BTreeMap<AlertDataset, String>,
+    /// The project's name.
+    pub project: String,
+    /// Where people reach the platform: `http://127.0.0.1:8888`.
+    pub address: String,
+    /// The time.
+    pub clock: Clock,
+    /// Where each change is told.
+    pub events: Events,
+    /// Who keeps the evidence.
+    pub evidence: Option<Arc<dyn Evidence>>,
+    /// How letters go out.
+    pub sender: Sender,
+}
+
+/// The desk.
+pub struct Desk {
+    pub(super) setup: DeskSetup,
+    pub(super) book: Mutex<Book>,
+    keeper: tokio::sync::Mutex<Option<Keeper>>,
+    rates: Mutex<Rates>,
+    asked: Mutex<BTreeMap<String, Vec<Row>>>,
+    said: Mutex<Said<String>>,
+    /// Counts up with every change that may be somebody's to be told.
+    pub(super) news: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("rules", &self.setup.rules.len()).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// A desk without a book.
+    #[must_use]
+    pub fn new(setup: DeskSetup) -> Arc<Self> {
+        let said = Mutex::new(Said::new(setup.clock.clone()));
+        Arc::new(Self {
+            setup,
+            book: Mutex::default(),
+            keeper: tokio::sync::Mutex::new(None),
+            rates: Mutex::default(),
+            asked: Mutex::default(),
+            said,
+            news: watch::channel(0).0,
+        })
+    }
+
+    /// Takes up the book of a lake: this process evaluates from now on.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn open(&self, store: Arc<dyn ObjectStore>) -> Result<(), KeepError> {
+        let mut keeper = self.keeper.lock().await;
+        let (opened, mut book) = Keeper::open(store).await?;
+        book.resume(self.setup.clock.now_ms());
+        *self.book.lock() = book;
+        *self.rates.lock() = Rates::default();
+        self.asked.lock().clear();
+        *keeper = Some(opened);
+        Ok(())
+    }
+
+    /// Lets the book go: another life, or another process, takes it up.
+    pub async fn close(&self) {
+        *self.keeper.lock().await = None;
+        *self.book.lock() = Book::default();
+    }
+
+    /// Whether this desk has the book.
+    pub async fn is_open(&self) -> bool {
+        self.keeper.lock().await.is_some()
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.setup.rules
+    }
+
+    /// Alerts that fire now.
+    #[must_use]
+    pub fn open_alerts(&self) -> usize {
+        self.book.lock().instances.values().filter(|instance| instance.state.is_open()).count()
+    }
+
+    /// Takes in the answer to an alert's query; the next tick sees it.
+    pub fn answered(&self, alert: &str, rows: Vec<Row>) {
+        self.asked.lock().insert(alert.to_owned(), rows);
+    }
+
+    /// Evaluates every alert on what is known now.
+    pub async fn tick(&self, facts: &Facts) {
+        let clock = &self.setup.clock;
+        let steady_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let now = Moment { wall_ms: clock.now_ms(), steady_ms };
+        let (observed, evaluated) = self.observations(facts, now);
+        let names = self.setup.rules.iter().map(|rule| rule.alert.name.clone()).collect();
+        let (outcome, changed) = {
+            let mut book = self.book.lock();
+            let mut outcome = book.observe(observed, &evaluated, &names, now);
+            outcome.dirty |= book.settle(&self.setup.lineage, now.wall_ms);
+            let changed = changed(&book, &outcome);
+            (outcome, changed)
+        };
+        if outcome.dirty {
+            self.save().await;
+        }
+        for (change, fingerprint, instance) in changed {
+            self.tell(change, &fingerprint, &instance, now.wall_ms);
+        }
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    /// What is seen now, and the names of the alerts that were evaluated.
+    fn observations(&self, facts: &Facts, now: Moment) -> (Vec<Observed>, BTreeSet<String>) {
+        let (mut observed, mut evaluated) = (Vec::new(), BTreeSet::new());
+        let mut rates = self.rates.lock();
+        rates.keep(facts, now.steady_ms);
+        let mut asked = std::mem::take(&mut *self.asked.lock());
+        for rule in &self.setup.rules {
+            let name = &rule.alert.name;
+            if let Some(signal) = rule.signal() {
+                // A dataset that is not there now says nothing of its alert.
+                let seen = look(rule, signal, facts, &rates, now.wall_ms).into_iter();
+                observed.extend(seen.map(|seen| {
+                    let dataset = seen.dataset.map(|dataset| dataset.to_string());
+                    let labels = dataset.iter().map(|dataset| ("dataset".to_owned(), dataset.clone())).collect();
+                    let identity = identity(rule, dataset, labels);
+                    Observed { identity, observation: seen.observation, timing: rule.timing(), young: seen.young }
+                }));
+            } else if let Some(rows) = asked.remove(name) {
+                let failed = rows.iter().any(|row| matches!(row.observation, super::machine::Observation::Unknown(_)));
+                if failed {
+                    observed.extend(self.all_unknown(rule, &rows));
+                } else {
+                    evaluated.insert(name.clone());
+                    observed.extend(rows.into_iter().map(|row| observed_row(rule, row)));
+                }
+            }
+        }
+        (observed, evaluated)
+    }
+
+    /// A query that failed leaves every alert of it as it is, unseen.
+    fn all_unknown(&self, rule: &Rule, rows: &[Row]) -> Vec<Observed> {
+        let book = self.book.lock();
+        let known = book.instances.values().filter(|instance| instance.identity.alert == rule.alert.name);
+        let mut identities: Vec<Identity> = known.map(|instance| instance.identity.clone()).collect();
+        if identities.is_empty() {
+            identities.push(identity(rule, rule.alert.dataset.as_ref().map(ToString::to_string), BTreeMap::new()));
+        }
+        let why = rows.first().map(|row| row.observation.clone());
+        let observation = why.unwrap_or(super::machine::Observation::Unknown(String::new()));
+        let one =
+            |identity| Observed { identity, observation: observation.clone(), timing: rule.timing(), young: false };
+        identities.into_iter().map(one).collect()
+    }
+
+    /// Writes the book down. Where the lake cannot be reached, what it says is sent all the same.
+    pub(super) async fn save(&self) {
+        if let Err(error) = self.save_now().await
+            && self.said.lock().is_news(error.to_string())
+        {
+            let error = in_full(&error);
+            tracing::warn!(error, "the state of the alerts is not in the lake: after a crash a message may come twice");
+        }
+    }
+
+    /// Writes the book down. Where another process has, its book is taken up.
+    pub(super) async fn save_now(&self) -> Result<(), KeepError> {
+        let mut keeper = self.keeper.lock().await;
+        let Some(open) = keeper.as_mut() else { return Ok(()) };
+        let book = self.book.lock().clone();
+        let saved = tokio::time::timeout(SAVE_TIME_MAX, open.save(&book)).await;
+        let saved = saved.unwrap_or(Err(KeepError::Slow));
+        if matches!(saved, Err(KeepError::Superseded)) {
+            let (opened, mut theirs) = Keeper::open(open.store()).await?;
+            theirs.resume(self.setup.clock.now_ms());
+            *self.book.lock() = theirs;
+            *open = opened;
+        }
+        saved
+    }
+
+    fn tell(&self, change: Change, fingerprint: &str, instance: &Instance, wall_ms: i64) {
+        let Instance { identity, state, .. } = instance;
+        self.setup.events.send(event(fingerprint, instance));
+        if change != Change::Fired {
+            return;
+        }
+        tracing::warn!(
+            alert = identity.alert,
+            dataset = identity.dataset,
+            fingerprint,
+            summary = state.summary,
+            "an alert fires"
+        );
+        let Some(evidence) = self.setup.evidence.clone() else { return };
+        let fired = Fired {
+            fingerprint: fingerprint.to_owned(),
+            episode: state.episode,
+            alert: identity.alert.clone(),
+            dataset: identity.dataset.clone(),
+            runbook: identity.runbook.clone(),
+            at_ms: wall_ms,
+        };
+        tokio::spawn(async move { evidence.collect(fired).await });
+    }
+
+    /// The queries of alerts in SQL, by the alert's name.
+    #[must_use]
+    pub fn queries(&self) -> Vec<(String, String)> {
+        let query = |rule: &Rule| match &rule.alert.source {
+            AlertSource::Sql(sql) => Some((rule.alert.name.clone(), sql.clone())),
+            AlertSource::Signal(_) => None,
+        };
+        self.setup.rules.iter().filter_map(query).collect()
+    }
+}
+
+/// What changed, with the alerts as they are now.
+fn changed(book: &Book, outcome: &Outcome) -> Vec<(Change, String, Instance)> {
+    let found = |(fingerprint, change): &(String, Change)| {
+        Some((*change, fingerprint.clone(), book.instances.get(fingerprint)?.clone()))
+    };
+    outcome.changes.iter().filter_map(found).collect()
+}
+
+/// A change as the events have it.
+pub(super) fn event(fingerprint: &str, instance: &Instance) -> Event {
+    let Instance { identity, state, .. } = instance;
+    Event::Alert {
+        fingerprint: fingerprint.into(),
+        alert: identity.alert.as_str().into(),
+        dataset: identity.dataset.as_deref().map(Into::into),
+        state: state.name(),
+        severity: identity.severity.as_str().into(),
+        owner: identity.owner.as_str().into(),
+        summary: state.summary.as_str().into(),
+    }
+}
+
+fn identity(rule: &Rule, dataset: Option<String>, labels: BTreeMap<String, String>) -> Identity {
+    Identity {
+        alert: rule.alert.name.clone(),
+        dataset,
+        labels,
+        severity: rule.alert.severity.as_str().to_owned(),
+        owner: rule.alert.owner.clone(),
+        runbook: rule.alert.runbook.clone(),
+        group: rule.alert.group.clone(),
+        receivers: rule.receivers.clone(),
+    }
+}
+
+fn observed_row(rule: &Rule, row: Row) -> Observed {
+    let dataset = row.dataset.or_else(|| rule.alert.dataset.as_ref().map(ToString::to_string));
+    let identity = identity(rule, dataset, row.labels);
+    Observed { identity, observation: row.observation, timing: rule.timing(), young: false }
+}
