@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
+use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::runbooks::{RunbookEntry, RunbookReport};
 use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport, Trouble};
 
@@ -119,4 +120,20 @@ pub trait Runbooks: Send + Sync + 'static {
 
     /// Opens one: its queries are run now. With an alert, what they found when it fired is beside it.
     async fn open(&self, name: &str, alert: Option<&str>) -> Result<RunbookReport, ApiError>;
+}
+
+/// Alerts: what fires, and what people do about it.
+#[async_trait]
+pub trait Alerts: Send + Sync + 'static {
+    /// All that are known, open ones first.
+    async fn list(&self) -> Result<Vec<AlertReport>, ApiError>;
+
+    /// Takes one on in somebody's name.
+    async fn acknowledge(&self, fingerprint: &str, request: AckRequest) -> Result<AlertReport, ApiError>;
+
+    /// Keeps one from being sent for a while.
+    async fn silence(&self, request: SilenceRequest) -> Result<SilenceReport, ApiError>;
+
+    /// Tries an alert's receivers.
+    async fn test(&self, alert: &str) -> Result<Vec<TestReport>, ApiError>;
 }

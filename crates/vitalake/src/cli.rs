@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::command::alert::AlertArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::runbook::RunbookArgs;
 use crate::platform::Role;
@@ -95,6 +96,8 @@ pub enum Command {
     Status(ListArgs),
     /// Commit to Delta what is still in memory, now
     Flush(ListArgs),
+    /// Show alerts, take one on, silence one, try its receivers
+    Alert(AlertArgs),
     /// Show what to do when an alert fires, with the evidence as it is now
     Runbook(RunbookArgs),
     /// Send plausible readings and app events to a Kafka address

@@ -91,7 +91,7 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = http_app(&platform, &setup.cpu, reader)?;
+        let (app, _) = http_app(&setup, &platform, &setup.cpu, reader, listener.local_addr()?)?;
         tokio::spawn(http::serve(listener, app, async move {
             let _ = stopped.await;
         }));

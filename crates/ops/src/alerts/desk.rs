@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -26,33 +25,10 @@ use super::machine::Change;
 use super::rule::Rule;
 use super::send::Sender;
 use super::signal::{Facts, Rates, look};
+use crate::runbooks::{AlertContext, EvidenceKeeper};
 
 /// How long the lake may take to keep a book before what it says is sent nevertheless.
 const SAVE_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// An alert that has just fired, for whoever keeps the evidence of that moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fired {
-    /// Tells it from others, the same over restarts.
-    pub fingerprint: String,
-    /// Which firing of it.
-    pub episode: u64,
-    /// The alert's name.
-    pub alert: String,
-    /// The dataset that it is about, as `layer.dataset`.
-    pub dataset: Option<String>,
-    /// The runbook's name.
-    pub runbook: String,
-    /// When it fired, milliseconds since 1970.
-    pub at_ms: i64,
-}
-
-/// Keeps what was to be seen when an alert fired.
-#[async_trait]
-pub trait Evidence: Send + Sync + 'static {
-    /// Collects it. Runs beside evaluation, which does not wait for it.
-    async fn collect(&self, fired: Fired);
-}
 
 /// What a desk works with; the same for every life of a process.
 pub struct DeskSetup {
@@ -75,7 +51,7 @@ pub struct DeskSetup {
     /// Where each change is told.
     pub events: Events,
     /// Who keeps the evidence.
-    pub evidence: Option<Arc<dyn Evidence>>,
+    pub evidence: Option<Arc<dyn EvidenceKeeper>>,
     /// How letters go out.
     pub sender: Sender,
 }
@@ -175,7 +151,7 @@ impl Desk {
             self.save().await;
         }
         for (change, fingerprint, instance) in changed {
-            self.tell(change, &fingerprint, &instance, now.wall_ms);
+            self.tell(change, &fingerprint, &instance);
         }
         self.news.send_modify(|count| *count += 1);
     }
@@ -251,7 +227,7 @@ impl Desk {
         saved
     }
 
-    fn tell(&self, change: Change, fingerprint: &str, instance: &Instance, wall_ms: i64) {
+    fn tell(&self, change: Change, fingerprint: &str, instance: &Instance) {
         let Instance { identity, state, .. } = instance;
         self.setup.events.send(event(fingerprint, instance));
         if change != Change::Fired {
@@ -265,15 +241,17 @@ impl Desk {
             "an alert fires"
         );
         let Some(evidence) = self.setup.evidence.clone() else { return };
-        let fired = Fired {
+        let context = AlertContext {
             fingerprint: fingerprint.to_owned(),
-            episode: state.episode,
             alert: identity.alert.clone(),
             dataset: identity.dataset.clone(),
-            runbook: identity.runbook.clone(),
-            at_ms: wall_ms,
+            since_ms: Some(state.since_ms),
+            state: state.name().to_owned(),
+            summary: state.summary.clone(),
+            owner: identity.owner.clone(),
         };
-        tokio::spawn(async move { evidence.collect(fired).await });
+        let runbook = identity.runbook.clone();
+        tokio::spawn(async move { evidence.keep(&runbook, &context).await });
     }
 
     /// The queries of alerts in SQL, by the alert's name.

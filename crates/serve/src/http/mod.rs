@@ -3,6 +3,7 @@
 //! It accepts before the platform is open, so that health can be asked for; what cannot be answered yet is 503, with what
 //! it waits for. Invariant: every address passes the same guard, at any time.
 
+mod alerts;
 mod api;
 mod explained;
 mod guard;
@@ -29,7 +30,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
-use crate::platform::{Deliveries, Flush, Runbooks, Status};
+use crate::platform::{Alerts, Deliveries, Flush, Runbooks, Status};
 use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 
@@ -85,6 +86,8 @@ pub struct App {
     pub flush: Arc<dyn Flush>,
     /// Shows quarantine, and empties it.
     pub quarantine: Arc<dyn Quarantine>,
+    /// Shows alerts and does what people ask of them.
+    pub alerts: Arc<dyn Alerts>,
     /// Opens runbooks.
     pub runbooks: Arc<dyn Runbooks>,
     /// The process's numbers.
@@ -111,6 +114,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/flush", post(api::flush))
         .merge(runbook::routes())
         .merge(quarantine::routes())
+        .merge(alerts::routes())
         .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
         .layer(DefaultBodyLimit::disable())
         .with_state(app);

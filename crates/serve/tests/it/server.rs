@@ -10,6 +10,7 @@ use futures::TryStreamExt as _;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::quarantine::{
     DiscardReport, DiscardRequest, RejectCount, RejectedRow, ReplayProgress, ReplayReport, ReplayRequest, Which,
@@ -24,7 +25,9 @@ use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
-use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Runbooks, Status};
+use vitalake_serve::platform::{
+    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Runbooks, Status,
+};
 use vitalake_serve::quarantine::{Quarantine, Shown};
 use vitalake_serve::session::Sessions;
 
@@ -87,6 +90,26 @@ impl Status for Process {
 impl Flush for Process {
     async fn flush(&self) -> Result<FlushReport, ApiError> {
         Ok(FlushReport::default())
+    }
+}
+
+#[async_trait]
+impl Alerts for Process {
+    async fn list(&self) -> Result<Vec<AlertReport>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    async fn acknowledge(&self, fingerprint: &str, request: AckRequest) -> Result<AlertReport, ApiError> {
+        let acknowledged_by = Some(request.by);
+        Ok(AlertReport { fingerprint: fingerprint.to_owned(), acknowledged_by, ..AlertReport::default() })
+    }
+
+    async fn silence(&self, request: SilenceRequest) -> Result<SilenceReport, ApiError> {
+        Ok(SilenceReport { alert: request.alert, ..SilenceReport::default() })
+    }
+
+    async fn test(&self, alert: &str) -> Result<Vec<TestReport>, ApiError> {
+        Err(ApiError::NotFound(format!("there is no alert {alert}")))
     }
 }
 
@@ -175,6 +198,7 @@ impl Server {
             deliveries: Arc::clone(&process) as _,
             flush: Arc::clone(&process) as _,
             quarantine: Arc::clone(&process) as _,
+            alerts: Arc::clone(&process) as _,
             runbooks: process,
             metrics: Arc::new(Metrics::new()),
             limits: http,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a command prints its answer to standard output and everything else to standard error.
 
+pub mod alert;
 pub mod ingest;
 pub mod init;
 pub mod lint;
@@ -12,6 +13,7 @@ pub mod runbook;
 pub mod simulate;
 pub mod up;
 pub mod validate;
+mod validate_alerts;
 mod validate_runbooks;
 
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Query(args) => query::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
+        Command::Alert(args) => alert::run(&args),
         Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Datasets(args) => list::datasets(&args),

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use vitalake_contract::diagnostic::has_errors;
-use vitalake_runtime::config::{Config, Overrides, masked_url};
+use vitalake_runtime::config::{Config, Overrides, masked_url, notify, process_environment};
 use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
 use vitalake_runtime::shutdown::Shutdown;
@@ -40,8 +40,11 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         )
         .into());
     }
-    let config = checked.configuration(&overrides)?;
+    let mut config = checked.configuration(&overrides)?;
     check_role(args.role, args.simulate, &config)?;
+    if matches!(args.role, Role::All | Role::Process) {
+        config.notify = notify::resolve(&config.notify, &process_environment())?;
+    }
     let shutdown = Arc::new(Shutdown::new());
     let signals = Arc::clone(&shutdown);
     tokio::spawn(async move { signals.signal_on_termination().await });

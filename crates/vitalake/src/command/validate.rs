@@ -18,6 +18,7 @@ use vitalake_lake::place::Place;
 use vitalake_process::{Contracts, Error as ModelError, Graph, Kind, Model, ModelProblem, sql_rules, validate_model};
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
+use super::validate_alerts::check_alerts;
 use super::validate_runbooks::check_runbooks;
 use crate::cli::ValidateArgs;
 use crate::output::{self, Style};
@@ -74,6 +75,7 @@ pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     check_rules(&project, &models, &mut diagnostics);
     let is_sound = !has_errors(&diagnostics);
     check_runbooks(&project, &models, is_sound, &mut diagnostics);
+    check_alerts(&project, &models, config.as_ref(), is_sound, &mut diagnostics);
     sort(&mut diagnostics);
     CheckedProject { project, models, config, diagnostics }
 }

@@ -4,6 +4,8 @@
 //! HTTP asks, with or without a life; [`Process`] has the server, the signals and the data folder's lock, and begins the
 //! next life when one has ended. Invariant: nothing of a life commits after its end, and the next begins only then.
 
+mod alert_facts;
+mod alerts;
 mod api;
 #[cfg(feature = "rdkafka")]
 mod broker;
@@ -25,6 +27,7 @@ mod spare;
 mod tasks;
 mod troubles;
 
+pub use alerts::AlertDesk;
 pub use front::Platform;
 pub use gauges::sample_forever;
 pub use life::Life;

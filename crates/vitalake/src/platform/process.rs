@@ -27,7 +27,7 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{self, App, HttpLimits};
 use vitalake_serve::session::Sessions;
 
-use super::{Life, Platform, QuarantineDesk, Role, Setup, sample_forever};
+use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, sample_forever};
 
 /// How long it waits before it begins anew.
 const BEFORE_RESTART: Duration = Duration::from_millis(500);
@@ -101,9 +101,10 @@ impl Process {
         let address = http.local_addr()?;
         // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
         let queries = Cpu::new().context("the threads for queries could not be started")?;
-        let app = http_app(&self.platform, &queries, events)?;
+        let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, address)?;
         let close = Arc::new(Shutdown::new());
         let mut stop = close.watch();
+        let alerting = tokio::spawn(alerts.run_forever());
         let sampling = tokio::spawn(sample_forever(Arc::clone(&self.platform), Arc::clone(&app.metrics)));
         let serving = tokio::spawn(http::serve(http, app, async move { stop.wait_for(Stage::Close).await }));
         loop {
@@ -121,6 +122,7 @@ impl Process {
         }
         close.begin(Stage::Close);
         sampling.abort();
+        alerting.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
         Ok(())
     }
@@ -226,33 +228,43 @@ impl Process {
     }
 }
 
-/// The HTTP server's parts over a platform; its queries run on `queries`, and events become metrics and rows.
+/// The HTTP server's parts over a platform, and its alerts; its queries run on `queries`, and events become metrics and
+/// rows. `http` is where people reach it.
 ///
 /// # Errors
 /// When the query engine's memory cannot be set up.
-pub fn http_app(platform: &Arc<Platform>, queries: &Cpu, mut events: EventReader) -> anyhow::Result<App> {
+pub fn http_app(
+    setup: &Setup,
+    platform: &Arc<Platform>,
+    queries: &Cpu,
+    mut events: EventReader,
+    http: SocketAddr,
+) -> anyhow::Result<(App, AlertDesk)> {
     let engine = Arc::new(QueryEngine::new(QueryLimits::default(), queries.handle().clone())?);
     let metrics = Arc::new(Metrics::new());
-    let (counted, recorder) = (Arc::clone(&metrics), platform.recorder().clone());
+    let sessions = Sessions::new(engine, Arc::clone(platform) as _, Arc::new(DruidSql), platform.events().clone());
+    let runbooks = Arc::new(platform.runbooks(sessions.clone()));
+    let alerts = AlertDesk::new(setup, platform, sessions.clone(), Arc::clone(&runbooks) as _, http);
+    let (counted, recorder, alerted) = (Arc::clone(&metrics), platform.recorder().clone(), alerts.clone());
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             counted.record(&event);
             recorder.record(&event);
+            alerted.note(&event);
         }
     });
-    let datasets = Arc::clone(platform) as _;
-    let sessions = Sessions::new(engine, datasets, Arc::new(DruidSql), platform.events().clone());
-    let runbooks = Arc::new(platform.runbooks(sessions.clone()));
-    Ok(App {
+    let app = App {
         sessions,
         runbooks,
         quarantine: Arc::new(QuarantineDesk::new(Arc::clone(platform))),
+        alerts: Arc::new(alerts.clone()),
         status: Arc::clone(platform) as _,
         deliveries: Arc::clone(platform) as _,
         flush: Arc::clone(platform) as _,
         metrics,
         limits: HttpLimits::default(),
-    })
+    };
+    Ok((app, alerts))
 }
 
 async fn listen(address: SocketAddr, key: &str, flag: &str) -> anyhow::Result<TcpListener> {

@@ -1,0 +1,128 @@
+//! What alerts are told of the platform: its status, and what events alone say.
+//!
+//! Invariant: names, counts and times alone; what is not known is left out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use vitalake_contract::alert::AlertDataset;
+use vitalake_contract::{Contract, Source};
+use vitalake_lake::Space;
+use vitalake_ops::alerts::signal::{DatasetFacts, Facts, GateFacts};
+use vitalake_ops::status::{DatasetStatus, RECOVERING};
+use vitalake_runtime::events::Event;
+
+use super::Life;
+use super::api::Api;
+
+/// Files below this size wait for compaction.
+const SMALL_FILE_BYTES: u64 = 16 << 20;
+/// How often files are counted: a table may have many.
+const FILES_COUNTED_EVERY: Duration = Duration::from_secs(60);
+
+/// What was noted of events, and what is not worked out anew each time.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    gates: Mutex<BTreeMap<String, GateFacts>>,
+    files: Mutex<Option<(Duration, BTreeMap<String, u64>)>>,
+}
+
+impl Noted {
+    /// Keeps what an event says that status does not.
+    pub(super) fn note(&self, event: &Event) {
+        if let Event::Gate { dataset, decision, reasons, .. } = event {
+            let held = match *decision {
+                "held" => true,
+                "passed" | "stale" | "release" => false,
+                _ => return,
+            };
+            let facts = GateFacts { held, reasons: reasons_in_words(reasons) };
+            self.gates.lock().insert(bare(dataset).to_owned(), facts);
+        }
+    }
+
+    /// What is known of a life's platform now.
+    pub(super) async fn facts(&self, life: &Arc<Life>) -> Facts {
+        let troubles = life.troubles();
+        let report = Api(Arc::clone(life)).report(&troubles);
+        let files = self.small_files(life);
+        let setup = &life.setup;
+        let contracts = &setup.checked.project.contracts;
+        let of = |status: &DatasetStatus| {
+            let contract = contracts.iter().find(|contract| contract.dataset.as_str() == status.dataset)?;
+            Some(self.dataset(life, contract, status, files.get(&status.dataset).copied()))
+        };
+        let now_ms = setup.clock.now_ms();
+        let away = life.away().into_iter();
+        Facts {
+            datasets: report.datasets.iter().filter_map(of).collect(),
+            disk_free_bytes: setup.disk.free_bytes(&setup.config.data).ok(),
+            disk_reserve_bytes: setup.config.storage.reserve_bytes,
+            memory_bytes: memory_bytes(),
+            away: away.map(|away| (away.part.to_owned(), (now_ms - away.since_ms).max(0) as f64 / 1000.0)).collect(),
+        }
+    }
+
+    fn dataset(&self, life: &Life, contract: &Contract, status: &DatasetStatus, files: Option<u64>) -> DatasetFacts {
+        DatasetFacts {
+            dataset: AlertDataset { layer: contract.layer, name: contract.dataset.clone() },
+            is_feed: matches!(contract.source, Some(Source::Feed)),
+            ready: life.is_ready() && status.state != RECOVERING,
+            lag_records: status.lag_records,
+            newest_age_s: status.freshness_seconds,
+            freshness_sla_s: contract.sla.freshness.map(|sla| sla.as_secs_f64()),
+            rows: status.rows,
+            quarantined: status.quarantined,
+            drifted: None,
+            small_files: files,
+            gate: self.gates.lock().get(&status.dataset).cloned(),
+            balanced: None,
+            volume: None,
+        }
+    }
+
+    fn small_files(&self, life: &Life) -> BTreeMap<String, u64> {
+        let (now, mut counted) = (life.setup.clock.monotonic(), self.files.lock());
+        if let Some((at, files)) = counted.as_ref()
+            && now.saturating_sub(*at) < FILES_COUNTED_EVERY
+        {
+            return files.clone();
+        }
+        let catalogue = life.lake.pin();
+        let views = catalogue.tables().filter(|view| view.id.space != Space::Quarantine);
+        let small = |view: &Arc<vitalake_lake::TableView>| {
+            let files = view.head.files().filter(|file| u64::try_from(file.add.size).unwrap_or(0) < SMALL_FILE_BYTES);
+            (view.id.dataset.to_string(), files.count() as u64)
+        };
+        let files: BTreeMap<String, u64> = views.map(small).collect();
+        *counted = Some((now, files.clone()));
+        files
+    }
+}
+
+/// `[{rule, got, want}]` as phrases.
+fn reasons_in_words(reasons: &str) -> Vec<String> {
+    let read: Vec<serde_json::Value> = serde_json::from_str(reasons).unwrap_or_default();
+    let word = |reason: &serde_json::Value, key: &str| match reason.get(key) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let phrase = |reason: &serde_json::Value| {
+        format!("{}: {} in place of {}", word(reason, "rule"), word(reason, "got"), word(reason, "want"))
+    };
+    read.iter().map(phrase).collect()
+}
+
+fn bare(dataset: &str) -> &str {
+    dataset.rsplit('.').next().unwrap_or(dataset)
+}
+
+/// Resident memory, where the system says it.
+fn memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
