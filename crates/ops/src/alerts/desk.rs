@@ -10,7 +10,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use vitalake_contract::alert::{AlertDataset, AlertSource};
+use vitalake_contract::alert::{AlertDataset, AlertSource, Signal};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::notify::Receiver;
 use vitalake_runtime::error::in_full;
@@ -25,6 +25,7 @@ use super::machine::Change;
 use super::rule::Rule;
 use super::send::Sender;
 use super::signal::{Facts, Rates, look};
+use super::volume::Volume;
 use crate::runbooks::{AlertContext, EvidenceKeeper};
 
 /// How long the lake may take to keep a book before what it says is sent nevertheless.
@@ -63,6 +64,8 @@ pub struct Desk {
     keeper: tokio::sync::Mutex<Option<Keeper>>,
     rates: Mutex<Rates>,
     asked: Mutex<BTreeMap<String, Vec<Row>>>,
+    /// Rows by the hour, with the hour that they are of.
+    volumes: Mutex<BTreeMap<AlertDataset, (i64, Volume)>>,
     said: Mutex<Said<String>>,
     /// Counts up with every change that may be somebody's to be told.
     pub(super) news: watch::Sender<u64>,
@@ -85,6 +88,7 @@ impl Desk {
             keeper: tokio::sync::Mutex::new(None),
             rates: Mutex::default(),
             asked: Mutex::default(),
+            volumes: Mutex::default(),
             said,
             news: watch::channel(0).0,
         })
@@ -101,6 +105,7 @@ impl Desk {
         *self.book.lock() = book;
         *self.rates.lock() = Rates::default();
         self.asked.lock().clear();
+        self.volumes.lock().clear();
         *keeper = Some(opened);
         Ok(())
     }
@@ -133,8 +138,24 @@ impl Desk {
         self.asked.lock().insert(alert.to_owned(), rows);
     }
 
+    /// Takes in the rows of an hour; the next tick sees them.
+    pub fn counted(&self, dataset: AlertDataset, hour: i64, volume: Volume) {
+        self.volumes.lock().insert(dataset, (hour, volume));
+    }
+
+    /// The datasets whose rows of an hour are to be counted, with the column to count them by.
+    #[must_use]
+    pub fn to_count(&self, hour: i64) -> Vec<(AlertDataset, String)> {
+        let rules = || self.setup.rules.iter().filter(|rule| rule.signal() == Some(Signal::Volume));
+        let counted = self.volumes.lock();
+        let wanted = self.setup.time_columns.iter().filter(|(dataset, _)| rules().any(|rule| rule.is_about(dataset)));
+        let new = wanted.filter(|(dataset, _)| counted.get(*dataset).is_none_or(|(of, _)| *of != hour));
+        new.map(|(dataset, column)| (dataset.clone(), column.clone())).collect()
+    }
+
     /// Evaluates every alert on what is known now.
     pub async fn tick(&self, facts: &Facts) {
+        let facts = &self.with_volumes(facts.clone());
         let clock = &self.setup.clock;
         let steady_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
         let now = Moment { wall_ms: clock.now_ms(), steady_ms };
@@ -154,6 +175,14 @@ impl Desk {
             self.tell(change, &fingerprint, &instance);
         }
         self.news.send_modify(|count| *count += 1);
+    }
+
+    fn with_volumes(&self, mut facts: Facts) -> Facts {
+        let counted = self.volumes.lock();
+        for facts in &mut facts.datasets {
+            facts.volume = counted.get(&facts.dataset).map(|(_, volume)| volume.clone());
+        }
+        facts
     }
 
     /// What is seen now, and the names of the alerts that were evaluated.

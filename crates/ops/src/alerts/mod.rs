@@ -18,6 +18,8 @@ pub mod ask;
 pub mod book;
 mod courier;
 pub mod desk;
+#[cfg(test)]
+mod desk_tests;
 pub mod form;
 pub mod keep;
 pub mod lineage;
@@ -29,4 +31,6 @@ pub mod rule;
 pub mod run;
 pub mod send;
 pub mod signal;
+#[cfg(test)]
+mod tests;
 pub mod volume;

@@ -3,6 +3,8 @@
 //! One odd week (a holiday, an outage) must neither raise the alarm nor hide it, so the measure is the median and the
 //! median distance from it. Pure.
 
+use chrono::{DateTime, SecondsFormat};
+
 use super::machine::Observation;
 
 /// The same hour so many weeks back.
@@ -11,6 +13,39 @@ pub const WEEKS: usize = 4;
 const WEEKS_MIN: usize = 3;
 /// From a median distance to a standard deviation, for what is normally distributed.
 const TO_DEVIATION: f64 = 1.4826;
+
+const HOUR_MS: i64 = 3_600_000;
+const WEEK_MS: i64 = 7 * 24 * HOUR_MS;
+
+/// The last full hour before a moment, by its number since 1970.
+#[must_use]
+pub fn last_full_hour(wall_ms: i64) -> i64 {
+    wall_ms.div_euclid(HOUR_MS) - 1
+}
+
+/// The query that counts a table's rows of an hour so many weeks back.
+#[must_use]
+pub fn count_query(table: &str, column: &str, hour: i64, weeks: usize) -> String {
+    let from = begins(hour, weeks);
+    let (from, to) = (literal(from), literal(from + HOUR_MS));
+    format!("SELECT COUNT(*) FROM {table} WHERE \"{column}\" >= {from} AND \"{column}\" < {to}")
+}
+
+/// The query that tells whether a table reaches back so many weeks: it stops at the first row that does.
+#[must_use]
+pub fn reach_query(table: &str, column: &str, hour: i64, weeks: usize) -> String {
+    let end = literal(begins(hour, weeks) + HOUR_MS);
+    format!("SELECT COUNT(*) FROM (SELECT \"{column}\" FROM {table} WHERE \"{column}\" < {end} LIMIT 1)")
+}
+
+fn begins(hour: i64, weeks: usize) -> i64 {
+    hour * HOUR_MS - i64::try_from(weeks).unwrap_or(0) * WEEK_MS
+}
+
+fn literal(ms: i64) -> String {
+    let at = DateTime::from_timestamp_millis(ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("TIMESTAMP '{}'", at.replace('T', " ").replace('Z', ""))
+}
 
 /// Rows of the last full hour, and of the same hour of earlier weeks as far as the dataset reaches back.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +90,17 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_hour_of_earlier_weeks_is_asked_for() {
+        let hour = last_full_hour(1_700_000_000_000);
+        assert_eq!(
+            count_query("raw.x", "_ingested_at", hour, 1),
+            "SELECT COUNT(*) FROM raw.x WHERE \"_ingested_at\" >= TIMESTAMP '2023-11-07 21:00:00' \
+             AND \"_ingested_at\" < TIMESTAMP '2023-11-07 22:00:00'"
+        );
+        assert!(reach_query("raw.x", "t", hour, 0).contains("\"t\" < TIMESTAMP '2023-11-14 22:00:00' LIMIT 1"));
+    }
 
     #[rstest::rstest]
     #[case::as_ever(1000, &[990, 1010, 1000, 1005], "clear")]
