@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use vitalake_ops::alerts::report::AlertReport;
 use vitalake_ops::status::{DatasetStatus, FAILED, FlushReport, STALLED, StatusReport};
 
 use crate::cli::ListArgs;
@@ -38,11 +39,14 @@ pub fn datasets(args: &ListArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When no server answers.
 pub fn status(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let report = Client::connect(&args.connect, Purpose::Look)?.status()?;
+    let client = Client::connect(&args.connect, Purpose::Look)?;
+    let report = client.status()?;
     if args.json {
         output::json(&report)?;
     } else {
-        print_status(&report)?;
+        // Where they cannot be read, the status says why by itself.
+        let alerts: Vec<AlertReport> = client.get(&["alerts"], &[]).unwrap_or_default();
+        print_status(&report, &alerts)?;
     }
     Ok(exit_status(&report))
 }
@@ -58,7 +62,7 @@ fn exit_status(report: &StatusReport) -> ExitCode {
     }
 }
 
-fn print_status(report: &StatusReport) -> anyhow::Result<()> {
+fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result<()> {
     let columns = [
         ("dataset", ""),
         ("state", ""),
@@ -103,6 +107,9 @@ fn print_status(report: &StatusReport) -> anyhow::Result<()> {
         let (part, since) = (style.yellow(&format!("{} is away", away.part)), &away.since);
         writeln!(out, "{part} since {since} ({}): {}", age(away.seconds), away.reason)?;
     }
+    if let Some(line) = open_alerts(alerts) {
+        writeln!(out, "{}: {line}; `vitalake alert list` says more", style.red("alerts"))?;
+    }
     if report.role != "all" {
         writeln!(out, "role: {}", report.role)?;
     }
@@ -113,6 +120,20 @@ fn print_status(report: &StatusReport) -> anyhow::Result<()> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// Alerts that fire, by name and dataset, the first of them; none where none does.
+fn open_alerts(alerts: &[AlertReport]) -> Option<String> {
+    const SHOWN_MAX: usize = 5;
+    let open: Vec<&AlertReport> = alerts.iter().filter(|alert| alert.open && alert.inhibited_by.is_none()).collect();
+    let name = |alert: &&AlertReport| match &alert.dataset {
+        Some(dataset) => format!("{} ({dataset})", alert.alert),
+        None => alert.alert.clone(),
+    };
+    let names: Vec<String> = open.iter().take(SHOWN_MAX).map(name).collect();
+    let more = open.len().saturating_sub(SHOWN_MAX);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!open.is_empty()).then(|| format!("{}{rest}", names.join(", ")))
 }
 
 /// Commits what is in memory.
