@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::contract::{Column, ColumnType, Contract, DEDUP_HORIZON_DEFAULT, DatasetName, Delivery, Layer, Source};
 use crate::diagnostic::{self, Diagnostic};
 use crate::odcs::{Document, Version};
-use crate::project::ContractSource;
+use crate::project::{ContractSource, Places};
 use crate::yaml::{Node, Place, shorten};
 
 use columns::Columns;
@@ -56,7 +56,7 @@ pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) ->
     let version = document.version().unwrap_or(Version::V3_1_0);
     let mut context = Context { document: &document, version, layer, dataset, found: standard(&document) };
     let of_standard: Vec<(usize, usize)> = context.found.iter().map(|d| (d.line, d.column)).collect();
-    let (contract, columns, references) = context.contract();
+    let (contract, places) = context.contract();
     let mut diagnostics = context.found;
     // What the standard has refused at a place is not refused there a second time in other words.
     let mut number = 0;
@@ -69,7 +69,7 @@ pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) ->
         document.root.entry("name").or_else(|| document.root.entry("id")).map_or(Place::default(), |e| e.node.place);
     let text = document.text.clone();
     let path = file.to_owned();
-    let source = Some(ContractSource { dataset: dataset.clone(), layer, path, text, columns, references, name });
+    let source = Some(ContractSource { dataset: dataset.clone(), layer, path, text, places, name });
     let contract = if diagnostic::has_errors(&diagnostics) { None } else { contract };
     Compiled { contract, source, diagnostics }
 }
@@ -103,12 +103,12 @@ impl<'d> Context<'d> {
         self.found.push(found);
     }
 
-    /// The contract, with the places of its columns and its references.
-    fn contract(&mut self) -> (Option<Contract>, Vec<Place>, Vec<Place>) {
+    /// The contract, and where its parts are written.
+    fn contract(&mut self) -> (Option<Contract>, Places) {
         let document = self.document;
         let root = &document.root;
         let Some(object) = self.object(root) else {
-            return (None, Vec::new(), Vec::new());
+            return (None, Places::default());
         };
         self.names(root, object);
         let mut lists = vec![root.get("customProperties")];
@@ -122,7 +122,11 @@ impl<'d> Context<'d> {
         references.extend(self.references(object, None, &mut columns));
         let (references, reference_places) = references.into_iter().unzip();
         let sla = self.sla(root, &columns);
-        let places = columns.places.clone();
+        let places = Places {
+            columns: std::mem::take(&mut columns.places),
+            references: reference_places,
+            rules: std::mem::take(&mut columns.rule_places),
+        };
         let contract = Contract {
             dataset: self.dataset.clone(),
             layer: self.layer,
@@ -144,7 +148,7 @@ impl<'d> Context<'d> {
             references,
             sla,
         };
-        (Some(contract), places, reference_places)
+        (Some(contract), places)
     }
 
     /// The one schema object of the contract.

@@ -12,6 +12,7 @@ pub mod project;
 pub mod quarantine;
 pub mod rule;
 pub mod schedule;
+mod set_form;
 pub mod time_format;
 mod verdict;
 pub mod yaml;

@@ -49,12 +49,21 @@ pub struct ContractSource {
     pub path: String,
     /// The file's text.
     pub text: String,
-    /// The place of each column's name, in the order of the contract's columns.
-    pub columns: Vec<Place>,
-    /// The place of each reference to another dataset, in the order of the contract's.
-    pub references: Vec<Place>,
+    /// Where its parts are written.
+    pub places: Places,
     /// The place of the contract's `name`, for findings on the contract as a whole.
     pub name: Place,
+}
+
+/// Where the parts of a contract are written.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// The name of each column, in the order of the contract's columns.
+    pub columns: Vec<Place>,
+    /// Each reference to another dataset, in the order of the contract's.
+    pub references: Vec<Place>,
+    /// Rules of `quality` by their names: the query, where there is one.
+    pub rules: BTreeMap<String, Place>,
 }
 
 impl ContractSource {
@@ -63,10 +72,16 @@ impl ContractSource {
         Diagnostic::error(&self.path, code, message).at(&self.text, place.line, place.column, place.length)
     }
 
+    /// An error that points at a rule, or at the contract's name where the rule is not one of `quality`.
+    #[must_use]
+    pub fn error_at_rule(&self, rule: &str, code: &'static str, message: impl Into<String>) -> Diagnostic {
+        self.error_in(self.places.rules.get(rule).copied().unwrap_or(self.name), code, message)
+    }
+
     /// An error that points at a column's name, or at the contract's where the index is none of its columns.
     #[must_use]
     pub fn error_at(&self, column: Option<usize>, code: &'static str, message: impl Into<String>) -> Diagnostic {
-        let place = column.and_then(|index| self.columns.get(index)).copied().unwrap_or(self.name);
+        let place = column.and_then(|index| self.places.columns.get(index)).copied().unwrap_or(self.name);
         self.error_in(place, code, message)
     }
 }

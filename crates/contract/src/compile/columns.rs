@@ -4,6 +4,7 @@
 //! Invariant: a column is kept in its place even when something about it is wrong, so that indices stay those of the
 //! document.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::custom::{self, Level};
@@ -24,6 +25,8 @@ pub(super) struct Columns {
     pub(super) set_rules: Vec<SetRule>,
     /// The names of rules so far.
     pub(super) rule_names: Taken,
+    /// Where each rule of `quality` is written: its query, where it has one.
+    pub(super) rule_places: BTreeMap<String, Place>,
     /// References to other datasets, and where each is written.
     pub(super) references: Vec<(Reference, Place)>,
 }
@@ -56,6 +59,7 @@ impl<'d> Context<'d> {
             row_rules: Vec::new(),
             set_rules: Vec::new(),
             rule_names: Taken::new(),
+            rule_places: BTreeMap::new(),
             references: Vec::new(),
         };
         let properties = object.get("properties").map_or(&[][..], Node::items);

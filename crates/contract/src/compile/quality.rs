@@ -143,6 +143,7 @@ impl Context<'_> {
         };
         let Some(made) = made else { return };
         let name = self.rule_name(&rule, metric.unwrap_or("sql"), columns);
+        columns.rule_places.insert(name.clone(), node.get("query").map_or(place, |query| query.place));
         match made {
             Made::Row(check, column) => rows.push(RowRule { name, column, check, severity }),
             Made::Set(measure) => sets.push(SetRule { name, measure, must: rule.must, severity, schedule }),

@@ -343,7 +343,7 @@ pub(super) fn count(predicate: &str, percent: bool) -> Measure {
 }
 
 /// A text as a literal.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

@@ -26,7 +26,7 @@ pub(super) fn resolve(compiled: &mut [(Option<Contract>, ContractSource)], found
     for (contract, source) in compiled {
         let Some(contract) = contract else { continue };
         let mut rules = Vec::new();
-        for (reference, place) in contract.references.iter().zip(&source.references) {
+        for (reference, place) in contract.references.iter().zip(&source.places.references) {
             match rule(contract, reference, &targets) {
                 Ok(rule) => rules.extend(rule),
                 Err((message, help)) => found.push(source.error_in(*place, "bad-reference", message).help(help)),

@@ -4,6 +4,8 @@
 //! what is reported is a count, a number or words of ours, never a record's value; a rule that cannot be evaluated has
 //! not passed.
 
+pub mod check;
+mod schedule;
 mod sql;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ use vitalake_contract::Contract;
 use vitalake_contract::rule::{Must, SetRule, Severity};
 use vitalake_lake::Catalogue;
 
+pub use schedule::{ScheduledRules, measured, schedule_of};
 use sql::Evaluator;
 
 /// How long one rule may take.

@@ -12,7 +12,9 @@ use arrow::datatypes::{DataType, Float64Type};
 use async_trait::async_trait;
 use datafusion::catalog::view::ViewTable;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -20,15 +22,17 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast as cast_expr, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility, cast as cast_expr, lit};
 use datafusion::physical_plan::collect;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Statement as SqlStatement};
 use datafusion::sql::sqlparser::parser::Parser;
+use vitalake_contract::Contract;
 use vitalake_lake::Catalogue;
 use vitalake_lake::provider::register_store;
 
 use crate::quality::RuleScope;
+use crate::quality::check::TableSchemas;
 use crate::session;
 use crate::syntax::{Spark, tokens};
 
@@ -47,20 +51,21 @@ pub(super) struct Evaluator {
 
 impl Evaluator {
     pub(super) fn of(scope: &RuleScope<'_>) -> Result<Self, String> {
-        let contract = scope.contract;
+        let others = Others::Pinned(Arc::clone(&scope.others));
+        let evaluator = Self::over(scope.contract, Arc::clone(&scope.rows), others)?;
+        register_store(evaluator.state.runtime_env(), Arc::clone(&scope.store));
+        Ok(evaluator)
+    }
+
+    /// A session over rows and other tables, of which nothing may be read yet.
+    pub(super) fn over(contract: &Contract, rows: Arc<dyn TableProvider>, others: Others) -> Result<Self, String> {
         let (layer, dataset) = (contract.layer.as_str(), contract.dataset.as_str());
-        let known = Known {
-            layer,
-            dataset: dataset.to_owned(),
-            rows: Arc::clone(&scope.rows),
-            others: Arc::clone(&scope.others),
-        };
+        let known = Known { layer, dataset: dataset.to_owned(), rows, others };
         let environment = RuntimeEnvBuilder::new()
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(MEMORY_BYTES_MAX)))
             .build_arc()
             .map_err(|error| explained(&error))?;
-        register_store(&environment, Arc::clone(&scope.store));
         let base = session::state();
         let config = base.config().clone().with_target_partitions(PARTITIONS);
         let catalogues = MemoryCatalogProviderList::new();
@@ -76,12 +81,21 @@ impl Evaluator {
         Ok(Self { state, object: format!("{layer}.{dataset}") })
     }
 
-    /// The number that a query gives in its one row.
-    pub(super) async fn number(&self, query: &str) -> Result<f64, String> {
+    /// The plan of a query that gives the same each time over the same rows.
+    pub(super) async fn plan(&self, query: &str) -> Result<LogicalPlan, String> {
         let failed = |error: DataFusionError| explained(&error);
         let statement = parsed(&query.replace("{object}", &self.object))?;
         let plan = self.state.statement_to_plan(statement).await.map_err(failed)?;
-        let plan = self.state.optimize(&plan).map_err(failed)?;
+        if let Some(function) = changing(&plan).map_err(failed)? {
+            return Err(format!("{function} gives another result each time"));
+        }
+        self.state.optimize(&plan).map_err(failed)
+    }
+
+    /// The number that a query gives in its one row.
+    pub(super) async fn number(&self, query: &str) -> Result<f64, String> {
+        let failed = |error: DataFusionError| explained(&error);
+        let plan = self.plan(query).await?;
         let physical = self.state.query_planner().create_physical_plan(&plan, &self.state).await.map_err(failed)?;
         let rows = collect(physical, self.state.task_ctx()).await.map_err(failed)?;
         let rows: Vec<_> = rows.into_iter().filter(|batch| batch.num_rows() > 0).collect();
@@ -96,6 +110,24 @@ impl Evaluator {
         let number = numbers.as_primitive_opt::<Float64Type>().filter(|numbers| numbers.is_valid(0));
         number.map(|numbers| numbers.value(0)).ok_or_else(|| "its query gives NULL".to_owned())
     }
+}
+
+/// A function in a plan that does not depend on its arguments alone.
+fn changing(plan: &LogicalPlan) -> datafusion::common::Result<Option<String>> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::ScalarFunction(call) = part
+                    && call.func.signature().volatility != Volatility::Immutable
+                {
+                    found.get_or_insert_with(|| call.func.name().to_owned());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 /// A text as the one query that it is.
@@ -141,18 +173,46 @@ impl ExprPlanner for SparkDivision {
     }
 }
 
-/// The tables of a scope by their names: its rows, and the pinned value of the others.
+/// The other datasets that a query may name.
+#[derive(Clone, Debug)]
+pub(super) enum Others {
+    /// A pinned value.
+    Pinned(Arc<Catalogue>),
+    /// Columns of tables that are yet to be, by schema and name.
+    Planned(Arc<TableSchemas>),
+}
+
+impl Others {
+    fn names(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Pinned(catalogue) => catalogue.table_names(),
+            Self::Planned(schemas) => schemas.keys().cloned().collect(),
+        }
+    }
+
+    fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+        match self {
+            Self::Pinned(catalogue) => catalogue.provider(schema, table),
+            Self::Planned(schemas) => {
+                let columns = schemas.get(&(schema.to_owned(), table.to_owned()))?;
+                Some(Arc::new(EmptyTable::new(Arc::clone(columns))))
+            }
+        }
+    }
+}
+
+/// The tables of a scope by their names: its rows, and the others.
 #[derive(Clone, Debug)]
 struct Known {
     layer: &'static str,
     dataset: String,
     rows: Arc<dyn TableProvider>,
-    others: Arc<Catalogue>,
+    others: Others,
 }
 
 impl CatalogProvider for Known {
     fn schema_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.others.table_names().into_iter().map(|(schema, _)| schema).collect();
+        let mut names: Vec<String> = self.others.names().into_iter().map(|(schema, _)| schema).collect();
         names.push(self.layer.to_owned());
         names.sort_unstable();
         names.dedup();
@@ -183,7 +243,7 @@ impl KnownLayer {
 #[async_trait]
 impl SchemaProvider for KnownLayer {
     fn table_names(&self) -> Vec<String> {
-        let others = self.known.others.table_names().into_iter();
+        let others = self.known.others.names().into_iter();
         others.filter(|(layer, _)| *layer == self.layer).map(|(_, table)| table).collect()
     }
 

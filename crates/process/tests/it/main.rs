@@ -15,5 +15,6 @@ mod rebuild;
 mod replica;
 mod rollup;
 mod run;
+mod set_rules;
 mod support;
 mod validate;

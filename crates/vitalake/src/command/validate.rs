@@ -11,11 +11,15 @@ use std::sync::Arc;
 use serde_json::json;
 use vitalake_contract::diagnostic::{has_errors, render, sort};
 use vitalake_contract::project::CONFIG_FILE;
-use vitalake_contract::rule::Check;
 use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
 use vitalake_ingest::source::{EXTERNAL_KAFKA, is_own_property};
+use vitalake_lake::TableSpec;
 use vitalake_lake::place::Place;
-use vitalake_process::{Contracts, Error as ModelError, Graph, Kind, Model, ModelProblem, sql_rules, validate_model};
+use vitalake_ops::tables::OpsTable;
+use vitalake_process::quality::check::{problem, table_schemas};
+use vitalake_process::{
+    Contracts, Error as ModelError, Graph, Kind, Model, ModelProblem, sql_rules, table_specs, validate_model,
+};
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
 use super::validate_alerts::check_alerts;
@@ -69,9 +73,10 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
 /// Reads and checks a project directory.
 #[must_use]
 pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
-    let (project, mut diagnostics) = Project::load(dir);
+    let (mut project, mut diagnostics) = Project::load(dir);
     let config = check_config(&project, overrides, &mut diagnostics);
     let models = check_models(&project, &mut diagnostics);
+    rules_of_rollups(&mut project, &models);
     check_rules(&project, &models, &mut diagnostics);
     let is_sound = !has_errors(&diagnostics);
     check_runbooks(&project, &models, is_sound, &mut diagnostics);
@@ -179,18 +184,41 @@ fn check_models(project: &Project, found: &mut Vec<Diagnostic>) -> Vec<Model> {
     models
 }
 
-/// Rules that could not be kept: SQL that is no condition on the dataset's rows, and rules on the rows of a rollup
+/// A group of a rollup is never final and cannot be set aside: its rules are about all groups at once
 /// (docs/decisions/0007).
+fn rules_of_rollups(project: &mut Project, models: &[Model]) {
+    for contract in &mut project.contracts {
+        if models.iter().any(|m| m.dataset == contract.dataset && m.kind == Kind::Rollup) {
+            *contract = Arc::new(contract.with_rules_about_sets());
+        }
+    }
+}
+
+/// Rules that nobody could compute: SQL that is no condition on the dataset's rows, or no query that gives one number.
+/// Says nothing of queries while a contract or a model is wrong: what reads it would seem wrong because of that alone.
 fn check_rules(project: &Project, models: &[Model], found: &mut Vec<Diagnostic>) {
+    let is_sound = !has_errors(found);
+    let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+    let specs = if is_sound { table_specs(models, &contracts).ok() } else { None };
+    let ops = OpsTable::ALL.into_iter().filter_map(OpsTable::contract).map(|c| TableSpec::of(Arc::new(c)));
+    let ops: Vec<TableSpec> = ops.collect();
+    let tables = specs.map(|specs| {
+        let mut tables = table_schemas(&specs);
+        let named =
+            |spec: &TableSpec| (("ops".to_owned(), spec.contract.dataset.to_string()), Arc::clone(&spec.schema));
+        tables.extend(ops.iter().map(named));
+        Arc::new(tables)
+    });
     for (contract, source) in project.contracts.iter().zip(&project.contract_sources) {
         if let Err(ModelError::Model { problem, .. }) = sql_rules(contract) {
             found.push(source.error_at(None, "bad-sql", problem.message).help(problem.help));
         }
-        let rollup = models.iter().any(|m| m.dataset == contract.dataset && m.kind == Kind::Rollup);
-        for rule in contract.row_rules.iter().filter(|rule| rollup && !matches!(rule.check, Check::Required)) {
-            let message = format!("the rule {} is about single rows, and a rollup's rows are never final", rule.name);
-            let finding = source.error_at(rule.column, "rule-of-rollup", message);
-            found.push(finding.help("put the rule on the dataset that the rollup reads, or write a rule about a set"));
+        let Some(tables) = &tables else { continue };
+        for rule in &contract.set_rules {
+            let Some(problem) = problem(contract, rule, tables) else { continue };
+            let message = format!("the rule {} can never be evaluated: {problem}", rule.name);
+            let help = "write a query over the project's datasets that gives one number";
+            found.push(source.error_at_rule(&rule.name, "bad-sql", message).help(help));
         }
     }
 }

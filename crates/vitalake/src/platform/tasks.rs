@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use vitalake_ops::record::RecordOptions;
+use vitalake_process::quality::ScheduledRules;
 use vitalake_process::{Following, Models};
 
 use super::{Life, Role, follow, samples};
@@ -44,6 +45,10 @@ impl Life {
         self.watched("maintenance", self.setup.cpu.spawn_background(maintenance));
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
         self.watched("samples", tokio::spawn(samples::take_forever(Arc::clone(self))));
+        if matches!(self.role, Role::All | Role::Process) {
+            let rules = ScheduledRules::new(&self.lake, &self.setup.clock, &self.setup.events);
+            self.watched("rules", self.setup.cpu.spawn_background(rules.run()));
+        }
         let life = Arc::clone(self);
         self.watched("recovery", tokio::spawn(async move { life.recovery.run(&life.intake.landings, &models).await }));
         Ok(())

@@ -48,15 +48,22 @@ fn rules_that_could_not_be_kept_are_errors_of_validate() {
     here.raw("customProperties:\n", &SQL_RULE.replace("n = 3", "nobody = 3"));
     let hourly = here.project("contracts/serving/ticks_hourly.yaml");
     let text = std::fs::read_to_string(&hourly).unwrap();
+    let rule = "    quality:\n      - {id: all_there, type: sql, mustBe: 1, query: 'SELECT MAX(gone) FROM {object}'}\n";
     let most = "      - name: most\n        logicalType: integer\n        required: true\n";
     assert!(text.contains(most));
-    std::fs::write(&hourly, text.replace(most, &format!("{most}        logicalTypeOptions: {{maximum: 100}}\n")))
+    std::fs::write(&hourly, text.replace(most, &format!("{most}        logicalTypeOptions: {{maximum: 100}}\n{rule}")))
         .unwrap();
     let checked = vitalake::command::validate::check(&here.place.project, &Default::default());
     let errors: Vec<(&str, &str)> =
         checked.diagnostics.iter().filter(|d| d.is_error()).map(|d| (d.file.as_str(), d.message.as_str())).collect();
-    let [(raw, sql), (serving, rollup)] = errors.as_slice() else { panic!("{errors:?}") };
+    let [(raw, sql), (serving, set)] = errors.as_slice() else { panic!("{errors:?}") };
     assert_eq!((*raw, *serving), ("contracts/raw/ticks.yaml", "contracts/serving/ticks_hourly.yaml"));
     assert!(sql.contains("no_third_tick") && sql.contains("nobody"), "{sql}");
-    assert!(rollup.contains("most.maximum") && rollup.contains("never final"), "{rollup}");
+    assert!(set.contains("all_there") && set.contains("gone"), "{set}");
+    let found = checked.diagnostics.iter().find(|d| d.message == *set).unwrap();
+    assert!(found.source_line.as_deref().is_some_and(|line| line.contains("MAX(gone)")), "{found:?}");
+    // A group is never final: what is said of its rows is asked of all groups at once.
+    let hourly = checked.project.contract("ticks_hourly").unwrap();
+    assert!(hourly.row_rules.is_empty());
+    assert!(hourly.set_rules.iter().any(|rule| rule.name == "most.maximum"));
 }
