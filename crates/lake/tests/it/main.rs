@@ -20,5 +20,6 @@ mod delta_speed;
 mod delta_stats;
 mod delta_unsynced;
 mod pruning;
+mod replay;
 mod table;
 mod unruly;

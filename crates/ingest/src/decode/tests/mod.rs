@@ -1,6 +1,7 @@
 //! Decoders against tables of good and bad input, arbitrary input, and the real files where they are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod again;
 mod delivery;
 mod json;
 
