@@ -12,6 +12,7 @@ mod graph;
 mod measured;
 mod model;
 mod rebuild;
+mod replay;
 mod replica;
 mod rollup;
 mod run;

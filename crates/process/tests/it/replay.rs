@@ -1,0 +1,273 @@
+//! Rejects of derived datasets that come back: through mended rules, through a mended model, with the values they had.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, StringViewArray,
+    TimestampMicrosecondArray, new_null_array,
+};
+use arrow::datatypes::DataType;
+use rstest::rstest;
+use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
+use vitalake_contract::{Contract, Layer};
+use vitalake_lake::{RejectFilter, Space, Tried, TxnId};
+use vitalake_process::Error;
+
+use crate::run::{Up, World};
+use crate::support::{batch, contract, contracts, model, name, strings, times};
+
+const KEPT: &str = "-- kind: append\nSELECT subject_id, length(lpad(subject_id, CAST(steps AS INT), 'x')) AS padded\nFROM raw.hourly_steps\n";
+const MENDED: &str = "-- kind: append\nSELECT subject_id, length(lpad(subject_id, CAST(LEAST(steps, 9) AS INT), 'x')) AS padded\nFROM raw.hourly_steps\n";
+const READS_MORE: &str =
+    "-- kind: append\nSELECT subject_id, CAST(hour(hour) AS INT) AS padded\nFROM raw.hourly_steps\n";
+const LEAVES_OUT: &str =
+    "-- kind: append\nSELECT subject_id, CAST(steps AS INT) AS padded\nFROM raw.hourly_steps\nWHERE steps < 1000\n";
+
+/// The world with another least number of steps.
+fn with_minimum(least: i64) -> World {
+    let mut world = World::new(Severity::Error);
+    change(&mut world, "steps", |contract| {
+        for rule in contract.row_rules.iter_mut().filter(|rule| rule.name == "steps.minimum") {
+            rule.check = Check::Minimum(Bound::Whole(least));
+        }
+    });
+    world
+}
+
+fn change(world: &mut World, dataset: &str, change: impl FnOnce(&mut Contract)) {
+    let mut all = world.contracts.as_ref().clone();
+    let mut changed = all[&name(dataset)].as_ref().clone();
+    change(&mut changed);
+    all.insert(name(dataset), Arc::new(changed));
+    world.contracts = Arc::new(all);
+}
+
+/// The same tables under other contracts and models.
+async fn mended(up: Up, before: &World, after: &mut World) -> Up {
+    up.models.stop().await;
+    drop(up.lake);
+    after.store = Arc::clone(&before.store);
+    after.up().await
+}
+
+async fn replay(up: &Up, dataset: &str, dry_run: bool) -> Result<Tried, Error> {
+    let dataset = name(dataset);
+    let replaying = up.models.replay(&dataset, RejectFilter::default(), dry_run, Arc::default());
+    up.within(replaying).await
+}
+
+#[tokio::test]
+async fn rows_that_keep_the_mended_rules_come_back_once_and_flow_on() {
+    let world = with_minimum(0);
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(-5)), ("a", 2, Some(7)), ("b", 3, Some(-50))], 0);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 2);
+    let up = mended(up, &world, &mut with_minimum(-10)).await;
+    for dry_run in [true, true, false] {
+        let tried = replay(&up, "steps", dry_run).await.unwrap();
+        assert_eq!((tried.taken, tried.rows, tried.duplicates, tried.failed_rows()), (2, 1, 0, 1), "{dry_run}");
+    }
+    let want = ["|a|1970-01-01T01:00:00Z|-5|hourly-steps|0|0|", "|a|1970-01-01T02:00:00Z|7|hourly-steps|0|1|"];
+    assert_eq!(up.committed(Space::Curated, "steps").await, want);
+    let left = up.rows_in_full(Space::Quarantine, "steps").await;
+    assert!(left.len() == 1 && left[0].contains("below the minimum of -10") && left[0].ends_with("|1|"), "{left:?}");
+    assert_eq!(up.live(Space::Serving, "steps_daily").await, ["|a|1970-01-01|2|2|"]);
+    up.append(&[("a", 1, Some(-5))], 3);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Curated, "steps").await, want, "what came back is known by its key");
+    let tried = replay(&up, "steps", false).await.unwrap();
+    assert_eq!((tried.taken, tried.rows, tried.failed_rows()), (1, 0, 1));
+    up.models.stop().await;
+    let up = world.up().await;
+    assert_eq!(up.live(Space::Serving, "steps_daily").await, ["|a|1970-01-01|2|2|"]);
+    assert!(up.rows_in_full(Space::Quarantine, "steps").await[0].ends_with("|2|"));
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_whose_key_is_there_is_a_duplicate_or_still_a_conflict() {
+    let world = with_minimum(0);
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(-5)), ("a", 2, Some(-6))], 0);
+    up.commit().await;
+    let up = mended(up, &world, &mut with_minimum(-10)).await;
+    up.append(&[("a", 1, Some(-5)), ("a", 2, Some(3))], 2);
+    up.commit().await;
+    for dry_run in [true, false] {
+        let tried = replay(&up, "steps", dry_run).await.unwrap();
+        assert_eq!((tried.rows, tried.duplicates), (0, 1));
+        assert_eq!(tried.failed.into_iter().collect::<Vec<_>>(), [("primaryKey".to_owned(), 1)]);
+    }
+    assert_eq!(up.committed(Space::Curated, "steps").await.len(), 2);
+    assert_eq!(up.committed(Space::Quarantine, "steps").await.len(), 1);
+    up.models.stop().await;
+}
+
+fn padded(text: &str) -> World {
+    let mut world = World::new(Severity::Error);
+    let mut all = world.contracts.as_ref().clone();
+    all.extend(contracts(vec![contract(Layer::Curated, "padded", "subject_id string, padded int", false)]));
+    world.contracts = Arc::new(all);
+    world.models.push(model(Layer::Curated, "padded", text));
+    world
+}
+
+#[rstest]
+#[case::mended(MENDED, 1, 0, Some("|b|9|hourly-steps|0|8|"))]
+#[case::not_mended(KEPT, 0, 1, None)]
+#[case::reads_what_was_not_kept(READS_MORE, 0, 1, None)]
+#[case::leaves_the_row_out(LEAVES_OUT, 0, 0, None)]
+#[tokio::test]
+async fn rows_that_a_model_failed_on_go_through_it_again(
+    #[case] after: &str,
+    #[case] back: u64,
+    #[case] stay: u64,
+    #[case] row: Option<&str>,
+) {
+    let world = padded(KEPT);
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(3)), ("b", 2, Some(2_000_000_000)), ("c", 3, Some(4))], 7);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Quarantine, "padded").await.len(), 1);
+    let up = mended(up, &world, &mut padded(after)).await;
+    let tried = replay(&up, "padded", false).await.unwrap();
+    assert_eq!((tried.taken, tried.rows, tried.failed_rows()), (1, back, stay));
+    let rows = up.committed(Space::Curated, "padded").await;
+    assert_eq!(rows.iter().find(|row| row.starts_with("|b")).map(String::as_str), row);
+    let left = up.rows_in_full(Space::Quarantine, "padded").await;
+    assert_eq!(left.len() as u64, stay);
+    assert!(left.iter().all(|row| row.ends_with("|1|")), "{left:?}");
+    if after == READS_MORE {
+        assert!(left[0].contains("the model reads the column hour now"), "{left:?}");
+    }
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn a_rollup_says_that_its_rejects_do_not_come_back() {
+    let world = World::new(Severity::Error);
+    let up = world.up().await;
+    up.commit().await;
+    // Nothing to put through is nothing to refuse.
+    assert_eq!(replay(&up, "steps_daily", false).await.unwrap(), Tried::default());
+    let unknown = replay(&up, "hourly_steps", false).await.unwrap_err().to_string();
+    assert!(unknown.contains("no model of this process makes it"), "{unknown}");
+    up.models.stop().await;
+}
+
+const ALL: &str = "s string, l long, i int, d double, b boolean, day date, at timestamp";
+const COPY: &str = "-- kind: append\nSELECT s, l, i, d, b, day, at\nFROM raw.everything\n";
+
+fn everything(refuses: bool) -> World {
+    let mut world = World::new(Severity::Error);
+    let raw = contract(Layer::Raw, "everything", ALL, true);
+    let mut curated = contract(Layer::Curated, "copied", ALL, false);
+    if refuses {
+        let check = Check::NotSql("l IS NOT NULL OR l IS NULL".to_owned());
+        curated.row_rules.push(RowRule { name: "no".to_owned(), column: None, check, severity: Severity::Error });
+    }
+    world.contracts = Arc::new(contracts(vec![raw, curated]));
+    world.models = vec![model(Layer::Curated, "copied", COPY)];
+    world
+}
+
+fn extremes() -> arrow::array::RecordBatch {
+    let texts = ["", "ü\"\\\t\u{0}\u{1f600}", "NaN", "1"];
+    let days = [Some(0), Some(-719_162), Some(2_932_896), Some(16_903)];
+    let at = [Some(1), Some(-62_135_596_800_000_000), Some(253_402_300_799_999_999), Some(1_460_419_200_000_001)];
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("s", Arc::new(StringViewArray::from_iter(texts.into_iter().map(Some).chain([None])))),
+        (
+            "l",
+            Arc::new(Int64Array::from(vec![
+                Some(i64::MIN),
+                Some(i64::MAX),
+                Some(9_007_199_254_740_993),
+                Some(0),
+                None,
+            ])),
+        ),
+        ("i", Arc::new(Int32Array::from(vec![Some(i32::MIN), Some(i32::MAX), Some(-1), Some(0), None]))),
+        (
+            "d",
+            Arc::new(Float64Array::from(vec![
+                Some(f64::NAN),
+                Some(f64::NEG_INFINITY),
+                Some(0.1 + 0.2),
+                Some(-0.0),
+                None,
+            ])),
+        ),
+        ("b", Arc::new(BooleanArray::from(vec![Some(true), Some(false), Some(true), Some(false), None]))),
+        ("day", Arc::new(Date32Array::from_iter(days.into_iter().chain([None])))),
+        ("at", Arc::new(TimestampMicrosecondArray::from_iter(at.into_iter().chain([None])).with_timezone("UTC"))),
+        ("_topic", strings(&[Some("feed/everything"); 5])),
+        ("_partition", Arc::new(Int32Array::from(vec![1; 5]))),
+        ("_offset", Arc::new(Int64Array::from(vec![0, 1, 2, 3, 4]))),
+        ("_timestamp", times(&[None; 5])),
+        ("_key", new_null_array(&DataType::BinaryView, 5)),
+        ("_headers", strings(&[None; 5])),
+        ("_ingested_at", times(&[Some(1), Some(2), Some(3), Some(4), Some(5)])),
+        ("_rescued", strings(&[None; 5])),
+    ];
+    batch(columns)
+}
+
+#[tokio::test]
+async fn values_come_back_exactly_as_they_were() {
+    let direct = everything(false);
+    let up = direct.up().await;
+    fill(&up).await;
+    let want = up.rows_in_full(Space::Curated, "copied").await;
+    assert_eq!(want.len(), 5);
+    up.models.stop().await;
+    let world = everything(true);
+    let up = world.up().await;
+    fill(&up).await;
+    assert_eq!(up.committed(Space::Quarantine, "copied").await.len(), 5);
+    let up = mended(up, &world, &mut everything(false)).await;
+    assert_eq!(replay(&up, "copied", false).await.unwrap().rows, 5);
+    assert_eq!(up.rows_in_full(Space::Curated, "copied").await, want);
+    up.models.stop().await;
+}
+
+async fn fill(up: &Up) {
+    let raw = up.lake.table(&name("everything")).unwrap();
+    raw.append(vec![extremes()], Vec::new(), [(TxnId::parse("landing"), 5)]).unwrap();
+    raw.flush().await.unwrap();
+    up.within(up.models.settled()).await;
+}
+
+#[tokio::test]
+async fn new_rows_and_replays_go_on_beside_each_other() {
+    let world = with_minimum(0);
+    let up = world.up().await;
+    for batch in 0..20 {
+        up.append(&[("a", batch, Some(-5)), ("b", batch, Some(1))], 2 * batch);
+        up.commit().await;
+    }
+    let up = mended(up, &world, &mut with_minimum(-10)).await;
+    let appending = async {
+        for batch in 20..60 {
+            up.append(&[("a", batch, Some(-5)), ("b", batch, Some(1))], 2 * batch);
+            up.commit().await;
+        }
+    };
+    let replaying = async {
+        let mut rows = 0;
+        for _ in 0..5 {
+            rows += replay(&up, "steps", false).await.unwrap().rows;
+        }
+        rows
+    };
+    let ((), rows) = tokio::join!(appending, replaying);
+    assert_eq!(rows, 20);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Curated, "steps").await.len(), 120);
+    assert!(up.committed(Space::Quarantine, "steps").await.is_empty());
+    let daily = up.live(Space::Serving, "steps_daily").await;
+    assert_eq!(daily.len(), 6, "{daily:?}");
+    assert_eq!(daily[0], "|a|1970-01-01|24|-120|");
+    up.models.stop().await;
+}
