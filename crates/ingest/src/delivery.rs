@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 use vitalake_contract::Delivery;
 use vitalake_contract::check::SqlRules;
-use vitalake_lake::{DataFile, DeliveredFiles, LakeError, Table, TxnId};
+use vitalake_lake::{Account, DataFile, DeliveredFiles, LakeError, Table, TxnId};
 use vitalake_runtime::error::{Class, Classified, Retry};
 
 use crate::decode::{DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
@@ -242,6 +242,14 @@ impl Whole<'_> {
                 rejects_before: ours.filter(|_| !rejects_are_there).unwrap_or_default(),
                 replace,
                 txns: vec![(app_id.clone(), number), (self.content_id.clone(), number)],
+                account: Some(Account {
+                    offered: i64::try_from(totals.records).unwrap_or(i64::MAX),
+                    quarantined_before: match rejects_are_there {
+                        true => i64::try_from(totals.rejects).unwrap_or(i64::MAX),
+                        false => 0,
+                    },
+                    ..Account::default()
+                }),
                 info,
             })
             .await?;

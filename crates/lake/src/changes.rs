@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
+use crate::books::Account;
 use crate::delta::{DataFile, TableVersion};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::txn::TxnId;
@@ -195,10 +196,10 @@ impl Changes {
         }
     }
 
-    pub(crate) fn seal(&mut self, txns: BTreeMap<TxnId, i64>) -> Arc<Seal> {
+    pub(crate) fn seal(&mut self, txns: BTreeMap<TxnId, i64>, account: Account) -> Arc<Seal> {
         self.last_seal += 1;
         self.last_sealed = self.last;
-        let seal = Arc::new(Seal::new(self.last_seal, self.last, txns));
+        let seal = Arc::new(Seal::new(self.last_seal, self.last, txns).with_account(account));
         self.seals.push_back(Arc::clone(&seal));
         seal
     }
@@ -328,7 +329,7 @@ mod tests {
         let reader = changes.register(ChangeNumber(0), None);
         push(&mut changes, 1);
         push(&mut changes, 2);
-        let seal = changes.seal(BTreeMap::new());
+        let seal = changes.seal(BTreeMap::new(), Account::default());
         push(&mut changes, 3);
         let first = changes.take(reader, 100).unwrap();
         assert_eq!((rows(&first), first.seal.map(|s| s.number)), (2, Some(seal.number)));
@@ -343,7 +344,7 @@ mod tests {
         let reader = changes.register(ChangeNumber(0), None);
         push(&mut changes, 1);
         assert_eq!(rows(&changes.take(reader, 100).unwrap()), 1);
-        changes.seal(BTreeMap::new());
+        changes.seal(BTreeMap::new(), Account::default());
         let empty = changes.take(reader, 100).unwrap();
         assert_eq!((rows(&empty), empty.seal.is_some()), (0, true));
     }
@@ -355,7 +356,7 @@ mod tests {
         push(&mut changes, 1);
         let delivery = changes.advance();
         changes.push_pending(delivery);
-        changes.seal(BTreeMap::new());
+        changes.seal(BTreeMap::new(), Account::default());
         push(&mut changes, 3);
         let first = changes.take(reader, 100).unwrap();
         assert_eq!((rows(&first), first.seal.is_none()), (1, true));
@@ -384,7 +385,7 @@ mod tests {
         let reader = changes.register(ChangeNumber(0), Some(TableVersion(7)));
         for n in 0..3 {
             push(&mut changes, n);
-            let seal = changes.seal(BTreeMap::new());
+            let seal = changes.seal(BTreeMap::new(), Account::default());
             assert!(changes.take(reader, 100).unwrap().seal.is_some());
             assert_eq!(changes.consumed_by_all(), Some(TableVersion(7 + u64::try_from(n).unwrap())));
             seal.set_version(8 + n);

@@ -284,7 +284,7 @@ impl Table {
                 let txn = TxnId::parse(&app_id);
                 match txn.kind() {
                     // Another delivery came first. Its number is taken, and nothing else is lost.
-                    TxnKind::Delivery { .. } | TxnKind::DeliveredContent { .. }
+                    TxnKind::Delivery { .. } | TxnKind::DeliveredContent { .. } | TxnKind::Books { .. }
                         if !self.is_taken_over(head, &newest, []) =>
                     {
                         self.advance(log, head, commit.to, newest).await;

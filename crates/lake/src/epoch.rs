@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
+use crate::books::Account;
 use crate::txn::TxnId;
 
 /// The number of a change to a table since this process opened it; 0 stands for what was there before.
@@ -31,12 +32,18 @@ pub struct Seal {
     pub through: ChangeNumber,
     /// The `txn` actions that its commit carries: application id and version.
     pub txns: BTreeMap<TxnId, i64>,
+    /// What was offered in the epoch, and what of it is neither row nor reject.
+    pub(crate) account: Account,
     version: watch::Sender<Option<i64>>,
 }
 
 impl Seal {
     pub(crate) fn new(number: u64, through: ChangeNumber, txns: BTreeMap<TxnId, i64>) -> Self {
-        Self { number, through, txns, version: watch::channel(None).0 }
+        Self { number, through, txns, account: Account::default(), version: watch::channel(None).0 }
+    }
+
+    pub(crate) fn with_account(self, account: Account) -> Self {
+        Self { account, ..self }
     }
 
     pub(crate) fn committed(number: u64, through: ChangeNumber, version: i64) -> Self {

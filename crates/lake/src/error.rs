@@ -5,6 +5,7 @@
 use vitalake_contract::DatasetName;
 use vitalake_runtime::error::{Class, Classified, Retry};
 
+use crate::books::Balance;
 use crate::catalogue::TableId;
 use crate::delta::FilePath;
 use crate::gate::HoldReason;
@@ -110,6 +111,16 @@ pub enum LakeError {
         /// The file.
         path: FilePath,
     },
+    /// What was offered to a table and what is to be committed do not agree.
+    #[error(
+        "an epoch of {table} is not committed, because its books do not balance ({balance}): rows were lost or made up on the way. Nothing is lost for good: it is taken up anew from its source when the server is started again; report it with these counts"
+    )]
+    Unbalanced {
+        /// The table.
+        table: TableId,
+        /// The counts.
+        balance: Balance,
+    },
     /// The table's gate holds the commit; nothing of it is in the table.
     #[error("a commit of {table} is held by its gate ({}): its last version stays what readers see", in_words(.reasons))]
     Held {
@@ -136,7 +147,7 @@ impl LakeError {
         match self {
             Self::Delta { source, .. } | Self::Parquet { source, .. } => (source.class(), source.retry()),
             Self::ContractChanged { .. } | Self::NoSuchDataset(_) => (Class::User, Retry::Never),
-            Self::WrongColumns { .. } => (Class::Internal, Retry::Never),
+            Self::WrongColumns { .. } | Self::Unbalanced { .. } => (Class::Internal, Retry::Never),
             Self::NotThereYet(_) | Self::Held { .. } => (Class::External, Retry::Later),
             Self::Interrupted { .. } => (Class::Internal, Retry::Later),
             Self::Stopped { .. } => (Class::Internal, Retry::Never),
@@ -261,6 +272,7 @@ mod tests {
     #[case(LakeError::ContractChanged { table: id(), reason: text() }, USER)]
     #[case(LakeError::NoSuchDataset(DatasetName::new("x").unwrap()), USER)]
     #[case(LakeError::WrongColumns { table: id(), reason: text() }, OURS)]
+    #[case(LakeError::Unbalanced { table: id(), balance: Balance { offered: 2, accepted: 1, quarantined: 0, duplicates: 0, filtered: 0 } }, OURS)]
     #[case(LakeError::NotThereYet(id()), LATER)]
     #[case(LakeError::Held { table: id(), reasons: Vec::new() }, LATER)]
     #[case(LakeError::Stopped { attempt: "a commit", table: id() }, OURS)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use vitalake_runtime::error::{Classified, Retry};
 
+use crate::books::{Account, Balance, signed};
 use crate::changes::Change;
 use crate::commit::{Commit, Done, Judged, Turn};
 use crate::delta::{DataFile, FilePath, Snapshot};
@@ -21,7 +22,7 @@ use crate::parquet::{self, ParquetOptions};
 use crate::side::SideName;
 use crate::table::{Overlay, State, Table};
 use crate::tail::Run;
-use crate::txn::TxnId;
+use crate::txn::{Counter, TxnId};
 
 /// Rows for a commit of their own: what a delivery holds.
 #[derive(Debug, Default)]
@@ -36,8 +37,18 @@ pub struct DeliveredFiles {
     pub replace: bool,
     /// `txn` actions: application id and version.
     pub txns: Vec<(TxnId, i64)>,
+    /// How many records the delivery held, counted as they were read, and which of them quarantine has from before. Without
+    /// it the files are taken at their word.
+    pub account: Option<Account>,
     /// What the commit says of itself beside.
     pub info: BTreeMap<String, String>,
+}
+
+impl DeliveredFiles {
+    fn account(&self) -> Account {
+        let rows = self.rows.iter().chain(&self.rejects).filter_map(|file| file.rows).sum();
+        self.account.unwrap_or_else(|| Account::of(rows))
+    }
 }
 
 impl Table {
@@ -184,7 +195,7 @@ impl Table {
             }
         }
         let Done { head, removed } = self.carry_out(&mut turn, &judged).await?;
-        let version = signed(&head);
+        let version = version_of(&head);
         let mut state = self.state.lock();
         state.rows.head = Arc::new(head);
         state.overlay = Some(then());
@@ -241,9 +252,16 @@ impl Table {
             let state = self.state.lock();
             (state.rows.chunks.files_through(seal.through), state.rejects.chunks.files_through(seal.through))
         };
+        let own_rejects = rejects.len();
         rows.extend(extra.rows.iter().cloned());
         rejects.extend(extra.rejects.iter().cloned());
-        let is_empty = rows.is_empty() && rejects.is_empty() && extra.txns.is_empty() && !extra.replace;
+        let rejected = self.rejected_before(seal);
+        let is_empty =
+            rows.is_empty() && rejects.is_empty() && rejected == 0 && extra.txns.is_empty() && !extra.replace;
+        let balance = self.balance_of(seal, extra, &rows, &rejects)?;
+        if !is_empty {
+            txns.extend(self.counters(seal, extra));
+        }
         let files = rows.clone();
         let commit = Commit {
             adds: rows,
@@ -257,12 +275,49 @@ impl Table {
         } else {
             let judged = self.judge(commit).await?;
             if !rejects.is_empty() {
+                let own = rejects.iter().take(own_rejects).filter_map(|file| file.rows).sum();
                 self.commit_rejects(turn, seal, rejects, txns, extra).await?;
+                self.state.lock().rejected = (seal.number, rejected + signed(own));
             }
-            self.carry_out(turn, &judged).await?
+            let done = self.carry_out(turn, &judged).await?;
+            balance.iter().for_each(|balance| self.tell_balance(balance, done.head.version().0));
+            done
         };
         let change = Change { added: extra.rows.clone(), removed: done.removed };
         Ok(self.published(seal, done.head, &files, place.map(|place| (place, change))))
+    }
+
+    /// The sum of what is about to be committed.
+    fn balance_of(
+        &self,
+        seal: &Seal,
+        extra: &DeliveredFiles,
+        rows: &[Arc<DataFile>],
+        rejects: &[Arc<DataFile>],
+    ) -> Result<Option<Balance>, LakeError> {
+        let mut account = seal.account;
+        account.quarantined_before += self.rejected_before(seal);
+        account.add(extra.account());
+        let balance = self.balance(account, rows, rejects);
+        balance.iter().try_for_each(|balance| self.check_balance(seal, balance))?;
+        Ok(balance)
+    }
+
+    /// Rejects of an epoch that an earlier try has committed, when its rows could not be.
+    fn rejected_before(&self, seal: &Seal) -> i64 {
+        let (number, count) = self.state.lock().rejected;
+        if number == seal.number { count } else { 0 }
+    }
+
+    /// The counters of the books that a commit moves.
+    fn counters(&self, seal: &Seal, extra: &DeliveredFiles) -> Vec<(TxnId, i64)> {
+        let mut counters = self.counted(seal.account);
+        counters.extend(self.counted_on(SideName::Rows, Counter::Delivered, extra.account().offered));
+        if extra.replace {
+            let replaced = signed(self.head().rows().unwrap_or(0));
+            counters.extend(self.counted_on(SideName::Rows, Counter::Replaced, replaced));
+        }
+        counters
     }
 
     async fn commit_rejects(
@@ -300,7 +355,7 @@ impl Table {
         rows: &[Arc<DataFile>],
         delivery: Option<(ChangeNumber, Change)>,
     ) -> i64 {
-        let version = signed(&head);
+        let version = version_of(&head);
         let mut guard = self.state.lock();
         let state: &mut State = &mut guard;
         state.rows.head = Arc::new(head);
@@ -359,6 +414,6 @@ impl Table {
     }
 }
 
-pub(crate) fn signed(snapshot: &Snapshot) -> i64 {
+pub(crate) fn version_of(snapshot: &Snapshot) -> i64 {
     i64::try_from(snapshot.version().0).unwrap_or(i64::MAX)
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 
+use crate::books::Account;
 use crate::changes::Change;
 use crate::delta::{DataFile, Snapshot, VersionChanges};
 use crate::epoch::ChangeNumber;
@@ -186,7 +187,7 @@ fn take_over(state: &mut State, newer: Newer) {
 fn end_with(state: &mut State, version: &VersionChanges) {
     let number: ChangeNumber = state.changes.advance();
     state.changes.push_change(number, Change { added: version.added.clone(), removed: version.removed.clone() });
-    let seal = state.changes.seal(BTreeMap::new());
+    let seal = state.changes.seal(BTreeMap::new(), Account::default());
     seal.set_version(i64::try_from(version.version.0).unwrap_or(i64::MAX));
     let previous = state.committed;
     state.changes.committed(&seal, previous, &[]);

@@ -20,6 +20,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::Events;
 
+use crate::books::Account;
 use crate::catalogue::{Catalogue, Pointer, Space, TableId};
 use crate::changes::Changes;
 use crate::commit::Turn;
@@ -218,6 +219,9 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         rejects,
         changes: Changes::default(),
         txns: BTreeMap::new(),
+        account: Account::default(),
+        unbalanced: None,
+        rejected: (0, 0),
         committed: ChangeNumber(0),
         overlay: None,
         newest_ms: None,

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "azure")]
 mod azure;
+mod books;
 pub mod cached;
 pub mod catalogue;
 mod changes;
@@ -35,6 +36,7 @@ pub mod table;
 mod tail;
 pub mod txn;
 
+pub use books::{Account, Balance, Books, CONSERVATION_RULE};
 pub use catalogue::{Catalogue, Space, TableId, TableView};
 pub use changes::Increment;
 pub use delta::{DataFile, FilePath};
@@ -52,4 +54,4 @@ pub use rejects::{
 };
 pub use source_check::SourceCheck;
 pub use table::{Overlay, Table};
-pub use txn::{TxnId, TxnKind};
+pub use txn::{Counter, TxnId, TxnKind};

@@ -10,7 +10,7 @@ use crate::changes::{Increment, ReaderId};
 use crate::delta::{DataFile, FilePath, Snapshot, TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
-use crate::flush::signed;
+use crate::flush::version_of;
 use crate::side::SideName;
 use crate::table::Table;
 
@@ -92,7 +92,7 @@ impl Table {
     pub async fn history(&self, consumed: Option<i64>, head: &Snapshot) -> Result<VecDeque<Increment>, LakeError> {
         let Some(from) = consumed.and_then(|v| u64::try_from(v).ok()).map(TableVersion) else {
             let files = head.files().map(|file| Increment { files: vec![Arc::clone(file)], ..Increment::default() });
-            return Ok(files.chain([end_of_version(signed(head))]).collect());
+            return Ok(files.chain([end_of_version(version_of(head))]).collect());
         };
         if from >= head.version() {
             return Ok(VecDeque::new());
@@ -103,11 +103,11 @@ impl Table {
             state.remembered.iter().filter(inside).cloned().collect()
         };
         if remembered.len() as u64 == head.version().0 - from.0 {
-            return Ok(history_increments(remembered, signed(head)));
+            return Ok(history_increments(remembered, version_of(head)));
         }
         let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
         let history = self.at(SideName::Rows).0.changes(from, head.version()).await.map_err(failed)?;
-        Ok(history_increments(history, signed(head)))
+        Ok(history_increments(history, version_of(head)))
     }
 }
 

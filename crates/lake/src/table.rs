@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::Contract;
 
+use crate::books::Account;
 use crate::catalogue::{Catalogue, Space, TableId};
 use crate::changes::{Change, Changes, Increment, ReaderId};
 use crate::commit::Turn;
@@ -43,6 +44,12 @@ pub(crate) struct State {
     pub(crate) rejects: Side,
     pub(crate) changes: Changes,
     pub(crate) txns: BTreeMap<TxnId, i64>,
+    /// What was offered since the last seal.
+    pub(crate) account: Account,
+    /// The seal whose sum did not come out, once that was told.
+    pub(crate) unbalanced: Option<u64>,
+    /// The seal whose rejects are committed and whose rows are not yet, and how many those are.
+    pub(crate) rejected: (u64, i64),
     pub(crate) committed: ChangeNumber,
     pub(crate) overlay: Option<Overlay>,
     /// When rows last came in, since this process opened the table.
@@ -158,7 +165,25 @@ impl Table {
         rejects: Vec<RecordBatch>,
         txns: impl IntoIterator<Item = (TxnId, i64)>,
     ) -> Result<ChangeNumber, LakeError> {
-        self.append_in(&mut self.state.lock(), rows, rejects, txns)
+        let offered = rows.iter().chain(&rejects).map(|batch| batch.num_rows() as u64).sum();
+        self.append_accounted(rows, rejects, txns, Account::of(offered))
+    }
+
+    /// The same by who counts at its source what is offered: the commit checks that nothing of it is lost on the way.
+    ///
+    /// # Errors
+    /// As [`Table::append`].
+    pub fn append_accounted(
+        &self,
+        rows: Vec<RecordBatch>,
+        rejects: Vec<RecordBatch>,
+        txns: impl IntoIterator<Item = (TxnId, i64)>,
+        account: Account,
+    ) -> Result<ChangeNumber, LakeError> {
+        let mut state = self.state.lock();
+        let change = self.append_in(&mut state, rows, rejects, txns)?;
+        state.account.add(account);
+        Ok(change)
     }
 
     pub(crate) fn append_in(
@@ -212,7 +237,7 @@ impl Table {
     }
 
     pub(crate) fn seal_in(state: &mut State) -> Arc<Seal> {
-        let seal = state.changes.seal(state.txns.clone());
+        let seal = state.changes.seal(state.txns.clone(), std::mem::take(&mut state.account));
         state.rows.chunks.end_epoch(seal.through);
         state.rejects.chunks.end_epoch(seal.through);
         seal

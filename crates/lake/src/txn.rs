@@ -55,8 +55,81 @@ pub enum TxnKind<'a> {
         /// The dataset.
         dataset: &'a str,
     },
+    /// How many records of a partition have been offered to its table.
+    LandedCount {
+        /// The topic's id.
+        topic: Uuid,
+        /// The partition's number.
+        partition: i32,
+    },
+    /// A counter of a table's books.
+    Books {
+        /// The dataset.
+        dataset: &'a str,
+        /// What is counted.
+        counter: Counter,
+    },
     /// Another application's.
     Foreign,
+}
+
+/// What a table's books count beside rows and rejects, over all of its commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Rows of its input that its model took in.
+    Offered,
+    /// Records of delivered files.
+    Delivered,
+    /// Rows that it had already.
+    Duplicates,
+    /// Rows that its model left out.
+    Filtered,
+    /// Rows that joins made beyond one for each of the input.
+    Joined,
+    /// Rows that deliveries have taken the place of.
+    Replaced,
+    /// Rejects that were given up.
+    Discarded,
+    /// Rejects that were put through again and that it had already.
+    ReplayedDuplicates,
+    /// Rejects that were put through again and that its model left out.
+    ReplayedFiltered,
+    /// Rows that joins made of rejects beyond one for each.
+    ReplayedJoined,
+}
+
+impl Counter {
+    const ALL: [Self; 10] = [
+        Self::Offered,
+        Self::Delivered,
+        Self::Duplicates,
+        Self::Filtered,
+        Self::Joined,
+        Self::Replaced,
+        Self::Discarded,
+        Self::ReplayedDuplicates,
+        Self::ReplayedFiltered,
+        Self::ReplayedJoined,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Delivered => "delivered",
+            Self::Duplicates => "duplicates",
+            Self::Filtered => "filtered",
+            Self::Joined => "joined",
+            Self::Replaced => "replaced",
+            Self::Discarded => "discarded",
+            Self::ReplayedDuplicates => "replayed-duplicates",
+            Self::ReplayedFiltered => "replayed-filtered",
+            Self::ReplayedJoined => "replayed-joined",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|counter| counter.as_str() == text)
+    }
 }
 
 impl TxnId {
@@ -96,6 +169,18 @@ impl TxnId {
         Self(format!("{OURS}replay/{dataset}").into())
     }
 
+    /// Of the count of records that a partition has offered to its table.
+    #[must_use]
+    pub fn landed_count(topic: Uuid, partition: i32) -> Self {
+        Self(format!("{OURS}books/{topic}/{partition}").into())
+    }
+
+    /// Of a counter of a table's books.
+    #[must_use]
+    pub fn books(dataset: impl fmt::Display, counter: Counter) -> Self {
+        Self(format!("{OURS}books/{dataset}/{}", counter.as_str()).into())
+    }
+
     /// An id as it stands in a log, whosever it is.
     #[must_use]
     pub fn parse(text: &str) -> Self {
@@ -118,6 +203,11 @@ impl TxnId {
             ["feed", dataset, sha256] => TxnKind::DeliveredContent { dataset, sha256 },
             ["publish", name] => TxnKind::Publication { name },
             ["replay", dataset] => TxnKind::Replay { dataset },
+            ["books", of, what] => match (Counter::parse(what), Uuid::try_parse(of), what.parse()) {
+                (Some(counter), ..) => TxnKind::Books { dataset: of, counter },
+                (None, Ok(topic), Ok(partition)) => TxnKind::LandedCount { topic, partition },
+                _ => TxnKind::Foreign,
+            },
             [topic, partition] => match (Uuid::try_parse(topic), partition.parse()) {
                 (Ok(topic), Ok(partition)) => TxnKind::Landing { topic, partition },
                 _ => TxnKind::Foreign,
@@ -165,6 +255,8 @@ mod tests {
             (TxnId::delivery("patients"), TxnKind::Delivery { dataset: "patients" }),
             (TxnId::delivered_content("p", "0f"), TxnKind::DeliveredContent { dataset: "p", sha256: "0f" }),
             (TxnId::publication("daily"), TxnKind::Publication { name: "daily" }),
+            (TxnId::landed_count(TOPIC, 3), TxnKind::LandedCount { topic: TOPIC, partition: 3 }),
+            (TxnId::books("steps", Counter::Filtered), TxnKind::Books { dataset: "steps", counter: Counter::Filtered }),
             (TxnId::replay("hours"), TxnKind::Replay { dataset: "hours" }),
         ];
         for (id, kind) in made {

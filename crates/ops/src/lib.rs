@@ -1,6 +1,7 @@
 //! Watching it: what the platform says about itself. Holds no HTTP: `serve` puts these types on the wire.
 
 pub mod alerts;
+pub mod books;
 pub mod metrics;
 pub mod quarantine;
 pub mod record;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
+use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::runbooks::{RunbookEntry, RunbookReport};
 use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport, Trouble};
 
@@ -90,6 +91,12 @@ pub trait Status: Send + Sync + 'static {
 
     /// What is known of every dataset.
     async fn status(&self) -> StatusReport;
+
+    /// The books of one dataset, or of all that have books.
+    async fn books(&self, dataset: Option<&str>) -> Result<Vec<DatasetBooks>, ApiError> {
+        let _ = dataset;
+        Ok(Vec::new())
+    }
 }
 
 /// Where delivered files go.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::alert::AlertArgs;
 use crate::command::quarantine::QuarantineArgs;
+use crate::command::reconcile::ReconcileArgs;
 use crate::command::runbook::RunbookArgs;
 use crate::platform::Role;
 
@@ -98,6 +99,8 @@ pub enum Command {
     Flush(ListArgs),
     /// Show alerts, take one on, silence one, try its receivers
     Alert(AlertArgs),
+    /// Show whether everything that was offered to a dataset has a place
+    Reconcile(ReconcileArgs),
     /// Show what to do when an alert fires, with the evidence as it is now
     Runbook(RunbookArgs),
     /// Send plausible readings and app events to a Kafka address

@@ -7,8 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use vitalake_lake::LakeError;
+use vitalake_runtime::error::in_full;
+
 use super::transaction::uncovered;
 use super::{Doing, Landing, LandingError, TopicLanding};
+
+/// How long an epoch whose books do not balance is left: only a person mends that.
+const UNBALANCED_AGAIN: Duration = Duration::from_secs(60);
 
 /// When epochs end.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +63,10 @@ impl TopicLanding {
             last = tokio::time::Instant::now();
             let outcome = self.flush().await;
             self.note(Doing::Committing, outcome.as_ref().err().map(|error| error as _));
-            if let Err(error) = outcome {
+            if self.unbalanced().is_some() {
+                // It was said by the table; trying again changes nothing.
+                tokio::time::sleep(UNBALANCED_AGAIN).await;
+            } else if let Err(error) = outcome {
                 tracing::warn!(topic = %self.topic, error = &error as &dyn std::error::Error, "a commit will be tried again");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -71,7 +80,10 @@ impl TopicLanding {
     /// fails: what it is to be told is told with the next call, also when nothing has come since.
     pub async fn flush(&self) -> Result<Option<i64>, LandingError> {
         self.epoch_bytes.store(0, Ordering::Release);
-        let version = self.table.flush().await?;
+        let flushed = self.table.flush().await;
+        let unbalanced = flushed.as_ref().err().filter(|error| matches!(error, LakeError::Unbalanced { .. }));
+        *self.unbalanced.lock() = unbalanced.map(|error| in_full(error));
+        let version = flushed?;
         if self.landing == Landing::Follower {
             return Ok(version);
         }

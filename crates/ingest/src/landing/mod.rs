@@ -9,6 +9,7 @@
 
 mod counters;
 mod epochs;
+mod offered;
 mod partitions;
 mod rejects;
 mod run;
@@ -120,6 +121,8 @@ pub struct TopicLanding {
     caught_up: AtomicBool,
     counters: LandingCounters,
     troubles: Mutex<[Option<String>; 3]>,
+    /// Why nothing is committed until a person has looked: the books do not balance.
+    unbalanced: Mutex<Option<String>>,
     /// Why it could not be asked before the last commit whether the topic is still the same.
     unasked: Arc<Mutex<Option<String>>>,
 }
@@ -154,6 +157,7 @@ impl TopicLanding {
             epoch_bytes: AtomicU64::new(0),
             caught_up: AtomicBool::new(false),
             troubles: Mutex::default(),
+            unbalanced: Mutex::default(),
             unasked: Arc::default(),
         }
     }
@@ -201,6 +205,12 @@ impl TopicLanding {
         [Doing::Landing, Doing::Committing, Doing::WritingEarly]
             .iter()
             .find_map(|doing| troubles.get(*doing as usize)?.clone())
+    }
+
+    /// Why nothing is committed until a person has looked; `None` as a rule.
+    #[must_use]
+    pub fn unbalanced(&self) -> Option<String> {
+        self.unbalanced.lock().clone()
     }
 
     /// Why it could not be asked before the last commit whether the topic is still the same; `None` as a rule.

@@ -92,12 +92,20 @@ impl TopicLanding {
             let target = self.source.end_offset(id).map_err(failed)?;
             self.progress.lock().insert(number, Progress { next_offset, target, stop: None });
             let known = self.known_rejects(number, landed).await?;
-            states.push(PartitionState::new(&self.rules, self.clock.clone(), id, next_offset, known));
+            let counted = self.counted(number, landed);
+            states.push(PartitionState::new(&self.rules, self.clock.clone(), id, (next_offset, counted), known));
             starts.push((number, next_offset));
         }
         self.partitions.lock().extend(states);
         self.note_caught_up();
         Ok(starts)
+    }
+
+    /// How many records of a partition the commits were offered. A table from before they were counted had one for each
+    /// offset.
+    fn counted(&self, partition: i32, landed: Option<i64>) -> i64 {
+        let counted = self.table.committed_txn(&TxnId::landed_count(self.topic_id.0, partition));
+        counted.or(landed.map(|last| last + 1)).unwrap_or(0)
     }
 
     /// Where a partition begins of which no commit holds anything.
@@ -153,7 +161,7 @@ impl TopicLanding {
         self.progress.lock().clear();
         self.told.lock().clear();
         flushed?;
-        let txns: Vec<TxnId> = states.into_iter().map(|state| state.txn).collect();
+        let txns: Vec<TxnId> = states.into_iter().flat_map(|state| [state.txn, state.count_txn]).collect();
         self.table.forget_transactions(&txns);
         Ok(())
     }

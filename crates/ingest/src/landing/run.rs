@@ -70,7 +70,7 @@ impl TopicLanding {
         if state.stopped.is_some() || self.source.is_at_end(state.id, state.next_offset) {
             return (state, Ok(0));
         }
-        let (id, from, known) = (state.id, state.next_offset, state.known());
+        let (id, from, known) = (state.id, (state.next_offset, state.counted), state.known());
         let (source, topic, rules) = (Arc::clone(&self.source), self.topic.clone(), self.rules.clone());
         let decoding = self.cpu.run(move || decode_step(source.as_ref(), &topic, rules, state));
         let Ok((state, outcome)) = decoding.await else {
@@ -79,7 +79,7 @@ impl TopicLanding {
         };
         match outcome {
             Err(error) => (state, Err(error)),
-            Ok(step) => self.take_in(state, step, from),
+            Ok(step) => self.take_in(state, step, from.0),
         }
     }
 
@@ -88,9 +88,10 @@ impl TopicLanding {
         let count = |batches: &[RecordBatch]| batches.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         let (rows, rejects) = (count(&step.rows), count(&step.rejects));
         if state.next_offset > from {
-            let txn = (state.txn.clone(), state.next_offset - 1);
+            let counted = state.counted + step.account.offered;
+            let txns = [(state.txn.clone(), state.next_offset - 1), (state.count_txn.clone(), counted)];
             let appended = match self.landing {
-                Landing::Owner => self.table.append(step.rows, step.rejects, [txn]).map(|_| ()),
+                Landing::Owner => self.table.append_accounted(step.rows, step.rejects, txns, step.account).map(|_| ()),
                 Landing::Follower => {
                     let topic = self.topic_id;
                     self.table.append_uncovered(step.rows, step.rejects, &|head, batch| uncovered(topic, head, batch))
@@ -100,6 +101,7 @@ impl TopicLanding {
                 state.return_to(from);
                 return (state, Err(error.into()));
             }
+            state.counted = counted;
         }
         self.note_progress(&state);
         self.counters.rows.fetch_add(rows, Ordering::Relaxed);

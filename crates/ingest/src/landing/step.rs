@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use vitalake_lake::TxnId;
+use vitalake_lake::{Account, TxnId};
 use vitalake_runtime::clock::Clock;
 
 use super::counters::Broken;
+use super::offered::Offered;
 use super::rejects::{KnownRejects, Reject, offset_of, reject_row};
 use super::{LandingError, transaction_id};
 use crate::decode::{
@@ -30,6 +31,9 @@ const TIMESTAMP_MS_MAX: i64 = 253_402_300_799_999;
 pub(super) struct PartitionState {
     pub(super) id: TopicPartition,
     pub(super) txn: TxnId,
+    /// The transaction that counts the records that the partition has offered, and how many those are.
+    pub(super) count_txn: TxnId,
+    pub(super) counted: i64,
     pub(super) next_offset: i64,
     /// The record that breaks a fatal rule, and the rule: nothing more is read.
     pub(super) stopped: Option<(i64, String)>,
@@ -43,10 +47,29 @@ pub(super) struct PartitionState {
 }
 
 impl PartitionState {
-    pub(super) fn new(rules: &Rules, clock: Clock, id: TopicPartition, next_offset: i64, known: KnownRejects) -> Self {
+    pub(super) fn new(
+        rules: &Rules,
+        clock: Clock,
+        id: TopicPartition,
+        (next_offset, counted): (i64, i64),
+        known: KnownRejects,
+    ) -> Self {
         let (txn, decoder) = (transaction_id(id.topic, id.partition), JsonDecoder::new(rules.clone()));
+        let count_txn = TxnId::landed_count(id.topic.0, id.partition);
         let fingerprint = Arc::clone(&rules.contract.fingerprint);
-        Self { id, txn, next_offset, stopped: None, known, fingerprint, decoder, headers: String::new(), clock }
+        Self {
+            id,
+            txn,
+            count_txn,
+            counted,
+            next_offset,
+            stopped: None,
+            known,
+            fingerprint,
+            decoder,
+            headers: String::new(),
+            clock,
+        }
     }
 
     /// What is in quarantine already, for the state that takes this one's place.
@@ -60,8 +83,14 @@ impl PartitionState {
     }
 
     /// Hands a record to the decoder, unless quarantine has it from before a crash.
-    fn append<'h>(&mut self, record: Arrived<'_>, headers: impl IntoIterator<Item = Header<'h>>) {
+    fn append<'h>(
+        &mut self,
+        offered: &mut Offered,
+        record: Arrived<'_>,
+        headers: impl IntoIterator<Item = Header<'h>>,
+    ) {
         if self.known.contains(&record.offset) {
+            offered.known(record.offset);
             return;
         }
         let timestamp_ms = record.timestamp_ms.filter(|ms| (0..=TIMESTAMP_MS_MAX).contains(ms));
@@ -95,6 +124,9 @@ pub(super) struct Step {
     pub(super) records: u64,
     pub(super) bytes: u64,
     pub(super) broken: Broken,
+    offered: Offered,
+    /// What the partition offered in it.
+    pub(super) account: Account,
 }
 
 impl Step {
@@ -108,6 +140,8 @@ impl Step {
         if !known.contains(&reject.offset) {
             self.broken.unreadable.push((reject.rule, 1));
             self.rejects.push(reject_row(topic, partition, reject)?);
+        } else {
+            self.offered.known(reject.offset);
         }
         Ok(())
     }
@@ -150,7 +184,7 @@ pub(super) fn decode_step(
 
 fn decode_records(source: &dyn RecordSource, topic: &str, state: &mut PartitionState) -> Result<Step, LandingError> {
     let (id, from) = (state.id, state.next_offset);
-    let (mut step, mut failure) = (Step::default(), None);
+    let (mut step, mut failure) = (Step { offered: Offered::from(from), ..Step::default() }, None);
     let mut next_offset = source
         .read(id, from, STEP_BYTES_MAX, &mut |item| {
             let taken = match item {
@@ -180,6 +214,11 @@ fn decode_records(source: &dyn RecordSource, topic: &str, state: &mut PartitionS
         step.take(decoded);
     }
     step.records = u64::try_from(next_offset - from).unwrap_or(0);
+    step.account = Account {
+        offered: step.offered.count(from, next_offset),
+        quarantined_before: step.offered.known_before(next_offset),
+        ..Account::default()
+    };
     state.next_offset = next_offset;
     Ok(step)
 }
@@ -191,7 +230,9 @@ fn take_batch(
     stored: &StoredBatch,
 ) -> Result<(), LandingError> {
     step.bytes += stored.batch.len() as u64;
-    let Err((offset, error)) = append_batch(state, stored) else { return Ok(()) };
+    step.offered.batch(stored.last_offset);
+    let Err((offset, error)) = append_batch(state, &mut step.offered, stored) else { return Ok(()) };
+    step.offered.unreadable(offset.max(state.next_offset), stored.last_offset);
     let partition = state.id.partition;
     let shown: &dyn std::error::Error = &error;
     tracing::error!(
@@ -211,7 +252,8 @@ fn take_record(state: &mut PartitionState, step: &mut Step, record: FetchedRecor
     step.bytes += record.value.map_or(0, <[u8]>::len) as u64;
     let FetchedRecord { offset, timestamp_ms, key, value, headers } = record;
     let arrived = Arrived { offset, timestamp_ms, appended_at_ms: None, key, value };
-    state.append(arrived, headers.iter().copied());
+    step.offered.record(offset);
+    state.append(&mut step.offered, arrived, headers.iter().copied());
 }
 
 /// Records that were gone before they could be read: loudly, and in the table's own quarantine.
@@ -222,6 +264,7 @@ fn take_gone(
     (first, last): (i64, i64),
 ) -> Result<(), LandingError> {
     let (partition, count) = (state.id.partition, last - first + 1);
+    step.offered.gone(first, last);
     tracing::error!(
         topic,
         partition,
@@ -238,7 +281,11 @@ fn take_gone(
 }
 
 /// Hands a batch's records to the decoder; an error says from which offset on the batch cannot be read.
-fn append_batch(state: &mut PartitionState, stored: &StoredBatch) -> Result<(), (i64, BatchError)> {
+fn append_batch(
+    state: &mut PartitionState,
+    offered: &mut Offered,
+    stored: &StoredBatch,
+) -> Result<(), (i64, BatchError)> {
     let mut reached = stored.base_offset;
     let records = Records::open(&stored.batch).map_err(|error| (reached, error))?;
     for record in &records {
@@ -254,7 +301,7 @@ fn append_batch(state: &mut PartitionState, stored: &StoredBatch) -> Result<(), 
             key: record.key,
             value: record.value,
         };
-        state.append(arrived, record.headers);
+        state.append(offered, arrived, record.headers);
     }
     Ok(())
 }

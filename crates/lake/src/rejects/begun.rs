@@ -3,6 +3,7 @@
 //! The first commit's commitInfo holds what the second has to do. Who owns the table finishes it when it opens it; who
 //! only follows shows quarantine as it will be. Invariant: nobody here reads a row that came back in both places.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub(crate) struct Begun {
     pub(crate) taken: Vec<String>,
     /// Files with the rejects of those that stay.
     pub(crate) kept: Vec<Add>,
+    /// Counters of the books that it moves.
+    #[serde(default)]
+    pub(crate) counters: BTreeMap<String, i64>,
 }
 
 impl Begun {
@@ -115,6 +119,11 @@ pub(crate) async fn finish(rows: &Side, rejects: &mut Side, now_ms: i64) -> Resu
         );
     }
     let mut change = Change::new(OPERATION, now_ms).with_txn(txn.as_str(), number);
+    for (id, count) in &begun.counters {
+        if rejects.head.txn(id).is_none_or(|known| known < *count) {
+            change = change.with_txn(id.as_str(), *count);
+        }
+    }
     if begun.fits(&rejects.head) {
         for action in begun.actions(&rejects.head, now_ms) {
             match action {

@@ -12,13 +12,14 @@ use tokio::sync::MutexGuard;
 use vitalake_runtime::error::{Classified, Retry};
 
 use super::begun::{self, BEGUN, Begun, OPERATION};
+use crate::books::{Balance, signed};
 use crate::changes;
 use crate::commit::{Commit, Done, Judged, Turn};
 use crate::delta::{DataFile, DeltaError};
 use crate::error::LakeError;
 use crate::side::SideName;
 use crate::table::Table;
-use crate::txn::{TxnId, TxnKind};
+use crate::txn::{Counter, TxnId, TxnKind};
 
 /// What leaves quarantine, and what becomes of it.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,10 @@ pub struct TakeBack {
     pub rows: Vec<Arc<DataFile>>,
     /// A transaction of the table that must still be where it was when the rows were made.
     pub unless_moved: Option<(TxnId, Option<i64>)>,
+    /// How many of those that leave the table had already.
+    pub duplicates: u64,
+    /// How many of those that leave are given up.
+    pub given_up: u64,
     /// What both commits say of themselves.
     pub info: BTreeMap<String, String>,
 }
@@ -73,18 +78,37 @@ impl Table {
         {
             return Ok(None);
         }
+        let left_out = self.left_out(back)?;
+        let counted = [
+            (Counter::ReplayedDuplicates, signed(back.duplicates)),
+            (Counter::Discarded, signed(back.given_up)),
+            (Counter::ReplayedFiltered, left_out),
+            (Counter::ReplayedJoined, -left_out),
+        ];
+        let counters: BTreeMap<TxnId, i64> = counted
+            .into_iter()
+            .filter_map(|(counter, count)| self.counted_on(SideName::Rejects, counter, count))
+            .collect();
         let number = rows_head.txn(&txn).max(rejects_head.txn(&txn)).unwrap_or(0) + 1;
         let leaving = Commit {
             adds: back.kept.clone(),
             removes: back.taken.iter().map(|file| file.path().clone()).collect(),
-            txns: BTreeMap::from([(txn.clone(), number)]),
+            txns: counters.iter().map(|(id, count)| (id.clone(), *count)).chain([(txn.clone(), number)]).collect(),
             info: back.info.clone(),
             ..Commit::to(SideName::Rejects, OPERATION)
         };
         self.check(&leaving)?;
         let came = match back.rows.is_empty() {
             true => None,
-            false => Some(self.bring_in(&mut turn, back, &txn, number).await?),
+            false => {
+                let begun = Begun {
+                    number,
+                    taken: back.taken.iter().map(|file| file.add.path.clone()).collect(),
+                    kept: begun::adds(&back.kept),
+                    counters: counters.into_iter().map(|(id, count)| (id.into(), count)).collect(),
+                };
+                Some(self.bring_in(&mut turn, back, &txn, &begun).await?)
+            }
         };
         let left = self.until_known(&mut turn, &Judged::rejects(leaving)).await?;
         let mut guard = self.state.lock();
@@ -98,20 +122,40 @@ impl Table {
         Ok(Some(number))
     }
 
+    /// What leaves quarantine is a row, is there already, stays, or is given up; beside that a model may leave rows out, or
+    /// make several of one, and it is said how many.
+    fn left_out(&self, back: &TakeBack) -> Result<i64, LakeError> {
+        let count = |files: &[Arc<DataFile>]| files.iter().map(|file| file.rows).sum::<Option<u64>>().map(signed);
+        let (Some(taken), Some(kept), Some(rows)) = (count(&back.taken), count(&back.kept), count(&back.rows)) else {
+            return Ok(0);
+        };
+        let balance = Balance {
+            offered: taken,
+            accepted: rows,
+            quarantined: kept,
+            duplicates: signed(back.duplicates),
+            filtered: signed(back.given_up),
+        };
+        let left_out = taken - balance.accounted();
+        if left_out == 0 || self.contract.source.is_none() {
+            return Ok(left_out);
+        }
+        self.tell_balance(&balance, self.head().version().next().0);
+        Err(LakeError::Unbalanced { table: self.id(), balance })
+    }
+
     /// The first commit: the rows, with what the second has to do.
-    async fn bring_in(&self, turn: &mut Turn, back: &TakeBack, txn: &TxnId, number: i64) -> Result<Done, LakeError> {
-        let taken = back.taken.iter().map(|file| file.add.path.clone()).collect();
-        let begun = Begun { number, taken, kept: begun::adds(&back.kept) };
+    async fn bring_in(&self, turn: &mut Turn, back: &TakeBack, txn: &TxnId, begun: &Begun) -> Result<Done, LakeError> {
         let invalid = |error: serde_json::Error| LakeError::Delta {
             attempt: "a replay",
             table: self.id(),
             source: DeltaError::InvalidCommit { path: BEGUN.to_owned(), line: 0, reason: error.to_string() },
         };
         let mut info = back.info.clone();
-        info.insert(BEGUN.to_owned(), serde_json::to_string(&begun).map_err(invalid)?);
+        info.insert(BEGUN.to_owned(), serde_json::to_string(begun).map_err(invalid)?);
         let commit = Commit {
             adds: back.rows.clone(),
-            txns: BTreeMap::from([(txn.clone(), number)]),
+            txns: BTreeMap::from([(txn.clone(), begun.number)]),
             info,
             ..Commit::to(SideName::Rows, OPERATION)
         };

@@ -218,6 +218,8 @@ impl Table {
         back.rows.extend(self.write_rows(rows.take()).await?);
         back.kept.extend(self.write_rejects(stay.take()).await?);
         back.info = said(&tried, &terms);
+        back.duplicates = tried.duplicates;
+        back.given_up = if terms.given_up.is_some() { tried.taken } else { 0 };
         back.unless_moved = terms.unless_moved;
         let kept = back.kept.iter().map(|file| file.path().clone()).collect();
         Ok(self.take_back(&back).await?.map(|_| (tried, kept)))

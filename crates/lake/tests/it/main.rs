@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod books;
 mod clean_up;
 mod commits;
 mod delta_compact;
@@ -19,6 +20,7 @@ mod delta_spark;
 mod delta_speed;
 mod delta_stats;
 mod delta_unsynced;
+mod journal;
 mod pruning;
 mod replay;
 mod table;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use vitalake_lake::{Newer, Seal};
+use vitalake_lake::{Account, Newer, Seal};
 
 use crate::duplicates::KeysBeside;
 use crate::error::Result;
-use crate::kind::derive::{Derive, judge};
+use crate::kind::derive::{Derive, judge, signed};
 use crate::kind::seen::{Recovered, Seen};
 use crate::kind::{EndedEpoch, Made, Process, Rows};
 use crate::run::Job;
@@ -66,6 +66,7 @@ impl AppendWork {
 
     pub(crate) async fn take_in(&mut self, job: &Job, rows: Rows<'_>, counts: &mut Counts) -> Result<Made> {
         self.read_keys_again(job).await?;
+        let before = *counts;
         let checked = self.derive.check(job, rows.batches, counts).await?;
         self.keys_ahead = true;
         let mut made = match &mut self.keys {
@@ -75,9 +76,16 @@ impl AppendWork {
             }
             Keys::Owned(None) | Keys::Beside(None, _) => judge(job, checked, None, counts)?,
         };
+        let rejected = count(&made.rejects);
         if let Some(recovered) = &mut self.recovered {
             made.rejects = recovered.not_yet_rejected(made.rejects, rows.version)?;
         }
+        made.account = Account {
+            offered: signed(count(rows.batches)),
+            duplicates: signed(counts.duplicates - before.duplicates),
+            filtered: counts.filtered - before.filtered,
+            quarantined_before: signed(rejected - count(&made.rejects)),
+        };
         counts.rows_out += count(&made.rows);
         counts.rows_rejected += count(&made.rejects);
         Ok(made)
@@ -97,7 +105,7 @@ impl AppendWork {
     }
 
     pub(crate) fn publish(&mut self, job: &Job, made: Made) -> Result<()> {
-        job.output.append(made.rows, made.rejects, [])?;
+        job.output.append_accounted(made.rows, made.rejects, [], made.account)?;
         self.keys_ahead = false;
         Ok(())
     }

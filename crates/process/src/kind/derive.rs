@@ -18,6 +18,7 @@ use crate::duplicates::Verdict;
 use crate::engine::Blame;
 use crate::error::{Error, Result};
 use crate::kind::Made;
+use crate::kind::append::count;
 use crate::kind::joined::Joined;
 use crate::kind::rejects::failed_rows;
 use crate::plan::{LINEAGE, input_schema};
@@ -98,9 +99,11 @@ impl Derive {
     /// Runs the plan and the contract's rules. Rows that the plan cannot be run on are rejects.
     pub(crate) async fn check(&mut self, job: &Job, rows: &[RecordBatch], counts: &mut Counts) -> Result<Vec<Checked>> {
         self.joined.refresh(job, &self.plan).await?;
-        counts.rows_in += rows.iter().map(|b| b.num_rows() as u64).sum::<u64>();
+        let taken = rows.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         let mut all = Vec::new();
         let mut ran = self.plan.run_each(rows).await?;
+        counts.rows_in += taken;
+        counts.filtered += signed(taken) - signed(count(&ran.made) + ran.failed.len() as u64);
         let rejects = failed_rows(job, &mut self.blame, &mut ran).await?;
         if !rejects.is_empty() {
             all.push(Checked { rows: RecordBatch::new_empty(Arc::clone(self.plan.schema())), rejects });
@@ -110,6 +113,10 @@ impl Derive {
         }
         Ok(all)
     }
+}
+
+pub(crate) fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The primary key, over rows that keep every other rule; a table without one takes them all.

@@ -19,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 use vitalake_contract::Contract;
 use vitalake_lake::delta::Snapshot;
-use vitalake_lake::{Increment, Newer, Overlay, Seal};
+use vitalake_lake::{Account, Increment, Newer, Overlay, Seal};
 
 use crate::error::{Error, Result};
 use crate::graph::Contracts;
@@ -28,6 +28,9 @@ use crate::problem::ModelProblem;
 use crate::replay::{Came, Request};
 use crate::run::Job;
 use crate::run::progress::Counts;
+
+pub(crate) use append::count;
+pub(crate) use derive::signed;
 
 use append::AppendWork;
 use rollup::RollupWork;
@@ -39,6 +42,8 @@ pub use rejects::MODEL_EXPRESSION_RULE;
 pub(crate) struct Made {
     pub(crate) rows: Vec<RecordBatch>,
     pub(crate) rejects: Vec<RecordBatch>,
+    /// What it was made of, and what of that is neither.
+    pub(crate) account: Account,
 }
 
 /// Rows of an input, with the committed version that they came with where they were read from its history.

@@ -136,7 +136,7 @@ impl RollupWork {
             let rows_max = job.options.leaves.dirty_rows_max as u64;
             return Err(Error::FarBehind { dataset: job.model.dataset.clone(), rows, rows_max });
         }
-        Ok(Made { rows: Vec::new(), rejects })
+        Ok(Made { rejects, ..Made::default() })
     }
 
     pub(crate) fn overlay(&mut self) -> Result<Overlay> {

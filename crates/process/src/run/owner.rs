@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use futures::FutureExt;
 use tokio::sync::mpsc;
-use vitalake_lake::{ChangeReader, Increment, TxnId};
+use vitalake_lake::{Account, ChangeReader, DataFile, Increment, TxnId};
 use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::events::{Event, Outcome};
 
 use crate::error::{Error, Result};
-use crate::kind::{EndedEpoch, Process, Rows, Work, write_beside};
+use crate::kind::{EndedEpoch, Process, Rows, Work, count, signed, write_beside};
 use crate::replay::Request;
 use crate::run::progress::Counts;
 use crate::run::{Job, Reader};
@@ -164,8 +164,17 @@ impl Owner {
             for batch in rows.chunks(1) {
                 self.step_until_done(job, batch, increment.version).await?;
             }
+            self.account_for(job, file, &rows);
         }
         Ok(())
+    }
+
+    /// Rows that a file of the input holds and that reading it did not give are missing in the books.
+    fn account_for(&self, job: &Job, file: &DataFile, rows: &[RecordBatch]) {
+        let read = count(rows);
+        if let Some(held) = file.rows.filter(|held| *held != read) {
+            job.output.take_into_account(Account { offered: signed(held) - signed(read), ..Account::default() });
+        }
     }
 
     /// Processes rows, trying again until it succeeds or that cannot help.

@@ -92,6 +92,8 @@ pub(crate) struct Counts {
     pub(crate) duplicates: u64,
     pub(crate) conflicts: u64,
     pub(crate) warnings: u64,
+    /// Rows that the plan left out; below nought where its joins made several of one.
+    pub(crate) filtered: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

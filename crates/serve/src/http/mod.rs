@@ -5,6 +5,7 @@
 
 mod alerts;
 mod api;
+mod books;
 mod explained;
 mod guard;
 mod page;
@@ -112,6 +113,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/datasets", get(api::datasets))
         .route("/api/v1/flush", post(api::flush))
+        .merge(books::routes())
         .merge(runbook::routes())
         .merge(quarantine::routes())
         .merge(alerts::routes())

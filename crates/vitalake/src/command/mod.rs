@@ -9,6 +9,7 @@ pub mod lint;
 pub mod list;
 pub mod quarantine;
 pub mod query;
+pub mod reconcile;
 pub mod runbook;
 pub mod simulate;
 pub mod up;
@@ -45,6 +46,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Datasets(args) => list::datasets(&args),
         Command::Status(args) => list::status(&args),
         Command::Flush(args) => list::flush(&args),
+        Command::Reconcile(args) => reconcile::run(&args),
         Command::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
     }
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use parking_lot::RwLock;
 use vitalake_contract::alert::AlertRule;
+use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::record::Recorder;
 use vitalake_ops::runbooks::Library;
 use vitalake_ops::status::{AwayPart, DeliveryReport, FlushReport, Readiness, STALLED, StatusReport, Trouble};
@@ -182,6 +183,11 @@ impl Status for Platform {
             troubles,
             ..report
         }
+    }
+
+    async fn books(&self, dataset: Option<&str>) -> Result<Vec<DatasetBooks>, ApiError> {
+        let life = self.present()?.0;
+        until_the_end(&life, life.books(dataset)).await.unwrap_or_else(|| Err(ended("ask again")))
     }
 }
 

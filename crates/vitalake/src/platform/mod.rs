@@ -7,6 +7,7 @@
 mod alert_facts;
 mod alerts;
 mod api;
+mod books;
 #[cfg(feature = "rdkafka")]
 mod broker;
 mod flush;

@@ -42,12 +42,13 @@ fn of_model(model: ModelStatus) -> Option<Trouble> {
     Some(Trouble { dataset: Some(model.dataset.to_string()), state: state.to_owned(), message })
 }
 
-/// Topics that a record has stopped, and questions about topics that no broker answers.
+/// Topics that a record has stopped, books that do not balance, and questions about topics that no broker answers.
 fn of_landing(landing: &Arc<TopicLanding>) -> Vec<Trouble> {
     let dataset = landing.table().contract().dataset.to_string();
     let trouble = |state: &str, message| Trouble { dataset: Some(dataset.clone()), state: state.to_owned(), message };
     let stopped = landing.stops().into_iter().map(|stop| trouble(FAILED, stop.sentence(landing.topic())));
-    stopped.chain(landing.unanswered().map(|question| trouble(STALLED, question))).collect()
+    let unbalanced = landing.unbalanced().map(|message| trouble(FAILED, message));
+    stopped.chain(unbalanced).chain(landing.unanswered().map(|question| trouble(STALLED, question))).collect()
 }
 
 fn damages(log: &Log, landings: &[Arc<TopicLanding>]) -> Vec<Trouble> {

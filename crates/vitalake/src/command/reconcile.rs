@@ -1,0 +1,70 @@
+//! `vitalake reconcile`: whether everything that was offered to a dataset has a place.
+//!
+//! Invariant: it ends with 4 when something does not balance, so that a script can call somebody.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use vitalake_ops::books::DatasetBooks;
+
+use crate::cli::ConnectArgs;
+use crate::client::{Answer, Client};
+use crate::failure;
+use crate::local::Purpose;
+use crate::output::{self, Style};
+use crate::table;
+
+/// `vitalake reconcile`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  vitalake reconcile\n  vitalake reconcile curated.steps\n  \
+                  vitalake reconcile --json | jq '.[] | select(.balanced | not)'")]
+pub struct ReconcileArgs {
+    /// The dataset; without it all that have books
+    #[arg(value_name = "DATASET")]
+    pub dataset: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// Shows the books.
+///
+/// # Errors
+/// When there is no such dataset, or no server answers.
+pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::connect(&args.connect, Purpose::Look)?;
+    let asked: Vec<(&str, &str)> = args.dataset.iter().map(|dataset| ("dataset", dataset.as_str())).collect();
+    let books: Vec<DatasetBooks> = client.get(&["books"], &asked)?;
+    if args.json {
+        output::json(&books)?;
+    } else {
+        print(&books)?;
+    }
+    let balanced = books.iter().all(|books| books.balanced);
+    Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::from(failure::NOT_WELL) })
+}
+
+fn print(all: &[DatasetBooks]) -> anyhow::Result<()> {
+    let names = ["dataset", "offered", "accepted", "quarantined", "duplicates", "filtered", "elsewhere", "missing"];
+    let types = names.iter().map(|name| if *name == "dataset" { "" } else { "BIGINT" }.to_owned()).collect();
+    let row = |books: &DatasetBooks| {
+        let counts = [books.offered, books.accepted, books.quarantined, books.duplicates, books.filtered];
+        let rest = [books.replaced + books.discarded + books.erased, books.missing];
+        let cells = counts.into_iter().chain(rest).map(Into::into);
+        std::iter::once(books.dataset.as_str().into()).chain(cells).collect()
+    };
+    let rows = all.iter().map(row).collect();
+    let answer = Answer { names: names.map(str::to_owned).to_vec(), types, rows };
+    let (mut out, style) = (output::stdout(), Style::stdout());
+    write!(out, "{}", table::draw(&answer, style))?;
+    for books in all {
+        let verdict = if books.balanced { style.green("balanced") } else { style.red("not balanced") };
+        writeln!(out, "{verdict} {}: {}", books.dataset, books.note)?;
+    }
+    out.flush()?;
+    Ok(())
+}
