@@ -46,6 +46,12 @@ pub trait Questions: Send + Sync + 'static {
     /// # Errors
     /// Why there is no answer, without a record's value.
     async fn ask(&self, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, String>;
+
+    /// Asks a question of the platform's own that is answered by one number, about any column.
+    ///
+    /// # Errors
+    /// Why there is no answer, without a record's value.
+    async fn count(&self, sql: &str) -> Result<u64, String>;
 }
 
 /// An observation of a query and what tells it from its others.

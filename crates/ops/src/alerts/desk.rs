@@ -10,6 +10,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use vitalake_contract::Layer;
 use vitalake_contract::alert::{AlertDataset, AlertSource, Signal};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::notify::Receiver;
@@ -24,12 +25,15 @@ use super::lineage::Lineage;
 use super::machine::Change;
 use super::rule::Rule;
 use super::send::Sender;
-use super::signal::{Facts, Rates, look};
+use super::signal::{Drift, Facts, Rates, look};
 use super::volume::Volume;
 use crate::runbooks::{AlertContext, EvidenceKeeper};
 
 /// How long the lake may take to keep a book before what it says is sent nevertheless.
 const SAVE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often drift is counted.
+const DRIFT_EVERY_MS: u128 = 60_000;
 
 /// What a desk works with; the same for every life of a process.
 pub struct DeskSetup {
@@ -66,6 +70,7 @@ pub struct Desk {
     asked: Mutex<BTreeMap<String, Vec<Row>>>,
     /// Rows by the hour, with the hour that they are of.
     volumes: Mutex<BTreeMap<AlertDataset, (i64, Volume)>>,
+    drifts_counted_ms: Mutex<Option<u128>>,
     said: Mutex<Said<String>>,
     /// Counts up with every change that may be somebody's to be told.
     pub(super) news: watch::Sender<u64>,
@@ -89,6 +94,7 @@ impl Desk {
             rates: Mutex::default(),
             asked: Mutex::default(),
             volumes: Mutex::default(),
+            drifts_counted_ms: Mutex::default(),
             said,
             news: watch::channel(0).0,
         })
@@ -106,6 +112,7 @@ impl Desk {
         *self.rates.lock() = Rates::default();
         self.asked.lock().clear();
         self.volumes.lock().clear();
+        *self.drifts_counted_ms.lock() = None;
         *keeper = Some(opened);
         Ok(())
     }
@@ -141,6 +148,30 @@ impl Desk {
     /// Takes in the rows of an hour; the next tick sees them.
     pub fn counted(&self, dataset: AlertDataset, hour: i64, volume: Volume) {
         self.volumes.lock().insert(dataset, (hour, volume));
+    }
+
+    /// What is to be counted for signals of drift; once a minute.
+    #[must_use]
+    pub fn drifts_to_count(&self) -> Vec<Drift> {
+        let steady_ms = self.setup.clock.monotonic().as_millis();
+        let mut counted_at = self.drifts_counted_ms.lock();
+        if counted_at.is_some_and(|at| steady_ms.saturating_sub(at) < DRIFT_EVERY_MS) {
+            return Vec::new();
+        }
+        *counted_at = Some(steady_ms);
+        let rules = self.setup.rules.iter().filter(|rule| rule.signal() == Some(Signal::SchemaDrift));
+        let raw = || self.setup.time_columns.keys().filter(|dataset| dataset.layer == Layer::Raw);
+        let of = |rule: &'_ Rule| {
+            let datasets = raw().filter(|dataset| rule.is_about(dataset)).cloned();
+            let (alert, window) = (rule.alert.name.clone(), rule.alert.window);
+            datasets.map(move |dataset| Drift { alert: alert.clone(), dataset, window }).collect::<Vec<_>>()
+        };
+        rules.flat_map(of).collect()
+    }
+
+    /// Takes in how many rows do not look like their contract; the next tick sees it.
+    pub fn drifted(&self, drift: Drift, rows: u64) {
+        self.rates.lock().drifted(drift, rows);
     }
 
     /// The datasets whose rows of an hour are to be counted, with the column to count them by.

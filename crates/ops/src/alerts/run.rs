@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use vitalake_contract::alert::AlertDataset;
 use vitalake_runtime::error::in_full;
 
-use super::ask::{Cell, Questions, ROWS_MAX, TIME_MAX, observations};
+use super::ask::{Questions, ROWS_MAX, TIME_MAX, observations};
 use super::desk::Desk;
 use super::signal::Facts;
 use super::volume::{Volume, WEEKS, count_query, last_full_hour, reach_query};
@@ -80,27 +80,24 @@ async fn ask_forever(desk: &Desk, questions: &dyn Questions) {
                 Err(error) => tracing::debug!(%dataset, error, "its rows by the hour are not counted yet"),
             }
         }
+        for drift in desk.drifts_to_count() {
+            match questions.count(&drift.query(desk.setup.clock.now_ms())).await {
+                Ok(rows) => desk.drifted(drift, rows),
+                Err(error) => tracing::debug!(dataset = %drift.dataset, error, "its drift is not counted yet"),
+            }
+        }
     }
 }
 
 /// Counts the rows of an hour and of the same hour of earlier weeks, as far as the dataset reaches back.
 async fn count(questions: &dyn Questions, dataset: &AlertDataset, column: &str, hour: i64) -> Result<Volume, String> {
     let table = dataset.to_string();
-    let mut volume = Volume { last: one(questions, &count_query(&table, column, hour, 0)).await?, before: Vec::new() };
+    let mut volume = Volume { last: questions.count(&count_query(&table, column, hour, 0)).await?, before: Vec::new() };
     for weeks in 1..=WEEKS {
-        if one(questions, &reach_query(&table, column, hour, weeks)).await? == 0 {
+        if questions.count(&reach_query(&table, column, hour, weeks)).await? == 0 {
             break;
         }
-        volume.before.push(one(questions, &count_query(&table, column, hour, weeks)).await?);
+        volume.before.push(questions.count(&count_query(&table, column, hour, weeks)).await?);
     }
     Ok(volume)
-}
-
-/// The one number of an answer.
-async fn one(questions: &dyn Questions, sql: &str) -> Result<u64, String> {
-    let answer = questions.ask(sql, 1, TIME_MAX).await?;
-    match answer.rows.first().and_then(|row| row.first()) {
-        Some(Cell::Plain(number)) => number.parse().map_err(|_| "the answer is no count".to_owned()),
-        _ => Err("the answer is no count".to_owned()),
-    }
 }

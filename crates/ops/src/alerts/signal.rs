@@ -48,8 +48,6 @@ pub struct DatasetFacts {
     pub rows: u64,
     /// Records that were set aside.
     pub quarantined: u64,
-    /// Values that did not fit and fields that no contract names; none where they are not counted.
-    pub drifted: Option<u64>,
     /// Files that compaction has not come to.
     pub small_files: Option<u64>,
     /// What its gate says; none before it was asked.
@@ -148,9 +146,17 @@ fn of_dataset(rule: &Rule, signal: Signal, facts: &DatasetFacts, rates: &Rates, 
             None => seen(Observation::NoData("its rows have not been counted since the start".into()), true),
             Some(volume) => seen(volume.judge(threshold.unwrap_or(5.0)), false),
         },
-        Signal::QuarantineRate | Signal::SchemaDrift => {
-            let (observation, whole) = rates.judge(facts, signal, rule.alert.window, threshold.unwrap_or(0.0));
+        Signal::QuarantineRate => {
+            let (observation, whole) = rates.judge(facts, rule.alert.window, threshold.unwrap_or(0.0));
             seen(observation, !whole)
+        }
+        Signal::SchemaDrift => {
+            let minutes = rule.alert.window.as_secs_f64() / 60.0;
+            let what = format!("rows within {minutes:.0} min do not look like their contract");
+            seen(
+                over(rates.rows_drifted(&rule.alert.name, &facts.dataset), &what, "its drift is not counted yet"),
+                true,
+            )
         }
         Signal::Disk | Signal::Memory | Signal::ComponentAway => seen(Observation::Clear, true),
     }
@@ -257,13 +263,34 @@ struct Totals {
     at_ms: u64,
     taken: u64,
     quarantined: u64,
-    drifted: Option<u64>,
+}
+
+/// What is to be counted for an alert on drift: rows of a window that have something in `_rescued`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// The alert's name.
+    pub alert: String,
+    /// The raw dataset.
+    pub dataset: AlertDataset,
+    /// How far back.
+    pub window: Duration,
+}
+
+impl Drift {
+    /// The query that counts them. Files whose statistics say that they have none are not opened.
+    #[must_use]
+    pub fn query(&self, wall_ms: i64) -> String {
+        let from_ms = wall_ms.saturating_sub(i64::try_from(self.window.as_millis()).unwrap_or(0));
+        let from = super::volume::literal(from_ms);
+        format!("SELECT COUNT(*) FROM {} WHERE _rescued IS NOT NULL AND _ingested_at >= {from}", self.dataset)
+    }
 }
 
 /// Totals as they were, for what is measured over a stretch of time. Kept in memory: after a start a window fills anew.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
     totals: BTreeMap<AlertDataset, VecDeque<Totals>>,
+    drifted: BTreeMap<(String, AlertDataset), u64>,
     now_ms: u64,
 }
 
@@ -283,37 +310,29 @@ impl Rates {
         }
     }
 
-    /// What has happened within a window, and whether all of it was seen.
-    fn judge(&self, facts: &DatasetFacts, signal: Signal, window: Duration, most: f64) -> (Observation, bool) {
+    /// Keeps how many rows do not look like their contract.
+    pub fn drifted(&mut self, drift: Drift, rows: u64) {
+        self.drifted.insert((drift.alert, drift.dataset), rows);
+    }
+
+    fn rows_drifted(&self, alert: &str, dataset: &AlertDataset) -> Option<u64> {
+        self.drifted.get(&(alert.to_owned(), dataset.clone())).copied()
+    }
+
+    /// The share of what came within a window that is in quarantine, and whether all of the window was seen.
+    fn judge(&self, facts: &DatasetFacts, window: Duration, most: f64) -> (Observation, bool) {
         let young = || (Observation::NoData("it has not been watched for long enough".into()), false);
         let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let Some(kept) = self.totals.get(&facts.dataset) else { return young() };
         let from_ms = self.now_ms.saturating_sub(window_ms);
         let before = kept.iter().rev().find(|totals| totals.at_ms <= from_ms).filter(|_| self.now_ms >= window_ms);
         let (Some(base), now) = (before.or(kept.front()), totals(facts, self.now_ms)) else { return young() };
-        let found = match signal {
-            Signal::SchemaDrift => match (base.drifted, now.drifted) {
-                (Some(base), Some(now)) => (now.saturating_sub(base) as f64, now.saturating_sub(base)),
-                _ => return (Observation::NoData("what does not fit is not counted".into()), false),
-            },
-            _ => {
-                let bad = now.quarantined.saturating_sub(base.quarantined);
-                let all = now.taken.saturating_sub(base.taken);
-                (if all == 0 { 0.0 } else { bad as f64 / all as f64 }, bad)
-            }
-        };
-        let minutes = window.as_secs_f64() / 60.0;
-        if found.0 > most {
-            let words = match signal {
-                Signal::SchemaDrift => {
-                    format!("{} values or fields within {minutes:.0} min are not as the contract has them", found.1)
-                }
-                _ => format!(
-                    "{} records, {:.1}% of what came within {minutes:.0} min, are in quarantine",
-                    found.1,
-                    found.0 * 100.0
-                ),
-            };
+        let bad = now.quarantined.saturating_sub(base.quarantined);
+        let all = now.taken.saturating_sub(base.taken);
+        let share = if all == 0 { 0.0 } else { bad as f64 / all as f64 };
+        if share > most {
+            let (minutes, share) = (window.as_secs_f64() / 60.0, share * 100.0);
+            let words = format!("{bad} records, {share:.1}% of what came within {minutes:.0} min, are in quarantine");
             return (Observation::Holds(words), true);
         }
         // Not enough was seen to say that nothing was bad.
@@ -322,6 +341,5 @@ impl Rates {
 }
 
 fn totals(facts: &DatasetFacts, at_ms: u64) -> Totals {
-    let taken = facts.rows.saturating_add(facts.quarantined);
-    Totals { at_ms, taken, quarantined: facts.quarantined, drifted: facts.drifted }
+    Totals { at_ms, taken: facts.rows.saturating_add(facts.quarantined), quarantined: facts.quarantined }
 }

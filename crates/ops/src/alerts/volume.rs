@@ -42,7 +42,8 @@ fn begins(hour: i64, weeks: usize) -> i64 {
     hour * HOUR_MS - i64::try_from(weeks).unwrap_or(0) * WEEK_MS
 }
 
-fn literal(ms: i64) -> String {
+/// A moment as SQL has it.
+pub(super) fn literal(ms: i64) -> String {
     let at = DateTime::from_timestamp_millis(ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true);
     format!("TIMESTAMP '{}'", at.replace('T', " ").replace('Z', ""))
 }

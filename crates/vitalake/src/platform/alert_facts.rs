@@ -17,6 +17,8 @@ use vitalake_runtime::events::Event;
 use super::Life;
 use super::api::Api;
 
+/// The rule under which the sum of a commit is told.
+const CONSERVATION: &str = "conservation";
 /// Files below this size wait for compaction.
 const SMALL_FILE_BYTES: u64 = 16 << 20;
 /// How often files are counted: a table may have many.
@@ -26,12 +28,19 @@ const FILES_COUNTED_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     gates: Mutex<BTreeMap<String, GateFacts>>,
+    /// Whether the last commit's sum came out, and if not in which words.
+    books: Mutex<BTreeMap<String, Result<(), String>>>,
     files: Mutex<Option<(Duration, BTreeMap<String, u64>)>>,
 }
 
 impl Noted {
     /// Keeps what an event says that status does not.
     pub(super) fn note(&self, event: &Event) {
+        if let Event::Measured { dataset, rule, passed: Some(passed), want, .. } = event
+            && &**rule == CONSERVATION
+        {
+            self.note_books(dataset, *passed, want);
+        }
         if let Event::Gate { dataset, decision, reasons, .. } = event {
             let held = match *decision {
                 "held" => true,
@@ -41,6 +50,11 @@ impl Noted {
             let facts = GateFacts { held, reasons: reasons_in_words(reasons) };
             self.gates.lock().insert(bare(dataset).to_owned(), facts);
         }
+    }
+
+    fn note_books(&self, dataset: &str, passed: bool, words: &str) {
+        let books = if passed { Ok(()) } else { Err(format!("its books do not balance: {words}")) };
+        self.books.lock().insert(bare(dataset).to_owned(), books);
     }
 
     /// What is known of a life's platform now.
@@ -75,10 +89,9 @@ impl Noted {
             freshness_sla_s: contract.sla.freshness.map(|sla| sla.as_secs_f64()),
             rows: status.rows,
             quarantined: status.quarantined,
-            drifted: None,
             small_files: files,
             gate: self.gates.lock().get(&status.dataset).cloned(),
-            balanced: None,
+            balanced: self.books.lock().get(&status.dataset).cloned(),
             volume: None,
         }
     }

@@ -16,7 +16,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use object_store::ObjectStore;
 use vitalake_contract::alert::{AlertDataset, AlertRule};
 use vitalake_contract::{Contract, Layer};
-use vitalake_ops::alerts::ask::{Cell, Questions, Rows};
+use vitalake_ops::alerts::ask::{Cell, Questions, Rows, TIME_MAX};
 use vitalake_ops::alerts::desk::{Desk, DeskSetup};
 use vitalake_ops::alerts::lineage::Lineage;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
@@ -141,8 +141,22 @@ impl Surroundings for AlertDesk {
 #[async_trait]
 impl Questions for AlertDesk {
     async fn ask(&self, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, String> {
+        self.rows(Identity::runbook(), sql, rows_max, time_max).await
+    }
+
+    async fn count(&self, sql: &str) -> Result<u64, String> {
+        let answer = self.rows(Identity::local(), sql, 1, TIME_MAX).await?;
+        match answer.rows.first().and_then(|row| row.first()) {
+            Some(Cell::Plain(number)) => number.parse().map_err(|_| "the answer is no count".to_owned()),
+            _ => Err("the answer is no count".to_owned()),
+        }
+    }
+}
+
+impl AlertDesk {
+    async fn rows(&self, who: Identity, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, String> {
         let options = QueryOptions { timeout: Some(time_max), ..QueryOptions::default() };
-        let session = self.sessions.open(Identity::runbook()).map_err(|error| error.to_string())?;
+        let session = self.sessions.open(who).map_err(|error| error.to_string())?;
         let mut answer = session.query(sql.to_owned(), Vec::new(), options).await.map_err(|error| error.to_string())?;
         let mut found = Rows { names: answer.labels().to_vec(), rows: Vec::new() };
         while found.rows.len() <= rows_max {
