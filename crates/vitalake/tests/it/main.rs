@@ -9,6 +9,7 @@
     missing_docs
 )]
 
+mod alerts;
 mod broker;
 mod command_line;
 mod deliveries;
