@@ -27,6 +27,7 @@ use super::rule::Rule;
 use super::send::Sender;
 use super::signal::{Drift, Facts, Rates, look};
 use super::volume::Volume;
+use crate::record::Recorder;
 use crate::runbooks::{AlertContext, EvidenceKeeper};
 
 /// How long the lake may take to keep a book before what it says is sent nevertheless.
@@ -55,6 +56,8 @@ pub struct DeskSetup {
     pub clock: Clock,
     /// Where each change is told.
     pub events: Events,
+    /// Where firing, acknowledged and resolved alerts are rows before anybody is told.
+    pub recorder: Option<Recorder>,
     /// Who keeps the evidence.
     pub evidence: Option<Arc<dyn EvidenceKeeper>>,
     /// How letters go out.
@@ -202,6 +205,7 @@ impl Desk {
         if outcome.dirty {
             self.save().await;
         }
+        self.record(&changed).await;
         for (change, fingerprint, instance) in changed {
             self.tell(change, &fingerprint, &instance);
         }
@@ -287,9 +291,31 @@ impl Desk {
         saved
     }
 
+    /// Makes rows of what fires and what is resolved: a runbook asks for them by the fingerprint of a message.
+    async fn record(&self, changed: &[(Change, String, Instance)]) {
+        let kept = changed.iter().filter(|(change, ..)| is_kept(*change));
+        let recording = kept.map(|(_, fingerprint, instance)| self.keep(event(fingerprint, instance)));
+        futures::future::join_all(recording).await;
+    }
+
+    /// Makes a row of a change. Where that fails, what follows from it goes on all the same.
+    pub(super) async fn keep(&self, event: Event) {
+        let Some(recorder) = &self.setup.recorder else { return self.setup.events.send(event) };
+        let error = match tokio::time::timeout(SAVE_TIME_MAX, recorder.record_durably(&event)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => in_full(&error),
+            Err(_) => format!("it took more than {} s", SAVE_TIME_MAX.as_secs()),
+        };
+        if self.said.lock().is_news(error.clone()) {
+            tracing::warn!(error, "a change of an alert is not in ops.alerts yet");
+        }
+    }
+
     fn tell(&self, change: Change, fingerprint: &str, instance: &Instance) {
         let Instance { identity, state, .. } = instance;
-        self.setup.events.send(event(fingerprint, instance));
+        if self.setup.recorder.is_none() || !is_kept(change) {
+            self.setup.events.send(event(fingerprint, instance));
+        }
         if change != Change::Fired {
             return;
         }
@@ -323,6 +349,11 @@ impl Desk {
         };
         self.setup.rules.iter().filter_map(query).collect()
     }
+}
+
+/// Whether a change is a row of `ops.alerts` before anybody is told of it.
+fn is_kept(change: Change) -> bool {
+    matches!(change, Change::Fired | Change::Resolved)
 }
 
 /// What changed, with the alerts as they are now.

@@ -78,6 +78,7 @@ fn desk(receivers: BTreeMap<String, Receiver>, clock: &Clock) -> Arc<Desk> {
         address: "http://127.0.0.1:8888".to_owned(),
         clock: clock.clone(),
         events: Events::unread(),
+        recorder: None,
         evidence: None,
         sender: Sender::new(Duration::from_millis(500)),
     })

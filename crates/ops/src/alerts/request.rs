@@ -63,20 +63,26 @@ impl Desk {
         let (by, comment) = (words("by", &request.by)?, request.comment.filter(|c| !c.trim().is_empty()));
         let comment = comment.map(|comment| words("comment", &comment)).transpose()?;
         let at_ms = self.setup.clock.now_ms();
-        self.change(store, |book| {
-            let instance = book.instances.get_mut(fingerprint).filter(|instance| instance.state.is_open());
-            let Some(instance) = instance else {
-                return Err(RequestError::NotFound(format!(
-                    "no alert with the fingerprint {} fires; `vitalake alert list` shows those that do",
-                    printable(fingerprint)
-                )));
-            };
-            instance.state.acknowledged = Some(Acknowledgement { by, at_ms, comment });
-            self.setup.events.send(event(fingerprint, instance));
-            let instance = instance.clone();
-            Ok(book.one_report(fingerprint, &instance))
-        })
-        .await
+        let mut told = None;
+        let answer = self
+            .change(store, |book| {
+                let instance = book.instances.get_mut(fingerprint).filter(|instance| instance.state.is_open());
+                let Some(instance) = instance else {
+                    return Err(RequestError::NotFound(format!(
+                        "no alert with the fingerprint {} fires; `vitalake alert list` shows those that do",
+                        printable(fingerprint)
+                    )));
+                };
+                instance.state.acknowledged = Some(Acknowledgement { by, at_ms, comment });
+                told = Some(event(fingerprint, instance));
+                let instance = instance.clone();
+                Ok(book.one_report(fingerprint, &instance))
+            })
+            .await?;
+        if let Some(event) = told {
+            self.keep(event).await;
+        }
+        Ok(answer)
     }
 
     /// Keeps an alert from being sent until a moment; one in the past ends its silence.

@@ -69,6 +69,7 @@ impl AlertDesk {
             address: format!("http://{http}"),
             clock: setup.clock.clone(),
             events: setup.events.clone(),
+            recorder: Some(setup.recorder.clone()),
             evidence: Some(evidence),
             sender: Sender::default(),
         });
