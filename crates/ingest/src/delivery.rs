@@ -3,7 +3,8 @@
 //! The file is decoded while it comes in; its rows are written as files that nothing names, and one commit makes all of
 //! them the delivery. It is known by its content: the same bytes again are the same delivery. Several files of one
 //! dataset come in at once; their turns to commit come one after the other. Invariant: a delivery is taken whole, its end
-//! having been said, or not at all, and its rejects are in quarantine before its rows are in the table.
+//! having been said, or not at all, and its rejects are in quarantine before its rows are in the table. What a crash cuts
+//! short between the two is finished by the same file, or taken back when another has its number.
 
 mod files;
 mod pieces;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 use vitalake_contract::Delivery;
 use vitalake_contract::check::SqlRules;
-use vitalake_lake::{Account, DataFile, DeliveredFiles, LakeError, Table, TxnId};
+use vitalake_lake::{Account, DeliveredFiles, LakeError, Table, TxnId};
 use vitalake_runtime::error::{Class, Classified, Retry};
 
 use crate::decode::{DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
@@ -157,7 +158,7 @@ impl<'a> Receiving<'a> {
         let received = self.decode(sql, incoming, &mut files).await?;
         let content_id = TxnId::delivered_content(&self.dataset, &received.sha256);
         files.write(self.table).await?;
-        Ok(Whole { receiving: self, files, received, content_id, tried: BTreeMap::new() })
+        Ok(Whole { receiving: self, files, received, content_id })
     }
 
     async fn decode(
@@ -203,8 +204,6 @@ struct Whole<'a> {
     files: Files,
     received: Received,
     content_id: TxnId,
-    /// The numbers that were tried, with the rejects under each: one of them may be in quarantine.
-    tried: BTreeMap<i64, Vec<Arc<DataFile>>>,
 }
 
 impl Whole<'_> {
@@ -220,16 +219,13 @@ impl Whole<'_> {
         if replace && totals.rows == 0 {
             return Err(DeliverError::Empty { dataset: dataset.clone(), rejects: totals.rejects });
         }
-        // Rejects without their rows: a crash left them, or a try of this process whose number went to another.
-        let rejected =
-            table.rejects_txn(&self.content_id).filter(|at| Some(*at) > table.committed_txn(&self.content_id));
-        let ours = rejected.and_then(|number| self.tried.get(&number)).cloned();
-        let free = |number: &i64| table.committed_txn(app_id).is_none_or(|last| last < *number);
-        let number = rejected.filter(free).unwrap_or_else(|| self.receiving.next_number());
+        // Also those of a try of this process whose number went to another.
+        table.withdraw_cut_short().await?;
+        // Rejects without their rows: what a crash cut short is finished.
+        let rejected = table.rejects_ahead(&self.received.sha256);
+        let number = rejected.unwrap_or_else(|| self.receiving.next_number());
         self.files.renumber(table, number).await?;
-        let rejects_are_there = rejected.is_some() && (rejected == Some(number) || ours.is_none());
-        let rejects = if rejects_are_there { Vec::new() } else { self.files.rejects().to_vec() };
-        self.tried.insert(number, self.files.rejects().to_vec());
+        let rejects = if rejected.is_some() { Vec::new() } else { self.files.rejects().to_vec() };
         let info = BTreeMap::from([
             ("vitalakeDelivery".to_owned(), number.to_string()),
             ("vitalakeDeliveryName".to_owned(), name.to_owned()),
@@ -239,12 +235,11 @@ impl Whole<'_> {
             .deliver(DeliveredFiles {
                 rows: self.files.rows().to_vec(),
                 rejects,
-                rejects_before: ours.filter(|_| !rejects_are_there).unwrap_or_default(),
                 replace,
                 txns: vec![(app_id.clone(), number), (self.content_id.clone(), number)],
                 account: Some(Account {
                     offered: i64::try_from(totals.records).unwrap_or(i64::MAX),
-                    quarantined_before: match rejects_are_there {
+                    quarantined_before: match rejected.is_some() {
                         true => i64::try_from(totals.rejects).unwrap_or(i64::MAX),
                         false => 0,
                     },
@@ -253,6 +248,14 @@ impl Whole<'_> {
                 info,
             })
             .await?;
+        // A delivery that was cut short has lost its number to this one.
+        if let Err(error) = table.withdraw_cut_short().await {
+            tracing::warn!(
+                dataset,
+                error = &error as &dyn std::error::Error,
+                "rejects of a delivery that was cut short are taken away with the next delivery"
+            );
+        }
         Ok(self.delivered(number, false, version))
     }
 

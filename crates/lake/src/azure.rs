@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -106,7 +106,7 @@ impl HttpService for Counted {
             }
         };
         match answer {
-            Ok(response) => Ok(self.note(response, for_token)),
+            Ok(response) => self.note(response, for_token),
             Err(error) => {
                 health.failed(format!("{:?}: {}", error.kind(), root_cause(&error)));
                 Err(error)
@@ -116,8 +116,9 @@ impl HttpService for Counted {
 }
 
 impl Counted {
-    /// Takes note of an answer; a refusal's body becomes what it means, so that errors and logs say that.
-    fn note(&self, response: HttpResponse, for_token: bool) -> HttpResponse {
+    /// Takes note of an answer; a refusal's body becomes what it means, so that errors and logs say that. One that lasts
+    /// is an error of its own kind.
+    fn note(&self, response: HttpResponse, for_token: bool) -> Result<HttpResponse, HttpError> {
         let Counting { requests, health, container } = &self.asked;
         let status = response.status().as_u16();
         requests.bytes_received.fetch_add(length(response.headers().get("content-length")), Ordering::Relaxed);
@@ -129,17 +130,21 @@ impl Counted {
             500.. => health.failed(format!("it answered {status}")),
             _ => {
                 let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok());
-                let refusal =
-                    if for_token { token_refusal(status) } else { container.refusal(status, code.unwrap_or_default()) };
+                let code = code.unwrap_or_default();
+                if let Some(refused) = container.never(status, code).filter(|_| !for_token) {
+                    health.failed(refused.to_string());
+                    return Err(HttpError::new(HttpErrorKind::Unknown, refused));
+                }
+                let refusal = if for_token { token_refusal(status) } else { container.refusal(status, code) };
                 let Some(refusal) = refusal else {
                     health.answered();
-                    return response;
+                    return Ok(response);
                 };
                 health.failed(refusal.clone());
-                return HttpResponse::from_parts(response.into_parts().0, refusal.into());
+                return Ok(HttpResponse::from_parts(response.into_parts().0, refusal.into()));
             }
         }
-        response
+        Ok(response)
     }
 }
 

@@ -191,6 +191,12 @@ mod tests {
         object_store::Error::PermissionDenied { path: text(), source: "AuthorizationFailure".into() }
     }
 
+    /// As the client of a store wraps what an answer was made into.
+    fn wrong() -> object_store::Error {
+        let refused = crate::refusal::Refused("it answered 400".to_owned());
+        object_store::Error::Generic { store: "test", source: refused.into() }
+    }
+
     fn absent() -> object_store::Error {
         object_store::Error::NotFound { path: text(), source: "ContainerNotFound".into() }
     }
@@ -215,19 +221,24 @@ mod tests {
     const LATER: (Class, Retry) = (Class::External, Retry::Later);
     const BROKEN: (Class, Retry) = (Class::External, Retry::Never);
     const USER: (Class, Retry) = (Class::User, Retry::Never);
+    /// A person mends it outside, and it goes on.
+    const GIVEN: (Class, Retry) = (Class::User, Retry::Later);
     const OURS: (Class, Retry) = (Class::Internal, Retry::Never);
 
     #[rstest]
     #[case::throttled(store(busy()), LATER)]
     #[case::unknown(unknown(busy()), LATER)]
-    #[case::permission(store(refused()), USER)]
-    #[case::permission_at_commit(unknown(refused()), USER)]
+    #[case::permission(store(refused()), GIVEN)]
+    #[case::permission_at_commit(unknown(refused()), GIVEN)]
     #[case::credential(
         store(object_store::Error::Unauthenticated { path: text(), source: "401".into() }),
-        USER
+        GIVEN
     )]
-    #[case::container(store(absent()), USER)]
-    #[case::container_at_commit(unknown(absent()), USER)]
+    #[case::a_request_that_is_wrong(store(wrong()), USER)]
+    #[case::a_request_that_is_wrong_at_commit(unknown(wrong()), USER)]
+    #[case::a_file_behind_a_request_that_is_wrong(parquet(wrong()), USER)]
+    #[case::container(store(absent()), GIVEN)]
+    #[case::container_at_commit(unknown(absent()), GIVEN)]
     #[case::not_supported(store(object_store::Error::NotSupported { source: "x".into() }), OURS)]
     #[case::disk_full(
         store(object_store::Error::Generic { store: "disk", source: io::Error::from(io::ErrorKind::StorageFull).into() }),
@@ -251,7 +262,7 @@ mod tests {
     #[case::contended(DeltaError::Contended { table: text(), attempts: 3 }, LATER)]
     #[case::torn_file(DeltaError::parquet("x", ::parquet::errors::ParquetError::EOF(text())), BROKEN)]
     #[case::file_behind_a_busy_store(parquet(busy()), LATER)]
-    #[case::file_that_may_not_be_read(parquet(refused()), USER)]
+    #[case::file_that_may_not_be_read(parquet(refused()), GIVEN)]
     #[case::file_that_is_gone_and_may_be_brought_back(parquet(absent()), LATER)]
     #[case::file_on_a_bad_disk(parquet(io::Error::other("x")), LATER)]
     #[case::rows_of_another_shape(DeltaError::arrow("x", arrow::error::ArrowError::SchemaError(text())), OURS)]

@@ -31,8 +31,6 @@ pub struct DeliveredFiles {
     pub rows: Vec<Arc<DataFile>>,
     /// Files of rejects.
     pub rejects: Vec<Arc<DataFile>>,
-    /// Files of rejects that an earlier try of the same delivery has committed under a number that went to another.
-    pub rejects_before: Vec<Arc<DataFile>>,
     /// Whether they take the place of everything that is there.
     pub replace: bool,
     /// `txn` actions: application id and version.
@@ -114,11 +112,9 @@ impl Table {
         // What cannot be committed is refused before its rejects are: they would be there without it.
         self.catch_up(&mut turn, SideName::Rejects).await?;
         self.catch_up(&mut turn, SideName::Rows).await?;
-        self.check(&Commit {
-            replace_all: delivered.replace,
-            txns: delivered.txns.iter().cloned().collect(),
-            ..Commit::to(SideName::Rows, "WRITE")
-        })?;
+        let txns: BTreeMap<TxnId, i64> = delivered.txns.iter().cloned().collect();
+        self.check_rejects(&txns)?;
+        self.check(&Commit { replace_all: delivered.replace, txns, ..Commit::to(SideName::Rows, "WRITE") })?;
         let (seal, place) = {
             let mut state = self.state.lock();
             let place = state.changes.advance();
@@ -134,6 +130,15 @@ impl Table {
             }
         }
         outcome
+    }
+
+    /// Refuses a delivery whose number the quarantine has given to another: rejects of two files would be under one.
+    fn check_rejects(&self, txns: &BTreeMap<TxnId, i64>) -> Result<(), LakeError> {
+        let (_, head) = self.at(SideName::Rejects);
+        if txns.iter().all(|(id, version)| head.txn(id.as_str()) == Some(*version)) {
+            return Ok(()); // They are its own.
+        }
+        self.check(&Commit { txns: txns.clone(), ..Commit::to(SideName::Rejects, "WRITE") })
     }
 
     /// Tries a delivery's commit again for as long as that can help and the lake is not closed.
@@ -206,6 +211,18 @@ impl Table {
         }
         self.publish(&state);
         Ok(version)
+    }
+
+    /// Takes back the rejects that no commit holds, for a maker that begins again from the last commit and makes them
+    /// anew. Which of them an epoch's commit would have to hold is known to nobody else.
+    pub async fn take_back_rejects(&self) {
+        let _turn = self.turn().await;
+        let mut state = self.state.lock();
+        state.rejects.chunks.clear();
+        let version = signed(&state.rows.head);
+        state.changes.open_seals().iter().for_each(|seal| seal.set_version(version));
+        state.changes.forget();
+        self.publish(&state);
     }
 
     /// Writes batches as files of the table that no commit names yet.
@@ -331,14 +348,7 @@ impl Table {
         let (_, head) = self.at(SideName::Rejects);
         // A crash between the two commits leaves the rejects ahead; what they know already is not said again.
         txns.retain(|id, version| head.txn(id.as_str()).is_none_or(|known| known < *version));
-        let before = extra.rejects_before.iter().map(|file| file.path()).filter(|path| head.file(path).is_some());
-        let commit = Commit {
-            adds: rejects,
-            removes: before.cloned().collect(),
-            txns,
-            info: extra.info.clone(),
-            ..Commit::to(SideName::Rejects, "WRITE")
-        };
+        let commit = Commit { adds: rejects, txns, info: extra.info.clone(), ..Commit::to(SideName::Rejects, "WRITE") };
         let done = self.carry_out(turn, &Judged::rejects(commit)).await?;
         let mut state = self.state.lock();
         state.rejects.head = Arc::new(done.head);

@@ -26,7 +26,7 @@ pub mod place;
 pub mod provider;
 mod reader;
 mod reading;
-#[cfg(any(test, feature = "azure"))]
+#[cfg_attr(not(any(test, feature = "azure")), expect(dead_code, reason = "a folder refuses otherwise"))]
 mod refusal;
 mod rejects;
 mod side;
@@ -35,6 +35,7 @@ pub mod store;
 pub mod table;
 mod tail;
 pub mod txn;
+mod withdraw;
 
 pub use books::{Account, Balance, Books, CONSERVATION_RULE};
 pub use catalogue::{Catalogue, Space, TableId, TableView};

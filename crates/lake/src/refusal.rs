@@ -1,6 +1,13 @@
 //! What Azure's refusals mean, in one sentence with what to do, in place of its page of XML.
 //!
-//! Read from the status and the error code in the answer's head. Invariant: names of settings, never a credential.
+//! Read from the status and the error code in the answer's head. What somebody can mend while it is asked again (a role, a
+//! firewall, a container) is an answer like others; a request that is refused whoever asks is [`Refused`], and is not
+//! made again. Invariant: names of settings, never a credential.
+
+/// An answer that says that the request itself is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
 
 /// A storage account's container, as messages name it.
 #[derive(Clone, Debug)]
@@ -40,6 +47,19 @@ impl Container {
         };
         Some(said)
     }
+
+    /// What an answer means that will be the same however often it is asked for. Of the others, 404, 409, 412 and 416 are
+    /// part of how a store is used, 408 and 429 ask to come back.
+    pub(crate) fn never(&self, status: u16, code: &str) -> Option<Refused> {
+        let lasts = matches!(status, 400..=499) && !matches!(status, 401 | 403 | 404 | 408 | 409 | 412 | 416 | 429);
+        let code = if code.is_empty() { String::new() } else { format!(" {code}") };
+        lasts.then(|| {
+            Refused(format!(
+                "it answered {status}{code}: it does not take such a request on the container {} of {}, now or later; check storage.url and the settings AZURE_* (docs/azure.md, 2)",
+                self.name, self.account
+            ))
+        })
+    }
 }
 
 /// The same for an endpoint that gives tokens.
@@ -66,6 +86,21 @@ mod tests {
                 said,
                 "the container lake does not exist; make it with `az storage container create --account-name care --name lake --auth-mode login`"
             );
+        }
+    }
+
+    #[test]
+    fn an_answer_is_one_that_passes_or_one_that_lasts_and_both_are_said() {
+        let container = Container::of("az://lake", Some("care".to_owned()));
+        for status in [400, 402, 405, 411, 413, 414, 415, 431] {
+            let Refused(said) = container.never(status, "InvalidHeaderValue").unwrap();
+            assert!(
+                said.starts_with(&format!("it answered {status} InvalidHeaderValue: ")) && said.contains("lake"),
+                "{said}"
+            );
+        }
+        for status in [200, 206, 304, 401, 403, 404, 408, 409, 412, 416, 429, 500, 503] {
+            assert_eq!(container.never(status, ""), None, "{status}");
         }
     }
 

@@ -165,6 +165,13 @@ impl TailChunks {
         self.epochs.retain(|end| *end > through);
     }
 
+    /// Nothing of it is to be committed any longer.
+    pub(crate) fn clear(&mut self) {
+        self.chunks.clear();
+        self.epochs.clear();
+        self.bytes = 0;
+    }
+
     /// Keeps of each batch in memory what `keep` gives back.
     pub(crate) fn retain_rows(&mut self, keep: impl Fn(&RecordBatch) -> Option<RecordBatch>) {
         self.chunks.retain_mut(|chunk| {

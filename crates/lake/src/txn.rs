@@ -45,6 +45,14 @@ pub enum TxnKind<'a> {
         /// The content's SHA-256, in hex.
         sha256: &'a str,
     },
+    /// The number of the delivery of this content whose rejects were taken out of the quarantine again: its rows never
+    /// came.
+    Withdrawn {
+        /// The dataset.
+        dataset: &'a str,
+        /// The content's SHA-256, in hex.
+        sha256: &'a str,
+    },
     /// The staged version that was published.
     Publication {
         /// The dataset.
@@ -157,6 +165,12 @@ impl TxnId {
         Self(format!("{OURS}feed/{dataset}/{sha256}").into())
     }
 
+    /// Of a delivery's content that was withdrawn.
+    #[must_use]
+    pub fn withdrawn(dataset: impl fmt::Display, sha256: &str) -> Self {
+        Self(format!("{OURS}feed/{dataset}/{sha256}/withdrawn").into())
+    }
+
     /// Of the publication of what is staged.
     #[must_use]
     pub fn publication(name: impl fmt::Display) -> Self {
@@ -201,6 +215,7 @@ impl TxnId {
             ["model", name, input_table_id] => TxnKind::Model { name, input_table_id },
             ["feed", dataset] => TxnKind::Delivery { dataset },
             ["feed", dataset, sha256] => TxnKind::DeliveredContent { dataset, sha256 },
+            ["feed", dataset, sha256, "withdrawn"] => TxnKind::Withdrawn { dataset, sha256 },
             ["publish", name] => TxnKind::Publication { name },
             ["replay", dataset] => TxnKind::Replay { dataset },
             ["books", of, what] => match (Counter::parse(what), Uuid::try_parse(of), what.parse()) {
@@ -254,6 +269,7 @@ mod tests {
             (TxnId::model("steps", "a-b"), TxnKind::Model { name: "steps", input_table_id: "a-b" }),
             (TxnId::delivery("patients"), TxnKind::Delivery { dataset: "patients" }),
             (TxnId::delivered_content("p", "0f"), TxnKind::DeliveredContent { dataset: "p", sha256: "0f" }),
+            (TxnId::withdrawn("p", "0f"), TxnKind::Withdrawn { dataset: "p", sha256: "0f" }),
             (TxnId::publication("daily"), TxnKind::Publication { name: "daily" }),
             (TxnId::landed_count(TOPIC, 3), TxnKind::LandedCount { topic: TOPIC, partition: 3 }),
             (TxnId::books("steps", Counter::Filtered), TxnKind::Books { dataset: "steps", counter: Counter::Filtered }),

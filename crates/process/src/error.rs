@@ -130,6 +130,16 @@ pub enum Error {
         /// The dataset.
         dataset: DatasetName,
     },
+    /// A rollup holds groups of an input that is not there any longer.
+    #[error(
+        "{table} was made of another table than the {input} that is there now, whose rows it would count a second time; stop the server, remove the folder of {table} and start it again: it is made anew"
+    )]
+    InputMadeAnew {
+        /// The rollup.
+        table: String,
+        /// Its input.
+        input: String,
+    },
     /// A joined table does not fit into memory.
     #[error(
         "{table} is too large to join: {bytes} bytes in memory, at most {bytes_max}; filter it in a model of its own"
@@ -174,13 +184,18 @@ impl Classified for Error {
             | Self::Fatal { .. }
             | Self::Removed { .. }
             | Self::NoReplay { .. }
+            | Self::InputMadeAnew { .. }
             | Self::JoinedTooLarge { .. } => Class::User,
         }
     }
 
     fn retry(&self) -> Retry {
         match self {
-            Self::Model { .. } | Self::Unrunnable { .. } | Self::Fatal { .. } | Self::Removed { .. } => Retry::Never,
+            Self::Model { .. }
+            | Self::Unrunnable { .. }
+            | Self::Fatal { .. }
+            | Self::Removed { .. }
+            | Self::InputMadeAnew { .. } => Retry::Never,
             Self::Lake(source) => source.retry(),
             _ => Retry::Later,
         }

@@ -1,5 +1,6 @@
 //! Deliveries into tables on a disk: ends that are not said, several at once, several processes, refusals.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +20,10 @@ use vitalake_ingest::decode::DeliveryFormat;
 use vitalake_ingest::delivery::{DeliverError, Delivered, Incoming, Piece, deliver};
 use vitalake_lake::delta::{Change, DeltaLog, Snapshot};
 use vitalake_lake::store::DiskStore;
-use vitalake_lake::{Lake, LakeError, LakeOptions, SourceCheck, Space, Table, TableId, TableSpec, TxnId};
+use vitalake_lake::{Lake, LakeError, LakeOptions, SourceCheck, Space, Table, TableId, TableSpec, TxnId, TxnKind};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
-use vitalake_runtime::disk::LocalDisk;
+use vitalake_runtime::disk::{CrashDisk, Disk, LocalDisk};
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -55,7 +56,11 @@ struct Process {
 
 impl Process {
     async fn open(folder: &Path, delivery: Delivery, cpu: &Cpu) -> Self {
-        let store = Arc::new(DiskStore::new(LocalDisk::shared(), folder));
+        Self::open_on(LocalDisk::shared(), folder, delivery, cpu).await
+    }
+
+    async fn open_on(disk: Arc<dyn Disk>, folder: &Path, delivery: Delivery, cpu: &Cpu) -> Self {
+        let store = Arc::new(DiskStore::new(disk, folder));
         let specs = vec![TableSpec::of(contract(delivery))];
         let lake = Lake::open(store, specs, LakeOptions::default(), Clock::system(), cpu.clone()).await.unwrap();
         let table = Arc::clone(lake.table(&DatasetName::new("people").unwrap()).unwrap());
@@ -91,6 +96,22 @@ impl Process {
             values.extend(read.unwrap().iter().flat_map(|batch| of(batch, column)));
         }
         values.sort_unstable();
+        values
+    }
+}
+
+impl Process {
+    async fn read_pairs(&self, space: Space, left: &str, right: &str) -> Vec<(i64, i64)> {
+        let id = TableId::new(space, DatasetName::new("people").unwrap());
+        let view = Arc::clone(self.lake.pin().table(&id).unwrap());
+        let mut values = Vec::new();
+        for file in view.head.files() {
+            let read = match space {
+                Space::Raw => self.table.read_file(file).await,
+                _ => self.table.read_rejects(file).await,
+            };
+            values.extend(read.unwrap().iter().flat_map(|batch| of(batch, left).into_iter().zip(of(batch, right))));
+        }
         values
     }
 }
@@ -269,4 +290,108 @@ async fn a_delivery_that_failed_for_good_gives_up_its_place_and_its_seal() {
     assert_eq!(process.whole(&rows([1])).await.unwrap().number, 1);
     let increment = tokio::time::timeout(WAIT_MAX, reader.next()).await.unwrap().unwrap();
     assert_eq!(increment.files.len(), 1);
+}
+
+/// Delivers until it is done or the disk dies; says whether it died.
+async fn dies(process: &Process, file: &str, disk: &CrashDisk) -> bool {
+    let dead = async {
+        while !disk.is_dead() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        delivered = process.whole(file) => assert!(disk.is_dead() || delivered.is_ok(), "{delivered:?}"),
+        () = dead => {}
+    }
+    disk.is_dead()
+}
+
+/// Numbers of deliveries with the place of their reject in its file: those that the table holds, by their content.
+fn committed(process: &Process, places: &dyn Fn(&str) -> Option<i64>) -> BTreeSet<(i64, i64)> {
+    let head = process.table.head();
+    let of_content = |app_id: &str| match TxnId::parse(app_id).kind() {
+        TxnKind::DeliveredContent { sha256, .. } => places(sha256),
+        _ => None,
+    };
+    head.txns().filter_map(|txn| of_content(&txn.app_id).map(|place| (txn.version, place))).collect()
+}
+
+/// The same of what is in quarantine, where nothing is twice.
+async fn rejected(process: &Process) -> BTreeSet<(i64, i64)> {
+    let pairs = process.read_pairs(Space::Quarantine, "_partition", "_offset").await;
+    let all = pairs.len();
+    let different: BTreeSet<_> = pairs.into_iter().collect();
+    assert_eq!(different.len(), all, "a reject is there twice");
+    different
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_of_a_delivery_that_a_crash_cut_short_are_finished_with_it_or_taken_back(
+    #[values(false, true)] another_process: bool,
+    #[values(false, true)] with_rejects: bool,
+    #[values(Delivery::Append, Delivery::Replace)] delivery: Delivery,
+) {
+    let (cpu, folder) = (Cpu::with_workers(2).unwrap(), Path::new("/lake"));
+    let first = format!("{}{{\"n\":10}}\n", rows([1]));
+    let cut = format!("{}{{\"n\":20}}\n", rows([2, 3]));
+    let next = if with_rejects { format!("{{\"n\":70}}\n{}", rows([7])) } else { rows([8]) };
+    let (mut cut_short, mut kill_after) = (0, 1);
+    loop {
+        let disk = CrashDisk::new(kill_after);
+        let open = || Process::open_on(Arc::new(disk.clone()), folder, delivery, &cpu);
+        let process = open().await;
+        let of_first = process.whole(&first).await.unwrap().sha256;
+        let stale = open().await;
+        disk.kill_after(kill_after);
+        if !dies(&process, &cut, &disk).await {
+            break;
+        }
+        drop(process);
+        disk.crash();
+        let fresh = open().await;
+        let known = |table: &Table| table.committed_txn(&TxnId::delivery("people"));
+        cut_short += u32::from(fresh.table.rejects_txn(&TxnId::delivery("people")) > known(&fresh.table));
+        let process = if another_process { &stale } else { &fresh };
+        let when = format!("killed at operation {kill_after}, then another file");
+        let of_next = process.whole(&next).await.unwrap().sha256;
+        let places = |sha256: &str| match sha256 {
+            of if of == of_first => Some(1),
+            of if of == of_next => with_rejects.then_some(0),
+            _ => Some(2),
+        };
+        let before = committed(process, &places);
+        assert_eq!(rejected(process).await, before, "{when}");
+        // The file comes again.
+        process.whole(&cut).await.unwrap();
+        let fresh = open().await;
+        let all = &committed(&fresh, &places) | &before;
+        assert_eq!(rejected(&fresh).await, all, "{when}, then it again");
+        kill_after += 1;
+    }
+    assert!(cut_short > 0, "no crash came between the two commits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_file_after_a_crash_between_its_two_commits_has_the_number_of_its_rejects() {
+    let (cpu, folder) = (Cpu::with_workers(2).unwrap(), Path::new("/lake"));
+    let cut = format!("{}{{\"n\":20}}\n", rows([2, 3]));
+    let mut finished = 0;
+    for kill_after in 1.. {
+        let disk = CrashDisk::new(kill_after);
+        let open = || Process::open_on(Arc::new(disk.clone()), folder, Delivery::Append, &cpu);
+        let process = open().await;
+        disk.kill_after(kill_after);
+        if !dies(&process, &cut, &disk).await {
+            break;
+        }
+        drop(process);
+        disk.crash();
+        let fresh = open().await;
+        finished += u32::from(fresh.table.rejects_txn(&TxnId::delivery("people")).is_some());
+        let delivered = fresh.whole(&cut).await.unwrap();
+        assert_eq!(delivered.number, 1, "killed at operation {kill_after}");
+        assert_eq!(rejected(&fresh).await, BTreeSet::from([(1, 2)]), "killed at operation {kill_after}");
+    }
+    assert!(finished > 0, "no crash came between the two commits");
 }

@@ -6,6 +6,7 @@
 use vitalake_runtime::error::{Class, Classified, Retry};
 
 use super::TableVersion;
+use crate::refusal::Refused;
 
 /// A failure of a Delta table's log, its checkpoints or its Parquet files.
 #[derive(Debug, thiserror::Error)]
@@ -201,9 +202,10 @@ impl DeltaError {
     /// Whose fault it is and whether the same call may succeed later, in one table.
     fn verdict(&self) -> (Class, Retry) {
         match self {
-            // An object that is asked for and not there is no error of its own: what is not found here is its container.
+            // An object that is asked for and not there is no error of its own: what is not found here is its container,
+            // which can be made while it is waited for.
             Self::Store { source: object_store::Error::NotFound { .. }, .. }
-            | Self::CommitUnknown { source: object_store::Error::NotFound { .. }, .. } => (Class::User, Retry::Never),
+            | Self::CommitUnknown { source: object_store::Error::NotFound { .. }, .. } => (Class::User, Retry::Later),
             Self::Store { source, .. } | Self::CommitUnknown { source, .. } => of_store(source),
             Self::AppendOnly { .. } | Self::UnsupportedFeature { .. } | Self::UnsupportedType { .. } => {
                 (Class::User, Retry::Never)
@@ -237,10 +239,15 @@ fn of_cause(error: &(dyn std::error::Error + 'static)) -> Option<(Class, Retry)>
 }
 
 /// What a failure of the store means. Throttling, server errors and time-outs have no kind of their own: they may pass.
+/// So may a refusal of who asks: a role is given, a firewall opened, a folder's rights set, while it is asked again.
 fn of_store(error: &object_store::Error) -> (Class, Retry) {
     use object_store::Error;
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
+    if causes.any(|cause| cause.is::<Refused>()) {
+        return (Class::User, Retry::Never);
+    }
     match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (Class::User, Retry::Never),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => (Class::User, Retry::Later),
         Error::NotSupported { .. }
         | Error::NotImplemented { .. }
         | Error::InvalidPath { .. }
@@ -252,7 +259,7 @@ fn of_store(error: &object_store::Error) -> (Class, Retry) {
 
 fn of_io(error: &std::io::Error) -> (Class, Retry) {
     match error.kind() {
-        std::io::ErrorKind::PermissionDenied => (Class::User, Retry::Never),
+        std::io::ErrorKind::PermissionDenied => (Class::User, Retry::Later),
         _ => (Class::External, Retry::Later),
     }
 }

@@ -13,7 +13,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use vitalake_contract::Contract;
 use vitalake_lake::delta::Snapshot;
-use vitalake_lake::{DataFile, FilePath, Overlay, Seal};
+use vitalake_lake::delta::action::Txn;
+use vitalake_lake::{DataFile, FilePath, Overlay, Seal, TxnId, TxnKind};
 
 use crate::engine::Blame;
 use crate::error::{Error, Result};
@@ -65,7 +66,7 @@ pub(crate) struct RollupWork {
     leaves: Leaves,
     blame: Blame,
     process: Process,
-    /// Rejects that a crash, or a task before this one, has left in the quarantine.
+    /// Rejects that a crash has left committed without the groups beside them.
     recovered: Option<Recovered>,
     /// Rows were rejected since the last epoch.
     rejected: bool,
@@ -80,9 +81,14 @@ pub(crate) struct RollupWork {
 impl RollupWork {
     pub(crate) async fn start(job: &Job, process: Process) -> Result<Self> {
         let plan = RollupPlan::compile(&job.model, &job.contracts).await?;
+        of_this_input(job)?;
         let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(&job.output.head(), &plan))?;
         let recovered = match process {
-            Process::Owner { rejects_ahead } => Recovered::with_tail(job, rejects_ahead).await?,
+            Process::Owner { rejects_ahead } => {
+                // Those of a task before this one come again with the groups beside them.
+                job.output.take_back_rejects().await;
+                Recovered::read(job, rejects_ahead).await?
+            }
             Process::Replica => None,
         };
         Ok(Self {
@@ -90,8 +96,7 @@ impl RollupWork {
             leaves,
             blame: Blame::default(),
             process,
-            // Those in the tail are met again and left out: the next epoch commits them, or nothing ever would.
-            rejected: recovered.is_some(),
+            rejected: false,
             recovered,
             open: VecDeque::new(),
             aside: HashMap::new(),
@@ -275,6 +280,23 @@ impl RollupWork {
         held.extend(read?);
         Ok(held)
     }
+}
+
+/// Refuses a table whose groups were made of another input than the one that is there: what they hold would count twice.
+fn of_this_input(job: &Job) -> Result<()> {
+    let head = job.output.head();
+    if head.file_count() == 0 || head.txn(job.txn.as_str()).is_some() {
+        return Ok(());
+    }
+    let is_of_another = |txn: &Txn| {
+        let id = TxnId::parse(&txn.app_id);
+        matches!(id.kind(), TxnKind::Model { name, .. } if name == job.model.dataset.as_str())
+    };
+    if !head.txns().any(is_of_another) {
+        return Ok(());
+    }
+    let (table, input) = (job.output.id().to_string(), job.input.id().to_string());
+    Err(Error::InputMadeAnew { table, input })
 }
 
 /// The files of each sealed leaf, none where it has no rows; no commit names them yet.

@@ -100,39 +100,19 @@ fn newest_us(file: &DataFile) -> Option<i64> {
     }
 }
 
-/// Rejects that are in the quarantine for input that will be processed again: a crash came between the two commits, or
-/// a task began again.
+/// Rejects that are in the quarantine for input that will be processed again: a crash came between the two commits.
 pub(crate) struct Recovered {
-    through: Option<i64>,
-    /// Whether rows of the tail are among them, whose versions nobody knows yet.
-    with_tail: bool,
+    through: i64,
     rejects: HashMap<u64, u64>,
 }
 
 impl Recovered {
     /// Reads those that a commit holds whose rows are in none, when there are any.
     pub(crate) async fn read(job: &Job, rejects_ahead: Option<i64>) -> Result<Option<Self>> {
-        let mut found = Self { through: rejects_ahead, with_tail: false, rejects: HashMap::new() };
-        if rejects_ahead.is_none() {
-            return Ok(None);
-        }
+        let Some(through) = rejects_ahead else { return Ok(None) };
+        let mut found = Self { through, rejects: HashMap::new() };
         found.add_head(job).await?;
         Ok(Some(found))
-    }
-
-    /// The same, and those that no commit holds yet.
-    pub(crate) async fn with_tail(job: &Job, rejects_ahead: Option<i64>) -> Result<Option<Self>> {
-        let mut found = Self { through: rejects_ahead, with_tail: true, rejects: HashMap::new() };
-        if rejects_ahead.is_some() {
-            found.add_head(job).await?;
-        }
-        let pinned = job.lake.pin();
-        let Some(view) = pinned.table(&quarantine(job)) else { return Ok(None) };
-        for file in &view.tail.early {
-            job.output.read_rejects(file).await?.iter().for_each(|batch| found.add(batch));
-        }
-        view.tail.rows.iter().for_each(|batch| found.add(batch));
-        Ok(Some(found).filter(|found| !found.rejects.is_empty()))
     }
 
     async fn add_head(&mut self, job: &Job) -> Result<()> {
@@ -155,8 +135,7 @@ impl Recovered {
         rejects: Vec<RecordBatch>,
         version: Option<i64>,
     ) -> Result<Vec<RecordBatch>> {
-        let committed = version.zip(self.through).is_some_and(|(version, through)| version <= through);
-        if !committed && !self.with_tail {
+        if version.is_none_or(|version| version > self.through) {
             return Ok(rejects);
         }
         let mut kept = Vec::with_capacity(rejects.len());

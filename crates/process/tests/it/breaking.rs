@@ -84,6 +84,8 @@ impl Disk for Breaking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Puts {
     Panic,
+    /// Then what is put into another folder is refused.
+    PanicThenRefuse(&'static str),
     Refuse,
 }
 
@@ -100,6 +102,11 @@ impl BreakingStore {
         match next.filter(|(folder, _)| location.as_ref().contains(folder)) {
             Some((_, Puts::Panic)) => {
                 *next = None;
+                drop(next);
+                panic!("the store breaks down")
+            }
+            Some((_, Puts::PanicThenRefuse(other))) => {
+                *next = Some((other, Puts::Refuse));
                 drop(next);
                 panic!("the store breaks down")
             }

@@ -260,6 +260,82 @@ async fn rejects_of_a_rollup_that_began_again_are_committed_once() {
 }
 
 #[tokio::test]
+async fn a_rollup_that_began_again_commits_with_an_epoch_the_rejects_of_that_epoch_alone() {
+    let mut world = with_padded_daily();
+    let next = breaking(&mut world);
+    let up = world.up().await;
+    let raw = up.lake.table(&name("hourly_steps")).unwrap();
+    up.append(&[("a", 1, Some(2_000_000_000)), ("b", 2, Some(3))], 0);
+    up.within(up.models.caught_up()).await;
+    *next.lock() = Some(("raw/hourly_steps/_delta_log", Puts::Refuse));
+    raw.flush().await.unwrap_err();
+    // Rejects of two epochs lie in the tail, and neither is committed.
+    up.append(&[("c", 3, Some(2_000_000_000)), ("d", 4, Some(5))], 2);
+    up.within(up.models.caught_up()).await;
+    assert_eq!(up.rows(Space::Quarantine, "padded_daily", true).await.len(), 2);
+    *next.lock() =
+        Some(("quarantine/padded_daily/_delta_log", Puts::PanicThenRefuse("serving/padded_daily/_delta_log")));
+    raw.flush().await.unwrap();
+    let rejected = async {
+        while up.committed(Space::Quarantine, "padded_daily").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    up.within(rejected).await;
+    // The crash.
+    up.models.stop().await;
+    drop(up.lake);
+    *next.lock() = None;
+    let up = world.up().await;
+    assert_eq!(up.live(Space::Serving, "padded_daily").await, ["|1970-01-01|2|8|"]);
+    up.within(up.models.settled()).await;
+    up.commit().await;
+    assert_eq!(up.rows(Space::Quarantine, "padded_daily", true).await.len(), 2);
+    up.models.stop().await;
+}
+
+/// Removes a table by hand.
+async fn remove(world: &World, folder: &str) {
+    use futures::TryStreamExt as _;
+    use object_store::ObjectStoreExt as _;
+    let found: Vec<_> = world.store.list(Some(&folder.into())).try_collect().await.unwrap();
+    assert!(!found.is_empty(), "nothing in {folder}");
+    for object in found {
+        world.store.delete(&object.location).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_rollup_whose_input_was_removed_counts_nothing_twice_and_says_what_to_do() {
+    let world = World::new(Severity::Error);
+    let days = ["|a|1970-01-01|2|8|"];
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(5)), ("a", 2, Some(3))], 0);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Serving, "steps_daily").await, days);
+    up.models.stop().await;
+    drop(up.lake);
+    remove(&world, "lake/curated/steps").await;
+    let up = world.up().await;
+    up.within(up.models.caught_up()).await;
+    assert_eq!(up.rows(Space::Curated, "steps", true).await.len(), 2, "it is made again from raw");
+    assert_eq!(up.rows(Space::Serving, "steps_daily", true).await, days);
+    let (state, error, _) = state(&up, "steps_daily");
+    assert_eq!(state, ModelState::Failed);
+    assert!(error.is_some_and(|said| said.contains("remove the folder of serving.steps_daily")), "it does not say so");
+    up.commit().await;
+    up.models.stop().await;
+    drop(up.lake);
+    remove(&world, "lake/serving/steps_daily").await;
+    let up = world.up().await;
+    assert_eq!(up.live(Space::Serving, "steps_daily").await, days);
+    up.append(&[("a", 3, Some(1))], 2);
+    up.commit().await;
+    assert_eq!(up.committed(Space::Serving, "steps_daily").await, ["|a|1970-01-01|3|9|"]);
+    up.models.stop().await;
+}
+
+#[tokio::test]
 async fn an_append_model_that_panics_outside_a_step_asks_for_a_new_start_and_loses_nothing() {
     let mut world = World::new(Severity::Error);
     let next = breaking(&mut world);
