@@ -11,6 +11,7 @@ pub mod catalogue;
 mod changes;
 mod commit;
 pub mod delta;
+pub mod encoded;
 pub mod epoch;
 mod error;
 mod flush;

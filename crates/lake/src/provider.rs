@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
 use datafusion::common::stats::Precision;
-use datafusion::common::{DFSchema, Result, Statistics};
+use datafusion::common::{DFSchema, Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
@@ -20,7 +20,7 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -134,6 +134,7 @@ impl LakeTable {
         for (files, predicate) in [(trusted, condition.whole.as_ref()), (others, None)] {
             if !files.is_empty() {
                 let source = self.source(predicate, condition.whole.is_some() && predicate.is_none());
+                let source = source.with_pushdown_filters(predicate.is_some() && condition.picks_few);
                 MetricBuilder::new(source.metrics()).global_counter(FILES_PRUNED).add(std::mem::take(&mut pruned));
                 plans.push(self.scan(state, &files, source, published, projection)?);
             }
@@ -146,7 +147,7 @@ impl LakeTable {
         let table_schema = TableSchema::builder(Arc::clone(&self.view.schema))
             .with_table_partition_cols(self.published_column().into_iter().collect::<Vec<_>>())
             .build();
-        let mut source = ParquetSource::new(table_schema).with_pushdown_filters(false);
+        let mut source = ParquetSource::new(table_schema);
         if let Some(predicate) = predicate {
             source = source.with_predicate(Arc::clone(predicate));
         }
@@ -228,6 +229,8 @@ struct Condition {
     whole: Option<Arc<dyn PhysicalExpr>>,
     /// The floating-point columns that it looks at.
     numbers: Vec<(String, DataType)>,
+    /// Whether few rows are likely to meet it, so that the columns that it looks at are worth reading first.
+    picks_few: bool,
 }
 
 impl Condition {
@@ -240,7 +243,8 @@ impl Condition {
         for column in filters.iter().flat_map(Expr::column_refs).filter(|column| is_number(column.name())) {
             numbers.insert(column.name().to_owned(), schema.field_with_name(column.name())?.data_type().clone());
         }
-        Ok(Self { whole, numbers: numbers.into_iter().collect() })
+        let picks_few = filters.iter().any(is_one_text);
+        Ok(Self { whole, numbers: numbers.into_iter().collect(), picks_few })
     }
 
     /// Whether no number that the condition looks at can lie outside a file's own bounds. Parquet leaves NaN out of them,
@@ -251,6 +255,16 @@ impl Condition {
             stats.max(name, kind).is_some() || stats.null_count(name) == file.rows
         };
         self.numbers.is_empty() || (is_ours(file) && self.numbers.iter().all(is_bounded))
+    }
+}
+
+/// `column = 'text'`, as a record is asked for by its id.
+fn is_one_text(filter: &Expr) -> bool {
+    let is_text = |value: &ScalarValue| matches!(value, ScalarValue::Utf8(Some(_)) | ScalarValue::Utf8View(Some(_)));
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return false };
+    match (left.as_ref(), right.as_ref()) {
+        (Expr::Column(_), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(_)) => is_text(value),
+        _ => false,
     }
 }
 

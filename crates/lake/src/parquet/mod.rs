@@ -11,7 +11,8 @@ mod statistics;
 mod write;
 
 pub use encode::{EncodedTail, ParquetEncoder, ParquetOptions};
-pub use read::read_file;
+pub(crate) use read::OpenFile;
+pub use read::{dictionary, read_file};
 pub(crate) use reader::StoreReader;
 pub(crate) use write::{FileWriter, is_ours};
 pub use write::{ParquetFile, write_batches, write_file};

@@ -1,15 +1,16 @@
 //! From rows to the numbers of their groups, cheaply where few values repeat: texts of up to twelve bytes and numbers are
-//! told apart by one multiplication, without a look at any string.
+//! told apart by one multiplication, without a look at any string, and texts in a dictionary by their place in it.
 //!
 //! Invariant: equal keys have equal numbers and different keys different ones; numbers count up from 0 without a gap.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, PrimitiveArray, StringViewArray, StringViewBuilder, UInt64Array,
+    Array, ArrayRef, AsArray, DictionaryArray, Int64Array, PrimitiveArray, StringArray, StringViewArray,
+    StringViewBuilder, UInt64Array,
 };
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{Result, internal_err};
 use hashbrown::{DefaultHashBuilder, HashMap};
 
@@ -35,7 +36,17 @@ struct Column {
     numbers: Numbers,
     /// Texts that do not.
     long: HashMap<Box<[u8]>, u32, DefaultHashBuilder>,
+    known: Option<Known>,
 }
+
+/// The numbers of a dictionary's texts, which its batches share; [`UNKNOWN`] until a row has the text.
+#[derive(Debug)]
+struct Known {
+    texts: ArrayRef,
+    numbers: Vec<u32>,
+}
+
+const UNKNOWN: u32 = u32::MAX;
 
 /// Marks in a value's upper bits, beside a length that no inline text has, what is no value by itself.
 const NULL: u128 = u128::MAX;
@@ -49,7 +60,8 @@ impl Column {
             DataType::Timestamp(TimeUnit::Microsecond, _) => Kind::Time,
             _ => return None,
         };
-        Some(Self { kind, data_type: data_type.clone(), numbers: Numbers::new(), long: HashMap::default() })
+        let (numbers, long) = (Numbers::new(), HashMap::default());
+        Some(Self { kind, data_type: data_type.clone(), numbers, long, known: None })
     }
 
     fn len(&self) -> usize {
@@ -58,7 +70,8 @@ impl Column {
 
     fn bytes(&self) -> usize {
         let long: usize = self.long.keys().map(|key| key.len() + 32).sum();
-        self.numbers.bytes() + long
+        let known = self.known.as_ref().map_or(0, |known| known.numbers.len() * 4);
+        self.numbers.bytes() + long + known
     }
 
     /// Numbers the rows of an array, into `into`.
@@ -66,10 +79,11 @@ impl Column {
         into.clear();
         into.reserve(array.len());
         match self.kind {
-            Kind::Text => {
-                let Some(texts) = array.as_string_view_opt() else { return wrong_type(array) };
-                self.number_texts(texts, into);
-            }
+            Kind::Text => match (array.as_string_view_opt(), array.as_dictionary_opt::<Int32Type>()) {
+                (Some(texts), _) => self.number_texts(texts, into),
+                (None, Some(texts)) => return self.number_dictionary(texts, into),
+                (None, None) => return wrong_type(array),
+            },
             Kind::Integer => {
                 let Some(values) = array.as_primitive_opt::<Int64Type>() else { return wrong_type(array) };
                 self.number_integers(values, into);
@@ -107,6 +121,49 @@ impl Column {
         }
     }
 
+    fn number_dictionary(&mut self, rows: &DictionaryArray<Int32Type>, into: &mut Vec<u32>) -> Result<()> {
+        let Some(texts) = rows.values().as_string_opt::<i32>() else { return wrong_type(rows.values()) };
+        let mut known = match self.known.take() {
+            Some(known) if known.is_of(texts) => known,
+            _ => Known { texts: Arc::clone(rows.values()), numbers: vec![UNKNOWN; texts.len()] },
+        };
+        let mut number = |key: i32| {
+            let number = known.numbers.get_mut(key as usize);
+            match number {
+                Some(number) if *number != UNKNOWN => *number,
+                Some(number) => {
+                    *number = self.number_text(texts.value(key as usize));
+                    *number
+                }
+                None => UNKNOWN,
+            }
+        };
+        let keys = rows.keys();
+        if keys.null_count() == 0 {
+            into.extend(keys.values().iter().map(|key| number(*key)));
+        } else {
+            let null = rows.keys().iter();
+            let mut numbers = Vec::with_capacity(keys.len());
+            numbers.extend(null.map(|key| key.map(&mut number)));
+            into.extend(numbers.into_iter().map(|known| known.unwrap_or_else(|| self.numbers.number(NULL))));
+        }
+        self.known = Some(known);
+        Ok(())
+    }
+
+    fn number_text(&mut self, text: &str) -> u32 {
+        match u32::try_from(text.len()) {
+            Ok(length) if length <= INLINE_BYTES_MAX => {
+                let mut view = [0; 16];
+                let (head, tail) = view.split_at_mut(4);
+                head.copy_from_slice(&length.to_le_bytes());
+                tail.iter_mut().zip(text.as_bytes()).for_each(|(place, byte)| *place = *byte);
+                self.numbers.number(u128::from_le_bytes(view))
+            }
+            _ => self.number_long(text.as_bytes()),
+        }
+    }
+
     fn number_long(&mut self, text: &[u8]) -> u32 {
         if let Some(number) = self.long.get(text) {
             return *number;
@@ -121,6 +178,7 @@ impl Column {
     fn take(&mut self) -> Result<ArrayRef> {
         let values = self.numbers.take();
         let long = std::mem::take(&mut self.long);
+        self.known = None;
         if self.kind != Kind::Text {
             let integers: Int64Array = values.iter().map(|value| (*value != NULL).then_some(*value as i64)).collect();
             return Ok(match &self.data_type {
@@ -144,6 +202,17 @@ impl Column {
             built.append_option(text.map(|text| std::str::from_utf8(text).unwrap_or_default()));
         }
         Ok(Arc::new(built.finish()))
+    }
+}
+
+impl Known {
+    /// Whether these are its texts. It holds them, so that no others can lie where they do.
+    fn is_of(&self, texts: &StringArray) -> bool {
+        self.texts.as_string_opt::<i32>().is_some_and(|own| {
+            own.len() == texts.len()
+                && own.value_data().as_ptr() == texts.value_data().as_ptr()
+                && own.value_offsets().as_ptr() == texts.value_offsets().as_ptr()
+        })
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Rows are numbered by [`keys`], which is several times cheaper than the engine's hashing of texts, and go into the
 //! engine's own accumulators. What comes out is what its first half gives: keys and states, which its second half
-//! merges. Invariant: beyond [`GROUPS_MAX`] groups the engine's own takes over with the rows that are left.
+//! merges. Where the rows are files' alone, [`source`] has texts come as the files' dictionaries. Invariant: beyond
+//! [`GROUPS_MAX`] groups the engine's own takes over with the rows that are left.
 
 mod keys;
 mod numbers;
+mod source;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
 use keys::Keys;
+use source::{Source, as_planned};
 
 /// So many groups are few; their numbers and states fit in the processor's caches.
 const GROUPS_MAX: usize = 64 << 10;
@@ -39,7 +42,7 @@ const GROUPS_MAX: usize = 64 << 10;
 pub fn with_few_groups(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let changed = plan.transform_up(|plan| {
         Ok(match plan.downcast_ref::<AggregateExec>().filter(|aggregate| fits(aggregate)) {
-            Some(aggregate) => Transformed::yes(Arc::new(FewGroupsExec { own: Arc::new(aggregate.clone()) }) as _),
+            Some(aggregate) => Transformed::yes(Arc::new(FewGroupsExec::new(Arc::new(aggregate.clone()))) as _),
             None => Transformed::no(plan),
         })
     })?;
@@ -65,6 +68,13 @@ fn keys_of(aggregate: &AggregateExec) -> Option<Keys> {
 #[derive(Debug)]
 struct FewGroupsExec {
     own: Arc<AggregateExec>,
+    source: Source,
+}
+
+impl FewGroupsExec {
+    fn new(own: Arc<AggregateExec>) -> Self {
+        Self { source: Source::of(&own), own }
+    }
 }
 
 impl DisplayAs for FewGroupsExec {
@@ -101,7 +111,7 @@ impl ExecutionPlan for FewGroupsExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let own: Arc<dyn ExecutionPlan> = Arc::clone(&self.own) as _;
         match own.replace_children(children, options)?.downcast_ref::<AggregateExec>() {
-            Some(own) => Ok(Arc::new(Self { own: Arc::new(own.clone()) })),
+            Some(own) => Ok(Arc::new(Self::new(Arc::new(own.clone())))),
             None => internal_err!("an aggregation became another plan"),
         }
     }
@@ -111,7 +121,7 @@ impl ExecutionPlan for FewGroupsExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.own.input().execute(partition, Arc::clone(&context))?;
+        let input = self.source.execute(partition, &context)?;
         let reservation = MemoryConsumer::new("FewGroups").register(context.memory_pool());
         let groups = Groups::try_new(&self.own, reservation)?;
         let grouped = group(Arc::clone(&self.own), groups, input, context);
@@ -131,7 +141,8 @@ async fn group(
         groups.take_in(&batch)?;
         if groups.keys.largest() > GROUPS_MAX {
             let so_far = groups.give_out(&own.schema())?;
-            let rest = Rest { schema: input.schema(), rows: Mutex::new(Some(input)) };
+            let rest =
+                Rest { schema: own.input().schema(), rows: Mutex::new(Some(as_planned(input, own.input().schema()))) };
             let schema = Arc::clone(&rest.schema);
             let rest = StreamingTableExec::try_new(schema, vec![Arc::new(rest)], None, [], false, None)?;
             let recompute = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
