@@ -80,12 +80,12 @@ const SAY_AGAIN_MS: i64 = 60_000;
 
 /// What is found again and again, and is to be in the log when it changes and once a minute otherwise.
 #[derive(Debug)]
-pub struct Said<T> {
+pub struct LogThrottle<T> {
     clock: Clock,
     last: Option<(T, i64)>,
 }
 
-impl<T: PartialEq> Said<T> {
+impl<T: PartialEq> LogThrottle<T> {
     /// Nothing was said yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn what_does_not_change_is_said_once_a_minute() {
         let clock = Clock::manual(0);
-        let mut said = Said::new(clock.clone());
+        let mut said = LogThrottle::new(clock.clone());
         let mut after = |seconds, what: &'static str| {
             clock.advance(std::time::Duration::from_secs(seconds));
             said.is_news(what)

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{SourceCheck, TxnId, TxnKind};
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::health::Said;
+use vitalake_runtime::health::LogThrottle;
 
 use crate::log::TopicId;
 use crate::source::{RecordSource, TopicCheck};
@@ -28,7 +28,7 @@ pub(super) struct SameTopic {
     made_anew: AtomicBool,
     /// Why nobody answered the last time.
     unasked: Arc<Mutex<Option<String>>>,
-    said: Mutex<Said<String>>,
+    said: Mutex<LogThrottle<String>>,
 }
 
 impl SameTopic {
@@ -39,7 +39,7 @@ impl SameTopic {
         unasked: Arc<Mutex<Option<String>>>,
         clock: Clock,
     ) -> Self {
-        let said = Mutex::new(Said::new(clock));
+        let said = Mutex::new(LogThrottle::new(clock));
         Self { source, topic, id, seen: Mutex::default(), made_anew: AtomicBool::new(false), unasked, said }
     }
 

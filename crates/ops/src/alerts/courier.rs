@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use vitalake_runtime::config::notify::Receiver;
-use vitalake_runtime::health::Said;
+use vitalake_runtime::health::LogThrottle;
 use vitalake_runtime::retry::Backoff;
 
 use super::desk::Desk;
@@ -31,7 +31,7 @@ impl Desk {
 
     async fn serve(self: Arc<Self>, name: String, receiver: Receiver) {
         let mut news = self.news.subscribe();
-        let mut said = Said::new(self.setup.clock.clone());
+        let mut said = LogThrottle::new(self.setup.clock.clone());
         let mut failures = 0;
         loop {
             match self.deliver_one(&name, &receiver).await {

@@ -16,7 +16,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::notify::Receiver;
 use vitalake_runtime::error::in_full;
 use vitalake_runtime::events::{Event, Events};
-use vitalake_runtime::health::Said;
+use vitalake_runtime::health::LogThrottle;
 
 use super::ask::Row;
 use super::book::{Book, Identity, Instance, Moment, Observed, Outcome};
@@ -74,7 +74,7 @@ pub struct Desk {
     /// Rows by the hour, with the hour that they are of.
     volumes: Mutex<BTreeMap<AlertDataset, (i64, Volume)>>,
     drifts_counted_ms: Mutex<Option<u128>>,
-    said: Mutex<Said<String>>,
+    said: Mutex<LogThrottle<String>>,
     /// Counts up with every change that may be somebody's to be told.
     pub(super) news: watch::Sender<u64>,
 }
@@ -89,7 +89,7 @@ impl Desk {
     /// A desk without a book.
     #[must_use]
     pub fn new(setup: DeskSetup) -> Arc<Self> {
-        let said = Mutex::new(Said::new(setup.clock.clone()));
+        let said = Mutex::new(LogThrottle::new(setup.clock.clone()));
         Arc::new(Self {
             setup,
             book: Mutex::default(),

@@ -28,7 +28,7 @@ use vitalake_contract::DatasetName;
 use vitalake_lake::delta::Snapshot;
 use vitalake_lake::{Ahead, ChangeReader, Increment, Lake, Newer, Table};
 use vitalake_runtime::error::{Classified, Retry};
-use vitalake_runtime::health::Said;
+use vitalake_runtime::health::LogThrottle;
 
 use crate::error::{Error, Result};
 use crate::kind::{Made, Process, Rows, Work};
@@ -80,7 +80,7 @@ struct Model {
     /// The input's change that it had come to when it last began again.
     rebuilt_at: u64,
     /// Whether the log was told that the table may be old; why differs from try to try.
-    warned: Said<()>,
+    warned: LogThrottle<()>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Replica {
         let model = |job: Job| {
             // Nothing is committed here, so nobody needs to wait for it.
             job.progress.committed(u64::MAX, None);
-            let warned = Said::new(job.options.clock.clone());
+            let warned = LogThrottle::new(job.options.clock.clone());
             Model { job, work: None, reader: None, state: State::Rebuilding, rebuilt_at: 0, warned }
         };
         Self { lake, models: jobs.into_iter().map(model).collect(), following, stale: true }

@@ -20,7 +20,7 @@ use vitalake_lake::Table;
 use vitalake_process::sql_rules;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::in_full;
-use vitalake_runtime::health::{Health, Said};
+use vitalake_runtime::health::{Health, LogThrottle};
 
 use super::intake::{Intake, IntakeContext};
 use super::{Outside, Role, Setup};
@@ -103,7 +103,7 @@ async fn find_or_make(
     missing: &Health,
     clock: &Clock,
 ) -> anyhow::Result<BTreeMap<String, TopicState>> {
-    let mut said = Said::new(clock.clone());
+    let mut said = LogThrottle::new(clock.clone());
     loop {
         let waits: Vec<TopicProblem> = match look(source, wanted).await {
             Err(away) => {
@@ -185,10 +185,10 @@ async fn identified(
 ) -> anyhow::Result<TopicId> {
     loop {
         let (asking, topic, state) = (Arc::clone(source), name.to_owned(), state.clone());
-        let (table, outlived) = (Arc::clone(table), outside.outlived.lock().clone());
+        let (table, replaced) = (Arc::clone(table), outside.replaced.lock().clone());
         let asked = tokio::task::spawn_blocking(move || {
             let committed = |id: TopicId, partition| table.committed_txn(&transaction_id(id, partition));
-            identity(&asking, &topic, &state, committed, &outlived)
+            identity(&asking, &topic, &state, committed, &replaced)
         });
         match asked.await? {
             Ok(id) => return Ok(id),
@@ -207,7 +207,7 @@ fn identity(
     name: &str,
     state: &TopicState,
     committed: impl Fn(TopicId, i32) -> Option<i64>,
-    outlived: &BTreeSet<TopicId>,
+    replaced: &BTreeSet<TopicId>,
 ) -> Result<TopicId, SourceError> {
     if let Some(id) = state.id {
         return Ok(TopicId(id));
@@ -216,22 +216,22 @@ fn identity(
     let ends = partitions.map(|p| Ok((p, source.watermarks(name, p)?.1))).collect::<Result<Vec<_>, SourceError>>()?;
     let incarnation = incarnation(&ends, |incarnation| {
         let id = source.made_up_id(name, incarnation);
-        (outlived.contains(&id), ends.iter().map(|(p, _)| committed(id, *p)).collect())
+        (replaced.contains(&id), ends.iter().map(|(p, _)| committed(id, *p)).collect())
     });
     Ok(source.made_up_id(name, incarnation))
 }
 
-/// Which of the topics of one name this is, by what is known of each: whether it was outlived, and the last offsets that
+/// Which of the topics of one name this is, by what is known of each: whether it was replaced, and the last offsets that
 /// were committed of it. They have followed each other, so it is the last with commits, or the one after that.
 fn incarnation(ends: &[(i32, i64)], known: impl Fn(u32) -> (bool, Vec<Option<i64>>)) -> u32 {
     let (mut number, mut fits) = (0, true);
     loop {
-        let (outlived, committed) = known(number);
-        if !outlived && committed.iter().all(Option::is_none) {
+        let (replaced, committed) = known(number);
+        if !replaced && committed.iter().all(Option::is_none) {
             // The first of which nothing is known: only needed when the one before is not it.
             return if number > 0 && fits { number - 1 } else { number };
         }
-        fits = !outlived && committed.iter().zip(ends).all(|(last, (_, end))| last.is_none_or(|last| last < *end));
+        fits = !replaced && committed.iter().zip(ends).all(|(last, (_, end))| last.is_none_or(|last| last < *end));
         number += 1;
     }
 }
@@ -250,7 +250,7 @@ impl Broker {
             known: self.topics.clone(),
             landings: landings.to_vec(),
             missing: self.outside.topics.clone(),
-            said: Said::new(self.clock.clone()),
+            said: LogThrottle::new(self.clock.clone()),
         };
         let changed = self.changed.clone();
         Ok(tokio::spawn(async move {
@@ -289,10 +289,10 @@ impl Broker {
             () = self.source.must_restart() => {}
             _ = changed.wait_for(|changed| *changed) => {}
         }
-        let outlived = self.source.replaced_topics();
-        let anew = landings.iter().filter(|landing| outlived.contains(&landing.topic_id()));
+        let replaced = self.source.replaced_topics();
+        let anew = landings.iter().filter(|landing| replaced.contains(&landing.topic_id()));
         anew.for_each(|landing| landing.say_what_is_not_kept());
-        self.outside.outlived.lock().extend(outlived);
+        self.outside.replaced.lock().extend(replaced);
     }
 
     pub(crate) fn close(&self) {
@@ -306,7 +306,7 @@ struct Watch {
     known: BTreeMap<String, TopicState>,
     landings: Vec<Arc<TopicLanding>>,
     missing: Health,
-    said: Said<Vec<String>>,
+    said: LogThrottle<Vec<String>>,
 }
 
 impl Watch {
@@ -411,13 +411,13 @@ mod tests {
     #[case::the_second_outlived(vec![Some(5), Some(3)], vec![1], 10, 2)]
     fn a_topic_without_an_id_is_told_from_those_before_it(
         #[case] committed: Vec<Option<i64>>,
-        #[case] outlived: Vec<u32>,
+        #[case] replaced: Vec<u32>,
         #[case] end: i64,
         #[case] expected: u32,
     ) {
         let known = |number: u32| {
             let last = usize::try_from(number).ok().and_then(|n| committed.get(n).copied()).flatten();
-            (outlived.contains(&number), vec![last])
+            (replaced.contains(&number), vec![last])
         };
         assert_eq!(incarnation(&[(0, end)], known), expected);
     }

@@ -20,7 +20,7 @@ use vitalake_lake::place::{Cache, Place, Requests};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_process::{Contracts, Model, Models, ModelsOptions, table_specs};
 use vitalake_runtime::error::{Classified, Retry, in_full};
-use vitalake_runtime::health::{Away, Said};
+use vitalake_runtime::health::{Away, LogThrottle};
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 
 use super::intake::{Intake, IntakeContext};
@@ -292,7 +292,7 @@ async fn open_lake(
         commits_per_checkpoint: setup.tuning.commits_per_checkpoint,
         events: setup.events.clone(),
     };
-    let mut said = Said::new(setup.clock.clone());
+    let mut said = LogThrottle::new(setup.clock.clone());
     loop {
         let (clock, cpu) = (setup.clock.clone(), setup.cpu.clone());
         match Lake::open(Arc::clone(store), specs.clone(), options.clone(), clock, cpu).await {

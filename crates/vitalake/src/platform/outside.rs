@@ -17,7 +17,7 @@ pub struct Outside {
     pub(crate) topics: Health,
     /// Ids that were made up for topics of which there is another by now.
     #[cfg(feature = "rdkafka")]
-    pub(crate) outlived: std::sync::Arc<parking_lot::Mutex<std::collections::BTreeSet<vitalake_ingest::log::TopicId>>>,
+    pub(crate) replaced: std::sync::Arc<parking_lot::Mutex<std::collections::BTreeSet<vitalake_ingest::log::TopicId>>>,
 }
 
 impl Outside {
@@ -30,7 +30,7 @@ impl Outside {
             kafka: health("Kafka"),
             topics: health("a topic"),
             #[cfg(feature = "rdkafka")]
-            outlived: std::sync::Arc::default(),
+            replaced: std::sync::Arc::default(),
         }
     }
 
