@@ -219,7 +219,7 @@ impl Table {
         let _turn = self.turn().await;
         let mut state = self.state.lock();
         state.rejects.chunks.clear();
-        let version = signed(&state.rows.head);
+        let version = version_of(&state.rows.head);
         state.changes.open_seals().iter().for_each(|seal| seal.set_version(version));
         state.changes.forget();
         self.publish(&state);
