@@ -221,7 +221,7 @@ impl Table {
         }
         let (more, fewer) = (account.filtered.max(0), (-account.filtered).max(0));
         let counters = [
-            (Counter::Offered, account.offered),
+            (Counter::Offered, account.offered + self.offered_before_books()),
             (Counter::Duplicates, account.duplicates),
             (Counter::Filtered, more),
             (Counter::Joined, fewer),
@@ -229,11 +229,24 @@ impl Table {
         counters.into_iter().filter_map(|(counter, count)| self.counted_on(SideName::Rows, counter, count)).collect()
     }
 
+    /// What a model's table from before there were books holds: it was offered at least that.
+    fn offered_before_books(&self) -> i64 {
+        let (rows, rejects) = (self.head(), self.at(SideName::Rejects).1);
+        let is_model = |id: &str| matches!(TxnId::parse(id).kind(), TxnKind::Model { .. });
+        let has_books = rows.txn(TxnId::books(&self.contract.dataset, Counter::Offered)).is_some();
+        if has_books || !rows.txns().any(|txn| is_model(&txn.app_id)) {
+            return 0;
+        }
+        signed(rows.rows().unwrap_or(0) + rejects.rows().unwrap_or(0))
+    }
+
     /// A counter of a side's head, raised by as much.
     pub(crate) fn counted_on(&self, side: SideName, counter: Counter, count: i64) -> Option<(TxnId, i64)> {
         let id = TxnId::books(&self.contract.dataset, counter);
-        let before = self.at(side).1.txn(&id).unwrap_or(0);
-        (count > 0).then(|| (id, before + count))
+        let before = self.at(side).1.txn(&id);
+        // That there are books is said from the first commit on.
+        let begins = counter == Counter::Offered && before.is_none();
+        (count > 0 || begins).then(|| (id, before.unwrap_or(0) + count))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Integration tests of the way in.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod books;
 #[cfg(feature = "rdkafka")]
 mod broker;
 mod delivery;

@@ -7,6 +7,8 @@
 
 mod cells;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -1,28 +1,56 @@
-//! Samples for the ops datasets: how far each dataset is behind, and what the process uses and lacks.
+//! Samples for the ops datasets: how far each dataset is behind, which rules its records broke, and what the process uses
+//! and lacks.
 //!
 //! Invariant: a sample costs no request to a store and waits for nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vitalake_ingest::landing::RuleCount;
 use vitalake_lake::Table;
 use vitalake_ops::record::{LagSample, ResourcesSample};
+use vitalake_runtime::events::Event;
 
 use super::Life;
 
-/// How often they are taken.
-const INTERVAL: Duration = Duration::from_secs(30);
+/// How often it is looked which rules were broken.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// After so many of those looks the rest is sampled.
+const LOOKS_PER_SAMPLE: u64 = 6;
 
 /// Takes samples of a life until dropped.
 pub(super) async fn take_forever(life: Arc<Life>) {
     let mut due = tokio::time::interval(INTERVAL);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut looks, mut broken) = (0, BTreeMap::new());
     loop {
         due.tick().await;
         let recorder = &life.setup.recorder;
-        recorder.lag(&lag(&life));
-        recorder.resources(&resources(&life));
+        newly_broken(&life, &mut broken).iter().for_each(|event| recorder.record(event));
+        if looks % LOOKS_PER_SAMPLE == 0 {
+            recorder.lag(&lag(&life));
+            recorder.resources(&resources(&life));
+        }
+        looks += 1;
     }
+}
+
+/// The rules that records of topics have broken since the last look. Landing counts them and tells nobody, since it has
+/// no time to.
+fn newly_broken(life: &Life, known: &mut BTreeMap<(String, String), u64>) -> Vec<Event> {
+    let mut events = Vec::new();
+    for landing in &life.intake.landings {
+        let dataset = landing.table().contract().dataset.as_str();
+        for RuleCount { rule, severity, records } in landing.counters().broken_rules() {
+            let before = known.insert((dataset.to_owned(), rule.clone()), records).unwrap_or(0);
+            if records > before {
+                let (dataset, severity) = (dataset.into(), severity.as_str());
+                events.push(Event::Check { dataset, rule: rule.into(), severity, rows: records - before });
+            }
+        }
+    }
+    events
 }
 
 /// One sample of each partition of a topic, and one of each dataset that a model or files make.

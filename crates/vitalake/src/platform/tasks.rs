@@ -44,7 +44,9 @@ impl Life {
         let maintenance = Arc::clone(&self.lake).maintain_forever(self.setup.tuning.maintenance_interval);
         self.watched("maintenance", self.setup.cpu.spawn_background(maintenance));
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
-        self.watched("samples", tokio::spawn(samples::take_forever(Arc::clone(self))));
+        if !self.setup.without_intake {
+            self.watched("samples", tokio::spawn(samples::take_forever(Arc::clone(self))));
+        }
         if matches!(self.role, Role::All | Role::Process) {
             let rules = ScheduledRules::new(&self.lake, &self.setup.clock, &self.setup.events);
             self.watched("rules", self.setup.cpu.spawn_background(rules.run()));

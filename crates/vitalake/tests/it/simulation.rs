@@ -522,11 +522,22 @@ async fn finish(rehearsal: &Rehearsal, disk: &CrashDisk) -> Result<(), String> {
     for producer in &world.producers {
         records.extend(producer.lock().await.acknowledged.iter().cloned());
     }
-    let outcome = compare(&life.session(), &Truth::of(records.iter())).await;
+    let outcome = compare(&life.session(), &Truth::of(records.iter())).await.and(balanced(life.platform.lake()).await);
     let committed = life.platform.lake().pin().tables().all(|view| view.tail.row_count() == 0);
     rehearsal.end(life).await;
     outcome?;
     if committed { Ok(()) } else { Err("rows are left in memory after everything was committed".to_owned()) }
+}
+
+/// Whatever was killed when: everything that was offered has a place.
+async fn balanced(lake: &vitalake_lake::Lake) -> Result<(), String> {
+    for table in lake.tables() {
+        match table.books().await {
+            Some(books) if books.missing() != Some(0) => return Err(format!("books of {}: {books:?}", table.id())),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 async fn compare(session: &Session, truth: &Truth) -> Result<(), String> {
