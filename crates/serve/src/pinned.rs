@@ -11,8 +11,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::object_store::ObjectStore;
-use vitalake_contract::Layer;
 use vitalake_contract::contract::quarantine_schema;
+use vitalake_contract::{Layer, Source};
 use vitalake_lake::TableSpec;
 use vitalake_lake::catalogue::Catalogue;
 use vitalake_lake::lake::Lake;
@@ -42,6 +42,9 @@ pub trait Pinned: Debug + Send + Sync + 'static {
     }
 }
 
+/// When a row was taken in.
+pub(crate) const INGESTED_AT: &str = "_ingested_at";
+
 /// A lake's value, with the store that its files are read from and the tables that are still being recovered.
 #[derive(Debug, Clone)]
 pub struct PinnedLake {
@@ -59,8 +62,16 @@ impl PinnedLake {
         let time_columns = datasets
             .filter_map(|table| {
                 let contract = table.contract();
-                let column = contract.columns.get(contract.time_column?)?;
-                Some((contract.dataset.as_str().to_owned(), column.name.to_string()))
+                let named = contract.time_column.and_then(|index| contract.columns.get(index));
+                let column = match named {
+                    Some(column) => column.name.to_string(),
+                    // A file says of no row when it was made.
+                    None if contract.layer == Layer::Raw && contract.source == Some(Source::Feed) => {
+                        INGESTED_AT.to_owned()
+                    }
+                    None => return None,
+                };
+                Some((contract.dataset.as_str().to_owned(), column))
             })
             .collect();
         Self { value, store: Arc::clone(lake.store()), recovering, time_columns }

@@ -157,11 +157,19 @@ pub(crate) fn texts<F>(make: F) -> Kernel
 where
     F: Fn(&Args<'_>, usize) -> Option<String> + Send + Sync + 'static,
 {
+    try_texts(move |args, row| Ok(make(args, row)))
+}
+
+/// The same, of what may fail on a row, which then goes to quarantine.
+pub(crate) fn try_texts<F>(make: F) -> Kernel
+where
+    F: Fn(&Args<'_>, usize) -> Result<Option<String>, DataFusionError> + Send + Sync + 'static,
+{
     Arc::new(move |args| {
         let mut made = StringViewBuilder::with_capacity(args.rows);
         let mut total = 0;
         for row in 0..args.rows {
-            let value = make(args, row);
+            let value = make(args, row)?;
             total = within(total, value.as_ref().map_or(0, String::len))?;
             made.append_option(value);
         }

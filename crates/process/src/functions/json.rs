@@ -9,15 +9,14 @@ use arrow::datatypes::{DataType, Field, Fields, Int32Type};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::dialect::SparkSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use serde_json::Value;
 
 use crate::functions::arrays::text_array;
 use crate::functions::bind::{Bound, Refusal};
 use crate::functions::call::{numbers, texts, values};
+use crate::functions::json_text::{Json, quote};
 use crate::functions::kinds::{TEXT, list_of};
 use crate::functions::literals;
 use crate::functions::table::{Calling, Function, function, null};
-use crate::functions::text_number::double_text;
 
 pub(crate) const FUNCTIONS: &[Function] = &[
     function("from_json", 2, 2, from_json),
@@ -26,8 +25,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         c.make(
             DataType::Int32,
             &[TEXT],
-            numbers::<Int32Type, _>(|args, row| match serde_json::from_str(args.text(0, row)?).ok()? {
-                Value::Array(items) => i32::try_from(items.len()).ok(),
+            numbers::<Int32Type, _>(|args, row| match Json::first(args.text(0, row)?)? {
+                Json::List(items) => i32::try_from(items.len()).ok(),
                 _ => None,
             }),
         )
@@ -37,9 +36,9 @@ pub(crate) const FUNCTIONS: &[Function] = &[
             list_of(TEXT),
             &[TEXT],
             values(|args, row| {
-                let parsed = args.text(0, row).and_then(|t| serde_json::from_str(t).ok());
-                let Some(Value::Object(fields)) = parsed else { return Ok(ScalarValue::Null) };
-                Ok(text_array(&fields.keys().map(|k| Some(k.clone())).collect::<Vec<_>>()))
+                let parsed = args.text(0, row).and_then(Json::first);
+                let Some(Json::Object(fields)) = parsed else { return Ok(ScalarValue::Null) };
+                Ok(text_array(&fields.into_iter().map(|(name, _)| Some(name)).collect::<Vec<_>>()))
             }),
         )
     }),
@@ -88,77 +87,31 @@ fn get_json_object(c: Calling) -> Bound {
     if steps.iter().filter(|s| **s == Step::Every).count() > 1 {
         return Err(Refusal::new("a path with more than one [*] is not known here", "write one of them"));
     }
-    c.make(
-        TEXT,
-        &[TEXT, TEXT],
-        texts(move |args, row| {
-            let value: Value = serde_json::from_str(args.text(0, row)?).ok()?;
-            shown(&found(&value, &steps)?)
-        }),
-    )
+    c.make(TEXT, &[TEXT, TEXT], texts(move |args, row| found(&Json::first(args.text(0, row)?)?, &steps)?.shown()))
 }
 
-fn found(value: &Value, steps: &[Step]) -> Option<Value> {
+fn found(value: &Json, steps: &[Step]) -> Option<Json> {
     let Some((step, rest)) = steps.split_first() else { return Some(value.clone()) };
     match (step, value) {
-        (Step::Field(name), Value::Object(fields)) => found(fields.get(name)?, rest),
-        // A name over a list is looked for in each of its members.
-        (Step::Index(index), Value::Array(items)) => found(items.get(*index)?, rest),
-        (Step::Every, Value::Array(items)) => {
-            let mut made: Vec<Value> = items.iter().filter_map(|item| found(item, rest)).collect();
+        (Step::Field(name), value) => found(value.field(name)?, rest),
+        (Step::Index(index), Json::List(items)) => found(items.get(*index)?, rest),
+        (Step::Every, Json::List(items)) => {
+            let mut made: Vec<Json> = items.iter().filter_map(|item| found(item, rest)).collect();
             match made.len() {
                 0 => None,
                 // One alone is given as it is, but a text keeps its quotes.
                 1 => match made.pop()? {
-                    Value::String(text) => Some(Value::String(serde_json::to_string(&text).ok()?)),
+                    Json::Text(text) => {
+                        let mut quoted = String::new();
+                        quote(&text, &mut quoted);
+                        Some(Json::Text(quoted))
+                    }
                     one => Some(one),
                 },
-                _ => Some(Value::Array(made)),
+                _ => Some(Json::List(made)),
             }
         }
         _ => None,
-    }
-}
-
-/// A value as text: a text without quotes, null as null.
-fn shown(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => {
-            let mut made = String::new();
-            print(other, &mut made);
-            Some(made)
-        }
-    }
-}
-
-fn print(value: &Value, made: &mut String) {
-    match value {
-        Value::Number(number) if number.is_f64() => made.push_str(&double_text(number.as_f64().unwrap_or(0.0))),
-        Value::Array(items) => {
-            made.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    made.push(',');
-                }
-                print(item, made);
-            }
-            made.push(']');
-        }
-        Value::Object(fields) => {
-            made.push('{');
-            for (index, (name, item)) in fields.iter().enumerate() {
-                if index > 0 {
-                    made.push(',');
-                }
-                made.push_str(&Value::String(name.clone()).to_string());
-                made.push(':');
-                print(item, made);
-            }
-            made.push('}');
-        }
-        other => made.push_str(&other.to_string()),
     }
 }
 
@@ -174,14 +127,14 @@ fn from_json(c: Calling) -> Bound {
         &[TEXT, TEXT],
         values(move |args, row| {
             let Some(text) = args.text(0, row) else { return Ok(ScalarValue::Null) };
-            let parsed: Option<Value> = serde_json::from_str(text).ok();
+            let parsed = Json::first(text);
             if text.trim().is_empty() {
                 return Ok(ScalarValue::Null);
             }
             let columns: Vec<ArrayRef> = fields
                 .iter()
                 .map(|field| {
-                    let value = parsed.as_ref().and_then(|p| p.get(field.name()));
+                    let value = parsed.as_ref().and_then(|p| p.last_field(field.name()));
                     let made = value.and_then(|v| plain(v, field.data_type()));
                     made.map_or_else(|| ScalarValue::try_from(field.data_type()), Ok)?.to_array_of_size(1)
                 })
@@ -212,20 +165,23 @@ fn schema_fields(schema: &str) -> Result<Fields, Refusal> {
 }
 
 /// A value as a field of a plain type.
-fn plain(value: &Value, kind: &DataType) -> Option<ScalarValue> {
+fn plain(value: &Json, kind: &DataType) -> Option<ScalarValue> {
     Some(match kind {
-        DataType::Int32 => ScalarValue::Int32(Some(i32::try_from(value.as_i64()?).ok()?)),
-        DataType::Int64 => ScalarValue::Int64(Some(value.as_i64()?)),
+        DataType::Int32 => ScalarValue::Int32(Some(i32::try_from(value.whole()?).ok()?)),
+        DataType::Int64 => ScalarValue::Int64(Some(value.whole()?)),
         DataType::Float64 => ScalarValue::Float64(Some(match value {
-            Value::String(text) => match text.as_str() {
+            Json::Text(text) => match text.as_str() {
                 "NaN" => f64::NAN,
                 "Infinity" | "+Infinity" | "INF" | "+INF" => f64::INFINITY,
                 "-Infinity" | "-INF" => f64::NEG_INFINITY,
                 _ => return None,
             },
-            other => other.as_f64()?,
+            other => other.number()?,
         })),
-        DataType::Boolean => ScalarValue::Boolean(Some(value.as_bool()?)),
-        _ => ScalarValue::Utf8View(Some(shown(value)?)),
+        DataType::Boolean => match value {
+            Json::Flag(flag) => ScalarValue::Boolean(Some(*flag)),
+            _ => return None,
+        },
+        _ => ScalarValue::Utf8View(Some(value.shown()?)),
     })
 }

@@ -3,7 +3,8 @@
 //!
 //! `bind` and `select` go from the parsed text to the engine's plan; `table` holds what may be called; the other modules
 //! are the functions by concern. Invariant: what leaves the binder gives Spark's answer with
-//! `spark.sql.ansi.enabled=false` in UTC, for every row, and fails on none.
+//! `spark.sql.ansi.enabled=false` in UTC, for every row, and fails on none but where Spark fails too: on a pattern of a
+//! column that is none.
 
 mod aggregates;
 mod arrays;
@@ -16,9 +17,11 @@ mod conditional;
 mod conversion;
 mod datetime;
 mod decimals;
+mod formatted;
 mod hashes;
 mod java_regex;
 mod json;
+mod json_text;
 mod kinds;
 mod lists;
 pub(crate) mod literals;

@@ -30,6 +30,8 @@ enum Part {
     Text(String),
     /// A letter and how many times it stands.
     Field(char, usize),
+    /// The begin of a part that need not be read; it is always written.
+    Optional,
 }
 
 /// A pattern for times.
@@ -40,6 +42,7 @@ impl Pattern {
     /// Reads a pattern.
     pub(crate) fn new(text: &str) -> Result<Self, Refusal> {
         let mut parts = Vec::new();
+        let mut open = 0_usize;
         let mut characters = text.chars().peekable();
         while let Some(character) = characters.next() {
             if character == '\'' {
@@ -50,20 +53,33 @@ impl Pattern {
                     count += 1;
                 }
                 parts.push(field(character, count)?);
-            } else if "[]{}#".contains(character) {
+            } else if character == '[' {
+                open += 1;
+                parts.push(Part::Optional);
+            } else if character == ']' && open > 0 {
+                open -= 1;
+            } else if "]{}#".contains(character) {
                 return Err(refused(&format!("the sign {character:?}")));
             } else {
                 parts.push(Part::Text(character.to_string()));
             }
         }
-        Ok(Self(parts))
+        if open > 0 { Err(refused("the sign '[' without its end")) } else { Ok(Self(parts)) }
     }
 
     /// Reads a pattern by which texts will be read, where a weekday and a quarter say nothing.
     pub(crate) fn for_reading(text: &str) -> Result<Self, Refusal> {
         let pattern = Self::new(text)?;
-        let idle = pattern.0.iter().any(|part| matches!(part, Part::Field('E' | 'Q', _)));
-        if idle { Err(refused("a weekday or a quarter that is read")) } else { Ok(pattern) }
+        let found = pattern.0.iter().find_map(|part| match part {
+            Part::Field('E' | 'Q', _) => Some("a weekday or a quarter that is read"),
+            Part::Field('V' | 'z' | 'O', _) | Part::Field('X' | 'x' | 'Z', 4..) => {
+                Some("a zone that is read by its name")
+            }
+            Part::Field('G' | 'F' | 'L', _) => Some("an era, a week or a month alone that is read"),
+            Part::Optional => Some("a part in [ ] that may be read"),
+            _ => None,
+        });
+        found.map_or(Ok(pattern), |what| Err(refused(what)))
     }
 
     /// An instant as text, in UTC.
@@ -73,6 +89,7 @@ impl Pattern {
         for part in &self.0 {
             match part {
                 Part::Text(text) => made.push_str(text),
+                Part::Optional => {}
                 Part::Field(letter, count) => write_field(&mut made, *letter, *count, days, rest)?,
             }
         }
@@ -86,6 +103,7 @@ impl Pattern {
         for (index, part) in self.0.iter().enumerate() {
             rest = match part {
                 Part::Text(expected) => strip_ignoring_case(rest, expected)?,
+                Part::Optional => rest,
                 Part::Field(letter, count) => fields.read(*letter, *count, rest, self.reserved(index))?,
             };
         }
@@ -108,7 +126,7 @@ impl Pattern {
 fn refused(what: &str) -> Refusal {
     Refusal::new(
         format!("{what} in a pattern for times is not known here"),
-        "use y M d D H h K k m s S a E Q, and text in single quotes",
+        "use y M L d D F H h K k m s S a E Q G X x Z z VV O, and text in single quotes",
     )
 }
 
@@ -132,15 +150,17 @@ fn quoted(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<S
 fn field(letter: char, count: usize) -> Result<Part, Refusal> {
     let most = match letter {
         'y' => 6,
-        'M' | 'E' | 'Q' => 4,
+        'M' | 'L' | 'E' | 'Q' | 'z' | 'G' | 'O' => 4,
         'd' | 'H' | 'h' | 'K' | 'k' | 'm' | 's' => 2,
         'D' => 3,
         'S' => 9,
-        'a' => 1,
-        'X' | 'x' | 'Z' => 3,
+        'a' | 'F' => 1,
+        'V' => 2,
+        'X' | 'x' | 'Z' => 5,
         _ => return Err(refused(&format!("the letter {letter}"))),
     };
-    if count > most || (letter == 'Q' && count > 2) {
+    let between = (letter == 'V' && count != 2) || (letter == 'O' && !matches!(count, 1 | 4));
+    if count > most || between {
         return Err(refused(&letter.to_string().repeat(count)));
     }
     Ok(Part::Field(letter, count))
@@ -161,7 +181,13 @@ fn write_field(made: &mut String, letter: char, count: usize, days: i64, rest: i
     let number = match letter {
         'y' if count == 2 => return write!(made, "{:02}", date.year.rem_euclid(100)).ok(),
         'y' => return write_year(made, date.year, count),
-        'M' if count > 2 => return write_name(made, &MONTHS, date.month - 1, count),
+        'M' | 'L' if count > 2 => return write_name(made, &MONTHS, date.month - 1, count),
+        'Q' if count > 2 => return write_quarter(made, (date.month - 1) / 3, count),
+        'G' => {
+            let (short, long) = if date.year > 0 { ("AD", "Anno Domini") } else { ("BC", "Before Christ") };
+            made.push_str(if count == 4 { long } else { short });
+            return Some(());
+        }
         'E' => return write_name(made, &DAYS, iso_weekday(days) - 1, count),
         'a' => {
             made.push_str(if hour < 12 { "AM" } else { "PM" });
@@ -176,15 +202,12 @@ fn write_field(made: &mut String, letter: char, count: usize, days: i64, rest: i
             made.push('Z');
             return Some(());
         }
-        'x' | 'Z' => {
-            made.push_str(match (letter, count) {
-                ('x', 1) => "+00",
-                ('x', 3) => "+00:00",
-                _ => "+0000",
-            });
+        'x' | 'Z' | 'V' | 'z' | 'O' => {
+            made.push_str(utc(letter, count));
             return Some(());
         }
-        'M' => date.month,
+        'M' | 'L' => date.month,
+        'F' => (date.day - 1) % 7 + 1,
         'Q' => (date.month - 1) / 3 + 1,
         'd' => date.day,
         'D' => day_of_year(days),
@@ -202,6 +225,25 @@ fn write_field(made: &mut String, letter: char, count: usize, days: i64, rest: i
     }
     made.push_str(&text);
     Some(())
+}
+
+/// How a letter for zones shows UTC.
+fn utc(letter: char, count: usize) -> &'static str {
+    match (letter, count) {
+        ('x', 1) => "+00",
+        ('x', 3 | 5) => "+00:00",
+        ('Z', 5) => "Z",
+        ('Z', 4) | ('O', _) => "GMT",
+        ('z', 4) => "Coordinated Universal Time",
+        ('V' | 'z', _) => "UTC",
+        _ => "+0000",
+    }
+}
+
+fn write_quarter(made: &mut String, index: i64, count: usize) -> Option<()> {
+    let ending = ["st", "nd", "rd", "th"].get(usize::try_from(index).ok()?)?;
+    let number = index + 1;
+    if count == 3 { write!(made, "Q{number}").ok() } else { write!(made, "{number}{ending} quarter").ok() }
 }
 
 /// The year of its era, with a sign where it has more digits than letters.

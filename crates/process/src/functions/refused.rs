@@ -31,7 +31,6 @@ const GROUPS: &[(&str, &str)] = &[
         "functions with an arrow are not known here; use array_contains, array_max or array_position",
     ),
     ("to_number try_to_number", "write CAST(replace(x, ',', '') AS DECIMAL(18, 2))"),
-    ("format_string printf", "write concat, with lpad, round or date_format for the parts"),
     ("sentences", "use split(x, ' ')"),
     (
         "aes_encrypt aes_decrypt try_aes_decrypt",
@@ -51,7 +50,6 @@ const GROUPS: &[(&str, &str)] = &[
     ("session_window window window_time", "group by date_trunc('HOUR', t)"),
     ("from_csv schema_of_csv to_csv", "use split(x, ',')[0]"),
     ("schema_of_json", "write the schema out, as in from_json(x, 'a INT')"),
-    ("to_json", "use concat, or keep the JSON text as it came"),
     (
         "from_xml to_xml schema_of_xml xpath xpath_string xpath_int xpath_double xpath_boolean xpath_float xpath_long xpath_number xpath_short",
         "XML is not known here; convert it before it is delivered",

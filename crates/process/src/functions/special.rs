@@ -82,17 +82,39 @@ pub(crate) fn like(
     pattern: &ast::Expr,
     escape: Option<&ast::ValueWithSpan>,
 ) -> Bound {
-    if any {
-        return Err(Refusal::new("LIKE ANY is not known here", "write the conditions with OR"));
-    }
     let escape = match escape.map(|e| &e.value) {
         None => '\\',
         Some(Value::SingleQuotedString(text)) if text.chars().count() == 1 => text.chars().next().unwrap_or('\\'),
         Some(_) => return Err(Refusal::new("the escape of LIKE is one character", "write ESCAPE '/'")),
     };
     let value = binder.bind(expr)?;
-    let found = like_values(value, binder.bind(pattern)?, escape, ignore_case)?;
-    Ok(Typed::flag(if negated { datafusion::logical_expr::Expr::Not(Box::new(found.expr)) } else { found.expr }))
+    let one = |pattern: &ast::Expr| {
+        let found = like_values(value.clone(), binder.bind(pattern)?, escape, ignore_case)?.expr;
+        Ok(if negated { datafusion::logical_expr::Expr::Not(Box::new(found)) } else { found })
+    };
+    let (patterns, all) = match quantified(pattern, any)? {
+        Some(found) => found,
+        None => (vec![pattern], false),
+    };
+    let found = patterns.into_iter().map(one).collect::<Result<Vec<_>, Refusal>>()?;
+    let joined = found.into_iter().reduce(|a, b| if all { a.and(b) } else { a.or(b) });
+    let none = || Refusal::new("LIKE ANY and LIKE ALL take patterns", "write LIKE ANY ('a%', 'b%')");
+    joined.map(Typed::flag).ok_or_else(none)
+}
+
+/// The patterns after ANY, SOME or ALL, and whether all have to fit; the parser takes ALL and SOME for calls.
+fn quantified(pattern: &ast::Expr, any: bool) -> Result<Option<(Vec<&ast::Expr>, bool)>, Refusal> {
+    Ok(match pattern {
+        ast::Expr::Tuple(patterns) if any => Some((patterns.iter().collect(), false)),
+        ast::Expr::Nested(inner) if any => Some((vec![inner], false)),
+        _ if any => Some((vec![pattern], false)),
+        ast::Expr::Function(call) => {
+            let name = call.name.to_string().to_lowercase();
+            let known = matches!(name.as_str(), "all" | "some");
+            if known { Some((arguments(call)?, name == "all")) } else { None }
+        }
+        _ => None,
+    })
 }
 
 fn like_values(value: Typed, pattern: Typed, escape: char, ignore_case: bool) -> Bound {
@@ -102,10 +124,7 @@ fn like_values(value: Typed, pattern: Typed, escape: char, ignore_case: bool) ->
             regex::like(value, &text, escape, ignore_case)
         }
         Some(value) if value.is_null() => table::null(&DataType::Boolean),
-        _ => Err(Refusal::new(
-            "the pattern of LIKE has to be written as text",
-            "write it in single quotes, or use contains, startswith or endswith",
-        )),
+        _ => regex::like_column(value, pattern, escape, ignore_case),
     }
 }
 

@@ -13,8 +13,8 @@ use datafusion::logical_expr::Expr;
 use crate::functions::bind::{Bound, Refusal, Typed};
 use crate::functions::call::{Kernel, call};
 use crate::functions::{
-    arrays, bits, conditional, conversion, datetime, json, lists, making_times, maps, math, refused, regex, rounding,
-    strings, texts, url,
+    arrays, bits, conditional, conversion, datetime, formatted, json, lists, making_times, maps, math, refused, regex,
+    rounding, strings, texts, url,
 };
 use crate::plan::spark_name;
 use crate::problem::nearest;
@@ -36,7 +36,7 @@ pub(crate) const fn function(name: &'static str, least: usize, most: usize, bind
 /// As many arguments as one likes.
 pub(crate) const MANY: usize = 255;
 
-fn tables() -> [&'static [Function]; 15] {
+fn tables() -> [&'static [Function]; 16] {
     [
         math::FUNCTIONS,
         rounding::FUNCTIONS,
@@ -49,6 +49,7 @@ fn tables() -> [&'static [Function]; 15] {
         conditional::FUNCTIONS,
         conversion::FUNCTIONS,
         json::FUNCTIONS,
+        formatted::FUNCTIONS,
         url::FUNCTIONS,
         arrays::FUNCTIONS,
         lists::FUNCTIONS,

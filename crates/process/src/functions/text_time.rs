@@ -90,23 +90,29 @@ pub(crate) fn parse_instant(text: &str) -> Option<i64> {
     if !whole || !(digits.eat(' ') || digits.eat('T')) {
         return None;
     }
-    let time = parse_time(&mut digits)?;
+    let (time, has_seconds) = parse_time(&mut digits)?;
     let local = days.checked_mul(DAY_US)?.checked_add(time)?;
     let zone = digits.rest.trim();
-    if zone.is_empty() { Some(local) } else { Zone::parse(zone)?.to_utc(local) }
+    if zone.is_empty() {
+        return Some(local);
+    }
+    // Spark reads a zone after seconds alone.
+    if has_seconds { Zone::parse(zone)?.to_utc(local) } else { None }
 }
 
-/// `h:m`, `h:m:s` or `h:m:s.f`, in microseconds; the digits past the sixth are dropped.
-fn parse_time(digits: &mut Digits<'_>) -> Option<i64> {
+/// `h:m`, `h:m:s` or `h:m:s.f`, in microseconds, and whether there were seconds; digits past the sixth are dropped.
+fn parse_time(digits: &mut Digits<'_>) -> Option<(i64, bool)> {
     let hour = digits.number(1, 2)?;
     let mut minute = 0;
     let mut second = 0;
     let mut fraction = 0;
+    let mut has_seconds = false;
     let minutes = digits.eat(':');
     if minutes {
         minute += digits.number(1, 2)?;
     }
     if minutes && digits.eat(':') {
+        has_seconds = true;
         second = digits.number(1, 2)?;
         if digits.eat('.') {
             let end = digits.rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -118,5 +124,5 @@ fn parse_time(digits: &mut Digits<'_>) -> Option<i64> {
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    Some((hour * 3600 + minute * 60 + second) * SECOND_US + fraction)
+    Some(((hour * 3600 + minute * 60 + second) * SECOND_US + fraction, has_seconds))
 }

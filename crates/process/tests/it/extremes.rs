@@ -238,7 +238,8 @@ async fn rows_of(exprs: &mut Vec<String>, rows: &RecordBatch) -> Vec<Vec<String>
     }
 }
 
-/// Expression by expression and, where one fails, row by row: only what would be too large may fail.
+/// Expression by expression and, where one fails, row by row: only what would be too large may fail, and a pattern of a
+/// column, which fails in Spark, too.
 async fn apart(exprs: &mut Vec<String>, rows: &RecordBatch) -> Vec<Vec<String>> {
     let mut made = Vec::new();
     let mut kept = Vec::new();
@@ -255,8 +256,9 @@ async fn apart(exprs: &mut Vec<String>, rows: &RecordBatch) -> Vec<Vec<String>> 
                 Err(PreviewError::Refused(_)) => refused = true,
                 Err(PreviewError::Failed(why)) => {
                     let large = why.contains("larger than the limit") || why.contains("would make more than");
-                    assert!(large, "{expr} fails on row {row}: {why}");
-                    values.push("too large".to_owned());
+                    let pattern = why.contains("of this row");
+                    assert!(large || pattern, "{expr} fails on row {row}: {why}");
+                    values.push(if large { "too large" } else { "no pattern" }.to_owned());
                 }
             }
         }
@@ -312,4 +314,35 @@ async fn a_text_that_would_be_huge_fails_alone() {
     assert_eq!(made[3], ["    ", "too large", "     "]);
     assert_eq!(made[4], ["4", "too large", "5"]);
     assert_eq!(made[5], ["5", "too large", "6"]);
+}
+
+/// A pattern of a column that is none fails on its own row, and so does one that does not fit its values.
+#[tokio::test]
+async fn a_pattern_of_a_column_fails_alone() {
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("s", Arc::new(StringViewArray::from(vec!["a1b2", "a1b2", "a1b2", "a1b2"]))),
+        ("p", Arc::new(StringViewArray::from(vec![Some("[0-9]"), Some("["), None, Some("(?=a)")]))),
+        ("f", Arc::new(StringViewArray::from(vec![Some("%s!"), Some("%d"), None, Some("%")]))),
+        ("w", Arc::new(StringViewArray::from(vec![Some("<$0>"), Some("$9"), None, Some("\\")]))),
+        ("l", Arc::new(StringViewArray::from(vec![Some("a%"), Some("a\\x"), None, Some("_")]))),
+    ];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let exprs = [
+        "s RLIKE p",
+        "regexp_replace(s, p, '-')",
+        "regexp_replace(s, '[0-9]', w)",
+        "regexp_extract(s, p, 0)",
+        "size(split(s, p))",
+        "format_string(f, s)",
+        "s LIKE l",
+    ];
+    let mut exprs = exprs.map(str::to_owned).to_vec();
+    let made = rows_of(&mut exprs, &rows).await;
+    assert_eq!(made[0], ["true", "no pattern", "null", "no pattern"]);
+    assert_eq!(made[1], ["a-b-", "no pattern", "null", "no pattern"]);
+    assert_eq!(made[2], ["a<1>b<2>", "no pattern", "null", "no pattern"]);
+    assert_eq!(made[3], ["1", "no pattern", "null", "no pattern"]);
+    assert_eq!(made[4], ["3", "no pattern", "null", "no pattern"]);
+    assert_eq!(made[5], ["a1b2!", "no pattern", "null", "no pattern"]);
+    assert_eq!(made[6], ["true", "no pattern", "null", "false"]);
 }

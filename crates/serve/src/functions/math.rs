@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float32Type};
 use datafusion::common::{DataFusionError, Result};
+use vitalake_contract::java_format::rounded;
 
 use super::call::{Argument, Call, Definition, Returns};
 use super::cast;
@@ -195,41 +196,11 @@ fn round(call: &Call<'_>) -> Result<ArrayRef> {
     let values = cast::doubles(array, call.zone)?;
     let result = call.doubles(|row| {
         let value = values.is_valid(row).then(|| values.value(row))?;
-        // As in Druid, infinities become the largest numbers, and no nought has a sign.
-        Some(round_double(value, places(call, row)?).clamp(f64::MIN, f64::MAX) + 0.0)
+        // As in Druid, infinities become the largest numbers, NaN becomes nought, and no nought has a sign.
+        let rounded = rounded(value, places(call, row)?);
+        Some(if rounded.is_nan() { 0.0 } else { rounded.clamp(f64::MIN, f64::MAX) + 0.0 })
     })?;
     narrowed(call, &result)
-}
-
-/// The shortest decimal that stands for the double is rounded, as `BigDecimal.valueOf` does.
-pub fn round_double(value: f64, places: i32) -> f64 {
-    if !value.is_finite() {
-        return if value.is_nan() { 0.0 } else { value };
-    }
-    let text = format!("{:e}", value.abs());
-    let Some((digits, exponent)) = text.split_once('e') else { return value };
-    let Ok(exponent) = exponent.parse::<i32>() else { return value };
-    let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
-    // Digits that stay: those before the place that is rounded at.
-    let keep = i64::from(exponent) + 1 + i64::from(places);
-    let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);
-    if keep >= length {
-        return value;
-    }
-    if keep < 0 {
-        return 0.0_f64.copysign(value);
-    }
-    let kept = usize::try_from(keep).unwrap_or(0);
-    let up = digits.get(kept).is_some_and(|digit| *digit >= 5);
-    let mut number: String = digits.iter().take(kept).map(|digit| char::from(b'0' + digit)).collect();
-    if number.is_empty() {
-        number.push('0');
-    }
-    let mut whole = number.parse::<u128>().unwrap_or(0);
-    if up {
-        whole += 1;
-    }
-    format!("{whole}e{}", -places).parse::<f64>().unwrap_or(value).copysign(value)
 }
 
 /// TRUNCATE: Druid moves the point by a multiplication, makes a whole number of it, and moves it back.

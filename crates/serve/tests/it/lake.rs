@@ -103,6 +103,24 @@ async fn every_table_has_a_time_that_is_stored_nowhere() {
 }
 
 #[tokio::test]
+async fn the_time_of_rows_without_a_required_timestamp_is_never_null() {
+    let cpu = Cpu::with_workers(2).unwrap();
+    let delivered = Contract { source: Some(Source::Feed), ..(*contract()).clone() };
+    for (contract, schema, named) in [
+        (contract(), "raw", "_timestamp"),
+        (Arc::new(delivered), "raw", "_ingested_at"),
+        (contract(), "quarantine", "_quarantined_at"),
+    ] {
+        let specs = vec![TableSpec::of(contract)];
+        let lake = Lake::open(Arc::new(InMemory::new()), specs, LakeOptions::default(), Clock::system(), cpu.clone());
+        let pinned = PinnedLake::of(&lake.await.unwrap(), Arc::default());
+        let shown = vitalake_serve::druid::time_column::table(&pinned, schema, "readings").unwrap().unwrap();
+        let plan = shown.get_logical_plan().unwrap().display_indent().to_string();
+        assert!(plan.contains(&format!(".{named} AS __time")), "{named}: {plan}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_sees_the_newest_row_and_stays_with_the_value_it_pinned() {
     let cpu = Cpu::with_workers(2).unwrap();
     let (live, sessions) = sessions(open(&cpu).await, BTreeMap::new(), &cpu);
