@@ -22,6 +22,7 @@ mod lives;
 mod metrics;
 mod not_well;
 mod producer;
+mod quarantine;
 mod rehearsal;
 mod roles;
 mod rules;
