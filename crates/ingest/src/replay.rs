@@ -71,6 +71,17 @@ pub struct Replayed {
     pub superseded: u64,
 }
 
+/// What is asked of a replay.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// The rejects that are meant.
+    pub filter: RejectFilter,
+    /// Whether it is only said what would come of it.
+    pub dry_run: bool,
+    /// The transactions under which the dataset lands here.
+    pub landing: &'a [TxnId],
+}
+
 /// Puts the rejects that are meant through again. With `dry_run` it says what would come of it, and changes nothing.
 ///
 /// # Errors
@@ -78,13 +89,13 @@ pub struct Replayed {
 pub async fn replay(
     table: &Arc<Table>,
     sql: Option<Arc<dyn SqlRules>>,
-    filter: RejectFilter,
-    dry_run: bool,
+    asked: Asked<'_>,
     progress: &ReplayProgress,
 ) -> Result<Replayed, ReplayError> {
+    let Asked { filter, dry_run, landing } = asked;
     table.flush().await?;
     let _one_at_a_time = table.turn_to_take_back().await;
-    if table.rejects_are_ahead() {
+    if table.rejects_are_ahead(landing) {
         return Err(ReplayError::StillLanding(table.contract().dataset.to_string()));
     }
     let (mut replayed, mut terms, asked) = (Replayed::default(), Terms::default(), filter.clone());

@@ -25,6 +25,8 @@ use crate::tail::TailChunks;
 
 /// How many looks that find nothing come between two that ask whether the log was cleaned past this process.
 const LOOKS_PER_CHECK: u64 = 60;
+/// Looks that find no rows between two at the rejects: without rows they move seldom.
+const LOOKS_PER_LOOK_AT_REJECTS: u64 = 5;
 /// Versions that are remembered, so that who reads a table again from an older one asks the store for nothing.
 const REMEMBERED_MAX: usize = 256;
 
@@ -91,13 +93,23 @@ impl Table {
         let ((log, head), (rejects_log, rejects)) = (self.at(SideName::Rows), self.at(SideName::Rejects));
         let (newest, versions) = log.newer(&head).await.map_err(failed)?;
         if newest.version() == head.version() {
-            if self.looks.fetch_add(1, Ordering::Relaxed) % LOOKS_PER_CHECK == LOOKS_PER_CHECK - 1
+            let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+            if looks % LOOKS_PER_CHECK == LOOKS_PER_CHECK - 1
                 && log.reload(&head).await.map_err(failed)?.version() > head.version().next()
             {
                 tracing::warn!(table = %self.id(), "its log was cleaned past what this process has seen");
                 self.give_way();
             }
-            return Ok(None);
+            if looks % LOOKS_PER_LOOK_AT_REJECTS != LOOKS_PER_LOOK_AT_REJECTS - 1 {
+                return Ok(None);
+            }
+            // Rejects alone: they were given up, or failed again.
+            let newer = rejects_log.reload(&rejects).await.map_err(failed)?;
+            if newer.version() == rejects.version() {
+                return Ok(None);
+            }
+            let rejects = shown_after(&self.contract.dataset, &log, &newest, &newer).await.map_err(failed)?;
+            return Ok(Some(Newer { head: Arc::new(newest), rejects: Arc::new(rejects), versions: Vec::new() }));
         }
         // Rejects are committed before the rows of their epoch: they are there by now. Those that come back leave after.
         let rejects = rejects_log.reload(&rejects).await.map_err(failed)?;
@@ -175,6 +187,9 @@ impl Lake {
 fn take_over(state: &mut State, newer: Newer) {
     let known = state.rows.head.version();
     if newer.head.version() <= known {
+        if newer.head.version() == known && newer.rejects.version() > state.rejects.head.version() {
+            state.rejects.head = newer.rejects;
+        }
         return;
     }
     for version in newer.versions.into_iter().filter(|version| version.version > known) {

@@ -54,7 +54,7 @@ impl Models {
             return Err(no_replay("no model of this process makes it"));
         };
         let _one_at_a_time = table.turn_to_take_back().await;
-        if table.rejects_are_ahead() {
+        if table.rejects_are_ahead(self.transaction_of(dataset).as_slice()) {
             return Err(no_replay("it still works through what a crash had cut short; try again in a moment"));
         }
         let mut walk = Walk::begin(&table, filter).await?;

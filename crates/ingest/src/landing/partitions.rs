@@ -123,6 +123,12 @@ impl TopicLanding {
         Ok(start)
     }
 
+    /// The transactions under which its partitions land.
+    #[must_use]
+    pub fn transactions(&self) -> Vec<TxnId> {
+        self.progress.lock().keys().map(|partition| transaction_id(self.topic_id, *partition)).collect()
+    }
+
     /// The last offsets of partitions that are in a commit.
     pub(super) fn landed(&self, partitions: &[i32]) -> Vec<(i32, i64)> {
         let last = |p: &i32| Some((*p, self.table.committed_txn(&transaction_id(self.topic_id, *p))?));

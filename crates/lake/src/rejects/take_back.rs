@@ -19,7 +19,7 @@ use crate::delta::{DataFile, DeltaError};
 use crate::error::LakeError;
 use crate::side::SideName;
 use crate::table::Table;
-use crate::txn::{Counter, TxnId, TxnKind};
+use crate::txn::{Counter, TxnId};
 
 /// What leaves quarantine, and what becomes of it.
 #[derive(Clone, Debug, Default)]
@@ -46,17 +46,13 @@ impl Table {
         self.taking_back.lock().await
     }
 
-    /// Whether a crash has left rejects in quarantine whose records are still to be worked through again: until they are,
-    /// who does that leaves out what stands in quarantine, and nothing may leave it.
+    /// Whether a crash has left rejects in quarantine whose records are still to be worked through again under one of these
+    /// transactions: until they are, who does that leaves out what stands in quarantine, and nothing may leave it.
     #[must_use]
-    pub fn rejects_are_ahead(&self) -> bool {
+    pub fn rejects_are_ahead(&self, of: &[TxnId]) -> bool {
         let state = self.state.lock();
         let (rows, rejects) = (&state.rows.head, &state.rejects.head);
-        rejects.txns().any(|txn| {
-            let id = TxnId::parse(&txn.app_id);
-            matches!(id.kind(), TxnKind::Landing { .. } | TxnKind::Model { .. })
-                && rows.txn(&id).is_none_or(|version| version < txn.version)
-        })
+        of.iter().any(|txn| rejects.txn(txn) > rows.txn(txn))
     }
 
     /// Commits what came of rejects. `None` when a file of quarantine or the transaction that was named has moved

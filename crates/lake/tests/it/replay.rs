@@ -302,15 +302,31 @@ async fn what_is_given_up_leaves_quarantine_and_the_commit_says_so() {
 async fn what_a_crash_left_ahead_is_not_taken_before_its_rows_are_there() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let lake = with_rejects(&store).await;
-    assert!(!table(&lake).rejects_are_ahead());
+    let of = [TxnId::landing(uuid::Uuid::from_u128(7), 0)];
+    assert!(!table(&lake).rejects_are_ahead(&of));
     let log = DeltaLog::new(Arc::clone(&store), Path::from("lake/quarantine/readings"));
     let head = log.load().await.unwrap().unwrap();
-    let landing = TxnId::landing(uuid::Uuid::from_u128(7), 0);
+    let [landing] = of.clone();
     let change = vitalake_lake::delta::Change::new("WRITE", 1).with_txn(landing.as_str(), 3);
     log.append(&head, change).await.unwrap();
     let lake = open(&store, LakeOptions::default()).await;
-    assert!(table(&lake).rejects_are_ahead());
+    assert!(table(&lake).rejects_are_ahead(&of));
     table(&lake).append(vec![rows(500, 1)], Vec::new(), [(landing, 3)]).unwrap();
     table(&lake).flush().await.unwrap();
-    assert!(!table(&lake).rejects_are_ahead());
+    assert!(!table(&lake).rejects_are_ahead(&of));
+}
+
+#[tokio::test]
+async fn a_follower_hears_of_rejects_that_leave_without_a_row() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let lake = with_rejects(&store).await;
+    let follower = TableSpec { followed: true, ..TableSpec::of(contract()) };
+    let following = open_specs(&store, vec![follower], LakeOptions::default()).await;
+    walk_with(&table(&lake), RejectFilter::default(), &mut GiveUp, Some("vitalakeDiscarded")).await.unwrap();
+    let mut looks = 0;
+    while !table(&following).follow(&|_, batch| Some(batch.clone())).await.unwrap() {
+        looks += 1;
+        assert!(looks < 10, "it never looks at the rejects");
+    }
+    assert_eq!((counted(&following, "quarantine").await.0, counted(&following, "raw").await.0), (0, 12));
 }

@@ -154,6 +154,7 @@ pub(crate) struct Reader {
 struct Running {
     input: Arc<Table>,
     output: Arc<Table>,
+    txn: TxnId,
     progress: Arc<Progress>,
     replays: mpsc::WeakSender<Request>,
 }
@@ -312,6 +313,12 @@ impl Models {
 }
 
 impl Models {
+    /// The transaction under which a model's table says how far the model has come.
+    #[must_use]
+    pub fn transaction_of(&self, dataset: &DatasetName) -> Option<TxnId> {
+        self.running.iter().find(|model| model.progress.is_of(dataset)).map(|model| model.txn.clone())
+    }
+
     /// A model's table, and where portions of its quarantine are sent.
     pub(crate) fn replays_of(&self, dataset: &DatasetName) -> Option<(Arc<Table>, mpsc::Sender<Request>)> {
         let model = self.running.iter().find(|model| model.progress.is_of(dataset))?;
@@ -413,6 +420,7 @@ fn running(jobs: &[Job]) -> Vec<Running> {
     let running = |job: &Job| Running {
         input: Arc::clone(&job.input),
         output: Arc::clone(&job.output),
+        txn: job.txn.clone(),
         progress: Arc::clone(&job.progress),
         replays: job.to_replay.downgrade(),
     };

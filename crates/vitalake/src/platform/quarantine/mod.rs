@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use vitalake_contract::{Contract, DatasetName, Layer};
-use vitalake_ingest::replay::{self, ReplayError};
-use vitalake_lake::{GiveUp, LakeError, Putting, RejectFilter, ReplayProgress, Table, Terms, Tried, Walk};
+use vitalake_ingest::replay::{self, Asked, ReplayError};
+use vitalake_lake::{GiveUp, LakeError, Putting, RejectFilter, ReplayProgress, Table, Terms, Tried, TxnId, Walk};
 use vitalake_ops::quarantine::{
     DiscardReport, DiscardRequest, FailedAgain, RejectCount, RejectedRow, ReplayProgress as Far, ReplayReport,
     ReplayRequest, Which,
@@ -238,8 +238,9 @@ async fn replay_raw(
     progress: &Arc<ReplayProgress>,
 ) -> Result<(Tried, u64), ApiError> {
     let sql = sql_rules(table.contract()).map_err(|error| ApiError::Internal(error.to_string()))?;
-    let (table, progress) = (Arc::clone(table), Arc::clone(progress));
-    let replaying = async move { replay::replay(&table, sql, filter, dry_run, &progress).await };
+    let (table, progress, landing) = (Arc::clone(table), Arc::clone(progress), transactions(life, table));
+    let replaying =
+        async move { replay::replay(&table, sql, Asked { filter, dry_run, landing: &landing }, &progress).await };
     let outcome = life.lake.cpu().spawn_cpu(replaying).await;
     let outcome = outcome.map_err(|error| ApiError::internal("the replay was interrupted; replay again", &error))?;
     outcome.map(|replayed| (replayed.tried, replayed.superseded)).map_err(|error| match error {
@@ -247,6 +248,15 @@ async fn replay_raw(
         ReplayError::StillLanding(_) => ApiError::Unavailable(error.to_string()),
         error => ApiError::internal("the replay failed; what was not committed is as it was", &error),
     })
+}
+
+/// The transactions under which records enter a table here.
+fn transactions(life: &Life, table: &Table) -> Vec<TxnId> {
+    let dataset = &table.contract().dataset;
+    let landings = life.intake.landings.iter().filter(|landing| landing.table().contract().dataset == *dataset);
+    let models = life.models.lock().clone();
+    let of_model = models.and_then(|models| models.transaction_of(dataset));
+    landings.flat_map(|landing| landing.transactions()).chain(of_model).collect()
 }
 
 async fn replay_derived(
@@ -307,7 +317,7 @@ async fn give_up_counted(
 ) -> Result<(), ApiError> {
     commit(life, table).await?;
     let _one_at_a_time = table.turn_to_take_back().await;
-    if table.rejects_are_ahead() {
+    if table.rejects_are_ahead(&transactions(life, table)) {
         let still = "it still works through what a crash had cut short; try again in a moment";
         return Err(ApiError::Unavailable(format!("rejects of {} cannot be discarded yet: {still}", table.id())));
     }
