@@ -8,6 +8,7 @@
 
 mod files;
 mod pieces;
+mod sets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::decode::{DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode
 use files::Files;
 use pieces::{HashingReader, Received};
 pub use pieces::{Piece, Pieces};
+pub use sets::{DeliveryJudge, DeliveryRules, SetFinding};
 
 /// How often a delivery whose number went to another process takes the next one.
 const TRIES_MAX: u32 = 100;
@@ -44,6 +46,20 @@ pub enum DeliverError {
         rule: String,
         /// How many rows break it.
         rows: u64,
+    },
+    /// A rule of severity fatal about the delivery as a set was broken, or could not be evaluated.
+    #[error(
+        "the delivery of {dataset} does not keep the rule {rule}, whose severity is fatal: {found} in place of {want}; nothing of it was loaded: correct the file and deliver it again"
+    )]
+    FatalSet {
+        /// The dataset.
+        dataset: String,
+        /// The rule's name.
+        rule: String,
+        /// What was found, in words.
+        found: String,
+        /// What it wants, in words.
+        want: String,
     },
     /// It would leave the dataset empty.
     #[error(
@@ -68,7 +84,7 @@ impl Classified for DeliverError {
         match self {
             Self::File(DeliveryError::Read { .. }) | Self::Stopped(_) => Class::External,
             Self::File(DeliveryError::Decode(_)) => Class::Internal,
-            Self::File(_) | Self::Fatal { .. } | Self::Empty { .. } => Class::User,
+            Self::File(_) | Self::Fatal { .. } | Self::FatalSet { .. } | Self::Empty { .. } => Class::User,
             Self::Lake(error) => error.class(),
         }
     }
@@ -76,14 +92,14 @@ impl Classified for DeliverError {
     fn retry(&self) -> Retry {
         match self {
             Self::File(DeliveryError::Read { .. }) | Self::Stopped(_) => Retry::Later,
-            Self::File(_) | Self::Fatal { .. } | Self::Empty { .. } => Retry::Never,
+            Self::File(_) | Self::Fatal { .. } | Self::FatalSet { .. } | Self::Empty { .. } => Retry::Never,
             Self::Lake(error) => error.retry(),
         }
     }
 }
 
 /// What became of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Delivered {
     /// Its number.
     pub number: i64,
@@ -95,6 +111,8 @@ pub struct Delivered {
     pub totals: DeliveryTotals,
     /// The version of the table that holds it.
     pub version: i64,
+    /// What the rules about the delivery as a set found.
+    pub findings: Vec<SetFinding>,
 }
 
 /// A file on its way in.
@@ -117,12 +135,15 @@ pub struct Incoming {
 /// When the file, the table or the store refuses; nothing of the delivery is in the table then.
 pub async fn deliver(
     table: &Arc<Table>,
-    sql: Option<Arc<dyn SqlRules>>,
+    rules: DeliveryRules,
     incoming: Incoming,
     turn: &Mutex<()>,
 ) -> Result<Delivered, DeliverError> {
     let name = incoming.name.clone();
-    let mut delivery = Receiving::new(table).all_of(sql, incoming).await?;
+    let mut delivery = Receiving::new(table).all_of(rules.sql, incoming).await?;
+    if let Some(sets) = &rules.sets {
+        delivery.judge(sets.as_ref()).await?;
+    }
     let _one_at_a_time = turn.lock().await;
     let mut tries = 1;
     loop {
@@ -158,7 +179,7 @@ impl<'a> Receiving<'a> {
         let received = self.decode(sql, incoming, &mut files).await?;
         let content_id = TxnId::delivered_content(&self.dataset, &received.sha256);
         files.write(self.table).await?;
-        Ok(Whole { receiving: self, files, received, content_id })
+        Ok(Whole { receiving: self, files, received, content_id, findings: Vec::new() })
     }
 
     async fn decode(
@@ -204,9 +225,26 @@ struct Whole<'a> {
     files: Files,
     received: Received,
     content_id: TxnId,
+    /// What the rules about it as a set found.
+    findings: Vec<SetFinding>,
 }
 
 impl Whole<'_> {
+    /// Has its rows judged as a set, unless its content is there already; refuses it for a rule of severity fatal.
+    async fn judge(&mut self, sets: &dyn DeliveryJudge) -> Result<(), DeliverError> {
+        let Receiving { table, dataset, .. } = &self.receiving;
+        if self.known(table.contract().delivery == Delivery::Replace).is_some() {
+            return Ok(());
+        }
+        self.findings = sets.judge(self.files.rows()).await;
+        match self.findings.iter().find(|finding| finding.refuses()).cloned() {
+            Some(SetFinding { rule, found, want, .. }) => {
+                Err(DeliverError::FatalSet { dataset: dataset.clone(), rule, found, want })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// One try to make it the table's: under the next number, unless its content is there already.
     async fn commit(&mut self, name: &str) -> Result<Delivered, DeliverError> {
         let Receiving { table, dataset, app_id } = &self.receiving;
@@ -269,6 +307,7 @@ impl Whole<'_> {
 
     fn delivered(&self, number: i64, known: bool, version: i64) -> Delivered {
         let Received { totals, sha256 } = &self.received;
-        Delivered { number, sha256: sha256.clone(), known, totals: totals.clone(), version }
+        let findings = if known { Vec::new() } else { self.findings.clone() };
+        Delivered { number, sha256: sha256.clone(), known, totals: totals.clone(), version, findings }
     }
 }

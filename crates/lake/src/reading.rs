@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::TryStreamExt;
+use vitalake_runtime::events::Events;
 
 use crate::catalogue::{Space, TableId};
 use crate::delta::{DataFile, DeltaError, TableVersion};
@@ -30,6 +31,12 @@ impl Table {
         let chosen = schema.fields().iter().filter(|f| columns.iter().any(|c| c.eq_ignore_ascii_case(f.name())));
         let schema = Arc::new(Schema::new(chosen.cloned().collect::<Vec<_>>()));
         self.read(self.id(), file, schema).await
+    }
+
+    /// Where it is told what happens to it.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.shared.options.events
     }
 
     /// The rows of one of the table's files, with all stored columns.

@@ -173,6 +173,22 @@ pub struct DeliveryReport {
     /// The file's columns that the contract does not name, kept in `_rescued`: the first of them.
     #[serde(default)]
     pub not_in_contract: Vec<String>,
+    /// Rules about the delivery as a set that it does not keep, or of which nobody can tell.
+    #[serde(default)]
+    pub not_kept: Vec<NotKept>,
+}
+
+/// A rule about a delivery that does not hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotKept {
+    /// The rule.
+    pub rule: String,
+    /// What breaking it means.
+    pub severity: String,
+    /// What was found, or why nobody can tell.
+    pub got: String,
+    /// What the rule wants.
+    pub want: String,
 }
 
 /// Values of one column that did not fit it.

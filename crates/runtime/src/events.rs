@@ -165,6 +165,16 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Values of a column that could not be read: they became null.
+    #[must_use]
+    pub fn unread(dataset: Arc<str>, column: &str, scope: Arc<str>, values: u64) -> Self {
+        let (rule, want) = (format!("{column}.unread").into(), "0".into());
+        let got = Some(values as f64);
+        Self::Measured { dataset, rule, severity: "warning", scope, got, want, passed: Some(values == 0) }
+    }
+}
+
 /// Where events are sent. Clones send to the same reader.
 #[derive(Clone, Debug, Default)]
 pub struct Events {

@@ -32,6 +32,8 @@ pub struct LandingCounters {
     rules: Vec<(String, Severity, AtomicU64)>,
     /// What is broken before the contract's rules are asked.
     unreadable: Mutex<BTreeMap<&'static str, u64>>,
+    /// Values of rows that could not be read and are null, by column, since they were last told.
+    unread: Mutex<BTreeMap<usize, u64>>,
 }
 
 /// Broken rules of one step: of the contract by their index, and of what could not be read.
@@ -39,13 +41,22 @@ pub struct LandingCounters {
 pub(super) struct Broken {
     pub(super) rules: Vec<(usize, u64)>,
     pub(super) unreadable: Vec<(&'static str, u64)>,
+    /// Values that could not be read, by column.
+    pub(super) unread: Vec<(usize, u64)>,
 }
 
 impl LandingCounters {
     pub(super) fn new(rules: &[RowRule]) -> Self {
         let rules = rules.iter().map(|rule| (rule.name.clone(), rule.severity, AtomicU64::new(0))).collect();
         let zero = || AtomicU64::new(0);
-        Self { rows: zero(), rejects: zero(), bytes: zero(), rules, unreadable: Mutex::default() }
+        Self {
+            rows: zero(),
+            rejects: zero(),
+            bytes: zero(),
+            rules,
+            unreadable: Mutex::default(),
+            unread: Mutex::default(),
+        }
     }
 
     pub(super) fn count(&self, broken: &Broken) {
@@ -54,10 +65,19 @@ impl LandingCounters {
                 count.fetch_add(*records, Ordering::Relaxed);
             }
         }
+        if !broken.unread.is_empty() {
+            let mut unread = self.unread.lock();
+            broken.unread.iter().for_each(|(column, values)| *unread.entry(*column).or_default() += values);
+        }
         if !broken.unreadable.is_empty() {
             let mut unreadable = self.unreadable.lock();
             broken.unreadable.iter().for_each(|(rule, records)| *unreadable.entry(rule).or_default() += records);
         }
+    }
+
+    /// Values that could not be read since this was last asked, by column.
+    pub(super) fn take_unread(&self) -> BTreeMap<usize, u64> {
+        std::mem::take(&mut *self.unread.lock())
     }
 
     /// Every rule that was broken, and how often. A record that breaks several counts for each of them.

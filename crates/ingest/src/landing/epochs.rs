@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use vitalake_lake::LakeError;
 use vitalake_runtime::error::in_full;
+use vitalake_runtime::events::Event;
 
 use super::transaction::uncovered;
 use super::{Doing, Landing, LandingError, TopicLanding};
@@ -87,6 +88,9 @@ impl TopicLanding {
         if self.landing == Landing::Follower {
             return Ok(version);
         }
+        if let Some(version) = version {
+            self.tell_unread(version);
+        }
         let partitions: Vec<i32> = self.progress.lock().keys().copied().collect();
         let last_offsets = self.landed(&partitions);
         if *self.told.lock() == last_offsets {
@@ -102,6 +106,17 @@ impl TopicLanding {
             }
             Ok(Err(source)) => Err(LandingError::Source { topic: name, source }),
             Err(_) => Err(LandingError::Stopped(name)),
+        }
+    }
+
+    /// Tells how many values of each column could not be read, of what a commit holds.
+    fn tell_unread(&self, version: i64) {
+        let contract = self.table.contract();
+        let scope: Arc<str> = format!("commit {version}").into();
+        for (column, values) in self.counters.take_unread() {
+            let Some(column) = contract.columns.get(column) else { continue };
+            let dataset = contract.dataset.as_str().into();
+            self.table.events().send(Event::unread(dataset, &column.name, Arc::clone(&scope), values));
         }
     }
 

@@ -155,6 +155,7 @@ impl Step {
         for rules in [decoded.warnings, decoded.errors, decoded.fatal] {
             self.broken.rules.extend(rules);
         }
+        self.broken.unread.extend(decoded.misfits);
         self.broken.unreadable.extend([(RULE_JSON, decoded.not_json), (RULE_TOMBSTONE, decoded.tombstones)]);
         self.broken.unreadable.retain(|(_, records)| *records > 0);
         for (batches, batch) in [(&mut self.rows, decoded.rows), (&mut self.rejects, decoded.rejects)] {

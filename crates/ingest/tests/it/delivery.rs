@@ -17,10 +17,14 @@ use vitalake_contract::contract::{Column, ColumnType, Delivery};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
 use vitalake_ingest::decode::DeliveryFormat;
-use vitalake_ingest::delivery::{DeliverError, Delivered, Incoming, Piece, deliver};
+use vitalake_ingest::delivery::{
+    DeliverError, Delivered, DeliveryJudge, DeliveryRules, Incoming, Piece, SetFinding, deliver,
+};
 use vitalake_lake::delta::{Change, DeltaLog, Snapshot};
 use vitalake_lake::store::DiskStore;
-use vitalake_lake::{Lake, LakeError, LakeOptions, SourceCheck, Space, Table, TableId, TableSpec, TxnId, TxnKind};
+use vitalake_lake::{
+    DataFile, Lake, LakeError, LakeOptions, SourceCheck, Space, Table, TableId, TableSpec, TxnId, TxnKind,
+};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{CrashDisk, Disk, LocalDisk};
@@ -72,8 +76,27 @@ impl Process {
         format: DeliveryFormat,
         pieces: mpsc::Receiver<io::Result<Piece>>,
     ) -> Result<Delivered, DeliverError> {
+        self.take_by(DeliveryRules::default(), format, pieces).await
+    }
+
+    async fn take_by(
+        &self,
+        rules: DeliveryRules,
+        format: DeliveryFormat,
+        pieces: mpsc::Receiver<io::Result<Piece>>,
+    ) -> Result<Delivered, DeliverError> {
         let incoming = Incoming { name: "people".to_owned(), format, pieces, now_ms: 1_000 };
-        tokio::time::timeout(WAIT_MAX, deliver(&self.table, None, incoming, &self.turn)).await.expect("it is answered")
+        let delivering = deliver(&self.table, rules, incoming, &self.turn);
+        tokio::time::timeout(WAIT_MAX, delivering).await.expect("it is answered")
+    }
+
+    /// A file of one row that this is found of.
+    async fn judged(&self, severity: Severity, passed: Option<bool>) -> Result<Delivered, DeliverError> {
+        let (sender, pieces) = mpsc::channel(4);
+        sender.send(bytes("{\"who\":\"a\",\"n\":1}\n")).await.unwrap();
+        sender.send(Ok(Piece::End)).await.unwrap();
+        let sets: Arc<dyn DeliveryJudge> = Arc::new(Finds(severity, passed));
+        self.take_by(DeliveryRules { sql: None, sets: Some(sets) }, DeliveryFormat::Ndjson, pieces).await
     }
 
     async fn whole(&self, file: &str) -> Result<Delivered, DeliverError> {
@@ -121,6 +144,51 @@ fn of(batch: &RecordBatch, column: &str) -> Vec<i64> {
     match column.as_primitive_opt::<Int64Type>() {
         Some(longs) => longs.values().to_vec(),
         None => column.as_primitive::<Int32Type>().values().iter().map(|n| i64::from(*n)).collect(),
+    }
+}
+
+/// A judge that finds the same of every delivery.
+#[derive(Debug)]
+struct Finds(Severity, Option<bool>);
+
+impl DeliveryJudge for Finds {
+    fn judge<'a>(&'a self, rows: &'a [Arc<DataFile>]) -> BoxFuture<'a, Vec<SetFinding>> {
+        let (got, found) = (Some(rows.len() as f64), "few".to_owned());
+        let (rule, want) = ("enough".to_owned(), "many".to_owned());
+        Box::pin(async move { vec![SetFinding { rule, severity: self.0, got, found, want, passed: self.1 }] })
+    }
+}
+
+#[rstest]
+#[case::kept(Severity::Fatal, Some(true), true)]
+#[case::fatal(Severity::Fatal, Some(false), false)]
+#[case::fatal_and_unknown(Severity::Fatal, None, false)]
+#[case::error(Severity::Error, Some(false), true)]
+#[case::warning(Severity::Warning, None, true)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_about_the_set_refuses_a_delivery_whole_or_is_said_of_it(
+    #[case] severity: Severity,
+    #[case] passed: Option<bool>,
+    #[case] taken: bool,
+) {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let process = Process::open(folder.path(), Delivery::Append, &cpu).await;
+    let outcome = process.judged(severity, passed).await;
+    match outcome {
+        Ok(delivered) => {
+            let found: Vec<_> = delivered.findings.iter().map(|f| (f.rule.as_str(), f.got, f.passed)).collect();
+            assert_eq!(found, [("enough", Some(1.0), passed)]);
+        }
+        Err(error) => {
+            let said = error.to_string();
+            assert!(said.contains("enough") && said.contains("few in place of many"), "{said}");
+            assert!(matches!(error, DeliverError::FatalSet { .. }), "{error:?}");
+        }
+    }
+    assert_eq!(process.read(Space::Raw, "n").await, vec![1; usize::from(taken)]);
+    // What is there already is not judged again.
+    if taken {
+        assert!(process.judged(Severity::Fatal, Some(false)).await.unwrap().known);
     }
 }
 

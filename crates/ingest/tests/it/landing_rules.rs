@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use vitalake_contract::Contract;
 use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
 use vitalake_ingest::headers::Header;
-use vitalake_ingest::landing::{RuleCount, Stop, transaction_id};
+use vitalake_ingest::landing::{Landing, LandingSpec, RuleCount, Stop, TopicLanding, transaction_id};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, TopicId, TopicPartition};
 use vitalake_ingest::source::{FetchedRecord, Item, RecordSource, SourceError};
 use vitalake_lake::store::DiskStore;
@@ -15,6 +15,7 @@ use vitalake_lake::{Lake, LakeOptions, Space, TableId, TableSpec};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{CrashDisk, LocalDisk};
+use vitalake_runtime::events::{Event, Events};
 
 use crate::landing::{TOPIC, contract, landing, offsets, open};
 use crate::support::{self, options};
@@ -232,4 +233,51 @@ async fn a_table_from_before_there_were_keys_gets_the_columns_and_keeps_its_rows
     landing.flush().await.unwrap();
     let headers = Some(r#"[{"key":"n","value_base64":"/w=="}]"#.to_owned());
     assert_eq!(envelopes(&lake, &table, Space::Raw).await, [(0, None, None), (1, Some(b"k".to_vec()), headers)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_could_not_be_read_are_told_by_column_with_the_commit() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let (events, mut told) = Events::channel();
+    let store = Arc::new(DiskStore::new(LocalDisk::shared(), folder.path()));
+    let lake_options = LakeOptions { events, ..LakeOptions::default() };
+    let specs = vec![TableSpec::of(contract(0))];
+    let lake = Lake::open(store, specs, lake_options, Clock::manual(support::NOW_MS), cpu.clone()).await.unwrap();
+    let table = Arc::clone(lake.tables().next().unwrap());
+    let (log, _) = support::open(&CrashDisk::new(3), options());
+    let topic = log.ensure_topic("readings", 1).unwrap();
+    let source: Arc<dyn RecordSource> = log.clone();
+    let landing = TopicLanding::new(LandingSpec {
+        source,
+        table: Arc::clone(&table),
+        sql: None,
+        topic: "readings".to_owned(),
+        topic_id: topic,
+        landing: Landing::Owner,
+        cpu: cpu.clone(),
+        clock: Clock::manual(support::NOW_MS),
+    });
+    landing.take_partitions([0]).await.unwrap();
+    for (records, unread) in [
+        (vec![r#"{"who":"a","n":"x"}"#, r#"{"who":5,"n":"x"}"#, r#"{"who":"a","n":"y"}"#], Some(2.0)),
+        (vec![r#"{"who":"b","n":1}"#], None),
+    ] {
+        let mut builder = BatchBuilder::new();
+        for record in records {
+            builder.push_with(5, None, Some(record.as_bytes()), &[]);
+        }
+        log.append(TopicPartition::new(topic, 0), CheckedBatch::new(builder.build(None)).unwrap()).await.unwrap();
+        landing.step().await.unwrap();
+        let version = landing.flush().await.unwrap().unwrap();
+        let mut found = None;
+        while let Ok(event) = told.try_recv() {
+            if let Event::Measured { rule, scope, got, .. } = event
+                && rule.ends_with(".unread")
+            {
+                assert_eq!((&*rule, &*scope), ("n.unread", format!("commit {version}").as_str()));
+                found = got;
+            }
+        }
+        assert_eq!(found, unread);
+    }
 }

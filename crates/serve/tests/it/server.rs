@@ -166,6 +166,7 @@ impl Deliveries for Process {
             quarantined: 0,
             did_not_fit: Vec::new(),
             not_in_contract: Vec::new(),
+            not_kept: Vec::new(),
             version: 1,
         })
     }

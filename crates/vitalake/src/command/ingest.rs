@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use vitalake_ops::status::{DeliveryReport, DeliveryState};
+use vitalake_ops::status::{DeliveryReport, DeliveryState, NotKept};
 
 use crate::cli::{FileFormat, IngestArgs};
 use crate::client::{Client, Outgoing};
@@ -131,6 +131,10 @@ fn in_words(report: &DeliveryReport, name: &str, style: Style) -> String {
         words += &format!(
             "  see why: vitalake query \"SELECT _rule, COUNT(*) AS n FROM quarantine.{dataset} GROUP BY _rule\"\n"
         );
+    }
+    for NotKept { rule, severity, got, want } in &report.not_kept {
+        words +=
+            &format!("  {} ({severity}): {got} in place of {want}\n", style.yellow(&format!("{rule} does not hold")));
     }
     words += &misfits_in_words(report, style);
     if !report.not_in_contract.is_empty() {

@@ -10,19 +10,20 @@ use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use vitalake_contract::DatasetName;
 use vitalake_ingest::decode::{DeliveryError, DeliveryFormat as FileFormat, Misfit};
-use vitalake_ingest::delivery::{self, DeliverError, Delivered, Incoming, Piece};
+use vitalake_ingest::delivery::{self, DeliverError, Delivered, DeliveryRules, Incoming, Piece, SetFinding};
 use vitalake_ingest::landing::{RuleCount, TopicLanding};
 use vitalake_lake::delta::DeltaError;
 use vitalake_lake::{Catalogue, LakeError, Space, TableId, TableView};
 use vitalake_ops::status::{
-    BrokenRule, DatasetStatus, DeliveryReport, DeliveryState, DidNotFit, FAILED, FlushReport, FlushedTable, OK,
-    PartitionStatus, RECOVERING, Readiness, STALLED, StatusReport, Trouble,
+    BrokenRule, DatasetStatus, DeliveryReport, DeliveryState, DidNotFit, FAILED, FlushReport, FlushedTable, NotKept,
+    OK, PartitionStatus, RECOVERING, Readiness, STALLED, StatusReport, Trouble,
 };
 use vitalake_process::{ModelStatus, sql_rules};
 use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_serve::pinned::{Pinned, PinnedLake};
 use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
 
+use super::delivered_sets::{self, DeliveredSets};
 use super::outside::instant;
 use super::{Life, Role};
 
@@ -121,6 +122,7 @@ impl Api {
                 role.as_str()
             )));
         }
+        let events = self.0.setup.events.clone();
         let turn = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
         let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
         let sql = sql_rules(table.contract()).map_err(|error| ApiError::Internal(error.to_string()))?;
@@ -128,17 +130,21 @@ impl Api {
             DeliveryFormat::Csv => FileFormat::Csv,
             DeliveryFormat::Ndjson => FileFormat::Ndjson,
         };
+        let rules = DeliveryRules { sql, sets: DeliveredSets::of(&self.0.lake, &table) };
+        let contract = Arc::clone(table.contract());
         let (sender, pieces) = mpsc::channel(4);
         let incoming = Incoming { name: name.to_owned(), format, pieces, now_ms: self.0.setup.clock.now_ms() };
         // Both outlive a client that hangs up: a file that came whole is delivered, and models wait at its place.
         let feeding = tokio::spawn(feed(body, sender));
-        let delivering = tokio::spawn(async move { delivery::deliver(&table, sql, incoming, &turn).await });
+        let delivering = tokio::spawn(async move { delivery::deliver(&table, rules, incoming, &turn).await });
         let outcome = delivering
             .await
             .map_err(|error| ApiError::internal("the delivery was interrupted; deliver the file again", &error))?;
         // Whoever reads the rest of a refused file reads it alone.
         let _ = feeding.await;
-        outcome.map(|delivered| report(dataset, delivered)).map_err(|error| refusal(&error))
+        let delivered = outcome.map_err(|error| refusal(&error))?;
+        delivered_sets::tell(&events, &contract, &delivered);
+        Ok(report(dataset, delivered))
     }
 }
 
@@ -241,7 +247,15 @@ fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
     let misfits = delivered.totals.misfits.into_iter();
     let did_not_fit =
         misfits.map(|Misfit { column, expected, values }| DidNotFit { column, expected, values }).collect();
+    let not_kept = delivered.findings.into_iter().filter(|finding| finding.passed != Some(true));
+    let not_kept = not_kept.map(|SetFinding { rule, severity, found, want, .. }| NotKept {
+        rule,
+        severity: severity.to_string(),
+        got: found,
+        want,
+    });
     DeliveryReport {
+        not_kept: not_kept.collect(),
         dataset: dataset.to_owned(),
         delivery: u64::try_from(delivered.number).unwrap_or(0),
         sha256: delivered.sha256,
@@ -261,9 +275,10 @@ fn refusal(error: &DeliverError) -> ApiError {
             io::ErrorKind::FileTooLarge => ApiError::TooLarge(in_full(error)),
             _ => ApiError::Invalid(in_full(error)),
         },
-        DeliverError::File(_) | DeliverError::Fatal { .. } | DeliverError::Empty { .. } => {
-            ApiError::Invalid(in_full(error))
-        }
+        DeliverError::File(_)
+        | DeliverError::Fatal { .. }
+        | DeliverError::FatalSet { .. }
+        | DeliverError::Empty { .. } => ApiError::Invalid(in_full(error)),
         DeliverError::Lake(cause) if cause.retry() == Retry::Later => {
             ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
         }

@@ -10,6 +10,7 @@ mod api;
 mod books;
 #[cfg(feature = "rdkafka")]
 mod broker;
+mod delivered_sets;
 mod flush;
 mod follow;
 mod front;

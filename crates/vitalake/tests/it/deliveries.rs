@@ -31,11 +31,15 @@ fn contract(delivery: &str) -> String {
 
 impl Here {
     fn new(delivery: &str) -> Self {
+        Self::of(&contract(delivery))
+    }
+
+    fn of(contract: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let project = folder.path().join("project");
         std::fs::create_dir_all(project.join("contracts/raw")).unwrap();
         std::fs::write(project.join("vitalake.yaml"), "name: people\nstorage:\n  reserve_bytes: 0\n").unwrap();
-        std::fs::write(project.join("contracts/raw/people.yaml"), contract(delivery)).unwrap();
+        std::fs::write(project.join("contracts/raw/people.yaml"), contract).unwrap();
         let place = Place::new(&project, &folder.path().join("data"), &folder.path().join("log.txt"));
         let server = Some(place.start().ready());
         Self { folder, place, server }
@@ -235,4 +239,42 @@ fn json_of_any_shape_replaces_by_all_of_its_rows(#[case] file: &str, #[case] row
     let (status, said) = here.ingested(&here.file("cut.json", "[{\"who\":\"a\"},"));
     assert!(status == 1 && said.contains("the file ends before the array is closed"), "{said}");
     assert_eq!(here.rows(), rows);
+}
+
+#[test]
+fn rules_about_a_delivery_refuse_it_whole_or_are_said_of_it() {
+    let rules = "    quality:
+      - {id: enough, metric: rowCount, mustBeGreaterOrEqualTo: 2, severity: fatal}
+      - {id: weighed, metric: nullValues, arguments: {properties: [weight]}, unit: percent, mustBeLessThan: 40}
+      - {id: once, metric: duplicateValues, arguments: {properties: [who]}, mustBe: 0, severity: warn}
+      - {id: known, type: sql, mustBe: 0, query: 'SELECT SUM(weight / (weight - weight)) FROM {object}'}
+customProperties:
+";
+    let here = Here::of(&contract("append").replace("customProperties:\n", rules));
+    let (status, said) = here.ingested(&here.file("few.csv", "who,weight,seen_on\na,1,2026-01-01\n"));
+    assert_ne!(status, 0);
+    assert!(said.contains("enough") && said.contains("1 in place of at least 2"), "{said}");
+    assert_eq!(here.rows(), 0);
+    let (status, said) =
+        here.ingested(&here.file("more.csv", "who,weight,seen_on\na,1,2026-01-01\na,,today\nb,heavy,2026-01-01\n"));
+    assert_eq!(status, 0, "{said}");
+    for said_of in [
+        "weighed does not hold (error): 66.6",
+        "once does not hold (warning): 2 in place of 0",
+        "known does not hold (error): could not be evaluated",
+    ] {
+        assert!(said.contains(said_of), "{said_of}: {said}");
+    }
+    assert!(!said.contains("enough"), "{said}");
+    assert_eq!(here.rows(), 3);
+    let of_second = "SELECT rule, got, passed FROM ops.checks WHERE scope = 'delivery 1' ORDER BY rule";
+    here.place.until("told", || here.place.ask(of_second).is_ok_and(|rows| rows.len() >= 6));
+    let rows = here.place.ask(of_second).unwrap();
+    let found: Vec<String> =
+        rows.iter().map(|row| format!("{} {} {}", row[0].as_str().unwrap(), row[1], row[2])).collect();
+    assert_eq!(
+        found.iter().map(|f| f.split(' ').next().unwrap()).collect::<Vec<_>>(),
+        ["enough", "known", "once", "seen_on.unread", "weighed", "weight.unread"]
+    );
+    assert_eq!((found[0].as_str(), found[3].as_str()), ("enough 3.0 true", "seen_on.unread 1.0 false"));
 }
