@@ -46,6 +46,7 @@ CHECKS = {
     "topic-anew": topic_anew.check,
     "waits-container": waits.container,
     "waits-topics": waits.topics,
+    "waits-not": waits.refused_for_good,
     "roles-one-killed": roles.one_killed,
     "roles-one-paused": roles.one_paused,
     "roles-replica": roles.replica,

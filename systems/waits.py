@@ -3,6 +3,7 @@ credential that is wrong, topics that are missing. Once it is there the platform
 import re
 
 from faults import CONTAINER
+from gate import Refusing
 from outcome import absences, told_nothing
 from parts import Azurite, Failed, KafkaBroker, Vitalake, need, until
 
@@ -48,6 +49,23 @@ def container(run):
         finally:
             platform.stop()
     return f"told of the container: {said}; of the key: {refused}"
+
+
+def refused_for_good(run):
+    """An answer that is the same however often it is asked for is not waited for: the start ends, and says why."""
+    with Azurite(run.folder / "azurite") as blobs, Refusing(blobs.port) as front:
+        blobs.create_container(CONTAINER)
+        front.refuse("400 Bad Request", "InvalidHeaderValue")
+        settings = {"VITALAKE_STORAGE__URL": f"az://{CONTAINER}/lake-root", **blobs.credentials(), "AZURE_STORAGE_ENDPOINT": front.endpoint(blobs.account)}
+        platform = Vitalake(run.folder / "vitalake", run.binary, run.project("steps"), settings=settings)
+        platform.begin()
+        try:
+            until("the start has ended", lambda: platform.process.poll() is not None, True, 60)
+        finally:
+            status = platform.stop()
+        said = re.search(r"it answered 400 InvalidHeaderValue: .*", platform.log.read_text(errors="replace"))
+        need("it ended with a failure, and said which", (status != 0, bool(said)), (True, True))
+    return f"ended with {status}: {said[0][:200]}"
 
 
 def topics(run):

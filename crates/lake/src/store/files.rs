@@ -237,12 +237,22 @@ impl Files {
         let mut swept = 0;
         let mut open = vec![self.root.clone()];
         while let Some(folder) = open.pop() {
-            for entry in self.disk.list(&folder).map_err(|error| generic(error.into()))? {
+            let entries = match self.disk.list(&folder) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                entries => entries.map_err(|error| generic(error.into()))?,
+            };
+            for entry in entries {
                 if entry.is_dir {
                     open.push(entry.path);
                 } else if is_temporary(&entry.path) {
-                    self.disk.remove(&entry.path).map_err(|error| generic(error.into()))?;
-                    swept += 1;
+                    // Another process on this folder may have come to the end of a put meanwhile.
+                    match self.disk.remove(&entry.path) {
+                        Err(error) if error.kind() == ErrorKind::NotFound => {}
+                        removed => {
+                            removed.map_err(|error| generic(error.into()))?;
+                            swept += 1;
+                        }
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! committed with the version of its input that holds the epoch, and with the versions of all other tables that it read,
 //! so that a restart goes on from exactly there.
 
+mod job;
 mod owner;
 pub(crate) mod progress;
 mod replica;
@@ -17,12 +18,12 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use vitalake_contract::{DatasetName, Layer};
-use vitalake_lake::{ChangeReader, Lake, Seal, Space, Table, TableId, TableSpec, TxnId};
+use vitalake_lake::{Lake, Space, Table, TableId, TableSpec, TxnId};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 use vitalake_runtime::events::Events;
-use vitalake_runtime::retry::Backoff;
 
+pub(crate) use job::{Job, Reader};
 pub(crate) use owner::{wait_after, wait_to_commit};
 use progress::Progress;
 pub use progress::{ModelState, ModelStatus};
@@ -77,77 +78,6 @@ impl ModelsOptions {
             events: Events::unread(),
         }
     }
-}
-
-/// What one model's task is given.
-pub(crate) struct Job {
-    pub(crate) lake: Arc<Lake>,
-    pub(crate) model: Model,
-    pub(crate) contracts: Arc<Contracts>,
-    pub(crate) input: Arc<Table>,
-    pub(crate) output: Arc<Table>,
-    /// Names the input's versions in the commits of the output.
-    pub(crate) txn: TxnId,
-    pub(crate) options: ModelsOptions,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) stop: watch::Receiver<bool>,
-    /// Says that the models must be started anew, from the tables as a new opening finds them.
-    pub(crate) broken: watch::Sender<bool>,
-    /// Portions of quarantine that are to be put through again; whoever lives has it.
-    pub(crate) replays: tokio::sync::Mutex<mpsc::Receiver<Request>>,
-    pub(crate) to_replay: mpsc::Sender<Request>,
-}
-
-impl Job {
-    /// A reader of the input from where the last commit ended. Made before any model works, so that no epoch of an
-    /// input ends unseen; `first_seal` is what counts as committed when the backlog is.
-    async fn reader(&self) -> Result<Reader> {
-        let consumed = self.output.committed_txn(&self.txn);
-        let rejected = self.output.rejects_txn(&self.txn);
-        let rejects_ahead = rejected.filter(|v| consumed.is_none_or(|c| c < *v));
-        // A first commit that was cut short consumed a history that begins with the table.
-        let from = consumed.or(rejects_ahead.map(|_| 0));
-        let first_seal = self.input.last_seal();
-        let changes = self.input.reader(from).await?;
-        let head = i64::try_from(self.input.head().version().0).unwrap_or(i64::MAX);
-        if consumed == Some(head) {
-            self.progress.committed(first_seal, consumed);
-        }
-        Ok(Reader { changes, first_seal, rejects_ahead })
-    }
-
-    /// The last seal of the input that is committed with this one; those of the backlog have no number.
-    pub(crate) fn seal_number(first_seal: u64, seal: &Seal) -> u64 {
-        seal.number.max(first_seal)
-    }
-
-    /// Waits longer and longer between attempts; tells the status and the log why.
-    pub(crate) async fn stalled(&self, attempts: u32, error: &Error) {
-        self.progress.stalled(error);
-        self.wait(attempts, error).await;
-    }
-
-    /// The same for a commit, which steps beside it do not make good.
-    pub(crate) async fn not_committed(&self, attempts: u32, error: &Error) {
-        self.progress.not_committed(error);
-        self.wait(attempts, error).await;
-    }
-
-    async fn wait(&self, attempts: u32, error: &Error) {
-        tracing::warn!(model = %self.model.dataset, attempts, error = progress::in_words(error), "a model waits and tries again");
-        let noise = u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        if let Some(wait) = Backoff::default().wait(attempts, noise) {
-            tokio::time::sleep(wait).await;
-        }
-    }
-}
-
-/// A model's place in its input.
-pub(crate) struct Reader {
-    pub(crate) changes: ChangeReader,
-    pub(crate) first_seal: u64,
-    /// The version of the input whose rejects are committed already, when its rows are not.
-    pub(crate) rejects_ahead: Option<i64>,
 }
 
 #[derive(Debug)]
