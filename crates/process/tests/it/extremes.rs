@@ -342,7 +342,7 @@ async fn a_pattern_of_a_column_fails_alone() {
     assert_eq!(made[1], ["a-b-", "no pattern", "null", "no pattern"]);
     assert_eq!(made[2], ["a<1>b<2>", "no pattern", "null", "no pattern"]);
     assert_eq!(made[3], ["1", "no pattern", "null", "no pattern"]);
-    assert_eq!(made[4], ["3", "no pattern", "null", "no pattern"]);
+    assert_eq!(made[4], ["3", "no pattern", "-1", "no pattern"]);
     assert_eq!(made[5], ["a1b2!", "no pattern", "null", "no pattern"]);
     assert_eq!(made[6], ["true", "no pattern", "null", "false"]);
 }
