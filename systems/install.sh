@@ -2,7 +2,7 @@
 # Fetches the real systems, each once per machine, into ${VITALAKE_TOOLS:-~/.cache/vitalake}/systems, from the package
 # registries alone: no Docker, nothing outside that folder.
 #
-#   install.sh [kafka] [azurite] [python] [spark] [spark-azure]      all of them when none is named
+#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel]   all of them when none is named
 #
 # A part that is there is left alone; one that was not finished is begun anew. A part that cannot be had does not stop the
 # others: the exit status is the number of parts that are missing.
@@ -15,6 +15,7 @@ declare -A about=(
   [azurite]="Azurite 3.35.0, from npm: half a minute, 190 MB"
   [python]="the Python packages of the checks: half a minute, 480 MB"
   [spark]="Spark 4.2.0 with Delta 4.4.0, from PyPI and Maven: two minutes, 1.2 GB"
+  [rotel]="rotel 0.0.1a15, a receiver of OTLP, from PyPI: a few seconds, 30 MB"
   [spark-azure]="Hadoop's driver for ADLS, from Maven: a few seconds, 7 MB"
 )
 
@@ -31,6 +32,8 @@ spark() { # Spark's own jars come with pyspark
 }
 
 spark-azure() { jars "$1" org.apache.hadoop:hadoop-azure:3.5.0; } # of the Hadoop that pyspark brings
+
+rotel() { python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check rotel==0.0.1a15; }
 
 packages() { # packages FOLDER REQUIREMENTS
   python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
@@ -55,7 +58,7 @@ POM
 }
 
 missing=0
-[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure
+[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel
 for part in "$@"; do
   [ -n "${about[$part]:-}" ] || { echo "error: there is no part $part; there are: ${!about[*]}" >&2; exit 64; }
   folder=$systems/$part

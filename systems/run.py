@@ -24,6 +24,7 @@ import roles  # noqa: E402
 import secure_kafka  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
+import telemetry  # noqa: E402
 import topic_anew  # noqa: E402
 import waits  # noqa: E402
 from parts import Failed, Skipped  # noqa: E402
@@ -36,6 +37,9 @@ CHECKS = {
     "spine-azurite": lambda run: spine.check(run, azurite=True),
     "spine-kafka": lambda run: spine.check(run, kafka=True),
     "spine-kafka-azurite": lambda run: spine.check(run, kafka=True, azurite=True),
+    "telemetry-receiver": telemetry.receiver,
+    "telemetry-away": telemetry.away,
+    "telemetry-promtool": telemetry.promtool,
     "faults-azurite-away": faults.azurite_away,
     "faults-azurite-hangs": faults.azurite_hangs,
     "faults-kafka-away": faults.kafka_away,

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::events::{Event, Outcome};
+use vitalake_runtime::steps::Step;
 
 use crate::catalogue::{Space, TableId};
 use crate::delta::{Change, DataFile, DeltaError, DeltaLog, FilePath, Snapshot, TableVersion};
@@ -194,7 +195,24 @@ impl Table {
             error: done.as_ref().err().map(|error| error.class().as_str()),
             took: started.elapsed(),
         });
+        if let Ok(done) = &done {
+            self.tell_traces(judged.commit(), &done.head, started.elapsed());
+        }
         done
+    }
+
+    /// Tells whoever follows batches of records what a version holds.
+    fn tell_traces(&self, commit: &Commit, head: &Snapshot, took: Duration) {
+        let events = self.events();
+        if events.following().is_any() {
+            events.send(Event::Step(Step::Committed {
+                table: self.name_of(commit.to).into(),
+                table_id: head.metadata().id.as_str().into(),
+                version: head.version().0,
+                txns: commit.txns.iter().map(|(id, version)| (id.as_str().into(), *version)).collect(),
+                took,
+            }));
+        }
     }
 
     /// A side as SQL names it.

@@ -8,3 +8,4 @@ pub mod record;
 pub mod runbooks;
 pub mod status;
 pub mod tables;
+pub mod telemetry;

@@ -39,6 +39,8 @@ pub struct Config {
     pub http: Http,
     /// The ops datasets.
     pub ops: Ops,
+    /// Where traces, metrics and logs are sent beside.
+    pub telemetry: Telemetry,
     /// Where alerts are sent, by name; variables are still as written.
     pub notify: BTreeMap<String, notify::Receiver>,
 }
@@ -94,6 +96,19 @@ pub struct Http {
 pub struct Ops {
     /// How long their rows are kept, in milliseconds.
     pub retention_ms: u64,
+}
+
+/// Where traces, metrics and logs are sent beside; nowhere by default.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The address of a receiver of OTLP over HTTP, without `/v1/…`.
+    pub otlp_endpoint: Option<String>,
+    /// Headers of each request to it. May hold secrets.
+    pub otlp_headers: BTreeMap<String, String>,
+    /// How often metrics are sent, and what has gathered of the others, in milliseconds.
+    pub interval_ms: u64,
+    /// Batches of records a second that are followed from the socket to the published version.
+    pub traces_per_second: u64,
 }
 
 /// What the command line says over everything else.
@@ -174,6 +189,12 @@ impl Config {
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
             http: Http { listen: settings::HTTP_LISTEN_DEFAULT },
             ops: Ops { retention_ms: settings::OPS_RETENTION_MS_DEFAULT },
+            telemetry: Telemetry {
+                otlp_endpoint: None,
+                otlp_headers: BTreeMap::new(),
+                interval_ms: settings::TELEMETRY_INTERVAL_MS_DEFAULT,
+                traces_per_second: settings::TRACES_PER_SECOND_DEFAULT,
+            },
             notify: BTreeMap::new(),
         }
     }
@@ -211,7 +232,20 @@ impl fmt::Debug for Config {
             .field("log", &self.log)
             .field("http", &self.http)
             .field("ops", &self.ops)
+            .field("telemetry", &self.telemetry)
             .field("notify", &notify)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&String> = self.otlp_headers.keys().collect();
+        f.debug_struct("Telemetry")
+            .field("otlp_endpoint", &self.otlp_endpoint.as_deref().map(masked_url))
+            .field("otlp_headers", &headers)
+            .field("interval_ms", &self.interval_ms)
+            .field("traces_per_second", &self.traces_per_second)
             .finish()
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::steps::{Following, Step};
+
 /// How many events may wait for their reader.
 const WAITING_MAX: usize = 4096;
 
@@ -154,6 +156,8 @@ pub enum Event {
         /// Who.
         actor: Arc<str>,
     },
+    /// A batch of records that is traced has come further.
+    Step(Step),
     /// A client's query ended.
     Query {
         /// The surface it came by.
@@ -178,6 +182,7 @@ impl Event {
 /// Where events are sent. Clones send to the same reader.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
+    following: Following,
     sender: Option<mpsc::Sender<Event>>,
     dropped: Arc<AtomicU64>,
 }
@@ -196,13 +201,19 @@ impl Events {
     #[must_use]
     pub fn bounded(waiting_max: usize) -> (Self, EventReader) {
         let (sender, reader) = mpsc::channel(waiting_max.max(1));
-        (Self { sender: Some(sender), dropped: Arc::default() }, reader)
+        (Self { sender: Some(sender), ..Self::default() }, reader)
     }
 
     /// Events that nobody reads.
     #[must_use]
     pub fn unread() -> Self {
         Self::default()
+    }
+
+    /// Which batches of records are traced.
+    #[must_use]
+    pub fn following(&self) -> &Following {
+        &self.following
     }
 
     /// Sends an event without waiting; one that does not fit is dropped and counted.

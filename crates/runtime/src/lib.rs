@@ -10,4 +10,5 @@ pub mod health;
 pub mod lock;
 pub mod retry;
 pub mod shutdown;
+pub mod steps;
 pub mod telemetry;

@@ -3,8 +3,17 @@
 //! Invariant: no log line and no label holds a record's value or an identifier of a person.
 
 use std::io;
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+/// Who else is told of what is logged.
+pub type AlsoTold = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Where [`also_to`] puts it; there once logs have been started.
+static ALSO: OnceLock<reload::Handle<Option<AlsoTold>, Registry>> = OnceLock::new();
 
 /// The environment variable that filters logs, such as `info,vitalake_ingest=debug`.
 pub const FILTER_VARIABLE: &str = "VITALAKE_LOG";
@@ -31,10 +40,20 @@ pub fn start() -> Result<(), String> {
         }
     };
     let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(is_terminal);
+    let (also, handle) = reload::Layer::new(None);
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(is_terminal);
+    let lines = if is_json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
     // The only failure is that logs already go somewhere, which is as well.
-    let _ = if is_json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
+    if tracing_subscriber::registry().with(also).with(filter).with(lines).try_init().is_ok() {
+        let _ = ALSO.set(handle);
+    }
     Ok(())
+}
+
+/// Tells somebody else of what is logged from now on, as far as the filter lets it through; `None` ends that. Says
+/// whether it is so: not before logs have been started.
+pub fn also_to(layer: Option<AlsoTold>) -> bool {
+    ALSO.get().is_some_and(|handle| handle.reload(layer).is_ok())
 }
 
 /// The name of a metric, as it is exported.
@@ -62,7 +81,7 @@ pub mod metric {
         LOG_APPENDED_BYTES, "vitalake_log_appended_bytes_total", "Bytes appended to the log";
         LOG_APPENDED_RECORDS, "vitalake_log_appended_records_total", "Records appended to the log";
         LOG_SYNCS, "vitalake_log_syncs_total", "Syncs of the log";
-        LOG_SYNC_MICROSECONDS, "vitalake_log_sync_microseconds_total", "Time that syncs of the log have taken";
+        LOG_SYNC_SECONDS, "vitalake_log_sync_seconds_total", "Time that syncs of the log have taken";
         INGEST_RECORDS, "vitalake_ingest_records_total", "Records landed, by dataset";
         INGEST_BYTES, "vitalake_ingest_bytes_total", "Bytes of records landed, by dataset";
         QUARANTINED_RECORDS, "vitalake_quarantined_records_total", "Records rejected, by dataset";
@@ -86,6 +105,9 @@ pub mod metric {
         STORAGE_RECEIVED_BYTES, "vitalake_storage_received_bytes_total", "Bytes received from the storage account";
         DISK_FREE_BYTES, "vitalake_disk_free_bytes", "Free bytes on the disk of the data folder";
         EVENTS_DROPPED, "vitalake_events_dropped_total", "Events that were not counted, because more came than were read";
+        TELEMETRY_SENT, "vitalake_telemetry_sent_total", "Spans and log lines that the OTLP receiver has taken, by signal";
+        TELEMETRY_DROPPED, "vitalake_telemetry_dropped_total", "Spans and log lines that were given up because the OTLP receiver was away or too slow, by signal";
+        TELEMETRY_FAILED, "vitalake_telemetry_failed_requests_total", "Requests to the OTLP receiver that failed";
         READY, "vitalake_ready", "1 once recovery is complete, else 0";
     }
 }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod failure;
 pub mod local;
 pub mod output;
+mod panics;
 pub mod platform;
 pub mod simulate;
 pub mod table;
@@ -20,6 +21,7 @@ use clap::Parser as _;
 /// Reads the command line, runs the command and gives the process's exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    panics::say_the_place_alone();
     let cli = cli::Cli::parse();
     match command::run(cli.command) {
         Ok(code) => code,

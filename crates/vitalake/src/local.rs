@@ -19,7 +19,7 @@ use vitalake_serve::http;
 use crate::command::validate;
 use crate::failure::Failure;
 use crate::output::Style;
-use crate::platform::{Life, Platform, Role, Setup, http_app};
+use crate::platform::{Life, Platform, Role, Setup, Watching, http_app};
 
 /// An opened project; dropping it closes it.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = oneshot::channel::<()>();
-        let (app, _) = http_app(&setup, &platform, &setup.cpu, reader, listener.local_addr()?)?;
+        let (app, _) = http_app(&setup, &platform, &setup.cpu, reader, (listener.local_addr()?, Watching::default()))?;
         tokio::spawn(http::serve(listener, app, async move {
             let _ = stopped.await;
         }));

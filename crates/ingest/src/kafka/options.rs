@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use vitalake_runtime::events::Events;
+
 /// Limits of the endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct KafkaOptions {
+    /// Where it is told which batches are traced.
+    pub events: Events,
     /// Host and port that clients are told; by default the address that they connected to.
     pub advertised: Option<(String, u16)>,
     /// A longer frame closes its connection. Default 100 MiB.
@@ -49,6 +53,7 @@ pub struct KafkaOptions {
 impl Default for KafkaOptions {
     fn default() -> Self {
         Self {
+            events: Events::unread(),
             advertised: None,
             frame_bytes_max: 100 << 20,
             message_bytes_max: 8 << 20,

@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use futures::stream::{FuturesUnordered, StreamExt};
+
+use vitalake_runtime::events::Event;
+use vitalake_runtime::steps::Step as TracedStep;
 
 use super::step::{PartitionState, Step, decode_step};
 use super::transaction::uncovered;
@@ -72,6 +75,7 @@ impl TopicLanding {
         }
         let (id, from, known) = (state.id, (state.next_offset, state.counted), state.known());
         let (source, topic, rules) = (Arc::clone(&self.source), self.topic.clone(), self.rules.clone());
+        let began = Instant::now();
         let decoding = self.cpu.run(move || decode_step(source.as_ref(), &topic, rules, state));
         let Ok((state, outcome)) = decoding.await else {
             let state = PartitionState::new(&self.rules, self.clock.clone(), id, from, known);
@@ -79,13 +83,34 @@ impl TopicLanding {
         };
         match outcome {
             Err(error) => (state, Err(error)),
-            Ok(step) => self.take_in(state, step, from.0),
+            Ok(step) => {
+                let counts = (count(&step.rows), count(&step.rejects));
+                let (state, taken) = self.take_in(state, step, from.0);
+                if taken.is_ok() && state.next_offset > from.0 {
+                    self.tell_traces(&state, counts, began.elapsed());
+                }
+                (state, taken)
+            }
+        }
+    }
+
+    /// Tells whoever follows batches that records have become visible.
+    fn tell_traces(&self, state: &PartitionState, (rows, rejects): (u64, u64), took: Duration) {
+        let events = self.table.events();
+        if events.following().is_any() {
+            events.send(Event::Step(TracedStep::Landed {
+                partition: state.txn.as_str().into(),
+                dataset: self.table.contract().dataset.as_str().into(),
+                through: state.next_offset - 1,
+                rows,
+                rejects,
+                took,
+            }));
         }
     }
 
     /// Appends what a step gave; on refusal the partition goes back to where the step began.
     fn take_in(&self, mut state: PartitionState, step: Step, from: i64) -> (PartitionState, Result<u64, LandingError>) {
-        let count = |batches: &[RecordBatch]| batches.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         let (rows, rejects) = (count(&step.rows), count(&step.rejects));
         if state.next_offset > from {
             let counted = state.counted + step.account.offered;
@@ -111,4 +136,8 @@ impl TopicLanding {
         self.epoch_bytes.fetch_add(step.bytes, Ordering::AcqRel);
         (state, Ok(step.records))
     }
+}
+
+fn count(batches: &[RecordBatch]) -> u64 {
+    batches.iter().map(|batch| batch.num_rows() as u64).sum()
 }

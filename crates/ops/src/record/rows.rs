@@ -134,7 +134,7 @@ impl Said<'_> {
             Event::Discard { dataset: of, rows, reason, actor } => {
                 self.row(OpsTable::Discards, [dataset(of), Cell::count(*rows), text(reason), text(actor)])
             }
-            Event::Run { .. } | Event::Check { .. } | Event::Query { .. } => return None,
+            Event::Run { .. } | Event::Check { .. } | Event::Step(_) | Event::Query { .. } => return None,
         })
     }
 

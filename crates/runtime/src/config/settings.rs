@@ -11,6 +11,8 @@ pub(super) const RESERVE_BYTES_DEFAULT: u64 = 1 << 30;
 pub(super) const CACHE_BYTES_MAX_DEFAULT: u64 = 10 << 30;
 pub(super) const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 3_600_000;
 pub(super) const OPS_RETENTION_MS_DEFAULT: u64 = 30 * 24 * 3_600_000;
+pub(super) const TELEMETRY_INTERVAL_MS_DEFAULT: u64 = 10_000;
+pub(super) const TRACES_PER_SECOND_DEFAULT: u64 = 1;
 pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
 pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
 
@@ -187,6 +189,43 @@ pub const SETTINGS: &[Setting] = &[
         description: "How long rows of the ops datasets are kept (docs/operations.md). They leave by whole files, so a day may stay a day longer.",
     },
     Setting {
+        key: "telemetry.otlp_endpoint",
+        kind: Kind::Text(|config, value| config.telemetry.otlp_endpoint = Some(value)),
+        default: "none",
+        description: "The address of a receiver of OTLP over HTTP, such as `http://127.0.0.1:4318`: traces, metrics and logs are sent to `/v1/traces`, `/v1/metrics` and `/v1/logs` under it (docs/operations.md).",
+    },
+    Setting {
+        key: "telemetry.otlp_headers",
+        kind: Kind::Map(|config, name, value| {
+            let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            config.telemetry.otlp_headers.insert(name, text);
+        }),
+        default: "none",
+        description: "Headers of each request to that receiver, such as `authorization`. Secrets by `${NAME}`.",
+    },
+    Setting {
+        key: "telemetry.interval_ms",
+        kind: Kind::Integer {
+            unit: "milliseconds",
+            least: 100,
+            most: 3_600_000,
+            set: |config, value| config.telemetry.interval_ms = value,
+        },
+        default: "10000",
+        description: "How often metrics are sent, and the traces and logs that have gathered.",
+    },
+    Setting {
+        key: "telemetry.traces_per_second",
+        kind: Kind::Integer {
+            unit: "batches",
+            least: 0,
+            most: 1_000,
+            set: |config, value| config.telemetry.traces_per_second = value,
+        },
+        default: "1",
+        description: "How many produced batches a second are followed from the socket to the published version.",
+    },
+    Setting {
         key: "notify",
         kind: Kind::Receivers,
         default: "none",
@@ -248,8 +287,7 @@ impl Setting {
     fn type_name(&self) -> &'static str {
         match self.kind {
             Kind::Text(_) => "text",
-            Kind::Integer { unit: "bytes", .. } => "bytes",
-            Kind::Integer { .. } => "milliseconds",
+            Kind::Integer { unit, .. } => unit,
             Kind::Boolean(_) => "true or false",
             Kind::Address(_) => "address:port",
             Kind::Brokers(_) => "host:port, …",

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use vitalake_ops::status::{ErrorBody, Readiness};
 use vitalake_runtime::telemetry::metric;
@@ -50,12 +50,16 @@ pub async fn ready(State(app): State<App>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-/// Prometheus text.
-pub async fn metrics(State(app): State<App>) -> Response {
+/// Numbers for Prometheus, in the form that is asked for.
+pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let ready = if app.status.readiness().ready { 1.0 } else { 0.0 };
     app.metrics.value(metric::READY, &vec![]).set(ready);
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
+    let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    let (kind, text) = match accepted.is_some_and(|accepted| accepted.contains("application/openmetrics-text")) {
+        true => ("application/openmetrics-text; version=1.0.0; charset=utf-8", app.metrics.text()),
+        false => ("text/plain; version=0.0.4; charset=utf-8", app.metrics.plain_text()),
+    };
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 /// All datasets and partitions.

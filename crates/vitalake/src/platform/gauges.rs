@@ -103,10 +103,13 @@ impl Sampler {
             (metric::LOG_APPENDED_BYTES, &counters.bytes_appended),
             (metric::LOG_APPENDED_RECORDS, &counters.records_appended),
             (metric::LOG_SYNCS, &counters.syncs),
-            (metric::LOG_SYNC_MICROSECONDS, &counters.sync_micros),
         ] {
             self.raise(name, Labels::new(), counter.load(Ordering::Relaxed));
         }
+        let micros = counters.sync_micros.load(Ordering::Relaxed);
+        let key = (metric::LOG_SYNC_SECONDS.name, Labels::new());
+        let more = micros.saturating_sub(self.counted.insert(key, micros).unwrap_or(0));
+        self.metrics.seconds(metric::LOG_SYNC_SECONDS, &Labels::new()).inc_by(more as f64 / 1e6);
     }
 
     fn sample_requests(&mut self, requests: &Requests) {

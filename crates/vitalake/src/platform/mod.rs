@@ -34,7 +34,7 @@ pub use front::Platform;
 pub use gauges::sample_forever;
 pub use life::Life;
 pub use outside::Outside;
-pub use process::{Process, Started, http_app};
+pub use process::{Process, Started, Watching, http_app};
 pub use quarantine::QuarantineDesk;
 pub use role::Role;
 pub use runbooks::RunbookDesk;

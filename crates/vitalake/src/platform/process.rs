@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
 use vitalake_ops::metrics::Metrics;
+use vitalake_ops::telemetry::{Telemetry, Who};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::EventReader;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
@@ -42,6 +44,9 @@ const PATIENCE_MAX: Duration = Duration::from_secs(300);
 const HELD: Duration = Duration::from_secs(600);
 /// How long the listener of Kafka's clients may take to stop.
 const STOP_INTAKE_MAX: Duration = Duration::from_secs(2);
+
+/// How long the receiver of telemetry is waited for when the process leaves.
+const LAST_TELEMETRY_MAX: Duration = Duration::from_secs(2);
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +106,9 @@ impl Process {
         let address = http.local_addr()?;
         // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
         let queries = Cpu::new().context("the threads for queries could not be started")?;
-        let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, address)?;
+        let watching = self.watching()?;
+        let telemetry = Arc::clone(&watching.telemetry);
+        let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, (address, watching))?;
         let close = Arc::new(Shutdown::new());
         let mut stop = close.watch();
         let alerting = tokio::spawn(alerts.run_forever());
@@ -124,7 +131,28 @@ impl Process {
         sampling.abort();
         alerting.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        if let Some(telemetry) = telemetry.lock().take() {
+            telemetry.stop(LAST_TELEMETRY_MAX);
+        }
         Ok(())
+    }
+
+    /// The process's numbers, and what sends them and the rest to a receiver, where one is named.
+    fn watching(&self) -> anyhow::Result<Watching> {
+        let (config, metrics) = (&self.setup.config, Arc::new(Metrics::new()));
+        let models = self.setup.checked.models.iter().map(|model| {
+            let inputs = model.tables.iter().map(|input| input.table.clone());
+            (model.dataset.to_string(), inputs.collect())
+        });
+        let who = Who {
+            project: config.name.clone(),
+            role: self.role.as_str().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            models: models.collect(),
+            following: self.setup.events.following().clone(),
+        };
+        let telemetry = Telemetry::start(&config.telemetry, &who, &metrics)?;
+        Ok(Watching { metrics, telemetry: Arc::new(Mutex::new(telemetry)) })
     }
 
     /// One life, from its opening to its end.
@@ -194,7 +222,8 @@ impl Process {
     async fn kafka(&self, life: &Life) -> anyhow::Result<Option<KafkaServer>> {
         let Some(log) = life.log() else { return Ok(None) };
         let address = self.setup.config.kafka.listen;
-        let server = KafkaServer::bind(address, Arc::clone(log), KafkaOptions::default()).await;
+        let options = KafkaOptions { events: self.setup.events.clone(), ..KafkaOptions::default() };
+        let server = KafkaServer::bind(address, Arc::clone(log), options).await;
         Ok(Some(server.with_context(|| taken(address, "kafka.listen", "--kafka"))?))
     }
 
@@ -228,8 +257,17 @@ impl Process {
     }
 }
 
-/// The HTTP server's parts over a platform, and its alerts; its queries run on `queries`, and events become metrics and
-/// rows. `http` is where people reach it.
+/// What becomes of the process's numbers and events beside their rows.
+#[derive(Clone, Debug, Default)]
+pub struct Watching {
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// What sends them on.
+    pub telemetry: Arc<Mutex<Option<Telemetry>>>,
+}
+
+/// The HTTP server's parts over a platform, and its alerts; its queries run on `queries`, and events become metrics, rows
+/// and spans. `http` is where people reach it.
 ///
 /// # Errors
 /// When the query engine's memory cannot be set up.
@@ -238,10 +276,10 @@ pub fn http_app(
     platform: &Arc<Platform>,
     queries: &Cpu,
     mut events: EventReader,
-    http: SocketAddr,
+    (http, watching): (SocketAddr, Watching),
 ) -> anyhow::Result<(App, AlertDesk)> {
     let engine = Arc::new(QueryEngine::new(QueryLimits::default(), queries.handle().clone())?);
-    let metrics = Arc::new(Metrics::new());
+    let Watching { metrics, telemetry } = watching;
     let sessions = Sessions::new(engine, Arc::clone(platform) as _, Arc::new(DruidSql), platform.events().clone());
     let runbooks = Arc::new(platform.runbooks(sessions.clone()));
     let alerts = AlertDesk::new(setup, platform, sessions.clone(), Arc::clone(&runbooks) as _, http);
@@ -251,6 +289,9 @@ pub fn http_app(
             counted.record(&event);
             recorder.record(&event);
             alerted.note(&event);
+            if let Some(telemetry) = &mut *telemetry.lock() {
+                telemetry.take(&event);
+            }
         }
     });
     let app = App {

@@ -4,7 +4,7 @@
 //! per record. Compressed batches are decompressed for that walk, beside the network's threads when they are large.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
@@ -13,6 +13,10 @@ use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, timeout_at};
+
+use vitalake_lake::TxnId;
+use vitalake_runtime::events::{Event, Events};
+use vitalake_runtime::steps::Step;
 
 use super::{Call, Context, Outcome, RequestError};
 use crate::kafka::error::{
@@ -39,9 +43,12 @@ struct Checked {
     partitions: Vec<(i32, Verdict)>,
 }
 
+/// What is on its way into the log, and where.
+type Waiting = (TopicPartition, AppendTicket);
+
 struct Queued {
     topic: String,
-    partitions: Vec<(i32, Result<AppendTicket, Refusal>)>,
+    partitions: Vec<(i32, Result<Waiting, Refusal>)>,
 }
 
 pub(super) async fn begin(
@@ -71,6 +78,7 @@ pub(super) async fn begin(
     } else {
         None
     };
+    let trace = Trace::begin(context);
     let throttle_ms = context.log().admit().await;
     let checked = match refusal {
         Some(refusal) => topics.into_iter().map(|sent| refuse(sent, &refusal)).collect(),
@@ -78,7 +86,33 @@ pub(super) async fn begin(
     };
     let queued: Vec<Queued> = checked.into_iter().map(|checked| queue(context, checked)).collect();
     let wait_ms = u64::try_from(timeout_ms).unwrap_or(0).clamp(*WAIT_MS.start(), *WAIT_MS.end());
-    Ok(finish(call, acks, queued, Instant::now() + Duration::from_millis(wait_ms), throttle_ms).boxed())
+    Ok(finish(call, acks, queued, Instant::now() + Duration::from_millis(wait_ms), (throttle_ms, trace)).boxed())
+}
+
+/// A request whose first durable batch is followed on its way.
+struct Trace {
+    events: Events,
+    arrived: SystemTime,
+    began: Instant,
+}
+
+impl Trace {
+    fn begin(context: &Context) -> Option<Self> {
+        let events = &context.options().events;
+        let begins = events.following().begins();
+        begins.then(|| Self { events: events.clone(), arrived: SystemTime::now(), began: Instant::now() })
+    }
+
+    fn produced(self, id: TopicPartition, topic: &str, offset: i64) {
+        self.events.send(Event::Step(Step::Produced {
+            partition: TxnId::landing(id.topic.0, id.partition).as_str().into(),
+            topic: topic.into(),
+            number: id.partition,
+            offset,
+            arrived: self.arrived,
+            took: self.began.elapsed(),
+        }));
+    }
 }
 
 fn refuse(sent: Sent, refusal: &Refusal) -> Checked {
@@ -121,7 +155,7 @@ fn check_topic(context: &Context, sent: Sent) -> Checked {
 
 /// Every batch is queued here, before the next request is read: the order in the log is the client's.
 fn queue(context: &Context, checked: Checked) -> Queued {
-    let append = |(id, batch)| context.log().append(id, batch);
+    let append = |(id, batch)| (id, context.log().append(id, batch));
     let partitions = checked.partitions.into_iter().map(|(number, batch)| (number, batch.map(append))).collect();
     Queued { topic: checked.topic, partitions }
 }
@@ -140,13 +174,26 @@ fn check(context: &Context, records: Option<Bytes>) -> Result<CheckedBatch, Refu
     CheckedBatch::new(records).map_err(Refusal::from)
 }
 
-async fn finish(call: Call, acks: i16, queued: Vec<Queued>, deadline: Instant, throttle_ms: u32) -> Outcome {
+async fn finish(
+    call: Call,
+    acks: i16,
+    queued: Vec<Queued>,
+    deadline: Instant,
+    (throttle_ms, mut trace): (u32, Option<Trace>),
+) -> Outcome {
     let mut refused = false;
     let mut responses = Vec::with_capacity(queued.len());
     for topic in queued {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (partition, ticket) in topic.partitions {
+            let (id, ticket) =
+                ticket.map_or_else(|refusal| (None, Err(refusal)), |(id, ticket)| (Some(id), Ok(ticket)));
             let answer = answer(call, partition, ticket, deadline).await;
+            if let Some(id) = id.filter(|_| answer.error_code == 0)
+                && let Some(trace) = trace.take()
+            {
+                trace.produced(id, &topic.topic, answer.base_offset);
+            }
             refused |= answer.error_code != 0;
             partitions.push(answer);
         }

@@ -1,0 +1,80 @@
+//! The HTTP client of the exporters: one request at a time of a thread of their own.
+//!
+//! Invariant: a request ends within its time whatever the receiver does, follows nowhere else, and takes in no more than a
+//! small answer. That it fails is said once until one succeeds, without what the receiver said.
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use prometheus_client::metrics::counter::Counter;
+use rustls::crypto::ring;
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig};
+
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
+
+/// Sends requests to the receiver.
+#[derive(Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    failed: Counter,
+    is_away: AtomicBool,
+}
+
+impl Client {
+    pub(super) fn new(timeout: Duration, failed: Counter) -> Self {
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+            .root_certs(RootCerts::PlatformVerifier)
+            .build();
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(timeout))
+            .max_redirects(0)
+            .tls_config(tls)
+            .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .new_agent();
+        Self { agent, failed, is_away: AtomicBool::new(false) }
+    }
+
+    fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ureq::Error> {
+        let (parts, body) = request.into_parts();
+        let response = self.agent.run(Request::from_parts(parts, body.as_ref()))?;
+        let (parts, body) = response.into_parts();
+        let mut answer = Vec::new();
+        body.into_reader().take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+        Ok(Response::from_parts(parts, answer.into()))
+    }
+
+    fn note(&self, failure: Option<String>) {
+        let Some(failure) = failure else {
+            if self.is_away.swap(false, Ordering::AcqRel) {
+                tracing::info!("the receiver of telemetry answers again");
+            }
+            return;
+        };
+        self.failed.inc();
+        if !self.is_away.swap(true, Ordering::AcqRel) {
+            tracing::warn!(reason = failure, "telemetry is not taken: it waits, and what finds no room is dropped");
+        }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let outcome = self.send(request);
+        self.note(match &outcome {
+            Ok(response) if response.status().is_success() => None,
+            Ok(response) => Some(format!("the receiver answers {}", response.status())),
+            Err(error) => Some(error.to_string()),
+        });
+        outcome.map_err(|error| Box::new(error) as HttpError)
+    }
+}
