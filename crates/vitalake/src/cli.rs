@@ -11,6 +11,7 @@ use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
 use crate::command::runbook::RunbookArgs;
 use crate::platform::Role;
+use crate::simulate::incident::Incident;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -300,6 +301,7 @@ pub struct ListArgs {
 #[command(
     after_help = "Examples:\n  vitalake simulate --wearers 50\n  vitalake simulate --rate 5000 --duration 60 --malformed 0.01 --late 0.02\n  \
                   vitalake simulate --history 24 --count 0         a day of history, then stop\n  \
+                  vitalake simulate --incident strings-for-numbers   and see the platform catch it\n  \
                   vitalake simulate --seed 7 --start 2026-01-01T00:00:00Z --count 1000 --dry-run"
 )]
 pub struct SimulateArgs {
@@ -324,6 +326,9 @@ pub struct SimulateArgs {
     /// Share of events that break the contract
     #[arg(long, default_value_t = 0.01, value_name = "SHARE", value_parser = share)]
     pub malformed: f64,
+    /// Let something go wrong on purpose: 30 seconds of it, with what to look at afterwards
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["late", "duplicate", "malformed", "history"])]
+    pub incident: Option<Incident>,
     /// Send first the last hours, at a reading a minute and wearer
     #[arg(long, default_value_t = 0, value_name = "HOURS")]
     pub history: u32,

@@ -13,8 +13,12 @@ use crate::cli::SimulateArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::simulate::events::Shares;
+use crate::simulate::incident::{Guide, Incident};
 use crate::simulate::{self, Options, ProducerError, Summary};
 use crate::table::thousands;
+
+/// How long an incident lasts where nothing else is said.
+const INCIDENT: Duration = Duration::from_secs(30);
 
 /// Runs the simulation.
 ///
@@ -44,13 +48,22 @@ pub async fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         output::json(&summary)?;
     } else {
-        writeln!(output::stdout(), "{}", in_words(&summary))?;
+        let mut out = output::stdout();
+        writeln!(out, "{}", in_words(&summary))?;
+        if let Some(incident) = args.incident {
+            write!(out, "{}", told(incident))?;
+        }
+        out.flush()?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
-    let shares = Shares { late: args.late, duplicate: args.duplicate, malformed: args.malformed };
+    let shares = match args.incident {
+        // One thing goes wrong at a time.
+        Some(_) => Shares { late: 0.0, duplicate: 0.0, malformed: 0.0 },
+        None => Shares { late: args.late, duplicate: args.duplicate, malformed: args.malformed },
+    };
     if shares.late + shares.duplicate + shares.malformed > 1.0 {
         return Err(
             Failure::usage("--late, --duplicate and --malformed add up to more than 1", "lower one of them").into()
@@ -67,10 +80,20 @@ fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
         seed: args.seed,
         shares,
         history_minutes: args.history.saturating_mul(60),
-        duration: args.duration.map(Duration::from_secs),
+        duration: args.duration.map(Duration::from_secs).or(args.incident.map(|_| INCIDENT)),
         count: args.count,
         start: args.start,
+        incident: args.incident,
     })
+}
+
+/// What was done, what the platform makes of it, and where to look.
+fn told(incident: Incident) -> String {
+    let Guide { what, caught, alert, runbook, look } = incident.guide();
+    let mut text = format!("\nWhat was sent: {what}.\nWhat comes of it: {caught}.\n");
+    text += &format!("The alert {alert} fires within a minute; its runbook is {runbook}. Look at it:\n");
+    look.iter().for_each(|command| text += &format!("  {command}\n"));
+    text
 }
 
 fn print_events(options: &Options) -> anyhow::Result<ExitCode> {

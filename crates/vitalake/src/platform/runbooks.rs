@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use vitalake_contract::alert::AlertRule;
 use vitalake_ops::record::{EvidenceRow, Recorder};
@@ -27,6 +28,8 @@ use super::outside::instant;
 
 /// Queries of one runbook that run at once.
 const AT_ONCE: usize = 3;
+/// Alerts whose evidence is gathered at once.
+const GATHERED_AT_ONCE: usize = 1;
 /// How long all queries of one runbook may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
 /// Bytes of one query's evidence that are kept.
@@ -45,6 +48,8 @@ pub struct RunbookDesk {
     sessions: Sessions,
     recorder: Recorder,
     clock: Clock,
+    /// Alerts whose evidence is gathered at once; the others wait.
+    gathering: Arc<Semaphore>,
 }
 
 impl RunbookDesk {
@@ -57,7 +62,7 @@ impl RunbookDesk {
         recorder: Recorder,
         clock: Clock,
     ) -> Self {
-        Self { library, alerts, sessions, recorder, clock }
+        Self { library, alerts, sessions, recorder, clock, gathering: Arc::new(Semaphore::new(GATHERED_AT_ONCE)) }
     }
 
     /// What the queries of a runbook find now, in their order.
@@ -138,6 +143,8 @@ impl RunbookDesk {
 impl EvidenceKeeper for RunbookDesk {
     async fn keep(&self, runbook: &str, alert: &AlertContext) {
         let Some(runbook) = self.library.get(runbook) else { return };
+        // Alerts that fire together must not take every turn from those who ask.
+        let _turn = self.gathering.acquire().await;
         let found = self.gather(runbook, Some(alert)).await;
         let row = |(block, (query, found)): (u64, (String, Found))| EvidenceRow {
             fingerprint: alert.fingerprint.clone(),

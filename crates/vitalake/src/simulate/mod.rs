@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod events;
+pub mod incident;
 pub mod murmur2;
 pub mod noise;
 pub mod wearer;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 pub use self::client::ProducerError;
 use self::client::{Outgoing, Producer};
 use self::events::{APP_EVENTS_TOPIC, Event, Mischief, Population, READINGS_TOPIC, Shares};
+use self::incident::Incident;
 
 const TICK_MS: u64 = 100;
 const EVENTS_PER_SEND_MAX: usize = 5_000;
@@ -48,6 +50,8 @@ pub struct Options {
     pub count: Option<u64>,
     /// The time of the first event; now when absent.
     pub start: Option<DateTime<Utc>>,
+    /// What goes wrong on purpose.
+    pub incident: Option<Incident>,
 }
 
 impl Options {
@@ -64,6 +68,7 @@ impl Options {
             duration: None,
             count: None,
             start: None,
+            incident: None,
         }
     }
 
@@ -110,9 +115,14 @@ pub fn dry_run(options: &Options, now: DateTime<Utc>) -> impl Iterator<Item = Ev
     let live = (0..options.count.unwrap_or(0)).flat_map(move |number| {
         let event = population.event(number, options.time_us(start_ms, number));
         let copy = (event.mischief == Mischief::Duplicate).then(|| event.clone());
-        std::iter::once(event).chain(copy)
+        std::iter::once(event).chain(copy).flat_map(|event| afflicted(options.incident, event))
     });
     history.chain(live)
+}
+
+/// What is sent in place of an event.
+fn afflicted(incident: Option<Incident>, event: Event) -> Vec<Event> {
+    incident.map_or_else(|| vec![event.clone()], |incident| incident.afflict(event.clone()))
 }
 
 /// Sends events until the count or the duration is reached or `stop` resolves, telling `progress` every second.
@@ -260,7 +270,7 @@ impl Sender {
                 self.add(event.clone());
             }
         }
-        self.add(event);
+        afflicted(options.incident, event).into_iter().for_each(|event| self.add(event));
     }
 
     fn add(&mut self, event: Event) {

@@ -89,3 +89,40 @@ fn an_opened_runbook_has_its_evidence_in_its_place_and_says_what_failed() {
     assert_eq!(text_of(&at("/runbooks/nobody%22%3E")).0, 404);
     drop(server);
 }
+
+#[test]
+fn what_was_found_when_the_alert_fired_stands_beside_what_is_found_now() {
+    let here = Here::new();
+    write(&here, "ticks.md", TICKS);
+    fs::create_dir_all(here.project("alerts")).unwrap();
+    let few = "name: few\nsql: SELECT COUNT(*) AS n FROM raw.ticks HAVING COUNT(*) BETWEEN 1 AND 3\nseverity: high\n\
+               owner: night shift\nrunbook: ticks\n";
+    fs::write(here.project("alerts/few.yaml"), few).unwrap();
+    let server = here.place.start().ready();
+    send(&here.place, "ticks", &[tick(0, ""), tick(1, "")]);
+    let kept = "SELECT fingerprint, found FROM ops.evidence WHERE alert = 'few' ORDER BY block";
+    here.place.until("the evidence is kept", || here.place.ask(kept).is_ok_and(|rows| rows.len() == 2));
+    let fingerprint = here.place.ask(kept).unwrap()[0][0].as_str().unwrap().to_owned();
+    send(&here.place, "ticks", &(2..6).map(|n| tick(n, "")).collect::<Vec<_>>());
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[6]);
+    server.kill();
+    let server = here.place.start().ready();
+
+    let at = |path: &str| format!("http://{}{path}", here.place.http);
+    let (_, report) = text_of(&at(&format!("/api/v1/runbooks/ticks?alert={fingerprint}")));
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["alert"]["alert"], "few", "{report}");
+    let evidence = &report["parts"][1];
+    assert_eq!(
+        (&evidence["then"]["rows"], &evidence["now"]["rows"]),
+        (&serde_json::json!([[2, 1]]), &serde_json::json!([[6, 15]]))
+    );
+    let (_, page) = text_of(&at(&format!("/runbooks/ticks?alert={fingerprint}")));
+    assert!(page.contains("When the alert fired") && page.contains("night shift"), "{page}");
+
+    let (_, list) = text_of(&at("/api/v1/runbooks?owner=night%20shift"));
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!((&list[0]["name"], &list[0]["alerts"]), (&"ticks".into(), &serde_json::json!(["few"])));
+    assert_eq!(text_of(&at("/runbooks/ticks?alert=nobody")).0, 404);
+    drop(server);
+}

@@ -1,0 +1,153 @@
+//! Something that goes wrong on purpose, and what the platform is to make of it.
+//!
+//! An incident changes the readings of a run and nothing else; what catches it (alerts, runbooks) lies in the example
+//! project. Pure. Invariant: the same event with the same number is always afflicted alike.
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::events::{Event, READINGS_TOPIC};
+
+/// How often a reading is sent in a storm.
+const COPIES: usize = 10;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Incident {
+    /// New firmware sends numbers as texts with their unit
+    StringsForNumbers,
+    /// The clocks of some devices are a day ahead
+    ClockAhead,
+    /// A gateway sends each reading ten times
+    DuplicateStorm,
+}
+
+/// What a person is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Guide {
+    /// What is sent.
+    pub what: &'static str,
+    /// What the platform makes of it.
+    pub caught: &'static str,
+    /// The alert that fires.
+    pub alert: &'static str,
+    /// Its runbook.
+    pub runbook: &'static str,
+    /// Commands that show it.
+    pub look: &'static [&'static str],
+}
+
+impl Incident {
+    /// What a person is told of it.
+    #[must_use]
+    pub fn guide(self) -> Guide {
+        match self {
+            Self::StringsForNumbers => Guide {
+                what: "every second device sends its heart rate as \"72 bpm\" and its battery as \"80 %\"",
+                caught: "the readings land; a value that is no number is null, and kept as it came in _rescued",
+                alert: "schema_drift",
+                runbook: "schema_drift",
+                look: &[
+                    "vitalake query \"SELECT COUNT(*) AS readings, COUNT(heart_rate) AS heart_rates, COUNT(_rescued) AS rescued FROM raw.wearable_readings\"",
+                    "vitalake alert list",
+                    "vitalake runbook schema_drift",
+                ],
+            },
+            Self::ClockAhead => Guide {
+                what: "every fifth device says that it is tomorrow",
+                caught: "the readings land under the time that they name; nothing else knows what time it was",
+                alert: "readings_ahead",
+                runbook: "readings_ahead",
+                look: &["vitalake alert list", "vitalake runbook readings_ahead"],
+            },
+            Self::DuplicateStorm => Guide {
+                what: "each reading is sent ten times",
+                caught: "raw keeps every copy, curated has each reading once, and the books say where the others went",
+                alert: "readings_repeated",
+                runbook: "readings_repeated",
+                look: &[
+                    "vitalake reconcile curated.vitals",
+                    "vitalake query \"SELECT COUNT(*) AS copies FROM raw.wearable_readings\"",
+                    "vitalake alert list",
+                    "vitalake runbook readings_repeated",
+                ],
+            },
+        }
+    }
+
+    /// What is sent in place of an event.
+    #[must_use]
+    pub fn afflict(self, event: Event) -> Vec<Event> {
+        if event.topic != READINGS_TOPIC {
+            return vec![event];
+        }
+        match self {
+            Self::StringsForNumbers if device(&event).is_multiple_of(2) => vec![changed(event, units)],
+            Self::ClockAhead if device(&event).is_multiple_of(5) => vec![changed(event, tomorrow)],
+            Self::DuplicateStorm => vec![event; COPIES],
+            Self::StringsForNumbers | Self::ClockAhead => vec![event],
+        }
+    }
+}
+
+/// The number in a device's name.
+fn device(event: &Event) -> u64 {
+    event.key.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(1)
+}
+
+fn changed(event: Event, change: impl FnOnce(&mut Value)) -> Event {
+    let Ok(mut reading) = serde_json::from_str::<Value>(&event.value) else { return event };
+    change(&mut reading);
+    Event { value: reading.to_string(), ..event }
+}
+
+fn units(reading: &mut Value) {
+    for (pointer, unit) in [("/vitals/hr", "bpm"), ("/battery", "%")] {
+        if let Some(number) = reading.pointer_mut(pointer).filter(|value| value.is_number()) {
+            *number = json!(format!("{number} {unit}"));
+        }
+    }
+}
+
+fn tomorrow(reading: &mut Value) {
+    let Some(time) = reading.get_mut("recorded_at") else { return };
+    let told = time.as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+    if let Some(later) = told.and_then(|told| told.checked_add_signed(chrono::TimeDelta::days(1))) {
+        *time = json!(later.with_timezone(&chrono::Utc).to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::events::{APP_EVENTS_TOPIC, Mischief};
+    use super::*;
+
+    fn reading(device: u32) -> Event {
+        Event {
+            topic: READINGS_TOPIC,
+            key: format!("dev-{device}"),
+            value: json!({"device_id": format!("dev-{device}"), "recorded_at": "2026-01-01T00:00:00.5Z", "vitals": {"hr": 72}, "battery": 80})
+                .to_string(),
+            sent_at_ms: 0,
+            mischief: Mischief::None,
+        }
+    }
+
+    fn value(events: &[Event]) -> Value {
+        serde_json::from_str(&events.first().unwrap().value).unwrap()
+    }
+
+    #[test]
+    fn each_incident_changes_what_it_says_and_nothing_else() {
+        let text = value(&Incident::StringsForNumbers.afflict(reading(2)));
+        assert_eq!((&text["vitals"]["hr"], &text["battery"]), (&json!("72 bpm"), &json!("80 %")));
+        assert_eq!(Incident::StringsForNumbers.afflict(reading(3)), [reading(3)]);
+        let ahead = value(&Incident::ClockAhead.afflict(reading(5)));
+        assert_eq!(ahead["recorded_at"], "2026-01-02T00:00:00.500000Z");
+        assert_eq!(Incident::ClockAhead.afflict(reading(6)), [reading(6)]);
+        assert_eq!(Incident::DuplicateStorm.afflict(reading(1)), vec![reading(1); COPIES]);
+        let app = Event { topic: APP_EVENTS_TOPIC, ..reading(10) };
+        assert_eq!(Incident::DuplicateStorm.afflict(app.clone()), [app]);
+    }
+}

@@ -1,0 +1,152 @@
+//! What goes wrong on purpose on the example project, and that the platform catches it: the alert, its runbook, the numbers.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::rehearsal::server::Place;
+
+fn copied(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true if entry.file_name() == "data" => {}
+            true => copied(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+struct Scene {
+    _folder: TempDir,
+    place: Place,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let project: PathBuf = folder.path().join("remote-care");
+        copied(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/remote-care"), &project);
+        let place = Place::new(&project, &folder.path().join("data"), &folder.path().join("log.txt"));
+        let place = place.set("VITALAKE_STORAGE__COMMIT_INTERVAL_MS", 500).set("VITALAKE_STORAGE__RESERVE_BYTES", 0);
+        Self { _folder: folder, place }
+    }
+
+    fn vitalake(&self, arguments: &[&str]) -> String {
+        let output = Command::new(crate::binary())
+            .args(arguments)
+            .current_dir(&self.place.project)
+            .env("NO_COLOR", "1")
+            .env("VITALAKE_SERVER", format!("http://{}", self.place.http))
+            .output()
+            .unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        said
+    }
+
+    /// Delivers who wears what, then lets an incident happen.
+    fn incident(&self, name: &str) -> String {
+        for dataset in ["patients", "device_assignments"] {
+            self.vitalake(&["ingest", dataset, &format!("deliveries/{dataset}.csv")]);
+        }
+        let kafka = &self.place.kafka;
+        self.vitalake(&[
+            "simulate",
+            "--kafka",
+            kafka,
+            "--incident",
+            name,
+            "--rate",
+            "0",
+            "--count",
+            "2000",
+            "--wearers",
+            "20",
+        ])
+    }
+
+    fn alerts(&self, alert: &str) -> Vec<Value> {
+        let mut answer = ureq::get(format!("http://{}/api/v1/alerts", self.place.http)).call().unwrap();
+        let all: Value = answer.body_mut().read_json().unwrap();
+        let all = all.as_array().or_else(|| all["alerts"].as_array()).cloned().unwrap_or_default();
+        all.into_iter().filter(|found| found["alert"] == alert).collect()
+    }
+
+    /// Waits until an alert fires, once, and gives its runbook as JSON.
+    fn caught(&self, alert: &str, runbook: &str) -> Value {
+        self.place.until(alert, || self.alerts(alert).iter().any(|found| found["state"] == "firing"));
+        let firing = self.alerts(alert);
+        assert_eq!(firing.len(), 1, "{firing:?}");
+        let fingerprint = firing[0]["fingerprint"].as_str().unwrap();
+        let opened = self.vitalake(&["runbook", runbook, "--alert", fingerprint, "--json"]);
+        serde_json::from_str(&opened).unwrap()
+    }
+}
+
+/// The rows of a runbook's first query, now.
+fn first_evidence(report: &Value) -> Vec<Value> {
+    let parts = report["parts"].as_array().unwrap();
+    let evidence = parts.iter().find(|part| part["part"] == "evidence").unwrap();
+    assert_eq!(evidence["now"]["error"], Value::Null, "{evidence}");
+    evidence["now"]["rows"].as_array().unwrap().clone()
+}
+
+#[test]
+fn strings_for_numbers_are_caught_and_no_reading_is_lost() {
+    let scene = Scene::new();
+    let server = scene.place.start().ready();
+    let said = scene.incident("strings-for-numbers");
+    assert!(said.contains("72 bpm") && said.contains("vitalake runbook schema_drift"), "{said}");
+    scene.caught("schema_drift", "schema_drift");
+    let counts = "SELECT COUNT(*), COUNT(heart_rate), COUNT(_rescued) FROM raw.wearable_readings";
+    let numbers = scene.place.numbers(counts);
+    assert_eq!(
+        (numbers[0], numbers[1] + numbers[2]),
+        (1800, 1800),
+        "each reading has its heart rate, or what came for it"
+    );
+    assert!(numbers[2] > 100, "{numbers:?}");
+    server.stop();
+}
+
+#[test]
+fn a_clock_that_is_ahead_is_caught() {
+    let scene = Scene::new();
+    let server = scene.place.start().ready();
+    scene.incident("clock-ahead");
+    let report = scene.caught("readings_ahead", "readings_ahead");
+    let rows = first_evidence(&report);
+    let ahead = scene
+        .place
+        .numbers("SELECT COUNT(*) FROM raw.wearable_readings WHERE recorded_at > _ingested_at + INTERVAL '1' HOUR");
+    assert!(ahead[0] > 100 && rows[0][1].as_i64() <= Some(ahead[0]), "{ahead:?} {rows:?}");
+    server.stop();
+}
+
+#[test]
+fn a_storm_of_duplicates_is_caught_and_counted_and_each_reading_stays_one() {
+    let scene = Scene::new();
+    let server = scene.place.start().ready();
+    scene.incident("duplicate-storm");
+    scene.caught("readings_repeated", "readings_repeated");
+    let raw =
+        "SELECT COUNT(*), COUNT(DISTINCT CONCAT(device_id, CAST(recorded_at AS VARCHAR))) FROM raw.wearable_readings";
+    assert_eq!(scene.place.numbers(raw), [18_000, 1_800]);
+    let once = "SELECT COUNT(*) FROM curated.vitals";
+    scene.place.until("each once", || scene.place.numbers(once)[0] > 0);
+    let books = || -> Value {
+        let said = scene.vitalake(&["reconcile", "curated.vitals", "--json"]);
+        serde_json::from_str::<Value>(&said).unwrap()[0].clone()
+    };
+    scene.place.until("the books", || books()["offered"] == 18_000 && books()["balanced"] == true);
+    let books = books();
+    assert_eq!(books["accepted"].as_i64(), Some(scene.place.numbers(once)[0]), "{books}");
+    assert!(books["accepted"].as_i64() <= Some(1_800), "{books}");
+    assert!(books["duplicates"].as_i64() > Some(9_000), "{books}");
+    server.stop();
+}
