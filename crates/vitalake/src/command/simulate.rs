@@ -91,7 +91,7 @@ fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
 fn told(incident: Incident) -> String {
     let Guide { what, caught, alert, runbook, look } = incident.guide();
     let mut text = format!("\nWhat was sent: {what}.\nWhat comes of it: {caught}.\n");
-    text += &format!("The alert {alert} fires within a minute; its runbook is {runbook}. Look at it:\n");
+    text += &format!("The alert {alert} fires within a minute or so; its runbook is {runbook}. Look at it:\n");
     look.iter().for_each(|command| text += &format!("  {command}\n"));
     text
 }

@@ -62,7 +62,7 @@ impl Scene {
             "--incident",
             name,
             "--rate",
-            "0",
+            "400",
             "--count",
             "2000",
             "--wearers",
@@ -79,6 +79,12 @@ impl Scene {
 
     /// Waits until an alert fires, once, and gives its runbook as JSON.
     fn caught(&self, alert: &str, runbook: &str) -> Value {
+        // Drift is counted once a minute, and that may have been just now.
+        let fires = || self.alerts(alert).iter().any(|found| found["state"] == "firing");
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(70);
+        while !fires() && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
         self.place.until(alert, || self.alerts(alert).iter().any(|found| found["state"] == "firing"));
         let firing = self.alerts(alert);
         assert_eq!(firing.len(), 1, "{firing:?}");
