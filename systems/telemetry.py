@@ -96,6 +96,8 @@ def promtool(run):
     with Vitalake(run.folder / "vitalake", run.binary, run.project("steps")) as platform:
         hourly_steps(platform, 500)
         until("rows", lambda: platform.row("SELECT COUNT(*) FROM curated.steps"), (500,), 30)
+        platform.flush()
+        until("commits are counted", lambda: "vitalake_commit_seconds_count" in numbers(platform), True, 30)
         request = urllib.request.Request(f"{platform.server}/metrics", headers={"accept": "text/plain; version=0.0.4"})
         text = urllib.request.urlopen(request, timeout=10).read()
     checked = subprocess.run([tool, "check", "metrics"], input=text, capture_output=True, timeout=60)

@@ -13,7 +13,6 @@ use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use vitalake_contract::Contract;
-use vitalake_runtime::events::Events;
 
 use crate::books::Account;
 use crate::catalogue::{Catalogue, Space, TableId};
@@ -126,12 +125,6 @@ impl Table {
     #[must_use]
     pub fn id(&self) -> TableId {
         TableId::new(Space::from(self.contract.layer), self.contract.dataset.clone())
-    }
-
-    /// Where it is told what happens to it.
-    #[must_use]
-    pub fn events(&self) -> &Events {
-        &self.shared.options.events
     }
 
     /// Its contract.
