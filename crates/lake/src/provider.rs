@@ -129,12 +129,14 @@ impl LakeTable {
             files = prune(&files, &self.schema, predicate);
         }
         let mut pruned = there - files.len();
+        // Where bounds rule files out, the text asked for lies in few places; one that is everywhere is not worth it.
+        let picks_few = condition.picks_few && pruned > 0;
         let (trusted, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| condition.is_bounded(file));
         let mut plans = Vec::new();
         for (files, predicate) in [(trusted, condition.whole.as_ref()), (others, None)] {
             if !files.is_empty() {
                 let source = self.source(predicate, condition.whole.is_some() && predicate.is_none());
-                let source = source.with_pushdown_filters(predicate.is_some() && condition.picks_few);
+                let source = source.with_pushdown_filters(predicate.is_some() && picks_few);
                 MetricBuilder::new(source.metrics()).global_counter(FILES_PRUNED).add(std::mem::take(&mut pruned));
                 plans.push(self.scan(state, &files, source, published, projection)?);
             }
