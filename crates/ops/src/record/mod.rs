@@ -41,6 +41,8 @@ const COMMIT_ROWS: usize = 20_000;
 const AGAIN: Duration = Duration::from_secs(30);
 /// The least time between two durable commits of a table.
 const DURABLY_APART: Duration = Duration::from_secs(1);
+/// How long who records durably waits for the commit.
+const DURABLY_MAX: Duration = Duration::from_secs(30);
 /// How long who records durably waits for a lake.
 const ATTACHED_MAX: Duration = Duration::from_secs(10);
 /// How long the last commits of a life may take.
@@ -65,6 +67,12 @@ pub enum RecordError {
         /// The table, as SQL names it.
         table: String,
     },
+    /// The store does not answer.
+    #[error("a row of {table} waits for its commit: the store does not answer; see to it, and look whether the row is there")]
+    Late {
+        /// The table, as SQL names it.
+        table: String,
+    },
     /// The event has no table of its own, or is summed up with others.
     #[error("an event of this kind is not kept by itself")]
     NotKept,
@@ -82,7 +90,7 @@ pub enum RecordError {
 impl Classified for RecordError {
     fn class(&self) -> Class {
         match self {
-            Self::NotOpen { .. } | Self::Full { .. } => Class::External,
+            Self::NotOpen { .. } | Self::Full { .. } | Self::Late { .. } => Class::External,
             Self::NotKept => Class::Internal,
             Self::Commit { source, .. } => source.class(),
         }
@@ -90,7 +98,7 @@ impl Classified for RecordError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::NotOpen { .. } | Self::Full { .. } => Retry::Later,
+            Self::NotOpen { .. } | Self::Full { .. } | Self::Late { .. } => Retry::Later,
             Self::NotKept => Retry::Never,
             Self::Commit { source, .. } => source.retry(),
         }
@@ -230,7 +238,8 @@ impl Recorder {
         let rows = batch(journal.schema(), rows).ok_or(RecordError::NotKept)?;
         let mark = journal.append(rows).ok_or_else(|| RecordError::Full { table: name(table) })?;
         let failed = |source| RecordError::Commit { table: name(table), source };
-        journal.commit_through(mark, DURABLY_APART).await.map_err(failed)
+        let committing = tokio::time::timeout(DURABLY_MAX, journal.commit_through(mark, DURABLY_APART));
+        committing.await.map_err(|_| RecordError::Late { table: name(table) })?.map_err(failed)
     }
 
     /// Rows that could not be kept.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use vitalake_contract::alert::AlertDataset;
 use vitalake_contract::{Contract, Source};
-use vitalake_lake::Space;
 use vitalake_ops::alerts::signal::{DatasetFacts, Facts, GateFacts};
 use vitalake_ops::status::{DatasetStatus, RECOVERING};
 use vitalake_runtime::events::Event;
@@ -104,7 +103,7 @@ impl Noted {
             return files.clone();
         }
         let catalogue = life.lake.pin();
-        let views = catalogue.tables().filter(|view| view.id.space != Space::Quarantine);
+        let views = catalogue.tables().filter(|view| view.id.space.is_of_project());
         let small = |view: &Arc<vitalake_lake::TableView>| {
             let files = view.head.files().filter(|file| u64::try_from(file.add.size).unwrap_or(0) < SMALL_FILE_BYTES);
             (view.id.dataset.to_string(), files.count() as u64)
