@@ -68,7 +68,9 @@ pub enum RecordError {
         table: String,
     },
     /// The store does not answer.
-    #[error("a row of {table} waits for its commit: the store does not answer; see to it, and look whether the row is there")]
+    #[error(
+        "a row of {table} waits for its commit: the store does not answer; see to it, and look whether the row is there"
+    )]
     Late {
         /// The table, as SQL names it.
         table: String,
