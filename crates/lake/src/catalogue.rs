@@ -85,6 +85,12 @@ impl TableId {
     pub fn root(&self) -> Path {
         Path::from_iter(["lake", self.space.as_str(), self.dataset.as_str()])
     }
+
+    /// Where the log of what its gate holds back lies.
+    #[must_use]
+    pub fn staged_log(&self) -> Path {
+        Path::from_iter(["staged", self.dataset.as_str(), "_delta_log"])
+    }
 }
 
 impl fmt::Display for TableId {
@@ -122,10 +128,20 @@ pub struct TableView {
     pub root: Path,
     /// Its columns in memory.
     pub schema: SchemaRef,
-    /// The last commit.
+    /// The last commit; of a gated table the last staged one.
     pub head: Arc<Snapshot>,
-    /// What follows it.
+    /// What its gate has passed, where it has one: what every other reader opens.
+    pub published: Option<Arc<Snapshot>>,
+    /// What follows the head.
     pub tail: Tail,
+}
+
+impl TableView {
+    /// What readers see of it: what its gate has passed, and without a gate the last commit.
+    #[must_use]
+    pub fn published(&self) -> &Arc<Snapshot> {
+        self.published.as_ref().unwrap_or(&self.head)
+    }
 }
 
 /// Every table at one moment.

@@ -1,9 +1,9 @@
 //! A commit is a value, and there is one way to carry it out.
 //!
-//! The makers are in `flush`: an epoch, a delivery, a replacement of files. Here a commit is judged by the table's gate,
-//! put on top of the head, and settled when others have committed meanwhile: reload, compare the transactions, go on.
-//! A failed commit is "unknown" until the log says which it was. Invariant: what a commit adds is in the table once, and
-//! only while nobody else does this process's work; the gate has passed it on the very version that it follows.
+//! The makers are in `flush`: an epoch, a delivery, a replacement of files. Here a commit is put on top of the head, and
+//! settled when others have committed meanwhile: reload, compare the transactions, go on. A failed commit is "unknown"
+//! until the log says which it was. The rows of a gated table go to its staged log; `publish` brings them to HEAD.
+//! Invariant: what a commit adds is in the table once, and only while nobody else does this process's work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +14,8 @@ use vitalake_runtime::events::{Event, Outcome};
 use vitalake_runtime::steps::Step;
 
 use crate::catalogue::{Space, TableId};
-use crate::delta::{Change, DataFile, DeltaError, DeltaLog, FilePath, Snapshot, TableVersion};
+use crate::delta::{Change, DataFile, DeltaError, DeltaLog, FilePath, Snapshot};
 use crate::error::LakeError;
-use crate::gate::{Candidate, Verdict};
 use crate::side::SideName;
 use crate::table::Table;
 use crate::txn::{TxnId, TxnKind};
@@ -49,25 +48,8 @@ pub(crate) struct Commit {
     pub(crate) txns: BTreeMap<TxnId, i64>,
     /// What it says of itself beside.
     pub(crate) info: BTreeMap<String, String>,
-}
-
-/// A commit that may be carried out: rejects, or rows that their table's gate has passed.
-#[derive(Debug)]
-pub(crate) struct Judged {
-    commit: Commit,
-    /// The version that the gate was shown; `None` when there was no gate to ask.
-    on: Option<TableVersion>,
-}
-
-impl Judged {
-    /// Rejects go through no gate. Rows are made rejects of by nobody: the side is set here.
-    pub(crate) fn rejects(commit: Commit) -> Self {
-        Self { commit: Commit { to: SideName::Rejects, ..commit }, on: None }
-    }
-
-    pub(crate) fn commit(&self) -> &Commit {
-        &self.commit
-    }
+    /// A property of the table that it sets.
+    pub(crate) property: Option<(&'static str, String)>,
 }
 
 impl Commit {
@@ -81,6 +63,7 @@ impl Commit {
             replace_all: false,
             txns: BTreeMap::new(),
             info: BTreeMap::new(),
+            property: None,
         }
     }
 
@@ -137,24 +120,6 @@ pub(crate) struct Done {
 }
 
 impl Table {
-    /// Asks the gate about a commit of rows, whose files are written. Nothing of it may be committed before.
-    pub(crate) async fn judge(&self, commit: Commit) -> Result<Judged, LakeError> {
-        let on = self.ask_gate(&commit, &self.head()).await?;
-        Ok(Judged { commit, on })
-    }
-
-    /// The version on which the gate has passed a commit; `None` where there is no gate.
-    async fn ask_gate(&self, commit: &Commit, head: &Arc<Snapshot>) -> Result<Option<TableVersion>, LakeError> {
-        let Some(gate) = self.gate.get() else { return Ok(None) };
-        let table = self.id();
-        let removes = commit.removed_from(head, self)?;
-        let candidate = Candidate { table: &table, head, adds: &commit.adds, removes: &removes, txns: &commit.txns };
-        match gate.judge(candidate).await {
-            Verdict::Publish => Ok(Some(head.version())),
-            Verdict::Hold(reasons) => Err(LakeError::Held { table, reasons }),
-        }
-    }
-
     /// Brings a side's head up to what other processes have committed.
     pub(crate) async fn catch_up(&self, _turn: &mut Turn, side: SideName) -> Result<(), LakeError> {
         let (log, head) = self.at(side);
@@ -179,24 +144,24 @@ impl Table {
     }
 
     /// Commits, or finds that an earlier try had taken place. The caller makes the version the head.
-    pub(crate) async fn carry_out(&self, _turn: &mut Turn, judged: &Judged) -> Result<Done, LakeError> {
+    pub(crate) async fn carry_out(&self, _turn: &mut Turn, commit: &Commit) -> Result<Done, LakeError> {
         let started = Instant::now();
-        let done = self.add_version(judged).await;
+        let done = self.add_version(commit).await;
         let outcome = match &done {
             Ok(_) => Outcome::Done,
             Err(error) if error.retry() == Retry::Later => Outcome::Retried,
             Err(_) => Outcome::Failed,
         };
         self.shared.options.events.send(Event::Commit {
-            table: self.name_of(judged.commit().to).into(),
+            table: self.name_of(commit.to).into(),
             outcome,
             version: done.as_ref().ok().map(|done| done.head.version().0),
-            rows: judged.commit().adds.iter().filter_map(|file| file.rows).sum(),
+            rows: commit.adds.iter().filter_map(|file| file.rows).sum(),
             error: done.as_ref().err().map(|error| error.class().as_str()),
             took: started.elapsed(),
         });
         if let Ok(done) = &done {
-            self.tell_traces(judged.commit(), &done.head, started.elapsed());
+            self.tell_traces(commit, &done.head, started.elapsed());
         }
         done
     }
@@ -218,13 +183,13 @@ impl Table {
     /// A side as SQL names it.
     fn name_of(&self, side: SideName) -> String {
         match side {
+            SideName::Rows if self.is_gated() => format!("staged.{}", self.id().dataset),
             SideName::Rows => self.id().to_string(),
             SideName::Rejects => TableId::new(Space::Quarantine, self.id().dataset).to_string(),
         }
     }
 
-    async fn add_version(&self, judged: &Judged) -> Result<Done, LakeError> {
-        let (commit, mut judged_on) = (judged.commit(), judged.on);
+    async fn add_version(&self, commit: &Commit) -> Result<Done, LakeError> {
         let (log, mut head) = self.at(commit.to);
         let (first, mut conflicts) = (Arc::clone(&head), 0);
         loop {
@@ -232,13 +197,13 @@ impl Table {
             if commit.is_in(&head) {
                 return Ok(Done { head: Snapshot::clone(&head), removed: Vec::new() });
             }
-            if judged_on.is_some_and(|version| version != head.version()) {
-                judged_on = self.ask_gate(commit, &head).await?;
-            }
             let removed = commit.removed_from(&head, self)?;
             let news = commit.news(&head);
             let mut change = commit.change(&news, &removed, self.shared.clock.now_ms());
-            change.only_next = judged_on.is_some();
+            change.metadata = commit.property.as_ref().map(|(key, value)| head.with_property(key, value.clone()));
+            if commit.to == SideName::Rows {
+                change = self.saying_what_it_builds_on(change, &head);
+            }
             let newest = match log.append(&head, change).await {
                 Ok(newest) => Some(newest),
                 Err(error) => {
@@ -340,6 +305,6 @@ impl Table {
         }
         let mut state = self.state.lock();
         state.side_mut(side).head = Arc::new(newest);
-        self.publish(&state);
+        self.publish_value(&state);
     }
 }

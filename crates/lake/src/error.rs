@@ -7,8 +7,7 @@ use vitalake_runtime::error::{Class, Classified, Retry};
 
 use crate::books::Balance;
 use crate::catalogue::TableId;
-use crate::delta::FilePath;
-use crate::gate::HoldReason;
+use crate::delta::{FilePath, TableVersion};
 use crate::txn::TxnId;
 
 /// A failure of the lake.
@@ -121,13 +120,33 @@ pub enum LakeError {
         /// The counts.
         balance: Balance,
     },
-    /// The table's gate holds the commit; nothing of it is in the table.
-    #[error("a commit of {table} is held by its gate ({}): its last version stays what readers see", in_words(.reasons))]
-    Held {
+    /// Another writer has committed to a gated table since what is staged was made.
+    #[error(
+        "version {version} of {table} is another writer's and changes its rows or columns: what is staged does not know of it and is not published over it"
+    )]
+    ForeignCommit {
         /// The table.
         table: TableId,
-        /// Why: every rule that it does not pass.
-        reasons: Vec<HoldReason>,
+        /// The first such version.
+        version: TableVersion,
+    },
+    /// Files that a staged log names are gone.
+    #[error("{files} of the staged files of {table} are gone, {first} among them")]
+    StagedFilesGone {
+        /// The table.
+        table: TableId,
+        /// How many.
+        files: usize,
+        /// One of them.
+        first: FilePath,
+    },
+    /// What was to be published is no longer in the staged log.
+    #[error("version {version} of what is staged for {table} can no longer be read")]
+    StagedVersionGone {
+        /// The table.
+        table: TableId,
+        /// The version.
+        version: i64,
     },
 }
 
@@ -148,7 +167,10 @@ impl LakeError {
             Self::Delta { source, .. } | Self::Parquet { source, .. } => (source.class(), source.retry()),
             Self::ContractChanged { .. } | Self::NoSuchDataset(_) => (Class::User, Retry::Never),
             Self::WrongColumns { .. } | Self::Unbalanced { .. } => (Class::Internal, Retry::Never),
-            Self::NotThereYet(_) | Self::Held { .. } => (Class::External, Retry::Later),
+            Self::NotThereYet(_)
+            | Self::ForeignCommit { .. }
+            | Self::StagedFilesGone { .. }
+            | Self::StagedVersionGone { .. } => (Class::External, Retry::Later),
             Self::Interrupted { .. } => (Class::Internal, Retry::Later),
             Self::Stopped { .. } => (Class::Internal, Retry::Never),
             Self::LeaseLost { .. }
@@ -157,10 +179,6 @@ impl LakeError {
             | Self::FileNotInHead { .. } => (Class::External, Retry::Never),
         }
     }
-}
-
-fn in_words(reasons: &[HoldReason]) -> String {
-    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -285,7 +303,9 @@ mod tests {
     #[case(LakeError::WrongColumns { table: id(), reason: text() }, OURS)]
     #[case(LakeError::Unbalanced { table: id(), balance: Balance { offered: 2, accepted: 1, quarantined: 0, duplicates: 0, filtered: 0 } }, OURS)]
     #[case(LakeError::NotThereYet(id()), LATER)]
-    #[case(LakeError::Held { table: id(), reasons: Vec::new() }, LATER)]
+    #[case(LakeError::ForeignCommit { table: id(), version: TableVersion(1) }, LATER)]
+    #[case(LakeError::StagedFilesGone { table: id(), files: 1, first: FilePath::of_store("x") }, LATER)]
+    #[case(LakeError::StagedVersionGone { table: id(), version: 1 }, LATER)]
     #[case(LakeError::Stopped { attempt: "a commit", table: id() }, OURS)]
     #[case(LakeError::LeaseLost { table: id() }, BROKEN)]
     #[case(LakeError::SourceChanged { table: id() }, BROKEN)]

@@ -14,8 +14,8 @@ use vitalake_runtime::error::{Classified, Retry};
 
 use crate::books::{Account, Balance, signed};
 use crate::changes::Change;
-use crate::commit::{Commit, Done, Judged, Turn};
-use crate::delta::{DataFile, FilePath, Snapshot};
+use crate::commit::{Commit, Done, Turn};
+use crate::delta::{DataFile, DeltaError, FilePath, Snapshot};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::parquet::{self, ParquetOptions};
@@ -23,6 +23,7 @@ use crate::side::SideName;
 use crate::table::{Overlay, State, Table};
 use crate::tail::Run;
 use crate::txn::{Counter, TxnId};
+use crate::windows::WindowColumn;
 
 /// Rows for a commit of their own: what a delivery holds.
 #[derive(Debug, Default)]
@@ -74,8 +75,7 @@ impl Table {
     /// one for each table that a model has read.
     ///
     /// # Errors
-    /// When a file or a commit cannot be written, or the table's gate holds it (`Held`). The epoch stays sealed and
-    /// visible; call again.
+    /// When a file or a commit cannot be written. The epoch stays sealed and visible; call again.
     pub async fn commit(&self, seal: &Arc<Seal>, txns: Vec<(TxnId, i64)>) -> Result<i64, LakeError> {
         let mut turn = self.turn().await;
         self.commit_epoch(&mut turn, seal, &DeliveredFiles { txns, ..DeliveredFiles::default() }, None).await
@@ -192,14 +192,13 @@ impl Table {
             ..Commit::to(SideName::Rows, "MERGE")
         };
         let txns = commit.txns.clone();
-        let judged = self.judge(commit).await?;
         if let Some(seal) = rejects {
             let files = self.state.lock().rejects.chunks.files_through(seal.through);
             if !files.is_empty() {
                 self.commit_rejects(&mut turn, seal, files, txns, &DeliveredFiles::default()).await?;
             }
         }
-        let Done { head, removed } = self.carry_out(&mut turn, &judged).await?;
+        let Done { head, removed } = self.carry_out(&mut turn, &commit).await?;
         let version = version_of(&head);
         let mut state = self.state.lock();
         state.rows.head = Arc::new(head);
@@ -209,7 +208,7 @@ impl Table {
             seal.set_version(version);
             state.changes.forget();
         }
-        self.publish(&state);
+        self.publish_value(&state);
         Ok(version)
     }
 
@@ -222,7 +221,7 @@ impl Table {
         let version = version_of(&state.rows.head);
         state.changes.open_seals().iter().for_each(|seal| seal.set_version(version));
         state.changes.forget();
-        self.publish(&state);
+        self.publish_value(&state);
     }
 
     /// Writes batches as files of the table that no commit names yet.
@@ -290,13 +289,12 @@ impl Table {
         let done = if is_empty {
             Done { head: Snapshot::clone(&self.head()), removed: Vec::new() }
         } else {
-            let judged = self.judge(commit).await?;
             if !rejects.is_empty() {
                 let own = rejects.iter().take(own_rejects).filter_map(|file| file.rows).sum();
                 self.commit_rejects(turn, seal, rejects, txns, extra).await?;
                 self.state.lock().rejected = (seal.number, rejected + signed(own));
             }
-            let done = self.carry_out(turn, &judged).await?;
+            let done = self.carry_out(turn, &commit).await?;
             balance.iter().for_each(|balance| self.tell_balance(balance, done.head.version().0));
             done
         };
@@ -349,11 +347,11 @@ impl Table {
         // A crash between the two commits leaves the rejects ahead; what they know already is not said again.
         txns.retain(|id, version| head.txn(id.as_str()).is_none_or(|known| known < *version));
         let commit = Commit { adds: rejects, txns, info: extra.info.clone(), ..Commit::to(SideName::Rejects, "WRITE") };
-        let done = self.carry_out(turn, &Judged::rejects(commit)).await?;
+        let done = self.carry_out(turn, &commit).await?;
         let mut state = self.state.lock();
         state.rejects.head = Arc::new(done.head);
         state.rejects.chunks.committed(seal.through);
-        self.publish(&state);
+        self.publish_value(&state);
         Ok(())
     }
 
@@ -376,7 +374,7 @@ impl Table {
         seal.set_version(version);
         state.changes.committed(seal, state.committed, rows);
         state.committed = seal.through;
-        self.publish(state);
+        self.publish_value(state);
         version
     }
 
@@ -399,7 +397,7 @@ impl Table {
             let before = ChangeNumber(run.first.0.saturating_sub(1));
             state.changes.written(before, run.last, files);
         }
-        self.publish(state);
+        self.publish_value(state);
     }
 
     async fn write_files(&self, side: SideName, batches: Vec<RecordBatch>) -> Result<Vec<Arc<DataFile>>, LakeError> {
@@ -413,14 +411,25 @@ impl Table {
             (side.log.root().clone(), Arc::clone(&side.schema))
         };
         let (store, now_ms) = (Arc::clone(&self.shared.store), self.shared.clock.now_ms());
+        let window = WindowColumn::of(&self.contract).filter(|_| side == SideName::Rows && self.is_gated());
         let encoding = async move {
-            parquet::write_batches(&store, &root, &schema, &batches, &ParquetOptions::default(), now_ms).await
+            let parts = match window {
+                Some(window) => window.split(batches).map_err(|error| DeltaError::parquet(&root, error.into()))?,
+                None => vec![batches],
+            };
+            let mut files = Vec::with_capacity(parts.len());
+            for part in parts {
+                files.extend(
+                    parquet::write_batches(&store, &root, &schema, &part, &ParquetOptions::default(), now_ms).await?,
+                );
+            }
+            Ok(files)
         };
         let writing = self.shared.cpu.spawn_cpu(encoding);
         let written =
             writing.await.map_err(|source| LakeError::Interrupted { attempt: "write", table: self.id(), source })?;
-        let file = written.map_err(|source| LakeError::Parquet { attempt: "write", table: self.id(), source })?;
-        Ok(file.map(|file| Arc::new(DataFile::new(file.to_add(true)))).into_iter().collect())
+        let files = written.map_err(|source| LakeError::Parquet { attempt: "write", table: self.id(), source })?;
+        Ok(files.iter().map(|file| Arc::new(DataFile::new(file.to_add(true)))).collect())
     }
 }
 

@@ -17,11 +17,14 @@ use crate::changes::Change;
 use crate::delta::{DataFile, Snapshot, VersionChanges};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
+use crate::flush::version_of;
 use crate::lake::Lake;
 use crate::rejects::shown_after;
 use crate::side::SideName;
+use crate::staged::Published;
 use crate::table::{Overlay, State, Table};
 use crate::tail::TailChunks;
+use crate::txn::TxnId;
 
 /// How many looks that find nothing come between two that ask whether the log was cleaned past this process.
 const LOOKS_PER_CHECK: u64 = 60;
@@ -90,6 +93,7 @@ impl Table {
     /// When the log cannot be read.
     pub async fn newer(&self) -> Result<Option<Newer>, LakeError> {
         let failed = |source| LakeError::Delta { attempt: "following", table: self.id(), source };
+        self.follow_published(&self.head()).await?;
         let ((log, head), (rejects_log, rejects)) = (self.at(SideName::Rows), self.at(SideName::Rejects));
         let (newest, versions) = log.newer(&head).await.map_err(failed)?;
         if newest.version() == head.version() {
@@ -118,6 +122,23 @@ impl Table {
         Ok(Some(Newer { head: Arc::new(newest), rejects: Arc::new(rejects), versions }))
     }
 
+    /// Brings HEAD of a gated table up to what its owner has published of what is staged here already.
+    pub(crate) async fn follow_published(&self, staged: &Snapshot) -> Result<(), LakeError> {
+        let Some(Published { log, head, .. }) = self.published_side() else { return Ok(()) };
+        let failed = |source| LakeError::Delta { attempt: "following", table: self.id(), source };
+        let newest = log.reload(&head).await.map_err(failed)?;
+        let published = newest.txn(TxnId::publication(&self.id().dataset));
+        if newest.version() == head.version() || published.is_some_and(|version| version > version_of(staged)) {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
+        if let Some(published) = &mut state.rows.published {
+            published.head = Arc::new(newest);
+        }
+        self.publish_value(&state);
+        Ok(())
+    }
+
     fn remember(&self, versions: &[VersionChanges]) {
         let remembered = &mut self.state.lock().remembered;
         let last = remembered.back().map(|version| version.version);
@@ -139,7 +160,7 @@ impl Table {
         state.rows.chunks.retain_rows(|batch| uncovered(&newer.head, batch));
         state.rejects.chunks.retain_rows(|batch| uncovered(&newer.rejects, batch));
         take_over(state, newer);
-        self.publish(state);
+        self.publish_value(state);
         Ok(true)
     }
 

@@ -223,6 +223,7 @@ impl Journal {
             root: self.log.root().clone(),
             schema: Arc::clone(&self.schema),
             head: Arc::clone(&state.head),
+            published: None,
             tail,
         };
         self.shared.pointer.publish(|catalogue| catalogue.put(view));

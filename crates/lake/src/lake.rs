@@ -29,6 +29,7 @@ use crate::error::LakeError;
 use crate::missing::{Missing, NotingStore};
 use crate::rejects::{finish, shown};
 use crate::side::Side;
+use crate::staged;
 use crate::table::{State, Table};
 
 /// How many tables are opened at once: each costs a few requests.
@@ -84,6 +85,8 @@ pub struct TableSpec {
     pub grouped: bool,
     /// Whether another process commits to it and this one only follows.
     pub followed: bool,
+    /// Whether a gate stands between its commits and its readers.
+    pub gated: bool,
     /// The tables of the models that read it change by change, whichever process runs them: their transactions say how
     /// far each has come, and what one has still to read is not cleaned away.
     pub read_by: Vec<TableId>,
@@ -93,8 +96,8 @@ impl TableSpec {
     /// A table that stores what its contract says and nothing beside.
     #[must_use]
     pub fn of(contract: Arc<Contract>) -> Self {
-        let schema = contract.table_schema();
-        Self { contract, schema, grouped: false, followed: false, read_by: Vec::new() }
+        let (schema, gated) = (contract.table_schema(), contract.is_gated());
+        Self { contract, schema, grouped: false, followed: false, gated, read_by: Vec::new() }
     }
 }
 
@@ -127,12 +130,18 @@ impl Lake {
         });
         let opened = futures::stream::iter(opening).buffered(OPENED_AT_ONCE);
         let tables: BTreeMap<_, _> = opened.try_collect::<Vec<_>>().await?.into_iter().collect();
+        let lake = Self { shared, tables };
+        if let Err(error) = lake.finish_publications().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "a publication of several tables was cut short and cannot be finished yet");
+        }
+        let Self { shared, tables } = &lake;
         shared.pointer.publish(|catalogue| {
             for table in tables.values() {
                 table.state.lock().put_into(catalogue);
             }
         });
-        Ok(Self { shared, tables })
+        Ok(lake)
     }
 
     /// The current value over all tables.
@@ -208,6 +217,10 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     let rows_id = TableId::new(Space::from(spec.contract.layer), dataset.clone());
     let rejects_id = TableId::new(Space::Quarantine, dataset.clone());
     let rows = Side::open(shared, rows_id, Arc::clone(&spec.schema), spec.followed).await?;
+    let rows = match rows.id.space {
+        Space::Serving => staged::open(shared, rows, spec.gated, spec.followed).await?,
+        _ => rows,
+    };
     let mut rejects = Side::open(shared, rejects_id, quarantine_schema(), spec.followed).await?;
     let failed = |source| LakeError::Delta { attempt: "finishing a replay", table: rows.id.clone(), source };
     match spec.followed {
@@ -240,6 +253,6 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         looks: AtomicU64::new(0),
         moved: watch::channel(0).0,
         source_check: OnceLock::new(),
-        gate: OnceLock::new(),
+        publishing: tokio::sync::Mutex::new(()),
     })
 }

@@ -16,7 +16,6 @@ pub mod epoch;
 mod error;
 mod flush;
 mod follow;
-mod gate;
 pub mod journal;
 pub mod lake;
 mod maintain;
@@ -25,6 +24,7 @@ mod ownership;
 pub mod parquet;
 pub mod place;
 pub mod provider;
+mod publish;
 mod reader;
 mod reading;
 #[cfg_attr(not(any(test, feature = "azure")), expect(dead_code, reason = "a folder refuses otherwise"))]
@@ -32,10 +32,12 @@ mod refusal;
 mod rejects;
 mod side;
 mod source_check;
+mod staged;
 pub mod store;
 pub mod table;
 mod tail;
 pub mod txn;
+mod windows;
 mod withdraw;
 
 pub use books::{Account, Balance, Books, CONSERVATION_RULE};
@@ -46,10 +48,10 @@ pub use epoch::Seal;
 pub use error::LakeError;
 pub use flush::DeliveredFiles;
 pub use follow::{Ahead, Newer, Uncovered};
-pub use gate::{Candidate, Gate, HoldReason, Verdict};
 pub use journal::Journal;
 pub use lake::{Lake, LakeOptions, TableSpec};
 pub use maintain::Maintained;
+pub use publish::Candidate;
 pub use reader::ChangeReader;
 pub use rejects::{
     Again, GiveUp, Portion, PutThrough, Putting, RejectFilter, ReplayProgress, TakeBack, Terms, Tried, Walk,

@@ -15,6 +15,7 @@ use crate::delta::{
 use crate::error::LakeError;
 use crate::lake::Lake;
 use crate::side::SideName;
+use crate::staged::Published;
 use crate::table::Table;
 use crate::txn::TxnId;
 
@@ -71,7 +72,42 @@ impl Table {
                 done.files_removed += self.clean(side).await?;
             }
         }
+        if self.checkpoint_published().await? {
+            done.checkpoints += 1;
+            done.files_removed += self.clean_published().await?;
+        }
         Ok(done)
+    }
+
+    async fn checkpoint_published(&self) -> Result<bool, LakeError> {
+        let Some(Published { log, head, checkpointed, .. }) = self.published_side() else { return Ok(false) };
+        if head.version().0 < checkpointed.0 + self.shared.options.commits_per_checkpoint {
+            return Ok(false);
+        }
+        let failed = |source: DeltaError| LakeError::Delta { attempt: "checkpoint", table: self.id(), source };
+        log.checkpoint(&head, CheckpointOptions::at(self.shared.clock.now_ms())).await.map_err(failed)?;
+        if let Some(published) = &mut self.state.lock().rows.published {
+            published.checkpointed = head.version();
+        }
+        Ok(true)
+    }
+
+    /// Removes of HEAD's folder what neither HEAD nor the staged log names. Nobody reads HEAD change by change.
+    async fn clean_published(&self) -> Result<u64, LakeError> {
+        let Some(Published { log, head, base, .. }) = self.published_side() else { return Ok(0) };
+        let failed = |source: DeltaError| LakeError::Delta { attempt: "clean-up", table: self.id(), source };
+        let now_ms = self.shared.clock.now_ms();
+        let options = CleanOptions { now_ms, retention_ms: LOG_RETENTION_MS, keep_from: base };
+        let commits = log.clean_log(options).await.map_err(failed)?;
+        let (_, staged) = self.at(SideName::Rows);
+        let mut protected = self.uncommitted(SideName::Rows);
+        protected.extend(staged.files().map(|file| file.path().clone()));
+        let cutoff_ms = now_ms - FILE_RETENTION_MS;
+        let recent = staged.tombstones().filter(|(_, tombstone)| tombstone.deleted_ms >= cutoff_ms);
+        protected.extend(recent.map(|(path, _)| path.clone()));
+        let options = VacuumOptions { now_ms, retention_ms: FILE_RETENTION_MS, protected };
+        let files = log.vacuum(&head, &options).await.map_err(failed)?;
+        Ok((commits.files + files.files) as u64)
     }
 
     async fn checkpoint(&self, side: SideName) -> Result<bool, LakeError> {
@@ -95,9 +131,14 @@ impl Table {
         if head.version().0 - keep_from.0 > UNREAD_VERSIONS_MAX {
             return Ok(0);
         }
+        let staged = side == SideName::Rows && self.is_gated();
         let mut protected = self.uncommitted(side);
         let options = CleanOptions { now_ms, retention_ms: LOG_RETENTION_MS, keep_from };
         let commits = log.clean_log(options).await.map_err(failed)?;
+        if staged {
+            self.forget_tombstones(side, now_ms);
+            return Ok(commits.files as u64); // Its files are HEAD's, and go with those that HEAD's clean-up finds.
+        }
         match log.changes(keep_from, head.version()).await {
             // The slowest reader has them still to come, though later versions may have taken them away.
             Ok(history) => protected.extend(history.iter().flat_map(VersionChanges::files).map(|f| f.path().clone())),
@@ -107,10 +148,14 @@ impl Table {
         }
         let options = VacuumOptions { now_ms, retention_ms: FILE_RETENTION_MS, protected };
         let files = log.vacuum(&head, &options).await.map_err(failed)?;
+        self.forget_tombstones(side, now_ms);
+        Ok((commits.files + files.files) as u64)
+    }
+
+    fn forget_tombstones(&self, side: SideName, now_ms: i64) {
         let mut guard = self.state.lock();
         let newest = &mut guard.side_mut(side).head;
         *newest = Arc::new(newest.without_tombstones_before(now_ms - LOG_RETENTION_MS));
-        Ok((commits.files + files.files) as u64)
     }
 
     /// The version after which a model may still ask for the history. What counts is what is committed in the models'
@@ -123,7 +168,8 @@ impl Table {
         let here = self.state.lock().changes.consumed_by_all();
         let mut slowest = here.unwrap_or(head.version()).min(head.version());
         for output in &self.read_by {
-            let open = self.shared.pointer.pin().table(output).map(|view| Arc::clone(&view.head));
+            // What a gate holds back can be made again only while its input's history is there: HEAD's transactions count.
+            let open = self.shared.pointer.pin().table(output).map(|view| Arc::clone(view.published()));
             let output_head = match open {
                 Some(head) => Some(head),
                 // A process without models has not opened it.
@@ -148,6 +194,12 @@ impl Table {
     async fn compact(&self, side: SideName) -> Result<u64, LakeError> {
         if side == SideName::Rows && self.grouped {
             return Ok(0); // A table of groups keeps its files in shape with each commit.
+        }
+        if side == SideName::Rows && self.is_gated() && self.contract.gate_window.is_some() {
+            return Ok(0); // A file holds one window.
+        }
+        if side == SideName::Rows && self.candidate().is_some_and(|candidate| candidate.waits()) {
+            return Ok(0); // What waits is published as it was staged, so that HEAD's readers of changes see it as such.
         }
         let undisturbed = match side {
             SideName::Rejects => self.taking_back.try_lock().map(Some),
@@ -183,7 +235,7 @@ impl Table {
             }
             let mut state = self.state.lock();
             state.side_mut(side).head = Arc::new(next);
-            self.publish(&state);
+            self.publish_value(&state);
             compacted += removed;
         }
         Ok(compacted)

@@ -42,9 +42,11 @@ impl Missing {
         }
         let noted = self.0.paths.lock();
         let of = |view: &crate::catalogue::TableView| {
-            let files = view.head.files().chain(&view.tail.early).map(|file| file.location(&view.root));
+            let published = view.published.iter().flat_map(|head| head.files());
+            let files =
+                view.head.files().chain(published).chain(&view.tail.early).map(|file| file.location(&view.root));
             let missing = files.filter(|location| noted.contains(location));
-            missing.map(|location| (view.id.clone(), location)).collect::<Vec<_>>()
+            missing.map(|location| (view.id.clone(), location)).collect::<BTreeSet<_>>()
         };
         catalogue.tables().flat_map(|view| of(view)).collect()
     }

@@ -1,6 +1,6 @@
 //! A pinned table as DataFusion sees it: head files, early files and rows in memory, in one scan.
 //!
-//! A file that the log's statistics rule out is not opened. //! Invariant: a provider reads the value that it was made from and nothing newer.
+//! A file that the log's statistics rule out is not opened. Invariant: a provider reads the value that it was made from and nothing newer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,12 +54,14 @@ pub fn live_schema(schema: &SchemaRef) -> SchemaRef {
 const FILES_PRUNED: &str = "files_pruned_by_log";
 
 /// What of a table is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Part {
     /// Head and tail.
     Live,
     /// The last commit alone: what is published.
     Published,
+    /// Some of the head's files.
+    Files(Arc<Vec<Arc<DataFile>>>),
 }
 
 /// A pinned table for a query.
@@ -103,16 +105,38 @@ impl Catalogue {
     }
 }
 
+impl Catalogue {
+    /// What of a table is committed and readers may see, without its tail.
+    #[must_use]
+    pub fn committed(&self, id: &TableId) -> Option<Arc<dyn TableProvider>> {
+        Some(Arc::new(LakeTable::new(Arc::clone(self.table(id)?), Part::Published, false)))
+    }
+}
+
 impl LakeTable {
+    /// Some files of a table, as if they were all of it.
+    pub(crate) fn of_files(view: TableView, files: Vec<Arc<DataFile>>) -> Self {
+        Self::new(Arc::new(view), Part::Files(Arc::new(files)), false)
+    }
+
     fn new(view: Arc<TableView>, part: Part, published_column: bool) -> Self {
         let schema = if published_column { live_schema(&view.schema) } else { Arc::clone(&view.schema) };
         Self { view, part, schema }
     }
 
-    fn files(&self) -> Vec<Arc<DataFile>> {
-        let hidden = &self.view.tail.hidden;
-        let live = self.part == Part::Live;
-        self.view.head.files().filter(|f| !live || hidden.is_empty() || !hidden.contains(f.path())).cloned().collect()
+    /// Files of the log, those that are published and those that are not.
+    fn files(&self) -> (Vec<Arc<DataFile>>, Vec<Arc<DataFile>>) {
+        match &self.part {
+            Part::Published => (self.view.published().files().cloned().collect(), Vec::new()),
+            Part::Files(files) => (files.to_vec(), Vec::new()),
+            Part::Live => {
+                let hidden = &self.view.tail.hidden;
+                let shown = self.view.head.files().filter(|f| hidden.is_empty() || !hidden.contains(f.path()));
+                let is_published =
+                    |f: &Arc<DataFile>| self.view.published.as_ref().is_none_or(|head| head.file(f.path()).is_some());
+                shown.cloned().partition(is_published)
+            }
+        }
     }
 
     /// Files of the log as up to two scans: those whose bounds the reader of row groups may trust, and the others.
@@ -293,8 +317,10 @@ impl TableProvider for LakeTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         let condition = Condition::of(state, &self.schema, filters)?;
-        plans.extend(self.scan_files(state, self.files(), true, projection, &condition)?);
-        if self.part == Part::Live {
+        let (published, staged) = self.files();
+        plans.extend(self.scan_files(state, published, true, projection, &condition)?);
+        if matches!(self.part, Part::Live) {
+            plans.extend(self.scan_files(state, staged, false, projection, &condition)?);
             let early = self.view.tail.early.clone();
             plans.extend(self.scan_files(state, early, false, projection, &condition)?);
             plans.extend(self.scan_rows(projection, state.config().target_partitions())?);

@@ -14,6 +14,7 @@ use crate::delta::action::Metadata;
 use crate::delta::{Change, DeltaError, DeltaLog, Snapshot, TableVersion};
 use crate::error::LakeError;
 use crate::lake::Shared;
+use crate::staged::Published;
 use crate::table::Overlay;
 use crate::tail::TailChunks;
 
@@ -33,6 +34,8 @@ pub(crate) struct Side {
     pub(crate) schema: SchemaRef,
     pub(crate) log: DeltaLog,
     pub(crate) head: Arc<Snapshot>,
+    /// What readers see, where a gate stands between `log` and them.
+    pub(crate) published: Option<Published>,
     pub(crate) chunks: TailChunks,
     /// The version of the newest checkpoint of this process.
     pub(crate) checkpointed: TableVersion,
@@ -49,11 +52,7 @@ impl Side {
         let log = DeltaLog::new(Arc::clone(&shared.store), id.root());
         let failed = |source: DeltaError| LakeError::Delta { attempt: "opening the log", table: id.clone(), source };
         let head = match log.load().await.map_err(failed)? {
-            Some(head) => match fitted(&head, &id, &wanted)? {
-                None => head,
-                Some(_) if followed => return Err(LakeError::NotThereYet(id)),
-                Some(metadata) => add_columns(&log, head, &id, metadata, shared.clock.now_ms()).await?,
-            },
+            Some(head) => brought_up(shared, &log, head, &id, &wanted, followed).await?,
             None if followed => return Err(LakeError::NotThereYet(id)),
             None => log
                 .create(id.dataset.as_str(), &wanted, BTreeMap::new(), shared.clock.now_ms())
@@ -61,7 +60,7 @@ impl Side {
                 .map_err(failed)?,
         };
         let (head, chunks, checkpointed) = (Arc::new(head), TailChunks::default(), TableVersion(0));
-        Ok(Self { id, schema: wanted, log, head, chunks, checkpointed })
+        Ok(Self { id, schema: wanted, log, head, published: None, chunks, checkpointed })
     }
 
     /// What a reader sees of it; an overlay takes the place of the tail.
@@ -81,8 +80,25 @@ impl Side {
             root: self.id.root(),
             schema: Arc::clone(&self.schema),
             head: Arc::clone(&self.head),
+            published: self.published.as_ref().map(|published| Arc::clone(&published.head)),
             tail,
         }
+    }
+}
+
+/// A version with the columns that the contract has gained.
+pub(crate) async fn brought_up(
+    shared: &Shared,
+    log: &DeltaLog,
+    head: Snapshot,
+    id: &TableId,
+    wanted: &SchemaRef,
+    followed: bool,
+) -> Result<Snapshot, LakeError> {
+    match fitted(&head, id, wanted)? {
+        None => Ok(head),
+        Some(_) if followed => Err(LakeError::NotThereYet(id.clone())),
+        Some(metadata) => add_columns(log, head, id, metadata, shared.clock.now_ms()).await,
     }
 }
 

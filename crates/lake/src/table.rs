@@ -21,7 +21,6 @@ use crate::commit::Turn;
 use crate::delta::{DataFile, DeltaLog, FilePath, Snapshot, TableVersion, VersionChanges};
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
-use crate::gate::Gate;
 use crate::lake::Shared;
 use crate::side::{Side, SideName};
 use crate::source_check::SourceCheck;
@@ -116,8 +115,8 @@ pub struct Table {
     pub(crate) moved: watch::Sender<u64>,
     /// Asked before each commit of what was read from a source, where somebody wants to be.
     pub(crate) source_check: OnceLock<Arc<dyn SourceCheck>>,
-    /// Judges each commit of rows, where there is one.
-    pub(crate) gate: OnceLock<Arc<dyn Gate>>,
+    /// One publication of this table at a time.
+    pub(crate) publishing: tokio::sync::Mutex<()>,
 }
 
 impl Table {
@@ -136,11 +135,6 @@ impl Table {
     /// Has each epoch's commit asked for here from now on; the first who wants that is the one.
     pub fn check_source(&self, check: Arc<dyn SourceCheck>) {
         let _ = self.source_check.set(check);
-    }
-
-    /// Has each commit of rows judged by this gate from now on; the first gate is the one.
-    pub fn judge_by(&self, gate: Arc<dyn Gate>) {
-        let _ = self.gate.set(gate);
     }
 
     /// The turn to commit: whoever holds it is alone.
@@ -212,7 +206,7 @@ impl Table {
             state.rejects.chunks.push(number, batch, bytes);
         }
         state.txns.extend(txns);
-        self.publish(state);
+        self.publish_value(state);
         Ok(number)
     }
 
@@ -248,7 +242,7 @@ impl Table {
         let mut guard = self.state.lock();
         guard.overlay = Some(overlay);
         guard.newest_ms = Some(self.shared.clock.now_ms());
-        self.publish(&guard);
+        self.publish_value(&guard);
     }
 
     /// The version that the last commit gave to a transaction id, of the rows.
@@ -285,13 +279,14 @@ impl Table {
         let ((rejects_log, rejects), (rows_log, rows)) = (self.at(SideName::Rejects), self.at(SideName::Rows));
         let rejects = rejects_log.reload(&rejects).await.map_err(failed)?;
         let rows = rows_log.reload(&rows).await.map_err(failed)?;
+        self.follow_published(&rows).await?;
         let mut state = self.state.lock();
         (state.rows.head, state.rejects.head) = (Arc::new(rows), Arc::new(rejects));
-        self.publish(&state);
+        self.publish_value(&state);
         Ok(())
     }
 
-    /// The last commit of the rows.
+    /// The last commit of the rows; of a gated table the last staged one.
     #[must_use]
     pub fn head(&self) -> Arc<Snapshot> {
         Arc::clone(&self.state.lock().rows.head)
@@ -358,7 +353,7 @@ impl Table {
     }
 
     /// Publishes both sides as they are in the state, and wakes who waits.
-    pub(crate) fn publish(&self, state: &State) {
+    pub(crate) fn publish_value(&self, state: &State) {
         self.shared.pointer.publish(|catalogue| state.put_into(catalogue));
         self.moved.send_modify(|n| *n += 1);
     }

@@ -77,6 +77,16 @@ pub enum TxnKind<'a> {
         /// What is counted.
         counter: Counter,
     },
+    /// The version of HEAD that a staged log builds on.
+    StagedOn {
+        /// The dataset.
+        name: &'a str,
+    },
+    /// The staged version whose publication left some windows of it out.
+    PublishedInPart {
+        /// The dataset.
+        name: &'a str,
+    },
     /// Another application's.
     Foreign,
 }
@@ -195,10 +205,31 @@ impl TxnId {
         Self(format!("{OURS}books/{dataset}/{}", counter.as_str()).into())
     }
 
+    /// Of the version of HEAD that a staged log builds on.
+    #[must_use]
+    pub fn staged_on(name: impl fmt::Display) -> Self {
+        Self(format!("{OURS}head/{name}").into())
+    }
+
+    /// Of a publication that left some windows of what is staged out.
+    #[must_use]
+    pub fn published_in_part(name: impl fmt::Display) -> Self {
+        Self(format!("{OURS}publish/{name}/part").into())
+    }
+
     /// An id as it stands in a log, whosever it is.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         Self(text.into())
+    }
+
+    /// Of a model's id the table that it reads, with the version given.
+    #[must_use]
+    pub fn consumed(&self, version: i64) -> Option<(String, i64)> {
+        match self.kind() {
+            TxnKind::Model { input_table_id, .. } => Some((input_table_id.to_owned(), version)),
+            _ => None,
+        }
     }
 
     /// The id as it stands in a log.
@@ -223,6 +254,8 @@ impl TxnId {
                 (None, Ok(topic), Ok(partition)) => TxnKind::LandedCount { topic, partition },
                 _ => TxnKind::Foreign,
             },
+            ["publish", name, "part"] => TxnKind::PublishedInPart { name },
+            ["head", name] => TxnKind::StagedOn { name },
             [topic, partition] => match (Uuid::try_parse(topic), partition.parse()) {
                 (Ok(topic), Ok(partition)) => TxnKind::Landing { topic, partition },
                 _ => TxnKind::Foreign,
@@ -274,6 +307,8 @@ mod tests {
             (TxnId::landed_count(TOPIC, 3), TxnKind::LandedCount { topic: TOPIC, partition: 3 }),
             (TxnId::books("steps", Counter::Filtered), TxnKind::Books { dataset: "steps", counter: Counter::Filtered }),
             (TxnId::replay("hours"), TxnKind::Replay { dataset: "hours" }),
+            (TxnId::published_in_part("daily"), TxnKind::PublishedInPart { name: "daily" }),
+            (TxnId::staged_on("daily"), TxnKind::StagedOn { name: "daily" }),
         ];
         for (id, kind) in made {
             assert_eq!((TxnId::parse(id.as_str()).kind(), id.kind()), (kind.clone(), kind));

@@ -11,7 +11,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Int32Type};
 use datafusion::common::ScalarValue;
 
-use crate::commit::{Commit, Judged};
+use crate::commit::Commit;
 use crate::delta::{DataFile, DeltaError, Snapshot};
 use crate::error::LakeError;
 use crate::side::SideName;
@@ -58,10 +58,10 @@ impl Table {
         }
         let deliveries = cut_short.len();
         commit.txns = cut_short.into_iter().map(|gone| (gone.withdrawn, i64::from(gone.number))).collect();
-        let done = self.carry_out(&mut turn, &Judged::rejects(commit)).await?;
+        let done = self.carry_out(&mut turn, &commit).await?;
         let mut state = self.state.lock();
         state.rejects.head = Arc::new(done.head);
-        self.publish(&state);
+        self.publish_value(&state);
         drop(state);
         tracing::warn!(table = %self.id(), deliveries, "rejects of deliveries that were cut short were taken out of quarantine: their files were not loaded; deliver them again");
         Ok(deliveries)

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod books;
+pub mod gates;
 pub mod metrics;
 pub mod quarantine;
 pub mod record;

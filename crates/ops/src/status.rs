@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gates::GateReport;
+
 /// Whether queries may be answered, and if not, what is still to do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Readiness {
@@ -122,6 +124,9 @@ pub struct DatasetStatus {
     /// The kind of the model that makes it; none of a dataset that records or files come into.
     #[serde(default)]
     pub model: Option<String>,
+    /// What its gate says, where it has one.
+    #[serde(default)]
+    pub gate: Option<GateReport>,
 }
 
 /// How often a rule of a contract was broken.

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use thiserror::Error;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::books::DatasetBooks;
+use vitalake_ops::gates::{GateDecision, GateReport};
 use vitalake_ops::runbooks::{RunbookEntry, RunbookReport};
 use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport, Trouble};
 
@@ -117,6 +118,19 @@ pub trait Deliveries: Send + Sync + 'static {
 pub trait Flush: Send + Sync + 'static {
     /// Commits what waits in memory, and names what is behind.
     async fn flush(&self) -> Result<FlushReport, ApiError>;
+}
+
+/// What gates say, and what people decide for them.
+#[async_trait]
+pub trait Gates: Send + Sync + 'static {
+    /// All of them, or that of one dataset, `serving.x` or `x`.
+    async fn gates(&self, dataset: Option<&str>) -> Result<Vec<GateReport>, ApiError>;
+
+    /// Holds a dataset back until it is released.
+    async fn hold(&self, dataset: &str, decision: GateDecision) -> Result<GateReport, ApiError>;
+
+    /// Ends a hold, and publishes what is staged in spite of the rules, once.
+    async fn release(&self, dataset: &str, decision: GateDecision) -> Result<GateReport, ApiError>;
 }
 
 /// Runbooks to read, with their evidence.

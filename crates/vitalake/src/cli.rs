@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::alert::AlertArgs;
+use crate::command::gate::GateArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
 use crate::command::runbook::RunbookArgs;
@@ -104,6 +105,8 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Show what to do when an alert fires, with the evidence as it is now
     Runbook(RunbookArgs),
+    /// Show what gates hold back, hold a dataset, or release it
+    Gate(GateArgs),
     /// Send plausible readings and app events to a Kafka address
     #[command(long_about = SIMULATE_ABOUT)]
     Simulate(SimulateArgs),

@@ -42,6 +42,7 @@ impl fmt::Display for TableVersion {
 pub struct DeltaLog {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) root: Path,
+    folder: Path,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +69,14 @@ pub(super) struct LogEntry {
 impl DeltaLog {
     /// The log of the table with this root folder.
     pub fn new(store: Arc<dyn ObjectStore>, root: Path) -> Self {
-        Self { store, root }
+        let folder = root.clone().join("_delta_log");
+        Self { store, root, folder }
+    }
+
+    /// A log that lies in a folder of its own, while its paths are relative to `root`, where another log's files are too.
+    /// No foreign reader finds it.
+    pub(crate) fn apart(store: Arc<dyn ObjectStore>, root: Path, folder: Path) -> Self {
+        Self { store, root, folder }
     }
 
     /// The table's root folder in the store.
@@ -96,6 +104,14 @@ impl DeltaLog {
         self.load_from(&entries).await
     }
 
+    /// Loads a version that is not the newest; `None` where the log no longer reaches back so far.
+    pub(crate) async fn load_at(&self, version: TableVersion) -> Result<Option<Snapshot>, DeltaError> {
+        let mut entries = self.entries_from(None).await?;
+        entries.retain(|entry| entry.version <= version);
+        let loaded = self.load_from(&entries).await?;
+        Ok(loaded.filter(|loaded| loaded.version() == version))
+    }
+
     /// The newest version, found by reading only the commits after a snapshot.
     pub async fn reload(&self, snapshot: &Snapshot) -> Result<Snapshot, DeltaError> {
         let (current, _) = self.newer(snapshot).await?;
@@ -116,11 +132,11 @@ impl DeltaLog {
     }
 
     pub(super) fn table(&self) -> String {
-        self.root.to_string()
+        self.folder.as_ref().trim_end_matches("/_delta_log").to_owned()
     }
 
     pub(super) fn log_path(&self) -> Path {
-        self.root.clone().join("_delta_log")
+        self.folder.clone()
     }
 
     pub(super) fn commit_path(&self, version: TableVersion) -> Path {

@@ -4,6 +4,7 @@
 //! the commit, never to the table. Invariant: `apply` of the same actions gives the same value, whether they were read
 //! from the log or just committed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
@@ -175,6 +176,44 @@ impl Snapshot {
             }
         }
         kept
+    }
+
+    /// The same rows as the beginning of another log: at this version, without history, properties and these transactions.
+    pub(crate) fn begun_at(&self, version: TableVersion, without: &[&str]) -> Self {
+        let metadata = Metadata { configuration: BTreeMap::new(), ..self.metadata().clone() };
+        let mut begun = Self { version, metadata: Arc::new(metadata), ..self.clone() };
+        begun.tombstones = HashTrieMapSync::new_sync();
+        for id in without {
+            begun.txns.remove_mut(*id);
+        }
+        begun
+    }
+
+    /// The same version with a transaction more.
+    pub(crate) fn with_txn(mut self, app_id: &str, version: i64, now_ms: i64) -> Self {
+        let txn = Txn { app_id: app_id.to_owned(), version, last_updated: Some(now_ms) };
+        self.txns.insert_mut(app_id.into(), txn);
+        self
+    }
+
+    /// The same table without a row and without a transaction.
+    pub(crate) fn emptied(&self) -> Self {
+        let mut empty = Self { rows: 0, uncounted: 0, bytes: 0, ..self.clone() };
+        (empty.files, empty.order) = (RedBlackTreeMapSync::new_sync(), HashTrieMapSync::new_sync());
+        empty.txns = HashTrieMapSync::new_sync();
+        empty
+    }
+
+    /// A property of the table.
+    pub(crate) fn property(&self, key: &str) -> Option<&str> {
+        self.metadata.configuration.get(key).map(String::as_str)
+    }
+
+    /// The metaData action that gives a property another value; identity and columns stay.
+    pub(crate) fn with_property(&self, key: &str, value: String) -> Metadata {
+        let mut metadata = self.metadata().clone();
+        metadata.configuration.insert(key.to_owned(), value);
+        metadata
     }
 
     /// The version that a commit makes of this one. Fails when the commit asks for a feature that is not supported.

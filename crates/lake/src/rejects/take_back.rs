@@ -14,7 +14,7 @@ use vitalake_runtime::error::{Classified, Retry};
 use super::begun::{self, BEGUN, Begun, OPERATION};
 use crate::books::{Balance, signed};
 use crate::changes;
-use crate::commit::{Commit, Done, Judged, Turn};
+use crate::commit::{Commit, Done, Turn};
 use crate::delta::{DataFile, DeltaError};
 use crate::error::LakeError;
 use crate::side::SideName;
@@ -106,7 +106,7 @@ impl Table {
                 Some(self.bring_in(&mut turn, back, &txn, &begun).await?)
             }
         };
-        let left = self.until_known(&mut turn, &Judged::rejects(leaving)).await?;
+        let left = self.until_known(&mut turn, &leaving).await?;
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.rejects.head = Arc::new(left.head);
@@ -114,7 +114,7 @@ impl Table {
             state.rows.head = Arc::new(came.head);
             state.push_change(changes::Change { added: back.rows.clone(), removed: Vec::new() });
         }
-        self.publish(state);
+        self.publish_value(state);
         Ok(Some(number))
     }
 
@@ -156,8 +156,7 @@ impl Table {
             ..Commit::to(SideName::Rows, OPERATION)
         };
         self.check(&commit)?;
-        let judged = self.judge(commit).await?;
-        self.until_known(turn, &judged).await
+        self.until_known(turn, &commit).await
     }
 
     /// The turn to commit at a moment when every epoch that has ended is committed: what is committed then lies between
@@ -179,12 +178,12 @@ impl Table {
     }
 
     /// Tries a commit again for as long as that can help and the lake is not closed.
-    async fn until_known(&self, turn: &mut Turn, judged: &Judged) -> Result<Done, LakeError> {
+    async fn until_known(&self, turn: &mut Turn, commit: &Commit) -> Result<Done, LakeError> {
         let mut closed = self.shared.closed.subscribe();
         let mut wait = Duration::from_millis(100);
         loop {
-            let error = match self.carry_out(turn, judged).await {
-                Err(error) if error.retry() == Retry::Later && !matches!(error, LakeError::Held { .. }) => error,
+            let error = match self.carry_out(turn, commit).await {
+                Err(error) if error.retry() == Retry::Later => error,
                 outcome => return outcome,
             };
             tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "a replay waits for its commit");

@@ -1,19 +1,16 @@
-//! Commits of tables: held by a gate, ended by a close, made beside other writers, with what they take away.
+//! Commits of tables: ended by a close, made beside other writers, with what they take away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use parking_lot::Mutex;
 use vitalake_lake::delta::{Change, DeltaError, DeltaLog, Snapshot};
 use vitalake_lake::{
-    Candidate, ChangeReader, DeliveredFiles, FilePath, Gate, HoldReason, Increment, Lake, LakeError, LakeOptions,
-    Overlay, Table, TxnId, Verdict,
+    ChangeReader, DeliveredFiles, FilePath, Increment, Lake, LakeError, LakeOptions, Overlay, Table, TxnId,
 };
 use vitalake_runtime::error::{Class, Classified, Retry};
 
@@ -112,41 +109,6 @@ async fn a_close_ends_a_delivery_that_waits_for_its_store() {
     store.arrived.notified().await;
     tokio::time::timeout(SOON, lake.close()).await.unwrap();
     assert!(matches!(delivering.await.unwrap(), Err(LakeError::Stopped { .. })));
-}
-
-/// A gate that holds while it is told to, and looks at what it is shown.
-#[derive(Debug, Default)]
-struct Holding(AtomicBool);
-
-impl Gate for Holding {
-    fn judge<'a>(&'a self, candidate: Candidate<'a>) -> BoxFuture<'a, Verdict> {
-        let rows: u64 = candidate.adds.iter().filter_map(|file| file.rows).sum();
-        let reason = HoldReason { rule: "complete".to_owned(), got: rows.to_string(), want: "all".to_owned() };
-        let held = self.0.load(Ordering::SeqCst);
-        std::future::ready(if held { Verdict::Hold(vec![reason]) } else { Verdict::Publish }).boxed()
-    }
-}
-
-#[tokio::test]
-async fn of_what_a_gate_holds_nothing_is_committed_and_its_reasons_come_back() {
-    let (store, lake) = opened().await;
-    let table = table(&lake);
-    let gate = Arc::new(Holding(AtomicBool::new(true)));
-    table.judge_by(Arc::clone(&gate) as Arc<dyn Gate>);
-    table.append(vec![rows(0, 10)], vec![reject(10)], [(txn_id("app"), 9)]).unwrap();
-    let seal = table.seal_anyway();
-    let error = table.commit(&seal, Vec::new()).await.unwrap_err();
-    let LakeError::Held { reasons, .. } = &error else { panic!("{error}") };
-    assert_eq!((reasons[0].rule.as_str(), reasons[0].got.as_str()), ("complete", "10"));
-    assert_eq!((error.class(), error.retry()), (Class::External, Retry::Later));
-    let replaced = table.commit_replace(&[], &[], vec![(txn_id("model"), 1)], None, Overlay::default).await;
-    assert!(matches!(replaced, Err(LakeError::Held { .. })));
-    let fresh = open(&store, LakeOptions::default()).await;
-    assert!(fresh.pin().tables().all(|view| view.head.version().0 == 0));
-    assert_eq!((counted(&lake, "raw").await.0, counted(&lake, "quarantine").await.0), (10, 1));
-    gate.0.store(false, Ordering::SeqCst);
-    assert_eq!(table.commit(&seal, Vec::new()).await.unwrap(), 1);
-    assert_eq!((counted(&lake, "raw").await.0, counted(&lake, "quarantine").await.0), (10, 1));
 }
 
 #[tokio::test]
@@ -441,60 +403,4 @@ async fn groups_are_not_shown_beside_files_that_another_writer_has_joined() {
     // The commit is in the log, and is found by who begins anew.
     let again = open(&store, LakeOptions::default()).await;
     assert_eq!(crate::table::table(&again).committed_txn(&txn_id("m")), Some(2));
-}
-
-/// A gate that remembers on which versions it was asked, and holds on one of them.
-#[derive(Debug, Default)]
-struct Remembering {
-    asked: Mutex<Vec<u64>>,
-    holds_on: Mutex<Option<u64>>,
-}
-
-impl Gate for Remembering {
-    fn judge<'a>(&'a self, candidate: Candidate<'a>) -> BoxFuture<'a, Verdict> {
-        let version = candidate.head.version().0;
-        self.asked.lock().push(version);
-        let held = *self.holds_on.lock() == Some(version);
-        std::future::ready(if held { Verdict::Hold(Vec::new()) } else { Verdict::Publish }).boxed()
-    }
-}
-
-#[rstest::rstest]
-#[case::whose_rows_are_passed_over(false)]
-#[case::whose_properties_are_a_conflict(true)]
-#[tokio::test]
-async fn a_gate_is_asked_again_about_the_version_that_another_writer_has_made(#[case] property: bool) {
-    let (store, lake) = opened().await;
-    let table = table(&lake);
-    let gate = Arc::new(Remembering::default());
-    table.judge_by(Arc::clone(&gate) as Arc<dyn Gate>);
-    let append = |n: i64| table.append(vec![rows(n, 1)], vec![reject(n)], [(txn_id("app"), n)]).unwrap();
-    let another = async || {
-        if property {
-            set_property(&store, &table, "owner", "somebody").await;
-        } else {
-            foreign_commit(&store, &table, false).await;
-        }
-    };
-    let asked = || std::mem::take(&mut *gate.asked.lock());
-    append(0);
-    assert_eq!((table.flush().await.unwrap(), asked()), (Some(1), vec![0]));
-    another().await;
-    append(1);
-    assert_eq!((table.flush().await.unwrap(), asked()), (Some(3), vec![1, 2]));
-    another().await;
-    *gate.holds_on.lock() = Some(4);
-    append(2);
-    let seal = table.seal().unwrap();
-    let held = table.commit(&seal, Vec::new()).await;
-    assert!(matches!(held, Err(LakeError::Held { .. })), "{held:?}");
-    assert_eq!((foreign(&store, &table).await.1.version().0, asked()), (4, vec![3, 4]));
-    *gate.holds_on.lock() = None;
-    assert_eq!((table.commit(&seal, Vec::new()).await.unwrap(), asked()), (5, vec![3, 4]));
-    another().await;
-    let replaced = table.commit_replace(&[], &[], vec![(txn_id("m"), 1)], None, Overlay::default).await;
-    assert_eq!((replaced.unwrap(), asked(), lake.is_lost()), (7, vec![5, 6], false));
-    let own = if property { 3 } else { 33 };
-    let again = open(&store, LakeOptions::default()).await;
-    assert_eq!((counted(&again, "raw").await.0, counted(&again, "quarantine").await.0), (own, 3));
 }

@@ -22,6 +22,7 @@ mod delta_stats;
 mod delta_unsynced;
 mod journal;
 mod pruning;
+mod publish;
 mod replay;
 mod table;
 mod unruly;

@@ -106,6 +106,17 @@ pub async fn evaluate<'r>(rules: impl IntoIterator<Item = &'r SetRule>, scope: &
     results
 }
 
+/// The newest value of a column of times that is not after a moment, in µs since 1970; a device's clock may be ahead.
+pub(crate) async fn newest_us(scope: &RuleScope<'_>, column: &str, until_us: i64) -> Result<Option<i64>, String> {
+    let column = format!("CAST(`{}` AS BIGINT)", column.to_lowercase());
+    let query = format!("SELECT MAX({column}) FROM {{object}} WHERE {column} <= {until_us}");
+    let newest = async { Evaluator::of(scope)?.number_or_null(&query).await };
+    let newest = tokio::time::timeout(RULE_TIME_MAX, newest).await;
+    let newest = newest.map_err(|_| format!("it took longer than {} seconds", RULE_TIME_MAX.as_secs()))??;
+    #[expect(clippy::cast_possible_truncation, reason = "times of this era are whole numbers that f64 holds")]
+    Ok(newest.map(|newest| newest as i64))
+}
+
 /// The number that a rule is about.
 async fn measure(rule: &SetRule, scope: &RuleScope<'_>) -> Result<f64, String> {
     let query = rule.measure.query(&scope.contract.columns).ok_or("it names a column that is not there")?;

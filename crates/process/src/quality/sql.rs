@@ -94,6 +94,11 @@ impl Evaluator {
 
     /// The number that a query gives in its one row.
     pub(super) async fn number(&self, query: &str) -> Result<f64, String> {
+        self.number_or_null(query).await?.ok_or_else(|| "its query gives NULL".to_owned())
+    }
+
+    /// The same, where there may be none.
+    pub(super) async fn number_or_null(&self, query: &str) -> Result<Option<f64>, String> {
         let failed = |error: DataFusionError| explained(&error);
         let plan = self.plan(query).await?;
         let physical = self.state.query_planner().create_physical_plan(&plan, &self.state).await.map_err(failed)?;
@@ -108,7 +113,7 @@ impl Evaluator {
         }
         let numbers = cast(column, &DataType::Float64).map_err(|_| "its query does not give a number".to_owned())?;
         let number = numbers.as_primitive_opt::<Float64Type>().filter(|numbers| numbers.is_valid(0));
-        number.map(|numbers| numbers.value(0)).ok_or_else(|| "its query gives NULL".to_owned())
+        Ok(number.map(|numbers| numbers.value(0)))
     }
 }
 

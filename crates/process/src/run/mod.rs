@@ -31,7 +31,6 @@ use replica::Replica;
 pub use replica::{FollowInputs, Following};
 
 use crate::error::{Error, Result};
-use crate::gate::Unconditional;
 use crate::graph::{Contracts, Graph};
 use crate::kind::{is_grouped, stored_schema};
 use crate::model::Model;
@@ -340,7 +339,6 @@ fn edges<'a>(lake: &Lake, models: &'a [Model], contracts: &Contracts) -> Result<
         let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
         let (input, output) = (Arc::clone(lake.table(input)?), Arc::clone(lake.table(&model.dataset)?));
         let txn = TxnId::model(&model.dataset, &input.head().metadata().id);
-        output.judge_by(Arc::new(Unconditional));
         edges.push(Edge { model, input, output, txn });
     }
     Ok(edges)

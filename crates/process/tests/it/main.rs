@@ -7,6 +7,7 @@ mod breaking;
 mod corpus;
 mod decisions;
 mod extremes;
+mod gates;
 mod goes_on;
 mod graph;
 mod measured;

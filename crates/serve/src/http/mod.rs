@@ -7,6 +7,7 @@ mod alerts;
 mod api;
 mod books;
 mod explained;
+mod gates;
 mod guard;
 mod page;
 mod quarantine;
@@ -31,7 +32,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
-use crate::platform::{Alerts, Deliveries, Flush, Runbooks, Status};
+use crate::platform::{Alerts, Deliveries, Flush, Gates, Runbooks, Status};
 use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 
@@ -89,6 +90,8 @@ pub struct App {
     pub quarantine: Arc<dyn Quarantine>,
     /// Shows alerts and does what people ask of them.
     pub alerts: Arc<dyn Alerts>,
+    /// Says what gates hold, and takes what people decide for them.
+    pub gates: Arc<dyn Gates>,
     /// Opens runbooks.
     pub runbooks: Arc<dyn Runbooks>,
     /// The process's numbers.
@@ -114,6 +117,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/datasets", get(api::datasets))
         .route("/api/v1/flush", post(api::flush))
         .merge(books::routes())
+        .merge(gates::routes())
         .merge(runbook::routes())
         .merge(quarantine::routes())
         .merge(alerts::routes())

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
+use vitalake_ops::gates::{GateDecision, GateReport};
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::quarantine::{
     DiscardReport, DiscardRequest, RejectCount, RejectedRow, ReplayProgress, ReplayReport, ReplayRequest, Which,
@@ -26,7 +27,7 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
 use vitalake_serve::platform::{
-    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Runbooks, Status,
+    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Gates, Runbooks, Status,
 };
 use vitalake_serve::quarantine::{Quarantine, Shown};
 use vitalake_serve::session::Sessions;
@@ -110,6 +111,24 @@ impl Alerts for Process {
 
     async fn test(&self, alert: &str) -> Result<Vec<TestReport>, ApiError> {
         Err(ApiError::NotFound(format!("there is no alert {alert}")))
+    }
+}
+
+#[async_trait]
+impl Gates for Process {
+    async fn gates(&self, dataset: Option<&str>) -> Result<Vec<GateReport>, ApiError> {
+        match dataset {
+            None | Some("serving.tiny") => Ok(vec![GateReport { state: "held".to_owned(), ..GateReport::default() }]),
+            Some(name) => Err(ApiError::NotFound(format!("{name} has no gate"))),
+        }
+    }
+
+    async fn hold(&self, dataset: &str, decision: GateDecision) -> Result<GateReport, ApiError> {
+        Ok(GateReport { dataset: dataset.to_owned(), by: Some(decision.by), ..GateReport::default() })
+    }
+
+    async fn release(&self, _: &str, _: GateDecision) -> Result<GateReport, ApiError> {
+        Err(ApiError::Conflict("another writer came in between".to_owned()))
     }
 }
 
@@ -200,6 +219,7 @@ impl Server {
             flush: Arc::clone(&process) as _,
             quarantine: Arc::clone(&process) as _,
             alerts: Arc::clone(&process) as _,
+            gates: Arc::clone(&process) as _,
             runbooks: process,
             metrics: Arc::new(Metrics::new()),
             limits: http,

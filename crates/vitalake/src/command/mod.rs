@@ -3,6 +3,7 @@
 //! Invariant: a command prints its answer to standard output and everything else to standard error.
 
 pub mod alert;
+pub mod gate;
 pub mod ingest;
 pub mod init;
 pub mod lint;
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Query(args) => query::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Alert(args) => alert::run(&args),
+        Command::Gate(args) => gate::run(&args),
         Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Datasets(args) => list::datasets(&args),

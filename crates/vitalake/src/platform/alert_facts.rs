@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use vitalake_contract::alert::AlertDataset;
 use vitalake_contract::{Contract, Source};
 use vitalake_ops::alerts::signal::{DatasetFacts, Facts, GateFacts};
+use vitalake_ops::gates::{GateReport, HELD};
 use vitalake_ops::status::{DatasetStatus, RECOVERING};
 use vitalake_runtime::events::Event;
 
@@ -89,7 +90,7 @@ impl Noted {
             rows: status.rows,
             quarantined: status.quarantined,
             small_files: files,
-            gate: self.gates.lock().get(&status.dataset).cloned(),
+            gate: status.gate.as_ref().map(gate_facts).or_else(|| self.gates.lock().get(&status.dataset).cloned()),
             balanced: self.books.lock().get(&status.dataset).cloned(),
             volume: None,
         }
@@ -112,6 +113,13 @@ impl Noted {
         *counted = Some((now, files.clone()));
         files
     }
+}
+
+/// What a gate says now, also of what it decided before this process began.
+fn gate_facts(gate: &GateReport) -> GateFacts {
+    let words =
+        gate.reasons.iter().map(|reason| format!("{}: {} in place of {}", reason.rule, reason.got, reason.want));
+    GateFacts { held: gate.state == HELD, reasons: words.collect() }
 }
 
 /// `[{rule, got, want}]` as phrases.

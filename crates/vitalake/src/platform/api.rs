@@ -24,6 +24,7 @@ use vitalake_serve::pinned::{Pinned, PinnedLake};
 use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
 
 use super::delivered_sets::{self, DeliveredSets};
+use super::gates;
 use super::outside::instant;
 use super::{Life, Role};
 
@@ -87,14 +88,15 @@ impl Api {
         let after = self.0.lake.pin();
         let mut tables = Vec::new();
         for view in after.tables().filter(|v| v.id.space.is_of_project()) {
-            let Some(old) = before.table(&view.id).filter(|old| old.head.version() < view.head.version()) else {
+            let Some(old) = before.table(&view.id).filter(|old| old.published().version() < view.published().version())
+            else {
                 continue;
             };
-            let rows = view.head.rows().unwrap_or(0).saturating_sub(old.head.rows().unwrap_or(0));
+            let rows = view.published().rows().unwrap_or(0).saturating_sub(old.published().rows().unwrap_or(0));
             tables.push(FlushedTable {
                 dataset: view.id.dataset.to_string(),
                 layer: view.id.space.as_str().to_owned(),
-                version: view.head.version().0,
+                version: view.published().version().0,
                 rows,
             });
         }
@@ -161,7 +163,7 @@ impl Api {
         let model = models.iter().find(|model| model.dataset == *name);
         let hidden: u64 = view.tail.hidden.iter().filter_map(|path| view.head.file(path)).filter_map(|f| f.rows).sum();
         let tail_rows = view.tail.row_count();
-        let committed = view.head.files().map(|f| f.add.modification_time).max();
+        let committed = view.published().files().map(|f| f.add.modification_time).max();
         let quarantined = catalogue
             .table(&TableId::new(Space::Quarantine, name.clone()))
             .map_or(0, |q| q.head.rows().unwrap_or(0) + q.tail.row_count());
@@ -172,7 +174,7 @@ impl Api {
             layer: view.id.space.as_str().to_owned(),
             rows: view.head.rows().unwrap_or(0).saturating_sub(hidden) + tail_rows,
             tail_rows,
-            version: Some(view.head.version().0),
+            version: Some(view.published().version().0),
             last_commit: committed.and_then(instant),
             newest_row_at: newest.and_then(instant),
             freshness_seconds: newest.map(|at| (self.0.setup.clock.now_ms() - at).max(0) as f64 / 1000.0),
@@ -182,6 +184,7 @@ impl Api {
             error,
             broken_rules: landing.map(broken_rules).unwrap_or_default(),
             model: model.map(|model| format!("{:?}", model.kind).to_lowercase()),
+            gate: self.0.gates.status(name.as_str()).filter(|_| view.id.space == Space::Serving).map(gates::report),
         }
     }
 

@@ -14,6 +14,8 @@ use super::recovery::Recovery;
 
 /// How often it is looked whether what is still not committed has stalled.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How long gates are waited for: a rule over a large table takes its time.
+const JUDGED_MAX: Duration = Duration::from_secs(5);
 /// How long a model may be stalled before a flush no longer waits for it: most come back within this.
 const STALLED_MAX: Duration = Duration::from_secs(2);
 
@@ -41,6 +43,8 @@ impl Life {
         if let Some(models) = models {
             behind.extend(settle(&models, &self.recovery).await);
         }
+        // What is staged now is published with this, or held.
+        let _ = tokio::time::timeout(JUDGED_MAX, self.gates.settled()).await;
         Ok(behind)
     }
 }

@@ -123,6 +123,11 @@ impl Platform {
         }
     }
 
+    /// The life that is there.
+    pub(super) fn living(&self) -> Result<Arc<Life>, ApiError> {
+        self.life().ok_or_else(|| ApiError::Unavailable(self.opening()))
+    }
+
     fn opening(&self) -> String {
         let away: Vec<String> = self
             .away()

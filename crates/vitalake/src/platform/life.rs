@@ -18,6 +18,7 @@ use vitalake_ingest::landing::EpochOptions;
 use vitalake_ingest::log::Log;
 use vitalake_lake::place::{Cache, Place, Requests};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
+use vitalake_process::gate::Gates;
 use vitalake_process::{Contracts, Model, Models, ModelsOptions, table_specs};
 use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_runtime::health::{Away, LogThrottle};
@@ -50,6 +51,7 @@ pub struct Life {
     /// What a remote store was asked, and whether it answers.
     pub(super) requests: Option<Arc<Requests>>,
     pub(super) models: Mutex<Option<Arc<Models>>>,
+    pub(super) gates: Arc<Gates>,
     pub(super) deliveries: BTreeMap<DatasetName, Arc<tokio::sync::Mutex<()>>>,
     pub(super) recovery: Recovery,
     pub(super) setup: Setup,
@@ -104,6 +106,7 @@ impl Life {
         let models = if role.runs_models() { checked.models.clone() } else { Vec::new() };
         let recovery = Recovery::new(&intake.landings, &models);
         Ok(Arc::new(Self {
+            gates: Arc::new(Gates::new(&lake, clock, &setup.events)),
             lake,
             role,
             intake,

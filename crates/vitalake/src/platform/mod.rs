@@ -14,6 +14,7 @@ mod delivered_sets;
 mod flush;
 mod follow;
 mod front;
+mod gates;
 mod gauges;
 mod intake;
 mod life;

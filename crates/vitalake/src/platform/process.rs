@@ -297,6 +297,7 @@ pub fn http_app(
     let app = App {
         sessions,
         runbooks,
+        gates: Arc::clone(platform) as _,
         quarantine: Arc::new(QuarantineDesk::new(Arc::clone(platform))),
         alerts: Arc::new(alerts.clone()),
         status: Arc::clone(platform) as _,

@@ -43,6 +43,9 @@ impl Life {
         }
         let maintenance = Arc::clone(&self.lake).maintain_forever(self.setup.tuning.maintenance_interval);
         self.watched("maintenance", self.setup.cpu.spawn_background(maintenance));
+        if matches!(self.role, Role::All | Role::Process) {
+            self.watched("gates", self.setup.cpu.spawn_background(Arc::clone(&self.gates).run()));
+        }
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
         if !self.setup.without_intake {
             self.watched("samples", tokio::spawn(samples::take_forever(Arc::clone(self))));

@@ -342,7 +342,6 @@ async fn give_up_counted(
 
 fn lake(error: &LakeError) -> ApiError {
     match error {
-        LakeError::Held { .. } => ApiError::Conflict(format!("{error}; nothing left quarantine")),
         error if error.retry() == Retry::Later => {
             ApiError::Unavailable(format!("{error}; try again when the cause is gone"))
         }

@@ -1,0 +1,136 @@
+//! The staged log of a gated table: every commit of its rows goes there, and to HEAD only what its gate has passed.
+//!
+//! The staged log lies apart, under `staged/`, and is a whole table to the model that writes it: its head is what HEAD
+//! would be. Its files lie where HEAD will name them, so that a publication copies nothing. Once a table has a staged log it
+//! keeps it, whatever its contract says later; a log that is gone is begun anew from HEAD, and what was in it alone is made
+//! again from the inputs, whose history is kept for as long as HEAD has not consumed it. Invariant: a transaction of HEAD's
+//! names the staged version that it holds, and one of the staged log's the version of HEAD that it builds on.
+
+use std::sync::Arc;
+
+use crate::catalogue::TableId;
+use crate::delta::action::Action;
+use crate::delta::{CheckpointOptions, DeltaError, DeltaLog, Snapshot, TableVersion};
+use crate::error::LakeError;
+use crate::lake::Shared;
+use crate::side::{Side, brought_up};
+use crate::txn::TxnId;
+
+/// HEAD of a gated table.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    pub(crate) log: DeltaLog,
+    pub(crate) head: Arc<Snapshot>,
+    /// The version of HEAD that the staged log builds on: versions after it are other writers'.
+    pub(crate) base: TableVersion,
+    /// The version of the newest checkpoint of this process.
+    pub(crate) checkpointed: TableVersion,
+}
+
+/// Puts the staged log in front of a table's rows, where its contract has a gate or it had one before.
+pub(crate) async fn open(shared: &Shared, rows: Side, gated: bool, followed: bool) -> Result<Side, LakeError> {
+    let id = rows.id.clone();
+    let log = DeltaLog::apart(Arc::clone(&shared.store), id.root(), id.staged_log());
+    let failed = |source: DeltaError| LakeError::Delta { attempt: "opening the staged log", table: id.clone(), source };
+    let staged = match log.load().await.map_err(failed)? {
+        Some(staged) => {
+            let staged = brought_up(shared, &log, staged, &id, &rows.schema, followed).await?;
+            match followed {
+                true => staged,
+                false => on_own_head(shared, &log, &rows, staged).await.map_err(failed)?,
+            }
+        }
+        None if !gated => return Ok(rows),
+        None if followed => return Err(LakeError::NotThereYet(id)),
+        None => begin(&log, &rows.head, &id, 0, shared.clock.now_ms()).await.map_err(failed)?,
+    };
+    let base = built_on(&rows.log, &rows.head, &staged, &id).await.map_err(failed)?;
+    let published = Published { log: rows.log, head: rows.head, base, checkpointed: TableVersion(0) };
+    Ok(Side { log, head: Arc::new(staged), published: Some(published), ..rows })
+}
+
+/// What is staged where nobody else has changed HEAD since; else a new beginning from HEAD as it is, so that what the other
+/// writer did stays and what was staged is made again from the inputs. What could not be made again is left as it is, for
+/// the gate to hold.
+async fn on_own_head(shared: &Shared, log: &DeltaLog, rows: &Side, staged: Snapshot) -> Result<Snapshot, DeltaError> {
+    let base = built_on(&rows.log, &rows.head, &staged, &rows.id).await?;
+    let foreign = foreign_since(&rows.log, base, &rows.head, &rows.id).await?;
+    let Some(version) = foreign.filter(|_| can_be_made_again(&rows.head, &staged, &rows.id)) else { return Ok(staged) };
+    tracing::warn!(
+        table = %rows.id,
+        %version,
+        "another writer has changed the table: what was staged is made again on top of that"
+    );
+    begin(log, &rows.head, &rows.id, staged.version().0 + 1, shared.clock.now_ms()).await
+}
+
+/// The first version of HEAD after one that is another writer's and has other rows; a commit that can no longer be read may
+/// have changed anything.
+pub(crate) async fn foreign_since(
+    log: &DeltaLog,
+    base: TableVersion,
+    newest: &Snapshot,
+    id: &TableId,
+) -> Result<Option<TableVersion>, DeltaError> {
+    let publication = TxnId::publication(&id.dataset);
+    for version in (base.0 + 1..=newest.version().0).map(TableVersion) {
+        let Some(actions) = log.read_commit(version).await? else { return Ok(Some(version)) };
+        let is_ours = |action: &Action| matches!(action, Action::Txn(txn) if txn.app_id == publication.as_str());
+        let is_of_rows = |action: &Action| matches!(action, Action::Add(_) | Action::Remove(_));
+        if !actions.iter().any(is_ours) && actions.iter().any(is_of_rows) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether HEAD says how far each input has come, and nothing came into what is staged but from inputs.
+pub(crate) fn can_be_made_again(head: &Snapshot, staged: &Snapshot, id: &TableId) -> bool {
+    let replay = TxnId::replay(&id.dataset);
+    !is_in_part(head, id) && staged.txn(&replay) == head.txn(&replay)
+}
+
+fn is_in_part(head: &Snapshot, id: &TableId) -> bool {
+    let published = head.txn(TxnId::publication(&id.dataset));
+    published.is_some() && head.txn(TxnId::published_in_part(&id.dataset)) == published
+}
+
+/// Begins a staged log with what HEAD holds, at a version that no publication has named. Where HEAD holds some windows of a
+/// version alone, it says of no input how far it has come: the table is made anew from the beginning.
+async fn begin(
+    log: &DeltaLog,
+    head: &Snapshot,
+    id: &TableId,
+    version_min: u64,
+    now_ms: i64,
+) -> Result<Snapshot, DeltaError> {
+    let (publication, in_part) = (TxnId::publication(&id.dataset), TxnId::published_in_part(&id.dataset));
+    let published = head.txn(&publication).and_then(|v| u64::try_from(v).ok()).map_or(0, |v| v + 1);
+    let mut begun = head.begun_at(TableVersion(published.max(version_min)), &[publication.as_str(), in_part.as_str()]);
+    if is_in_part(head, id) {
+        begun = begun.emptied();
+    }
+    let on = i64::try_from(head.version().0).unwrap_or(i64::MAX);
+    let begun = begun.with_txn(TxnId::staged_on(&id.dataset).as_str(), on, now_ms);
+    log.checkpoint(&begun, CheckpointOptions::at(now_ms)).await?;
+    Ok(begun)
+}
+
+/// The version of HEAD that a staged log builds on: that of the last publication, or the one that it says itself.
+async fn built_on(
+    log: &DeltaLog,
+    head: &Snapshot,
+    staged: &Snapshot,
+    id: &TableId,
+) -> Result<TableVersion, DeltaError> {
+    let publication = TxnId::publication(&id.dataset);
+    let said = staged.txn(TxnId::staged_on(&id.dataset)).and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
+    for version in (said + 1..=head.version().0).rev().map(TableVersion) {
+        let Some(actions) = log.read_commit(version).await? else { break };
+        let is_ours = |action: &Action| matches!(action, Action::Txn(txn) if txn.app_id == publication.as_str());
+        if actions.iter().any(is_ours) {
+            return Ok(version);
+        }
+    }
+    Ok(TableVersion(said))
+}

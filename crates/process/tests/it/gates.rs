@@ -1,0 +1,367 @@
+//! Gates at work behind models: what is held, what is published, what is said of it, and what a restart finds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use vitalake_contract::contract::OnStale;
+use vitalake_contract::rule::{Measure, Must, SetRule, Severity};
+use vitalake_contract::{Contract, Layer};
+use vitalake_lake::{Space, TableId, TxnId};
+use vitalake_process::Contracts;
+use vitalake_process::gate::{Decision, GateStatus, Gates};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::events::{Event, EventReader, Events};
+
+use crate::run::{Up, World, raw_rows};
+use crate::support::{STEPS_DAILY, contract, model, name};
+
+const SOON: Duration = Duration::from_secs(30);
+const MINUTE_MS: i64 = 60_000;
+
+/// A world with its gates.
+struct Gated {
+    world: World,
+    up: Up,
+    gates: Arc<Gates>,
+    events: EventReader,
+    task: JoinHandle<()>,
+}
+
+impl Gated {
+    async fn start(world: World) -> Self {
+        let up = world.up().await;
+        let (sender, events) = Events::channel();
+        let gates = Arc::new(Gates::new(&up.lake, &world.clock, &sender));
+        let task = tokio::spawn(Arc::clone(&gates).run());
+        Self { world, up, gates, events, task }
+    }
+
+    /// Ends where it stands, as a kill does, and starts again.
+    async fn restart(self) -> Self {
+        self.task.abort();
+        self.up.models.stop().await;
+        Self::start(self.world).await
+    }
+
+    /// Rows that are published.
+    fn published(&self, dataset: &str) -> u64 {
+        let pinned = self.up.lake.pin();
+        pinned.table(&TableId::new(Space::Serving, name(dataset))).unwrap().published().rows().unwrap()
+    }
+
+    fn status(&self, dataset: &str) -> GateStatus {
+        self.gates.status(dataset).unwrap()
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let reached = async {
+            while !condition(self) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let reached = tokio::time::timeout(SOON, reached).await;
+        assert!(reached.is_ok(), "{what}: {:#?}", self.gates.statuses());
+    }
+
+    /// Decisions that were told of a dataset since this was last asked.
+    fn decisions(&mut self, dataset: &str) -> Vec<&'static str> {
+        let mut decisions = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Gate { dataset: of, decision, .. } = event
+                && *of == format!("serving.{dataset}")
+            {
+                decisions.push(decision);
+            }
+        }
+        decisions
+    }
+}
+
+fn rule(rule: &str, measure: Measure, must: Must) -> SetRule {
+    SetRule { name: rule.to_owned(), measure, must, severity: Severity::Error, schedule: None }
+}
+
+fn at_least(rows: f64) -> SetRule {
+    rule("enough", Measure::RowCount, Must::BeGreaterOrEqualTo(rows))
+}
+
+/// A world in which the contract of the daily steps is another.
+fn world(change: impl FnOnce(&mut Contract)) -> World {
+    let mut world = World::new(Severity::Error);
+    let mut contracts = Contracts::clone(&world.contracts);
+    let mut daily = contracts[&name("steps_daily")].as_ref().clone();
+    change(&mut daily);
+    contracts.insert(daily.dataset.clone(), Arc::new(daily));
+    world.contracts = Arc::new(contracts);
+    world
+}
+
+fn decision(reason: &str) -> Decision {
+    Decision { by: "ada".to_owned(), reason: reason.to_owned() }
+}
+
+#[tokio::test]
+async fn half_of_the_rows_are_held_back_over_a_restart_and_published_with_the_rest() {
+    let mut gated = Gated::start(world(|daily| daily.set_rules.push(at_least(3.0)))).await;
+    for (offset, row) in [("a", 1, Some(5)), ("b", 25, Some(3))].into_iter().enumerate() {
+        gated.up.append(&[row], offset as i64);
+        gated.up.commit().await;
+        gated.gates.settled().await;
+    }
+    gated.until("held", |gated| gated.status("steps_daily").held).await;
+    let status = gated.status("steps_daily");
+    assert_eq!((status.reasons[0].rule.as_str(), status.reasons[0].want.as_str()), ("enough", "at least 3"));
+    assert_eq!(gated.published("steps_daily"), 0);
+    // Each epoch is judged, and only what is news is told.
+    assert_eq!(gated.decisions("steps_daily"), ["held"]);
+    let since = status.since_ms;
+    let mut gated = gated.restart().await;
+    gated.until("held again", |gated| gated.status("steps_daily").held).await;
+    assert_eq!((gated.status("steps_daily").since_ms, gated.published("steps_daily")), (since, 0));
+    gated.up.append(&[("c", 49, Some(1))], 2);
+    gated.up.commit().await;
+    gated.until("published", |gated| gated.published("steps_daily") == 3).await;
+    gated.until("passed", |gated| !gated.status("steps_daily").held).await;
+    assert_eq!(gated.decisions("steps_daily"), ["held", "passed"]);
+}
+
+#[tokio::test]
+async fn a_hold_and_a_release_are_decided_by_hand_and_outlive_the_process() {
+    let gated = Gated::start(world(|daily| daily.set_rules.push(at_least(1.0)))).await;
+    gated.gates.hold("serving.steps_daily", decision("a correction comes")).await.unwrap();
+    gated.up.append(&[("a", 1, Some(5))], 0);
+    gated.up.commit().await;
+    let gated = gated.restart().await;
+    gated.gates.settled().await;
+    let status = gated.status("steps_daily");
+    assert_eq!((status.held, status.by.as_deref(), gated.published("steps_daily")), (true, Some("ada"), 0));
+    assert!(status.reasons.iter().any(|reason| reason.rule == "hold" && reason.got.contains("a correction comes")));
+    let (status, event) = gated.gates.release("steps_daily", decision("checked")).await.unwrap();
+    assert_eq!((status.held, gated.published("steps_daily")), (false, 1));
+    let Event::Gate { decision, actor, comment, version, .. } = event else { panic!("{event:?}") };
+    assert_eq!((decision, &*actor, comment.as_deref(), version.is_some()), ("release", "ada", Some("checked"), true));
+    let gated = gated.restart().await;
+    assert!(!gated.status("steps_daily").held);
+    let refused = gated.gates.hold("steps_daily", Decision { by: "ada".to_owned(), reason: " ".to_owned() }).await;
+    assert!(refused.is_err() && gated.gates.hold("steps", self::decision("x")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_release_publishes_in_spite_of_the_rules_once() {
+    let gated = Gated::start(world(|daily| daily.set_rules.push(at_least(10.0)))).await;
+    gated.up.append(&[("a", 1, Some(5))], 0);
+    gated.up.commit().await;
+    gated.until("held", |gated| gated.status("steps_daily").held).await;
+    gated.gates.release("steps_daily", decision("enough for today")).await.unwrap();
+    assert_eq!((gated.published("steps_daily"), gated.status("steps_daily").held), (1, false));
+    gated.up.append(&[("b", 25, Some(5))], 1);
+    gated.up.commit().await;
+    gated.until("held again", |gated| gated.status("steps_daily").held).await;
+    assert_eq!(gated.published("steps_daily"), 1);
+}
+
+#[tokio::test]
+async fn a_rule_that_cannot_be_evaluated_holds_and_says_why() {
+    let sql = |query: &str| rule("odd", Measure::Sql(query.to_owned()), Must::Be(0.0));
+    for query in [
+        "SELECT gone FROM {object}",
+        "SELECT COUNT(*) FROM raw.nowhere",
+        "SELECT SUM(steps) FROM {object} WHERE steps < 0",
+    ] {
+        let gated = Gated::start(world(|daily| daily.set_rules.push(sql(query)))).await;
+        gated.up.append(&[("a", 1, Some(5))], 0);
+        gated.up.commit().await;
+        gated.until("held", |gated| gated.status("steps_daily").held).await;
+        let reasons = gated.status("steps_daily").reasons;
+        assert!(reasons[0].rule == "odd" && reasons[0].got.contains("could not be evaluated"), "{reasons:?}");
+        assert_eq!(gated.published("steps_daily"), 0);
+    }
+}
+
+/// A world with a second stream, which the daily steps are told to look at beside the first.
+fn two_inputs(on_stale: OnStale) -> World {
+    let mut world = world(|daily| {
+        daily.sla.freshness = Some(Duration::from_secs(15 * 60));
+        daily.gate_inputs = vec![name("hourly_steps"), name("pulses")];
+        daily.on_stale = on_stale;
+    });
+    let mut contracts = Contracts::clone(&world.contracts);
+    for (dataset, column) in [("hourly_steps", "hour"), ("pulses", "at")] {
+        let columns = if column == "at" { "at timestamp" } else { "subject_id string, hour timestamp, steps long" };
+        let timed = Contract {
+            time_column: Some(usize::from(column == "hour")),
+            ..contract(Layer::Raw, dataset, columns, false)
+        };
+        contracts.insert(name(dataset), Arc::new(timed));
+    }
+    world.contracts = Arc::new(contracts);
+    world.clock = Clock::manual(0);
+    world
+}
+
+/// A row of the first stream whose time is that many minutes after 1970.
+async fn steps_at(gated: &Gated, minute: i64, offset: i64) {
+    let mut row = raw_rows(&[("a", 0, Some(1))], offset);
+    let mut columns = row.columns().to_vec();
+    columns[1] = crate::support::times(&[Some(minute * 60)]);
+    row = arrow::array::RecordBatch::try_new(row.schema(), columns).unwrap();
+    let raw = gated.up.lake.table(&name("hourly_steps")).unwrap();
+    raw.append(vec![row], Vec::new(), [(TxnId::parse("landing"), offset)]).unwrap();
+    gated.up.commit().await;
+}
+
+async fn pulse_at(gated: &Gated, minute: i64, offset: i64) {
+    let row = raw_rows(&[("a", 0, Some(1))], offset);
+    let mut columns = row.columns().to_vec();
+    columns.splice(0..3, [crate::support::times(&[Some(minute * 60)])]);
+    let pulses = gated.up.lake.table(&name("pulses")).unwrap();
+    let row = arrow::array::RecordBatch::try_new(pulses.schema(), columns).unwrap();
+    pulses.append(vec![row], Vec::new(), [(TxnId::parse("landing of pulses"), offset)]).unwrap();
+    pulses.flush().await.unwrap();
+}
+
+fn at_minute(gated: &Gated, minute: i64) {
+    let now = gated.world.clock.now_ms();
+    gated.world.clock.advance(Duration::from_millis(u64::try_from(minute * MINUTE_MS - now).unwrap()));
+}
+
+/// Hours that the published days hold: a row of the first stream each.
+async fn hours(gated: &Gated) -> i64 {
+    let pinned = gated.up.lake.pin();
+    let view = pinned.table(&TableId::new(Space::Serving, name("steps_daily"))).unwrap();
+    let table = gated.up.lake.table(&name("steps_daily")).unwrap();
+    let mut hours = 0;
+    for file in view.published().files() {
+        for batch in table.read_file(file).await.unwrap() {
+            let column = batch.column_by_name("hours").unwrap().clone();
+            let column = column.as_any().downcast_ref::<arrow::array::Int64Array>().unwrap();
+            hours += column.iter().flatten().sum::<i64>();
+        }
+    }
+    hours
+}
+
+async fn until_hours(gated: &Gated, want: i64) {
+    let reached = async {
+        while hours(gated).await != want {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let reached = tokio::time::timeout(SOON, reached).await;
+    assert!(reached.is_ok(), "{want} hours: {:#?}", gated.gates.statuses());
+}
+
+#[tokio::test]
+async fn two_inputs_that_are_late_by_turns_do_not_keep_each_other_out() {
+    let gated = Gated::start(two_inputs(OnStale::Hold)).await;
+    pulse_at(&gated, 0, 0).await;
+    steps_at(&gated, 0, 0).await;
+    until_hours(&gated, 1).await;
+    for (turn, minute) in [20, 60, 100].into_iter().enumerate() {
+        let published = i64::try_from(turn).unwrap() + 1;
+        // The second is late: what the first has brought is held.
+        at_minute(&gated, minute);
+        steps_at(&gated, minute, published).await;
+        let is_late = |gated: &Gated| {
+            let status = gated.status("steps_daily");
+            status.held && status.reasons.iter().all(|reason| reason.rule == "freshness of pulses")
+        };
+        gated.until("held for the second", is_late).await;
+        assert_eq!(hours(&gated).await, published);
+        // Now the first is late, and was in time: the second's arrival opens the gate.
+        at_minute(&gated, minute + 20);
+        pulse_at(&gated, minute + 20, published).await;
+        until_hours(&gated, published + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn an_input_that_falls_silent_holds_after_one_publication_and_says_which() {
+    let gated = Gated::start(two_inputs(OnStale::Hold)).await;
+    pulse_at(&gated, 0, 0).await;
+    steps_at(&gated, 0, 0).await;
+    until_hours(&gated, 1).await;
+    at_minute(&gated, 60);
+    steps_at(&gated, 60, 1).await;
+    gated.until("held", |gated| gated.status("steps_daily").held).await;
+    let reasons = gated.status("steps_daily").reasons;
+    assert_eq!((reasons[0].rule.as_str(), reasons[0].got.as_str()), ("freshness of pulses", "3600 s old"));
+}
+
+#[tokio::test]
+async fn a_stale_candidate_is_published_and_marked_where_the_contract_wants_that() {
+    let mut gated = Gated::start(two_inputs(OnStale::Publish)).await;
+    at_minute(&gated, 60);
+    steps_at(&gated, 60, 0).await;
+    until_hours(&gated, 1).await;
+    gated.until("stale", |gated| gated.status("steps_daily").stale).await;
+    assert!(!gated.status("steps_daily").held);
+    assert_eq!(gated.decisions("steps_daily"), ["stale"]);
+}
+
+#[tokio::test]
+async fn rows_from_the_future_do_not_make_a_candidate_fresh() {
+    let mut world = two_inputs(OnStale::Hold);
+    let mut contracts = Contracts::clone(&world.contracts);
+    let mut daily = contracts[&name("steps_daily")].as_ref().clone();
+    daily.gate_inputs = vec![name("hourly_steps")];
+    contracts.insert(daily.dataset.clone(), Arc::new(daily));
+    world.contracts = Arc::new(contracts);
+    let gated = Gated::start(world).await;
+    at_minute(&gated, 60);
+    // A device whose clock is a day ahead.
+    steps_at(&gated, 60 + 24 * 60, 0).await;
+    gated.until("held", |gated| gated.status("steps_daily").held).await;
+    assert_eq!(gated.status("steps_daily").reasons[0].got, "no row");
+    steps_at(&gated, 55, 1).await;
+    until_hours(&gated, 2).await;
+}
+
+#[tokio::test]
+async fn datasets_of_a_group_are_published_together_or_not_at_all() {
+    let mut world = world(|daily| daily.publish_group = Some("nightly".to_owned()));
+    let mut contracts = Contracts::clone(&world.contracts);
+    let mut totals = contracts[&name("steps_daily")].as_ref().clone();
+    totals.dataset = name("steps_totals");
+    totals.set_rules.push(at_least(2.0));
+    contracts.insert(name("steps_totals"), Arc::new(totals));
+    world.contracts = Arc::new(contracts);
+    world.models.push(model(Layer::Serving, "steps_totals", STEPS_DAILY));
+    let gated = Gated::start(world).await;
+    gated.up.append(&[("a", 1, Some(5))], 0);
+    gated.up.commit().await;
+    gated.until("both held", |gated| gated.gates.statuses().iter().all(|status| status.held)).await;
+    let reasons = gated.status("steps_daily").reasons;
+    assert_eq!((reasons[0].rule.as_str(), reasons[0].got.as_str()), ("publishGroup", "held: serving.steps_totals"));
+    assert_eq!((gated.published("steps_daily"), gated.published("steps_totals")), (0, 0));
+    gated.up.append(&[("b", 25, Some(5))], 1);
+    gated.up.commit().await;
+    gated.until("published", |gated| gated.published("steps_totals") == 2).await;
+    assert_eq!(gated.published("steps_daily"), 2);
+}
+
+#[tokio::test]
+async fn windows_that_pass_are_published_and_those_that_do_not_wait() {
+    let gated = Gated::start(world(|daily| {
+        daily.gate_window = Some(1);
+        daily.set_rules.push(at_least(2.0));
+    }))
+    .await;
+    // Two wearers on the first day, one on the second.
+    gated.up.append(&[("a", 1, Some(5)), ("b", 2, Some(5)), ("a", 25, Some(3))], 0);
+    gated.up.commit().await;
+    gated.until("the first day", |gated| gated.published("steps_daily") == 2).await;
+    gated.until("held", |gated| gated.status("steps_daily").held).await;
+    let reasons = gated.status("steps_daily").reasons;
+    assert_eq!((reasons.len(), reasons[0].got.as_str()), (1, "1 in window 1970-01-02"));
+    // A restart finds both parts as they were.
+    let gated = gated.restart().await;
+    gated.until("held again", |gated| gated.status("steps_daily").held).await;
+    assert_eq!(gated.published("steps_daily"), 2);
+    gated.up.append(&[("b", 26, Some(3)), ("a", 49, Some(1))], 3);
+    gated.up.commit().await;
+    gated.until("the second day", |gated| gated.published("steps_daily") == 4).await;
+    gated.gates.release("steps_daily", decision("the rest as well")).await.unwrap();
+    assert_eq!((gated.published("steps_daily"), gated.status("steps_daily").held), (5, false));
+}
