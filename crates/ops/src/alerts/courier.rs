@@ -4,6 +4,7 @@
 //! was taken by the receiver; what was taken and not written down is said once more after a crash.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -58,6 +59,10 @@ impl Desk {
     /// # Errors
     /// Why it was not taken.
     pub async fn deliver_one(&self, name: &str, receiver: &Receiver) -> Result<bool, String> {
+        let _sending = self.sending.read().await;
+        if self.is_quiet.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
         let acknowledges = matches!(receiver, Receiver::PagerDuty { .. });
         let (swept, notice) = {
             let mut book = self.book.lock();

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use vitalake_contract::Layer;
 use vitalake_contract::alert::{AlertDataset, AlertSource, Signal};
 use vitalake_runtime::clock::Clock;
@@ -33,6 +34,8 @@ use crate::runbooks::{AlertContext, EvidenceKeeper};
 /// How long the lake may take to keep a book before what it says is sent nevertheless.
 const SAVE_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Runbooks whose evidence is collected at once.
+const COLLECTED_AT_ONCE: usize = 2;
 /// How often drift is counted.
 const DRIFT_EVERY_MS: u128 = 60_000;
 
@@ -75,6 +78,12 @@ pub struct Desk {
     volumes: Mutex<BTreeMap<AlertDataset, (i64, Volume)>>,
     drifts_counted_ms: Mutex<Option<u128>>,
     said: Mutex<LogThrottle<String>>,
+    /// Held by whoever sends, from the attempt to the note that it was sent.
+    pub(super) sending: tokio::sync::RwLock<()>,
+    /// Nothing more is sent: the book is about to be let go.
+    pub(super) is_quiet: AtomicBool,
+    /// Runbooks whose evidence is collected at once.
+    collecting: Arc<Semaphore>,
     /// Counts up with every change that may be somebody's to be told.
     pub(super) news: watch::Sender<u64>,
 }
@@ -99,6 +108,9 @@ impl Desk {
             volumes: Mutex::default(),
             drifts_counted_ms: Mutex::default(),
             said,
+            sending: tokio::sync::RwLock::default(),
+            is_quiet: AtomicBool::new(false),
+            collecting: Arc::new(Semaphore::new(COLLECTED_AT_ONCE)),
             news: watch::channel(0).0,
         })
     }
@@ -111,13 +123,22 @@ impl Desk {
         let mut keeper = self.keeper.lock().await;
         let (opened, mut book) = Keeper::open(store).await?;
         book.resume(self.setup.clock.now_ms());
+        // Nobody tells a receiver that is there no longer, so nothing is owed to it.
+        book.ledgers.retain(|receiver, _| self.setup.receivers.contains_key(receiver));
         *self.book.lock() = book;
+        self.is_quiet.store(false, Ordering::SeqCst);
         *self.rates.lock() = Rates::default();
         self.asked.lock().clear();
         self.volumes.lock().clear();
         *self.drifts_counted_ms.lock() = None;
         *keeper = Some(opened);
         Ok(())
+    }
+
+    /// Begins no further message, and waits until those under way are written down, or so long.
+    pub async fn quiesce(&self, longest: Duration) {
+        self.is_quiet.store(true, Ordering::SeqCst);
+        let _ = tokio::time::timeout(longest, self.sending.write()).await;
     }
 
     /// Lets the book go: another life, or another process, takes it up.
@@ -226,10 +247,14 @@ impl Desk {
         let mut rates = self.rates.lock();
         rates.keep(facts, now.steady_ms);
         let mut asked = std::mem::take(&mut *self.asked.lock());
+        let all_ready = !facts.datasets.is_empty() && facts.datasets.iter().all(|dataset| dataset.ready);
         for rule in &self.setup.rules {
             let name = &rule.alert.name;
             if let Some(signal) = rule.signal() {
-                // A dataset that is not there now says nothing of its alert.
+                // A dataset that is not among those that are there has left the project, and its alert with it.
+                if all_ready {
+                    evaluated.insert(name.clone());
+                }
                 let seen = look(rule, signal, facts, &rates, now.wall_ms).into_iter();
                 observed.extend(seen.map(|seen| {
                     let dataset = seen.dataset.map(|dataset| dataset.to_string());
@@ -337,7 +362,11 @@ impl Desk {
             owner: identity.owner.clone(),
         };
         let runbook = identity.runbook.clone();
-        tokio::spawn(async move { evidence.keep(&runbook, &context).await });
+        let collecting = Arc::clone(&self.collecting);
+        tokio::spawn(async move {
+            let _turn = collecting.acquire().await;
+            evidence.keep(&runbook, &context).await;
+        });
     }
 
     /// The queries of alerts in SQL, by the alert's name.

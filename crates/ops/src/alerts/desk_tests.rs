@@ -193,6 +193,72 @@ async fn a_receiver_that_hangs_fails_or_sends_us_elsewhere_has_not_been_told() {
     assert!(seen_elsewhere.try_recv().is_err());
 }
 
+/// A mail server that takes one message, and gives what it was told line by line.
+fn mail_server() -> (SocketAddr, Inbox<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, (sender, inbox)) = (listener.local_addr().unwrap(), channel());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"220 here\r\n").unwrap();
+        let (mut line, mut in_message) = (String::new(), false);
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while reader.read_line(&mut line).unwrap_or(0) > 0 {
+            let said = line.trim_end().to_owned();
+            line.clear();
+            let answer = match said.as_str() {
+                "." if in_message => "250 taken",
+                _ if in_message => "",
+                "DATA" => "354 go on",
+                "QUIT" => "221 bye",
+                _ => "250 ok",
+            };
+            in_message = said == "DATA" || in_message && said != ".";
+            let _ = sender.send(said);
+            if !answer.is_empty() {
+                stream.write_all(format!("{answer}\r\n").as_bytes()).unwrap();
+            }
+        }
+    });
+    (address, inbox)
+}
+
+#[tokio::test]
+async fn mail_has_its_subject_its_text_and_its_receivers() {
+    let (address, inbox) = mail_server();
+    let clock = Clock::manual(1_700_000_000_000);
+    let receiver = Receiver::Email {
+        smtp: format!("smtp://{address}").as_str().into(),
+        from: "vitalake <alerts@care.example>".to_owned(),
+        to: vec!["ops@care.example".to_owned(), "night@care.example".to_owned()],
+    };
+    let desk = desk(BTreeMap::from([("ops".to_owned(), receiver.clone())]), &clock);
+    desk.open(Arc::new(InMemory::new())).await.unwrap();
+    desk.tick(&facts(FULL)).await;
+    assert_eq!(desk.deliver_one("ops", &receiver).await, Ok(true));
+    assert_eq!(desk.deliver_one("ops", &receiver).await, Ok(false));
+    let said: Vec<String> = inbox.try_iter().collect();
+    for expected in [
+        "MAIL FROM:<alerts@care.example>",
+        "RCPT TO:<night@care.example>",
+        "Subject: [critical] disk_full is firing",
+        "runbook     http://127.0.0.1:8888/runbooks/disk_full",
+    ] {
+        assert!(said.iter().any(|line| line.starts_with(expected)), "{expected}: {said:#?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_begun_once_it_is_to_be_quiet_and_what_is_under_way_is_waited_for() {
+    let (address, inbox) = receiver(DONE);
+    let clock = Clock::manual(1_700_000_000_000);
+    let desk = desk(BTreeMap::from([("ops".to_owned(), webhook(address))]), &clock);
+    desk.open(Arc::new(InMemory::new())).await.unwrap();
+    desk.tick(&facts(FULL)).await;
+    desk.quiesce(Duration::from_secs(5)).await;
+    assert_eq!(deliver(&desk).await, 0);
+    assert!(inbox.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn an_address_is_in_no_error() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -32,5 +32,7 @@ pub mod run;
 pub mod send;
 pub mod signal;
 #[cfg(test)]
+mod signal_tests;
+#[cfg(test)]
 mod tests;
 pub mod volume;

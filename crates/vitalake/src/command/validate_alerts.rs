@@ -7,10 +7,14 @@ use std::sync::Arc;
 use vitalake_contract::alert::AlertSource;
 use vitalake_contract::project::alerts::AlertFile;
 use vitalake_contract::{Diagnostic, Project};
+use vitalake_ops::alerts::signal::last_due;
 use vitalake_ops::runbooks::Library;
 use vitalake_process::{Contracts, Model, table_specs};
 use vitalake_runtime::config::Config;
 use vitalake_serve::evidence::Blueprint;
+
+/// A schedule is tried on a day of no meaning: `validate` gives the same verdict at any time.
+const SOME_DAY_MS: i64 = 1_767_225_600_000;
 
 /// Finds what is wrong with alerts. Says nothing of their SQL while a contract or a model is wrong.
 pub(super) fn check_alerts(
@@ -34,6 +38,14 @@ pub(super) fn check_alerts(
         }
         if let Some(config) = config {
             found.extend(receivers(alert, config));
+        }
+        if let Some(schedule) = &rule.schedule
+            && let Err(reason) = last_due(schedule, SOME_DAY_MS)
+        {
+            let finding = alert.error_at("schedule", "bad-schedule", reason);
+            found.push(
+                finding.help("write minute, hour, day of the month, month, day of the week, such as `30 5 * * *`"),
+            );
         }
         if let (AlertSource::Sql(sql), Some(blueprint)) = (&rule.source, &blueprint)
             && let Err(error) = blueprint.check(sql)

@@ -35,6 +35,8 @@ use vitalake_serve::session::{QueryOptions, Sessions};
 use super::alert_facts::Noted;
 use super::{Life, Platform, Role, Setup};
 
+/// How long a stop waits for a message that is under way.
+const LAST_MESSAGE_MAX: Duration = Duration::from_secs(3);
 /// How often it is looked whether there is another life.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -94,7 +96,7 @@ impl AlertDesk {
                     );
                     tokio::select! {
                         () = watching => {}
-                        () = self.gone(&life) => {}
+                        () = self.gone_and_quiet(&life) => {}
                     }
                     self.desk.close().await;
                 }
@@ -108,10 +110,16 @@ impl AlertDesk {
         self.platform.life().filter(|life| matches!(life.role, Role::All | Role::Process) && !life.is_ending())
     }
 
-    async fn gone(&self, life: &Arc<Life>) {
+    async fn gone_and_quiet(&self, life: &Arc<Life>) {
         while self.owned().is_some_and(|now| Arc::ptr_eq(&now, life)) {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
+        self.finish().await;
+    }
+
+    /// Waits, not for long, until what is being sent is written down: else the next process would send it again.
+    pub async fn finish(&self) {
+        self.desk.quiesce(LAST_MESSAGE_MAX).await;
     }
 
     fn store(&self) -> Result<Arc<dyn ObjectStore>, ApiError> {

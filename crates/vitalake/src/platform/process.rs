@@ -111,7 +111,7 @@ impl Process {
         let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, (address, watching))?;
         let close = Arc::new(Shutdown::new());
         let mut stop = close.watch();
-        let alerting = tokio::spawn(alerts.run_forever());
+        let alerting = tokio::spawn(alerts.clone().run_forever());
         let sampling = tokio::spawn(sample_forever(Arc::clone(&self.platform), Arc::clone(&app.metrics)));
         let serving = tokio::spawn(http::serve(http, app, async move { stop.wait_for(Stage::Close).await }));
         loop {
@@ -129,6 +129,7 @@ impl Process {
         }
         close.begin(Stage::Close);
         sampling.abort();
+        alerts.finish().await;
         alerting.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
         if let Some(telemetry) = telemetry.lock().take() {
