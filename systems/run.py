@@ -26,6 +26,7 @@ import spark_reads  # noqa: E402
 import spine  # noqa: E402
 import telemetry  # noqa: E402
 import topic_anew  # noqa: E402
+import trust  # noqa: E402
 import waits  # noqa: E402
 from parts import Failed, Skipped  # noqa: E402
 
@@ -40,6 +41,8 @@ CHECKS = {
     "telemetry-receiver": telemetry.receiver,
     "telemetry-away": telemetry.away,
     "telemetry-promtool": telemetry.promtool,
+    "trust-local": trust.check,
+    "trust-azurite": lambda run: trust.check(run, azurite=True),
     "faults-azurite-away": faults.azurite_away,
     "faults-azurite-hangs": faults.azurite_hangs,
     "faults-kafka-away": faults.kafka_away,
