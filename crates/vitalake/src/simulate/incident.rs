@@ -20,6 +20,8 @@ pub enum Incident {
     ClockAhead,
     /// A gateway sends each reading ten times
     DuplicateStorm,
+    /// Some devices have new names, which the contract refuses; a replay before its mend brings none back
+    ReplayFailsAgain,
 }
 
 /// What a person is told of it.
@@ -72,6 +74,18 @@ impl Incident {
                     "vitalake runbook readings_repeated",
                 ],
             },
+            Self::ReplayFailsAgain => Guide {
+                what: "every fifth device calls itself watch-N in place of dev-N",
+                caught: "its readings are in quarantine under device_id.pattern; a replay leaves them there and counts the attempt, until the contract takes the name: pattern '^(dev|watch)-[0-9]+$', a restart, and a replay",
+                alert: "poison_records",
+                runbook: "poison_records",
+                look: &[
+                    "vitalake quarantine list",
+                    "vitalake quarantine replay wearable_readings",
+                    "vitalake query \"SELECT _rule, _attempts, COUNT(*) AS readings FROM quarantine.wearable_readings GROUP BY _rule, _attempts\"",
+                    "vitalake runbook poison_records",
+                ],
+            },
         }
     }
 
@@ -84,8 +98,9 @@ impl Incident {
         match self {
             Self::StringsForNumbers if device(&event).is_multiple_of(2) => vec![changed(event, units)],
             Self::ClockAhead if device(&event).is_multiple_of(5) => vec![changed(event, tomorrow)],
+            Self::ReplayFailsAgain if device(&event).is_multiple_of(5) => vec![changed(event, renamed)],
             Self::DuplicateStorm => vec![event; COPIES],
-            Self::StringsForNumbers | Self::ClockAhead => vec![event],
+            Self::StringsForNumbers | Self::ClockAhead | Self::ReplayFailsAgain => vec![event],
         }
     }
 }
@@ -106,6 +121,14 @@ fn units(reading: &mut Value) {
         if let Some(number) = reading.pointer_mut(pointer).filter(|value| value.is_number()) {
             *number = json!(format!("{number} {unit}"));
         }
+    }
+}
+
+fn renamed(reading: &mut Value) {
+    if let Some(device) = reading.get_mut("device_id")
+        && let Some(name) = device.as_str().map(|name| name.replacen("dev-", "watch-", 1))
+    {
+        *device = json!(name);
     }
 }
 
@@ -147,6 +170,8 @@ mod tests {
         assert_eq!(ahead["recorded_at"], "2026-01-02T00:00:00.500000Z");
         assert_eq!(Incident::ClockAhead.afflict(reading(6)), [reading(6)]);
         assert_eq!(Incident::DuplicateStorm.afflict(reading(1)), vec![reading(1); COPIES]);
+        let renamed = value(&Incident::ReplayFailsAgain.afflict(reading(5)));
+        assert_eq!(renamed["device_id"], "watch-5");
         let app = Event { topic: APP_EVENTS_TOPIC, ..reading(10) };
         assert_eq!(Incident::DuplicateStorm.afflict(app.clone()), [app]);
     }

@@ -156,3 +156,32 @@ fn a_storm_of_duplicates_is_caught_and_counted_and_each_reading_stays_one() {
     assert!(books["duplicates"].as_i64() > Some(9_000), "{books}");
     server.stop();
 }
+
+#[test]
+fn a_replay_before_the_mend_brings_nothing_back_and_one_after_it_everything() {
+    let scene = Scene::new();
+    let server = scene.place.start().ready();
+    scene.incident("replay-fails-again");
+    let counts = "SELECT COUNT(*) FROM raw.wearable_readings";
+    let waiting = "SELECT COUNT(*), MIN(_attempts), MAX(_attempts) FROM quarantine.wearable_readings";
+    scene.place.until("all", || scene.place.numbers(counts)[0] + scene.place.numbers(waiting)[0] == 1_800);
+    let quarantined = scene.place.numbers(waiting)[0];
+    assert!(quarantined > 100, "{quarantined}");
+    for attempts in [1, 2] {
+        scene.vitalake(&["quarantine", "replay", "wearable_readings"]);
+        scene.place.until("attempts", || scene.place.numbers(waiting) == [quarantined, attempts, attempts]);
+    }
+    let report = scene.caught("poison_records", "poison_records");
+    let rules: Vec<Value> = first_evidence(&report);
+    assert!(rules.iter().any(|row| row[1] == "device_id.pattern"), "{rules:?}");
+    server.stop();
+
+    let contract = scene.place.project.join("contracts/raw/wearable_readings.yaml");
+    let text = std::fs::read_to_string(&contract).unwrap();
+    assert!(text.contains("'^dev-[0-9]+$'"));
+    std::fs::write(&contract, text.replace("'^dev-[0-9]+$'", "'^(dev|watch)-[0-9]+$'")).unwrap();
+    let server = scene.place.start().ready();
+    scene.vitalake(&["quarantine", "replay", "wearable_readings"]);
+    scene.place.until("back", || scene.place.numbers(counts) == [1_800] && scene.place.numbers(waiting)[0] == 0);
+    server.stop();
+}
