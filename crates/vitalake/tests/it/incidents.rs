@@ -140,8 +140,8 @@ fn a_storm_of_duplicates_is_caught_and_counted_and_each_reading_stays_one() {
     let server = scene.place.start().ready();
     scene.incident("duplicate-storm");
     scene.caught("readings_repeated", "readings_repeated");
-    let raw =
-        "SELECT COUNT(*), COUNT(DISTINCT CONCAT(device_id, CAST(recorded_at AS VARCHAR))) FROM raw.wearable_readings";
+    let raw = "SELECT COUNT(*), COUNT(DISTINCT CONCAT(device_id, '@', CAST(TIMESTAMP_TO_MILLIS(recorded_at) AS VARCHAR))) \
+               FROM raw.wearable_readings";
     assert_eq!(scene.place.numbers(raw), [18_000, 1_800]);
     let once = "SELECT COUNT(*) FROM curated.vitals";
     scene.place.until("each once", || scene.place.numbers(once)[0] > 0);
