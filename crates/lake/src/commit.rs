@@ -161,20 +161,26 @@ impl Table {
             took: started.elapsed(),
         });
         if let Ok(done) = &done {
-            self.tell_traces(commit, &done.head, started.elapsed());
+            self.tell_traces(self.name_of(commit.to), &commit.txns, &done.head, started.elapsed());
         }
         done
     }
 
     /// Tells whoever follows batches of records what a version holds.
-    fn tell_traces(&self, commit: &Commit, head: &Snapshot, took: Duration) {
+    pub(crate) fn tell_traces<'a>(
+        &self,
+        table: String,
+        txns: impl IntoIterator<Item = (&'a TxnId, &'a i64)>,
+        head: &Snapshot,
+        took: Duration,
+    ) {
         let events = self.events();
         if events.following().is_any() {
             events.send(Event::Step(Step::Committed {
-                table: self.name_of(commit.to).into(),
+                table: table.into(),
                 table_id: head.metadata().id.as_str().into(),
                 version: head.version().0,
-                txns: commit.txns.iter().map(|(id, version)| (id.as_str().into(), *version)).collect(),
+                txns: txns.into_iter().map(|(id, version)| (id.as_str().into(), *version)).collect(),
                 took,
             }));
         }

@@ -333,6 +333,7 @@ impl Table {
             error: None,
             took: started.elapsed(),
         });
+        self.tell_traces(self.id().to_string(), [(&publication, &version)], &head, started.elapsed());
         Ok(head)
     }
 

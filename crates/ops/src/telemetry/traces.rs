@@ -107,7 +107,6 @@ impl Traces {
             Event::Run { dataset, outcome: Outcome::Done, rows_in, rows_out, took, .. } => {
                 self.ran(dataset, (*rows_in, *rows_out), *took);
             }
-            Event::Gate { dataset, decision, version: Some(version), .. } => self.decided(dataset, decision, *version),
             _ => return,
         }
         self.forget();
@@ -198,43 +197,25 @@ impl Traces {
         let (now, version) = (SystemTime::now(), i64::try_from(version).unwrap_or(i64::MAX));
         for index in 0..self.batches.len() {
             let Some(batch) = self.batches.get(index) else { continue };
-            let Some(stage) = batch.stages.get(dataset).filter(|stage| stage.committed.is_none()) else { continue };
-            if !batch.is_in(txns) {
+            let Some(stage) = batch.stages.get(dataset).filter(|stage| !stage.published) else { continue };
+            let holds = match &stage.committed {
+                None => batch.is_in(txns),
+                Some((_, staged)) => space != STAGED && publishes(txns, dataset, *staged),
+            };
+            if !holds {
                 continue;
             }
+            let verb = if stage.committed.is_some() { "publish" } else { "commit" };
             let attributes = vec![
                 KeyValue::new("vitalake.table", table.to_string()),
                 KeyValue::new("vitalake.table_id", table_id.to_string()),
                 KeyValue::new("vitalake.version", version),
             ];
-            let named = (format!("commit {table}"), SpanKind::Internal);
+            let named = (format!("{verb} {table}"), SpanKind::Internal);
             let span = self.span(Some(&stage.span.clone()), named, (before(now, took), now), attributes);
             if let Some(stage) = self.batches.get_mut(index).and_then(|batch| batch.stages.get_mut(dataset)) {
                 (stage.span, stage.committed) = (span, Some((Arc::clone(table_id), version)));
                 stage.published = space != STAGED;
-            }
-        }
-    }
-
-    /// What a gate lets through publishes everything that was staged before.
-    fn decided(&mut self, dataset: &Arc<str>, decision: &'static str, version: u64) {
-        if !matches!(decision, "passed" | "stale" | "release") {
-            return;
-        }
-        let (name, now) = (dataset.rsplit('.').next().unwrap_or(dataset).to_owned(), SystemTime::now());
-        for index in 0..self.batches.len() {
-            let waits = |stage: &&Stage| stage.committed.is_some() && !stage.published;
-            let stage = self.batches.get(index).and_then(|batch| batch.stages.get(&name)).filter(waits);
-            let Some(parent) = stage.map(|stage| stage.span.clone()) else { continue };
-            let attributes = vec![
-                KeyValue::new("vitalake.dataset", dataset.to_string()),
-                KeyValue::new("vitalake.version", i64::try_from(version).unwrap_or(i64::MAX)),
-                KeyValue::new("vitalake.decision", decision),
-            ];
-            let named = (format!("publish serving.{name}"), SpanKind::Internal);
-            self.span(Some(&parent), named, (now, now), attributes);
-            if let Some(stage) = self.batches.get_mut(index).and_then(|batch| batch.stages.get_mut(&name)) {
-                stage.published = true;
             }
         }
     }
@@ -277,6 +258,12 @@ impl Batch {
         let derives = |(name, inputs): &(String, Vec<String>)| !inputs.iter().any(&reached) || reached(name);
         self.stages.values().any(|stage| stage.published) && models.iter().all(derives)
     }
+}
+
+/// Whether a commit publishes what was staged as that version.
+fn publishes(txns: &[(Arc<str>, i64)], dataset: &str, staged: i64) -> bool {
+    let is_publication = |id: &str| id.strip_suffix(dataset).is_some_and(|before| before.ends_with("/publish/"));
+    txns.iter().any(|(id, version)| is_publication(id) && *version >= staged)
 }
 
 /// A moment that much earlier.
@@ -369,14 +356,8 @@ mod tests {
             committed("quarantine.r", "Q", 4, ("vitalake/topic/0", 9)),
             committed("curated.c", "C", 2, ("vitalake/model/c/R", 4)),
             committed("staged.s", "S", 1, ("vitalake/model/s/C", 2)),
-            Event::Gate {
-                dataset: "serving.s".into(),
-                decision: "passed",
-                version: Some(1),
-                reasons: "[]".into(),
-                actor: "gate".into(),
-                comment: None,
-            },
+            committed("serving.s", "H", 8, ("vitalake/publish/s", 0)),
+            committed("serving.s", "H", 9, ("vitalake/publish/s", 1)),
         ];
         let (spans, following) = spans_of(&events);
         let wanted = [
