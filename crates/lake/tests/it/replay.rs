@@ -330,3 +330,17 @@ async fn a_follower_hears_of_rejects_that_leave_without_a_row() {
     }
     assert_eq!((counted(&following, "quarantine").await.0, counted(&following, "raw").await.0), (0, 12));
 }
+
+#[tokio::test]
+async fn who_follows_is_given_what_came_back_once_and_shows_it_in_one_place() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let lake = with_rejects(&store).await;
+    let follower = TableSpec { followed: true, ..TableSpec::of(contract()) };
+    let following = open_specs(&store, vec![follower], LakeOptions::default()).await;
+    let mut reader = table(&following).reader(None).await.unwrap();
+    assert_eq!(drain(&mut reader).await.0, 12);
+    replay(&table(&lake)).await.unwrap();
+    assert!(table(&following).follow(&|_, batch| Some(batch.clone())).await.unwrap());
+    assert_eq!(drain(&mut reader).await.0, 6);
+    assert_eq!((counted(&following, "raw").await.0, counted(&following, "quarantine").await.0), (18, 6));
+}

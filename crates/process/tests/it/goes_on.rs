@@ -165,7 +165,7 @@ async fn a_column_may_be_named_and_not_needed(#[case] text: &str, #[case] want: 
 const PADDED_DAILY: &str = "-- kind: rollup\n-- time: day\nSELECT CAST(hour AS DATE) AS day, COUNT(*) AS hours,\n       SUM(length(lpad(subject_id, CAST(steps AS INT), 'x'))) AS padded\nFROM raw.hourly_steps\nGROUP BY CAST(hour AS DATE)\n";
 
 /// The usual models, and a rollup that a large number of steps breaks.
-fn with_padded_daily() -> World {
+pub fn with_padded_daily() -> World {
     let mut world = World::new(Severity::Error);
     let mut all = world.contracts.as_ref().clone();
     all.extend(contracts(vec![contract(Layer::Serving, "padded_daily", "day date, hours long, padded long", false)]));

@@ -13,6 +13,7 @@ use vitalake_contract::{Contract, Layer};
 use vitalake_lake::{RejectFilter, Space, Tried, TxnId};
 use vitalake_process::Error;
 
+use crate::goes_on::with_padded_daily;
 use crate::run::{Up, World};
 use crate::support::{batch, contract, contracts, model, name, strings, times};
 
@@ -146,11 +147,17 @@ async fn rows_that_a_model_failed_on_go_through_it_again(
 
 #[tokio::test]
 async fn a_rollup_says_that_its_rejects_do_not_come_back() {
-    let world = World::new(Severity::Error);
+    let world = with_padded_daily();
     let up = world.up().await;
+    up.append(&[("a", 1, Some(3)), ("b", 2, Some(2_000_000_000))], 0);
     up.commit().await;
     // Nothing to put through is nothing to refuse.
     assert_eq!(replay(&up, "steps_daily", false).await.unwrap(), Tried::default());
+    for dry_run in [true, false] {
+        let refused = replay(&up, "padded_daily", dry_run).await.unwrap_err().to_string();
+        assert!(refused.contains("it is a rollup"), "{refused}");
+    }
+    assert_eq!(up.committed(Space::Quarantine, "padded_daily").await.len(), 1);
     let unknown = replay(&up, "hourly_steps", false).await.unwrap_err().to_string();
     assert!(unknown.contains("no model of this process makes it"), "{unknown}");
     up.models.stop().await;

@@ -6,9 +6,9 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use vitalake_ops::quarantine::{DiscardRequest, ReplayRequest, Which};
 
 use super::App;
@@ -20,6 +20,9 @@ use crate::quarantine::Shown;
 const ROWS_SHOWN: usize = 20;
 /// How many are shown at most.
 const ROWS_SHOWN_MAX: usize = 10_000;
+
+/// The fields that say which rejects are meant.
+const WHICH: [&str; 4] = ["rule", "since", "until", "delivery"];
 
 /// The addresses of quarantine.
 pub(super) fn routes() -> Router<App> {
@@ -69,7 +72,7 @@ async fn rows(State(app): State<App>, Path(dataset): Path<String>, Query(asked):
 }
 
 async fn replay(State(app): State<App>, Path(dataset): Path<String>, body: String) -> Response {
-    match read::<ReplayRequest>(&body) {
+    match read::<ReplayRequest>(&body, "dry_run") {
         Ok(request) => answer(app.quarantine.replay(&dataset, request).await),
         Err(error) => error.into_response(),
     }
@@ -80,23 +83,27 @@ async fn progress(State(app): State<App>, Path(dataset): Path<String>) -> Respon
 }
 
 async fn discard(State(app): State<App>, Path(dataset): Path<String>, body: String) -> Response {
-    match read::<DiscardRequest>(&body) {
+    match read::<DiscardRequest>(&body, "reason, by") {
         Ok(request) => answer(app.quarantine.discard(&dataset, request).await),
         Err(error) => error.into_response(),
     }
 }
 
-/// A body in JSON; an empty one says nothing.
-fn read<T: DeserializeOwned + Default>(body: &str) -> Result<T, ApiError> {
+/// A body in JSON; an empty one says nothing. A field that nobody knows is refused: who misspells `dry_run` means it.
+fn read<T: DeserializeOwned + Default>(body: &str, fields: &str) -> Result<T, ApiError> {
     if body.trim().is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_str(body).map_err(|error| {
-        ApiError::Invalid(format!(
-            "the body is not as it should be, at column {}: send JSON (docs/quarantine.md)",
-            error.column()
-        ))
-    })
+    let known = || WHICH.into_iter().chain(fields.split(", "));
+    let refused = |what: &str| {
+        let known = known().collect::<Vec<_>>().join(", ");
+        ApiError::Invalid(format!("the body {what}: send one JSON object with some of {known}"))
+    };
+    let said: Map<String, Value> = serde_json::from_str(body).map_err(|_| refused("is no JSON object"))?;
+    if said.keys().any(|field| !known().any(|known| known == field)) {
+        return Err(refused("has a field that is not known"));
+    }
+    serde_json::from_value(Value::Object(said)).map_err(|_| refused("has a field of another type"))
 }
 
 fn answer<T: Serialize>(outcome: Result<T, ApiError>) -> Response {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 use vitalake_runtime::events::Event;
+use vitalake_serve::identity::{Identity, may_see_records};
 
 use crate::client::{JSON, post, send};
 use crate::server::Server;
@@ -163,4 +164,31 @@ fn a_browser_gets_a_page_under_the_same_guard() {
     }
     assert!(!page.body.contains("<script") && !page.body.contains("https://"), "{}", page.body);
     assert_eq!(send(&server, "GET", "/", &[("Host", "evil.example")], None).status, 403);
+}
+
+#[test]
+fn quarantine_is_asked_and_worked_on_by_its_own_addresses() {
+    let server = Server::start();
+    let get = |path: &str| send(&server, "GET", path, &[], None);
+    let counted = get("/api/v1/quarantine?dataset=x&rule=hour").json();
+    assert_eq!((&counted[0]["dataset"], &counted[0]["rule"]), (&json!("x"), &json!("hour")));
+    let shown = get("/api/v1/quarantine/x?limit=2").json();
+    assert_eq!((shown.as_array().unwrap().len(), shown[0].get("raw")), (2, None));
+    assert_eq!(get("/api/v1/quarantine/x?raw=true").json()[0]["raw"], "x");
+    assert_eq!(get("/api/v1/quarantine/x?limit=10001").status, 400);
+    assert_eq!(get("/api/v1/quarantine/x/replay").json(), json!({"running": true, "done": 1, "of": 2}));
+    let sent = |path: &str, body: &str| send(&server, "POST", path, &[JSON], Some(body.as_bytes()));
+    assert_eq!(sent("/api/v1/quarantine/x/replay", "").json()["dry_run"], false);
+    assert_eq!(sent("/api/v1/quarantine/x/replay", r#"{"dry_run":true,"delivery":3}"#).json()["dry_run"], true);
+    assert_eq!(sent("/api/v1/quarantine/x/discard", r#"{"reason":"old"}"#).json()["reason"], "old");
+    for (body, says) in [
+        (r#"{"dryrun":true}"#, "has a field that is not known"),
+        (r#"{"reason":"x"}"#, "has a field that is not known"),
+        (r#"{"dry_run":"yes"}"#, "has a field of another type"),
+        ("[]", "is no JSON object"),
+    ] {
+        let refused = sent("/api/v1/quarantine/x/replay", body);
+        assert!(refused.status == 400 && refused.body.contains(says), "{body}: {}", refused.body);
+    }
+    assert!(may_see_records(&Identity::local()) && !may_see_records(&Identity::runbook()));
 }

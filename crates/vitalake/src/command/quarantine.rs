@@ -318,7 +318,8 @@ fn with_progress<T>(client: &Client, dataset: &str, work: impl FnOnce() -> anyho
 fn discard(args: &DiscardArgs) -> anyhow::Result<()> {
     let client = Client::connect(&args.connect, Purpose::Deliver)?;
     let request = DiscardRequest { which: args.which.which(), reason: args.reason.clone(), by: args.by.clone() };
-    let report: DiscardReport = client.post(&["quarantine", &args.dataset, "discard"], &request)?;
+    let report: DiscardReport =
+        with_progress(&client, &args.dataset, || client.post(&["quarantine", &args.dataset, "discard"], &request))?;
     if args.json {
         return output::json(&report);
     }

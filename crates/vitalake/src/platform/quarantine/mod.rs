@@ -34,19 +34,40 @@ const REASON_BYTES_MAX: usize = 2000;
 #[derive(Debug)]
 pub struct QuarantineDesk {
     platform: Arc<Platform>,
-    /// Replays that are under way.
-    replays: Arc<Mutex<BTreeMap<DatasetName, Arc<ReplayProgress>>>>,
+    going: AllGoing,
 }
 
 impl QuarantineDesk {
     /// A desk for the platform's quarantine.
     #[must_use]
     pub fn new(platform: Arc<Platform>) -> Self {
-        Self { platform, replays: Arc::default() }
+        Self { platform, going: Arc::default() }
     }
 
     fn life(&self) -> Result<Arc<Life>, ApiError> {
         Ok(Arc::clone(&self.platform.present()?.0))
+    }
+
+    /// Begins to move a dataset's rejects: until what is given goes, it is told how far that is.
+    fn begin(&self, table: &Table) -> Going {
+        let (progress, all) = (Arc::<ReplayProgress>::default(), Arc::clone(&self.going));
+        all.lock().insert(table.contract().dataset.clone(), Arc::clone(&progress));
+        Going { progress, all }
+    }
+}
+
+/// What is under way, by dataset.
+type AllGoing = Arc<Mutex<BTreeMap<DatasetName, Arc<ReplayProgress>>>>;
+
+/// A replay or discard that is under way.
+struct Going {
+    progress: Arc<ReplayProgress>,
+    all: AllGoing,
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        self.all.lock().retain(|_, other| !Arc::ptr_eq(other, &self.progress));
     }
 }
 
@@ -67,14 +88,10 @@ impl Quarantine for QuarantineDesk {
     async fn replay(&self, dataset: &str, request: ReplayRequest) -> Result<ReplayReport, ApiError> {
         let life = self.life()?;
         let (table, filter) = (owned_table(&life, dataset)?, filter(&request.which)?);
-        let (name, progress) = (table.contract().dataset.clone(), Arc::<ReplayProgress>::default());
-        self.replays.lock().insert(name.clone(), Arc::clone(&progress));
-        let (hold, replays) = (life.ending.watch().hold(), Arc::clone(&self.replays));
+        let (hold, going) = (life.ending.watch().hold(), self.begin(&table));
         let replaying = tokio::spawn(async move {
             let _hold = hold;
-            let outcome = replay_of(&life, &table, filter, request.dry_run, &progress).await;
-            replays.lock().retain(|_, other| !Arc::ptr_eq(other, &progress));
-            outcome
+            replay_of(&life, &table, filter, request.dry_run, &going.progress).await
         });
         let outcome = replaying.await;
         outcome.map_err(|error| ApiError::internal("the replay was interrupted; replay again", &error))?
@@ -87,7 +104,7 @@ impl Quarantine for QuarantineDesk {
             done: progress.done.load(Ordering::Relaxed),
             of: progress.of.load(Ordering::Relaxed),
         };
-        Ok(self.replays.lock().get(&contract.dataset).map(far).unwrap_or_default())
+        Ok(self.going.lock().get(&contract.dataset).map(far).unwrap_or_default())
     }
 
     async fn discard(&self, dataset: &str, request: DiscardRequest) -> Result<DiscardReport, ApiError> {
@@ -101,9 +118,11 @@ impl Quarantine for QuarantineDesk {
         }
         let by = request.by.unwrap_or_else(|| "local".to_owned());
         let (hold, recorder) = (life.ending.watch().hold(), self.platform.recorder().clone());
+        let going = self.begin(&table);
         let discarding = tokio::spawn(async move {
             let _hold = hold;
-            let (discarded, outcome) = give_up(&life, &table, filter, &reason, &by).await;
+            let mut discarded = 0;
+            let outcome = give_up(&life, &table, filter, (&reason, &by), (&going.progress, &mut discarded)).await;
             let dataset = table.id().to_string();
             let report = DiscardReport { dataset, discarded, reason, by };
             kept(&recorder, &report).await?;
@@ -295,25 +314,13 @@ async fn commit(life: &Life, table: &Table) -> Result<(), ApiError> {
     }
 }
 
-/// Takes rejects out of quarantine for good; says how many left it, also where it failed on the way.
+/// Takes rejects out of quarantine for good; counts those that left it, also where it fails on the way.
 async fn give_up(
     life: &Life,
     table: &Table,
     filter: RejectFilter,
-    reason: &str,
-    by: &str,
-) -> (u64, Result<(), ApiError>) {
-    let mut discarded = 0;
-    let outcome = give_up_counted(life, table, filter, (reason, by), &mut discarded).await;
-    (discarded, outcome)
-}
-
-async fn give_up_counted(
-    life: &Life,
-    table: &Table,
-    filter: RejectFilter,
     (reason, by): (&str, &str),
-    discarded: &mut u64,
+    (progress, discarded): (&ReplayProgress, &mut u64),
 ) -> Result<(), ApiError> {
     commit(life, table).await?;
     let _one_at_a_time = table.turn_to_take_back().await;
@@ -329,7 +336,7 @@ async fn give_up_counted(
     let said = [("vitalakeDiscardReason", reason), ("vitalakeDiscardActor", by)];
     let info = said.map(|(field, text)| (field.to_owned(), text.to_owned())).into();
     let terms = Terms { info, given_up: Some("vitalakeDiscarded"), ..Terms::default() };
-    let progress = ReplayProgress::default();
+    progress.of.store(walk.rejects, Ordering::Relaxed);
     while let Some(portion) = walk.next_portion() {
         let filter = walk.filter().clone();
         let putting = Putting { filter: &filter, done: &progress.done };
