@@ -11,7 +11,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use datafusion::object_store::ObjectStore;
 
-use crate::pinned::Pinned;
+use crate::pinned::{Pinned, Standing};
 
 /// A value without some columns.
 #[derive(Debug)]
@@ -58,5 +58,9 @@ impl Pinned for WithoutColumns {
 
     fn store(&self) -> Option<Arc<dyn ObjectStore>> {
         self.pinned.store()
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        self.pinned.standings()
     }
 }

@@ -3,7 +3,7 @@
 //! The lake's catalogue is the one in production; tests bring a value of their own. A pinned value never changes, so a
 //! query sees every table at the same moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::object_store::ObjectStore;
+use parking_lot::Mutex;
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::{Layer, Source};
 use vitalake_lake::TableSpec;
@@ -40,6 +41,26 @@ pub trait Pinned: Debug + Send + Sync + 'static {
     fn store(&self) -> Option<Arc<dyn ObjectStore>> {
         None
     }
+
+    /// How the gated datasets stand that were asked for so far.
+    fn standings(&self) -> Vec<Standing> {
+        Vec::new()
+    }
+}
+
+/// What an answer says of a gated dataset that it was made of.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standing {
+    /// The dataset, without its layer.
+    pub dataset: String,
+    /// Whether something newer is held back.
+    pub held: bool,
+    /// Since when it is so, as RFC 3339.
+    pub since: String,
+    /// The age of its newest row in seconds, where that is known.
+    pub freshness_seconds: Option<f64>,
+    /// Whether it is older than its contract promises.
+    pub stale: bool,
 }
 
 /// When a row was taken in.
@@ -52,6 +73,9 @@ pub struct PinnedLake {
     store: Arc<dyn ObjectStore>,
     recovering: Arc<BTreeMap<String, String>>,
     time_columns: BTreeMap<String, String>,
+    standings: Arc<Vec<Standing>>,
+    /// Serving datasets that were asked for.
+    read: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl PinnedLake {
@@ -74,7 +98,14 @@ impl PinnedLake {
                 Some((contract.dataset.as_str().to_owned(), column))
             })
             .collect();
-        Self { value, store: Arc::clone(lake.store()), recovering, time_columns }
+        let (standings, read) = (Arc::default(), Arc::default());
+        Self { value, store: Arc::clone(lake.store()), recovering, time_columns, standings, read }
+    }
+
+    /// The same with what is known of its gates.
+    #[must_use]
+    pub fn with_standings(self, standings: Vec<Standing>) -> Self {
+        Self { standings: Arc::new(standings), ..self }
     }
 }
 
@@ -84,7 +115,19 @@ impl Pinned for PinnedLake {
     }
 
     fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+        if schema == "serving" {
+            self.read.lock().insert(table.to_owned());
+        }
         self.value.provider(schema, table)
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        let read = self.read.lock();
+        let is_read = |standing: &&Standing| {
+            read.iter()
+                .any(|name| name.strip_suffix("_live").unwrap_or(name) == standing.dataset || *name == standing.dataset)
+        };
+        self.standings.iter().filter(is_read).cloned().collect()
     }
 
     fn time_column(&self, schema: &str, table: &str) -> Option<String> {

@@ -20,7 +20,7 @@ use crate::error::QueryError;
 use crate::functions::growing::array_bytes;
 use crate::functions::zone::Zone;
 use crate::identity::{Identity, Policy};
-use crate::pinned::Pinned;
+use crate::pinned::{Pinned, Standing};
 use crate::plan;
 use crate::platform::Datasets;
 use crate::running::Running;
@@ -97,6 +97,11 @@ impl Session {
     /// Who asks.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// How the gated datasets stand that its queries were planned over.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.pinned.standings()
     }
 
     /// Where work runs that uses the processor.

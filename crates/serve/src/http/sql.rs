@@ -16,6 +16,7 @@ use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::mpsc;
+use vitalake_ops::gates::{HELD, PASSED};
 
 use super::App;
 use crate::druid::error::render;
@@ -24,6 +25,7 @@ use crate::druid::result::ResultWriter;
 use crate::druid::value::Style;
 use crate::error::QueryError;
 use crate::identity::Identity;
+use crate::pinned::Standing;
 use crate::session::{Answer, QueryOptions, Session};
 use crate::sql::fault::{Phase, explain};
 
@@ -31,6 +33,7 @@ const QUERY_ID: HeaderName = HeaderName::from_static("x-druid-query-id");
 const SQL_QUERY_ID: HeaderName = HeaderName::from_static("x-druid-sql-query-id");
 const CONTEXT: HeaderName = HeaderName::from_static("x-druid-response-context");
 const HEADER_INCLUDED: HeaderName = HeaderName::from_static("x-druid-sql-header-included");
+const GATE: HeaderName = HeaderName::from_static("x-vitalake-gate");
 const COMPLETE: HeaderName = HeaderName::from_static("x-druid-response-complete");
 
 /// Bytes that are gathered before they are sent.
@@ -131,10 +134,23 @@ async fn run(session: &Session, request: SqlRequest, query_id: &str) -> Result<R
     headers.insert(header::TRAILER, HeaderValue::from_static("X-Druid-Response-Complete"));
     headers.insert(CONTEXT, HeaderValue::from_static("{}"));
     insert_id(headers, query_id);
+    for standing in session.standings() {
+        if let Ok(value) = HeaderValue::from_str(&in_words(&standing)) {
+            headers.append(GATE, value);
+        }
+    }
     if request.headers.names {
         headers.insert(HEADER_INCLUDED, HeaderValue::from_static("yes"));
     }
     Ok(response)
+}
+
+/// A gated dataset as a header has it: `serving.x; state=held; since=…; freshness=12.5; stale`.
+fn in_words(standing: &Standing) -> String {
+    let state = if standing.held { HELD } else { PASSED };
+    let freshness = standing.freshness_seconds.map_or_else(String::new, |age| format!("; freshness={age:.1}"));
+    let stale = if standing.stale { "; stale" } else { "" };
+    format!("serving.{}; state={state}; since={}{freshness}{stale}", standing.dataset, standing.since)
 }
 
 /// Gathers rows until there is a chunk. Returns whether there are more.

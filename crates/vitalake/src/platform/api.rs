@@ -40,7 +40,8 @@ impl Api {
     /// The newest value, of which the tables that are being recovered are not read.
     pub(super) fn pin(&self) -> Arc<dyn Pinned> {
         let recovering = if self.0.is_ready() { BTreeMap::new() } else { self.recovering() };
-        Arc::new(PinnedLake::of(&self.0.lake, Arc::new(recovering)))
+        let standings = gates::standings(&self.0);
+        Arc::new(PinnedLake::of(&self.0.lake, Arc::new(recovering)).with_standings(standings))
     }
 
     fn recovering(&self) -> BTreeMap<String, String> {

@@ -7,6 +7,7 @@ use vitalake_ops::gates::{GateDecision, GateReasonReport, GateReport, HELD, PASS
 use vitalake_process::gate::{Decision, GateError, GateStatus};
 use vitalake_runtime::error::{Class, Classified, in_full};
 use vitalake_runtime::events::Event;
+use vitalake_serve::pinned::Standing;
 use vitalake_serve::platform::{ApiError, Gates};
 
 use super::outside::instant;
@@ -72,6 +73,22 @@ pub(super) fn report(status: GateStatus) -> GateReport {
         stale: status.stale,
         by: status.by,
     }
+}
+
+/// What answers say of the datasets that have gates.
+pub(super) fn standings(life: &Life) -> Vec<Standing> {
+    let now_ms = life.setup.clock.now_ms();
+    let standing = |status: GateStatus| {
+        let newest_ms = status.newest_ms.or_else(|| life.lake.table(&status.dataset).ok()?.newest_row_ms());
+        Standing {
+            dataset: status.dataset.to_string(),
+            held: status.held,
+            since: instant(status.since_ms).unwrap_or_default(),
+            freshness_seconds: newest_ms.map(|at| now_ms.saturating_sub(at).max(0) as f64 / 1000.0),
+            stale: status.stale,
+        }
+    };
+    life.gates.statuses().into_iter().map(standing).collect()
 }
 
 fn refusal(error: &GateError) -> ApiError {
