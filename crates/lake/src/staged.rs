@@ -49,10 +49,15 @@ pub(crate) async fn open(shared: &Shared, rows: Side, gated: bool, followed: boo
     Ok(Side { log, head: Arc::new(staged), published: Some(published), ..rows })
 }
 
-/// What is staged where nobody else has changed HEAD since; else a new beginning from HEAD as it is, so that what the other
+/// What is staged where nobody else has changed HEAD since and it is the same table; else a new beginning from HEAD as it is, so that what the other
 /// writer did stays and what was staged is made again from the inputs. What could not be made again is left as it is, for
 /// the gate to hold.
 async fn on_own_head(shared: &Shared, log: &DeltaLog, rows: &Side, staged: Snapshot) -> Result<Snapshot, DeltaError> {
+    let again = || begin(log, &rows.head, &rows.id, staged.version().0 + 1, shared.clock.now_ms());
+    if staged.metadata().id != rows.head.metadata().id {
+        tracing::warn!(table = %rows.id, "the table was removed and made anew: so is what was staged of it");
+        return again().await;
+    }
     let base = built_on(&rows.log, &rows.head, &staged, &rows.id).await?;
     let foreign = foreign_since(&rows.log, base, &rows.head, &rows.id).await?;
     let Some(version) = foreign.filter(|_| can_be_made_again(&rows.head, &staged, &rows.id)) else { return Ok(staged) };
@@ -61,7 +66,7 @@ async fn on_own_head(shared: &Shared, log: &DeltaLog, rows: &Side, staged: Snaps
         %version,
         "another writer has changed the table: what was staged is made again on top of that"
     );
-    begin(log, &rows.head, &rows.id, staged.version().0 + 1, shared.clock.now_ms()).await
+    again().await
 }
 
 /// The first version of HEAD after one that is another writer's and has other rows; a commit that can no longer be read may

@@ -278,6 +278,29 @@ async fn a_staged_log_that_is_gone_is_begun_anew_from_what_is_published() {
 }
 
 #[tokio::test]
+async fn of_a_table_whose_folder_was_removed_nothing_is_staged_any_longer() {
+    let store = memory();
+    let lake = open(&store).await;
+    let table = table(&lake, "daily");
+    stage(&table, &[1], 1).await.unwrap();
+    table.publish(&candidate(&table)).await.unwrap();
+    stage(&table, &[2], 2).await.unwrap();
+    let all: Vec<_> = store.list(Some(&table.id().root())).try_collect().await.unwrap();
+    for meta in all {
+        store.delete(&meta.location).await.unwrap();
+    }
+    let again = open(&store).await;
+    let table = self::table(&again, "daily");
+    assert_eq!((table.committed_txn(&TxnId::parse(MODEL)), live(&again, "daily").await), (None, vec![0, 0]));
+    stage(&table, &[1], 1).await.unwrap();
+    table.publish(&candidate(&table)).await.unwrap();
+    assert_eq!((count(&again, "daily").await, foreign_rows(&store, &table).await), (1, Some(1)));
+    // What is staged of the new table is its own.
+    stage(&table, &[2], 2).await.unwrap();
+    assert_eq!(live(&open(&store).await, "daily").await, vec![1, 1]);
+}
+
+#[tokio::test]
 async fn what_is_noted_is_found_again_and_is_no_reason_to_publish() {
     let store = memory();
     let lake = open(&store).await;
