@@ -30,7 +30,7 @@ use crate::txn::{TxnId, TxnKind};
 use crate::windows::{WindowColumn, may_be_parted};
 
 /// How many staged files are looked up at once.
-const LOOKS_AT_ONCE: usize = 16;
+pub(crate) const LOOKS_AT_ONCE: usize = 16;
 /// The property of a staged log that names a publication of several tables.
 const TOGETHER: &str = "vitalake.publishing";
 /// The property of a staged log that makes a new version of it where some windows of the last one are published.

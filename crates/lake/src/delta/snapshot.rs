@@ -209,6 +209,13 @@ impl Snapshot {
         self.metadata.configuration.get(key).map(String::as_str)
     }
 
+    /// The same version with another's properties.
+    pub(crate) fn with_properties_of(mut self, other: &Self) -> Self {
+        let configuration = other.metadata.configuration.clone();
+        self.metadata = Arc::new(Metadata { configuration, ..self.metadata().clone() });
+        self
+    }
+
     /// The metaData action that gives a property another value; identity and columns stay.
     pub(crate) fn with_property(&self, key: &str, value: String) -> Metadata {
         let mut metadata = self.metadata().clone();

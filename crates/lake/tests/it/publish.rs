@@ -313,6 +313,72 @@ async fn what_is_noted_is_found_again_and_is_no_reason_to_publish() {
     assert_eq!((head.version().0, head.metadata().configuration.len()), (0, 0));
 }
 
+/// Another writer's row in HEAD.
+async fn foreign_row(store: &Arc<dyn ObjectStore>, table: &Table, n: i64) {
+    let files = table.write_rows(vec![rows(&[n])]).await.unwrap();
+    let adds = files.iter().map(|file| file.add.clone()).collect();
+    foreign_commit(store, table, |_| Change { adds, ..Change::new("FOREIGN", 1) }).await;
+}
+
+#[tokio::test]
+async fn what_is_noted_outlives_a_new_beginning_after_another_writer() {
+    let store = memory();
+    let lake = open(&store).await;
+    let table = table(&lake, "daily");
+    stage(&table, &[1], 1).await.unwrap();
+    table.note("vitalake.gate", "held".to_owned()).await.unwrap();
+    foreign_row(&store, &table, 99).await;
+    for _ in 0..2 {
+        let again = open(&store).await;
+        assert_eq!(live(&again, "daily").await, vec![1, 0]);
+        assert_eq!(self::table(&again, "daily").noted("vitalake.gate").as_deref(), Some("held"));
+    }
+}
+
+#[tokio::test]
+async fn staged_files_that_are_gone_are_made_again_after_a_start_and_what_is_noted_stays() {
+    let store = memory();
+    let lake = open(&store).await;
+    let table = table(&lake, "daily");
+    stage(&table, &[1], 1).await.unwrap();
+    table.publish(&candidate(&table)).await.unwrap();
+    stage(&table, &[2], 2).await.unwrap();
+    table.note("vitalake.gate", "held".to_owned()).await.unwrap();
+    let file = candidate(&table).adds()[0].location(&table.id().root());
+    store.delete(&file).await.unwrap();
+    let again = open(&store).await;
+    let table = self::table(&again, "daily");
+    assert_eq!((table.committed_txn(&TxnId::parse(MODEL)), live(&again, "daily").await), (Some(1), vec![1, 0]));
+    assert_eq!(table.noted("vitalake.gate").as_deref(), Some("held"));
+    stage(&table, &[2], 2).await.unwrap();
+    table.publish(&candidate(&table)).await.unwrap();
+    assert_eq!(foreign_rows(&store, &table).await, Some(2));
+}
+
+#[tokio::test]
+async fn replayed_rows_that_wait_are_put_on_top_of_another_writers_commit() {
+    let store = memory();
+    let lake = open(&store).await;
+    let table = table(&lake, "weekly");
+    stage(&table, &[1], 1).await.unwrap();
+    table.publish(&candidate(&table)).await.unwrap();
+    // They have left quarantine, and no input gives them again.
+    let files = table.write_rows(vec![rows(&[2, 3])]).await.unwrap();
+    let replay = TxnId::parse("vitalake/replay/weekly");
+    table.commit_replace(&[], &files, vec![(replay.clone(), 1)], None, Overlay::default).await.unwrap();
+    foreign_row(&store, &table, 99).await;
+    for _ in 0..2 {
+        let again = open(&store).await;
+        let table = self::table(&again, "weekly");
+        assert_eq!(live(&again, "weekly").await, vec![2, 2]);
+        assert_eq!((table.committed_txn(&replay), table.committed_txn(&TxnId::parse(MODEL))), (Some(1), Some(1)));
+    }
+    let again = open(&store).await;
+    let table = self::table(&again, "weekly");
+    table.publish(&candidate(&table)).await.unwrap();
+    assert_eq!((count(&again, "weekly").await, foreign_rows(&store, &table).await), (4, Some(4)));
+}
+
 #[tokio::test]
 async fn tables_of_a_group_are_published_together_also_when_a_crash_comes_between_their_commits() {
     // The note, then the two commits to HEAD.

@@ -402,7 +402,7 @@ fn not_published(error: &LakeError) -> GateReason {
     let (rule, want) = match error {
         LakeError::ForeignCommit { .. } => ("head", "no commit of another writer since"),
         LakeError::StagedFilesGone { .. } => {
-            ("staged_files", "every staged file; docs/gates.md says how to begin anew")
+            ("staged_files", "every staged file: start the process again, and it makes them anew")
         }
         error if error.retry() == Retry::Later => ("publication", "a commit; it is tried again"),
         _ => ("publication", "a commit"),
