@@ -1,8 +1,10 @@
 //! The senders: one for each receiver, so that one that hangs holds up nobody else, and none holds up evaluation.
 //!
-//! A sender works out the next thing to say, says it, and writes down that it was said. Invariant: what is written down
-//! was taken by the receiver; what was taken and not written down is said once more after a crash.
+//! A sender works out the next thing to say, says it, and writes down that it was said. What a receiver does not take
+//! goes to the end of the line, so that one message that it refuses keeps no other from it. Invariant: what is written
+//! down was taken by the receiver; what was taken and not written down is said once more after a crash.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use vitalake_runtime::config::notify::Receiver;
 use vitalake_runtime::health::LogThrottle;
 use vitalake_runtime::retry::Backoff;
 
+use super::book::Fingerprint;
 use super::desk::Desk;
 use super::form::Letter;
 
@@ -33,9 +36,9 @@ impl Desk {
     async fn serve(self: Arc<Self>, name: String, receiver: Receiver) {
         let mut news = self.news.subscribe();
         let mut said = LogThrottle::new(self.setup.clock.clone());
-        let mut failures = 0;
+        let (mut failures, mut not_taken) = (0, BTreeSet::new());
         loop {
-            match self.deliver_one(&name, &receiver).await {
+            match self.deliver_one(&name, &receiver, &mut not_taken).await {
                 Ok(true) => failures = 0,
                 Ok(false) => {
                     if news.changed().await.is_err() {
@@ -54,28 +57,45 @@ impl Desk {
         }
     }
 
-    /// Sends the next thing that a receiver is to be told; false where there is none.
+    /// Sends the next thing that a receiver is to be told; false where there is none. What it did not take in this round
+    /// is in `not_taken`, and comes after everything else.
     ///
     /// # Errors
     /// Why it was not taken.
-    pub async fn deliver_one(&self, name: &str, receiver: &Receiver) -> Result<bool, String> {
+    pub async fn deliver_one(
+        &self,
+        name: &str,
+        receiver: &Receiver,
+        not_taken: &mut BTreeSet<Fingerprint>,
+    ) -> Result<bool, String> {
         let _sending = self.sending.read().await;
         if self.is_quiet.load(Ordering::SeqCst) {
             return Ok(false);
         }
         let acknowledges = matches!(receiver, Receiver::PagerDuty { .. });
-        let (swept, notice) = {
+        let (swept, mut notices) = {
             let mut book = self.book.lock();
             let swept = book.sweep(name);
-            (swept, book.next_notice(name, acknowledges, &self.setup.lineage, self.setup.clock.now_ms()))
+            (swept, book.notices(name, acknowledges, &self.setup.lineage, self.setup.clock.now_ms()))
         };
         if swept {
             self.save().await;
         }
-        let Some(notice) = notice else { return Ok(false) };
+        if notices.is_empty() {
+            not_taken.clear();
+            return Ok(false);
+        }
+        if notices.iter().all(|notice| not_taken.contains(&notice.message.fingerprint)) {
+            not_taken.clear();
+        }
+        let next = notices.iter().position(|notice| !not_taken.contains(&notice.message.fingerprint));
+        let notice = notices.swap_remove(next.unwrap_or_default());
         let letter = Letter { message: &notice.message, address: &self.setup.address, project: &self.setup.project };
         let sent = self.setup.sender.send(receiver, &letter).await;
-        sent.map_err(|error| error.to_string())?;
+        if let Err(error) = sent {
+            not_taken.insert(notice.message.fingerprint);
+            return Err(error.to_string());
+        }
         tracing::info!(
             receiver = name,
             alert = notice.message.alert,

@@ -26,6 +26,11 @@ use super::signal::Facts;
 
 /// Answers every request with these lines until dropped, and passes on the bodies.
 fn receiver(answer: &'static str) -> (SocketAddr, Inbox<String>) {
+    receiver_by(move |_| answer)
+}
+
+/// Answers every request by its body until dropped, and passes on the bodies.
+fn receiver_by(answer: impl Fn(&str) -> &'static str + Send + 'static) -> (SocketAddr, Inbox<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, (sender, inbox)) = (listener.local_addr().unwrap(), channel());
     std::thread::spawn(move || {
@@ -42,7 +47,9 @@ fn receiver(answer: &'static str) -> (SocketAddr, Inbox<String>) {
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body).unwrap();
-            if sender.send(String::from_utf8(body).unwrap()).is_err() {
+            let body = String::from_utf8(body).unwrap();
+            let answer = answer(&body);
+            if sender.send(body).is_err() {
                 return;
             }
             if answer.is_empty() {
@@ -68,8 +75,12 @@ fn disk_rule() -> AlertRule {
 }
 
 fn desk(receivers: BTreeMap<String, Receiver>, clock: &Clock) -> Arc<Desk> {
+    desk_of(&[disk_rule()], receivers, clock)
+}
+
+fn desk_of(alerts: &[AlertRule], receivers: BTreeMap<String, Receiver>, clock: &Clock) -> Arc<Desk> {
     Desk::new(DeskSetup {
-        rules: rules(&[disk_rule()], &receivers),
+        rules: rules(alerts, &receivers),
         receivers,
         lineage: Lineage::default(),
         names: BTreeSet::new(),
@@ -95,7 +106,7 @@ async fn deliver(desk: &Desk) -> usize {
     let receivers = desk.setup.receivers.clone();
     let mut sent = 0;
     for (name, receiver) in &receivers {
-        while desk.deliver_one(name, receiver).await.unwrap() {
+        while desk.deliver_one(name, receiver, &mut BTreeSet::new()).await.unwrap() {
             sent += 1;
         }
     }
@@ -185,12 +196,63 @@ async fn a_receiver_that_hangs_fails_or_sends_us_elsewhere_has_not_been_told() {
         desk.open(Arc::new(InMemory::new())).await.unwrap();
         desk.tick(&facts(FULL)).await;
         for _ in 0..2 {
-            assert_eq!(desk.deliver_one("ops", &webhook(address)).await, Err(expected.to_string()));
+            assert_eq!(
+                desk.deliver_one("ops", &webhook(address), &mut BTreeSet::new()).await,
+                Err(expected.to_string())
+            );
         }
         let tested = desk.test("disk_full").await.unwrap();
         assert_eq!((tested[0].delivered, tested[0].said.clone()), (false, expected.to_string()));
     }
     assert!(seen_elsewhere.try_recv().is_err());
+}
+
+#[rstest::rstest]
+#[case::a_page_that_names_the_address("Cannot POST /hook/8f2KQ0w1/in?token=s3cr3tTOKEN")]
+#[case::a_word_of_it_in_other_letters("no such token: S3CR3TTOKEN")]
+#[case::a_header("Authorization was Bearer a1b2c3d4e5")]
+#[case::quoted("unknown path %2Fhook%2F8f2KQ0w1%2Fin")]
+#[case::the_user_of_the_address("no user robot77")]
+#[tokio::test]
+async fn an_answer_that_repeats_the_address_or_a_header_is_not_shown(
+    #[case] words: &str,
+    #[values("404 Not Found", "200 OK")] status: &str,
+) {
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{words}", words.len());
+    let (address, _inbox) = receiver(Box::leak(answer.into_boxed_str()));
+    let receiver = Receiver::Webhook {
+        url: format!("http://robot77:x@{address}/hook/8f2KQ0w1/in?token=s3cr3tTOKEN").as_str().into(),
+        headers: BTreeMap::from([("authorization".to_owned(), "Bearer a1b2c3d4e5".into())]),
+    };
+    let clock = Clock::manual(1_700_000_000_000);
+    let desk = desk(BTreeMap::from([("ops".to_owned(), receiver.clone())]), &clock);
+    desk.open(Arc::new(InMemory::new())).await.unwrap();
+    desk.tick(&facts(FULL)).await;
+    let tested = desk.test("disk_full").await.unwrap().remove(0).said;
+    let sent = format!("{:?}", desk.deliver_one("ops", &receiver, &mut BTreeSet::new()).await);
+    for said in [tested, sent] {
+        assert!(!said.contains(words), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_refused_keeps_no_other_from_its_receiver() {
+    const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let alert = |body: &str| serde_json::from_str::<serde_json::Value>(body).unwrap()["alert"].clone();
+    let (address, _inbox) = receiver_by(move |body| if alert(body) == "disk_full" { REFUSED } else { DONE });
+    let clock = Clock::manual(1_700_000_000_000);
+    let later = AlertRule { name: "disk_low".to_owned(), ..disk_rule() };
+    let receivers = BTreeMap::from([("ops".to_owned(), webhook(address))]);
+    let desk = desk_of(&[disk_rule(), later], receivers, &clock);
+    desk.open(Arc::new(InMemory::new())).await.unwrap();
+    desk.tick(&facts(FULL)).await;
+    let mut not_taken = BTreeSet::new();
+    let mut outcomes = Vec::new();
+    for _ in 0..4 {
+        outcomes.push(desk.deliver_one("ops", &webhook(address), &mut not_taken).await == Ok(true));
+    }
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, [false, false, false, true]);
 }
 
 /// A mail server that takes one message, and gives what it was told line by line.
@@ -234,8 +296,8 @@ async fn mail_has_its_subject_its_text_and_its_receivers() {
     let desk = desk(BTreeMap::from([("ops".to_owned(), receiver.clone())]), &clock);
     desk.open(Arc::new(InMemory::new())).await.unwrap();
     desk.tick(&facts(FULL)).await;
-    assert_eq!(desk.deliver_one("ops", &receiver).await, Ok(true));
-    assert_eq!(desk.deliver_one("ops", &receiver).await, Ok(false));
+    assert_eq!(desk.deliver_one("ops", &receiver, &mut BTreeSet::new()).await, Ok(true));
+    assert_eq!(desk.deliver_one("ops", &receiver, &mut BTreeSet::new()).await, Ok(false));
     let said: Vec<String> = inbox.try_iter().collect();
     for expected in [
         "MAIL FROM:<alerts@care.example>",

@@ -29,6 +29,8 @@ pub mod report;
 pub mod request;
 pub mod rule;
 pub mod run;
+#[cfg(test)]
+mod run_tests;
 pub mod send;
 pub mod signal;
 #[cfg(test)]

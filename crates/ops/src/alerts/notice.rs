@@ -80,9 +80,9 @@ impl Book {
         swept
     }
 
-    /// The next thing that a receiver is to be told.
+    /// What a receiver is to be told, the most urgent first.
     #[must_use]
-    pub fn next_notice(&self, receiver: &str, acknowledges: bool, lineage: &Lineage, wall_ms: i64) -> Option<Notice> {
+    pub fn notices(&self, receiver: &str, acknowledges: bool, lineage: &Lineage, wall_ms: i64) -> Vec<Notice> {
         let none = Ledger::default();
         let ledger = self.ledgers.get(receiver).unwrap_or(&none);
         let mut units: BTreeMap<Fingerprint, Vec<(&Fingerprint, &Instance)>> = BTreeMap::new();
@@ -96,7 +96,8 @@ impl Book {
         });
         let mut notices: Vec<Notice> = notices.collect();
         notices.sort_by_key(|notice| (notice.message.kind != Kind::Firing, std::cmp::Reverse(notice.message.severity)));
-        notices.into_iter().next().or_else(|| digest(receiver, ledger, wall_ms))
+        notices.extend(digest(receiver, ledger, wall_ms));
+        notices
     }
 
     fn of_unit(

@@ -47,6 +47,7 @@ pub async fn run(
     tokio::join!(
         look_forever(&desk, surroundings.as_ref()),
         ask_forever(&desk, questions.as_ref()),
+        count_forever(&desk, questions.as_ref()),
         Arc::clone(&desk).deliver_forever(),
     );
 }
@@ -73,6 +74,15 @@ async fn ask_forever(desk: &Desk, questions: &dyn Questions) {
             desk.answered(&alert, observations(answer, &desk.setup.names));
         });
         futures::stream::iter(asking).buffer_unordered(ASKED_AT_ONCE).collect::<Vec<()>>().await;
+    }
+}
+
+/// Counts for signals that need it, beside the project's own queries, which may take their time.
+async fn count_forever(desk: &Desk, questions: &dyn Questions) {
+    let mut due = tokio::time::interval(ASK_EVERY);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
         let hour = last_full_hour(desk.setup.clock.now_ms());
         for (dataset, column) in desk.to_count(hour) {
             match count(questions, &dataset, &column, hour).await {

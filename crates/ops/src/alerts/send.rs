@@ -1,7 +1,8 @@
 //! A letter on its way: HTTP and mail, each under a time limit.
 //!
-//! Whoever calls decides when to try again. Invariant: no error here holds an address, a key or a header: they may be
-//! secrets; and what is sent to one host never goes on to another.
+//! Whoever calls decides when to try again. Invariant: nothing that comes back from here holds an address, a key or a
+//! header, also where the receiver's own answer does (many name the address that they do not know): they may be secrets;
+//! and what is sent to one host never goes on to another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are read, and characters of it that are shown.
 const ANSWER_BYTES_MAX: u64 = 16 << 10;
 const ANSWER_CHARS_MAX: usize = 200;
+/// From this length on, letters and digits in a row may be a secret or a good part of one.
+const SECRET_CHARS_MIN: usize = 6;
 
 /// Why a letter did not arrive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,14 +109,14 @@ impl Sender {
             Receiver::PagerDuty { url, .. } => (url.expose().to_owned(), Default::default()),
             Receiver::Email { .. } => return Err(SendError::Unsendable("mail has no body in JSON".into())),
         };
-        let body = letter.body(receiver).unwrap_or_default();
+        let (body, secrets) = (letter.body(receiver).unwrap_or_default(), secrets(receiver));
         let agent = if is_here(&url) { self.direct.clone() } else { self.proxied.clone() };
         let posted = tokio::task::spawn_blocking(move || {
             let mut request = agent.post(&url);
             for (name, value) in &headers {
                 request = request.header(name.as_str(), value.expose());
             }
-            answered(request.send_json(body))
+            answered(request.send_json(body), &secrets)
         });
         posted.await.unwrap_or_else(|_| Err(SendError::Unsendable("the attempt broke off".into())))
     }
@@ -126,12 +129,40 @@ fn is_here(url: &str) -> bool {
     host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" || host.starts_with("localhost:")
 }
 
-fn answered(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, SendError> {
+/// What of a receiver's settings may be secret, in pieces that an answer repeats however it quotes them.
+fn secrets(receiver: &Receiver) -> Vec<String> {
+    let of_address = |url: &str| {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (user, _) = authority.rsplit_once('@').unwrap_or_default();
+        format!("{user} {path}")
+    };
+    let texts = match receiver {
+        Receiver::Webhook { url, headers } => {
+            let headers = headers.values().map(|value| value.expose().to_owned());
+            std::iter::once(of_address(url.expose())).chain(headers).collect()
+        }
+        Receiver::Slack { url } | Receiver::Teams { url } => vec![of_address(url.expose())],
+        Receiver::PagerDuty { routing_key, url } => vec![routing_key.expose().to_owned(), of_address(url.expose())],
+        Receiver::Email { smtp, .. } => vec![smtp.expose().to_owned()],
+    };
+    let pieces = texts.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric()));
+    pieces.filter(|piece| piece.len() >= SECRET_CHARS_MIN).map(str::to_ascii_lowercase).collect()
+}
+
+fn answered(
+    sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    secrets: &[String],
+) -> Result<String, SendError> {
     let response = sent.map_err(|error| failure(&error))?;
     let status = response.status();
     let text = response.into_body().into_with_config().limit(ANSWER_BYTES_MAX).read_to_string().unwrap_or_default();
-    let answer: String =
-        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(ANSWER_CHARS_MAX).collect();
+    let lower = text.to_ascii_lowercase();
+    let answer: String = if secrets.iter().any(|secret| lower.contains(secret)) {
+        "its words repeat a part of the address or of a header, and are not shown".to_owned()
+    } else {
+        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(ANSWER_CHARS_MAX).collect()
+    };
     match status.as_u16() {
         200..=299 => Ok(format!("{status}{}", said(&answer))),
         300..=399 => Err(SendError::Redirected(status.as_u16())),

@@ -226,7 +226,7 @@ pub fn last_due(schedule: &AlertSchedule, wall_ms: i64) -> Result<DateTime<Utc>,
         CronParser::new().parse(&schedule.cron).map_err(|error| format!("its schedule cannot be read: {error}"))?;
     let now = DateTime::from_timestamp_millis(wall_ms).ok_or("the clock shows no time")?;
     let due = cron.find_previous_occurrence(&now.with_timezone(&schedule.zone), true);
-    due.map(|due| due.with_timezone(&Utc)).map_err(|error| format!("its schedule names no time: {error}"))
+    due.map(|due| due.with_timezone(&Utc)).map_err(|_| "its schedule names no moment that ever comes".to_owned())
 }
 
 fn held(gate: &GateFacts) -> String {
@@ -290,6 +290,7 @@ impl Drift {
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
     totals: BTreeMap<AlertDataset, VecDeque<Totals>>,
+    newest: BTreeMap<AlertDataset, Totals>,
     drifted: BTreeMap<(String, AlertDataset), u64>,
     now_ms: u64,
 }
@@ -300,13 +301,23 @@ impl Rates {
         self.now_ms = steady_ms;
         for facts in facts.datasets.iter().filter(|facts| facts.ready) {
             let kept = self.totals.entry(facts.dataset.clone()).or_default();
+            let now = totals(facts, steady_ms);
+            // What was replayed or discarded leaves the past too: else it would hide as many new rejects.
+            if let Some(last) = self.newest.insert(facts.dataset.clone(), now) {
+                let gone = last.quarantined.saturating_sub(now.quarantined);
+                let untaken = last.taken.saturating_sub(now.taken);
+                for past in kept.iter_mut().filter(|_| gone > 0 || untaken > 0) {
+                    past.quarantined = past.quarantined.saturating_sub(gone);
+                    past.taken = past.taken.saturating_sub(untaken);
+                }
+            }
             if kept.back().is_some_and(|last| steady_ms.saturating_sub(last.at_ms) < SAMPLE_EVERY_MS) {
                 continue;
             }
             while kept.front().is_some_and(|first| steady_ms.saturating_sub(first.at_ms) > KEPT_MS) {
                 kept.pop_front();
             }
-            kept.push_back(totals(facts, steady_ms));
+            kept.push_back(now);
         }
     }
 
@@ -332,7 +343,7 @@ impl Rates {
         let share = if all == 0 { 0.0 } else { bad as f64 / all as f64 };
         if share > most {
             let (minutes, share) = (window.as_secs_f64() / 60.0, share * 100.0);
-            let words = format!("{bad} records, {share:.1}% of what came within {minutes:.0} min, are in quarantine");
+            let words = format!("{bad} rejected within {minutes:.0} min, {share:.1}% of what came");
             return (Observation::Holds(words), true);
         }
         // Not enough was seen to say that nothing was bad.

@@ -93,6 +93,23 @@ fn a_rate_is_of_its_window_and_says_when_it_has_not_seen_all_of_it() {
     assert_eq!(at(1_060 + 1_800, 600, 90), "clear");
 }
 
+#[rstest::rstest]
+#[case::replayed(1_100)]
+#[case::discarded(100)]
+fn rejects_that_left_quarantine_hide_no_new_ones(#[case] rows: u64) {
+    let rule = built_in("poison_records");
+    let mut rates = Rates::default();
+    let mut at = |seconds: u64, rows: u64, quarantined: u64| {
+        let facts = DatasetFacts { rows, quarantined, ..of(Layer::Raw) };
+        rates.keep(&Facts { datasets: vec![facts.clone()], ..Facts::default() }, seconds * 1_000);
+        named(&rule, facts, &rates)
+    };
+    at(1_000, 100, 1_000);
+    assert_eq!(at(2_000, rows, 0), "clear");
+    assert_eq!(at(2_001, rows + 10, 20), "holds");
+    assert_eq!(at(2_002, rows + 30, 0), "clear");
+}
+
 #[test]
 fn drift_is_what_was_counted() {
     let rule = built_in("schema_drift");

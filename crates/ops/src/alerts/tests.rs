@@ -92,7 +92,7 @@ impl World {
 
     fn next(&mut self, receiver: &str) -> Option<Notice> {
         self.book.sweep(receiver);
-        self.book.next_notice(receiver, receiver == "pager", &lineage(), self.now.wall_ms)
+        self.book.notices(receiver, receiver == "pager", &lineage(), self.now.wall_ms).into_iter().next()
     }
 
     fn deliver(&mut self) {

@@ -158,13 +158,13 @@ fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
 fn row(alert: &AlertReport) -> Vec<Value> {
     let mut words = alert.reason.clone().unwrap_or_else(|| alert.summary.clone());
     if let Some(by) = &alert.acknowledged_by {
-        words = format!("{words} (taken on by {by})");
+        words = format!("taken on by {by}: {words}");
     }
     if let Some(until) = &alert.silenced_until {
-        words = format!("{words} (silent until {until})");
+        words = format!("silent until {until}: {words}");
     }
     if let Some(by) = &alert.inhibited_by {
-        words = format!("{words} (told with {by})");
+        words = format!("told with {by}: {words}");
     }
     vec![
         alert.fingerprint.as_str().into(),

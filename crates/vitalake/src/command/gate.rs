@@ -115,7 +115,7 @@ fn show(gates: &[GateReport], json: bool) -> anyhow::Result<ExitCode> {
     write!(out, "{}", table::draw(&answer, style))?;
     for gate in gates.iter().filter(|gate| gate.state == HELD) {
         for reason in &gate.reasons {
-            let line = format!("{}: {} — got {}, want {}", gate.dataset, reason.rule, reason.got, reason.want);
+            let line = format!("{} is held by {}: {} (wanted: {})", gate.dataset, reason.rule, reason.got, reason.want);
             writeln!(out, "{}", style.yellow(&line))?;
         }
     }

@@ -188,6 +188,10 @@ fn list(args: &ListRejectsArgs) -> anyhow::Result<()> {
     if args.json {
         return output::json(&counts);
     }
+    if counts.is_empty() {
+        writeln!(output::stdout(), "nothing is in quarantine that was asked for")?;
+        return Ok(());
+    }
     let columns = [("dataset", ""), ("rule", ""), ("contract", ""), ("rows", "BIGINT"), ("first", ""), ("last", "")];
     let row = |count: RejectCount| {
         let contract = count.contract.map(|contract| contract.chars().take(8).collect::<String>());

@@ -61,9 +61,13 @@ fn print(all: &[DatasetBooks]) -> anyhow::Result<()> {
     let answer = Answer { names: names.map(str::to_owned).to_vec(), types, rows };
     let (mut out, style) = (output::stdout(), Style::stdout());
     write!(out, "{}", table::draw(&answer, style))?;
-    for books in all {
-        let verdict = if books.balanced { style.green("balanced") } else { style.red("not balanced") };
-        writeln!(out, "{verdict} {}: {}", books.dataset, books.note)?;
+    for books in all.iter().filter(|books| !books.balanced) {
+        writeln!(out, "{} {}: {}", style.red("not balanced"), books.dataset, books.note)?;
+    }
+    let balanced = all.iter().filter(|books| books.balanced).fold(0, |count, _| count + 1);
+    if balanced > 0 {
+        let how_many = table::counted(balanced, "dataset", "datasets");
+        writeln!(out, "{} {how_many}: everything that was offered has a place", style.green("balanced"))?;
     }
     out.flush()?;
     Ok(())

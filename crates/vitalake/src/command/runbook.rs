@@ -17,7 +17,7 @@ use crate::table;
 /// `vitalake runbook`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  vitalake runbook                                  list them\n  \
-                  vitalake runbook gate_held\n  vitalake runbook gate_held --alert 3f9c2a17\n  \
+                  vitalake runbook gate_held\n  vitalake runbook gate_held --alert 3f9c2a17b0e4d581\n  \
                   vitalake runbook --owner data-platform            that team's first")]
 pub struct RunbookArgs {
     /// The runbook; without it all are listed

@@ -116,7 +116,7 @@ impl Quarantine for QuarantineDesk {
                 "rejects are given up for a reason of 1 to {REASON_BYTES_MAX} bytes: say it with --reason"
             )));
         }
-        let by = request.by.unwrap_or_else(|| "local".to_owned());
+        let by = request.by.unwrap_or_else(|| "somebody".to_owned());
         let (hold, recorder) = (life.ending.watch().hold(), self.platform.recorder().clone());
         let going = self.begin(&table);
         let discarding = tokio::spawn(async move {
