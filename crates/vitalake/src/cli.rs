@@ -40,8 +40,12 @@ First steps:
   vitalake simulate --wearers 50                send it readings (in a second terminal)
   vitalake query \"SELECT COUNT(*) FROM raw.wearable_readings\"
 
-Exit status: 0 done; 1 the input is wrong or a check failed; 2 the command line is wrong; 3 no server answered;
-4 it answered, and a dataset is failed, stalled, behind or out of balance (status, flush, reconcile).";
+Exit status:
+  0  done
+  1  the input is wrong, or a check failed
+  2  the command line is wrong
+  3  no server answered, or it is not ready yet
+  4  it answered, and something is not well (status, flush, reconcile)";
 
 const INIT_ABOUT: &str = "Make a project that runs, in a folder that is empty or not there yet: one stream, one model, one roll-up, a few readings \
                   to try them with, and comments that say what each line does.\n\n\
