@@ -158,10 +158,23 @@ impl Table {
         if self.grouped {
             return None;
         }
-        // Rejects are committed before rows: with the turn both heads are of the same moment.
+        // With the turn nothing is committed here between the two sides, and nothing elsewhere where both looks agree.
         let _turn = self.turn().await;
-        let (rows, rejects) = (self.head(), self.at(SideName::Rejects).1);
-        Some(Books::of(&rows, &rejects))
+        let mut rejects = self.newest(SideName::Rejects).await;
+        loop {
+            let rows = self.newest(SideName::Rows).await;
+            let again = self.newest(SideName::Rejects).await;
+            if again.version() == rejects.version() {
+                return Some(Books::of(&rows, &rejects));
+            }
+            rejects = again;
+        }
+    }
+
+    /// What a log holds now, whoever wrote it; where the store does not answer, what is known of it.
+    async fn newest(&self, side: SideName) -> Arc<Snapshot> {
+        let (log, known) = self.at(side);
+        log.reload(&known).await.map_or(known, Arc::new)
     }
 
     /// Takes into account what came beside the rows and rejects that are appended.

@@ -57,5 +57,6 @@ pub use rejects::{
     Again, GiveUp, Portion, PutThrough, Putting, RejectFilter, ReplayProgress, TakeBack, Terms, Tried, Walk,
 };
 pub use source_check::SourceCheck;
+pub use staged::BEGUN_AFTER_GAP;
 pub use table::{Overlay, Table};
 pub use txn::{Counter, TxnId, TxnKind};

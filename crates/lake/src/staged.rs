@@ -21,6 +21,9 @@ use crate::publish::LOOKS_AT_ONCE;
 use crate::side::{Side, brought_up};
 use crate::txn::TxnId;
 
+/// The property of a staged log that was begun anew because of a gap: why nobody knows what was noted in it.
+pub const BEGUN_AFTER_GAP: &str = "vitalake.begun_after_gap";
+
 /// HEAD of a gated table.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
@@ -37,7 +40,14 @@ pub(crate) async fn open(shared: &Shared, rows: Side, gated: bool, followed: boo
     let id = rows.id.clone();
     let log = DeltaLog::apart(Arc::clone(&shared.store), id.root(), id.staged_log());
     let failed = |source: DeltaError| LakeError::Delta { attempt: "opening the staged log", table: id.clone(), source };
-    let staged = match log.load().await.map_err(failed)? {
+    let loaded = match log.load().await {
+        Err(DeltaError::MissingVersion { missing, .. }) if !followed => {
+            tracing::warn!(table = %id, %missing, "the staged log has a gap: what was staged is made again from the inputs");
+            Some(begin_after_gap(shared, &log, &rows).await.map_err(failed)?)
+        }
+        loaded => loaded.map_err(failed)?,
+    };
+    let staged = match loaded {
         Some(staged) => {
             let staged = brought_up(shared, &log, staged, &id, &rows.schema, followed).await?;
             match followed {
@@ -85,6 +95,17 @@ async fn on_own_head(shared: &Shared, log: &DeltaLog, rows: &Side, staged: Snaps
         (None, _) => return Ok(staged),
     };
     begun_anew(log, begun, &staged, now_ms).await
+}
+
+/// Begins anew beside what is left of a log with a gap. Nobody knows what was noted in it: that is noted.
+async fn begin_after_gap(shared: &Shared, log: &DeltaLog, rows: &Side) -> Result<Snapshot, DeltaError> {
+    let (newest, now_ms) = (log.newest_named().await?, shared.clock.now_ms());
+    let begun = beginning(&rows.head, &rows.id, newest.map_or(0, |newest| newest.0 + 1), now_ms);
+    let why = "the staged log had a gap, and nobody knows whether the dataset was held".to_owned();
+    let noted = Action::MetaData(begun.with_property(BEGUN_AFTER_GAP, why));
+    let begun = begun.apply(begun.version(), &[noted])?;
+    log.checkpoint(&begun, CheckpointOptions::at(now_ms)).await?;
+    Ok(begun)
 }
 
 async fn begun_anew(log: &DeltaLog, begun: Snapshot, old: &Snapshot, now_ms: i64) -> Result<Snapshot, DeltaError> {

@@ -112,6 +112,11 @@ impl DeltaLog {
         Ok(loaded.filter(|loaded| loaded.version() == version))
     }
 
+    /// The newest version of which the log has a file, whether it can be loaded or not.
+    pub(crate) async fn newest_named(&self) -> Result<Option<TableVersion>, DeltaError> {
+        Ok(self.entries_from(None).await?.last().map(|entry| entry.version))
+    }
+
     /// The newest version, found by reading only the commits after a snapshot.
     pub async fn reload(&self, snapshot: &Snapshot) -> Result<Snapshot, DeltaError> {
         let (current, _) = self.newer(snapshot).await?;

@@ -6,6 +6,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use uuid::Uuid;
 use vitalake_contract::{Contract, DatasetName};
+use vitalake_lake::delta::{Change, DeltaLog};
 use vitalake_lake::{Account, DeliveredFiles, Lake, LakeError, LakeOptions, TableSpec, TxnId};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
@@ -74,6 +75,21 @@ async fn what_is_offered_is_counted_over_all_commits_and_openings_through_checkp
     assert_eq!((books.offered, books.accepted, books.quarantined), (30, Some(21), Some(3)));
     // Two of each epoch were said to be in quarantine from before, and are not.
     assert_eq!(books.missing(), Some(6));
+}
+
+#[tokio::test]
+async fn what_another_writer_removed_is_missing_at_once() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let lake = open(&store, LakeOptions::default()).await;
+    let table = table(&lake);
+    table.append_accounted(vec![rows(0, 9)], vec![reject(9)], [], offered(10)).unwrap();
+    table.flush().await.unwrap();
+    let before = table.books().await.unwrap().missing().unwrap();
+    let log = DeltaLog::new(Arc::clone(&store), table.id().root());
+    let head = log.load().await.unwrap().unwrap();
+    let removes = head.files().map(|file| file.to_remove(1, true)).collect();
+    log.append(&head, Change { removes, ..Change::new("FOREIGN", 1) }).await.unwrap();
+    assert_eq!(table.books().await.unwrap().missing(), Some(before + 9));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Layer};
 use vitalake_lake::delta::{Change, DeltaLog, Snapshot};
-use vitalake_lake::{Candidate, Lake, LakeError, LakeOptions, Overlay, Table, TableSpec, TxnId};
+use vitalake_lake::{BEGUN_AFTER_GAP, Candidate, Lake, LakeError, LakeOptions, Overlay, Table, TableSpec, TxnId};
 
 use crate::table::open_specs;
 use crate::unruly::{Fate, Unruly};
@@ -353,6 +353,29 @@ async fn staged_files_that_are_gone_are_made_again_after_a_start_and_what_is_not
     stage(&table, &[2], 2).await.unwrap();
     table.publish(&candidate(&table)).await.unwrap();
     assert_eq!(foreign_rows(&store, &table).await, Some(2));
+}
+
+#[tokio::test]
+async fn a_staged_log_with_a_gap_is_begun_anew_and_says_so() {
+    let store = memory();
+    let lake = open(&store).await;
+    let table = table(&lake, "daily");
+    stage(&table, &[1], 1).await.unwrap();
+    table.publish(&candidate(&table)).await.unwrap();
+    forget_staged(&store, &table).await;
+    // The process has not seen it, and writes on.
+    stage(&table, &[2], 2).await.unwrap();
+    for _ in 0..2 {
+        let again = open(&store).await;
+        let table = self::table(&again, "daily");
+        assert_eq!((table.committed_txn(&TxnId::parse(MODEL)), live(&again, "daily").await), (Some(1), vec![1, 0]));
+        assert!(table.noted(BEGUN_AFTER_GAP).is_some());
+    }
+    let again = open(&store).await;
+    let table = self::table(&again, "daily");
+    stage(&table, &[2], 2).await.unwrap();
+    table.publish(&candidate(&table)).await.unwrap();
+    assert_eq!((count(&again, "daily").await, foreign_rows(&store, &table).await), (2, Some(2)));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use vitalake_lake::{LakeError, Table};
+use vitalake_lake::{BEGUN_AFTER_GAP, LakeError, Table};
 
 /// The property of the staged log under which it stands.
 const KEY: &str = "vitalake.gate";
@@ -54,9 +54,16 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// What is kept beside what is staged; one that cannot be read counts as none.
+    /// What is kept beside what is staged; one that cannot be read counts as none. Where nobody knows whether a person
+    /// has said hold, somebody has.
     pub(super) fn read(table: &Table) -> Option<Self> {
-        serde_json::from_str(&table.noted(KEY)?).ok()
+        let Some(kept) = table.noted(KEY) else { return table.noted(BEGUN_AFTER_GAP).map(Self::held_for) };
+        serde_json::from_str(&kept).ok()
+    }
+
+    fn held_for(reason: String) -> Self {
+        let hold = Hold { by: "vitalake".to_owned(), reason, at_ms: 0 };
+        Self { hold: Some(hold), ..Self::default() }
     }
 
     /// Keeps it.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use tokio::task::JoinHandle;
 use vitalake_contract::contract::OnStale;
 use vitalake_contract::rule::{Measure, Must, SetRule, Severity};
@@ -124,6 +126,28 @@ async fn half_of_the_rows_are_held_back_over_a_restart_and_published_with_the_re
     gated.until("published", |gated| gated.published("steps_daily") == 3).await;
     gated.until("passed", |gated| !gated.status("steps_daily").held).await;
     assert_eq!(gated.decisions("steps_daily"), ["held", "passed"]);
+}
+
+#[tokio::test]
+async fn where_nobody_knows_whether_it_was_held_it_is() {
+    let gated = Gated::start(world(|daily| daily.set_rules.push(at_least(1.0)))).await;
+    gated.gates.hold("steps_daily", decision("a correction comes")).await.unwrap();
+    let staged = object_store::path::Path::from("staged/steps_daily");
+    let files: Vec<_> = gated.world.store.list(Some(&staged)).try_collect().await.unwrap();
+    for file in files {
+        gated.world.store.delete(&file.location).await.unwrap();
+    }
+    gated.up.append(&[("a", 1, Some(5))], 0);
+    gated.up.commit().await;
+    let gated = gated.restart().await;
+    gated.up.commit().await;
+    gated.until("held", |gated| gated.status("steps_daily").held).await;
+    let status = gated.status("steps_daily");
+    assert_eq!((status.by.as_deref(), gated.published("steps_daily")), (Some("vitalake"), 0));
+    gated.gates.release("steps_daily", decision("checked")).await.unwrap();
+    let gated = gated.restart().await;
+    gated.until("passed", |gated| !gated.status("steps_daily").held).await;
+    assert_eq!(gated.published("steps_daily"), 1);
 }
 
 #[tokio::test]
