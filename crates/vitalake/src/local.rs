@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_contract::diagnostic::has_errors;
-use vitalake_runtime::config::{Config, Overrides};
+use vitalake_runtime::config::{Config, Overrides, notify, process_environment};
 use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
 use vitalake_serve::http;
@@ -73,7 +73,8 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         )
         .into());
     }
-    let config = checked.configuration(&overrides)?;
+    let mut config = checked.configuration(&overrides)?;
+    config.notify = notify::resolvable(&config.notify, &process_environment());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -142,6 +142,16 @@ pub fn resolve(
     }
 }
 
+/// Those of the receivers whose variables are set, for a process that sends nothing but what somebody tries: no text that
+/// still asks for a variable is ever sent as an address or a secret.
+#[must_use]
+pub fn resolvable(receivers: &BTreeMap<String, Receiver>, environment: &Environment) -> BTreeMap<String, Receiver> {
+    let one = |(name, receiver): (&String, &Receiver)| {
+        resolve(&BTreeMap::from([(name.clone(), receiver.clone())]), environment).ok()
+    };
+    receivers.iter().filter_map(one).flatten().collect()
+}
+
 /// The schemes of a key whose text is an address.
 fn schemes(key: &str) -> Option<&'static [&'static str]> {
     match key {

@@ -208,6 +208,15 @@ fn receivers_are_valid_without_their_variables_and_have_them_when_they_are_resol
     assert!(!wrong.contains("hunter2"));
 }
 
+#[test]
+fn a_receiver_that_asks_for_a_variable_which_is_not_set_is_left_out_and_the_others_have_theirs() {
+    let config = parse(RECEIVERS).unwrap();
+    let left = notify::resolvable(&config.notify, &environment(&[("KEY", "k1"), ("HOOK", "http://h")]));
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["pager"]);
+    let notify::Receiver::PagerDuty { routing_key, .. } = &left["pager"] else { panic!("another type") };
+    assert_eq!(routing_key.expose(), "k1");
+}
+
 #[rstest::rstest]
 #[case::no_type("{url: http://x}", "has no `type`", "webhook")]
 #[case::unknown_type("{type: fax}", "a type that is not known", "pagerduty")]

@@ -217,7 +217,10 @@ fn test(args: &TestArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         output::json(&reports)?;
     } else if reports.is_empty() {
-        say(&format!("{} is sent to nobody: give it `notify:`, or name a receiver `default`", args.name))?;
+        say(&format!(
+            "{} is sent to nobody: give it `notify:`, name a receiver `default`, or set the variables that its receiver asks for",
+            args.name
+        ))?;
     } else {
         for TestReport { receiver, kind, delivered, said } in &reports {
             let how = if *delivered { style.green("delivered") } else { style.red("not delivered") };

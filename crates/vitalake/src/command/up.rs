@@ -44,6 +44,8 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     check_role(args.role, args.simulate, &config)?;
     if matches!(args.role, Role::All | Role::Process) {
         config.notify = notify::resolve(&config.notify, &process_environment())?;
+    } else {
+        config.notify = notify::resolvable(&config.notify, &process_environment());
     }
     let shutdown = Arc::new(Shutdown::new());
     let signals = Arc::clone(&shutdown);
