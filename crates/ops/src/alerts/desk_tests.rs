@@ -30,7 +30,7 @@ fn receiver(answer: &'static str) -> (SocketAddr, Inbox<String>) {
 }
 
 /// Answers every request by its body until dropped, and passes on the bodies.
-fn receiver_by(answer: impl Fn(&str) -> &'static str + Send + 'static) -> (SocketAddr, Inbox<String>) {
+pub(super) fn receiver_by(answer: impl Fn(&str) -> &'static str + Send + 'static) -> (SocketAddr, Inbox<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, (sender, inbox)) = (listener.local_addr().unwrap(), channel());
     std::thread::spawn(move || {
@@ -62,13 +62,13 @@ fn receiver_by(answer: impl Fn(&str) -> &'static str + Send + 'static) -> (Socke
     (address, inbox)
 }
 
-const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+pub(super) const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-fn webhook(address: SocketAddr) -> Receiver {
+pub(super) fn webhook(address: SocketAddr) -> Receiver {
     Receiver::Webhook { url: format!("http://{address}/hook").as_str().into(), headers: BTreeMap::new() }
 }
 
-fn disk_rule() -> AlertRule {
+pub(super) fn disk_rule() -> AlertRule {
     let shipped = rules(&[], &BTreeMap::new());
     let disk = shipped.into_iter().find(|rule| rule.alert.name == "disk_full").unwrap().alert;
     AlertRule { hold_for: Duration::ZERO, keep_firing_for: Duration::ZERO, notify: Some(vec!["ops".into()]), ..disk }
@@ -78,7 +78,7 @@ fn desk(receivers: BTreeMap<String, Receiver>, clock: &Clock) -> Arc<Desk> {
     desk_of(&[disk_rule()], receivers, clock)
 }
 
-fn desk_of(alerts: &[AlertRule], receivers: BTreeMap<String, Receiver>, clock: &Clock) -> Arc<Desk> {
+pub(super) fn desk_of(alerts: &[AlertRule], receivers: BTreeMap<String, Receiver>, clock: &Clock) -> Arc<Desk> {
     Desk::new(DeskSetup {
         rules: rules(alerts, &receivers),
         receivers,
@@ -100,9 +100,9 @@ fn facts(free: u64) -> Facts {
 }
 
 const FULL: u64 = 1;
-const ROOM: u64 = 1 << 40;
+pub(super) const ROOM: u64 = 1 << 40;
 
-async fn deliver(desk: &Desk) -> usize {
+pub(super) async fn deliver(desk: &Desk) -> usize {
     let receivers = desk.setup.receivers.clone();
     let mut sent = 0;
     for (name, receiver) in &receivers {

@@ -21,6 +21,8 @@ pub mod desk;
 #[cfg(test)]
 mod desk_tests;
 pub mod form;
+#[cfg(test)]
+mod hour_tests;
 pub mod keep;
 pub mod lineage;
 pub mod machine;

@@ -18,7 +18,7 @@ fn dataset(layer: Layer, name: &str) -> AlertDataset {
     AlertDataset { layer, name: DatasetName::new(name).unwrap() }
 }
 
-fn of(layer: Layer) -> DatasetFacts {
+pub(super) fn of(layer: Layer) -> DatasetFacts {
     DatasetFacts {
         dataset: dataset(layer, "x"),
         is_feed: false,
