@@ -311,6 +311,12 @@ async fn an_input_that_falls_silent_holds_after_one_publication_and_says_which()
     gated.until("held", |gated| gated.status("steps_daily").held).await;
     let reasons = gated.status("steps_daily").reasons;
     assert_eq!((reasons[0].rule.as_str(), reasons[0].got.as_str()), ("freshness of pulses", "3600 s old"));
+    assert_eq!(hours(&gated).await, 1, "readers stay with the last good version");
+    // It speaks again: what has waited is published, each row once.
+    at_minute(&gated, 61);
+    pulse_at(&gated, 61, 1).await;
+    until_hours(&gated, 2).await;
+    gated.until("passed", |gated| !gated.status("steps_daily").held).await;
 }
 
 #[tokio::test]

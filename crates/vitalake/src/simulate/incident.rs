@@ -3,6 +3,7 @@
 //! An incident changes the readings of a run and nothing else; what catches it (alerts, runbooks) lies in the example
 //! project. Pure. Invariant: the same event with the same number is always afflicted alike.
 
+use chrono::TimeDelta;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -10,6 +11,8 @@ use super::events::{Event, READINGS_TOPIC};
 
 /// How often a reading is sent in a storm.
 const COPIES: usize = 10;
+/// How old a silent source's last readings are: older than the contract of serving.vitals_hourly allows.
+const SILENT_HOURS: i64 = 3;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,6 +25,8 @@ pub enum Incident {
     DuplicateStorm,
     /// Some devices have new names, which the contract refuses; a replay before its mend brings none back
     ReplayFailsAgain,
+    /// The gateway hands over what it measured three hours ago, and no reading comes after that
+    SilentSource,
 }
 
 /// What a person is told of it.
@@ -86,6 +91,18 @@ impl Incident {
                     "vitalake runbook poison_records",
                 ],
             },
+            Self::SilentSource => Guide {
+                what: "readings that were measured three hours ago, beside app events of now; then, as long as nobody else sends any, no reading",
+                caught: "nothing is lost: raw and curated have the readings; on a new lake serving.vitals_hourly holds them back, because its contract wants hours of the last two, until readings of now come and open the gate: vitalake simulate --duration 10",
+                alert: "readings_silent",
+                runbook: "readings_silent",
+                look: &[
+                    "vitalake gate status serving.vitals_hourly",
+                    "vitalake query \"SELECT SUM(readings) AS readings, _published FROM serving.vitals_hourly_live GROUP BY _published\"",
+                    "vitalake alert list",
+                    "vitalake runbook readings_silent",
+                ],
+            },
         }
     }
 
@@ -97,8 +114,11 @@ impl Incident {
         }
         match self {
             Self::StringsForNumbers if device(&event).is_multiple_of(2) => vec![changed(event, units)],
-            Self::ClockAhead if device(&event).is_multiple_of(5) => vec![changed(event, tomorrow)],
+            Self::ClockAhead if device(&event).is_multiple_of(5) => {
+                vec![changed(event, |reading| moved(reading, TimeDelta::days(1)))]
+            }
             Self::ReplayFailsAgain if device(&event).is_multiple_of(5) => vec![changed(event, renamed)],
+            Self::SilentSource => vec![changed(event, |reading| moved(reading, TimeDelta::hours(-SILENT_HOURS)))],
             Self::DuplicateStorm => vec![event; COPIES],
             Self::StringsForNumbers | Self::ClockAhead | Self::ReplayFailsAgain => vec![event],
         }
@@ -132,11 +152,12 @@ fn renamed(reading: &mut Value) {
     }
 }
 
-fn tomorrow(reading: &mut Value) {
+/// Lets a reading say another time.
+fn moved(reading: &mut Value, by: TimeDelta) {
     let Some(time) = reading.get_mut("recorded_at") else { return };
     let told = time.as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
-    if let Some(later) = told.and_then(|told| told.checked_add_signed(chrono::TimeDelta::days(1))) {
-        *time = json!(later.with_timezone(&chrono::Utc).to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
+    if let Some(moved) = told.and_then(|told| told.checked_add_signed(by)) {
+        *time = json!(moved.with_timezone(&chrono::Utc).to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
     }
 }
 
@@ -172,7 +193,11 @@ mod tests {
         assert_eq!(Incident::DuplicateStorm.afflict(reading(1)), vec![reading(1); COPIES]);
         let renamed = value(&Incident::ReplayFailsAgain.afflict(reading(5)));
         assert_eq!(renamed["device_id"], "watch-5");
+        let old = value(&Incident::SilentSource.afflict(reading(1)));
+        assert_eq!(old["recorded_at"], "2025-12-31T21:00:00.500000Z");
         let app = Event { topic: APP_EVENTS_TOPIC, ..reading(10) };
-        assert_eq!(Incident::DuplicateStorm.afflict(app.clone()), [app]);
+        for incident in [Incident::DuplicateStorm, Incident::SilentSource] {
+            assert_eq!(incident.afflict(app.clone()), vec![app.clone()]);
+        }
     }
 }

@@ -158,6 +158,44 @@ fn a_storm_of_duplicates_is_caught_and_counted_and_each_reading_stays_one() {
 }
 
 #[test]
+fn a_source_that_falls_silent_is_told_once_and_what_came_late_waits_until_it_speaks_again() {
+    let scene = Scene::new();
+    let alert = scene.place.project.join("alerts/readings_silent.yaml");
+    let text = std::fs::read_to_string(&alert).unwrap();
+    assert!(text.contains("threshold: 1m"));
+    std::fs::write(&alert, text.replace("threshold: 1m", "threshold: 5s")).unwrap();
+    let server = scene.place.start().ready();
+    scene.incident("silent-source");
+    let place = &scene.place;
+    let raw = "SELECT COUNT(*) FROM raw.wearable_readings";
+    let curated = "SELECT COUNT(*) FROM curated.vitals";
+    let refused = "SELECT COUNT(*) FROM quarantine.vitals";
+    let served = "SELECT SUM(readings) FROM serving.vitals_hourly";
+    let staged = "SELECT SUM(readings) FROM serving.vitals_hourly_live";
+    let is_whole = || place.numbers(curated)[0] + place.numbers(refused)[0] == place.numbers(raw)[0];
+    place.until("curated", || place.numbers(raw) == [1_800] && is_whole());
+    let gate = || -> Value {
+        let said = scene.vitalake(&["gate", "status", "serving.vitals_hourly", "--json"]);
+        serde_json::from_str::<Value>(&said).unwrap()[0].clone()
+    };
+    place.until("staged", || place.numbers(staged) == place.numbers(curated) && gate()["state"] == "held");
+    assert_eq!(gate()["reasons"][0]["rule"], "freshness");
+    assert_eq!(place.numbers(served), [0]);
+    let report = scene.caught("readings_silent", "readings_silent");
+    assert!(!first_evidence(&report).is_empty());
+    assert_eq!(place.numbers(served), [0], "no reader sees the old hours as if they were the newest");
+
+    let mended = ["simulate", "--kafka", &place.kafka, "--rate", "400", "--count", "400", "--wearers", "20"];
+    scene.vitalake(&[mended.as_slice(), &["--malformed", "0", "--late", "0", "--duplicate", "0"]].concat());
+    place.until("more", || place.numbers(raw) == [2_160] && is_whole());
+    place.until("published", || place.numbers(served) == place.numbers(curated));
+    assert_eq!(gate()["state"], "passed");
+    let resolved = "SELECT COUNT(*) FROM ops.alerts WHERE alert = 'readings_silent' AND state = 'resolved'";
+    place.until("resolved", || place.numbers(resolved)[0] > 0);
+    server.stop();
+}
+
+#[test]
 fn a_replay_before_the_mend_brings_nothing_back_and_one_after_it_everything() {
     let scene = Scene::new();
     let server = scene.place.start().ready();
