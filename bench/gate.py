@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""How long a gate takes over many rows, and what a publication of what waits costs.
+
+    gate.py --bin PATH/vitalake --loadgen PATH/loadgen [--events 10000000]
+
+A serving dataset of the load generator's readings is gated by a number of rows, by nulls and by a rule in SQL over all of
+them. It is held by hand while the readings come in; then it is released: the seconds from the request to the first foreign
+version, and the bytes that were written to the lake meanwhile. The gate's evaluation is read from its event in the log.
+"""
+import argparse, os, re, shutil, subprocess, sys, tempfile, time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from server import Server
+
+ROOT = Path(__file__).resolve().parent
+CONTRACT = """
+    quality:
+      - {id: all_are_there, metric: rowCount, mustBeGreaterOrEqualTo: %d, severity: error}
+      - {id: devices, type: sql, query: "SELECT COUNT(DISTINCT device_id) FROM {object}", mustBeGreaterThan: 10, severity: error}
+      - {id: plausible, type: sql, query: "SELECT AVG(heart_rate) FROM {object}", mustBeBetween: [20, 250], severity: error}
+"""
+
+
+def project(folder, events):
+    """The pipeline's project with one serving dataset more: all readings, gated."""
+    shutil.copytree(ROOT / "project" / "pipeline", folder)
+    raw = (folder / "contracts/raw/readings.yaml").read_text()
+    text = raw.replace("7e4bb2a4-51f0-5a43-8b49-29d61b6b8f01", "7e4bb2a4-51f0-5a43-8b49-29d61b6b8f77").replace("name: readings", "name: readings_all")
+    text = re.sub(r"        customProperties:\n          - property: path\n            value: \S+\n", "", text)
+    text = text[:text.index("\ncustomProperties:")] + (CONTRACT % events) .rstrip() + "\n"
+    for kind in ("curated", "serving"):
+        for old in (folder / "contracts" / kind).iterdir():
+            old.unlink()
+        for old in (folder / "models" / kind).iterdir():
+            old.unlink()
+    (folder / "contracts/serving/readings_all.yaml").write_text(text)
+    (folder / "models/serving/readings_all.sql").write_text("-- kind: append\nSELECT reading_id, device_id, observed_at, heart_rate, spo2, skin_temp_c, steps, battery_pct\nFROM raw.readings\n")
+
+
+def bytes_under(folder):
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--bin", required=True)
+    arguments.add_argument("--loadgen", required=True)
+    arguments.add_argument("--events", type=int, default=10_000_000)
+    options = arguments.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="vitalake-bench-gate-"))
+    project(folder / "p", options.events)
+    server = Server(options.bin, str(folder / "p"), str(folder / "d"))
+    server.start()
+    try:
+        server.request("POST", "/api/v1/gates/serving.readings_all/hold", {"reason": "measured", "by": "bench"})
+        subprocess.run([options.loadgen, "--json", "--bootstrap", server.kafka, "--topic", "readings", "--events", str(options.events)], check=True, stdout=subprocess.DEVNULL)
+        while server.sql("SELECT COUNT(*) AS n FROM serving.readings_all_live")[0]["n"] < options.events:
+            time.sleep(0.2)
+        server.flush()
+        time.sleep(5)
+        lake = folder / "d" / "lake" / "serving" / "readings_all"
+        held = bytes_under(lake)
+        print(f"held: {server.sql('SELECT COUNT(*) AS n FROM serving.readings_all')[0]['n']} rows published, {held / 1e6:,.0f} MB of files wait")
+        before, begun = bytes_under(folder / "d" / "lake" / "serving"), time.perf_counter()
+        status, answer = server.request("POST", "/api/v1/gates/serving.readings_all/release", {"reason": "measured", "by": "bench"})
+        took = time.perf_counter() - begun
+        while server.sql("SELECT COUNT(*) AS n FROM serving.readings_all")[0]["n"] < options.events:
+            time.sleep(0.01)
+        print(f"release answered {status} after {took:.2f} s, all rows published after {time.perf_counter() - begun:.2f} s; {(bytes_under(folder / 'd' / 'lake' / 'serving') - before) / 1e3:,.0f} kB written under lake/serving")
+        subprocess.run([options.loadgen, "--json", "--bootstrap", server.kafka, "--topic", "readings", "--events", "100000", "--sequence-from", str(options.events)], check=True, stdout=subprocess.DEVNULL)
+        begun = time.perf_counter()
+        while server.sql("SELECT COUNT(*) AS n FROM serving.readings_all")[0]["n"] < options.events + 100_000:
+            time.sleep(0.01)
+        print(f"a hundred thousand rows more: published {time.perf_counter() - begun:.2f} s after they were acknowledged (a commit every 2 s, three rules over {options.events:,} rows)")
+    finally:
+        server.process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+main()
