@@ -149,8 +149,9 @@ impl Unit {
         if looks.out_of_step_since_ms.is_some() {
             judged.iter_mut().for_each(|judgement| judgement.reasons.push(out_of_step()));
         }
-        self.decide(&candidates, judged, now_ms).await;
-        self.judged.send_replace(candidates.iter().map(Candidate::version).collect());
+        if self.decide(&candidates, judged, now_ms).await {
+            self.judged.send_replace(candidates.iter().map(Candidate::version).collect());
+        }
     }
 
     /// Whether datasets that are published together are made of the same versions of what they share; where they are
@@ -158,7 +159,9 @@ impl Unit {
     fn in_step(&self, candidates: &[Candidate], looks: &mut Looks, now_ms: i64) -> bool {
         let consumed: BTreeSet<(String, i64)> = candidates.iter().flat_map(Candidate::consumed).collect();
         let tables: BTreeSet<&String> = consumed.iter().map(|(table_id, _)| table_id).collect();
-        if consumed.len() == tables.len() {
+        // A dataset that has not looked at its inputs yet is behind those that have, whatever they share.
+        let all_have_begun = consumed.is_empty() || candidates.iter().all(|candidate| !candidate.consumed().is_empty());
+        if consumed.len() == tables.len() && all_have_begun {
             looks.out_of_step_since_ms = None;
             return true;
         }
@@ -183,9 +186,14 @@ impl Unit {
         judge.judge(candidate, measured).await
     }
 
-    /// Publishes what may be, and says what is held and why.
-    async fn decide(&self, candidates: &[Candidate], mut judged: Vec<Judgement>, now_ms: i64) {
+    /// Publishes what may be, and says what is held and why. `false` where HEAD is another since the candidates were
+    /// pinned, as after a release while they were judged: the next look has those that follow it.
+    async fn decide(&self, candidates: &[Candidate], mut judged: Vec<Judgement>, now_ms: i64) -> bool {
         let _one_at_a_time = self.deciding.lock().await;
+        let heads = self.candidates().into_iter().map(|now| now.follows());
+        if !heads.eq(candidates.iter().map(Candidate::follows)) {
+            return false;
+        }
         for (member, judgement) in self.members.iter().zip(&mut judged) {
             judgement.reasons.extend(member.record().hold.as_ref().map(held_by));
         }
@@ -209,6 +217,7 @@ impl Unit {
             judgement.reasons.append(&mut judgement.window_reasons);
             self.conclude(member, judgement, version, now_ms).await;
         }
+        true
     }
 
     /// What may be published: the windows that pass of one dataset, all of several.

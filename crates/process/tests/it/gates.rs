@@ -185,6 +185,21 @@ async fn a_release_publishes_in_spite_of_the_rules_once() {
     assert_eq!(gated.published("steps_daily"), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_while_the_gate_judges_is_nobody_elses_commit() {
+    let gated = Gated::start(world(|daily| daily.set_rules.push(at_least(1.0)))).await;
+    for round in 0..25_i64 {
+        gated.gates.hold("steps_daily", decision("a correction comes")).await.unwrap();
+        gated.up.append(&[("a", round, Some(5))], round);
+        let (_, released) = tokio::join!(gated.up.commit(), gated.gates.release("steps_daily", decision("checked")));
+        released.unwrap();
+        assert!(!gated.up.lake.is_lost(), "round {round}");
+    }
+    gated.gates.settled().await;
+    gated.until("all published", |gated| !gated.status("steps_daily").held).await;
+    assert!(!gated.up.lake.is_lost());
+}
+
 #[tokio::test]
 async fn a_rule_that_cannot_be_evaluated_holds_and_says_why() {
     let sql = |query: &str| rule("odd", Measure::Sql(query.to_owned()), Must::Be(0.0));
