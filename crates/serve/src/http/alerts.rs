@@ -7,10 +7,10 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Serialize;
 use vitalake_ops::alerts::report::{AckRequest, SilenceRequest};
 
 use super::App;
+use super::api::answer;
 use crate::platform::ApiError;
 
 /// Bytes of a request.
@@ -24,13 +24,6 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/alerts/{name}/test", post(test))
         .route("/api/v1/silences", post(silence))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-}
-
-fn answer<T: Serialize>(answer: Result<T, ApiError>) -> Response {
-    match answer {
-        Ok(report) => Json(report).into_response(),
-        Err(error) => error.into_response(),
-    }
 }
 
 fn body<T>(sent: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use vitalake_ops::status::{ErrorBody, Readiness};
 use vitalake_runtime::telemetry::metric;
 
@@ -30,6 +31,14 @@ impl IntoResponse for ApiError {
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         error_response(status, error, self.to_string()).into_response()
+    }
+}
+
+/// What was asked for as JSON, or why it is refused.
+pub(super) fn answer<T: Serialize>(outcome: Result<T, ApiError>) -> Response {
+    match outcome {
+        Ok(report) => Json(report).into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -74,8 +83,5 @@ pub async fn datasets(State(app): State<App>) -> Response {
 
 /// Commits what waits in memory.
 pub async fn flush(State(app): State<App>) -> Response {
-    match app.flush.flush().await {
-        Ok(report) => Json(report).into_response(),
-        Err(error) => error.into_response(),
-    }
+    answer(app.flush.flush().await)
 }

@@ -1,12 +1,13 @@
 //! `GET /api/v1/books`: what was offered to each dataset, and what became of it.
 
+use axum::Router;
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::App;
+use super::api::answer;
 
 /// The addresses of books.
 pub(super) fn routes() -> Router<App> {
@@ -21,8 +22,5 @@ struct Asked {
 }
 
 async fn books(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
-    match app.status.books(asked.dataset.as_deref()).await {
-        Ok(books) => Json(books).into_response(),
-        Err(error) => error.into_response(),
-    }
+    answer(app.status.books(asked.dataset.as_deref()).await)
 }

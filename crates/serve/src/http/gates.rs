@@ -2,17 +2,16 @@
 //!
 //! Invariant: a decision is answered when it is kept, and not before.
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use vitalake_ops::gates::GateDecision;
 
 use super::App;
-use super::api::error_response;
-use crate::platform::ApiError;
+use super::api::{answer, error_response};
 
 /// Bytes of a decision.
 const DECISION_BYTES_MAX: usize = 64 << 10;
@@ -52,11 +51,4 @@ async fn decision(body: Body) -> Result<GateDecision, Response> {
     let refused = |message: &str| error_response(StatusCode::BAD_REQUEST, "invalid", message).into_response();
     let bytes = to_bytes(body, DECISION_BYTES_MAX).await.map_err(|_| refused("the decision could not be read"))?;
     serde_json::from_slice(&bytes).map_err(|_| refused("a decision is {\"reason\": …, \"by\": …}"))
-}
-
-fn answer<T: serde::Serialize>(outcome: Result<T, ApiError>) -> Response {
-    match outcome {
-        Ok(report) => Json(report).into_response(),
-        Err(error) => error.into_response(),
-    }
 }

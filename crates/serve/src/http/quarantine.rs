@@ -2,16 +2,17 @@
 //!
 //! Invariant: a record's bytes leave here only where the identity that asks may see records.
 
+use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vitalake_ops::quarantine::{DiscardRequest, ReplayRequest, Which};
 
 use super::App;
+use super::api::answer;
 use crate::identity::{Identity, may_see_records};
 use crate::platform::ApiError;
 use crate::quarantine::Shown;
@@ -104,11 +105,4 @@ fn read<T: DeserializeOwned + Default>(body: &str, fields: &str) -> Result<T, Ap
         return Err(refused("has a field that is not known"));
     }
     serde_json::from_value(Value::Object(said)).map_err(|_| refused("has a field of another type"))
-}
-
-fn answer<T: Serialize>(outcome: Result<T, ApiError>) -> Response {
-    match outcome {
-        Ok(report) => Json(report).into_response(),
-        Err(error) => error.into_response(),
-    }
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use vitalake_ops::runbooks::{AlertContext, Found, Origin, Part, RunbookEntry, RunbookReport, escaped, html};
 
 use super::App;
+use super::api::answer;
 use super::page::{END, begin, harmless, thousands};
 use crate::evidence::ROWS_MAX;
 use crate::platform::ApiError;
@@ -45,10 +46,7 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
 }
 
 async fn open(State(app): State<App>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Response {
-    match app.runbooks.open(&name, asked.alert.as_deref()).await {
-        Ok(report) => Json(report).into_response(),
-        Err(error) => error.into_response(),
-    }
+    answer(app.runbooks.open(&name, asked.alert.as_deref()).await)
 }
 
 async fn list_page(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
