@@ -1,12 +1,14 @@
 //! Answers as a person reads them: aligned columns, numbers to the right, nulls that cannot be taken for text.
 //!
-//! Pure. Invariant: one row is one line, whatever its values hold; nothing in a value reaches the terminal as a command.
+//! Invariant: one row is one line, whatever its values hold; nothing in a value reaches the terminal as a command.
+
+use std::io::Write as _;
 
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::client::Answer;
-use crate::output::Style;
+use crate::output::{self, Style};
 
 const CELL_COLUMNS_MAX: usize = 80;
 const NULL: &str = "NULL";
@@ -15,6 +17,24 @@ const NULL: &str = "NULL";
 struct Cell {
     text: String,
     null: bool,
+}
+
+/// Rows under columns, each with its name and its SQL type; none is text.
+#[must_use]
+pub fn answer(columns: &[(&str, &str)], rows: Vec<Vec<Value>>) -> Answer {
+    let (names, types) = columns.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).unzip();
+    Answer { names, types, rows }
+}
+
+/// Prints an answer.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn print(answer: &Answer) -> anyhow::Result<()> {
+    let mut out = output::stdout();
+    write!(out, "{}", draw(answer, Style::stdout()))?;
+    out.flush()?;
+    Ok(())
 }
 
 /// Draws an answer without its closing line.

@@ -142,16 +142,14 @@ fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
         output::json(&alerts)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut out = output::stdout();
     if alerts.is_empty() {
-        writeln!(out, "no alert fires")?;
+        say("no alert fires")?;
     } else {
         let names =
             ["fingerprint", "alert", "state", "dataset", "severity", "owner", "since", "what"].map(str::to_owned);
         let rows = alerts.iter().map(row).collect();
-        write!(out, "{}", table::draw(&Answer { names: names.to_vec(), types: Vec::new(), rows }, Style::stdout()))?;
+        table::print(&Answer { names: names.to_vec(), types: Vec::new(), rows })?;
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -105,14 +105,14 @@ fn show(gates: &[GateReport], json: bool) -> anyhow::Result<ExitCode> {
         output::json(&gates)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (style, mut out) = (Style::stdout(), output::stdout());
     let names = ["dataset", "state", "since", "stale"].map(str::to_owned).to_vec();
     let row = |gate: &GateReport| -> Vec<Value> {
         let stale = if gate.stale { "stale" } else { "" };
         vec![gate.dataset.as_str().into(), gate.state.as_str().into(), gate.since.as_str().into(), stale.into()]
     };
     let answer = Answer { names, types: Vec::new(), rows: gates.iter().map(row).collect() };
-    write!(out, "{}", table::draw(&answer, style))?;
+    table::print(&answer)?;
+    let (style, mut out) = (Style::stdout(), output::stdout());
     for gate in gates.iter().filter(|gate| gate.state == HELD) {
         for reason in &gate.reasons {
             let line = format!("{} is held by {}: {} (wanted: {})", gate.dataset, reason.rule, reason.got, reason.want);

@@ -11,7 +11,7 @@ use vitalake_ops::alerts::report::AlertReport;
 use vitalake_ops::status::{DatasetStatus, FAILED, FlushReport, STALLED, StatusReport};
 
 use crate::cli::ListArgs;
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::failure;
 use crate::local::Purpose;
 use crate::output::{self, Style};
@@ -30,7 +30,7 @@ pub fn datasets(args: &ListArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let rows = report.datasets.iter().map(|d| vec![qualified(d).into(), d.rows.into(), d.quarantined.into()]);
-    print(&table(&[("dataset", ""), ("rows", "BIGINT"), ("quarantined", "BIGINT")], rows.collect()))?;
+    table::print(&table::answer(&[("dataset", ""), ("rows", "BIGINT"), ("quarantined", "BIGINT")], rows.collect()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,7 +87,7 @@ fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result
             dataset.last_commit.as_deref().map_or(Value::Null, Value::from),
         ]
     });
-    print(&table(&columns, rows.collect()))?;
+    table::print(&table::answer(&columns, rows.collect()))?;
     let style = Style::stdout();
     let mut out = output::stdout();
     for trouble in &report.troubles {
@@ -165,24 +165,11 @@ fn print_flush(report: &FlushReport) -> anyhow::Result<()> {
         .tables
         .iter()
         .map(|t| vec![format!("{}.{}", t.layer, t.dataset).into(), t.version.into(), t.rows.into()]);
-    print(&table(&[("dataset", ""), ("version", "BIGINT"), ("rows", "BIGINT")], rows.collect()))
+    table::print(&table::answer(&[("dataset", ""), ("version", "BIGINT"), ("rows", "BIGINT")], rows.collect()))
 }
 
 fn qualified(dataset: &DatasetStatus) -> String {
     format!("{}.{}", dataset.layer, dataset.dataset)
-}
-
-fn table(columns: &[(&str, &str)], rows: Vec<Vec<Value>>) -> Answer {
-    let names = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let types = columns.iter().map(|(_, kind)| (*kind).to_owned()).collect();
-    Answer { names, types, rows }
-}
-
-fn print(answer: &Answer) -> anyhow::Result<()> {
-    let mut out = output::stdout();
-    write!(out, "{}", table::draw(answer, Style::stdout()))?;
-    out.flush()?;
-    Ok(())
 }
 
 /// An age in the unit that fits it: `0.4 s`, `12 min`, `3.5 h`, `2.1 d`.

@@ -14,9 +14,9 @@ use vitalake_ops::quarantine::{
 };
 
 use crate::cli::ConnectArgs;
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::local::Purpose;
-use crate::output::{self, Style};
+use crate::output;
 use crate::table::{self, counted, thousands};
 
 /// How long a replay runs before it is told how far it is.
@@ -204,7 +204,7 @@ fn list(args: &ListRejectsArgs) -> anyhow::Result<()> {
             count.last.into(),
         ]
     };
-    print(&columns, counts.into_iter().map(row).collect())
+    table::print(&table::answer(&columns, counts.into_iter().map(row).collect()))
 }
 
 fn show(args: &ShowArgs) -> anyhow::Result<()> {
@@ -239,7 +239,7 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
         cells.extend(args.raw.then(|| row.raw.or(row.raw_base64).into()));
         cells
     };
-    print(&columns, rows.into_iter().map(row).collect())
+    table::print(&table::answer(&columns, rows.into_iter().map(row).collect()))
 }
 
 /// The names of all rules that a reject breaks.
@@ -335,12 +335,4 @@ fn discard(args: &DiscardArgs) -> anyhow::Result<()> {
 
 fn borrowed<'a>(parameters: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     parameters.iter().map(|(name, text)| (*name, text.as_str())).collect()
-}
-
-fn print(columns: &[(&str, &str)], rows: Vec<Vec<Value>>) -> anyhow::Result<()> {
-    let (names, types) = columns.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).unzip();
-    let mut out = output::stdout();
-    write!(out, "{}", table::draw(&Answer { names, types, rows }, Style::stdout()))?;
-    out.flush()?;
-    Ok(())
 }

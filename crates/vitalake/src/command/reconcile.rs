@@ -9,7 +9,7 @@ use clap::Args;
 use vitalake_ops::books::DatasetBooks;
 
 use crate::cli::ConnectArgs;
-use crate::client::{Answer, Client};
+use crate::client::Client;
 use crate::failure;
 use crate::local::Purpose;
 use crate::output::{self, Style};
@@ -50,7 +50,6 @@ pub fn run(args: &ReconcileArgs) -> anyhow::Result<ExitCode> {
 
 fn print(all: &[DatasetBooks]) -> anyhow::Result<()> {
     let names = ["dataset", "offered", "accepted", "quarantined", "duplicates", "filtered", "elsewhere", "missing"];
-    let types = names.iter().map(|name| if *name == "dataset" { "" } else { "BIGINT" }.to_owned()).collect();
     let row = |books: &DatasetBooks| {
         let counts = [books.offered, books.accepted, books.quarantined, books.duplicates, books.filtered];
         let rest = [books.replaced + books.discarded + books.erased, books.missing];
@@ -58,9 +57,9 @@ fn print(all: &[DatasetBooks]) -> anyhow::Result<()> {
         std::iter::once(books.dataset.as_str().into()).chain(cells).collect()
     };
     let rows = all.iter().map(row).collect();
-    let answer = Answer { names: names.map(str::to_owned).to_vec(), types, rows };
+    let columns = names.map(|name| (name, if name == "dataset" { "" } else { "BIGINT" }));
+    table::print(&table::answer(&columns, rows))?;
     let (mut out, style) = (output::stdout(), Style::stdout());
-    write!(out, "{}", table::draw(&answer, style))?;
     for books in all.iter().filter(|books| !books.balanced) {
         writeln!(out, "{} {}: {}", style.red("not balanced"), books.dataset, books.note)?;
     }

@@ -68,9 +68,7 @@ fn list(args: &RunbookArgs, client: &Client) -> anyhow::Result<ExitCode> {
     };
     let names = ["runbook", "title", "owner", "alerts"].map(str::to_owned).to_vec();
     let answer = Answer { names, types: Vec::new(), rows: entries.into_iter().map(row).collect() };
-    let mut out = output::stdout();
-    write!(out, "{}", table::draw(&answer, Style::stdout()))?;
-    out.flush()?;
+    table::print(&answer)?;
     Ok(ExitCode::SUCCESS)
 }
 
