@@ -30,6 +30,7 @@ use cells::{Row, batch};
 use rows::{Gathered, Names, Said};
 
 pub use rows::{EvidenceRow, LagSample, ResourcesSample};
+pub use usage::memory_bytes;
 
 /// How often what was gathered is shown.
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);

@@ -16,11 +16,17 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Asks the system.
 pub(crate) fn now() -> Usage {
-    let read = |file: &str| std::fs::read_to_string(file).ok();
-    Usage {
-        memory_bytes: read("/proc/self/status").as_deref().and_then(resident_bytes),
-        cpu_seconds: read("/proc/self/stat").as_deref().and_then(cpu_seconds),
-    }
+    Usage { memory_bytes: memory_bytes(), cpu_seconds: read("/proc/self/stat").as_deref().and_then(cpu_seconds) }
+}
+
+/// Resident memory of this process.
+#[must_use]
+pub fn memory_bytes() -> Option<u64> {
+    read("/proc/self/status").as_deref().and_then(resident_bytes)
+}
+
+fn read(file: &str) -> Option<String> {
+    std::fs::read_to_string(file).ok()
 }
 
 fn resident_bytes(status: &str) -> Option<u64> {

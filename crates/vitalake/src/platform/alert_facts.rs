@@ -9,16 +9,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use vitalake_contract::alert::AlertDataset;
 use vitalake_contract::{Contract, Source};
+use vitalake_lake::CONSERVATION_RULE;
 use vitalake_ops::alerts::signal::{DatasetFacts, Facts, GateFacts};
 use vitalake_ops::gates::{GateReport, HELD};
+use vitalake_ops::record::memory_bytes;
 use vitalake_ops::status::{DatasetStatus, RECOVERING};
 use vitalake_runtime::events::Event;
 
 use super::Life;
 use super::api::Api;
 
-/// The rule under which the sum of a commit is told.
-const CONSERVATION: &str = "conservation";
 /// Files below this size wait for compaction.
 const SMALL_FILE_BYTES: u64 = 16 << 20;
 /// How often files are counted: a table may have many.
@@ -27,7 +27,6 @@ const FILES_COUNTED_EVERY: Duration = Duration::from_secs(60);
 /// What was noted of events, and what is not worked out anew each time.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
-    gates: Mutex<BTreeMap<String, GateFacts>>,
     /// Whether the last commit's sum came out, and if not in which words.
     books: Mutex<BTreeMap<String, Result<(), String>>>,
     files: Mutex<Option<(Duration, BTreeMap<String, u64>)>>,
@@ -37,18 +36,9 @@ impl Noted {
     /// Keeps what an event says that status does not.
     pub(super) fn note(&self, event: &Event) {
         if let Event::Measured { dataset, rule, passed: Some(passed), want, .. } = event
-            && &**rule == CONSERVATION
+            && &**rule == CONSERVATION_RULE
         {
             self.note_books(dataset, *passed, want);
-        }
-        if let Event::Gate { dataset, decision, reasons, .. } = event {
-            let held = match *decision {
-                "held" => true,
-                "passed" | "stale" | "release" => false,
-                _ => return,
-            };
-            let facts = GateFacts { held, reasons: reasons_in_words(reasons) };
-            self.gates.lock().insert(bare(dataset).to_owned(), facts);
         }
     }
 
@@ -90,7 +80,7 @@ impl Noted {
             rows: status.rows,
             quarantined: status.quarantined,
             small_files: files,
-            gate: status.gate.as_ref().map(gate_facts).or_else(|| self.gates.lock().get(&status.dataset).cloned()),
+            gate: status.gate.as_ref().map(gate_facts),
             balanced: self.books.lock().get(&status.dataset).cloned(),
             volume: None,
         }
@@ -122,27 +112,6 @@ fn gate_facts(gate: &GateReport) -> GateFacts {
     GateFacts { held: gate.state == HELD, reasons: words.collect() }
 }
 
-/// `[{rule, got, want}]` as phrases.
-fn reasons_in_words(reasons: &str) -> Vec<String> {
-    let read: Vec<serde_json::Value> = serde_json::from_str(reasons).unwrap_or_default();
-    let word = |reason: &serde_json::Value, key: &str| match reason.get(key) {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
-    let phrase = |reason: &serde_json::Value| {
-        format!("{}: {} in place of {}", word(reason, "rule"), word(reason, "got"), word(reason, "want"))
-    };
-    read.iter().map(phrase).collect()
-}
-
 fn bare(dataset: &str) -> &str {
     dataset.rsplit('.').next().unwrap_or(dataset)
-}
-
-/// Resident memory, where the system says it.
-fn memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
