@@ -117,7 +117,7 @@ impl Unit {
         if self.members.iter().any(|member| member.table.is_followed()) {
             return;
         }
-        let staged: Vec<i64> = self.candidates().iter().map(Candidate::version).collect();
+        let staged: Vec<i64> = self.versions().into_iter().map(|(staged, _)| staged).collect();
         let mut judged = self.judged.subscribe();
         let _ = judged
             .wait_for(|judged| judged.len() == staged.len() && judged.iter().zip(&staged).all(|(j, s)| j >= s))
@@ -128,9 +128,14 @@ impl Unit {
         self.members.iter().filter_map(|member| member.table.candidate()).collect()
     }
 
+    /// The version that is staged of each dataset and that of its HEAD.
+    fn versions(&self) -> Vec<(i64, u64)> {
+        self.members.iter().filter_map(|member| member.table.staged_versions()).collect()
+    }
+
     async fn look(&self, looks: &mut Looks) {
         let now_ms = self.clock.now_ms();
-        let versions: Vec<_> = self.members.iter().filter_map(|member| member.table.staged_versions()).collect();
+        let versions = self.versions();
         // A clock that was set back is no reason to wait.
         let is_due = looks.at_ms.is_none_or(|at| now_ms < at || now_ms >= at.saturating_add(LOOK_AGAIN_MS));
         let looks_by_time = || self.members.iter().any(|member| member.record().held || has_limits(member));
@@ -157,11 +162,12 @@ impl Unit {
     /// Whether datasets that are published together are made of the same versions of what they share; where they are
     /// not for long, that is judged.
     fn in_step(&self, candidates: &[Candidate], looks: &mut Looks, now_ms: i64) -> bool {
-        let consumed: BTreeSet<(String, i64)> = candidates.iter().flat_map(Candidate::consumed).collect();
-        let tables: BTreeSet<&String> = consumed.iter().map(|(table_id, _)| table_id).collect();
+        let of_each: Vec<Vec<(String, i64)>> = candidates.iter().map(Candidate::consumed).collect();
         // A dataset that has not looked at its inputs yet is behind those that have, whatever they share.
-        let all_have_begun = consumed.is_empty() || candidates.iter().all(|candidate| !candidate.consumed().is_empty());
-        if consumed.len() == tables.len() && all_have_begun {
+        let begun = of_each.iter().filter(|consumed| !consumed.is_empty()).count();
+        let consumed: BTreeSet<&(String, i64)> = of_each.iter().flatten().collect();
+        let tables: BTreeSet<&String> = consumed.iter().map(|(table_id, _)| table_id).collect();
+        if consumed.len() == tables.len() && (begun == 0 || begun == of_each.len()) {
             looks.out_of_step_since_ms = None;
             return true;
         }
@@ -190,8 +196,7 @@ impl Unit {
     /// pinned, as after a release while they were judged: the next look has those that follow it.
     async fn decide(&self, candidates: &[Candidate], mut judged: Vec<Judgement>, now_ms: i64) -> bool {
         let _one_at_a_time = self.deciding.lock().await;
-        let heads = self.candidates().into_iter().map(|now| now.follows());
-        if !heads.eq(candidates.iter().map(Candidate::follows)) {
+        if !self.versions().into_iter().map(|(_, head)| head).eq(candidates.iter().map(|c| c.follows().0)) {
             return false;
         }
         for (member, judgement) in self.members.iter().zip(&mut judged) {
