@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 
+use clap::Parser as _;
 use serde_json::Value;
 
 use crate::folders::{Here, landed, send, tick};
@@ -15,6 +16,28 @@ fn write(here: &Here, name: &str, text: &str) {
     let folder = here.project("runbooks");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(name), text).unwrap();
+}
+
+/// The commands that a text tells its reader to type.
+fn commands(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).filter(|code| code.starts_with("vitalake ")).collect()
+}
+
+#[test]
+fn every_command_of_a_runbook_is_one_of_ours() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut seen = 0;
+    for folder in ["crates/ops/runbooks", "examples/remote-care/runbooks"] {
+        for file in fs::read_dir(root.join(folder)).unwrap() {
+            let (path, text) = file.map(|file| (file.path(), fs::read_to_string(file.path()).unwrap())).unwrap();
+            for command in commands(&text) {
+                let parsed = vitalake::cli::Cli::try_parse_from(command.split_whitespace());
+                assert!(parsed.is_ok(), "{}: {command}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 10, "{seen}");
 }
 
 fn findings(here: &Here) -> Vec<(String, usize, String)> {
