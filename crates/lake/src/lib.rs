@@ -23,6 +23,7 @@ mod missing;
 mod ownership;
 pub mod parquet;
 pub mod place;
+pub mod planned;
 pub mod provider;
 mod publish;
 mod reader;

@@ -2,8 +2,11 @@
 //!
 //! Invariant: `rows` fills the columns of a contract in the order in which it lists them.
 
+use std::sync::Arc;
+
 use vitalake_contract::compile::compile;
 use vitalake_contract::{Contract, DatasetName, Layer};
+use vitalake_lake::TableSpec;
 
 /// A dataset about the platform itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +88,12 @@ impl OpsTable {
         let dataset = DatasetName::new(self.as_str()).ok()?;
         let file = format!("contracts/ops/{dataset}.yaml");
         compile(&file, self.document().as_bytes(), Layer::Ops, &dataset).contract
+    }
+
+    /// All of them as a lake makes them.
+    #[must_use]
+    pub fn specs() -> Vec<TableSpec> {
+        Self::ALL.into_iter().filter_map(Self::contract).map(|contract| TableSpec::of(Arc::new(contract))).collect()
     }
 }
 

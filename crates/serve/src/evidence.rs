@@ -11,7 +11,6 @@ use arrow::record_batch::RecordBatch;
 use serde_json::Value;
 use vitalake_lake::TableSpec;
 use vitalake_ops::runbooks::Found;
-use vitalake_ops::tables::OpsTable;
 
 use crate::druid::dialect::DruidSql;
 use crate::druid::request::ResultFormat;
@@ -99,12 +98,10 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// The tables that these are to be.
+    /// The tables that these are to be, those of the platform's own among them.
     #[must_use]
     pub fn new(specs: &[TableSpec]) -> Self {
-        let ops = OpsTable::ALL.into_iter().filter_map(OpsTable::contract);
-        let specs: Vec<TableSpec> = specs.iter().cloned().chain(ops.map(|c| TableSpec::of(Arc::new(c)))).collect();
-        let pinned = Policy::of(&Identity::runbook()).view(Arc::new(Schemas::of(&specs)));
+        let pinned = Policy::of(&Identity::runbook()).view(Arc::new(Schemas::of(specs)));
         Self { surface: Arc::new(Surface::new(Arc::new(DruidSql))), pinned }
     }
 
@@ -120,12 +117,13 @@ impl Blueprint {
 #[cfg(test)]
 mod tests {
     use vitalake_ops::runbooks::{Library, bind};
+    use vitalake_ops::tables::OpsTable;
 
     use super::*;
 
     #[test]
     fn every_query_of_a_built_in_runbook_is_one_over_the_ops_datasets_alone() {
-        let blueprint = Blueprint::new(&[]);
+        let blueprint = Blueprint::new(&OpsTable::specs());
         for runbook in Library::new(&[]).all() {
             assert_eq!(runbook.problems, [], "{}", runbook.name);
             assert!(runbook.blocks().next().is_some(), "{} shows no evidence", runbook.name);

@@ -7,17 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::object_store::ObjectStore;
 use parking_lot::Mutex;
-use vitalake_contract::contract::quarantine_schema;
-use vitalake_contract::{Layer, Source};
+use vitalake_contract::{Contract, Layer, Source};
 use vitalake_lake::TableSpec;
 use vitalake_lake::catalogue::Catalogue;
 use vitalake_lake::lake::Lake;
-use vitalake_lake::provider::live_schema;
+use vitalake_lake::planned::{TableSchemas, table_schemas};
 
 /// One immutable value over all tables.
 pub trait Pinned: Debug + Send + Sync + 'static {
@@ -83,21 +81,7 @@ impl PinnedLake {
     pub fn of(lake: &Lake, recovering: Arc<BTreeMap<String, String>>) -> Self {
         let value = lake.pin();
         let datasets = value.tables().filter_map(|view| lake.table(&view.id.dataset).ok());
-        let time_columns = datasets
-            .filter_map(|table| {
-                let contract = table.contract();
-                let named = contract.time_column.and_then(|index| contract.columns.get(index));
-                let column = match named {
-                    Some(column) => column.name.to_string(),
-                    // A file says of no row when it was made.
-                    None if contract.layer == Layer::Raw && contract.source == Some(Source::Feed) => {
-                        INGESTED_AT.to_owned()
-                    }
-                    None => return None,
-                };
-                Some((contract.dataset.as_str().to_owned(), column))
-            })
-            .collect();
+        let time_columns = datasets.filter_map(|table| named_time(table.contract())).collect();
         let (standings, read) = (Arc::default(), Arc::default());
         Self { value, store: Arc::clone(lake.store()), recovering, time_columns, standings, read }
     }
@@ -176,7 +160,7 @@ impl Pinned for Tables {
 /// What a project's tables will be: their columns, and no row.
 #[derive(Debug, Default)]
 pub struct Schemas {
-    tables: BTreeMap<(String, String), SchemaRef>,
+    tables: TableSchemas,
     time_columns: BTreeMap<String, String>,
 }
 
@@ -184,22 +168,8 @@ impl Schemas {
     /// The tables that a lake of these makes, under their names in SQL.
     #[must_use]
     pub fn of(specs: &[TableSpec]) -> Self {
-        let mut all = Self::default();
-        for spec in specs {
-            let (contract, schema) = (&spec.contract, &spec.schema);
-            let (layer, name) = (contract.layer.as_str().to_owned(), contract.dataset.to_string());
-            if let Some(column) = contract.time_column.and_then(|index| contract.columns.get(index)) {
-                all.time_columns.insert(name.clone(), column.name.to_string());
-            }
-            if contract.layer == Layer::Serving {
-                all.tables.insert((layer.clone(), format!("{name}_live")), live_schema(schema));
-            }
-            if contract.layer != Layer::Ops {
-                all.tables.insert(("quarantine".to_owned(), name.clone()), quarantine_schema());
-            }
-            all.tables.insert((layer, name), Arc::clone(schema));
-        }
-        all
+        let time_columns = specs.iter().filter_map(|spec| named_time(&spec.contract)).collect();
+        Self { tables: table_schemas(specs), time_columns }
     }
 }
 
@@ -216,6 +186,17 @@ impl Pinned for Schemas {
     fn time_column(&self, schema: &str, table: &str) -> Option<String> {
         time_column(&self.time_columns, schema, table)
     }
+}
+
+/// A dataset's name with the column that says when its rows were.
+fn named_time(contract: &Contract) -> Option<(String, String)> {
+    let column = match contract.time_column.and_then(|index| contract.columns.get(index)) {
+        Some(column) => column.name.to_string(),
+        // A file says of no row when it was made.
+        None if contract.layer == Layer::Raw && contract.source == Some(Source::Feed) => INGESTED_AT.to_owned(),
+        None => return None,
+    };
+    Some((contract.dataset.as_str().to_owned(), column))
 }
 
 /// `x_live` is `x`; what is in quarantine, and what the platform says of itself, has times of its own.

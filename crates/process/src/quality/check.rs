@@ -2,35 +2,15 @@
 //!
 //! Pure: no row and no file is read. Invariant: a rule without a problem here fails, if at all, on the rows that are there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use datafusion::datasource::empty::EmptyTable;
 use futures::FutureExt;
 use vitalake_contract::Contract;
 use vitalake_contract::rule::SetRule;
-use vitalake_lake::TableSpec;
-use vitalake_lake::provider::live_schema;
+use vitalake_lake::planned::TableSchemas;
 
 use crate::quality::sql::{Evaluator, Others};
-
-/// Columns of tables by schema and name in SQL.
-pub type TableSchemas = BTreeMap<(String, String), SchemaRef>;
-
-/// The tables that these will be in SQL, their rejects and what is not published yet among them.
-#[must_use]
-pub fn table_schemas<'s>(specs: impl IntoIterator<Item = &'s TableSpec>) -> TableSchemas {
-    let mut schemas = TableSchemas::new();
-    for spec in specs {
-        let (layer, dataset) = (spec.contract.layer.as_str(), spec.contract.dataset.to_string());
-        schemas.insert((layer.to_owned(), format!("{dataset}_live")), live_schema(&spec.schema));
-        schemas.insert((layer.to_owned(), dataset.clone()), Arc::clone(&spec.schema));
-        schemas.insert(("quarantine".to_owned(), dataset), vitalake_contract::contract::quarantine_schema());
-    }
-    schemas.retain(|(schema, table), _| schema == "serving" || !table.ends_with("_live"));
-    schemas
-}
 
 /// Why a rule of a contract can never be evaluated; none when it can.
 #[must_use]

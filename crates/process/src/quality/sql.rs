@@ -29,10 +29,10 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Statement as SqlStatement}
 use datafusion::sql::sqlparser::parser::Parser;
 use vitalake_contract::Contract;
 use vitalake_lake::Catalogue;
+use vitalake_lake::planned::TableSchemas;
 use vitalake_lake::provider::register_store;
 
 use crate::quality::RuleScope;
-use crate::quality::check::TableSchemas;
 use crate::session;
 use crate::syntax::{Spark, tokens};
 

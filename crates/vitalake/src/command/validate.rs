@@ -15,12 +15,15 @@ use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
 use vitalake_ingest::source::{EXTERNAL_KAFKA, is_own_property};
 use vitalake_lake::TableSpec;
 use vitalake_lake::place::Place;
+use vitalake_lake::planned::table_schemas;
 use vitalake_ops::tables::OpsTable;
-use vitalake_process::quality::check::{problem, table_schemas};
+use vitalake_process::quality::check::problem;
 use vitalake_process::{
     Contracts, Error as ModelError, Graph, Kind, Model, ModelProblem, sql_rules, table_specs, validate_model,
 };
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
+
+use vitalake_serve::evidence::Blueprint;
 
 use super::validate_alerts::check_alerts;
 use super::validate_runbooks::check_runbooks;
@@ -77,10 +80,13 @@ pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     let config = check_config(&project, overrides, &mut diagnostics);
     let models = check_models(&project, &mut diagnostics);
     rules_of_rollups(&mut project, &models);
-    check_rules(&project, &models, &mut diagnostics);
-    let is_sound = !has_errors(&diagnostics);
-    check_runbooks(&project, &models, is_sound, &mut diagnostics);
-    check_alerts(&project, &models, config.as_ref(), is_sound, &mut diagnostics);
+    // Of SQL over the project's tables nothing is said while a contract or a model is wrong: what reads it would seem wrong
+    // because of that alone.
+    let specs = (!has_errors(&diagnostics)).then(|| planned_tables(&project, &models)).flatten();
+    check_rules(&project, specs.as_deref(), &mut diagnostics);
+    let blueprint = specs.filter(|_| !has_errors(&diagnostics)).map(|specs| Blueprint::new(&specs));
+    check_runbooks(&project, blueprint.as_ref(), &mut diagnostics);
+    check_alerts(&project, config.as_ref(), blueprint.as_ref(), &mut diagnostics);
     sort(&mut diagnostics);
     CheckedProject { project, models, config, diagnostics }
 }
@@ -194,21 +200,15 @@ fn rules_of_rollups(project: &mut Project, models: &[Model]) {
     }
 }
 
-/// Rules that nobody could compute: SQL that is no condition on the dataset's rows, or no query that gives one number.
-/// Says nothing of queries while a contract or a model is wrong: what reads it would seem wrong because of that alone.
-fn check_rules(project: &Project, models: &[Model], found: &mut Vec<Diagnostic>) {
-    let is_sound = !has_errors(found);
+/// The tables that the project will have, and the platform's own.
+fn planned_tables(project: &Project, models: &[Model]) -> Option<Vec<TableSpec>> {
     let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
-    let specs = if is_sound { table_specs(models, &contracts).ok() } else { None };
-    let ops = OpsTable::ALL.into_iter().filter_map(OpsTable::contract).map(|c| TableSpec::of(Arc::new(c)));
-    let ops: Vec<TableSpec> = ops.collect();
-    let tables = specs.map(|specs| {
-        let mut tables = table_schemas(&specs);
-        let named =
-            |spec: &TableSpec| (("ops".to_owned(), spec.contract.dataset.to_string()), Arc::clone(&spec.schema));
-        tables.extend(ops.iter().map(named));
-        Arc::new(tables)
-    });
+    Some(table_specs(models, &contracts).ok()?.into_iter().chain(OpsTable::specs()).collect())
+}
+
+/// Rules that nobody could compute: SQL that is no condition on the dataset's rows, or no query that gives one number.
+fn check_rules(project: &Project, specs: Option<&[TableSpec]>, found: &mut Vec<Diagnostic>) {
+    let tables = specs.map(|specs| Arc::new(table_schemas(specs)));
     for (contract, source) in project.contracts.iter().zip(&project.contract_sources) {
         if let Err(ModelError::Model { problem, .. }) = sql_rules(contract) {
             found.push(source.error_at(None, "bad-sql", problem.message).help(problem.help));

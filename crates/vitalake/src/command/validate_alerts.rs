@@ -2,31 +2,25 @@
 //!
 //! Invariant: touches no network, starts nothing, and needs no variable that a receiver refers to.
 
-use std::sync::Arc;
-
 use vitalake_contract::alert::AlertSource;
 use vitalake_contract::project::alerts::AlertFile;
 use vitalake_contract::{Diagnostic, Project};
 use vitalake_ops::alerts::signal::last_due;
 use vitalake_ops::runbooks::Library;
-use vitalake_process::{Contracts, Model, table_specs};
 use vitalake_runtime::config::Config;
 use vitalake_serve::evidence::Blueprint;
 
 /// A schedule is tried on a day of no meaning: `validate` gives the same verdict at any time.
 const SOME_DAY_MS: i64 = 1_767_225_600_000;
 
-/// Finds what is wrong with alerts. Says nothing of their SQL while a contract or a model is wrong.
+/// Finds what is wrong with alerts, with their SQL where the tables are known.
 pub(super) fn check_alerts(
     project: &Project,
-    models: &[Model],
     config: Option<&Config>,
-    is_sound: bool,
+    blueprint: Option<&Blueprint>,
     found: &mut Vec<Diagnostic>,
 ) {
     let library = Library::new(&project.runbooks);
-    let asks = project.alerts.iter().any(|alert| matches!(alert.rule.source, AlertSource::Sql(_)));
-    let blueprint = if is_sound && asks { blueprint(project, models) } else { None };
     for alert in &project.alerts {
         let rule = &alert.rule;
         if library.get(&rule.runbook).is_none() {
@@ -47,7 +41,7 @@ pub(super) fn check_alerts(
                 finding.help("write minute, hour, day of the month, month, day of the week, such as `30 5 * * *`"),
             );
         }
-        if let (AlertSource::Sql(sql), Some(blueprint)) = (&rule.source, &blueprint)
+        if let (AlertSource::Sql(sql), Some(blueprint)) = (&rule.source, blueprint)
             && let Err(error) = blueprint.check(sql)
         {
             let finding = alert.error_at("sql", "bad-sql", error.to_string());
@@ -56,11 +50,6 @@ pub(super) fn check_alerts(
             ));
         }
     }
-}
-
-fn blueprint(project: &Project, models: &[Model]) -> Option<Blueprint> {
-    let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
-    table_specs(models, &contracts).ok().map(|specs| Blueprint::new(&specs))
 }
 
 fn receivers(alert: &AlertFile, config: &Config) -> Vec<Diagnostic> {

@@ -2,26 +2,19 @@
 //!
 //! Invariant: touches no network and starts nothing; a runbook without a finding has no block that cannot be planned.
 
-use std::sync::Arc;
-
 use vitalake_contract::{Diagnostic, Project, RunbookFile};
 use vitalake_ops::runbooks::{Block, Library, RunbookProblem, bind};
-use vitalake_process::{Contracts, Model, table_specs};
 use vitalake_serve::error::QueryError;
 use vitalake_serve::evidence::Blueprint;
 use vitalake_serve::identity::RECORD_COLUMNS;
 
-/// Finds what is wrong with runbooks. Says nothing of their SQL while a contract or a model is wrong: what reads it would
-/// seem wrong because of that alone.
-pub(super) fn check_runbooks(project: &Project, models: &[Model], is_sound: bool, found: &mut Vec<Diagnostic>) {
+/// Finds what is wrong with runbooks, with their SQL where the tables are known.
+pub(super) fn check_runbooks(project: &Project, blueprint: Option<&Blueprint>, found: &mut Vec<Diagnostic>) {
     let library = Library::new(&project.runbooks);
-    let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
-    let specs = if is_sound { table_specs(models, &contracts).ok() } else { None };
-    let blueprint = specs.map(|specs| Blueprint::new(&specs));
     for file in &project.runbooks {
         let Some(runbook) = library.get(&file.name) else { continue };
         found.extend(runbook.problems.iter().map(|problem| diagnostic(file, problem)));
-        let Some(blueprint) = &blueprint else { continue };
+        let Some(blueprint) = blueprint else { continue };
         let problems = runbook.blocks().filter_map(|block| problem_of(blueprint, block));
         found.extend(problems.map(|problem| diagnostic(file, &problem)));
     }
