@@ -7,6 +7,7 @@ pub mod check;
 pub mod compile;
 pub mod contract;
 pub mod diagnostic;
+pub mod feed;
 pub mod java_format;
 pub mod odcs;
 pub mod project;

@@ -4,6 +4,7 @@
 //! contracts through [`ContractSource`]. Invariant: whatever lies in the directory, loading gives diagnostics, never a panic.
 
 pub mod alerts;
+pub mod feeds;
 mod loader;
 mod references;
 
@@ -15,6 +16,7 @@ use crate::contract::{Contract, DatasetName, Layer, Source};
 use crate::diagnostic::{self, Diagnostic};
 use crate::yaml::Place;
 use alerts::AlertFile;
+use feeds::FeedFile;
 use loader::Loader;
 
 /// The name of the configuration file.
@@ -36,6 +38,8 @@ pub struct Project {
     pub runbooks: Vec<RunbookFile>,
     /// The alerts without errors, by name.
     pub alerts: Vec<AlertFile>,
+    /// The feeds without errors, by name.
+    pub feeds: Vec<FeedFile>,
 }
 
 /// Where a contract is written, so that a finding elsewhere can point into it.
@@ -116,18 +120,22 @@ impl Project {
     pub fn load(root: &Path) -> (Self, Vec<Diagnostic>) {
         let mut loader = Loader::new(root);
         let config_text = loader.run();
-        let Loader { mut found, mut compiled, models, runbooks, alerts, .. } = loader;
+        let Loader { mut found, mut compiled, models, runbooks, alerts, feeds, .. } = loader;
         check_whole(&compiled, &models, &mut found);
         references::resolve(&mut compiled, &mut found);
         let contracts: Vec<&Contract> = compiled.iter().filter_map(|(contract, _)| contract.as_ref()).collect();
-        // A contract with errors is not among them: an alert about it would seem wrong because of that alone.
+        // A contract with errors is not among them: an alert or a feed of it would seem wrong because of that alone.
         if contracts.len() == compiled.len() {
             alerts::check(&alerts, &contracts, &mut found);
+            feeds::check(&feeds, &contracts, &mut found);
         }
         diagnostic::sort(&mut found);
         let (contracts, contract_sources) =
             compiled.into_iter().filter_map(|(contract, source)| contract.map(|c| (Arc::new(c), source))).unzip();
-        (Self { root: root.to_owned(), config_text, contracts, contract_sources, models, runbooks, alerts }, found)
+        (
+            Self { root: root.to_owned(), config_text, contracts, contract_sources, models, runbooks, alerts, feeds },
+            found,
+        )
     }
 
     /// The contract of a dataset.

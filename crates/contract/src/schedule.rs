@@ -1,18 +1,18 @@
-//! When a rule about a set is looked at: a cron pattern of five fields, in UTC.
+//! A cron pattern of five fields: when a rule about a set is looked at, in UTC; the times of a feed, in its zone.
 //!
 //! Read by `compile`, asked by whoever evaluates rules. Invariant: a schedule that was read has a next time.
 
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeZone, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 
 /// When rules are looked at that say nothing of it: every quarter of an hour.
 pub const SCHEDULE_DEFAULT: &str = "*/15 * * * *";
 
-/// The times at which a rule is looked at.
+/// The times that a pattern names.
 #[derive(Clone, Debug)]
 pub struct Schedule(Arc<Cron>);
 
@@ -22,6 +22,16 @@ impl Schedule {
     pub fn next_after_ms(&self, instant_ms: i64) -> Option<i64> {
         let after = DateTime::<Utc>::from_timestamp_millis(instant_ms)?;
         self.0.find_next_occurrence(&after, false).ok().map(|next| next.timestamp_millis())
+    }
+
+    /// The first time after another, by the clock that it is given in.
+    pub(crate) fn next_in<Z: TimeZone>(&self, after: &DateTime<Z>) -> Option<DateTime<Z>> {
+        self.0.find_next_occurrence(after, false).ok()
+    }
+
+    /// The last time at or before another, by the clock that it is given in.
+    pub(crate) fn last_in<Z: TimeZone>(&self, at: &DateTime<Z>) -> Option<DateTime<Z>> {
+        self.0.find_previous_occurrence(at, true).ok()
     }
 
     /// The pattern as it was written.

@@ -361,7 +361,7 @@ impl Reader<'_> {
 }
 
 /// `90s`, `15m`, `2h`, `1d`, or an ISO 8601 duration.
-fn length(text: &str) -> Option<Duration> {
+pub(super) fn length(text: &str) -> Option<Duration> {
     let text = text.trim();
     let at = text.find(|c: char| c.is_ascii_alphabetic())?;
     let (number, unit) = text.split_at(at);

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::alerts::{self, AlertFile};
+use super::feeds::{self, FeedFile};
 use super::{CONFIG_FILE, ContractSource, ModelFile, RunbookFile};
 use crate::compile::{Compiled, compile};
 use crate::contract::{Contract, DatasetName, Layer};
@@ -30,6 +31,7 @@ pub(super) struct Loader {
     pub(super) models: Vec<ModelFile>,
     pub(super) runbooks: Vec<RunbookFile>,
     pub(super) alerts: Vec<AlertFile>,
+    pub(super) feeds: Vec<FeedFile>,
 }
 
 impl Loader {
@@ -42,6 +44,7 @@ impl Loader {
             models: Vec::new(),
             runbooks: Vec::new(),
             alerts: Vec::new(),
+            feeds: Vec::new(),
         }
     }
 
@@ -65,11 +68,13 @@ impl Loader {
                 ("models", true) => self.layers("models", &[Layer::Curated, Layer::Serving]),
                 ("runbooks", true) => self.runbooks(),
                 ("alerts", true) => self.alerts(),
+                ("feeds", true) => self.feeds(),
                 (CONFIG_FILE, false) => config_text = self.read_text(CONFIG_FILE),
                 (folder, true) if OTHER_FOLDERS.contains(&folder) => {}
-                (folder, true) => {
-                    self.unknown_folder(folder, &["contracts", "models", "dashboards", "alerts", "runbooks", "tests"])
-                }
+                (folder, true) => self.unknown_folder(
+                    folder,
+                    &["contracts", "models", "dashboards", "alerts", "feeds", "runbooks", "tests"],
+                ),
                 (file, false) => self.unknown_top_file(file),
             }
         }
@@ -131,6 +136,18 @@ impl Loader {
             };
             let Some(bytes) = self.read(&path) else { return };
             self.alerts.extend(alerts::read(&path, stem, &bytes, &mut self.found));
+        }
+    }
+
+    fn feeds(&mut self) {
+        for (name, is_folder) in self.list("feeds").unwrap_or_default() {
+            let path = format!("feeds/{name}");
+            let Some(stem) = name.strip_suffix(".yaml").filter(|_| !is_folder) else {
+                self.warn(&path, "unknown-file", "it is not read", "a feed is a file here that ends in .yaml");
+                continue;
+            };
+            let Some(bytes) = self.read(&path) else { return };
+            self.feeds.extend(feeds::read(&path, stem, &bytes, &mut self.found));
         }
     }
 
