@@ -37,6 +37,8 @@ pub struct Config {
     pub log: Log,
     /// The HTTP endpoint.
     pub http: Http,
+    /// The control store.
+    pub control: Control,
     /// The ops datasets.
     pub ops: Ops,
     /// Where traces, metrics and logs are sent beside.
@@ -89,6 +91,13 @@ pub struct Log {
 pub struct Http {
     /// Its address.
     pub listen: SocketAddr,
+}
+
+/// The control store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// The URL of a PostgreSQL database; a file in the data folder when none. May hold a password.
+    pub url: Option<notify::Hidden>,
 }
 
 /// The ops datasets.
@@ -188,6 +197,7 @@ impl Config {
             },
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
             http: Http { listen: settings::HTTP_LISTEN_DEFAULT },
+            control: Control::default(),
             ops: Ops { retention_ms: settings::OPS_RETENTION_MS_DEFAULT },
             telemetry: Telemetry {
                 otlp_endpoint: None,
@@ -231,6 +241,7 @@ impl fmt::Debug for Config {
             .field("kafka", &self.kafka)
             .field("log", &self.log)
             .field("http", &self.http)
+            .field("control", &self.control)
             .field("ops", &self.ops)
             .field("telemetry", &self.telemetry)
             .field("notify", &notify)

@@ -11,6 +11,7 @@
 mod books;
 mod clean_up;
 mod commits;
+mod control;
 mod delta_compact;
 mod delta_fixture;
 mod delta_foreign;
@@ -21,6 +22,7 @@ mod delta_speed;
 mod delta_stats;
 mod delta_unsynced;
 mod journal;
+mod postgres_server;
 mod pruning;
 mod publish;
 mod replay;

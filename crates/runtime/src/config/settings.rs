@@ -178,6 +178,12 @@ pub const SETTINGS: &[Setting] = &[
         description: "The address of the HTTP endpoint. Only a loopback address is allowed.",
     },
     Setting {
+        key: "control.url",
+        kind: Kind::Text(|config, value| config.control.url = Some(value.as_str().into())),
+        default: "`control.db` in the data folder",
+        description: "The PostgreSQL database of the control store, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, for processes that share feeds (docs/operations.md). Secrets by `${NAME}`.",
+    },
+    Setting {
         key: "ops.retention_ms",
         kind: Kind::Integer {
             unit: "milliseconds",
