@@ -180,8 +180,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "control.url",
         kind: Kind::Text(|config, value| config.control.url = Some(value.as_str().into())),
-        default: "`control.db` in the data folder",
-        description: "The PostgreSQL database of the control store, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, for processes that share feeds (docs/operations.md). Secrets by `${NAME}`.",
+        default: "none",
+        description: "The PostgreSQL database of the control store, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, for processes that share feeds; without it `control.db` in the data folder (docs/operations.md). Secrets by `${NAME}`.",
     },
     Setting {
         key: "ops.retention_ms",

@@ -148,6 +148,14 @@ fn a_message_holds_no_value() {
 }
 
 #[test]
+fn the_url_of_the_control_store_is_taken_by_reference_and_not_shown() {
+    let text = "control: {url: 'postgres://u:${PASSWORD}@h/d'}\n";
+    let config = parse_with(text, &[("PASSWORD", "hunter2")], &Overrides::default()).unwrap();
+    assert_eq!(config.control.url.as_ref().unwrap().expose(), "postgres://u:hunter2@h/d");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
 fn a_doubled_dollar_stands_for_the_text_itself() {
     assert_eq!(parse("name: a$${B}c$\n").unwrap().name, "a${B}c$");
 }
