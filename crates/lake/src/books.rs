@@ -101,6 +101,8 @@ pub struct Books {
     pub filtered: i64,
     /// Rows that later deliveries have taken the place of.
     pub replaced: i64,
+    /// Rows and rejects that were taken back because what they were made of has changed.
+    pub retracted: i64,
     /// Rejects that people have given up.
     pub discarded: i64,
     /// The version of the table.
@@ -113,7 +115,7 @@ impl Books {
     /// What was offered and has no place; none where something could not be counted.
     #[must_use]
     pub fn missing(&self) -> Option<i64> {
-        let elsewhere = self.duplicates + self.filtered + self.replaced + self.discarded;
+        let elsewhere = self.duplicates + self.filtered + self.replaced + self.retracted + self.discarded;
         Some(self.offered - self.accepted? - self.quarantined? - elsewhere)
     }
 
@@ -132,6 +134,7 @@ impl Books {
                 TxnKind::Books { counter: Counter::Filtered, .. } => books.filtered += txn.version,
                 TxnKind::Books { counter: Counter::Joined, .. } => books.filtered -= txn.version,
                 TxnKind::Books { counter: Counter::Replaced, .. } => books.replaced += txn.version,
+                TxnKind::Books { counter: Counter::Retracted, .. } => books.retracted += txn.version,
                 _ => {}
             }
         }

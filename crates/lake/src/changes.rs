@@ -25,14 +25,23 @@ pub struct Increment {
     pub rows: Vec<RecordBatch>,
     /// Files to read; never together with rows.
     pub files: Vec<Arc<DataFile>>,
-    /// Files whose rows are gone: they go before those of `files` come. Tables that only grow have none.
+    /// Files whose rows are gone: they go before those of `files` come. Tables that only grow have none. An increment
+    /// that has some is one commit's, or several of history as one, and says which version they end with.
     pub removed: Vec<Arc<DataFile>>,
     /// The epoch ends with this increment.
     pub seal: Option<Arc<Seal>>,
     /// The last change that it holds.
     pub through: ChangeNumber,
-    /// The committed version that its files came with, where it was read from the table's history.
+    /// The committed version that its files came with, where it was read from the table's history or rows went.
     pub version: Option<i64>,
+}
+
+impl Increment {
+    /// Whether nothing came or went with it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.files.is_empty() && self.removed.is_empty()
+    }
 }
 
 /// What one commit did to the rows, as files.
@@ -40,9 +49,15 @@ pub struct Increment {
 pub(crate) struct Change {
     pub(crate) added: Vec<Arc<DataFile>>,
     pub(crate) removed: Vec<Arc<DataFile>>,
+    /// The version that it made, where it took rows away.
+    pub(crate) version: Option<i64>,
 }
 
 impl Change {
+    pub(crate) fn added(files: Vec<Arc<DataFile>>) -> Self {
+        Self { added: files, ..Self::default() }
+    }
+
     fn rows(&self) -> usize {
         let counts = self.added.iter().chain(&self.removed).filter_map(|file| file.rows);
         counts.map(|count| usize::try_from(count).unwrap_or(usize::MAX)).fold(0, usize::saturating_add)
@@ -101,11 +116,19 @@ pub(crate) struct Changes {
     entries: VecDeque<Entry>,
     seals: VecDeque<Arc<Seal>>,
     last_seal: u64,
+    last_seal_for_readers: u64,
     last_sealed: ChangeNumber,
+    /// Whether epochs end where rejects do: the rows change by whole commits, each an epoch of its own to readers.
+    grouped: bool,
     readers: Vec<Cursor>,
 }
 
 impl Changes {
+    /// Of a table of groups, or another whose rows change by whole commits.
+    pub(crate) fn of_commits() -> Self {
+        Self { grouped: true, ..Self::default() }
+    }
+
     /// The number for the next change.
     pub(crate) fn advance(&mut self) -> ChangeNumber {
         self.last = ChangeNumber(self.last.0 + 1);
@@ -159,8 +182,14 @@ impl Changes {
         self.readers.iter().map(Cursor::consumed).min()
     }
 
+    /// The number of the last seal that readers are given.
     pub(crate) fn last_seal_number(&self) -> u64 {
-        self.last_seal
+        self.last_seal_for_readers
+    }
+
+    /// Whether everything that came is in an epoch that has ended.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.last == self.last_sealed
     }
 
     pub(crate) fn has_readers(&self) -> bool {
@@ -197,9 +226,29 @@ impl Changes {
     }
 
     pub(crate) fn seal(&mut self, txns: BTreeMap<TxnId, i64>, account: Account) -> Arc<Seal> {
-        self.last_seal += 1;
         self.last_sealed = self.last;
-        let seal = Arc::new(Seal::new(self.last_seal, self.last, txns).with_account(account));
+        let grouped = self.grouped;
+        self.push_seal(|seal| seal.with_account(account).given_to_readers(!grouped), txns)
+    }
+
+    /// A commit that is known already, as an epoch of its own.
+    pub(crate) fn push_epoch(&mut self, change: Change, version: i64) {
+        let follows_a_seal = self.is_sealed();
+        let number = self.advance();
+        self.push_change(number, change);
+        if follows_a_seal {
+            self.last_sealed = number;
+        }
+        self.push_seal(|seal| seal, BTreeMap::new()).set_version(version);
+        self.forget();
+    }
+
+    fn push_seal(&mut self, made: impl FnOnce(Seal) -> Seal, txns: BTreeMap<TxnId, i64>) -> Arc<Seal> {
+        self.last_seal += 1;
+        let seal = Arc::new(made(Seal::new(self.last_seal, self.last, txns)));
+        if seal.for_readers {
+            self.last_seal_for_readers = seal.number;
+        }
         self.seals.push_back(Arc::clone(&seal));
         seal
     }
@@ -218,7 +267,7 @@ impl Changes {
         if self.entries.iter().any(|e| e.number > from && e.number <= through && !matches!(e.what, What::Rows(_))) {
             return;
         }
-        let files = Change { added: files.to_vec(), removed: Vec::new() };
+        let files = Change::added(files.to_vec());
         let at = self.entries.iter().position(|e| e.number > from).unwrap_or(0);
         self.entries.retain(|e| e.number <= from || e.number > through);
         self.entries.insert(at.min(self.entries.len()), Entry { number: through, bytes: 0, what: What::Files(files) });
@@ -235,7 +284,7 @@ impl Changes {
     /// What a reader has not seen yet, as far as the next seal and about `rows_max` rows.
     pub(crate) fn take(&mut self, reader: ReaderId, rows_max: usize) -> Option<Increment> {
         let cursor = self.readers.get(reader.0)?.clone();
-        let seal = self.seals.iter().find(|s| s.number > cursor.seals_seen).cloned();
+        let seal = self.seals.iter().find(|s| s.number > cursor.seals_seen && s.for_readers).cloned();
         let limit = seal.as_ref().map_or(ChangeNumber(u64::MAX), |s| s.through);
         let mut increment = Increment { through: cursor.through, ..Increment::default() };
         let (mut rows, mut more) = (0, false);
@@ -244,12 +293,15 @@ impl Changes {
                 break;
             }
             more = true;
+            if !increment.removed.is_empty() {
+                break;
+            }
             match &entry.what {
                 What::Rows(batch) if rows < rows_max && increment.files.is_empty() => {
                     rows += batch.num_rows();
                     increment.rows.push(batch.clone());
                 }
-                // What goes comes first in an increment: a change with removed files begins one.
+                // What takes rows away is an increment of its own.
                 What::Files(change)
                     if rows < rows_max
                         && increment.rows.is_empty()
@@ -258,6 +310,7 @@ impl Changes {
                     rows += change.rows();
                     increment.removed.extend(change.removed.iter().cloned());
                     increment.files.extend(change.added.iter().cloned());
+                    increment.version = change.version.filter(|_| !change.removed.is_empty());
                 }
                 _ => break,
             }
@@ -291,7 +344,8 @@ impl Changes {
         while self.entries.front().is_some_and(|e| e.number <= seen) {
             self.entries.pop_front();
         }
-        while self.seals.front().is_some_and(|s| s.number <= seals && s.version_now().is_some()) {
+        let is_given = |seal: &Seal| seal.number <= seals || !seal.for_readers;
+        while self.seals.front().is_some_and(|s| is_given(s) && s.version_now().is_some()) {
             self.seals.pop_front();
         }
     }

@@ -34,16 +34,22 @@ pub struct Seal {
     pub txns: BTreeMap<TxnId, i64>,
     /// What was offered in the epoch, and what of it is neither row nor reject.
     pub(crate) account: Account,
+    /// Whether readers of the table's changes are given it.
+    pub(crate) for_readers: bool,
     version: watch::Sender<Option<i64>>,
 }
 
 impl Seal {
     pub(crate) fn new(number: u64, through: ChangeNumber, txns: BTreeMap<TxnId, i64>) -> Self {
-        Self { number, through, txns, account: Account::default(), version: watch::channel(None).0 }
+        Self { number, through, txns, account: Account::default(), for_readers: true, version: watch::channel(None).0 }
     }
 
     pub(crate) fn with_account(self, account: Account) -> Self {
         Self { account, ..self }
+    }
+
+    pub(crate) fn given_to_readers(self, for_readers: bool) -> Self {
+        Self { for_readers, ..self }
     }
 
     pub(crate) fn committed(number: u64, through: ChangeNumber, version: i64) -> Self {

@@ -203,7 +203,8 @@ impl Table {
         let mut state = self.state.lock();
         state.rows.head = Arc::new(head);
         state.overlay = Some(then());
-        state.push_change(Change { added: files.to_vec(), removed });
+        let change = Change { added: files.to_vec(), removed, version: Some(version) };
+        state.push_epoch(change, version);
         if let Some(seal) = rejects {
             seal.set_version(version);
             state.changes.forget();
@@ -298,7 +299,7 @@ impl Table {
             balance.iter().for_each(|balance| self.tell_balance(balance, done.head.version().0));
             done
         };
-        let change = Change { added: extra.rows.clone(), removed: done.removed };
+        let change = Change { added: extra.rows.clone(), removed: done.removed, version: Some(version_of(&done.head)) };
         Ok(self.published(seal, done.head, &files, place.map(|place| (place, change))))
     }
 

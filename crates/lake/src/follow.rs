@@ -6,16 +6,13 @@
 //! head and what is shown after it move in one publication, so that a row that has just been committed is neither
 //! missing nor there twice.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 
-use crate::books::Account;
 use crate::changes::Change;
 use crate::delta::{DataFile, Snapshot, VersionChanges};
-use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::flush::version_of;
 use crate::lake::Lake;
@@ -221,13 +218,10 @@ fn take_over(state: &mut State, newer: Newer) {
 
 /// One version as a change of its own that ends an epoch: models commit what they make of it under its number.
 fn end_with(state: &mut State, version: &VersionChanges) {
-    let number: ChangeNumber = state.changes.advance();
-    state.changes.push_change(number, Change { added: version.added.clone(), removed: version.removed.clone() });
-    let seal = state.changes.seal(BTreeMap::new(), Account::default());
-    seal.set_version(i64::try_from(version.version.0).unwrap_or(i64::MAX));
-    let previous = state.committed;
-    state.changes.committed(&seal, previous, &[]);
-    state.committed = number;
+    let number = i64::try_from(version.version.0).unwrap_or(i64::MAX);
+    let (added, removed) = (version.added.clone(), version.removed.clone());
+    state.changes.push_epoch(Change { added, removed, version: Some(number) }, number);
+    state.committed = state.changes.last();
     state.newest_ms = version.timestamp_ms.or(state.newest_ms);
 }
 

@@ -230,7 +230,7 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     let state = State {
         rows,
         rejects,
-        changes: Changes::default(),
+        changes: if spec.grouped { Changes::of_commits() } else { Changes::default() },
         txns: BTreeMap::new(),
         account: Account::default(),
         unbalanced: None,

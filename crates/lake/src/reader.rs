@@ -97,17 +97,21 @@ impl Table {
         if from >= head.version() {
             return Ok(VecDeque::new());
         }
+        Ok(history_increments(self.versions(from, head).await?, version_of(head)))
+    }
+
+    /// What the versions after one up to another did, one by one.
+    pub(crate) async fn versions(&self, from: TableVersion, head: &Snapshot) -> Result<Vec<VersionChanges>, LakeError> {
         let remembered: Vec<VersionChanges> = {
             let state = self.state.lock();
             let inside = |version: &&VersionChanges| version.version > from && version.version <= head.version();
             state.remembered.iter().filter(inside).cloned().collect()
         };
         if remembered.len() as u64 == head.version().0 - from.0 {
-            return Ok(history_increments(remembered, version_of(head)));
+            return Ok(remembered);
         }
         let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
-        let history = self.at(SideName::Rows).0.changes(from, head.version()).await.map_err(failed)?;
-        Ok(history_increments(history, version_of(head)))
+        self.at(SideName::Rows).0.changes(from, head.version()).await.map_err(failed)
     }
 }
 
@@ -117,21 +121,25 @@ impl Drop for ChangeReader {
     }
 }
 
-/// The history as increments: a file each, with a seal whenever enough rows have come and at the end.
+/// The history as increments: what came up to the last version that took rows away, or put some back, as one; then a file
+/// each, with a seal whenever enough rows have come and at the end.
 fn history_increments(mut history: Vec<VersionChanges>, head: i64) -> VecDeque<Increment> {
-    let settled = leave_net(&mut history);
     let (mut increments, mut rows) = (VecDeque::new(), 0);
-    for changes in history {
+    let settled = fates(&history).values().filter_map(|fate| fate.last()).map(|(version, _)| *version).max();
+    let last = history.iter().rposition(|changes| !changes.removed.is_empty() || Some(changes.version) == settled);
+    let rest = history.split_off(last.map_or(0, |last| last + 1));
+    if let Some(as_one) = net(history) {
+        let (version, took) = (as_one.version, !as_one.removed.is_empty());
+        increments.push_back(as_one);
+        increments.extend(version.filter(|version| took && *version < head).map(end_of_version));
+    }
+    for changes in rest {
         let version = i64::try_from(changes.version.0).unwrap_or(i64::MAX);
-        if !changes.removed.is_empty() {
-            let removed = changes.removed;
-            increments.push_back(Increment { removed, version: Some(version), ..Increment::default() });
-        }
         for file in changes.added {
             rows += file.rows.unwrap_or(BACKLOG_ROWS_PER_SEAL);
             increments.push_back(Increment { files: vec![file], version: Some(version), ..Increment::default() });
         }
-        if rows >= BACKLOG_ROWS_PER_SEAL && version < head && settled.is_none_or(|last| last <= changes.version) {
+        if rows >= BACKLOG_ROWS_PER_SEAL && version < head {
             increments.push_back(end_of_version(version));
             rows = 0;
         }
@@ -140,27 +148,44 @@ fn history_increments(mut history: Vec<VersionChanges>, head: i64) -> VecDeque<I
     increments
 }
 
-/// Leaves out what came and went again, and what went and came back (somebody restored the table). Gives the version
-/// from which on nothing of the kind is left: who stopped before it would see the second half alone.
-fn leave_net(history: &mut [VersionChanges]) -> Option<TableVersion> {
-    if history.iter().all(|changes| changes.removed.is_empty()) {
-        return None;
+/// What versions did together, at the last of them; none where nothing came or went in any.
+pub(crate) fn net(mut history: Vec<VersionChanges>) -> Option<Increment> {
+    let version = history.last().map(|last| i64::try_from(last.version.0).unwrap_or(i64::MAX));
+    leave_net(&mut history);
+    let (mut removed, mut files) = (Vec::new(), Vec::new());
+    for changes in history {
+        removed.extend(changes.removed);
+        files.extend(changes.added);
     }
-    let mut fates: BTreeMap<FilePath, Vec<(TableVersion, bool)>> = BTreeMap::new();
-    for changes in &*history {
-        let (went, came) = (changes.removed.iter().map(|f| (f, false)), changes.added.iter().map(|f| (f, true)));
-        for (file, came) in went.chain(came) {
-            fates.entry(file.path().clone()).or_default().push((changes.version, came));
-        }
-    }
-    fates.retain(|_, fate| fate.len() > 1);
+    let net = Increment { removed, files, version, ..Increment::default() };
+    (!net.is_empty()).then_some(net)
+}
+
+/// Leaves out what came and went again, and what went and came back (somebody restored the table).
+fn leave_net(history: &mut [VersionChanges]) {
+    let fates = fates(history);
     for changes in history {
         let version = changes.version;
         let stays = |file: &Arc<DataFile>| fates.get(file.path()).is_none_or(|fate| is_net(fate, version));
         changes.removed.retain(stays);
         changes.added.retain(stays);
     }
-    fates.values().filter_map(|fate| fate.last()).map(|(version, _)| *version).max()
+}
+
+/// What happened to the files that came or went more than once: in which version, and whether they came.
+fn fates(history: &[VersionChanges]) -> BTreeMap<FilePath, Vec<(TableVersion, bool)>> {
+    let mut fates: BTreeMap<FilePath, Vec<(TableVersion, bool)>> = BTreeMap::new();
+    if history.iter().all(|changes| changes.removed.is_empty()) {
+        return fates;
+    }
+    for changes in history {
+        let (went, came) = (changes.removed.iter().map(|f| (f, false)), changes.added.iter().map(|f| (f, true)));
+        for (file, came) in went.chain(came) {
+            fates.entry(file.path().clone()).or_default().push((changes.version, came));
+        }
+    }
+    fates.retain(|_, fate| fate.len() > 1);
+    fates
 }
 
 /// Whether what happened to a file in this version is what is left of all that did: the last of it, where it does not

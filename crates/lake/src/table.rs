@@ -86,6 +86,13 @@ impl State {
         }
     }
 
+    /// The same as an epoch of its own, which readers are to commit under its version.
+    pub(crate) fn push_epoch(&mut self, change: Change, version: i64) {
+        if self.changes.has_readers() {
+            self.changes.push_epoch(change, version);
+        }
+    }
+
     fn bytes_in_memory(&self) -> usize {
         self.rows.chunks.bytes() + self.rejects.chunks.bytes() + self.changes.bytes_through(self.committed)
     }
@@ -337,7 +344,9 @@ impl Table {
     ) -> (ReaderId, Arc<Snapshot>, Vec<Increment>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let increments = state.rows.chunks.increments(&state.changes.open_seals(), state.changes.last());
+        let mut seals = state.changes.open_seals();
+        seals.retain(|seal| seal.for_readers);
+        let increments = state.rows.chunks.increments(&seals, state.changes.last());
         let reader = state.changes.register(state.changes.last(), consumed);
         (reader, Arc::clone(&state.rows.head), increments)
     }

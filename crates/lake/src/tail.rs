@@ -63,6 +63,11 @@ impl TailChunks {
         self.epochs.push(through);
     }
 
+    /// Whether nothing follows the head.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
     /// Bytes of the rows in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -63,6 +63,11 @@ pub enum TxnKind<'a> {
         /// The dataset.
         dataset: &'a str,
     },
+    /// The number of the last correction: rows that took the place of others, and their rejects.
+    Correction {
+        /// The dataset.
+        dataset: &'a str,
+    },
     /// How many records of a partition have been offered to its table.
     LandedCount {
         /// The topic's id.
@@ -106,6 +111,8 @@ pub enum Counter {
     Joined,
     /// Rows that deliveries have taken the place of.
     Replaced,
+    /// Rows and rejects that were taken back because what they were made of has changed.
+    Retracted,
     /// Rejects that were given up.
     Discarded,
     /// Rejects that were put through again and that it had already.
@@ -117,13 +124,14 @@ pub enum Counter {
 }
 
 impl Counter {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Offered,
         Self::Delivered,
         Self::Duplicates,
         Self::Filtered,
         Self::Joined,
         Self::Replaced,
+        Self::Retracted,
         Self::Discarded,
         Self::ReplayedDuplicates,
         Self::ReplayedFiltered,
@@ -138,6 +146,7 @@ impl Counter {
             Self::Filtered => "filtered",
             Self::Joined => "joined",
             Self::Replaced => "replaced",
+            Self::Retracted => "retracted",
             Self::Discarded => "discarded",
             Self::ReplayedDuplicates => "replayed-duplicates",
             Self::ReplayedFiltered => "replayed-filtered",
@@ -191,6 +200,12 @@ impl TxnId {
     #[must_use]
     pub fn replay(dataset: impl fmt::Display) -> Self {
         Self(format!("{OURS}replay/{dataset}").into())
+    }
+
+    /// Of rows of a dataset that take the place of others.
+    #[must_use]
+    pub fn correction(dataset: impl fmt::Display) -> Self {
+        Self(format!("{OURS}correct/{dataset}").into())
     }
 
     /// Of the count of records that a partition has offered to its table.
@@ -249,6 +264,7 @@ impl TxnId {
             ["feed", dataset, sha256, "withdrawn"] => TxnKind::Withdrawn { dataset, sha256 },
             ["publish", name] => TxnKind::Publication { name },
             ["replay", dataset] => TxnKind::Replay { dataset },
+            ["correct", dataset] => TxnKind::Correction { dataset },
             ["books", of, what] => match (Counter::parse(what), Uuid::try_parse(of), what.parse()) {
                 (Some(counter), ..) => TxnKind::Books { dataset: of, counter },
                 (None, Ok(topic), Ok(partition)) => TxnKind::LandedCount { topic, partition },
@@ -307,6 +323,7 @@ mod tests {
             (TxnId::landed_count(TOPIC, 3), TxnKind::LandedCount { topic: TOPIC, partition: 3 }),
             (TxnId::books("steps", Counter::Filtered), TxnKind::Books { dataset: "steps", counter: Counter::Filtered }),
             (TxnId::replay("hours"), TxnKind::Replay { dataset: "hours" }),
+            (TxnId::correction("hours"), TxnKind::Correction { dataset: "hours" }),
             (TxnId::published_in_part("daily"), TxnKind::PublishedInPart { name: "daily" }),
             (TxnId::staged_on("daily"), TxnKind::StagedOn { name: "daily" }),
         ];

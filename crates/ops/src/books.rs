@@ -27,6 +27,9 @@ pub struct DatasetBooks {
     /// Rows that later deliveries have taken the place of.
     #[serde(default)]
     pub replaced: i64,
+    /// Rows and rejects that were taken back because what they were made of has changed.
+    #[serde(default)]
+    pub retracted: i64,
     /// Quarantined rows that people have given up.
     #[serde(default)]
     pub discarded: i64,

@@ -13,6 +13,7 @@ pub mod functions;
 pub mod gate;
 mod graph;
 mod header;
+mod increment;
 mod kind;
 mod model;
 mod plan;

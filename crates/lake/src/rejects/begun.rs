@@ -1,4 +1,5 @@
-//! A replay whose first commit is in and whose second is not: the rows are in their table, and still in quarantine.
+//! A replay or a correction whose first commit is in and whose second is not: the rows are in their table, and still in
+//! quarantine.
 //!
 //! The first commit's commitInfo holds what the second has to do. Who owns the table finishes it when it opens it; who
 //! only follows shows quarantine as it will be. Invariant: nobody here reads a row that came back in both places.
@@ -100,16 +101,30 @@ pub(crate) async fn shown_after(
     rows: &Snapshot,
     rejects: &Snapshot,
 ) -> Result<Snapshot, DeltaError> {
-    match Begun::find(&TxnId::replay(dataset), log, rows, rejects).await? {
-        Some(begun) => begun.shown(rejects),
-        None => Ok(rejects.clone()),
+    for txn in of_two_commits(dataset) {
+        if let Some(begun) = Begun::find(&txn, log, rows, rejects).await? {
+            return begun.shown(rejects);
+        }
     }
+    Ok(rejects.clone())
+}
+
+/// What is done in two commits, the first of which says what the second does. One is finished before another begins.
+fn of_two_commits(dataset: &DatasetName) -> [TxnId; 2] {
+    [TxnId::replay(dataset), TxnId::correction(dataset)]
 }
 
 /// Does what a crash has left of a replay, before anybody reads the table.
 pub(crate) async fn finish(rows: &Side, rejects: &mut Side, now_ms: i64) -> Result<(), DeltaError> {
-    let txn = TxnId::replay(&rows.id.dataset);
-    let Some(begun) = Begun::find(&txn, &rows.log, &rows.head, &rejects.head).await? else { return Ok(()) };
+    for txn in of_two_commits(&rows.id.dataset) {
+        if let Some(begun) = Begun::find(&txn, &rows.log, &rows.head, &rejects.head).await? {
+            finish_begun(&txn, begun, rejects, now_ms).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn finish_begun(txn: &TxnId, begun: Begun, rejects: &mut Side, now_ms: i64) -> Result<(), DeltaError> {
     let number = begun.number;
     if !begun.fits(&rejects.head) {
         tracing::error!(
@@ -135,7 +150,7 @@ pub(crate) async fn finish(rows: &Side, rejects: &mut Side, now_ms: i64) -> Resu
     }
     let head = rejects.log.append(&rejects.head, change).await?;
     rejects.head = Arc::new(head);
-    tracing::info!(table = %rows.id, number, "a replay that was cut short is finished");
+    tracing::info!(table = %rejects.id, number, "what was cut short between its two commits is finished");
     Ok(())
 }
 

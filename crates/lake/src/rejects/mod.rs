@@ -10,7 +10,7 @@ mod take_back;
 mod through;
 mod walk;
 
-pub(crate) use begun::{finish, shown, shown_after};
+pub(crate) use begun::{Begun, adds, finish, shown, shown_after};
 pub use filter::RejectFilter;
 pub use take_back::TakeBack;
 pub use through::{Again, GiveUp, Portion, PutThrough, Putting, Terms, Tried};

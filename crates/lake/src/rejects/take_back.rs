@@ -63,7 +63,7 @@ impl Table {
     /// When trying again cannot help. Nothing is done then, or the lease is lost and the next opening of the table finishes
     /// what was begun.
     pub async fn take_back(&self, back: &TakeBack) -> Result<Option<i64>, LakeError> {
-        let mut turn = self.turn_between_epochs().await?;
+        let mut turn = self.turn_between_epochs("a replay").await?;
         self.catch_up(&mut turn, SideName::Rejects).await?;
         self.catch_up(&mut turn, SideName::Rows).await?;
         let txn = TxnId::replay(&self.contract.dataset);
@@ -106,13 +106,13 @@ impl Table {
                 Some(self.bring_in(&mut turn, back, &txn, &begun).await?)
             }
         };
-        let left = self.until_known(&mut turn, &leaving).await?;
+        let left = self.until_known(&mut turn, &leaving, "a replay").await?;
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.rejects.head = Arc::new(left.head);
         if let Some(came) = came {
             state.rows.head = Arc::new(came.head);
-            state.push_change(changes::Change { added: back.rows.clone(), removed: Vec::new() });
+            state.push_change(changes::Change::added(back.rows.clone()));
         }
         self.publish_value(state);
         Ok(Some(number))
@@ -142,13 +142,8 @@ impl Table {
 
     /// The first commit: the rows, with what the second has to do.
     async fn bring_in(&self, turn: &mut Turn, back: &TakeBack, txn: &TxnId, begun: &Begun) -> Result<Done, LakeError> {
-        let invalid = |error: serde_json::Error| LakeError::Delta {
-            attempt: "a replay",
-            table: self.id(),
-            source: DeltaError::InvalidCommit { path: BEGUN.to_owned(), line: 0, reason: error.to_string() },
-        };
         let mut info = back.info.clone();
-        info.insert(BEGUN.to_owned(), serde_json::to_string(begun).map_err(invalid)?);
+        info.extend([self.said_of(begun)?]);
         let commit = Commit {
             adds: back.rows.clone(),
             txns: BTreeMap::from([(txn.clone(), begun.number)]),
@@ -156,29 +151,44 @@ impl Table {
             ..Commit::to(SideName::Rows, OPERATION)
         };
         self.check(&commit)?;
-        self.until_known(turn, &commit).await
+        self.until_known(turn, &commit, "a replay").await
+    }
+
+    /// What the first of two commits says of the second.
+    pub(crate) fn said_of(&self, begun: &Begun) -> Result<(String, String), LakeError> {
+        let invalid = |error: serde_json::Error| LakeError::Delta {
+            attempt: "a commit",
+            table: self.id(),
+            source: DeltaError::InvalidCommit { path: BEGUN.to_owned(), line: 0, reason: error.to_string() },
+        };
+        Ok((BEGUN.to_owned(), serde_json::to_string(begun).map_err(invalid)?))
     }
 
     /// The turn to commit at a moment when every epoch that has ended is committed: what is committed then lies between
     /// two epochs, for models too.
-    async fn turn_between_epochs(&self) -> Result<MutexGuard<'_, Turn>, LakeError> {
+    pub(crate) async fn turn_between_epochs(&self, attempt: &'static str) -> Result<MutexGuard<'_, Turn>, LakeError> {
         let mut moved = self.watch();
         loop {
             moved.borrow_and_update();
-            self.shared.may_commit("a replay", self)?;
+            self.shared.may_commit(attempt, self)?;
             let turn = self.turn().await;
             if self.state.lock().changes.open_seals().is_empty() {
                 return Ok(turn);
             }
             drop(turn);
             if moved.changed().await.is_err() {
-                return Err(LakeError::Stopped { attempt: "a replay", table: self.id() });
+                return Err(LakeError::Stopped { attempt, table: self.id() });
             }
         }
     }
 
     /// Tries a commit again for as long as that can help and the lake is not closed.
-    async fn until_known(&self, turn: &mut Turn, commit: &Commit) -> Result<Done, LakeError> {
+    pub(crate) async fn until_known(
+        &self,
+        turn: &mut Turn,
+        commit: &Commit,
+        attempt: &'static str,
+    ) -> Result<Done, LakeError> {
         let mut closed = self.shared.closed.subscribe();
         let mut wait = Duration::from_millis(100);
         loop {
@@ -186,11 +196,11 @@ impl Table {
                 Err(error) if error.retry() == Retry::Later => error,
                 outcome => return outcome,
             };
-            tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "a replay waits for its commit");
+            tracing::warn!(table = %self.id(), attempt, error = &error as &dyn std::error::Error, "a commit is tried again");
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
                 _ = closed.wait_for(|closed| *closed) => {
-                    return Err(LakeError::Stopped { attempt: "a replay", table: self.id() });
+                    return Err(LakeError::Stopped { attempt, table: self.id() });
                 }
             }
         }

@@ -50,6 +50,10 @@ pub(crate) struct Made {
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) batches: &'a [RecordBatch],
+    /// Rows that are gone with that version: those that `batches` bring take their place. Only kinds that take them back
+    /// one by one are given any.
+    #[allow(dead_code, reason = "kinds with a key read them")]
+    pub(crate) retracted: &'a [RecordBatch],
     pub(crate) version: Option<i64>,
 }
 
@@ -144,7 +148,14 @@ impl Work {
         }
     }
 
-    /// Refuses an increment that takes rows away: no kind can take back what it has made yet.
+    /// Whether rows that are gone are given to [`Work::take_in`] beside those that came.
+    pub(crate) fn takes_back_rows(&self) -> bool {
+        match self {
+            Self::Append(_) | Self::Rollup(_) => false,
+        }
+    }
+
+    /// Refuses an increment that takes rows away.
     pub(crate) fn refuse_removed(job: &Job, increment: &Increment) -> Result<()> {
         if increment.removed.is_empty() {
             return Ok(());

@@ -283,7 +283,7 @@ pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<
 pub async fn has_rows_to_consume(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<bool> {
     for Edge { input, output, txn, .. } in edges(lake, models, contracts)? {
         let consumed = output.committed_txn(&txn);
-        if input.history(consumed, &input.head()).await?.iter().any(|increment| !increment.files.is_empty()) {
+        if input.history(consumed, &input.head()).await?.iter().any(|increment| !increment.is_empty()) {
             return Ok(true);
         }
     }

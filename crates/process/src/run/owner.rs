@@ -18,6 +18,7 @@ use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::events::{Event, Outcome};
 
 use crate::error::{Error, Result};
+use crate::increment::{Signed, SignedIncrement};
 use crate::kind::{EndedEpoch, Process, Rows, Work, count, signed, write_beside};
 use crate::replay::Request;
 use crate::run::progress::Counts;
@@ -149,9 +150,12 @@ impl Owner {
     }
 
     async fn process(&mut self, job: &Job, increment: &Increment) -> Result<()> {
-        Work::refuse_removed(job, increment)?;
+        let version = increment.version;
+        if !increment.removed.is_empty() {
+            return self.take_back(job, increment).await;
+        }
         if !increment.rows.is_empty() {
-            self.step_until_done(job, &increment.rows, increment.version).await?;
+            self.step_until_done(job, Rows { batches: &increment.rows, retracted: &[], version }).await?;
         }
         for file in &increment.files {
             let mut attempts = 0;
@@ -162,11 +166,31 @@ impl Owner {
                 }
             };
             for batch in rows.chunks(1) {
-                self.step_until_done(job, batch, increment.version).await?;
+                self.step_until_done(job, Rows { batches: batch, retracted: &[], version }).await?;
             }
             self.account_for(job, file, &rows);
         }
         Ok(())
+    }
+
+    /// Takes in a commit that took rows away.
+    async fn take_back(&mut self, job: &Job, increment: &Increment) -> Result<()> {
+        if !self.work.takes_back_rows() {
+            return Work::refuse_removed(job, increment);
+        }
+        let columns = self.work.needed().to_vec();
+        let mut signed = SignedIncrement::of(&job.input, increment, &columns);
+        let mut attempts = 0;
+        loop {
+            match signed.next().await {
+                Ok(Some(Signed { retracted, added })) => {
+                    let rows = Rows { batches: &added, retracted: &retracted, version: increment.version };
+                    self.step_until_done(job, rows).await?;
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => wait_after(job, &mut attempts, error).await?,
+            }
+        }
     }
 
     /// Rows that a file of the input holds and that reading it did not give are missing in the books.
@@ -178,11 +202,11 @@ impl Owner {
     }
 
     /// Processes rows, trying again until it succeeds or that cannot help.
-    async fn step_until_done(&mut self, job: &Job, batches: &[RecordBatch], version: Option<i64>) -> Result<()> {
+    async fn step_until_done(&mut self, job: &Job, rows: Rows<'_>) -> Result<()> {
         let mut attempts = 0;
         loop {
             let started = Instant::now();
-            let step = AssertUnwindSafe(self.step(job, Rows { batches, version })).catch_unwind().await;
+            let step = AssertUnwindSafe(self.step(job, rows)).catch_unwind().await;
             let panicked = || Error::Panicked { model: job.model.dataset.clone(), attempted: "processing rows" };
             let step = step.unwrap_or_else(|_| Err(panicked()));
             tell(job, &step, started.elapsed());

@@ -353,7 +353,7 @@ async fn take_in(
         return Ok(Made::default());
     }
     // Which rejects are committed already, the caller knows.
-    work.take_in(job, head, Rows { batches: &batches, version: None }, counts).await
+    work.take_in(job, head, Rows { batches: &batches, retracted: &[], version: None }, counts).await
 }
 
 fn not_overtaken(job: &Job, consumed: Option<i64>, version: u64) -> Result<()> {

@@ -52,7 +52,7 @@ fn print(all: &[DatasetBooks]) -> anyhow::Result<()> {
     let names = ["dataset", "offered", "accepted", "quarantined", "duplicates", "filtered", "elsewhere", "missing"];
     let row = |books: &DatasetBooks| {
         let counts = [books.offered, books.accepted, books.quarantined, books.duplicates, books.filtered];
-        let rest = [books.replaced + books.discarded + books.erased, books.missing];
+        let rest = [books.replaced + books.retracted + books.discarded + books.erased, books.missing];
         let cells = counts.into_iter().chain(rest).map(Into::into);
         std::iter::once(books.dataset.as_str().into()).chain(cells).collect()
     };

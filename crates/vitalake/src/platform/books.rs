@@ -53,6 +53,7 @@ impl Life {
             balanced: books.missing() == Some(0),
             filtered: books.filtered,
             replaced: books.replaced,
+            retracted: books.retracted,
             discarded: books.discarded,
             missing: books.missing().unwrap_or(0),
             waiting,
