@@ -135,6 +135,8 @@ impl<'d> Context<'d> {
             fingerprint: fingerprint(root),
             source: self.source(&custom),
             delivery: self.delivery(&custom),
+            control_totals: self.control_totals(&custom),
+            snapshot_loss_max: self.snapshot_loss_max(&custom),
             gate_window: self.gate_window(&custom, &columns),
             gate_inputs: self.gate_inputs(&custom),
             on_stale: self.on_stale(&custom),
@@ -259,6 +261,38 @@ impl<'d> Context<'d> {
                 Delivery::Append
             }
         }
+    }
+
+    fn control_totals(&mut self, custom: &Custom<'_>) -> bool {
+        match custom.text(self, "controlTotals") {
+            Some(("required", _)) => true,
+            Some(("optional", _)) | None => false,
+            Some((other, place)) => {
+                let message = format!("`controlTotals` cannot be `{}`", shorten(other));
+                self.error(place, "not-allowed", message, "allowed: optional, required");
+                false
+            }
+        }
+    }
+
+    fn snapshot_loss_max(&mut self, custom: &Custom<'_>) -> Option<f64> {
+        let node = custom.get("snapshotLossMax")?;
+        let text = node.to_json();
+        let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+        let share = match text.strip_suffix('%') {
+            Some(percent) => percent.trim().parse::<f64>().ok().map(|percent| percent / 100.0),
+            None => text.parse().ok(),
+        };
+        if !matches!(custom.get("delivery").and_then(Node::text), Some("replace")) {
+            let help = "set `delivery: replace`, or remove it";
+            self.error(node.place, "no-snapshot", "`snapshotLossMax` has no meaning where deliveries add rows", help);
+        }
+        let share = share.filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() {
+            let message = format!("`{}` is no share", shorten(&text));
+            self.error(node.place, "not-allowed", message, "write a share from 0 to 1, such as 0.2 or 20%");
+        }
+        share
     }
 
     fn time_column(&mut self, custom: &Custom<'_>, columns: &Columns) -> Option<usize> {

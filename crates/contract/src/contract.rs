@@ -229,6 +229,11 @@ pub struct Contract {
     pub source: Option<Source>,
     /// What a delivery does.
     pub delivery: Delivery,
+    /// Whether each delivery has to come with control totals.
+    pub control_totals: bool,
+    /// What share of the rows that are there a delivery that takes their place may lose; none where only an empty one is
+    /// asked about.
+    pub snapshot_loss_max: Option<f64>,
     /// The column by whose values a serving dataset's gate decides window by window; an index into `columns`.
     pub gate_window: Option<usize>,
     /// Datasets whose freshness a serving dataset's gate asks one by one; none where its own newest row decides.
@@ -246,6 +251,9 @@ pub struct Contract {
 
 /// The horizon of de-duplication where the contract's `dedupHorizon` is silent.
 pub const DEDUP_HORIZON_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The column of delivered rows that says for which day their delivery stands; null where it had no business date.
+pub const BUSINESS_DATE: &str = "_business_date";
 
 /// The columns that every raw row carries beside its contract's, in this order, after the contract's.
 #[must_use]
@@ -315,6 +323,8 @@ impl Contract {
             sla: Sla::default(),
             source: None,
             delivery: Delivery::Append,
+            control_totals: false,
+            snapshot_loss_max: None,
             gate_window: None,
             gate_inputs: Vec::new(),
             on_stale: OnStale::Hold,
@@ -331,12 +341,16 @@ impl Contract {
         Arc::new(Schema::new(self.fields()))
     }
 
-    /// The schema of the stored table: the contract's columns, then for raw the columns of ours.
+    /// The schema of the stored table: the contract's columns, then for raw the columns of ours, and [`BUSINESS_DATE`]
+    /// where only files are delivered.
     #[must_use]
     pub fn table_schema(&self) -> SchemaRef {
         let mut fields = self.fields();
         if self.layer == Layer::Raw {
             fields.extend(raw_system_fields().into_iter().map(|f| f.with_nullable(true)));
+            if self.source == Some(Source::Feed) {
+                fields.push(Field::new(BUSINESS_DATE, DataType::Date32, true));
+            }
         }
         Arc::new(Schema::new(fields))
     }

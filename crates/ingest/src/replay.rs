@@ -4,19 +4,23 @@
 //! commits of its own, beside landing and deliveries. Of a dataset that each delivery replaces only the rejects of the
 //! delivery that is in place come back. Invariant: a reject becomes one row or stays one reject.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, Date32Array, RecordBatch};
+use arrow::datatypes::{Date32Type, Int32Type};
+use chrono::NaiveDate;
 use vitalake_contract::Delivery;
 use vitalake_contract::check::SqlRules;
+use vitalake_contract::contract::BUSINESS_DATE;
 use vitalake_lake::{
     Again, LakeError, PutThrough, Putting, RejectFilter, ReplayProgress, Table, Terms, Tried, TxnId, Walk,
 };
 use vitalake_runtime::error::{Class, Classified, Retry};
 
 use crate::decode::{DecodeError, Redecoder, Rules};
+use crate::delivery::dates;
 
 /// Why a replay ended early; what was committed before stays.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,7 @@ pub async fn replay(
 ) -> Result<Replayed, ReplayError> {
     let Asked { filter, dry_run, landing } = asked;
     table.flush().await?;
+    table.withdraw().await?;
     let _one_at_a_time = table.turn_to_take_back().await;
     if table.rejects_are_ahead(landing) {
         return Err(ReplayError::StillLanding(table.contract().dataset.to_string()));
@@ -115,6 +120,9 @@ pub async fn replay(
             true => Some((table.try_portion(&portion, putting, &mut through).await?, Vec::new())),
             false => table.put_portion_through(&portion, putting, &mut through, terms.clone()).await?,
         };
+        if came.is_none() {
+            table.withdraw().await?;
+        }
         walk.came(table, came).await?;
     }
     replayed.tried = walk.tried().clone();
@@ -141,12 +149,30 @@ fn of_loaded(table: &Table, filter: RejectFilter, terms: &mut Terms) -> RejectFi
 struct Decoders {
     dataset: String,
     decoder: Redecoder,
+    /// Of deliveries that stand for one.
+    dates: BTreeMap<i32, NaiveDate>,
 }
 
 impl Decoders {
     fn new(table: &Table, sql: Option<Arc<dyn SqlRules>>) -> Self {
         let contract = table.contract();
-        Self { dataset: contract.dataset.to_string(), decoder: Redecoder::new(Rules::new(Arc::clone(contract), sql)) }
+        let decoder = Redecoder::new(Rules::new(Arc::clone(contract), sql));
+        Self { dataset: contract.dataset.to_string(), decoder, dates: dates(table) }
+    }
+
+    /// Rows with the business dates of the deliveries that brought them.
+    fn dated(&self, rows: &RecordBatch) -> Result<RecordBatch, DecodeError> {
+        let numbers = rows.column_by_name("_partition").and_then(|column| column.as_primitive_opt::<Int32Type>());
+        let (Some(numbers), Ok(at)) = (numbers, rows.schema_ref().index_of(BUSINESS_DATE)) else {
+            return Ok(rows.clone());
+        };
+        let of = |number: Option<i32>| self.dates.get(&number?).map(|date| Date32Type::from_naive_date(*date));
+        let mut columns = rows.columns().to_vec();
+        if let Some(column) = columns.get_mut(at) {
+            *column = Arc::new(Date32Array::from_iter(numbers.iter().map(of)));
+        }
+        let build = |source| DecodeError::Build { dataset: self.dataset.clone(), source };
+        RecordBatch::try_new(rows.schema(), columns).map_err(build)
     }
 }
 
@@ -154,7 +180,10 @@ impl PutThrough for Decoders {
     type Error = ReplayError;
 
     async fn put_through(&mut self, rejects: RecordBatch) -> Result<Again, ReplayError> {
-        let again = self.decoder.redecode(&rejects)?;
+        let mut again = self.decoder.redecode(&rejects)?;
+        for rows in &mut again.rows {
+            *rows = self.dated(rows)?;
+        }
         let count = |batches: &[RecordBatch]| batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
         let (taken, found) = (rejects.num_rows() as u64, count(&again.rows) + count(&again.rejects));
         if taken != found {

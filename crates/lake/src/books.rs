@@ -99,7 +99,7 @@ pub struct Books {
     pub duplicates: i64,
     /// What its model leaves out.
     pub filtered: i64,
-    /// Rows that later deliveries have taken the place of.
+    /// Rows and rejects that later deliveries have taken the place of.
     pub replaced: i64,
     /// Rows and rejects that were taken back because what they were made of has changed.
     pub retracted: i64,
@@ -144,6 +144,7 @@ impl Books {
                 TxnKind::LandedCount { .. } | TxnKind::Books { counter: Counter::Offered | Counter::Delivered, .. } => {
                     books.unfinished |= rows.txn(&txn.app_id).is_none_or(|known| known < txn.version);
                 }
+                TxnKind::Books { counter: Counter::ReplacedRejects, .. } => books.replaced += txn.version,
                 TxnKind::Books { counter: Counter::Discarded, .. } => books.discarded += txn.version,
                 TxnKind::Books { counter: Counter::ReplayedDuplicates, .. } => books.duplicates += txn.version,
                 TxnKind::Books { counter: Counter::ReplayedFiltered, .. } => books.filtered += txn.version,

@@ -84,6 +84,11 @@ impl Commit {
         !self.adds.is_empty() && self.adds.iter().all(|file| head.file(file.path()).is_some())
     }
 
+    /// The transaction of the delivery that it is of, where it is of one.
+    fn delivery(&self) -> Option<&TxnId> {
+        self.txns.keys().find(|id| matches!(id.kind(), TxnKind::Delivery { .. }))
+    }
+
     /// The transactions that a head does not say.
     fn news(&self, head: &Snapshot) -> News {
         let news = self.txns.iter().filter(|(id, version)| head.txn(id) != Some(**version));
@@ -273,7 +278,11 @@ impl Table {
                 let txn = TxnId::parse(&app_id);
                 match txn.kind() {
                     // Another delivery came first. Its number is taken, and nothing else is lost.
-                    TxnKind::Delivery { .. } | TxnKind::DeliveredContent { .. } | TxnKind::Books { .. }
+                    TxnKind::Delivery { .. }
+                    | TxnKind::DeliveryOfDate { .. }
+                    | TxnKind::DeliveredContent { .. }
+                    | TxnKind::Released { .. }
+                    | TxnKind::Books { .. }
                         if !self.is_taken_over(head, &newest, []) =>
                     {
                         self.advance(log, head, commit.to, newest).await;
@@ -284,6 +293,16 @@ impl Table {
             }
             DeltaError::ConcurrentChange { .. } => self.on_top_of_others(log, head, news).await,
             DeltaError::FileNotLive { .. } if commit.replace_all => self.on_top_of_others(log, head, news).await,
+            // A corrected delivery looks again for the files of the one that it takes the place of.
+            DeltaError::FileNotLive { .. } if commit.delivery().is_some() && commit.to == SideName::Rows => {
+                let newest = log.reload(head).await.map_err(failed)?;
+                let delivery = commit.delivery().cloned();
+                let txn =
+                    delivery.filter(|_| !self.is_taken_over(head, &newest, [])).ok_or_else(|| self.lease_lost())?;
+                let committed = newest.txn(&txn).unwrap_or(0);
+                self.advance(log, head, commit.to, newest).await;
+                Err(LakeError::Superseded { table: self.id(), txn, committed })
+            }
             // Only another process rewrites or removes what this one is about to.
             DeltaError::FileNotLive { .. } => Err(self.lease_lost()),
             error => Err(failed(error)),

@@ -16,6 +16,7 @@ use crate::books::{Account, Balance, signed};
 use crate::changes::Change;
 use crate::commit::{Commit, Done, Turn};
 use crate::delta::{DataFile, DeltaError, FilePath, Snapshot};
+use crate::displaced::Displaced;
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::parquet::{self, ParquetOptions};
@@ -34,6 +35,8 @@ pub struct DeliveredFiles {
     pub rejects: Vec<Arc<DataFile>>,
     /// Whether they take the place of everything that is there.
     pub replace: bool,
+    /// The delivery that they take the place of, where they correct one: its rows go in the same commit.
+    pub instead_of: Option<i64>,
     /// `txn` actions: application id and version.
     pub txns: Vec<(TxnId, i64)>,
     /// How many records the delivery held, counted as they were read, and which of them quarantine has from before. Without
@@ -41,6 +44,13 @@ pub struct DeliveredFiles {
     pub account: Option<Account>,
     /// What the commit says of itself beside.
     pub info: BTreeMap<String, String>,
+}
+
+/// A delivery's place among the changes of its table.
+struct Place {
+    number: ChangeNumber,
+    /// What takes the rows away that it takes the place of.
+    displaced: Displaced,
 }
 
 impl DeliveredFiles {
@@ -114,16 +124,21 @@ impl Table {
         self.catch_up(&mut turn, SideName::Rows).await?;
         let txns: BTreeMap<TxnId, i64> = delivered.txns.iter().cloned().collect();
         self.check_rejects(&txns)?;
-        self.check(&Commit { replace_all: delivered.replace, txns, ..Commit::to(SideName::Rows, "WRITE") })?;
+        let displaced = match delivered.instead_of.and_then(|number| i32::try_from(number).ok()) {
+            Some(number) => self.displaced(SideName::Rows, &[number]).await?,
+            None => Displaced::default(),
+        };
+        let removes = displaced.removes.clone();
+        self.check(&Commit { replace_all: delivered.replace, removes, txns, ..Commit::to(SideName::Rows, "WRITE") })?;
         let (seal, place) = {
             let mut state = self.state.lock();
-            let place = state.changes.advance();
-            state.changes.push_pending(place);
-            (Self::seal_in(&mut state), place)
+            let number = state.changes.advance();
+            state.changes.push_pending(number);
+            (Self::seal_in(&mut state), Place { number, displaced })
         };
-        let outcome = self.deliver_until_known(&mut turn, &seal, &delivered, place).await;
+        let outcome = self.deliver_until_known(&mut turn, &seal, &delivered, &place).await;
         if outcome.is_err() {
-            self.state.lock().changes.resolve(place, Change::default());
+            self.state.lock().changes.resolve(place.number, Change::default());
             // What came beside it is committed without it; where nothing did, the seal has the version that is there.
             if let Err(error) = self.commit_epoch(&mut turn, &seal, &DeliveredFiles::default(), None).await {
                 tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "an epoch waits for its commit");
@@ -147,7 +162,7 @@ impl Table {
         turn: &mut Turn,
         seal: &Arc<Seal>,
         delivered: &DeliveredFiles,
-        place: ChangeNumber,
+        place: &Place,
     ) -> Result<i64, LakeError> {
         let mut closed = self.shared.closed.subscribe();
         let mut wait = Duration::from_millis(100);
@@ -250,7 +265,7 @@ impl Table {
         turn: &mut Turn,
         seal: &Arc<Seal>,
         extra: &DeliveredFiles,
-        place: Option<ChangeNumber>,
+        place: Option<&Place>,
     ) -> Result<i64, LakeError> {
         if let Some(version) = seal.version_now() {
             return Ok(version);
@@ -276,12 +291,15 @@ impl Table {
         let is_empty =
             rows.is_empty() && rejects.is_empty() && rejected == 0 && extra.txns.is_empty() && !extra.replace;
         let balance = self.balance_of(seal, extra, &rows, &rejects)?;
+        let displaced = place.map(|place| place.displaced.clone()).unwrap_or_default();
         if !is_empty {
-            txns.extend(self.counters(seal, extra));
+            txns.extend(self.counters(seal, extra, displaced.rows));
         }
         let files = rows.clone();
+        rows.extend(displaced.kept.iter().cloned());
         let commit = Commit {
             adds: rows,
+            removes: displaced.removes,
             replace_all: extra.replace,
             txns: txns.clone(),
             info: extra.info.clone(),
@@ -299,8 +317,9 @@ impl Table {
             balance.iter().for_each(|balance| self.tell_balance(balance, done.head.version().0));
             done
         };
-        let change = Change { added: extra.rows.clone(), removed: done.removed, version: Some(version_of(&done.head)) };
-        Ok(self.published(seal, done.head, &files, place.map(|place| (place, change))))
+        let added = extra.rows.iter().chain(&displaced.kept).cloned().collect();
+        let change = Change { added, removed: done.removed, version: Some(version_of(&done.head)) };
+        Ok(self.published(seal, done.head, &files, place.map(|place| (place.number, change))))
     }
 
     /// The sum of what is about to be committed.
@@ -326,13 +345,14 @@ impl Table {
     }
 
     /// The counters of the books that a commit moves.
-    fn counters(&self, seal: &Seal, extra: &DeliveredFiles) -> Vec<(TxnId, i64)> {
+    fn counters(&self, seal: &Seal, extra: &DeliveredFiles, displaced: i64) -> Vec<(TxnId, i64)> {
         let mut counters = self.counted(seal.account);
         counters.extend(self.counted_on(SideName::Rows, Counter::Delivered, extra.account().offered));
-        if extra.replace {
-            let replaced = signed(self.head().rows().unwrap_or(0));
-            counters.extend(self.counted_on(SideName::Rows, Counter::Replaced, replaced));
-        }
+        let replaced = match extra.replace {
+            true => signed(self.head().rows().unwrap_or(0)),
+            false => displaced,
+        };
+        counters.extend(self.counted_on(SideName::Rows, Counter::Replaced, replaced));
         counters
     }
 

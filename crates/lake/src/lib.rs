@@ -13,6 +13,7 @@ mod commit;
 pub mod control;
 mod correct;
 pub mod delta;
+mod displaced;
 pub mod encoded;
 pub mod epoch;
 mod error;

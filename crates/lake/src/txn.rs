@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use uuid::Uuid;
 
 /// What all ids of ours begin with.
@@ -38,20 +39,38 @@ pub enum TxnKind<'a> {
         /// The dataset.
         dataset: &'a str,
     },
+    /// The number of a business date's current delivery.
+    DeliveryOfDate {
+        /// The dataset.
+        dataset: &'a str,
+        /// The date.
+        date: NaiveDate,
+    },
     /// The number of the delivery that had this content.
     DeliveredContent {
         /// The dataset.
         dataset: &'a str,
         /// The content's SHA-256, in hex.
         sha256: &'a str,
+        /// The business date that it was delivered for.
+        date: Option<NaiveDate>,
+    },
+    /// The number of the delivery by which one that was held came in.
+    Released {
+        /// The dataset.
+        dataset: &'a str,
+        /// The id of what was held.
+        held: Uuid,
     },
     /// The number of the delivery of this content whose rejects were taken out of the quarantine again: its rows never
-    /// came.
+    /// came, or others have taken their place.
     Withdrawn {
         /// The dataset.
         dataset: &'a str,
         /// The content's SHA-256, in hex.
         sha256: &'a str,
+        /// The business date that it was delivered for.
+        date: Option<NaiveDate>,
     },
     /// The staged version that was published.
     Publication {
@@ -113,6 +132,8 @@ pub enum Counter {
     Replaced,
     /// Rows and rejects that were taken back because what they were made of has changed.
     Retracted,
+    /// Rejects of deliveries that corrected ones have taken the place of.
+    ReplacedRejects,
     /// Rejects that were given up.
     Discarded,
     /// Rejects that were put through again and that it had already.
@@ -124,7 +145,7 @@ pub enum Counter {
 }
 
 impl Counter {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Offered,
         Self::Delivered,
         Self::Duplicates,
@@ -132,6 +153,7 @@ impl Counter {
         Self::Joined,
         Self::Replaced,
         Self::Retracted,
+        Self::ReplacedRejects,
         Self::Discarded,
         Self::ReplayedDuplicates,
         Self::ReplayedFiltered,
@@ -147,6 +169,7 @@ impl Counter {
             Self::Joined => "joined",
             Self::Replaced => "replaced",
             Self::Retracted => "retracted",
+            Self::ReplacedRejects => "replaced-rejects",
             Self::Discarded => "discarded",
             Self::ReplayedDuplicates => "replayed-duplicates",
             Self::ReplayedFiltered => "replayed-filtered",
@@ -178,16 +201,32 @@ impl TxnId {
         Self(format!("{OURS}feed/{dataset}").into())
     }
 
-    /// Of a delivery's content.
+    /// Of the current delivery of a business date.
     #[must_use]
-    pub fn delivered_content(dataset: impl fmt::Display, sha256: &str) -> Self {
-        Self(format!("{OURS}feed/{dataset}/{sha256}").into())
+    pub fn delivery_of_date(dataset: impl fmt::Display, date: NaiveDate) -> Self {
+        Self(format!("{OURS}feed/{dataset}/{date}").into())
+    }
+
+    /// Of a delivery's content, for the business date that it stands for.
+    #[must_use]
+    pub fn delivered_content(dataset: impl fmt::Display, sha256: &str, date: Option<NaiveDate>) -> Self {
+        match date {
+            Some(date) => Self(format!("{OURS}feed/{dataset}/{sha256}/{date}").into()),
+            None => Self(format!("{OURS}feed/{dataset}/{sha256}").into()),
+        }
     }
 
     /// Of a delivery's content that was withdrawn.
     #[must_use]
-    pub fn withdrawn(dataset: impl fmt::Display, sha256: &str) -> Self {
-        Self(format!("{OURS}feed/{dataset}/{sha256}/withdrawn").into())
+    pub fn withdrawn(dataset: impl fmt::Display, sha256: &str, date: Option<NaiveDate>) -> Self {
+        let content = Self::delivered_content(dataset, sha256, date);
+        Self(format!("{content}/withdrawn").into())
+    }
+
+    /// Of a held delivery that was released.
+    #[must_use]
+    pub fn released(dataset: impl fmt::Display, held: Uuid) -> Self {
+        Self(format!("{OURS}feed/{dataset}/held/{held}").into())
     }
 
     /// Of the publication of what is staged.
@@ -260,8 +299,22 @@ impl TxnId {
         match parts.as_slice() {
             ["model", name, input_table_id] => TxnKind::Model { name, input_table_id },
             ["feed", dataset] => TxnKind::Delivery { dataset },
-            ["feed", dataset, sha256] => TxnKind::DeliveredContent { dataset, sha256 },
-            ["feed", dataset, sha256, "withdrawn"] => TxnKind::Withdrawn { dataset, sha256 },
+            ["feed", dataset, of] => match of.parse() {
+                Ok(date) => TxnKind::DeliveryOfDate { dataset, date },
+                Err(_) => TxnKind::DeliveredContent { dataset, sha256: of, date: None },
+            },
+            ["feed", dataset, "held", held] => {
+                Uuid::try_parse(held).map_or(TxnKind::Foreign, |held| TxnKind::Released { dataset, held })
+            }
+            ["feed", dataset, sha256, "withdrawn"] => TxnKind::Withdrawn { dataset, sha256, date: None },
+            ["feed", dataset, sha256, date] => match date.parse() {
+                Ok(date) => TxnKind::DeliveredContent { dataset, sha256, date: Some(date) },
+                Err(_) => TxnKind::Foreign,
+            },
+            ["feed", dataset, sha256, date, "withdrawn"] => match date.parse() {
+                Ok(date) => TxnKind::Withdrawn { dataset, sha256, date: Some(date) },
+                Err(_) => TxnKind::Foreign,
+            },
             ["publish", name] => TxnKind::Publication { name },
             ["replay", dataset] => TxnKind::Replay { dataset },
             ["correct", dataset] => TxnKind::Correction { dataset },
@@ -310,6 +363,10 @@ mod tests {
     use super::*;
 
     const TOPIC: Uuid = Uuid::from_u128(7);
+    const DAY: NaiveDate = match NaiveDate::from_ymd_opt(2026, 4, 13) {
+        Some(day) => day,
+        None => NaiveDate::MIN,
+    };
 
     #[test]
     fn what_was_made_is_read_back() {
@@ -317,8 +374,21 @@ mod tests {
             (TxnId::landing(TOPIC, 3), TxnKind::Landing { topic: TOPIC, partition: 3 }),
             (TxnId::model("steps", "a-b"), TxnKind::Model { name: "steps", input_table_id: "a-b" }),
             (TxnId::delivery("patients"), TxnKind::Delivery { dataset: "patients" }),
-            (TxnId::delivered_content("p", "0f"), TxnKind::DeliveredContent { dataset: "p", sha256: "0f" }),
-            (TxnId::withdrawn("p", "0f"), TxnKind::Withdrawn { dataset: "p", sha256: "0f" }),
+            (TxnId::delivery_of_date("p", DAY), TxnKind::DeliveryOfDate { dataset: "p", date: DAY }),
+            (
+                TxnId::delivered_content("p", "0f", None),
+                TxnKind::DeliveredContent { dataset: "p", sha256: "0f", date: None },
+            ),
+            (
+                TxnId::delivered_content("p", "0f", Some(DAY)),
+                TxnKind::DeliveredContent { dataset: "p", sha256: "0f", date: Some(DAY) },
+            ),
+            (TxnId::withdrawn("p", "0f", None), TxnKind::Withdrawn { dataset: "p", sha256: "0f", date: None }),
+            (
+                TxnId::withdrawn("p", "0f", Some(DAY)),
+                TxnKind::Withdrawn { dataset: "p", sha256: "0f", date: Some(DAY) },
+            ),
+            (TxnId::released("p", TOPIC), TxnKind::Released { dataset: "p", held: TOPIC }),
             (TxnId::publication("daily"), TxnKind::Publication { name: "daily" }),
             (TxnId::landed_count(TOPIC, 3), TxnKind::LandedCount { topic: TOPIC, partition: 3 }),
             (TxnId::books("steps", Counter::Filtered), TxnKind::Books { dataset: "steps", counter: Counter::Filtered }),
@@ -342,7 +412,16 @@ mod tests {
 
     #[test]
     fn what_others_wrote_is_none_of_ours() {
-        for text in ["", "spark", "vitalake/", "vitalake/model/x", "vitalake/x/0", "vitalake/feed/a/b/c", "model/a/b"] {
+        for text in [
+            "",
+            "spark",
+            "vitalake/",
+            "vitalake/model/x",
+            "vitalake/x/0",
+            "vitalake/feed/a/b/c",
+            "vitalake/feed/a/held/b",
+            "model/a/b",
+        ] {
             assert_eq!(TxnId::parse(text).kind(), TxnKind::Foreign, "{text}");
         }
     }

@@ -160,8 +160,18 @@ pub struct PartitionStatus {
 pub struct DeliveryReport {
     /// The dataset delivered to.
     pub dataset: String,
-    /// The delivery's number in that dataset.
-    pub delivery: u64,
+    /// The delivery's number in that dataset; none where nothing of it is there.
+    #[serde(default)]
+    pub delivery: Option<u64>,
+    /// The day that it stands for.
+    #[serde(default)]
+    pub business_date: Option<String>,
+    /// The delivery of the same day that it took the place of.
+    #[serde(default)]
+    pub corrects: Option<u64>,
+    /// What it is known by while it is held.
+    #[serde(default)]
+    pub held: Option<String>,
     /// SHA-256 of the delivered bytes, in hexadecimal: the delivery's identity.
     pub sha256: String,
     /// Whether these bytes were loaded now or had been before.
@@ -213,9 +223,15 @@ pub enum DeliveryState {
     /// Loaded by this request.
     #[serde(rename = "loaded")]
     Loaded,
-    /// The same bytes were loaded before; nothing was changed.
+    /// The same bytes were loaded before, for the same day; nothing was changed.
     #[serde(rename = "already loaded")]
     AlreadyLoaded,
+    /// A rule holds it: its bytes are kept, and somebody has to decide.
+    #[serde(rename = "held")]
+    Held,
+    /// The dataset shows a newer day already; nothing was changed.
+    #[serde(rename = "superseded")]
+    Superseded,
 }
 
 /// The answer of `POST /api/v1/flush`: what was committed.

@@ -35,7 +35,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 11] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 13] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -59,6 +59,18 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 11] = [
         level: Level::Contract,
         layers: RAW,
         about: "`append` (default) or `replace`: each delivery takes the place of all rows, in one commit",
+    },
+    CustomProperty {
+        name: "controlTotals",
+        level: Level::Contract,
+        layers: RAW,
+        about: "`optional` (default) or `required`: each delivery comes with its count of rows, its hash or sums of columns",
+    },
+    CustomProperty {
+        name: "snapshotLossMax",
+        level: Level::Contract,
+        layers: RAW,
+        about: "with `delivery: replace`, the share of its rows that a dataset may lose by a delivery: `0.2` or `20%`; default: all but one row",
     },
     CustomProperty {
         name: "dedupHorizon",

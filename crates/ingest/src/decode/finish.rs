@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryViewBuilder, BooleanArray, BooleanBufferBuilder, Int32Array, Int64Array, RecordBatch,
-    StringViewBuilder, TimestampMicrosecondArray,
+    StringViewBuilder, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use vitalake_contract::check::{self, Violation};
 use vitalake_contract::contract::{quarantine_schema, raw_system_fields};
 use vitalake_contract::quarantine::{BrokenRule, rules_text};
 use vitalake_contract::rule::{Check, RowRule, Severity};
-use vitalake_contract::{Contract, Layer};
+use vitalake_contract::{Contract, Layer, Source};
 
 use super::columns::{Texts, null_buffer};
 use super::plan::{Plan, expected};
@@ -75,7 +76,7 @@ impl RowBuffer {
     /// All rows that were kept, in the shape of the stored table.
     fn batch(&mut self, plan: &Plan) -> Result<RecordBatch, ArrowError> {
         let texts = Texts { records: &self.records, beside: &self.beside };
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(plan.contract.columns.len() + raw_system_fields().len());
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(plan.contract.columns.len() + raw_system_fields().len() + 1);
         for (buffer, column) in self.columns.iter_mut().zip(&plan.contract.columns) {
             arrays.push(buffer.finish(&column.kind, &texts)?);
         }
@@ -89,6 +90,10 @@ impl RowBuffer {
             arrays.extend(self.envelopes.columns(rows)?);
             arrays.push(Arc::new(TimestampMicrosecondArray::from(ingested).with_timezone("UTC")));
             arrays.push(self.rescued.finish(rows)?);
+            if plan.contract.source == Some(Source::Feed) {
+                // Whoever delivers knows the day.
+                arrays.push(new_null_array(&DataType::Date32, rows));
+            }
         }
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(plan.contract.table_schema(), arrays, &options)

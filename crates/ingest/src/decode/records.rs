@@ -5,6 +5,8 @@
 
 use std::io::Read;
 
+use serde::{Deserialize, Serialize};
+
 use super::csv::{Cell, Scan, line, scan};
 use super::document::{self, Document, Next, Shape};
 use super::file_form;
@@ -15,7 +17,8 @@ use super::refused::DeliveryError;
 const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The form of a delivered file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeliveryFormat {
     /// Comma-separated values with a header line (RFC 4180).
     Csv,

@@ -3,9 +3,13 @@
 //! Rows carry the delivery's number, and which number that is shows only with the commit: the next one is taken to begin
 //! with, and what was written under another is written again. Invariant: rows and rejects all carry one number.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Date32Array, Int32Array, RecordBatch};
+use arrow::datatypes::Date32Type;
+use chrono::NaiveDate;
+use vitalake_contract::contract::BUSINESS_DATE;
 use vitalake_lake::{DataFile, Table};
 
 use super::DeliverError;
@@ -20,6 +24,11 @@ const NUMBER_COLUMN: &str = "_partition";
 #[derive(Debug)]
 pub(super) struct Files {
     number: i64,
+    date: Option<NaiveDate>,
+    /// Whether a rule of severity fatal ends it at once.
+    stops_at_fatal: bool,
+    /// Rows that break rules of severity fatal, by rule.
+    fatal: BTreeMap<usize, u64>,
     rows: Vec<Arc<DataFile>>,
     rejects: Vec<Arc<DataFile>>,
     waiting_rows: Vec<RecordBatch>,
@@ -28,10 +37,15 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// None yet, of a delivery that is to have this number.
-    pub(super) fn new(number: i64) -> Self {
-        let (rows, rejects, waiting_rows, waiting_rejects) = Default::default();
-        Self { number, rows, rejects, waiting_rows, waiting_rejects, bytes: 0 }
+    /// None yet, of a delivery that is to have this number and stands for this day.
+    pub(super) fn new(number: i64, date: Option<NaiveDate>, stops_at_fatal: bool) -> Self {
+        let (fatal, rows, rejects, waiting_rows, waiting_rejects) = Default::default();
+        Self { number, date, stops_at_fatal, fatal, rows, rejects, waiting_rows, waiting_rejects, bytes: 0 }
+    }
+
+    /// Rules of severity fatal that rows break, and how many break each.
+    pub(super) fn fatal(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.fatal.iter().map(|(rule, rows)| (*rule, *rows))
     }
 
     /// The number as rows carry it.
@@ -49,16 +63,31 @@ impl Files {
         &self.rejects
     }
 
-    /// Takes a batch; refuses the delivery when a row of it breaks a rule of severity fatal.
+    /// Takes a batch; refuses the delivery when a row of it breaks a rule of severity fatal and that ends it.
     pub(super) async fn take(&mut self, table: &Table, decoded: Decoded) -> Result<(), DeliverError> {
-        if let Some((rule, rows)) = decoded.fatal.first() {
+        if let Some((rule, rows)) = decoded.fatal.first().filter(|_| self.stops_at_fatal) {
             let rule = table.contract().row_rules.get(*rule).map_or_else(String::new, |r| r.name.clone());
             return Err(DeliverError::Fatal { dataset: table.contract().dataset.to_string(), rule, rows: *rows });
         }
+        for (rule, rows) in &decoded.fatal {
+            *self.fatal.entry(*rule).or_default() += rows;
+        }
         self.bytes += decoded.rows.get_array_memory_size() + decoded.rejects.get_array_memory_size();
-        self.waiting_rows.push(decoded.rows);
+        self.waiting_rows.push(self.dated(table, decoded.rows)?);
         self.waiting_rejects.push(decoded.rejects);
         if self.bytes >= FILE_BYTES_IN_MEMORY { self.write(table).await } else { Ok(()) }
+    }
+
+    /// Rows with the day that the delivery stands for, where the table has a place for it.
+    fn dated(&self, table: &Table, rows: RecordBatch) -> Result<RecordBatch, DeliverError> {
+        let (Some(date), Ok(at)) = (self.date, rows.schema_ref().index_of(BUSINESS_DATE)) else { return Ok(rows) };
+        let mut columns = rows.columns().to_vec();
+        if let Some(column) = columns.get_mut(at) {
+            *column = Arc::new(Date32Array::from_value(Date32Type::from_naive_date(date), rows.num_rows()));
+        }
+        let dataset = table.contract().dataset.to_string();
+        let build = |source| crate::decode::DeliveryError::from(DecodeError::Build { dataset, source });
+        Ok(RecordBatch::try_new(rows.schema(), columns).map_err(build)?)
     }
 
     /// Writes what waits in memory.

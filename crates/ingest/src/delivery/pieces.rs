@@ -30,6 +30,8 @@ pub(super) struct Received {
     pub(super) totals: DeliveryTotals,
     /// The hash of all its bytes, in hex.
     pub(super) sha256: String,
+    /// How many these are.
+    pub(super) bytes: u64,
 }
 
 /// Reads pieces as one file.
@@ -61,8 +63,8 @@ impl HashingReader {
     /// What was read, when that was all of the file.
     pub(super) fn finish(self, totals: DeliveryTotals) -> Option<Received> {
         let whole = self.state == State::Ended && self.current.is_empty();
-        let sha256 = || self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        whole.then(|| Received { totals, sha256: sha256() })
+        let sha256 = || self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        whole.then(|| Received { totals, sha256: sha256(), bytes: self.bytes })
     }
 
     fn next_piece(&mut self) -> io::Result<()> {

@@ -35,9 +35,11 @@ pub struct SetFinding {
 }
 
 impl SetFinding {
-    /// Whether the delivery is refused for it: what cannot be told of such a rule is taken for broken.
-    pub(super) fn refuses(&self) -> bool {
-        self.severity == Severity::Fatal && self.passed != Some(true)
+    /// Whether the delivery is refused for it: what cannot be told of such a rule is taken for broken. Where it can be
+    /// held, an error is enough.
+    pub(super) fn refuses(&self, can_be_held: bool) -> bool {
+        let least = if can_be_held { self.severity != Severity::Warning } else { self.severity == Severity::Fatal };
+        least && self.passed != Some(true)
     }
 }
 

@@ -12,13 +12,14 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use rstest::rstest;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use vitalake_contract::contract::{Column, ColumnType, Delivery};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
 use vitalake_ingest::decode::DeliveryFormat;
 use vitalake_ingest::delivery::{
-    DeliverError, Delivered, DeliveryJudge, DeliveryRules, Incoming, Piece, SetFinding, deliver,
+    DeliverError, Delivered, DeliveryDesk, DeliveryJudge, DeliveryRules, HeldDeliveries, HeldLimits, Incoming, Piece,
+    SetFinding, deliver,
 };
 use vitalake_lake::delta::{Change, DeltaLog, Snapshot};
 use vitalake_lake::store::DiskStore;
@@ -55,7 +56,7 @@ fn contract(delivery: Delivery) -> Arc<Contract> {
 struct Process {
     lake: Lake,
     table: Arc<Table>,
-    turn: Mutex<()>,
+    desk: DeliveryDesk,
 }
 
 impl Process {
@@ -67,8 +68,10 @@ impl Process {
         let store = Arc::new(DiskStore::new(disk, folder));
         let specs = vec![TableSpec::of(contract(delivery))];
         let lake = Lake::open(store, specs, LakeOptions::default(), Clock::system(), cpu.clone()).await.unwrap();
-        let table = Arc::clone(lake.table(&DatasetName::new("people").unwrap()).unwrap());
-        Self { lake, table, turn: Mutex::default() }
+        let name = DatasetName::new("people").unwrap();
+        let table = Arc::clone(lake.table(&name).unwrap());
+        let held = HeldDeliveries::new(Arc::clone(lake.store()), vec![name], HeldLimits::default());
+        Self { lake, table, desk: DeliveryDesk::new(Arc::new(held)) }
     }
 
     async fn take(
@@ -85,8 +88,11 @@ impl Process {
         format: DeliveryFormat,
         pieces: mpsc::Receiver<io::Result<Piece>>,
     ) -> Result<Delivered, DeliverError> {
-        let incoming = Incoming { name: "people".to_owned(), format, pieces, now_ms: 1_000 };
-        let delivering = deliver(&self.table, rules, incoming, &self.turn);
+        self.deliver(rules, Incoming::new("people", format, pieces, 1_000)).await
+    }
+
+    async fn deliver(&self, rules: DeliveryRules, incoming: Incoming) -> Result<Delivered, DeliverError> {
+        let delivering = deliver(&self.table, rules, incoming, &self.desk);
         tokio::time::timeout(WAIT_MAX, delivering).await.expect("it is answered")
     }
 
@@ -188,7 +194,7 @@ async fn a_rule_about_the_set_refuses_a_delivery_whole_or_is_said_of_it(
     assert_eq!(process.read(Space::Raw, "n").await, vec![1; usize::from(taken)]);
     // What is there already is not judged again.
     if taken {
-        assert!(process.judged(Severity::Fatal, Some(false)).await.unwrap().known);
+        assert!(process.judged(Severity::Fatal, Some(false)).await.unwrap().known());
     }
 }
 
@@ -232,7 +238,7 @@ async fn a_file_whose_end_nobody_said_is_not_delivered(
     assert_eq!((process.read(Space::Raw, "n").await, process.table.head().version()), (vec![7], version));
     assert_eq!(process.read(Space::Quarantine, "_offset").await, [0; 0]);
     // The next one is as if this one had not been.
-    assert_eq!(process.whole(&rows([8])).await.unwrap().number, 2);
+    assert_eq!(process.whole(&rows([8])).await.unwrap().number, Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,13 +249,13 @@ async fn who_sends_slowly_holds_nobody_up_and_has_the_number_of_his_commit() {
     sender.send(bytes(&rows([1, 2]))).await.unwrap();
     let slow = process.take(DeliveryFormat::Ndjson, pieces);
     let others = async {
-        assert_eq!(process.whole(&rows([3])).await.unwrap().number, 1);
-        assert_eq!(process.whole("{\"n\":4}\n{\"who\":\"w\",\"n\":5}\n").await.unwrap().number, 2);
+        assert_eq!(process.whole(&rows([3])).await.unwrap().number, Some(1));
+        assert_eq!(process.whole("{\"n\":4}\n{\"who\":\"w\",\"n\":5}\n").await.unwrap().number, Some(2));
         sender.send(bytes("{\"n\":6}\n")).await.unwrap();
         sender.send(Ok(Piece::End)).await.unwrap();
     };
     let (slow, ()) = tokio::join!(slow, others);
-    assert_eq!(slow.unwrap().number, 3);
+    assert_eq!(slow.unwrap().number, Some(3));
     assert_eq!(process.read(Space::Raw, "n").await, [1, 2, 3, 5]);
     assert_eq!(process.read(Space::Raw, "_partition").await, [1, 2, 3, 3]);
     assert_eq!(process.read(Space::Quarantine, "_partition").await, [2, 3]);
@@ -262,7 +268,7 @@ async fn two_files_of_one_content_at_once_are_one_delivery() {
     let file = rows(0..100);
     let (one, other) = tokio::join!(process.whole(&file), process.whole(&file));
     let (one, other) = (one.unwrap(), other.unwrap());
-    assert_eq!((one.number, other.number, one.known != other.known), (1, 1, true));
+    assert_eq!((one.number, other.number, one.known() != other.known()), (Some(1), Some(1), true));
     assert_eq!(process.read(Space::Raw, "n").await, (0..100).collect::<Vec<_>>());
 }
 
@@ -278,15 +284,15 @@ async fn two_processes_deliver_to_one_table_and_neither_loses_its_work(
     let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(2).unwrap());
     let one = Process::open(folder.path(), delivery, &cpu).await;
     let other = Process::open(folder.path(), delivery, &cpu).await;
-    assert_eq!(one.whole(&format!("{}{{}}\n", rows([1, 2]))).await.unwrap().number, 1);
+    assert_eq!(one.whole(&format!("{}{{}}\n", rows([1, 2]))).await.unwrap().number, Some(1));
     // What this process knows is from before the other's commit.
     let second = other.whole(&format!("{}{{\"n\":9}}\n", rows([3, 4]))).await.unwrap();
-    assert_eq!((second.number, second.known), (2, false));
+    assert_eq!((second.number, second.known()), (Some(2), false));
     assert!(!one.lake.is_lost() && !other.lake.is_lost());
     assert_eq!(other.read(Space::Raw, "n").await, numbers);
     assert_eq!(other.read(Space::Quarantine, "_partition").await, rejects);
     let again = one.whole(&format!("{}{{\"n\":9}}\n", rows([3, 4]))).await.unwrap();
-    assert_eq!((again.number, again.known), (2, true));
+    assert_eq!((again.number, again.known()), (Some(2), true));
     assert!(!one.lake.is_lost());
 }
 
@@ -300,7 +306,7 @@ async fn many_deliveries_of_several_processes_at_once_all_arrive_under_numbers_o
     let file = |n: i64| format!("{}{{\"n\":{n}}}\n", rows([n]));
     let deliveries = (0..12).map(|n| {
         let (process, file) = (&processes[n as usize % 3], file(n));
-        async move { process.whole(&file).await.unwrap().number }
+        async move { process.whole(&file).await.unwrap().number.unwrap() }
     });
     let mut numbers = futures::future::join_all(deliveries).await;
     numbers.sort_unstable();
@@ -355,7 +361,7 @@ async fn a_delivery_that_failed_for_good_gives_up_its_place_and_its_seal() {
     tokio::time::timeout(WAIT_MAX, seal.version()).await.expect("its seal is known");
     assert_eq!(process.read(Space::Raw, "n").await, [0; 0]);
     // What comes after it is taken as ever.
-    assert_eq!(process.whole(&rows([1])).await.unwrap().number, 1);
+    assert_eq!(process.whole(&rows([1])).await.unwrap().number, Some(1));
     let increment = tokio::time::timeout(WAIT_MAX, reader.next()).await.unwrap().unwrap();
     assert_eq!(increment.files.len(), 1);
 }
@@ -458,7 +464,7 @@ async fn the_same_file_after_a_crash_between_its_two_commits_has_the_number_of_i
         let fresh = open().await;
         finished += u32::from(fresh.table.rejects_txn(&TxnId::delivery("people")).is_some());
         let delivered = fresh.whole(&cut).await.unwrap();
-        assert_eq!(delivered.number, 1, "killed at operation {kill_after}");
+        assert_eq!(delivered.number, Some(1), "killed at operation {kill_after}");
         assert_eq!(rejected(&fresh).await, BTreeSet::from([(1, 2)]), "killed at operation {kill_after}");
     }
     assert!(finished > 0, "no crash came between the two commits");

@@ -41,6 +41,23 @@ impl Table {
         let rows = read_file(&self.shared.store, &location, file.size_bytes(), &schema, BATCH_ROWS).await;
         Ok(rows.map_err(&failed)?.map_err(failed).boxed())
     }
+
+    /// All of one file of a side.
+    pub(crate) async fn stream_side(
+        &self,
+        side: SideName,
+        file: &DataFile,
+    ) -> Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError> {
+        if side == SideName::Rejects {
+            return self.stream_rejects(file, None).await;
+        }
+        let (id, schema) = (self.id(), self.schema());
+        let location = file.location(&id.root());
+        let failed =
+            move |source: DeltaError| LakeError::Parquet { attempt: "reading a file", table: id.clone(), source };
+        let rows = read_file(&self.shared.store, &location, file.size_bytes(), &schema, BATCH_ROWS).await;
+        Ok(rows.map_err(&failed)?.map_err(failed).boxed())
+    }
 }
 
 impl Lake {

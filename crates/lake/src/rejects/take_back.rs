@@ -56,7 +56,7 @@ impl Table {
     }
 
     /// Commits what came of rejects. `None` when a file of quarantine or the transaction that was named has moved
-    /// meanwhile: nothing is done then, and what is there now has to be looked at. While the store is away it is tried
+    /// meanwhile, or rejects of a replaced delivery are still to be withdrawn: nothing is done then, and what is there now has to be looked at. While the store is away it is tried
     /// again without end, and the table waits.
     ///
     /// # Errors
@@ -70,6 +70,7 @@ impl Table {
         let (rows_head, rejects_head) = (self.head(), self.at(SideName::Rejects).1);
         let is_moved = |(txn, was): &(TxnId, Option<i64>)| rows_head.txn(txn) != *was;
         if back.unless_moved.as_ref().is_some_and(is_moved)
+            || (self.has_replaced_rejects() && !back.rows.is_empty())
             || back.taken.iter().any(|file| rejects_head.file(file.path()).is_none())
         {
             return Ok(None);

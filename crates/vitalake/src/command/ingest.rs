@@ -119,9 +119,19 @@ fn progress(size: u64) -> ProgressBar {
 }
 
 fn in_words(report: &DeliveryReport, name: &str, style: Style) -> String {
-    let DeliveryReport { dataset, delivery, .. } = report;
-    if report.state == DeliveryState::AlreadyLoaded {
-        return format!("{name} was loaded into {dataset} before, as delivery {delivery}: nothing changed\n");
+    let (dataset, delivery) = (&report.dataset, report.delivery.unwrap_or_default());
+    match report.state {
+        DeliveryState::Loaded => {}
+        DeliveryState::AlreadyLoaded => {
+            return format!("{name} was loaded into {dataset} before, as delivery {delivery}: nothing changed\n");
+        }
+        DeliveryState::Superseded => {
+            return format!("{name} changes nothing: {dataset} shows a newer day already\n");
+        }
+        DeliveryState::Held => {
+            let id = report.held.as_deref().unwrap_or_default();
+            return format!("{name} is held, and nothing of it is in {dataset}: vitalake feed release {id}\n");
+        }
     }
     let quarantined = style.yellow(&format!("{} quarantined", thousands(report.quarantined)));
     let quarantined = if report.quarantined == 0 { String::new() } else { format!(", {quarantined}") };
@@ -158,7 +168,7 @@ fn misfits_in_words(report: &DeliveryReport, style: Style) -> String {
         let (column, values) = (&misfit.column, thousands(misfit.values));
         words += &format!("    {column:names$}  {values:>counts$}  not {}\n", misfit.expected);
     }
-    let (dataset, delivery) = (&report.dataset, report.delivery);
+    let (dataset, delivery) = (&report.dataset, report.delivery.unwrap_or_default());
     words
         + &format!(
             "  see them: vitalake query \"SELECT _rescued FROM raw.{dataset} WHERE _partition = {delivery} AND _rescued IS NOT NULL\"\n"

@@ -10,7 +10,9 @@ use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use vitalake_contract::DatasetName;
 use vitalake_ingest::decode::{DeliveryError, DeliveryFormat as FileFormat, Misfit};
-use vitalake_ingest::delivery::{self, DeliverError, Delivered, DeliveryRules, Incoming, Piece, SetFinding};
+use vitalake_ingest::delivery::{
+    self, DeliverError, Delivered, DeliveredState, DeliveryRules, Incoming, Piece, SetFinding,
+};
 use vitalake_ingest::landing::{RuleCount, TopicLanding};
 use vitalake_lake::delta::DeltaError;
 use vitalake_lake::{Catalogue, LakeError, Space, TableId, TableView};
@@ -126,7 +128,7 @@ impl Api {
             )));
         }
         let events = self.0.setup.events.clone();
-        let turn = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
+        let desk = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
         let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
         let sql = sql_rules(table.contract()).map_err(|error| ApiError::Internal(error.to_string()))?;
         let format = match format {
@@ -136,10 +138,10 @@ impl Api {
         let rules = DeliveryRules { sql, sets: DeliveredSets::of(&self.0.lake, &table) };
         let contract = Arc::clone(table.contract());
         let (sender, pieces) = mpsc::channel(4);
-        let incoming = Incoming { name: name.to_owned(), format, pieces, now_ms: self.0.setup.clock.now_ms() };
+        let incoming = Incoming::new(name, format, pieces, self.0.setup.clock.now_ms());
         // Both outlive a client that hangs up: a file that came whole is delivered, and models wait at its place.
         let feeding = tokio::spawn(feed(body, sender));
-        let delivering = tokio::spawn(async move { delivery::deliver(&table, rules, incoming, &turn).await });
+        let delivering = tokio::spawn(async move { delivery::deliver(&table, rules, incoming, &desk).await });
         let outcome = delivering
             .await
             .map_err(|error| ApiError::internal("the delivery was interrupted; deliver the file again", &error))?;
@@ -248,6 +250,12 @@ async fn feed(mut body: ByteStream, sender: mpsc::Sender<io::Result<Piece>>) {
 }
 
 fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
+    let (state, held) = match delivered.state {
+        DeliveredState::Loaded => (DeliveryState::Loaded, None),
+        DeliveredState::Known => (DeliveryState::AlreadyLoaded, None),
+        DeliveredState::Held { id, why } => (DeliveryState::Held, Some((id, why))),
+        DeliveredState::Superseded { .. } => (DeliveryState::Superseded, None),
+    };
     let misfits = delivered.totals.misfits.into_iter();
     let did_not_fit =
         misfits.map(|Misfit { column, expected, values }| DidNotFit { column, expected, values }).collect();
@@ -261,9 +269,12 @@ fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
     DeliveryReport {
         not_kept: not_kept.collect(),
         dataset: dataset.to_owned(),
-        delivery: u64::try_from(delivered.number).unwrap_or(0),
+        delivery: delivered.number.and_then(|number| u64::try_from(number).ok()),
+        business_date: delivered.business_date.map(|date| date.to_string()),
+        corrects: delivered.corrects.and_then(|number| u64::try_from(number).ok()),
+        held: held.map(|(id, _)| id.to_string()),
         sha256: delivered.sha256,
-        state: if delivered.known { DeliveryState::AlreadyLoaded } else { DeliveryState::Loaded },
+        state,
         accepted: delivered.totals.rows,
         quarantined: delivered.totals.rejects,
         version: u64::try_from(delivered.version).unwrap_or(0),
@@ -279,9 +290,12 @@ fn refusal(error: &DeliverError) -> ApiError {
             io::ErrorKind::FileTooLarge => ApiError::TooLarge(in_full(error)),
             _ => ApiError::Invalid(in_full(error)),
         },
+        DeliverError::NewerThere { .. } => ApiError::Conflict(in_full(error)),
+        DeliverError::Held(_) => ApiError::Unavailable(in_full(error)),
         DeliverError::File(_)
         | DeliverError::Fatal { .. }
         | DeliverError::FatalSet { .. }
+        | DeliverError::NotAsExpected { .. }
         | DeliverError::Empty { .. } => ApiError::Invalid(in_full(error)),
         DeliverError::Lake(cause) if cause.retry() == Retry::Later => {
             ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))

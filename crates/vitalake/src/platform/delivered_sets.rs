@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use vitalake_contract::rule::Severity;
 use vitalake_contract::{Contract, Source};
 use vitalake_ingest::decode::DeliveryTotals;
-use vitalake_ingest::delivery::{Delivered, DeliveryJudge, SetFinding};
+use vitalake_ingest::delivery::{Delivered, DeliveredState, DeliveryJudge, SetFinding};
 use vitalake_lake::{Catalogue, DataFile, Lake, Table, TableView};
 use vitalake_process::quality::{RuleScope, SetOutcome, SetResult, evaluate};
 use vitalake_runtime::events::{Event, Events};
@@ -87,10 +87,11 @@ fn untold(contract: &Contract) -> Vec<SetFinding> {
 
 /// Tells what was found of a delivery, and how many of its values could not be read.
 pub(super) fn tell(events: &Events, contract: &Contract, delivered: &Delivered) {
-    if delivered.known {
-        return;
-    }
-    let scope: Arc<str> = format!("delivery {}", delivered.number).into();
+    let scope: Arc<str> = match (&delivered.state, delivered.number) {
+        (DeliveredState::Loaded, Some(number)) => format!("delivery {number}").into(),
+        (DeliveredState::Held { id, .. }, _) => format!("held delivery {id}").into(),
+        _ => return,
+    };
     let dataset: Arc<str> = contract.dataset.as_str().into();
     for finding in &delivered.findings {
         events.send(Event::Measured {

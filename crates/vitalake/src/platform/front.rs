@@ -261,7 +261,7 @@ fn ended(what: &str) -> ApiError {
 
 fn told(dataset: &str, outcome: &Result<DeliveryReport, ApiError>, took: Duration) -> Event {
     let (accepted, quarantined) = outcome.as_ref().map_or((0, 0), |report| (report.accepted, report.quarantined));
-    let delivery = outcome.as_ref().ok().map(|report| report.delivery);
+    let delivery = outcome.as_ref().ok().and_then(|report| report.delivery);
     let outcome = if outcome.is_ok() { Outcome::Done } else { Outcome::Failed };
     Event::Delivery { dataset: dataset.into(), delivery, outcome, accepted, quarantined, took }
 }

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vitalake_contract::{DatasetName, Layer};
+use vitalake_ingest::delivery::{DeliveryDesk, HeldDeliveries, HeldLimits};
 use vitalake_ingest::landing::EpochOptions;
 use vitalake_ingest::log::Log;
 use vitalake_lake::place::{Cache, Place, Requests};
@@ -52,7 +53,7 @@ pub struct Life {
     pub(super) requests: Option<Arc<Requests>>,
     pub(super) models: Mutex<Option<Arc<Models>>>,
     pub(super) gates: Arc<Gates>,
-    pub(super) deliveries: BTreeMap<DatasetName, Arc<tokio::sync::Mutex<()>>>,
+    pub(super) deliveries: BTreeMap<DatasetName, Arc<DeliveryDesk>>,
     pub(super) recovery: Recovery,
     pub(super) setup: Setup,
     pub(super) models_setup: ModelsSetup,
@@ -96,8 +97,12 @@ impl Life {
             false => Intake::open(&context).await?,
         };
         let takes_deliveries = |layer| layer == Layer::Raw && !role.follows(layer);
-        let deliveries = contracts.values().filter(|c| takes_deliveries(c.layer));
-        let deliveries = deliveries.map(|c| (c.dataset.clone(), Arc::default())).collect();
+        let delivered = contracts.values().filter(|c| takes_deliveries(c.layer)).map(|c| c.dataset.clone());
+        let delivered: Vec<DatasetName> = delivered.collect();
+        let held = HeldDeliveries::new(Arc::clone(lake.store()), delivered.clone(), HeldLimits::default());
+        let held = Arc::new(held);
+        let desk = |dataset| (dataset, Arc::new(DeliveryDesk::new(Arc::clone(&held))));
+        let deliveries = delivered.into_iter().map(desk).collect();
         let work_folder = work_folder(setup, number).await;
         let options = ModelsOptions {
             events: setup.events.clone(),

@@ -1,0 +1,83 @@
+//! A file on its way in, and what is asked of it beside its contract.
+//!
+//! Made by whoever brings it: an upload, a feed, the release of what was held. Invariant: nothing here knows where the bytes
+//! come from.
+
+use chrono::NaiveDate;
+use uuid::Uuid;
+
+use super::Pieces;
+use super::expected::Expected;
+use super::held::Held;
+use crate::decode::DeliveryFormat;
+
+/// A file on its way in.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Its name, for the table's history.
+    pub name: String,
+    /// Its form.
+    pub format: DeliveryFormat,
+    /// Its bytes.
+    pub pieces: Pieces,
+    /// When it began to come, milliseconds since 1970.
+    pub now_ms: i64,
+    /// The day that it stands for. Another content for the same day corrects it.
+    pub business_date: Option<NaiveDate>,
+    /// The feed that brings it, for the ledger.
+    pub feed: Option<String>,
+    /// What becomes of it when a rule refuses it whole.
+    pub on_refusal: OnRefusal,
+    /// What its sender says that it holds.
+    pub expected: Option<Expected>,
+}
+
+impl Incoming {
+    /// A file without a business date, that is refused when a rule refuses it.
+    #[must_use]
+    pub fn new(name: impl Into<String>, format: DeliveryFormat, pieces: Pieces, now_ms: i64) -> Self {
+        let (business_date, feed, on_refusal, expected) = Default::default();
+        Self { name: name.into(), format, pieces, now_ms, business_date, feed, on_refusal, expected }
+    }
+}
+
+/// What becomes of a delivery that a rule refuses whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// Its sender hears why; nothing of it is kept.
+    #[default]
+    Refuse,
+    /// Its bytes are kept until somebody decides. A rule about the set of its rows holds it from severity error on.
+    Hold,
+    /// It was held, and somebody has decided that it comes in: rows that break a fatal rule go to quarantine.
+    Overrule(Overruled),
+}
+
+impl Held {
+    /// Its delivery, as somebody has decided. What came with it beside its bytes is as it was.
+    #[must_use]
+    pub fn released(&self, pieces: Pieces, overruled: Overruled) -> Incoming {
+        Incoming {
+            business_date: self.business_date,
+            feed: self.feed.clone(),
+            on_refusal: OnRefusal::Overrule(overruled),
+            expected: self.expected.clone(),
+            ..Incoming::new(self.name.clone(), self.format, pieces, self.since_ms)
+        }
+    }
+}
+
+/// Who lets a held delivery in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overruled {
+    /// The id of what was held.
+    pub held: Uuid,
+    /// The delivery that was in its place when it came.
+    pub instead_of: Option<i64>,
+    /// Whether it takes the place of one that has come since.
+    pub replaces_newer: bool,
+    /// Who decides.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
