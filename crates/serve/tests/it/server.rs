@@ -178,7 +178,10 @@ impl Deliveries for Process {
         })?;
         Ok(DeliveryReport {
             dataset: dataset.to_owned(),
-            delivery: 1,
+            delivery: Some(1),
+            business_date: None,
+            corrects: None,
+            held: None,
             sha256: format!("{name} {format:?}"),
             state: DeliveryState::Loaded,
             accepted: bytes,
