@@ -79,6 +79,17 @@ impl TimeFormat {
         Some((seconds - offset) * 1_000_000 + micros)
     }
 
+    /// The instant of a local time, both in µs since 1970, in the zone of input that names none; none without such a zone.
+    #[must_use]
+    pub fn instant_of_local(&self, local_micros: i64) -> Option<i64> {
+        let offset = match self.default {
+            Zone::Unknown => return None,
+            Zone::Offset(seconds) => i64::from(seconds),
+            Zone::Named(zone) => offset_at(zone, local_micros.div_euclid(1_000_000))?,
+        };
+        local_micros.checked_sub(offset * 1_000_000)
+    }
+
     /// A local day in days since 1970-01-01.
     #[must_use]
     pub fn parse_date(&self, text: &[u8]) -> Option<i32> {

@@ -29,6 +29,38 @@ pub enum DeliveryFormat {
     Csv,
     /// A JSON object a line.
     Ndjson,
+    /// Arrow IPC.
+    Arrow,
+    /// Parquet.
+    Parquet,
+    /// A ZIP archive whose files' names say their form.
+    Zip,
+}
+
+impl DeliveryFormat {
+    /// The form that a word or a file's ending names.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word.to_ascii_lowercase().as_str() {
+            "csv" => Self::Csv,
+            "ndjson" | "jsonl" | "json" => Self::Ndjson,
+            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
+            "parquet" => Self::Parquet,
+            "zip" => Self::Zip,
+            _ => return None,
+        })
+    }
+
+    /// The form that a file's name says by its ending, before that of a compressor where there is one.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (before, ending) = name.rsplit_once('.')?;
+        match ending.to_ascii_lowercase().as_str() {
+            "gz" | "gzip" | "zst" | "zstd" => Self::named(before.rsplit_once('.')?.1),
+            "zip" => before.rsplit_once('.').and_then(|(_, ending)| Self::named(ending)).or(Some(Self::Zip)),
+            _ => Self::named(ending),
+        }
+    }
 }
 
 /// Why an act of the API failed. The text is shown to the client: it holds no record's value.

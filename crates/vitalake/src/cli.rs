@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vitalake_ingest::decode::DeliveryFormat;
 
 use crate::command::alert::AlertArgs;
 use crate::command::gate::GateArgs;
@@ -259,6 +260,25 @@ pub enum FileFormat {
     /// JSON: one object a line, or one array of objects
     #[value(alias = "json", alias = "jsonl")]
     Ndjson,
+    /// Parquet
+    Parquet,
+    /// Arrow IPC, a stream of it or a file
+    #[value(alias = "arrows", alias = "feather", alias = "ipc")]
+    Arrow,
+    /// A ZIP archive whose files' names say their form
+    Zip,
+}
+
+impl From<DeliveryFormat> for FileFormat {
+    fn from(format: DeliveryFormat) -> Self {
+        match format {
+            DeliveryFormat::Csv => Self::Csv,
+            DeliveryFormat::Ndjson => Self::Ndjson,
+            DeliveryFormat::Arrow => Self::Arrow,
+            DeliveryFormat::Parquet => Self::Parquet,
+            DeliveryFormat::Zip => Self::Zip,
+        }
+    }
 }
 
 /// `vitalake ingest`
@@ -272,10 +292,10 @@ pub struct IngestArgs {
     /// The raw dataset, as in its contract's file name
     #[arg(value_name = "DATASET")]
     pub dataset: String,
-    /// The file: CSV with a header, or JSON (one object a line, or one array of objects)
+    /// The file: CSV, JSON, Parquet or Arrow
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// The file's form [default: by its name: .csv; .ndjson, .jsonl, .json]
+    /// The file's form [default: by its name, as .csv, .json, .parquet, .arrow, .zip or .csv.gz]
     #[arg(long, value_enum)]
     pub format: Option<FileFormat>,
     /// End with status 1 when any row went to quarantine

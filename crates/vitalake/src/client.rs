@@ -121,6 +121,9 @@ impl Client {
         let (format, content_type) = match format {
             FileFormat::Csv => ("csv", "text/csv"),
             FileFormat::Ndjson => ("ndjson", "application/x-ndjson"),
+            FileFormat::Parquet => ("parquet", "application/vnd.apache.parquet"),
+            FileFormat::Zip => ("zip", "application/zip"),
+            FileFormat::Arrow => ("arrow", "application/vnd.apache.arrow.stream"),
         };
         let url = format!("{}/api/v1/deliveries/{}", self.url, percent_encoded(dataset));
         let request = self.agent.post(url).query("name", name).query("format", format).content_type(content_type);

@@ -23,6 +23,8 @@ use crate::headers;
 
 /// The header under which a reject of a CSV keeps its file's first line.
 const CSV_HEADER: &str = "vitalake-csv-header";
+/// The header under which a reject of a typed file says so.
+const TYPED: &str = "vitalake-typed-row";
 /// So many files' header lines are kept ready.
 const FORMS_MAX: usize = 64;
 
@@ -30,6 +32,13 @@ const FORMS_MAX: usize = 64;
 pub(super) fn marked(line: &str) -> String {
     let (mut text, header) =
         (String::new(), headers::Header { key: Some(CSV_HEADER.as_bytes()), value: Some(line.as_bytes()) });
+    headers::as_json([header], &mut text);
+    text
+}
+
+/// What `_headers` of the rejects of a typed file has.
+pub(super) fn marked_typed() -> String {
+    let (mut text, header) = (String::new(), headers::Header { key: Some(TYPED.as_bytes()), value: Some(b"json") });
     headers::as_json([header], &mut text);
     text
 }
@@ -50,6 +59,10 @@ fn header_line(headers: &str) -> Option<String> {
 pub struct Redecoder {
     rules: Rules,
     json: JsonDecoder,
+    /// For rows of typed files.
+    typed: JsonDecoder,
+    /// What says that a reject is one.
+    typed_mark: String,
     /// By what `_headers` says.
     csv: HashMap<String, Form>,
 }
@@ -77,7 +90,13 @@ impl Redecoder {
     /// Under a contract with its rules in SQL.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { json: JsonDecoder::new(rules.clone()), rules, csv: HashMap::new() }
+        Self {
+            json: JsonDecoder::new(rules.clone()),
+            typed: JsonDecoder::of_typed(rules.clone()),
+            typed_mark: marked_typed(),
+            rules,
+            csv: HashMap::new(),
+        }
     }
 
     /// Decodes a batch of quarantine.
@@ -101,8 +120,9 @@ impl Redecoder {
             Form::Lines(csv) if csv.held().0 > 0 => Some(csv.finish()),
             _ => None,
         });
-        let json = (self.json.records() > 0).then(|| self.json.finish());
-        let decoded: Vec<Decoded> = json.into_iter().chain(csv).collect::<Result<_, _>>()?;
+        let json = [&mut self.json, &mut self.typed].into_iter().filter(|json| json.records() > 0);
+        let json = json.map(JsonDecoder::finish);
+        let decoded: Vec<Decoded> = json.chain(csv).collect::<Result<_, _>>()?;
         let failed = |source| DecodeError::Build { dataset: self.rules.contract.dataset.to_string(), source };
         for decoded in decoded {
             all.rows.push(come_back(&decoded.rows, rejects).map_err(failed)?);
@@ -124,6 +144,10 @@ impl Redecoder {
         }
         let raw = columns.raw.is_valid(row).then(|| columns.raw.value(row));
         let headers = columns.headers.is_valid(row).then(|| columns.headers.value(row));
+        if headers == Some(self.typed_mark.as_str()) {
+            self.typed.append(raw, meta);
+            return None;
+        }
         if columns.topic.is_valid(row) && columns.topic.value(row).starts_with("feed/") {
             match (headers, raw) {
                 (Some(headers), Some(line)) => match self.form(headers) {

@@ -261,7 +261,8 @@ fn truth(text: &str) -> Option<bool> {
     text.eq_ignore_ascii_case("false").then_some(false)
 }
 
-fn is_json(text: &str) -> bool {
+/// Whether a text is one object or array.
+pub(super) fn is_json(text: &str) -> bool {
     let mut cursor = Cursor::new(text);
     cursor.skip_space();
     matches!(cursor.peek(), b'{' | b'[') && cursor.skip_value(0).is_ok() && {

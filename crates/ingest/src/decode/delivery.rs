@@ -11,6 +11,7 @@ use super::json::JsonDecoder;
 use super::plan::{Plan, expected};
 use super::records::{DeliveryFormat, FileRecords, Found};
 use super::refused::DeliveryError;
+use super::typed::TypedFile;
 use super::{Decoded, RULE_CSV, RULE_JSON, RecordMeta, Rules, header};
 
 /// How many records a batch has at most.
@@ -49,8 +50,7 @@ pub struct DeliveryTotals {
 #[derive(Debug)]
 pub struct DeliveryDecoder<R> {
     rules: Rules,
-    records: FileRecords<R>,
-    form: Form,
+    body: Body<R>,
     meta: RecordMeta,
     totals: DeliveryTotals,
     /// Values that did not fit, by column.
@@ -58,6 +58,13 @@ pub struct DeliveryDecoder<R> {
     /// Records that were no line of the header, or no JSON object, and what was said of the first.
     unread: (u64, Option<String>),
     over: bool,
+}
+
+/// How the file is read.
+#[derive(Debug)]
+enum Body<R> {
+    Text(FileRecords<R>, Form),
+    Typed(Box<TypedFile<R>>),
 }
 
 #[derive(Debug)]
@@ -79,18 +86,35 @@ pub fn decode_delivery<R: Read>(
     ingested_at_ms: i64,
 ) -> DeliveryDecoder<R> {
     let rules = rules.into();
-    let form = match format {
-        DeliveryFormat::Csv => Form::Header,
-        DeliveryFormat::Ndjson => {
-            let topic = Plan::feed_of(&rules.contract);
-            Form::Json(Box::new(JsonDecoder::with_topic(rules.clone(), topic)))
+    let meta = RecordMeta { partition: delivery_number, offset: 0, timestamp_ms: None, ingested_at_ms };
+    let body = match TypedFile::new(&rules, format, reader) {
+        Ok(typed) => Body::Typed(Box::new(typed)),
+        Err(reader) => {
+            Body::Text(FileRecords::new(rules.contract.dataset.to_string(), format, reader), Form::of(&rules, format))
         }
     };
-    let meta = RecordMeta { partition: delivery_number, offset: 0, timestamp_ms: None, ingested_at_ms };
-    let records = FileRecords::new(rules.contract.dataset.to_string(), format, reader);
     let misfits = vec![0; rules.contract.columns.len()];
     let totals = DeliveryTotals::default();
-    DeliveryDecoder { rules, records, form, meta, totals, misfits, unread: (0, None), over: false }
+    DeliveryDecoder { rules, body, meta, totals, misfits, unread: (0, None), over: false }
+}
+
+impl Form {
+    fn of(rules: &Rules, format: DeliveryFormat) -> Self {
+        if format == DeliveryFormat::Csv {
+            return Self::Header;
+        }
+        let topic = Plan::feed_of(&rules.contract);
+        Self::Json(Box::new(JsonDecoder::with_topic(rules.clone(), topic)))
+    }
+
+    /// How many records and bytes wait to be finished.
+    fn held(&self) -> (usize, usize) {
+        match self {
+            Self::Header => (0, 0),
+            Self::Csv(csv) => csv.held(),
+            Self::Json(json) => (json.records(), json.bytes()),
+        }
+    }
 }
 
 impl<R: Read> DeliveryDecoder<R> {
@@ -112,20 +136,36 @@ impl<R: Read> DeliveryDecoder<R> {
 
     /// Reads records until a batch is full or the file is over; none when there was nothing left.
     fn batch(&mut self) -> Result<Option<Decoded>, DeliveryError> {
-        while let Some(found) = self.records.find()? {
-            self.take(found)?;
-            let (records, bytes) = self.held();
-            if records >= BATCH_RECORDS_MAX || bytes >= BATCH_BYTES_MAX {
-                break;
+        let (records, decoded) = match &mut self.body {
+            Body::Typed(file) => {
+                let next = file.next(self.meta)?;
+                self.totals.unnamed = file.unnamed();
+                self.totals.bytes = file.consumed();
+                let Some((records, decoded)) = next else { return Ok(None) };
+                self.meta.offset += records as i64;
+                (records, decoded)
             }
-        }
-        self.totals.bytes = self.records.consumed();
-        let (records, _) = self.held();
-        let decoded = match &mut self.form {
-            Form::Header => return Err(header::no_header(&self.rules.contract, b"")),
-            _ if records == 0 => return Ok(None),
-            Form::Csv(csv) => csv.finish()?,
-            Form::Json(json) => json.finish()?,
+            Body::Text(records, form) => {
+                while let Some(found) = records.find()? {
+                    self.meta.offset += i64::from(take(&self.rules, form, records, found, self.meta)?);
+                    let (held, bytes) = form.held();
+                    if held >= BATCH_RECORDS_MAX || bytes >= BATCH_BYTES_MAX {
+                        break;
+                    }
+                }
+                self.totals.bytes = records.consumed();
+                let (held, _) = form.held();
+                let decoded = match form {
+                    Form::Header => return Err(header::no_header(&self.rules.contract, b"")),
+                    Form::Csv(csv) => {
+                        self.totals.unnamed = csv.unnamed();
+                        (held > 0).then(|| csv.finish())
+                    }
+                    Form::Json(json) => (held > 0).then(|| json.finish()),
+                };
+                let Some(decoded) = decoded else { return Ok(None) };
+                (held, decoded?)
+            }
         };
         self.count(records as u64, &decoded);
         Ok(Some(decoded))
@@ -154,16 +194,16 @@ impl<R: Read> DeliveryDecoder<R> {
     fn check_whole(&self) -> Result<(), DeliveryError> {
         let (unread, reason) = &self.unread;
         if *unread > 0 && *unread == self.totals.records {
-            let form = match &self.form {
-                Form::Header | Form::Csv(_) => "lines of its header",
+            let form = match &self.body {
+                Body::Text(_, Form::Header | Form::Csv(_)) => "lines of its header",
                 _ => "JSON objects",
             };
             let reason = reason.clone().unwrap_or_default();
             return Err(DeliveryError::NothingReadable { dataset: self.dataset(), records: *unread, form, reason });
         }
-        let named = match &self.form {
-            Form::Json(json) => json.has_met_fields(),
-            Form::Header | Form::Csv(_) => true,
+        let named = match &self.body {
+            Body::Text(_, Form::Json(json)) => json.has_met_fields(),
+            _ => true,
         };
         if self.totals.rows > 0 && !named {
             let names = self.rules.contract.columns.iter().map(|column| column.path.join(".")).collect::<Vec<_>>();
@@ -171,38 +211,33 @@ impl<R: Read> DeliveryDecoder<R> {
         }
         Ok(())
     }
+}
 
-    fn held(&self) -> (usize, usize) {
-        match &self.form {
-            Form::Header => (0, 0),
-            Form::Csv(csv) => csv.held(),
-            Form::Json(json) => (json.records(), json.bytes()),
+/// Decodes the record that was found; whether it counts as one.
+fn take<R: Read>(
+    rules: &Rules,
+    form: &mut Form,
+    records: &mut FileRecords<R>,
+    found: Found,
+    meta: RecordMeta,
+) -> Result<bool, DeliveryError> {
+    let (record, cells) = records.record(found);
+    let mut counts = true;
+    match form {
+        Form::Header => {
+            *form = Form::Csv(Box::new(read_header(rules, record, cells, found.malformed)?));
+            counts = false;
         }
-    }
-
-    /// Decodes the record that was found.
-    fn take(&mut self, found: Found) -> Result<(), DeliveryError> {
-        let (record, cells) = self.records.record(found);
-        let mut counts = true;
-        match &mut self.form {
-            Form::Header => {
-                let csv = read_header(&self.rules, record, cells, found.malformed)?;
-                self.totals.unnamed = csv.unnamed();
-                self.form = Form::Csv(Box::new(csv));
-                counts = false;
-            }
-            Form::Csv(csv) if found.malformed => {
-                csv.refuse(record, self.meta, "something follows a closing quote in the line".to_owned());
-            }
-            Form::Csv(_) if record.is_empty() => counts = false,
-            Form::Csv(csv) => csv.append(record, cells, self.meta),
-            Form::Json(_) if record.trim_ascii().is_empty() => counts = false,
-            Form::Json(json) => json.append(Some(record), self.meta),
+        Form::Csv(csv) if found.malformed => {
+            csv.refuse(record, meta, "something follows a closing quote in the line".to_owned());
         }
-        self.meta.offset += i64::from(counts);
-        self.records.consume(found);
-        Ok(())
+        Form::Csv(_) if record.is_empty() => counts = false,
+        Form::Csv(csv) => csv.append(record, cells, meta),
+        Form::Json(_) if record.trim_ascii().is_empty() => counts = false,
+        Form::Json(json) => json.append(Some(record), meta),
     }
+    records.consume(found);
+    Ok(counts)
 }
 
 /// The decoder for a file that begins with this line.

@@ -37,10 +37,37 @@ impl RowBuffer {
         made
     }
 
+    /// The same for rows whose columns were made elsewhere, with the record of each as JSON text.
+    pub(super) fn finish_typed(
+        &mut self,
+        plan: &Plan,
+        mut columns: Vec<ArrayRef>,
+        record: &dyn Fn(usize) -> String,
+    ) -> Result<Decoded, DecodeError> {
+        let build = |source| DecodeError::Build { dataset: plan.contract.dataset.to_string(), source };
+        columns.extend(self.system_columns(plan).map_err(build)?);
+        let rows = self.table(plan, columns).map_err(build)?;
+        let made = self.judge(plan, rows, false, Some(record));
+        self.clear();
+        made
+    }
+
     fn make(&mut self, plan: &Plan, before_fatal: bool) -> Result<Decoded, DecodeError> {
+        let build = |source| DecodeError::Build { dataset: plan.contract.dataset.to_string(), source };
+        let rows = self.batch(plan).map_err(build)?;
+        self.judge(plan, rows, before_fatal, None)
+    }
+
+    /// Rows that keep the contract's rules, and those that do not as rejects.
+    fn judge(
+        &mut self,
+        plan: &Plan,
+        mut rows: RecordBatch,
+        before_fatal: bool,
+        record: Option<&dyn Fn(usize) -> String>,
+    ) -> Result<Decoded, DecodeError> {
         let contract = &*plan.contract;
         let build = |source| DecodeError::Build { dataset: contract.dataset.to_string(), source };
-        let mut rows = self.batch(plan).map_err(build)?;
         let mut broken = check::violations(&contract.row_rules, &rows)
             .map_err(|source| DecodeError::Check { dataset: contract.dataset.to_string(), source })?;
         if let Some(sql) = &plan.sql {
@@ -58,7 +85,7 @@ impl RowBuffer {
             self.metas.truncate(first.row);
             fatal = vec![(first.rule, 1)];
         }
-        let refused = self.refuse(contract, &broken);
+        let refused = self.refuse(contract, &broken, record);
         let misfits = self.misfits(refused.as_ref());
         let rows = match refused {
             Some(keep) => filter_record_batch(&rows, &keep).map_err(build)?,
@@ -80,27 +107,47 @@ impl RowBuffer {
         for (buffer, column) in self.columns.iter_mut().zip(&plan.contract.columns) {
             arrays.push(buffer.finish(&column.kind, &texts)?);
         }
+        arrays.extend(self.system_columns(plan)?);
+        self.table(plan, arrays)
+    }
+
+    fn table(&self, plan: &Plan, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.metas.len()));
+        RecordBatch::try_new_with_options(plan.contract.table_schema(), columns, &options)
+    }
+
+    /// The columns of ours that a raw row has.
+    fn system_columns(&mut self, plan: &Plan) -> Result<Vec<ArrayRef>, ArrowError> {
         let rows = self.metas.len();
-        if plan.contract.layer == Layer::Raw {
-            let ingested = self.metas.iter().map(|m| micros(m.ingested_at_ms)).collect::<Vec<_>>();
-            arrays.push(topics(&plan.topic, rows)?);
-            arrays.push(Arc::new(Int32Array::from_iter_values(self.metas.iter().map(|m| m.partition))));
-            arrays.push(Arc::new(Int64Array::from_iter_values(self.metas.iter().map(|m| m.offset))));
-            arrays.push(timestamps(self.metas.iter())?);
-            arrays.extend(self.envelopes.columns(rows)?);
-            arrays.push(Arc::new(TimestampMicrosecondArray::from(ingested).with_timezone("UTC")));
-            arrays.push(self.rescued.finish(rows)?);
-            if plan.contract.source == Some(Source::Feed) {
-                // Whoever delivers knows the day.
-                arrays.push(new_null_array(&DataType::Date32, rows));
-            }
+        if plan.contract.layer != Layer::Raw {
+            return Ok(Vec::new());
         }
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(plan.contract.table_schema(), arrays, &options)
+        let ingested = self.metas.iter().map(|m| micros(m.ingested_at_ms)).collect::<Vec<_>>();
+        let [keys, headers] = self.envelopes.columns(rows)?;
+        let mut columns = vec![
+            topics(&plan.topic, rows)?,
+            Arc::new(Int32Array::from_iter_values(self.metas.iter().map(|m| m.partition))),
+            Arc::new(Int64Array::from_iter_values(self.metas.iter().map(|m| m.offset))),
+            timestamps(self.metas.iter())?,
+            keys,
+            headers,
+            Arc::new(TimestampMicrosecondArray::from(ingested).with_timezone("UTC")),
+            self.rescued.finish(rows)?,
+        ];
+        if plan.contract.source == Some(Source::Feed) {
+            // Whoever delivers knows the day.
+            columns.push(new_null_array(&DataType::Date32, rows));
+        }
+        Ok(columns)
     }
 
     /// Turns the rows that break a rule of severity error or fatal into rejects; gives the rows that stay, when not all.
-    fn refuse(&mut self, contract: &Contract, broken: &[Violation]) -> Option<BooleanArray> {
+    fn refuse(
+        &mut self,
+        contract: &Contract,
+        broken: &[Violation],
+        record: Option<&dyn Fn(usize) -> String>,
+    ) -> Option<BooleanArray> {
         let refuses = |v: &&Violation| contract.row_rules.get(v.rule).is_some_and(|r| r.severity != Severity::Warning);
         let mut refusing = broken.iter().filter(refuses).peekable();
         refusing.peek()?;
@@ -120,7 +167,7 @@ impl RowBuffer {
             while let Some(reject) = early.next_if(|reject| reject.row <= row) {
                 self.rejects.push(reject);
             }
-            self.reject_kept(row, meta, every);
+            self.reject_kept(row, meta, every, record.map(|record| record(row)));
         }
         self.rejects.extend(early);
         Some(BooleanArray::new(keep.finish(), None))

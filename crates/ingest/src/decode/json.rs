@@ -15,6 +15,7 @@
 use vitalake_contract::{ColumnType, time_format};
 
 use super::columns::{Span, Values};
+use super::csv::is_json;
 use super::first_bytes::{BYTE_ORDER_MARK, not_json};
 use super::plan::{Plan, ROOT};
 use super::rows::{RowBuffer, push};
@@ -58,6 +59,14 @@ impl JsonDecoder {
             path: Vec::with_capacity(DEPTH_MAX),
             scratch: String::new(),
         }
+    }
+
+    /// A decoder for rows of typed files, written as JSON, of a feed.
+    pub(super) fn of_typed(rules: Rules) -> Self {
+        let topic = Plan::feed_of(&rules.contract);
+        let mut decoder = Self::with_topic(rules, topic);
+        decoder.rows.was_typed = true;
+        decoder
     }
 
     /// Takes one record; `None` is a record without a value (a tombstone), which is a reject.
@@ -349,6 +358,9 @@ impl Walk<'_> {
         let start = self.cursor.at;
         let number = self.cursor.number()?;
         let text = self.cursor.slice(start, self.cursor.at);
+        if self.rows.was_typed && matches!(self.plan.kind(column), ColumnType::String) {
+            return Ok(self.push_span(column, start, self.cursor.at));
+        }
         let Some(buffer) = self.rows.columns.get_mut(usize::from(column)) else { return Ok(false) };
         let temporal = matches!(self.plan.kind(column), ColumnType::Date(_) | ColumnType::Timestamp(_));
         Ok(match &mut buffer.values {
@@ -361,7 +373,11 @@ impl Walk<'_> {
     }
 
     fn boolean(&mut self, column: u16, value: bool) -> Result<bool, Fault> {
+        let start = self.cursor.at;
         self.cursor.literal(if value { "true" } else { "false" })?;
+        if self.rows.was_typed && matches!(self.plan.kind(column), ColumnType::String) {
+            return Ok(self.push_span(column, start, self.cursor.at));
+        }
         let buffer = self.rows.columns.get_mut(usize::from(column));
         Ok(match buffer.map(|buffer| &mut buffer.values) {
             Some(Values::Boolean(values)) => push(values, Some(value)),
@@ -379,7 +395,8 @@ impl Walk<'_> {
         Ok(match kind {
             ColumnType::String => self.push_span(column, text.start, text.end),
             ColumnType::Time(format) => {
-                let right = time_format::is_time(format.as_ref(), raw.as_bytes());
+                let right = time_format::is_time(format.as_ref(), raw.as_bytes())
+                    || (self.rows.was_typed && time_format::is_time(None, raw.as_bytes()));
                 right && self.push_span(column, text.start, text.end)
             }
             _ => self.rows.push_temporal(column, kind, raw.as_bytes()),
@@ -394,7 +411,10 @@ impl Walk<'_> {
             return Err(Fault { at: at + offset, what: Wrong::Form("half of a surrogate pair") });
         }
         let keep = matches!(kind, ColumnType::String | ColumnType::Time(_));
-        if keep {
+        let is_document = self.rows.was_typed
+            && matches!(kind, ColumnType::Json)
+            && is_json(self.rows.beside.get(beside..).unwrap_or_default());
+        if keep || is_document {
             return Ok(self.rows.push_beside(column, kind, beside));
         }
         let text = self.rows.beside.split_off(beside);

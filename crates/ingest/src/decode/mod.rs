@@ -24,6 +24,8 @@ mod rescue;
 mod rows;
 mod sample;
 mod scan;
+mod spool;
+mod typed;
 
 use std::sync::Arc;
 

@@ -24,6 +24,35 @@ pub enum DeliveryFormat {
     Csv,
     /// JSON: one object a line, one array of objects, or objects over several lines.
     Ndjson,
+    /// Arrow IPC, a stream of it or a file.
+    Arrow,
+    /// Parquet.
+    Parquet,
+    /// A ZIP archive whose files' names say their form.
+    Zip,
+}
+
+impl DeliveryFormat {
+    /// The form that a file's name says by its ending, before that of a compressor where there is one.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (before, ending) = name.rsplit_once('.')?;
+        match ending.to_ascii_lowercase().as_str() {
+            "gz" | "gzip" | "zst" | "zstd" => Self::named(before.rsplit_once('.')?.1),
+            "zip" => before.rsplit_once('.').and_then(|(_, ending)| Self::named(ending)).or(Some(Self::Zip)),
+            _ => Self::named(ending),
+        }
+    }
+
+    fn named(ending: &str) -> Option<Self> {
+        Some(match ending.to_ascii_lowercase().as_str() {
+            "csv" => Self::Csv,
+            "ndjson" | "jsonl" | "json" => Self::Ndjson,
+            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
+            "parquet" => Self::Parquet,
+            _ => return None,
+        })
+    }
 }
 
 /// A record at the beginning of the input.
@@ -60,7 +89,7 @@ impl<R: Read> FileRecords<R> {
     pub(super) fn new(dataset: String, format: DeliveryFormat, reader: R) -> Self {
         let form = match format {
             DeliveryFormat::Csv => Form::Csv,
-            DeliveryFormat::Ndjson => Form::Json,
+            _ => Form::Json,
         };
         Self { dataset, input: Input::new(reader), form, cells: Vec::new() }
     }
@@ -155,7 +184,6 @@ impl<R: Read> FileRecords<R> {
 
     fn fill(&mut self) -> Result<(), DeliveryError> {
         let position = self.input.consumed;
-        let failed = |source| DeliveryError::Read { dataset: self.dataset.clone(), position, source };
-        self.input.fill().map_err(failed)
+        self.input.fill().map_err(|source| DeliveryError::unread(&self.dataset, position, source))
     }
 }

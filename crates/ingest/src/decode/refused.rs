@@ -20,6 +20,32 @@ pub enum DeliveryError {
         #[source]
         source: std::io::Error,
     },
+    /// A file that is read from its end has no room on the disk.
+    #[error(
+        "the delivery of {dataset} could not be put aside, as a file must be whose index is at its end: make room in the folder for temporary files (TMPDIR) and deliver it again"
+    )]
+    NoRoom {
+        /// The dataset.
+        dataset: String,
+        /// The disk's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A typed file whose rows cannot be read.
+    #[error("the delivery of {dataset} is {form} that cannot be read {place}: {what}; nothing of it was loaded")]
+    Typed {
+        /// The dataset.
+        dataset: String,
+        /// The form.
+        form: &'static str,
+        /// Where in the file.
+        place: String,
+        /// What is wrong there.
+        what: &'static str,
+        /// What the reader said, which may quote the file.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// It is neither CSV nor JSON in UTF-8.
     #[error("the delivery of {dataset} is {what}")]
     OtherForm {
@@ -168,4 +194,11 @@ pub enum DeliveryError {
     /// A batch could not be built.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+}
+
+impl DeliveryError {
+    /// The file could not be read on.
+    pub(super) fn unread(dataset: &str, position: u64, source: std::io::Error) -> Self {
+        Self::Read { dataset: dataset.to_owned(), position, source }
+    }
 }

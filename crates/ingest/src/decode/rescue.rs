@@ -47,6 +47,15 @@ impl Rescued {
         self.text.push(':');
     }
 
+    /// Keeps what is written as the row's, where anything is.
+    pub(super) fn write(&mut self, row: usize, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        if self.text.len() > start {
+            self.rows.push((row, start..self.text.len()));
+        }
+    }
+
     /// Leaves an object of the record that stands `depth` objects below its root.
     #[inline]
     pub(super) fn leave(&mut self, depth: usize) {

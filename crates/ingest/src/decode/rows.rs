@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use vitalake_contract::ColumnType;
 use vitalake_contract::quarantine::BrokenRule;
-use vitalake_contract::time_format::{is_time, parse_iso_date, parse_rfc3339};
+use vitalake_contract::time_format::{TimeFormat, is_time, parse_iso_date, parse_rfc3339};
 
 use super::RecordMeta;
 use super::columns::{ColumnBuffer, Span, Values};
@@ -60,6 +60,9 @@ pub(super) struct RowBuffer {
     beside_kept: usize,
     /// What stands in `_headers` of every reject: of a CSV the line that says how its lines are read.
     pub(super) reject_headers: Option<String>,
+    /// Whether records are rows of a typed file, written as JSON: their texts are in the standard's forms, whatever the
+    /// contract's, and a text column takes a number as it stands.
+    pub(super) was_typed: bool,
 }
 
 impl RowBuffer {
@@ -80,6 +83,7 @@ impl RowBuffer {
             reject_bytes: Vec::new(),
             beside_kept: 0,
             reject_headers: None,
+            was_typed: false,
         }
     }
 
@@ -133,9 +137,9 @@ impl RowBuffer {
         self.rejects.push(Reject { row, raw, envelope, meta, broken: vec![BrokenRule::new(rule, reason)] });
     }
 
-    /// Rejects a row that was kept.
-    pub(super) fn reject_kept(&mut self, row: usize, meta: RecordMeta, broken: Vec<BrokenRule>) {
-        let record = self.record(row).to_owned();
+    /// Rejects a row that was kept, with its bytes as it came or as somebody else has them.
+    pub(super) fn reject_kept(&mut self, row: usize, meta: RecordMeta, broken: Vec<BrokenRule>, raw: Option<String>) {
+        let record = raw.unwrap_or_else(|| self.record(row).to_owned());
         let (raw, envelope) = (Some(self.keep_raw(record.as_bytes())), self.envelopes.of(row));
         self.rejects.push(Reject { row, raw, envelope, meta, broken });
     }
@@ -173,10 +177,12 @@ impl RowBuffer {
     /// Pushes a date or an instant from its text; false where it has another form or the column another type.
     #[inline]
     pub(super) fn push_temporal(&mut self, column: u16, kind: &ColumnType, text: &[u8]) -> bool {
+        let was_typed = self.was_typed;
         let Some(buffer) = self.columns.get_mut(usize::from(column)) else { return false };
         match (kind, &mut buffer.values) {
             (ColumnType::Timestamp(format), Values::Long(values)) => {
                 let instant = match format {
+                    Some(format) if was_typed => format.parse_timestamp(text).or_else(|| typed_instant(format, text)),
                     Some(format) => format.parse_timestamp(text),
                     None => parse_rfc3339(text),
                 };
@@ -184,6 +190,7 @@ impl RowBuffer {
             }
             (ColumnType::Date(format), Values::Int(values)) => {
                 let day = match format {
+                    Some(format) if was_typed => format.parse_date(text).or_else(|| parse_iso_date(text)),
                     Some(format) => format.parse_date(text),
                     None => parse_iso_date(text),
                 };
@@ -206,6 +213,16 @@ impl RowBuffer {
             _ => false,
         }
     }
+}
+
+/// An instant of a typed file: RFC 3339, or a local time in the format's zone.
+fn typed_instant(format: &TimeFormat, text: &[u8]) -> Option<i64> {
+    parse_rfc3339(text).or_else(|| {
+        let text = std::str::from_utf8(text).ok()?;
+        let local = text.parse::<chrono::NaiveDateTime>().ok();
+        let local = local.or_else(|| text.parse::<chrono::NaiveDate>().ok()?.and_hms_opt(0, 0, 0))?;
+        format.instant_of_local(local.and_utc().timestamp_micros())
+    })
 }
 
 /// Pushes a value where there is one, and says so.

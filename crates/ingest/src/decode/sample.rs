@@ -39,7 +39,6 @@ pub fn read_sample<R: Read>(
         let text = std::str::from_utf8(bytes).ok().filter(|_| !found.malformed);
         match (format, text) {
             (_, Some(text)) if text.trim_ascii().is_empty() => {}
-            (DeliveryFormat::Ndjson, Some(text)) => sink(Sampled::Json(text)),
             (DeliveryFormat::Csv, Some(text)) => {
                 let texts: Vec<String> = cells.iter().map(|cell| cell.text(text).replace("\"\"", "\"")).collect();
                 match header {
@@ -57,6 +56,7 @@ pub fn read_sample<R: Read>(
                     Some(_) => sink(Sampled::Unreadable),
                 }
             }
+            (_, Some(text)) => sink(Sampled::Json(text)),
             (_, None) => sink(Sampled::Unreadable),
         }
         records.consume(found);

@@ -34,7 +34,7 @@ pub struct DeliveryQuery {
     /// The file's name; its ending says the format.
     #[serde(default)]
     name: String,
-    /// `csv`, `ndjson` or `json`.
+    /// `csv`, `json`, `parquet`, `arrow` or `zip`.
     format: Option<String>,
 }
 
@@ -111,12 +111,12 @@ async fn take(
 }
 
 fn format(query: &DeliveryQuery) -> Result<DeliveryFormat, ApiError> {
-    let ending = || query.name.rsplit_once('.').map(|(_, ending)| ending.to_owned());
-    match query.format.clone().or_else(ending).unwrap_or_default().to_ascii_lowercase().as_str() {
-        "csv" => Ok(DeliveryFormat::Csv),
-        "ndjson" | "jsonl" | "json" => Ok(DeliveryFormat::Ndjson),
-        _ => Err(ApiError::Invalid("the format is not known; add ?format=csv or ?format=ndjson".to_owned())),
-    }
+    let format = match &query.format {
+        Some(word) => DeliveryFormat::named(word),
+        None => DeliveryFormat::of_name(&query.name),
+    };
+    let unknown = "the format is not known; add ?format= with csv, json, parquet, arrow or zip";
+    format.ok_or_else(|| ApiError::Invalid(unknown.to_owned()))
 }
 
 /// How many bytes the sender has promised; none where it sends chunks.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use vitalake_ingest::decode::DeliveryFormat;
 use vitalake_ops::status::{DeliveryReport, DeliveryState, NotKept};
 
 use crate::cli::{FileFormat, IngestArgs};
@@ -81,14 +82,12 @@ impl Read for Unchanged {
 }
 
 fn format(args: &IngestArgs) -> anyhow::Result<FileFormat> {
-    let extension = args.file.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    match (args.format, extension.as_deref()) {
-        (Some(format), _) => Ok(format),
-        (None, Some("csv")) => Ok(FileFormat::Csv),
-        (None, Some("ndjson" | "jsonl" | "json")) => Ok(FileFormat::Ndjson),
-        (None, _) => {
+    let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match args.format.or_else(|| DeliveryFormat::of_name(&name).map(FileFormat::from)) {
+        Some(format) => Ok(format),
+        None => {
             let message = format!("the form of {} cannot be told from its name", args.file.display());
-            Err(Failure::usage(message, "say --format csv or --format json").into())
+            Err(Failure::usage(message, "say --format csv, json, parquet, arrow or zip").into())
         }
     }
 }
@@ -96,7 +95,7 @@ fn format(args: &IngestArgs) -> anyhow::Result<FileFormat> {
 fn open(path: &Path) -> anyhow::Result<(File, Metadata)> {
     let refuse = |reason: String| {
         let message = format!("{} cannot be read: {reason}", path.display());
-        anyhow::Error::from(Failure::input(message, "name a readable CSV or JSON file"))
+        anyhow::Error::from(Failure::input(message, "name a readable file"))
     };
     let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
     let metadata = file.metadata().map_err(|error| refuse(error.to_string()))?;

@@ -134,6 +134,9 @@ impl Api {
         let format = match format {
             DeliveryFormat::Csv => FileFormat::Csv,
             DeliveryFormat::Ndjson => FileFormat::Ndjson,
+            DeliveryFormat::Arrow => FileFormat::Arrow,
+            DeliveryFormat::Parquet => FileFormat::Parquet,
+            DeliveryFormat::Zip => FileFormat::Zip,
         };
         let rules = DeliveryRules { sql, sets: DeliveredSets::of(&self.0.lake, &table) };
         let contract = Arc::clone(table.contract());

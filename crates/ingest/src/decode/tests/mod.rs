@@ -4,6 +4,7 @@
 mod again;
 mod delivery;
 mod json;
+mod typed;
 
 use std::sync::Arc;
 

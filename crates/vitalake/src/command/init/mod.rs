@@ -91,8 +91,9 @@ fn drafted(args: &InitArgs, from: &Path) -> anyhow::Result<Draft> {
     let format = match (args.format, extension.as_deref()) {
         (Some(FileFormat::Csv), _) | (None, Some("csv")) => DeliveryFormat::Csv,
         (Some(FileFormat::Ndjson), _) | (None, Some("ndjson" | "jsonl" | "json")) => DeliveryFormat::Ndjson,
-        (None, _) => {
-            let message = format!("the form of {} cannot be told from its name", from.display());
+        _ => {
+            let message =
+                format!("a contract is drafted from CSV and JSON, and {} is not said to be one", from.display());
             return Err(Failure::usage(message, "say --format csv or --format json").into());
         }
     };
