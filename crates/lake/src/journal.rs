@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
+use futures::TryStreamExt;
 use parking_lot::Mutex;
 use vitalake_contract::Contract;
 
@@ -21,7 +22,8 @@ use crate::delta::{
 use crate::error::LakeError;
 use crate::lake::{Lake, Shared};
 use crate::maintain::Maintained;
-use crate::parquet::{self, ParquetOptions};
+use crate::parquet::{self, ParquetOptions, read_file};
+use crate::rejects::{BATCH_ROWS, chosen, projected};
 use crate::side::Side;
 
 /// Rows that may wait for a commit; while the store is away the rest is refused.
@@ -115,6 +117,28 @@ impl Journal {
         state.rows.push(rows);
         self.publish(&state);
         Some(state.taken)
+    }
+
+    /// These columns of all rows, those that wait among them; of files whose rows are all older than a moment, none.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub async fn read(&self, columns: &[&str], since_us: Option<i64>) -> Result<Vec<RecordBatch>, LakeError> {
+        let (head, waiting) = {
+            let state = self.state.lock();
+            (Arc::clone(&state.head), state.rows.clone())
+        };
+        let schema = chosen(&self.schema, columns);
+        let failed = |source| LakeError::Parquet { attempt: "reading a file", table: self.id.clone(), source };
+        let is_old = |file: &DataFile| since_us.zip(self.newest_us(file)).is_some_and(|(since, newest)| newest < since);
+        let mut batches = Vec::new();
+        for file in head.files().filter(|file| !is_old(file)) {
+            let location = file.location(self.log.root());
+            let rows = read_file(&self.shared.store, &location, file.size_bytes(), &schema, BATCH_ROWS).await;
+            batches.extend(rows.map_err(failed)?.try_collect::<Vec<_>>().await.map_err(failed)?);
+        }
+        batches.extend(waiting.iter().map(|batch| projected(batch, &schema)));
+        Ok(batches)
     }
 
     /// Commits what waits.

@@ -27,7 +27,7 @@ use crate::commit::Turn;
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::missing::{Missing, NotingStore};
-use crate::rejects::{finish, shown};
+use crate::rejects::{finish, give_back, shown};
 use crate::side::Side;
 use crate::staged;
 use crate::table::{State, Table};
@@ -225,7 +225,10 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
     let failed = |source| LakeError::Delta { attempt: "finishing a replay", table: rows.id.clone(), source };
     match spec.followed {
         true => rejects.head = shown(&rows, &rejects).await.map_err(failed)?,
-        false => finish(&rows, &mut rejects, shared.clock.now_ms()).await.map_err(failed)?,
+        false => {
+            finish(&rows, &mut rejects, shared.clock.now_ms()).await.map_err(failed)?;
+            give_back(shared, &rows, &mut rejects).await.map_err(failed)?;
+        }
     }
     let state = State {
         rows,

@@ -61,7 +61,8 @@ pub use maintain::Maintained;
 pub use publish::Candidate;
 pub use reader::ChangeReader;
 pub use rejects::{
-    Again, GiveUp, Portion, PutThrough, Putting, RejectFilter, ReplayProgress, TakeBack, Terms, Tried, Walk,
+    Again, DISCARD_ACTOR, DISCARD_REASON, DISCARDED, Discarded, GiveUp, Portion, PutThrough, Putting, RejectFilter,
+    ReplayProgress, TakeBack, Terms, Tried, Walk,
 };
 pub use source_check::SourceCheck;
 pub use staged::BEGUN_AFTER_GAP;

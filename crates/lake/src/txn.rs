@@ -87,6 +87,22 @@ pub enum TxnKind<'a> {
         /// The dataset.
         dataset: &'a str,
     },
+    /// The number of the last replay that brought rows into what a gate holds back.
+    ReplayStaged {
+        /// The dataset.
+        dataset: &'a str,
+    },
+    /// The number of the last replay whose rows were lost before they were published, and whose rejects are back in
+    /// quarantine as far as they could be had.
+    ReplayUndone {
+        /// The dataset.
+        dataset: &'a str,
+    },
+    /// The number of the last replay that gave rejects up.
+    Discard {
+        /// The dataset.
+        dataset: &'a str,
+    },
     /// How many records of a partition have been offered to its table.
     LandedCount {
         /// The topic's id.
@@ -247,6 +263,24 @@ impl TxnId {
         Self(format!("{OURS}correct/{dataset}").into())
     }
 
+    /// Of replays that brought rows into what a gate holds back.
+    #[must_use]
+    pub fn replay_staged(dataset: impl fmt::Display) -> Self {
+        Self(format!("{OURS}replay/{dataset}/staged").into())
+    }
+
+    /// Of replays whose rows were lost before they were published.
+    #[must_use]
+    pub fn replay_undone(dataset: impl fmt::Display) -> Self {
+        Self(format!("{OURS}replay/{dataset}/undone").into())
+    }
+
+    /// Of what was given up of a dataset's quarantine.
+    #[must_use]
+    pub fn discard(dataset: impl fmt::Display) -> Self {
+        Self(format!("{OURS}discard/{dataset}").into())
+    }
+
     /// Of the count of records that a partition has offered to its table.
     #[must_use]
     pub fn landed_count(topic: Uuid, partition: i32) -> Self {
@@ -318,6 +352,9 @@ impl TxnId {
             ["publish", name] => TxnKind::Publication { name },
             ["replay", dataset] => TxnKind::Replay { dataset },
             ["correct", dataset] => TxnKind::Correction { dataset },
+            ["replay", dataset, "staged"] => TxnKind::ReplayStaged { dataset },
+            ["replay", dataset, "undone"] => TxnKind::ReplayUndone { dataset },
+            ["discard", dataset] => TxnKind::Discard { dataset },
             ["books", of, what] => match (Counter::parse(what), Uuid::try_parse(of), what.parse()) {
                 (Some(counter), ..) => TxnKind::Books { dataset: of, counter },
                 (None, Ok(topic), Ok(partition)) => TxnKind::LandedCount { topic, partition },
@@ -394,6 +431,9 @@ mod tests {
             (TxnId::books("steps", Counter::Filtered), TxnKind::Books { dataset: "steps", counter: Counter::Filtered }),
             (TxnId::replay("hours"), TxnKind::Replay { dataset: "hours" }),
             (TxnId::correction("hours"), TxnKind::Correction { dataset: "hours" }),
+            (TxnId::replay_staged("hours"), TxnKind::ReplayStaged { dataset: "hours" }),
+            (TxnId::replay_undone("hours"), TxnKind::ReplayUndone { dataset: "hours" }),
+            (TxnId::discard("hours"), TxnKind::Discard { dataset: "hours" }),
             (TxnId::published_in_part("daily"), TxnKind::PublishedInPart { name: "daily" }),
             (TxnId::staged_on("daily"), TxnKind::StagedOn { name: "daily" }),
         ];

@@ -149,6 +149,8 @@ pub enum Event {
     Discard {
         /// The dataset whose rejects they were.
         dataset: Arc<str>,
+        /// The number of the last commit of quarantine that they left with.
+        number: i64,
         /// How many.
         rows: u64,
         /// Why.

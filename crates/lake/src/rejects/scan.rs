@@ -89,14 +89,14 @@ impl Lake {
 }
 
 /// A batch with the columns of a schema that it has.
-fn projected(batch: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
+pub(crate) fn projected(batch: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
     let places: Vec<usize> =
         schema.fields().iter().filter_map(|field| batch.schema_ref().index_of(field.name()).ok()).collect();
     batch.project(&places).unwrap_or_else(|_| batch.clone())
 }
 
 /// The columns of a schema that are named.
-fn chosen(schema: &SchemaRef, columns: &[&str]) -> SchemaRef {
+pub(crate) fn chosen(schema: &SchemaRef, columns: &[&str]) -> SchemaRef {
     let fields = schema.fields().iter().filter(|field| columns.contains(&field.name().as_str()));
     Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
 }

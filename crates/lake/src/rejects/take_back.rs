@@ -87,10 +87,15 @@ impl Table {
             .filter_map(|(counter, count)| self.counted_on(SideName::Rejects, counter, count))
             .collect();
         let number = rows_head.txn(&txn).max(rejects_head.txn(&txn)).unwrap_or(0) + 1;
+        let dataset = &self.contract.dataset;
+        let staged = !back.rows.is_empty() && self.is_gated();
+        let further = [(back.given_up > 0, TxnId::discard(dataset)), (staged, TxnId::replay_staged(dataset))];
+        let further = further.into_iter().filter_map(|(is_so, id)| is_so.then_some(id));
+        let numbered = further.chain([txn.clone()]).map(|id| (id, number));
         let leaving = Commit {
             adds: back.kept.clone(),
             removes: back.taken.iter().map(|file| file.path().clone()).collect(),
-            txns: counters.iter().map(|(id, count)| (id.clone(), *count)).chain([(txn.clone(), number)]).collect(),
+            txns: counters.iter().map(|(id, count)| (id.clone(), *count)).chain(numbered).collect(),
             info: back.info.clone(),
             ..Commit::to(SideName::Rejects, OPERATION)
         };

@@ -26,5 +26,6 @@ mod postgres_server;
 mod pruning;
 mod publish;
 mod replay;
+mod replay_staged;
 mod table;
 mod unruly;

@@ -32,7 +32,7 @@ fn spec(name: &str, grouped: bool) -> TableSpec {
     TableSpec { grouped, gated: true, ..TableSpec::of(Arc::new(contract)) }
 }
 
-async fn open(store: &Arc<dyn ObjectStore>) -> Lake {
+pub async fn open(store: &Arc<dyn ObjectStore>) -> Lake {
     open_specs(store, vec![spec("daily", true), spec("weekly", false)], LakeOptions::default()).await
 }
 
@@ -40,11 +40,11 @@ fn memory() -> Arc<dyn ObjectStore> {
     Arc::new(InMemory::new())
 }
 
-fn table(lake: &Lake, name: &str) -> Arc<Table> {
+pub fn table(lake: &Lake, name: &str) -> Arc<Table> {
     Arc::clone(lake.table(&DatasetName::new(name).unwrap()).unwrap())
 }
 
-fn rows(n: &[i64]) -> RecordBatch {
+pub fn rows(n: &[i64]) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable([("n", Arc::new(Int64Array::from(n.to_vec())) as ArrayRef, true)]).unwrap()
 }
 
@@ -54,7 +54,7 @@ async fn stage(table: &Table, n: &[i64], version: i64) -> Result<i64, LakeError>
     table.commit_replace(&[], &files, vec![(TxnId::parse(MODEL), version)], None, Overlay::default).await
 }
 
-fn candidate(table: &Table) -> Candidate {
+pub fn candidate(table: &Table) -> Candidate {
     table.candidate().unwrap()
 }
 
@@ -85,7 +85,7 @@ async fn foreign(store: &Arc<dyn ObjectStore>, table: &Table) -> (DeltaLog, Snap
 }
 
 /// Somebody removes the staged log.
-async fn forget_staged(store: &Arc<dyn ObjectStore>, table: &Table) {
+pub async fn forget_staged(store: &Arc<dyn ObjectStore>, table: &Table) {
     let listed: Vec<_> = store.list(Some(&table.id().staged_log())).try_collect().await.unwrap();
     for meta in listed {
         store.delete(&meta.location).await.unwrap();

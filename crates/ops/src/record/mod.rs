@@ -6,6 +6,7 @@
 //! which there is no room or no lake are dropped and counted.
 
 mod cells;
+mod known;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::tables::OpsTable;
 use cells::{Row, batch};
 use rows::{Gathered, Names, Said};
 
+pub use known::GateDecided;
 pub use rows::{EvidenceRow, LagSample, ResourcesSample};
 pub use usage::memory_bytes;
 
@@ -79,6 +81,15 @@ pub enum RecordError {
     /// The event has no table of its own, or is summed up with others.
     #[error("an event of this kind is not kept by itself")]
     NotKept,
+    /// Its rows cannot be read.
+    #[error("the rows of {table} could not be read")]
+    Read {
+        /// The table, as SQL names it.
+        table: String,
+        /// Why.
+        #[source]
+        source: LakeError,
+    },
     /// The commit failed; it is tried again by itself.
     #[error("a row of {table} could not be committed")]
     Commit {
@@ -95,7 +106,7 @@ impl Classified for RecordError {
         match self {
             Self::NotOpen { .. } | Self::Full { .. } | Self::Late { .. } => Class::External,
             Self::NotKept => Class::Internal,
-            Self::Commit { source, .. } => source.class(),
+            Self::Read { source, .. } | Self::Commit { source, .. } => source.class(),
         }
     }
 
@@ -103,7 +114,7 @@ impl Classified for RecordError {
         match self {
             Self::NotOpen { .. } | Self::Full { .. } | Self::Late { .. } => Retry::Later,
             Self::NotKept => Retry::Never,
-            Self::Commit { source, .. } => source.retry(),
+            Self::Read { source, .. } | Self::Commit { source, .. } => source.retry(),
         }
     }
 }

@@ -131,8 +131,9 @@ impl Said<'_> {
                 let rest = [text(severity), text(owner), text(summary)];
                 self.row(OpsTable::Alerts, names.into_iter().chain(rest))
             }
-            Event::Discard { dataset: of, rows, reason, actor } => {
-                self.row(OpsTable::Discards, [dataset(of), Cell::count(*rows), text(reason), text(actor)])
+            Event::Discard { dataset: of, number, rows, reason, actor } => {
+                let said = [Cell::count(*rows), text(reason), text(actor), Cell::Long(Some(*number))];
+                self.row(OpsTable::Discards, [dataset(of)].into_iter().chain(said))
             }
             Event::Run { .. } | Event::Check { .. } | Event::Step(_) | Event::Query { .. } => return None,
         })

@@ -5,12 +5,13 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use vitalake_contract::DatasetName;
-use vitalake_lake::{Lake, LakeOptions, Space, TableId, TableView};
+use vitalake_lake::{Balance, CONSERVATION_RULE, Lake, LakeOptions, Space, TableId, TableView};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::{Event, Outcome};
 
 use super::{LagSample, RecordError, Recorder, ResourcesSample};
+use crate::alerts::rates::Brought;
 use crate::tables::OpsTable;
 
 async fn lake(store: &Arc<dyn ObjectStore>, clock: &Clock) -> Lake {
@@ -30,7 +31,7 @@ fn rows(lake: &Lake, table: OpsTable) -> (u64, u64) {
 }
 
 fn discard(rows: u64) -> Event {
-    Event::Discard { dataset: "steps".into(), rows, reason: "sent twice".into(), actor: "ada".into() }
+    Event::Discard { dataset: "steps".into(), number: 1, rows, reason: "sent twice".into(), actor: "ada".into() }
 }
 
 fn one_of_each() -> Vec<(Event, OpsTable)> {
@@ -162,6 +163,55 @@ async fn what_is_recorded_durably_is_in_a_commit_when_that_is_answered() {
     assert!(matches!(refused, Err(RecordError::Commit { .. })), "{refused:?}");
     let summed = recorder.record_durably(&one_of_each()[1].0).await;
     assert!(matches!(summed, Err(RecordError::NotKept)), "{summed:?}");
+}
+
+#[tokio::test]
+async fn who_begins_is_told_what_is_known_already() {
+    let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), Clock::manual(1_700_000_000_000));
+    let recorder = Recorder::new(clock.clone(), [("daily".to_owned(), "serving.daily".to_owned())]);
+    assert!(matches!(recorder.last_discards().await, Err(RecordError::NotOpen { .. })));
+    let lake = lake(&store, &clock).await;
+    recorder.attach(&lake).await;
+    let gate = |decision, actor: &str| Event::Gate {
+        dataset: "daily".into(),
+        decision,
+        version: None,
+        reasons: "[]".into(),
+        actor: actor.into(),
+        comment: Some("looks wrong".into()),
+    };
+    let balance = |quarantined, passed| {
+        let (duplicates, filtered) = (3, -2);
+        let balance = Balance { offered: 99, accepted: 90, quarantined, duplicates, filtered };
+        Event::Measured {
+            dataset: "daily".into(),
+            rule: CONSERVATION_RULE.into(),
+            severity: "error",
+            scope: "commit 3".into(),
+            got: None,
+            want: balance.to_string().into(),
+            passed: Some(passed),
+        }
+    };
+    recorder.record_durably(&balance(1, true)).await.unwrap();
+    clock.advance(Duration::from_secs(60));
+    for event in [discard(2), gate("hold", "ada"), balance(8, true), balance(9, false)] {
+        recorder.record_durably(&event).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(60));
+    // What waits for its commit is known too.
+    for event in [gate("held", "gate"), gate("hold", "maria"), gate("release", "ada")] {
+        recorder.record(&event);
+    }
+    recorder.show();
+    assert_eq!(recorder.last_discards().await.unwrap(), [("steps".to_owned(), 1)].into());
+    let decided = recorder.decisions_of_people().await.unwrap();
+    let decided: Vec<(bool, &str, i64)> = decided.iter().map(|d| (d.is_hold, d.by.as_str(), d.at_us)).collect();
+    let at_us = 1_700_000_120_000_000;
+    assert_eq!(decided, [(false, "ada", at_us), (true, "maria", at_us)]);
+    let brought = recorder.brought_since(1_700_000_030_000).await.unwrap();
+    let (dataset, at_ms) = ("serving.daily".to_owned(), 1_700_000_060_000);
+    assert_eq!(brought, [Brought { dataset, at_ms, accepted: 90, quarantined: 8 }]);
 }
 
 #[tokio::test]

@@ -150,6 +150,21 @@ impl Gates {
         Ok((member.status(), told(member, "release", version, &decision)))
     }
 
+    /// Datasets of which nothing is noted beside what is staged: they are new, or their staged log was removed.
+    #[must_use]
+    pub fn without_notes(&self) -> Vec<DatasetName> {
+        let members = self.units.iter().flat_map(|unit| &unit.members);
+        let new = members.filter(|member| !member.table.is_followed() && Record::read(&member.table).is_none());
+        new.map(|member| member.table.id().dataset).collect()
+    }
+
+    /// The datasets that are published together with one, itself among them.
+    #[must_use]
+    pub fn published_with(&self, dataset: &DatasetName) -> Vec<DatasetName> {
+        let unit = self.member(dataset.as_str()).map(|(unit, _)| unit);
+        unit.into_iter().flat_map(|unit| unit.members.iter().map(|member| member.table.id().dataset)).collect()
+    }
+
     /// Waits until everything that was staged when this was called is published or held.
     pub async fn settled(&self) {
         join_all(self.units.iter().cloned().map(|unit| async move { unit.settled().await })).await;

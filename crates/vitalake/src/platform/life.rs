@@ -25,7 +25,9 @@ use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_runtime::health::{Away, LogThrottle};
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 
+use super::held_again::hold_again;
 use super::intake::{Intake, IntakeContext};
+use super::quarantine::Unrecorded;
 use super::recovery::Recovery;
 use super::{Role, Setup};
 
@@ -63,6 +65,8 @@ pub struct Life {
     pub(super) tasks: Mutex<Vec<JoinHandle<()>>>,
     /// The task of this life that panicked.
     pub(super) panicked: watch::Sender<Option<&'static str>>,
+    /// Discards whose rows in ops.discards are missing.
+    pub(super) unrecorded: Arc<Unrecorded>,
     work_folder: PathBuf,
 }
 
@@ -91,6 +95,8 @@ impl Life {
         let remote = opened.health.is_some();
         let lake = open_tables(setup, role, &opened.store, specs, remote).await?;
         setup.recorder.attach(&lake).await;
+        let kept_ms = i64::try_from(config.ops.retention_ms).unwrap_or(i64::MAX);
+        let unrecorded = Unrecorded::find(&lake, &setup.recorder, clock.now_ms().saturating_sub(kept_ms)).await;
         let context = IntakeContext { setup, role, contracts: &contracts, lake: &lake };
         let intake = match setup.without_intake && config.kafka.bootstrap.is_some() {
             true => Intake::none(),
@@ -110,8 +116,10 @@ impl Life {
         };
         let models = if role.runs_models() { checked.models.clone() } else { Vec::new() };
         let recovery = Recovery::new(&intake.landings, &models);
+        let gates = Arc::new(Gates::new(&lake, clock, &setup.events));
+        hold_again(&gates, &setup.recorder).await;
         Ok(Arc::new(Self {
-            gates: Arc::new(Gates::new(&lake, clock, &setup.events)),
+            gates,
             lake,
             role,
             intake,
@@ -128,6 +136,7 @@ impl Life {
             ending: Shutdown::new(),
             tasks: Mutex::new(Vec::new()),
             panicked: watch::channel(None).0,
+            unrecorded: Arc::new(unrecorded),
             work_folder,
         }))
     }

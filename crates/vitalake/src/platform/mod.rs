@@ -16,6 +16,7 @@ mod follow;
 mod front;
 mod gates;
 mod gauges;
+mod held_again;
 mod intake;
 mod life;
 mod outside;

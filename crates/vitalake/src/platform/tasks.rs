@@ -47,6 +47,7 @@ impl Life {
             self.watched("gates", self.setup.cpu.spawn_background(Arc::clone(&self.gates).run()));
         }
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
+        self.watched("discards", tokio::spawn(Arc::clone(&self.unrecorded).record(self.setup.recorder.clone())));
         if !self.setup.without_intake {
             self.watched("samples", tokio::spawn(samples::take_forever(Arc::clone(self))));
         }

@@ -4,6 +4,7 @@
 //! Invariant: a replay or a discard outlives the client that asked for it, and the life's end waits for it.
 
 mod show;
+mod unrecorded;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,10 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use vitalake_contract::{Contract, DatasetName, Layer};
 use vitalake_ingest::replay::{self, Asked, ReplayError};
-use vitalake_lake::{GiveUp, LakeError, Putting, RejectFilter, ReplayProgress, Table, Terms, Tried, TxnId, Walk};
+use vitalake_lake::{
+    DISCARD_ACTOR, DISCARD_REASON, DISCARDED, GiveUp, LakeError, Putting, RejectFilter, ReplayProgress, Table, Terms,
+    Tried, TxnId, Walk,
+};
 use vitalake_ops::quarantine::{
     DiscardReport, DiscardRequest, FailedAgain, RejectCount, RejectedRow, ReplayProgress as Far, ReplayReport,
     ReplayRequest, Which,
@@ -26,6 +30,8 @@ use vitalake_serve::platform::ApiError;
 use vitalake_serve::quarantine::{Quarantine, Shown};
 
 use super::{Life, Platform, Role};
+
+pub(super) use unrecorded::Unrecorded;
 
 /// The longest reason of a discard.
 const REASON_BYTES_MAX: usize = 2000;
@@ -125,7 +131,7 @@ impl Quarantine for QuarantineDesk {
             let outcome = give_up(&life, &table, filter, (&reason, &by), (&going.progress, &mut discarded)).await;
             let dataset = table.id().to_string();
             let report = DiscardReport { dataset, discarded, reason, by };
-            kept(&recorder, &report).await?;
+            kept(&recorder, &report, table.last_discard().unwrap_or_default()).await?;
             outcome.map(|()| report)
         });
         let outcome = discarding.await;
@@ -133,13 +139,14 @@ impl Quarantine for QuarantineDesk {
     }
 }
 
-/// Keeps what was given up in `ops.discards`. The commits of quarantine say the same.
-async fn kept(recorder: &Recorder, report: &DiscardReport) -> Result<(), ApiError> {
+/// Keeps what was given up in `ops.discards`. The commits of quarantine say the same, and the next start looks there.
+async fn kept(recorder: &Recorder, report: &DiscardReport, number: i64) -> Result<(), ApiError> {
     if report.discarded == 0 {
         return Ok(());
     }
     let event = Event::Discard {
         dataset: report.dataset.as_str().into(),
+        number,
         rows: report.discarded,
         reason: report.reason.as_str().into(),
         actor: report.by.as_str().into(),
@@ -148,7 +155,7 @@ async fn kept(recorder: &Recorder, report: &DiscardReport) -> Result<(), ApiErro
         let rejects = report.discarded;
         tracing::error!(dataset = report.dataset, rejects, error = in_full(&error), "a discard is not in ops.discards");
         ApiError::Unavailable(format!(
-            "{rejects} rejects of {} were discarded, and ops.discards has no row of it ({error}); the history of quarantine says it",
+            "{rejects} rejects of {} were discarded, and ops.discards has no row of it yet ({error}); the next start makes it",
             report.dataset
         ))
     })
@@ -333,9 +340,9 @@ async fn give_up(
     if walk.rejects == 0 {
         return nothing(table, walk.filter()).await;
     }
-    let said = [("vitalakeDiscardReason", reason), ("vitalakeDiscardActor", by)];
+    let said = [(DISCARD_REASON, reason), (DISCARD_ACTOR, by)];
     let info = said.map(|(field, text)| (field.to_owned(), text.to_owned())).into();
-    let terms = Terms { info, given_up: Some("vitalakeDiscarded"), ..Terms::default() };
+    let terms = Terms { info, given_up: Some(DISCARDED), ..Terms::default() };
     progress.of.store(walk.rejects, Ordering::Relaxed);
     while let Some(portion) = walk.next_portion() {
         let filter = walk.filter().clone();

@@ -1,0 +1,160 @@
+//! Rejects that are given up by a process that is killed at any operation: each has its place in quarantine or its row's
+//! count in `ops.discards`, after every start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::array::AsArray as _;
+use datafusion::arrow::datatypes::Int64Type;
+use vitalake::platform::{Life, Outside, Platform, QuarantineDesk, Role, Setup, Tuning, recorder};
+use vitalake_ingest::log::{BatchBuilder, CheckedBatch, TopicPartition};
+use vitalake_ops::quarantine::{DiscardRequest, Which};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::disk::CrashDisk;
+use vitalake_runtime::events::Events;
+use vitalake_serve::druid::dialect::DruidSql;
+use vitalake_serve::engine::{QueryEngine, QueryLimits};
+use vitalake_serve::identity::Identity;
+use vitalake_serve::quarantine::Quarantine as _;
+use vitalake_serve::session::{QueryOptions, Sessions};
+
+use crate::rehearsal::process::ProcessDisk;
+use crate::rehearsal::project;
+
+const REJECTS: i64 = 5;
+/// Operations of the disk between two moments at which it dies.
+const STEP: u64 = 4;
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// A process from its start to its end.
+struct Process {
+    disk: Arc<ProcessDisk>,
+    life: Arc<Life>,
+    platform: Arc<Platform>,
+    sessions: Sessions,
+}
+
+impl Process {
+    async fn start(disk: &CrashDisk, folder: &Path, cpu: &Cpu) -> Self {
+        let checked = Arc::new(project::checked(folder));
+        let mut config = checked.config.clone().unwrap();
+        config.data = PathBuf::from("/data");
+        config.storage.reserve_bytes = 0;
+        let (clock, disk) = (Clock::system(), ProcessDisk::new(disk));
+        let setup = Setup {
+            config,
+            tuning: Tuning::default(),
+            without_intake: false,
+            outside: Outside::new(&clock),
+            recorder: recorder(&checked, &clock),
+            checked,
+            disk: Arc::clone(&disk) as _,
+            clock,
+            cpu: cpu.clone(),
+            events: Events::unread(),
+            lock: None,
+        };
+        let life = Life::open(&setup, Role::All, 1).await.unwrap();
+        let platform = Platform::new(&setup, Role::All);
+        platform.begin(&life);
+        let engine = Arc::new(QueryEngine::new(QueryLimits::default(), cpu.handle().clone()).unwrap());
+        let sessions = Sessions::new(engine, Arc::clone(&platform) as _, Arc::new(DruidSql), Events::unread());
+        life.start().await.unwrap();
+        Self { disk, life, platform, sessions }
+    }
+
+    async fn end(self) {
+        self.disk.end();
+        self.life.end().await;
+    }
+
+    async fn number(&self, sql: &str) -> Option<i64> {
+        let session = self.sessions.open(Identity::local()).ok()?;
+        let mut answer = session.query(sql.to_owned(), vec![], QueryOptions::default()).await.ok()?;
+        Some(answer.next().await.ok()??.column(0).as_primitive::<Int64Type>().value(0))
+    }
+
+    /// Rejects that are in quarantine, and those that were given up.
+    async fn places(&self) -> Option<(i64, i64)> {
+        let given_up = r#"SELECT COALESCE(SUM("rows"), 0) FROM ops.discards"#;
+        Some((self.number("SELECT COUNT(*) FROM quarantine.ticks").await?, self.number(given_up).await?))
+    }
+
+    /// Waits until every reject has its place, and no more than one.
+    async fn all_have_places(&self, sent: i64) -> (i64, i64) {
+        let end = Instant::now() + WAIT_MAX;
+        loop {
+            let places = self.places().await;
+            if let Some((waiting, given_up)) = places {
+                assert!(waiting + given_up <= sent, "{waiting} in quarantine, {given_up} given up of {sent}");
+                if waiting + given_up == sent {
+                    return (waiting, given_up);
+                }
+            }
+            assert!(Instant::now() < end, "{places:?} of {sent}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn reject_some(&self) {
+        let mut batch = BatchBuilder::new();
+        for _ in 0..REJECTS {
+            batch.push(1_767_225_600_000, None, Some(b"no json"));
+        }
+        let log = self.life.log().unwrap();
+        let topic = log.topic(project::TOPIC).unwrap().id;
+        let batch = CheckedBatch::new(batch.build(None)).unwrap();
+        log.append(TopicPartition::new(topic, 0), batch).await.unwrap();
+    }
+
+    /// Gives everything up; whether that was answered.
+    async fn discard(&self) -> bool {
+        let which = Which::default();
+        let request = DiscardRequest { which, reason: "ticket 4711".to_owned(), by: Some("maria".to_owned()) };
+        let desk = QuarantineDesk::new(Arc::clone(&self.platform));
+        let dead = async {
+            while self.disk.is_alive() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            discarded = desk.discard("ticks", request) => discarded.is_ok(),
+            () = dead => false,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_by_a_process_that_is_killed_at_any_operation_is_in_ops_discards_once() {
+    let folder = tempfile::tempdir().unwrap();
+    project::write(folder.path(), "");
+    let (disk, cpu) = (CrashDisk::new(4711), Cpu::with_workers(1).unwrap());
+    let (mut sent, mut operations, mut rows_late) = (0, 0, 0);
+    loop {
+        let process = Process::start(&disk, folder.path(), &cpu).await;
+        process.reject_some().await;
+        sent += REJECTS;
+        process.all_have_places(sent).await;
+        process.life.commit_everything().await.unwrap();
+        disk.kill_after(operations);
+        let answered = process.discard().await;
+        process.end().await;
+        disk.crash();
+
+        let process = Process::start(&disk, folder.path(), &cpu).await;
+        let (waiting, _) = process.all_have_places(sent).await;
+        rows_late += i64::from(!answered && waiting == 0);
+        process.end().await;
+        disk.crash();
+        if answered {
+            break;
+        }
+        operations += STEP;
+    }
+    assert!(rows_late > 0, "at no operation did a row have to be made by the next start");
+    let process = Process::start(&disk, folder.path(), &cpu).await;
+    assert_eq!(process.all_have_places(sent).await, (0, sent));
+    process.end().await;
+}
