@@ -91,6 +91,8 @@ pub struct Log {
 pub struct Http {
     /// Its address.
     pub listen: SocketAddr,
+    /// Where people reach it, where that is elsewhere; without a slash at its end.
+    pub public_url: Option<String>,
 }
 
 /// The control store.
@@ -196,7 +198,7 @@ impl Config {
                 create_topics: true,
             },
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
-            http: Http { listen: settings::HTTP_LISTEN_DEFAULT },
+            http: Http { listen: settings::HTTP_LISTEN_DEFAULT, public_url: None },
             control: Control::default(),
             ops: Ops { retention_ms: settings::OPS_RETENTION_MS_DEFAULT },
             telemetry: Telemetry {

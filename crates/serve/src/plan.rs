@@ -47,6 +47,8 @@ pub struct Request {
     pub zone: Zone,
     /// The id for the log.
     pub query_id: String,
+    /// Whether the platform asks it again and again.
+    pub is_repeated: bool,
     /// Becomes true when nobody waits for the answer any longer.
     pub ended: Arc<AtomicBool>,
 }
@@ -70,8 +72,8 @@ async fn work(
     request: Request,
     rows: &Sender,
 ) -> Result<(), QueryError> {
-    let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id);
-    let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id);
+    let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id, request.is_repeated);
+    let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id, request.is_repeated);
 
     let dialect = request.surface.dialect();
     let Parsed { mut query, explain: explained, .. } = dialect.parse(&request.sql, &engine.limits().text)?;
@@ -121,9 +123,10 @@ pub fn check(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Resu
         parameters: Vec::new(),
         zone: Zone::UTC,
         query_id: "check".to_owned(),
+        is_repeated: false,
         ended: Arc::default(),
     };
-    let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id);
+    let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id, request.is_repeated);
     let dialect = surface.dialect();
     let Parsed { mut query, .. } = dialect.parse(sql, &limits)?;
     let state = Planner::new(Arc::default(), pinned, &request);

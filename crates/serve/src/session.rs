@@ -35,11 +35,13 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// The client's id for it.
     pub query_id: Option<String>,
+    /// Whether the platform asks it again and again: who asks says when it fails.
+    pub is_repeated: bool,
 }
 
 impl Default for QueryOptions {
     fn default() -> Self {
-        Self { zone: Zone::UTC, timeout: None, query_id: None }
+        Self { zone: Zone::UTC, timeout: None, query_id: None, is_repeated: false }
     }
 }
 
@@ -140,6 +142,7 @@ impl Session {
             parameters,
             zone: options.zone,
             query_id: query_id.clone(),
+            is_repeated: options.is_repeated,
             ended: running.ended(),
         };
         let planned = plan::run(Arc::clone(engine), Arc::clone(&self.pinned), request, rows);

@@ -38,14 +38,23 @@ pub struct Rows {
     pub rows: Vec<Vec<Cell>>,
 }
 
+/// Why there is no answer, without a record's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// Tables that it asks of are still being recovered.
+    NotReady(String),
+    /// It failed.
+    Failed(String),
+}
+
 /// Whoever answers in SQL, off the way of what comes in.
 #[async_trait]
 pub trait Questions: Send + Sync + 'static {
     /// Asks. An answer of more than `rows_max` rows may be cut after one more.
     ///
     /// # Errors
-    /// Why there is no answer, without a record's value.
-    async fn ask(&self, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, String>;
+    /// [`AskError`].
+    async fn ask(&self, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, AskError>;
 
     /// Asks a question of the platform's own that is answered by one number, about any column.
     ///

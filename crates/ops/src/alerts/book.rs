@@ -17,6 +17,8 @@ use super::machine::{AlertState, Change, Observation, Phase, Tick, Timing, step}
 pub const INSTANCES_MAX: usize = 2_000;
 /// How long what derives from a dataset is still excused after that dataset's alert was resolved.
 pub const EXCUSED_AFTER_MS: i64 = 5 * 60_000;
+/// How long an alert waits for those upstream that are still to be evaluated: as long as a query may take, and its turn.
+const AWAITED_MS: i64 = 60_000;
 /// How long a resolved alert is still listed.
 const LISTED_MS: i64 = 24 * 3_600_000;
 /// The longest words of an observation.
@@ -99,6 +101,9 @@ pub struct Silence {
 /// What a receiver was told of one alert or group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
+    /// The name that it was told by: the alert's or its group's.
+    #[serde(default)]
+    pub alert: String,
     /// Which firing of which alert.
     pub episodes: BTreeMap<Fingerprint, u64>,
     /// That it is open; else that it is resolved.
@@ -151,6 +156,17 @@ pub struct Outcome {
     pub changes: Vec<(Fingerprint, Change)>,
     /// Whether anything of the book that is kept is another than before.
     pub dirty: bool,
+}
+
+/// An alert that is evaluated at its own pace, and may speak for others once it has been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The dataset that it is about, by its name.
+    pub dataset: String,
+    /// Where it is sent.
+    pub receivers: BTreeSet<String>,
+    /// Up to when what it is about was seen, milliseconds since 1970.
+    pub seen_ms: Option<i64>,
 }
 
 /// When an evaluation was: for people, and on the clock that never steps back.
@@ -221,8 +237,9 @@ impl Book {
         instance.advance(one.observation, one.timing, now, fingerprint, outcome);
     }
 
-    /// Works out which alerts speak for which, and who is owed what.
-    pub fn settle(&mut self, lineage: &Lineage, wall_ms: i64) -> bool {
+    /// Works out which alerts speak for which, and who is owed what. An alert upstream that has not been evaluated since
+    /// this one began to hold may yet speak for it, and is waited for.
+    pub fn settle(&mut self, lineage: &Lineage, awaited: &[Awaited], wall_ms: i64) -> bool {
         let silenced: BTreeSet<String> = self.silences.iter().map(|silence| silence.alert.clone()).collect();
         let causes: Vec<Cause> = self.instances.iter().filter_map(|(f, i)| Cause::of(f, i, wall_ms)).collect();
         let mut dirty = false;
@@ -235,8 +252,14 @@ impl Book {
             if silenced.contains(&instance.identity.alert) {
                 continue;
             }
+            let since_ms = instance.state.since_ms;
+            let waits = (0..AWAITED_MS).contains(&(wall_ms - since_ms));
+            let is_awaited = |one: &&Awaited| one.seen_ms.is_none_or(|seen_ms| seen_ms < since_ms);
+            let awaited = awaited.iter().filter(|one| waits && ancestors.contains(&one.dataset)).filter(is_awaited);
+            let awaited: Vec<&Awaited> = awaited.collect();
             for receiver in &instance.identity.receivers {
-                let spoken_for = upstream.iter().any(|cause| cause.receivers.contains(receiver));
+                let spoken_for = upstream.iter().any(|cause| cause.receivers.contains(receiver))
+                    || awaited.iter().any(|one| one.receivers.contains(receiver));
                 dirty |= !spoken_for && instance.owed.insert(receiver.clone());
             }
         }

@@ -20,13 +20,14 @@ use vitalake_runtime::events::{Event, Events};
 use vitalake_runtime::health::LogThrottle;
 
 use super::ask::Row;
-use super::book::{Book, Identity, Instance, Moment, Observed, Outcome};
+use super::book::{Awaited, Book, Identity, Instance, Moment, Observed, Outcome};
 use super::keep::{KeepError, Keeper};
 use super::lineage::Lineage;
 use super::machine::Change;
+use super::rates::{Brought, Drift, Rates};
 use super::rule::Rule;
 use super::send::Sender;
-use super::signal::{Drift, Facts, Rates, look};
+use super::signal::{Facts, look};
 use super::volume::Volume;
 use crate::record::Recorder;
 use crate::runbooks::{AlertContext, EvidenceKeeper};
@@ -73,7 +74,10 @@ pub struct Desk {
     pub(super) book: Mutex<Book>,
     keeper: tokio::sync::Mutex<Option<Keeper>>,
     rates: Mutex<Rates>,
-    asked: Mutex<BTreeMap<String, Vec<Row>>>,
+    /// Answers that no tick has seen, with the moments at which they were asked for.
+    asked: Mutex<BTreeMap<String, (i64, Vec<Row>)>>,
+    /// When the last query of an alert was asked whose answer was seen.
+    seen: Mutex<BTreeMap<String, i64>>,
     /// Rows by the hour, with the hour that they are of.
     volumes: Mutex<BTreeMap<AlertDataset, (i64, Volume)>>,
     drifts_counted_ms: Mutex<Option<u128>>,
@@ -105,6 +109,7 @@ impl Desk {
             keeper: tokio::sync::Mutex::new(None),
             rates: Mutex::default(),
             asked: Mutex::default(),
+            seen: Mutex::default(),
             volumes: Mutex::default(),
             drifts_counted_ms: Mutex::default(),
             said,
@@ -129,6 +134,7 @@ impl Desk {
         self.is_quiet.store(false, Ordering::SeqCst);
         *self.rates.lock() = Rates::default();
         self.asked.lock().clear();
+        self.seen.lock().clear();
         self.volumes.lock().clear();
         *self.drifts_counted_ms.lock() = None;
         *keeper = Some(opened);
@@ -164,9 +170,16 @@ impl Desk {
         self.book.lock().instances.values().filter(|instance| instance.state.is_open()).count()
     }
 
-    /// Takes in the answer to an alert's query; the next tick sees it.
-    pub fn answered(&self, alert: &str, rows: Vec<Row>) {
-        self.asked.lock().insert(alert.to_owned(), rows);
+    /// Takes in the answer to an alert's query that was asked at a moment; the next tick sees it.
+    pub fn answered(&self, alert: &str, at_ms: i64, rows: Vec<Row>) {
+        self.asked.lock().insert(alert.to_owned(), (at_ms, rows));
+    }
+
+    /// Takes in what was committed before the start.
+    pub fn take_up(&self, brought: Vec<Brought>) {
+        let clock = &self.setup.clock;
+        let steady_ms = u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        self.rates.lock().take_up(brought, clock.now_ms(), steady_ms);
     }
 
     /// Takes in the rows of an hour; the next tick sees them.
@@ -219,7 +232,7 @@ impl Desk {
         let (outcome, changed) = {
             let mut book = self.book.lock();
             let mut outcome = book.observe(observed, &evaluated, &names, now);
-            outcome.dirty |= book.settle(&self.setup.lineage, now.wall_ms);
+            outcome.dirty |= book.settle(&self.setup.lineage, &self.awaited(), now.wall_ms);
             let changed = changed(&book, &outcome);
             (outcome, changed)
         };
@@ -262,7 +275,8 @@ impl Desk {
                     let identity = identity(rule, dataset, labels);
                     Observed { identity, observation: seen.observation, timing: rule.timing(), young: seen.young }
                 }));
-            } else if let Some(rows) = asked.remove(name) {
+            } else if let Some((at_ms, rows)) = asked.remove(name) {
+                self.seen.lock().insert(name.clone(), at_ms);
                 let failed = rows.iter().any(|row| matches!(row.observation, super::machine::Observation::Unknown(_)));
                 if failed {
                     observed.extend(self.all_unknown(rule, &rows));
@@ -273,6 +287,17 @@ impl Desk {
             }
         }
         (observed, evaluated)
+    }
+
+    /// The alerts in SQL about one dataset, and up to when what they ask for was seen.
+    fn awaited(&self) -> Vec<Awaited> {
+        let seen = self.seen.lock();
+        let of = |rule: &Rule| {
+            let dataset = rule.alert.dataset.as_ref().filter(|_| rule.signal().is_none())?.name.to_string();
+            let (receivers, seen_ms) = (rule.receivers.clone(), seen.get(&rule.alert.name).copied());
+            Some(Awaited { dataset, receivers, seen_ms })
+        };
+        self.setup.rules.iter().filter_map(of).collect()
     }
 
     /// A query that failed leaves every alert of it as it is, unseen.

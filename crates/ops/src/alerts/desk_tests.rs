@@ -357,7 +357,7 @@ async fn a_query_that_fails_is_seen_on_its_alert_and_its_rows_resolve_it() {
     desk.open(Arc::clone(&store)).await.unwrap();
     let names = BTreeSet::new();
     let states = async |answer| {
-        desk.answered("late", observations(answer, &names));
+        desk.answered("late", clock.now_ms(), observations(answer, &names));
         desk.tick(&Facts { disk_free_bytes: Some(ROOM), ..Facts::default() }).await;
         let reports = desk.report(&store).await.unwrap();
         let of = reports.iter().filter(|report| report.alert == "late");

@@ -41,7 +41,7 @@ async fn evaluate(desk: &Desk, holds: impl Fn(&str) -> bool) {
     for name in ALERTS {
         let row = Rows { names: vec!["n".to_owned()], rows: vec![vec![Cell::Plain("7".to_owned())]] };
         let rows = if holds(name) { row } else { Rows::default() };
-        desk.answered(name, observations(Ok(rows), &BTreeSet::new()));
+        desk.answered(name, desk.setup.clock.now_ms(), observations(Ok(rows), &BTreeSet::new()));
     }
     desk.tick(&Facts { disk_free_bytes: Some(ROOM), ..Facts::default() }).await;
 }

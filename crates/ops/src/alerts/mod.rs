@@ -27,6 +27,7 @@ pub mod keep;
 pub mod lineage;
 pub mod machine;
 pub mod notice;
+pub mod rates;
 pub mod report;
 pub mod request;
 pub mod rule;

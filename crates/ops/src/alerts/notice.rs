@@ -94,7 +94,9 @@ impl Book {
             let context = Context { receiver, acknowledges, lineage, wall_ms, told: ledger.told.get(unit) };
             self.of_unit(unit, members, &context)
         });
-        let mut notices: Vec<Notice> = notices.collect();
+        let left = ledger.told.iter().filter(|(unit, told)| told.open && !units.contains_key(*unit));
+        let left = left.filter_map(|(unit, told)| self.told_elsewhere(unit, told));
+        let mut notices: Vec<Notice> = notices.chain(left).collect();
         notices.sort_by_key(|notice| (notice.message.kind != Kind::Firing, std::cmp::Reverse(notice.message.severity)));
         notices.extend(digest(receiver, ledger, wall_ms));
         notices
@@ -130,7 +132,8 @@ impl Book {
         } else {
             return None;
         };
-        let told = Told {
+        let mut told = Told {
+            alert: String::new(),
             episodes,
             open: true,
             acknowledged: kind == Kind::Acknowledged,
@@ -140,6 +143,7 @@ impl Book {
         let listed: Vec<(&Fingerprint, &Instance)> = open.into_iter().copied().collect();
         let summary = summary(&listed, context.lineage);
         let message = message(kind, unit, &listed, severity, summary)?;
+        told.alert.clone_from(&message.alert);
         Some(Notice { message, told: Some(told) })
     }
 
@@ -157,6 +161,18 @@ impl Book {
         let severity = AlertSeverity::named(&told.severity).unwrap_or(AlertSeverity::Error);
         let summary = known.iter().map(|(_, i)| i.state.summary.as_str()).next().unwrap_or_default();
         let message = message(Kind::Resolved, unit, &known, severity, format!("it is over: {summary}"))?;
+        Some(Notice { message, told: Some(Told { open: false, acknowledged: false, ..told.clone() }) })
+    }
+
+    /// Ends a message whose alerts are told under another name: they have been put into a group, or taken out of one.
+    fn told_elsewhere(&self, unit: &Fingerprint, told: &Told) -> Option<Notice> {
+        let members: Vec<_> = self.instances.iter().filter(|(f, _)| told.episodes.contains_key(*f)).collect();
+        let severity = AlertSeverity::named(&told.severity).unwrap_or(AlertSeverity::Error);
+        let summary = "from now on it is told with its group, or alone if it has left one".to_owned();
+        let mut message = message(Kind::Resolved, unit, &members, severity, summary)?;
+        if !told.alert.is_empty() {
+            message.alert.clone_from(&told.alert);
+        }
         Some(Notice { message, told: Some(Told { open: false, acknowledged: false, ..told.clone() }) })
     }
 

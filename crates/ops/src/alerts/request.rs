@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use object_store::ObjectStore;
+use vitalake_runtime::config::notify::Receiver;
 
 use super::book::{Book, Silence};
 use super::desk::{Desk, event};
@@ -141,8 +142,14 @@ impl Desk {
         };
         let letter = Letter { message: &message, address: &self.setup.address, project: &self.setup.project };
         let receivers = rule.receivers.iter().filter_map(|name| self.setup.receivers.get_key_value(name));
+        let over = Message { kind: Kind::Resolved, ..message.clone() };
+        let over = Letter { message: &over, ..letter };
         let sent = receivers.map(|(name, receiver)| async {
-            let sent = self.setup.sender.send(receiver, &letter).await;
+            let mut sent = self.setup.sender.send(receiver, &letter).await;
+            // What PagerDuty was told of stays open until it is told that it is over.
+            if sent.is_ok() && matches!(receiver, Receiver::PagerDuty { .. }) {
+                sent = self.setup.sender.send(receiver, &over).await;
+            }
             let (delivered, said) = (sent.is_ok(), sent.unwrap_or_else(|error| error.to_string()));
             TestReport { receiver: name.clone(), kind: receiver.type_name().to_owned(), delivered, said }
         });

@@ -6,23 +6,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
 use object_store::ObjectStore;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior};
 use vitalake_contract::alert::AlertDataset;
 use vitalake_runtime::error::in_full;
+use vitalake_runtime::health::LogThrottle;
 
-use super::ask::{Questions, ROWS_MAX, TIME_MAX, observations};
+use super::ask::{AskError, Questions, ROWS_MAX, TIME_MAX, observations};
 use super::desk::Desk;
+use super::rates::{Brought, KEPT_MS};
 use super::signal::Facts;
 use super::volume::{Volume, WEEKS, count_query, last_full_hour, reach_query};
 
 /// How often signals are looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often queries are asked.
-const ASK_EVERY: Duration = Duration::from_secs(15);
-/// Queries at once.
-const ASKED_AT_ONCE: usize = 2;
+/// Queries at once of those that take no longer, and of the others.
+const QUICK_AT_ONCE: usize = 2;
+const SLOW_AT_ONCE: usize = 1;
+/// The times of alerts' queries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// How often queries are asked.
+    pub(super) ask_every: Duration,
+    /// How long a query may take that does not wait its turn behind slow ones.
+    pub(super) quick_max: Duration,
+    /// How long any may take.
+    pub(super) time_max: Duration,
+    /// How long tables may be recovered before that is a reason why an alert cannot be evaluated.
+    pub(super) ready_max: Duration,
+}
+
+const PACE: Pace = Pace {
+    ask_every: Duration::from_secs(15),
+    quick_max: Duration::from_secs(5),
+    time_max: TIME_MAX,
+    ready_max: Duration::from_secs(300),
+};
 /// How long a lake that does not give its book is left before it is asked again.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
 
@@ -31,6 +51,9 @@ const OPEN_AGAIN: Duration = Duration::from_secs(2);
 pub trait Surroundings: Send + Sync + 'static {
     /// What is known now; none while there is nothing to be known, between two lives.
     async fn facts(&self) -> Option<Facts>;
+
+    /// What the commits of before the start brought, since a moment; nothing where nobody knows.
+    async fn brought_since(&self, since_ms: i64) -> Vec<Brought>;
 }
 
 /// Evaluates and sends until dropped.
@@ -44,9 +67,11 @@ pub async fn run(
         tracing::warn!(error = in_full(&error), "alerts are not evaluated yet");
         tokio::time::sleep(OPEN_AGAIN).await;
     }
+    let since_ms = desk.setup.clock.now_ms().saturating_sub(KEPT_MS);
+    desk.take_up(surroundings.brought_since(since_ms).await);
     tokio::join!(
         look_forever(&desk, surroundings.as_ref()),
-        ask_forever(&desk, questions.as_ref()),
+        ask_forever(&desk, questions.as_ref(), PACE),
         count_forever(&desk, questions.as_ref()),
         Arc::clone(&desk).deliver_forever(),
     );
@@ -63,23 +88,62 @@ async fn look_forever(desk: &Desk, surroundings: &dyn Surroundings) {
     }
 }
 
-async fn ask_forever(desk: &Desk, questions: &dyn Questions) {
-    let mut due = tokio::time::interval(ASK_EVERY);
+/// Asks each alert's query at its own pace: one that takes its time holds up those alone that do so too.
+pub(super) async fn ask_forever(desk: &Desk, questions: &dyn Questions, pace: Pace) {
+    let lanes = Lanes { pace, quick: Semaphore::new(QUICK_AT_ONCE), slow: Semaphore::new(SLOW_AT_ONCE) };
+    let asking = desk.queries().into_iter().map(|(alert, sql)| ask_one(desk, questions, (alert, sql), &lanes));
+    futures::future::join_all(asking).await;
+    std::future::pending::<()>().await;
+}
+
+/// Turns to ask, of those whose queries answer soon and of the others.
+struct Lanes {
+    pace: Pace,
+    quick: Semaphore,
+    slow: Semaphore,
+}
+
+async fn ask_one(desk: &Desk, questions: &dyn Questions, (alert, sql): (String, String), lanes: &Lanes) {
+    let pace = lanes.pace;
+    let (began, mut said) = (Instant::now(), LogThrottle::new(desk.setup.clock.clone()));
+    let mut due = tokio::time::interval(pace.ask_every);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_slow = false;
     loop {
         due.tick().await;
-        let asking = desk.queries().into_iter().map(|(alert, sql)| async move {
-            let answer = tokio::time::timeout(TIME_MAX, questions.ask(&sql, ROWS_MAX, TIME_MAX)).await;
-            let answer = answer.unwrap_or_else(|_| Err(format!("its query took more than {} s", TIME_MAX.as_secs())));
-            desk.answered(&alert, observations(answer, &desk.setup.names));
-        });
-        futures::stream::iter(asking).buffer_unordered(ASKED_AT_ONCE).collect::<Vec<()>>().await;
+        let (lane, time_max) = if is_slow { (&lanes.slow, pace.time_max) } else { (&lanes.quick, pace.quick_max) };
+        let Ok(turn) = lane.acquire().await else { return };
+        let (at_ms, asked) = (desk.setup.clock.now_ms(), Instant::now());
+        let answer = tokio::time::timeout(time_max, questions.ask(&sql, ROWS_MAX, pace.time_max)).await;
+        drop(turn);
+        let answer = match answer {
+            Err(_) if !is_slow => {
+                is_slow = true;
+                due.reset_immediately();
+                continue;
+            }
+            Err(_) => Err(format!("its query took more than {} s", pace.time_max.as_secs())),
+            Ok(Err(AskError::NotReady(_))) if began.elapsed() < pace.ready_max => {
+                due.reset_after(EVERY.min(pace.ask_every));
+                continue;
+            }
+            Ok(Err(AskError::NotReady(reason) | AskError::Failed(reason))) => Err(reason),
+            Ok(Ok(rows)) => Ok(rows),
+        };
+        is_slow = asked.elapsed() >= pace.quick_max;
+        let failed = answer.as_ref().err().cloned();
+        if said.is_news(failed.clone())
+            && let Some(error) = failed
+        {
+            tracing::info!(alert, error, "an alert's query gives no answer");
+        }
+        desk.answered(&alert, at_ms, observations(answer, &desk.setup.names));
     }
 }
 
 /// Counts for signals that need it, beside the project's own queries, which may take their time.
 async fn count_forever(desk: &Desk, questions: &dyn Questions) {
-    let mut due = tokio::time::interval(ASK_EVERY);
+    let mut due = tokio::time::interval(PACE.ask_every);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         due.tick().await;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,11 +15,12 @@ use vitalake_contract::{DatasetName, Layer};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::events::Events;
 
-use super::ask::{Questions, Rows};
+use super::ask::{AskError, Cell, Questions, Rows};
 use super::desk::{Desk, DeskSetup};
 use super::lineage::Lineage;
+use super::rates::Brought;
 use super::rule::rules;
-use super::run::{Surroundings, run};
+use super::run::{Pace, Surroundings, ask_forever, run};
 use super::send::Sender;
 use super::signal::Facts;
 
@@ -29,6 +30,10 @@ struct Nothing;
 impl Surroundings for Nothing {
     async fn facts(&self) -> Option<Facts> {
         Some(Facts::default())
+    }
+
+    async fn brought_since(&self, _since_ms: i64) -> Vec<Brought> {
+        Vec::new()
     }
 }
 
@@ -51,7 +56,7 @@ impl Drop for Asking<'_> {
 
 #[async_trait]
 impl Questions for Slow {
-    async fn ask(&self, _sql: &str, _rows_max: usize, _time_max: Duration) -> Result<Rows, String> {
+    async fn ask(&self, _sql: &str, _rows_max: usize, _time_max: Duration) -> Result<Rows, AskError> {
         self.asking.store(true, Ordering::SeqCst);
         let _asking = Asking(&self.asking);
         self.began.notify_one();
@@ -69,14 +74,18 @@ impl Questions for Slow {
     }
 }
 
-#[tokio::test]
-async fn a_query_that_takes_its_time_keeps_nothing_from_being_counted() {
+fn asks(names: &[&str]) -> Vec<AlertRule> {
     let mut shipped = rules(&[], &BTreeMap::new()).into_iter().map(|rule| rule.alert);
     let drift = shipped.find(|alert| alert.name == "schema_drift").unwrap();
-    let asks = AlertRule { name: "asks".to_owned(), source: AlertSource::Sql("SELECT 1".to_owned()), ..drift };
+    let sql = |name: &&str| AlertSource::Sql((*name).to_owned());
+    let rule = |name: &&str| AlertRule { name: (*name).to_owned(), source: sql(name), ..drift.clone() };
+    names.iter().map(rule).collect()
+}
+
+fn desk(alerts: &[AlertRule]) -> Arc<Desk> {
     let raw = AlertDataset { layer: Layer::Raw, name: DatasetName::new("readings").unwrap() };
-    let desk = Desk::new(DeskSetup {
-        rules: rules(&[asks], &BTreeMap::new()),
+    Desk::new(DeskSetup {
+        rules: rules(alerts, &BTreeMap::new()),
         receivers: BTreeMap::new(),
         lineage: Lineage::default(),
         names: BTreeSet::new(),
@@ -88,7 +97,12 @@ async fn a_query_that_takes_its_time_keeps_nothing_from_being_counted() {
         recorder: None,
         evidence: None,
         sender: Sender::default(),
-    });
+    })
+}
+
+#[tokio::test]
+async fn a_query_that_takes_its_time_keeps_nothing_from_being_counted() {
+    let desk = desk(&asks(&["asks"]));
     let questions = Arc::new(Slow::default());
     let running = tokio::spawn(run(
         desk,
@@ -99,4 +113,76 @@ async fn a_query_that_takes_its_time_keeps_nothing_from_being_counted() {
     questions.counted.notified().await;
     running.abort();
     assert!(questions.was_asking.load(Ordering::SeqCst), "counting waited for the end of a query");
+}
+
+/// Answers those whose text begins with `slow` late; says of the others at first that tables are being recovered.
+#[derive(Default)]
+struct Paced {
+    answered: parking_lot::Mutex<BTreeMap<String, u32>>,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+    early: AtomicUsize,
+    moved: Notify,
+}
+
+const PACE: Pace = Pace {
+    ask_every: Duration::from_millis(50),
+    quick_max: Duration::from_millis(150),
+    time_max: Duration::from_secs(60),
+    ready_max: Duration::from_secs(300),
+};
+
+struct Counted<'a>(&'a Paced);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.at_once.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Questions for Paced {
+    async fn ask(&self, sql: &str, _rows_max: usize, _time_max: Duration) -> Result<Rows, AskError> {
+        let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        let _counted = Counted(self);
+        self.most_at_once.fetch_max(now, Ordering::SeqCst);
+        if sql.starts_with("slow") {
+            tokio::time::sleep(PACE.quick_max * 2).await;
+        } else if self.early.fetch_add(1, Ordering::SeqCst) < 3 {
+            return Err(AskError::NotReady("raw.readings is being recovered".to_owned()));
+        }
+        *self.answered.lock().entry(sql.to_owned()).or_default() += 1;
+        self.moved.notify_one();
+        Ok(Rows { names: vec!["n".to_owned()], rows: vec![vec![Cell::Plain("7".to_owned())]] })
+    }
+
+    async fn count(&self, _sql: &str) -> Result<u64, String> {
+        Ok(0)
+    }
+}
+
+#[tokio::test]
+async fn slow_queries_take_turns_and_what_is_not_ready_is_asked_again_without_being_an_error() {
+    let alerts = ["slow 1", "slow 2", "slow 3", "slow 4", "quick"];
+    let (desk, questions) = (desk(&asks(&alerts)), Paced::default());
+    let store = Arc::new(InMemory::new());
+    desk.open(store).await.unwrap();
+    let all_answered_twice = async {
+        while alerts.iter().any(|alert| questions.answered.lock().get(*alert).is_none_or(|times| *times < 2)) {
+            questions.moved.notified().await;
+            desk.tick(&Facts::default()).await;
+            let book = desk.book.lock();
+            let mine = book.instances.values().filter(|one| alerts.contains(&one.identity.alert.as_str()));
+            let states: Vec<_> = mine.map(|one| one.state.name()).collect();
+            assert!(states.iter().all(|state| *state == "firing"), "{states:?}");
+        }
+    };
+    tokio::select! {
+        () = ask_forever(&desk, &questions, PACE) => {}
+        () = all_answered_twice => {}
+    }
+    let answered = questions.answered.lock();
+    let slowest = answered.iter().filter(|(alert, _)| alert.starts_with("slow")).map(|(_, times)| *times).max();
+    assert!(answered.get("quick").copied() > slowest.map(|times| times * 2), "{answered:?}");
+    assert!(questions.most_at_once.load(Ordering::SeqCst) <= 3);
 }

@@ -2,15 +2,13 @@
 //!
 //! Pure; the binary gathers the facts. Invariant: what is not known is said to be so, never taken for well.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use croner::parser::CronParser;
 use vitalake_contract::Layer;
 use vitalake_contract::alert::{About, AlertDataset, AlertSchedule, Signal};
 
 use super::machine::Observation;
+use super::rates::Rates;
 use super::rule::Rule;
 use super::volume::Volume;
 
@@ -251,106 +249,4 @@ fn age(seconds: f64) -> String {
         s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
         s => format!("{:.1} d", s / 86_400.0),
     }
-}
-
-/// How far apart totals are kept.
-const SAMPLE_EVERY_MS: u64 = 30_000;
-/// How long totals are kept: as long as the longest window.
-const KEPT_MS: u64 = 86_400_000;
-
-#[derive(Clone, Copy, Debug)]
-struct Totals {
-    at_ms: u64,
-    taken: u64,
-    quarantined: u64,
-}
-
-/// What is to be counted for an alert on drift: rows of a window that have something in `_rescued`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drift {
-    /// The alert's name.
-    pub alert: String,
-    /// The raw dataset.
-    pub dataset: AlertDataset,
-    /// How far back.
-    pub window: Duration,
-}
-
-impl Drift {
-    /// The query that counts them. Files whose statistics say that they have none are not opened.
-    #[must_use]
-    pub fn query(&self, wall_ms: i64) -> String {
-        let from_ms = wall_ms.saturating_sub(i64::try_from(self.window.as_millis()).unwrap_or(0));
-        let from = super::volume::literal(from_ms);
-        format!("SELECT COUNT(*) FROM {} WHERE _rescued IS NOT NULL AND _ingested_at >= {from}", self.dataset)
-    }
-}
-
-/// Totals as they were, for what is measured over a stretch of time. Kept in memory: after a start a window fills anew.
-#[derive(Clone, Debug, Default)]
-pub struct Rates {
-    totals: BTreeMap<AlertDataset, VecDeque<Totals>>,
-    newest: BTreeMap<AlertDataset, Totals>,
-    drifted: BTreeMap<(String, AlertDataset), u64>,
-    now_ms: u64,
-}
-
-impl Rates {
-    /// Keeps the totals of a moment.
-    pub fn keep(&mut self, facts: &Facts, steady_ms: u64) {
-        self.now_ms = steady_ms;
-        for facts in facts.datasets.iter().filter(|facts| facts.ready) {
-            let kept = self.totals.entry(facts.dataset.clone()).or_default();
-            let now = totals(facts, steady_ms);
-            // What was replayed or discarded leaves the past too: else it would hide as many new rejects.
-            if let Some(last) = self.newest.insert(facts.dataset.clone(), now) {
-                let gone = last.quarantined.saturating_sub(now.quarantined);
-                let untaken = last.taken.saturating_sub(now.taken);
-                for past in kept.iter_mut().filter(|_| gone > 0 || untaken > 0) {
-                    past.quarantined = past.quarantined.saturating_sub(gone);
-                    past.taken = past.taken.saturating_sub(untaken);
-                }
-            }
-            if kept.back().is_some_and(|last| steady_ms.saturating_sub(last.at_ms) < SAMPLE_EVERY_MS) {
-                continue;
-            }
-            while kept.front().is_some_and(|first| steady_ms.saturating_sub(first.at_ms) > KEPT_MS) {
-                kept.pop_front();
-            }
-            kept.push_back(now);
-        }
-    }
-
-    /// Keeps how many rows do not look like their contract.
-    pub fn drifted(&mut self, drift: Drift, rows: u64) {
-        self.drifted.insert((drift.alert, drift.dataset), rows);
-    }
-
-    fn rows_drifted(&self, alert: &str, dataset: &AlertDataset) -> Option<u64> {
-        self.drifted.get(&(alert.to_owned(), dataset.clone())).copied()
-    }
-
-    /// The share of what came within a window that is in quarantine, and whether all of the window was seen.
-    fn judge(&self, facts: &DatasetFacts, window: Duration, most: f64) -> (Observation, bool) {
-        let young = || (Observation::NoData("it has not been watched for long enough".into()), false);
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        let Some(kept) = self.totals.get(&facts.dataset) else { return young() };
-        let from_ms = self.now_ms.saturating_sub(window_ms);
-        let before = kept.iter().rev().find(|totals| totals.at_ms <= from_ms).filter(|_| self.now_ms >= window_ms);
-        let (Some(base), now) = (before.or(kept.front()), totals(facts, self.now_ms)) else { return young() };
-        let bad = now.quarantined.saturating_sub(base.quarantined);
-        let all = now.taken.saturating_sub(base.taken);
-        let share = if all == 0 { 0.0 } else { bad as f64 / all as f64 };
-        if share > most {
-            let (minutes, share) = (window.as_secs_f64() / 60.0, share * 100.0);
-            let words = format!("{bad} rejected within {minutes:.0} min, {share:.1}% of what came");
-            return (Observation::Holds(words), true);
-        }
-        // Not enough was seen to say that nothing was bad.
-        if before.is_some() { (Observation::Clear, true) } else { young() }
-    }
-}
-
-fn totals(facts: &DatasetFacts, at_ms: u64) -> Totals {
-    Totals { at_ms, taken: facts.rows.saturating_add(facts.quarantined), quarantined: facts.quarantined }
 }

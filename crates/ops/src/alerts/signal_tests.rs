@@ -9,8 +9,9 @@ use vitalake_contract::alert::{AlertDataset, AlertSchedule, AlertSource, Signal}
 use vitalake_contract::{DatasetName, Layer};
 
 use super::machine::Observation;
+use super::rates::{Brought, Drift, Rates};
 use super::rule::{Rule, rules};
-use super::signal::{DatasetFacts, Drift, Facts, GateFacts, Rates, last_due, look};
+use super::signal::{DatasetFacts, Facts, GateFacts, last_due, look};
 
 type F = DatasetFacts;
 
@@ -91,6 +92,29 @@ fn a_rate_is_of_its_window_and_says_when_it_has_not_seen_all_of_it() {
     // What was bad has left the window.
     assert_eq!(at(1_060 + 900, 600, 90), "clear");
     assert_eq!(at(1_060 + 1_800, 600, 90), "clear");
+}
+
+#[test]
+fn a_rate_goes_on_after_a_start_from_the_books_of_before() {
+    let rule = built_in("poison_records");
+    let wall_ms = 1_700_000_000_000;
+    let brought = |minutes_ago: i64, accepted, quarantined| Brought {
+        dataset: "raw.x".to_owned(),
+        at_ms: wall_ms - minutes_ago * 60_000,
+        accepted,
+        quarantined,
+    };
+    // A window of 15 minutes that was seen whole: nothing bad in it, however bad it was before.
+    for (bad_ago, expected) in [(20, "clear"), (10, "holds")] {
+        let mut rates = Rates::default();
+        rates.take_up(vec![brought(12, 100, 0), brought(bad_ago, 0, 100)], wall_ms, 5_000);
+        let facts = DatasetFacts { rows: 100, quarantined: 100, ..of(Layer::Raw) };
+        rates.keep(&Facts { datasets: vec![facts.clone()], ..Facts::default() }, 5_000);
+        assert_eq!(named(&rule, facts.clone(), &rates), expected, "{bad_ago} minutes ago");
+        // As long after as the window is, what was bad has left it.
+        rates.keep(&Facts { datasets: vec![facts.clone()], ..Facts::default() }, 5_000 + 900_000);
+        assert_eq!(named(&rule, facts, &rates), "clear");
+    }
 }
 
 #[rstest::rstest]

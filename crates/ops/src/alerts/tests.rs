@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{Book, Identity, Moment, Observed, Silence};
+use super::book::{Awaited, Book, Identity, Moment, Observed, Silence};
 use super::lineage::Lineage;
 use super::machine::{Observation, Timing};
 use super::notice::{Kind, Notice};
@@ -18,6 +18,7 @@ struct World {
     alerts: Vec<(Identity, Timing)>,
     holds: BTreeSet<String>,
     away: BTreeSet<String>,
+    awaited: Vec<Awaited>,
     got: Vec<(String, Kind, String)>,
     now: Moment,
 }
@@ -33,6 +34,7 @@ impl World {
             alerts: Vec::new(),
             holds: BTreeSet::new(),
             away: BTreeSet::new(),
+            awaited: Vec::new(),
             got: Vec::new(),
             now: Moment { wall_ms: 1_800_000_000_000, steady_ms: 0 },
         }
@@ -87,7 +89,7 @@ impl World {
         });
         let observed = observed.collect();
         self.book.observe(observed, &BTreeSet::new(), &self.names(), self.now);
-        self.book.settle(&lineage(), self.now.wall_ms);
+        self.book.settle(&lineage(), &self.awaited, self.now.wall_ms);
     }
 
     fn next(&mut self, receiver: &str) -> Option<Notice> {
@@ -210,6 +212,49 @@ fn a_cause_that_is_about_to_fire_is_waited_for_though_not_for_ever() {
     assert!(world.told().is_empty());
     world.after(2 * MINUTE, &["a", "c"]);
     assert_eq!(world.told(), ["c firing"]);
+}
+
+#[test]
+fn a_cause_that_is_still_to_be_evaluated_is_waited_for_though_not_for_ever() {
+    let awaited = |seen_ms| Awaited { dataset: "a".to_owned(), receivers: BTreeSet::from(["ops".to_owned()]), seen_ms };
+    let world = || World::new().with("a", "error", 0, &["ops"]).with("c", "warning", 0, &["ops", "pager"]);
+    let mut world_a = world();
+    let since_ms = world_a.now.wall_ms;
+    world_a.awaited = vec![awaited(Some(since_ms - 1))];
+    // Whoever is not told of the cause is told at once.
+    world_a.after(0, &["c"]).after(30 * SECOND, &["c"]);
+    assert_eq!(world_a.told(), ["c firing"]);
+    world_a.awaited = vec![awaited(Some(since_ms + 1))];
+    world_a.after(SECOND, &["a", "c"]).after(MINUTE, &["a", "c"]);
+    assert_eq!(world_a.told(), ["a firing"]);
+    // One that was evaluated and does not hold speaks for nobody; nor does one that never comes to it.
+    for (seen_ms, after) in [(Some(since_ms), 0), (None, 61 * SECOND)] {
+        let mut world_b = world();
+        world_b.awaited = vec![awaited(seen_ms)];
+        world_b.after(0, &["c"]).after(after, &["c"]);
+        assert_eq!(world_b.told(), ["c firing", "c firing"], "{seen_ms:?}");
+    }
+}
+
+#[test]
+fn an_alert_that_is_put_into_a_group_while_it_fires_leaves_no_message_of_its_own_behind() {
+    let mut world = World::new().with("a", "error", 0, &["ops"]).with("x/b", "error", 0, &["ops"]);
+    world.after(0, &["a", "b"]);
+    assert_eq!(sorted(world.told()), ["a firing", "b firing"]);
+    world = world.grouped("g");
+    world.after(SECOND, &["a", "b"]).after(SECOND, &["a", "b"]);
+    assert_eq!(sorted(world.told()), ["a resolved", "b resolved", "g firing"]);
+    world.alerts.iter_mut().for_each(|(identity, _)| identity.group = None);
+    world.after(SECOND, &["a"]).after(SECOND, &["a"]);
+    assert_eq!(world.told(), ["a firing", "g resolved"]);
+    world.after(SECOND, &[]).after(SECOND, &[]);
+    assert_eq!(world.told(), ["a resolved"]);
+    assert!(world.book.ledgers["ops"].told.values().all(|told| !told.open));
+}
+
+fn sorted(mut told: Vec<String>) -> Vec<String> {
+    told.sort();
+    told
 }
 
 #[test]

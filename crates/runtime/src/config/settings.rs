@@ -38,6 +38,8 @@ pub enum Kind {
     Boolean(fn(&mut Config, bool)),
     /// `IP:PORT`.
     Address(fn(&mut Config, SocketAddr)),
+    /// `http://HOST[:PORT][/PATH]`, or the same by https; kept without a slash at its end.
+    PublicUrl(fn(&mut Config, String)),
     /// `HOST:PORT[,HOST:PORT…]`.
     Brokers(fn(&mut Config, String)),
     /// A map that is kept as it is.
@@ -178,6 +180,12 @@ pub const SETTINGS: &[Setting] = &[
         description: "The address of the HTTP endpoint. Only a loopback address is allowed.",
     },
     Setting {
+        key: "http.public_url",
+        kind: Kind::PublicUrl(|config, value| config.http.public_url = Some(value)),
+        default: "http:// and the address that it listens on",
+        description: "Where people reach the HTTP endpoint, such as through a proxy: the links of messages about alerts lead there.",
+    },
+    Setting {
         key: "control.url",
         kind: Kind::Text(|config, value| config.control.url = Some(value.as_str().into())),
         default: "none",
@@ -272,6 +280,15 @@ impl Setting {
                     return Err(format!("{} must be an address and a port, such as 127.0.0.1:9092", self.key));
                 }
             },
+            Kind::PublicUrl(set) => match public_url(text) {
+                Some(url) => set(config, url),
+                None => {
+                    return Err(format!(
+                        "{} must be an address of a browser without user, query or fragment, such as https://lake.example.org",
+                        self.key
+                    ));
+                }
+            },
             Kind::Brokers(set) => {
                 for (at, broker) in text.split(',').enumerate() {
                     broker_is_whole(broker).map_err(|wrong| format!("{}: broker {} {wrong}", self.key, at + 1))?;
@@ -296,6 +313,7 @@ impl Setting {
             Kind::Integer { unit, .. } => unit,
             Kind::Boolean(_) => "true or false",
             Kind::Address(_) => "address:port",
+            Kind::PublicUrl(_) => "URL",
             Kind::Brokers(_) => "host:port, …",
             Kind::Map(_) | Kind::Receivers => "map",
         }
@@ -317,6 +335,14 @@ fn broker_is_whole(broker: &str) -> Result<(), &'static str> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
         _ => Err("has no port"),
     }
+}
+
+fn public_url(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '@' | '"' | '<' | '>' | '\\' | '`');
+    let is_url = matches!(scheme, "http" | "https") && !host.is_empty() && rest.chars().all(is_plain);
+    is_url.then(|| text.trim_end_matches('/').to_owned())
 }
 
 /// `IP:PORT`, and `localhost:PORT` without asking a name server.

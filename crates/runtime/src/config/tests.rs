@@ -86,6 +86,9 @@ fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
 #[case::out_of_bounds("storage: {commit_interval_ms: 5}\n", (1, 31), "whole number", "")]
 #[case::not_a_boolean("kafka: {create_topics: yes}\n", (1, 24), "must be true or false", "")]
 #[case::not_an_address("http:\n  listen: 8888\n", (2, 11), "must be an address and a port", "")]
+#[case::no_url("http: {public_url: 'lake.example.org'}\n", (1, 20), "must be an address of a browser", "")]
+#[case::a_secret_in_it("http: {public_url: 'https://me:word@lake.example.org'}\n", (1, 20), "without user", "")]
+#[case::a_query_in_it("http: {public_url: 'https://lake.example.org/?a=b'}\n", (1, 20), "without user", "")]
 #[case::no_port("kafka:\n  bootstrap: broker-1:9092,broker-2\n", (2, 14), "kafka.bootstrap: broker 2 has no port", "HOST:PORT")]
 #[case::empty_port("kafka: {bootstrap: 'broker-1:'}\n", (1, 20), "broker 1 has no port", "HOST:PORT")]
 #[case::a_space("kafka: {bootstrap: 'broker-1:9092, broker-2:9092'}\n", (1, 20), "broker 2 has a space", "no spaces")]
@@ -158,6 +161,13 @@ fn the_url_of_the_control_store_is_taken_by_reference_and_not_shown() {
 #[test]
 fn a_doubled_dollar_stands_for_the_text_itself() {
     assert_eq!(parse("name: a$${B}c$\n").unwrap().name, "a${B}c$");
+}
+
+#[test]
+fn where_people_reach_it_ends_without_a_slash() {
+    let parsed = |url: &str| parse(&format!("http: {{public_url: '{url}'}}\n")).unwrap().http.public_url;
+    assert_eq!(parsed("https://lake.example.org/care/").as_deref(), Some("https://lake.example.org/care"));
+    assert_eq!(parsed("http://127.0.0.1:8080").as_deref(), Some("http://127.0.0.1:8080"));
 }
 
 #[rstest::rstest]

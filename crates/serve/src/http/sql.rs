@@ -105,6 +105,7 @@ async fn run(session: &Session, request: SqlRequest, query_id: &str) -> Result<R
         zone: request.zone,
         timeout: request.timeout_ms.map(Duration::from_millis),
         query_id: Some(query_id.to_owned()),
+        is_repeated: false,
     };
     let mut answer = session.query(request.query, request.parameters, options).await?;
     let style = Style { zone: request.zone, stringify_arrays: request.stringify_arrays };
@@ -156,7 +157,9 @@ fn in_words(standing: &Standing) -> String {
 /// Gathers rows until there is a chunk. Returns whether there are more.
 async fn fill(answer: &mut Answer, writer: &mut ResultWriter, chunk: &mut Vec<u8>) -> Result<bool, QueryError> {
     while let Some(batch) = answer.next().await? {
-        writer.batch(&batch, chunk).map_err(|error| explain(&error.into(), Phase::Running, answer.query_id()))?;
+        writer
+            .batch(&batch, chunk)
+            .map_err(|error| explain(&error.into(), Phase::Running, answer.query_id(), false))?;
         if chunk.len() >= CHUNK_BYTES {
             return Ok(true);
         }

@@ -24,8 +24,9 @@ pub enum Phase {
     Running,
 }
 
-/// What to tell the client about an error of the engine.
-pub fn explain(error: &DataFusionError, phase: Phase, query_id: &str) -> QueryError {
+/// What to tell the client about an error of the engine. Of a query that the platform itself asks again and again, who asks
+/// says that it failed.
+pub fn explain(error: &DataFusionError, phase: Phase, query_id: &str, is_repeated: bool) -> QueryError {
     let explained = classify(error, phase, None).unwrap_or_else(|| {
         let id = uuid::Uuid::new_v4().to_string();
         tracing::error!(error_id = %id, query_id, cause = causes(error), "a query failed inside the engine");
@@ -34,7 +35,7 @@ pub fn explain(error: &DataFusionError, phase: Phase, query_id: &str) -> QueryEr
         }
         QueryError::Internal { id }
     });
-    if matches!(explained, QueryError::Runtime(_)) {
+    if matches!(explained, QueryError::Runtime(_)) && !is_repeated {
         tracing::info!(query_id, cause = causes(error), "a query failed on the data that it read");
     }
     explained

@@ -16,9 +16,10 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use object_store::ObjectStore;
 use vitalake_contract::alert::{AlertDataset, AlertRule};
 use vitalake_contract::{Contract, Layer};
-use vitalake_ops::alerts::ask::{Cell, Questions, Rows, TIME_MAX};
+use vitalake_ops::alerts::ask::{AskError, Cell, Questions, Rows, TIME_MAX};
 use vitalake_ops::alerts::desk::{Desk, DeskSetup};
 use vitalake_ops::alerts::lineage::Lineage;
+use vitalake_ops::alerts::rates::Brought;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::alerts::request::RequestError;
 use vitalake_ops::alerts::rule::rules;
@@ -27,7 +28,9 @@ use vitalake_ops::alerts::send::Sender;
 use vitalake_ops::alerts::signal::Facts;
 use vitalake_ops::runbooks::EvidenceKeeper;
 use vitalake_process::{Contracts, Graph};
+use vitalake_runtime::error::in_full;
 use vitalake_runtime::events::Event;
+use vitalake_serve::error::QueryError;
 use vitalake_serve::identity::Identity;
 use vitalake_serve::platform::{Alerts, ApiError};
 use vitalake_serve::session::{QueryOptions, Sessions};
@@ -68,7 +71,7 @@ impl AlertDesk {
             names: names(&project.contracts),
             time_columns: time_columns(&project.contracts),
             project: setup.config.name.clone(),
-            address: format!("http://{http}"),
+            address: setup.config.http.public_url.clone().unwrap_or_else(|| format!("http://{http}")),
             clock: setup.clock.clone(),
             events: setup.events.clone(),
             recorder: Some(setup.recorder.clone()),
@@ -145,16 +148,26 @@ impl Surroundings for AlertDesk {
     async fn facts(&self) -> Option<Facts> {
         Some(self.noted.facts(&self.owned()?).await)
     }
+
+    async fn brought_since(&self, since_ms: i64) -> Vec<Brought> {
+        self.platform.recorder().brought_since(since_ms).await.unwrap_or_else(|error| {
+            tracing::warn!(error = in_full(&error), "the share of rejects is not known until its window has passed");
+            Vec::new()
+        })
+    }
 }
 
 #[async_trait]
 impl Questions for AlertDesk {
-    async fn ask(&self, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, String> {
-        self.rows(Identity::runbook(), sql, rows_max, time_max).await
+    async fn ask(&self, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, AskError> {
+        self.rows(Identity::runbook(), sql, rows_max, time_max).await.map_err(|error| match error {
+            QueryError::NotReady(_) => AskError::NotReady(error.to_string()),
+            error => AskError::Failed(error.to_string()),
+        })
     }
 
     async fn count(&self, sql: &str) -> Result<u64, String> {
-        let answer = self.rows(Identity::local(), sql, 1, TIME_MAX).await?;
+        let answer = self.rows(Identity::local(), sql, 1, TIME_MAX).await.map_err(|error| error.to_string())?;
         match answer.rows.first().and_then(|row| row.first()) {
             Some(Cell::Plain(number)) => number.parse().map_err(|_| "the answer is no count".to_owned()),
             _ => Err("the answer is no count".to_owned()),
@@ -163,13 +176,13 @@ impl Questions for AlertDesk {
 }
 
 impl AlertDesk {
-    async fn rows(&self, who: Identity, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, String> {
-        let options = QueryOptions { timeout: Some(time_max), ..QueryOptions::default() };
-        let session = self.sessions.open(who).map_err(|error| error.to_string())?;
-        let mut answer = session.query(sql.to_owned(), Vec::new(), options).await.map_err(|error| error.to_string())?;
+    async fn rows(&self, who: Identity, sql: &str, rows_max: usize, time_max: Duration) -> Result<Rows, QueryError> {
+        let options = QueryOptions { timeout: Some(time_max), is_repeated: true, ..QueryOptions::default() };
+        let session = self.sessions.open(who)?;
+        let mut answer = session.query(sql.to_owned(), Vec::new(), options).await?;
         let mut found = Rows { names: answer.labels().to_vec(), rows: Vec::new() };
         while found.rows.len() <= rows_max {
-            let Some(batch) = answer.next().await.map_err(|error| error.to_string())? else { break };
+            let Some(batch) = answer.next().await? else { break };
             let columns: Vec<Vec<Cell>> = batch.columns().iter().map(cells).collect();
             let row = |at: usize| columns.iter().filter_map(|column| column.get(at).cloned()).collect();
             found.rows.extend((0..batch.num_rows().min(rows_max + 1)).map(row));
