@@ -126,6 +126,7 @@ impl<'d> Context<'d> {
             columns: std::mem::take(&mut columns.places),
             references: reference_places,
             rules: std::mem::take(&mut columns.rule_places),
+            view: self.view(&custom),
         };
         let contract = Contract {
             dataset: self.dataset.clone(),
@@ -134,6 +135,7 @@ impl<'d> Context<'d> {
             version: root.get("version").and_then(Node::text).unwrap_or_default().to_owned(),
             fingerprint: fingerprint(root),
             source: self.source(&custom),
+            view: None,
             delivery: self.delivery(&custom),
             control_totals: self.control_totals(&custom),
             snapshot_loss_max: self.snapshot_loss_max(&custom),
@@ -223,6 +225,16 @@ impl<'d> Context<'d> {
             None => self.dataset.as_str().to_owned(),
         };
         Some(Source::Stream { topic, partitions })
+    }
+
+    /// The view that deliveries are read through.
+    fn view(&mut self, custom: &Custom<'_>) -> Option<(String, Place)> {
+        let (name, place) = custom.text(self, "view")?;
+        if custom.get("source").and_then(Node::text) != Some("feed") {
+            let message = "only delivered files are read through a view";
+            self.error(place, "no-feed", message, "add the custom property `source: feed`, or remove `view`");
+        }
+        Some((name.to_owned(), place))
     }
 
     /// Kafka's own rule for the name of a topic.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use crate::fhir::View;
 use crate::rule::{RowRule, SetRule, Severity};
 use crate::time_format::TimeFormat;
 
@@ -227,6 +228,8 @@ pub struct Contract {
     pub sla: Sla,
     /// How raw rows arrive; `None` in the other layers.
     pub source: Option<Source>,
+    /// The view through which delivered FHIR resources become rows; a project gives it to the contract that names it.
+    pub view: Option<Arc<View>>,
     /// What a delivery does.
     pub delivery: Delivery,
     /// Whether each delivery has to come with control totals.
@@ -322,6 +325,7 @@ impl Contract {
             references: Vec::new(),
             sla: Sla::default(),
             source: None,
+            view: None,
             delivery: Delivery::Append,
             control_totals: false,
             snapshot_loss_max: None,

@@ -8,6 +8,7 @@ pub mod compile;
 pub mod contract;
 pub mod diagnostic;
 pub mod feed;
+pub mod fhir;
 pub mod java_format;
 pub mod odcs;
 pub mod project;

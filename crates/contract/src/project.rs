@@ -7,6 +7,7 @@ pub mod alerts;
 pub mod feeds;
 mod loader;
 mod references;
+mod views;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use crate::contract::{Contract, DatasetName, Layer, Source};
 use crate::diagnostic::{self, Diagnostic};
+use crate::fhir::View;
 use crate::yaml::Place;
 use alerts::AlertFile;
 use feeds::FeedFile;
@@ -40,6 +42,21 @@ pub struct Project {
     pub alerts: Vec<AlertFile>,
     /// The feeds without errors, by name.
     pub feeds: Vec<FeedFile>,
+    /// The views of FHIR resources, by name.
+    pub views: Vec<ViewFile>,
+}
+
+/// A ViewDefinition's file.
+#[derive(Clone, Debug)]
+pub struct ViewFile {
+    /// The view's name: the file's, without its ending.
+    pub name: String,
+    /// The file, relative to the project's directory, with `/`.
+    pub path: String,
+    /// What the file says: its text.
+    pub said: Vec<u8>,
+    /// The view; none where the file has errors.
+    pub view: Option<Arc<View>>,
 }
 
 /// Where a contract is written, so that a finding elsewhere can point into it.
@@ -68,6 +85,8 @@ pub struct Places {
     pub references: Vec<Place>,
     /// Rules of `quality` by their names: the query, where there is one.
     pub rules: BTreeMap<String, Place>,
+    /// The view that deliveries are read through: the name that the contract gives.
+    pub view: Option<(String, Place)>,
 }
 
 impl ContractSource {
@@ -120,9 +139,10 @@ impl Project {
     pub fn load(root: &Path) -> (Self, Vec<Diagnostic>) {
         let mut loader = Loader::new(root);
         let config_text = loader.run();
-        let Loader { mut found, mut compiled, models, runbooks, alerts, feeds, .. } = loader;
+        let Loader { mut found, mut compiled, models, runbooks, alerts, feeds, views, .. } = loader;
         check_whole(&compiled, &models, &mut found);
         references::resolve(&mut compiled, &mut found);
+        views::resolve(&mut compiled, &views, &mut found);
         let contracts: Vec<&Contract> = compiled.iter().filter_map(|(contract, _)| contract.as_ref()).collect();
         // A contract with errors is not among them: an alert or a feed of it would seem wrong because of that alone.
         if contracts.len() == compiled.len() {
@@ -133,7 +153,17 @@ impl Project {
         let (contracts, contract_sources) =
             compiled.into_iter().filter_map(|(contract, source)| contract.map(|c| (Arc::new(c), source))).unzip();
         (
-            Self { root: root.to_owned(), config_text, contracts, contract_sources, models, runbooks, alerts, feeds },
+            Self {
+                root: root.to_owned(),
+                config_text,
+                contracts,
+                contract_sources,
+                models,
+                runbooks,
+                alerts,
+                feeds,
+                views,
+            },
             found,
         )
     }

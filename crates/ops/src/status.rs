@@ -191,6 +191,20 @@ pub struct DeliveryReport {
     /// Rules about the delivery as a set that it does not keep, or of which nobody can tell.
     #[serde(default)]
     pub not_kept: Vec<NotKept>,
+    /// Of a dataset that is read through a view: what became of the file's FHIR resources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceCounts>,
+}
+
+/// What became of delivered FHIR resources.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceCounts {
+    /// Resources read.
+    pub read: u64,
+    /// Those of another type than the view's, of which nothing was made.
+    pub of_another_type: u64,
+    /// Those of the view's type of which it makes no rows.
+    pub without_rows: u64,
 }
 
 /// A rule about a delivery that does not hold.

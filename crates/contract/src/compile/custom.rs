@@ -35,7 +35,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 13] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 14] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -71,6 +71,12 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 13] = [
         level: Level::Contract,
         layers: RAW,
         about: "with `delivery: replace`, the share of its rows that a dataset may lose by a delivery: `0.2` or `20%`; default: all but one row",
+    },
+    CustomProperty {
+        name: "view",
+        level: Level::Contract,
+        layers: RAW,
+        about: "the view in views/ through which delivered FHIR resources become rows (docs/fhir.md); with `source: feed`",
     },
     CustomProperty {
         name: "dedupHorizon",

@@ -5,13 +5,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::alerts::{self, AlertFile};
 use super::feeds::{self, FeedFile};
-use super::{CONFIG_FILE, ContractSource, ModelFile, RunbookFile};
+use super::{CONFIG_FILE, ContractSource, ModelFile, RunbookFile, ViewFile};
 use crate::compile::{Compiled, compile};
 use crate::contract::{Contract, DatasetName, Layer};
 use crate::diagnostic::Diagnostic;
+use crate::fhir;
 use crate::verdict::nearest;
 use crate::yaml::FILE_BYTES_MAX;
 
@@ -32,6 +34,7 @@ pub(super) struct Loader {
     pub(super) runbooks: Vec<RunbookFile>,
     pub(super) alerts: Vec<AlertFile>,
     pub(super) feeds: Vec<FeedFile>,
+    pub(super) views: Vec<ViewFile>,
 }
 
 impl Loader {
@@ -45,6 +48,7 @@ impl Loader {
             runbooks: Vec::new(),
             alerts: Vec::new(),
             feeds: Vec::new(),
+            views: Vec::new(),
         }
     }
 
@@ -69,11 +73,12 @@ impl Loader {
                 ("runbooks", true) => self.runbooks(),
                 ("alerts", true) => self.alerts(),
                 ("feeds", true) => self.feeds(),
+                ("views", true) => self.views(),
                 (CONFIG_FILE, false) => config_text = self.read_text(CONFIG_FILE),
                 (folder, true) if OTHER_FOLDERS.contains(&folder) => {}
                 (folder, true) => self.unknown_folder(
                     folder,
-                    &["contracts", "models", "dashboards", "alerts", "feeds", "runbooks", "tests"],
+                    &["contracts", "models", "dashboards", "alerts", "feeds", "runbooks", "tests", "views"],
                 ),
                 (file, false) => self.unknown_top_file(file),
             }
@@ -148,6 +153,27 @@ impl Loader {
             };
             let Some(bytes) = self.read(&path) else { return };
             self.feeds.extend(feeds::read(&path, stem, &bytes, &mut self.found));
+        }
+    }
+
+    fn views(&mut self) {
+        for (file, is_folder) in self.list("views").unwrap_or_default() {
+            let path = format!("views/{file}");
+            let named = file.rsplit_once('.').filter(|(_, ending)| !is_folder && matches!(*ending, "json" | "yaml"));
+            let Some((name, _)) = named else {
+                let help = "a view is a file here that ends in .json or .yaml";
+                self.warn(&path, "unknown-file", "it is not read", help);
+                continue;
+            };
+            if let Some(first) = self.views.iter().find(|view| view.name == name) {
+                let message = format!("the view {name} is in {} already", first.path);
+                self.error(&path, "duplicate-name", &message, "rename one of the two");
+                continue;
+            }
+            let Some(bytes) = self.read(&path) else { return };
+            let read = fhir::read(&path, name, &bytes);
+            self.found.extend(read.diagnostics);
+            self.views.push(ViewFile { name: name.to_owned(), path, said: bytes, view: read.view.map(Arc::new) });
         }
     }
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod compiled;
+mod fhir_suite;
+mod fhir_views;
 mod findings;
 mod hostile;
 mod projects;

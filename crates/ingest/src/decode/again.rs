@@ -18,7 +18,9 @@ use vitalake_contract::quarantine::{BrokenRule, rules_text};
 use super::csv::{CsvDecoder, Scan, scan};
 use super::json::JsonDecoder;
 use super::plan::Plan;
-use super::{DecodeError, Decoded, RULE_BATCH, RULE_CSV, RULE_JSON, RULE_RETENTION, RecordMeta, Rules, header};
+use super::{
+    DecodeError, Decoded, RULE_BATCH, RULE_CSV, RULE_FHIR, RULE_JSON, RULE_RETENTION, RecordMeta, Rules, header,
+};
 use crate::headers;
 
 /// The header under which a reject of a CSV keeps its file's first line.
@@ -138,8 +140,8 @@ impl Redecoder {
     fn give(&mut self, columns: &Columns<'_>, row: usize) -> Option<Option<BrokenRule>> {
         let meta = RecordMeta { partition: 0, offset: row as i64, timestamp_ms: None, ingested_at_ms: 0 };
         let rule = columns.rule.value(row);
-        // The bytes of these are no record's.
-        if rule == RULE_BATCH || rule == RULE_RETENTION {
+        // The bytes of these are no record's; a resource becomes rows in a delivery alone.
+        if rule == RULE_BATCH || rule == RULE_RETENTION || rule == RULE_FHIR {
             return Some(None);
         }
         let raw = columns.raw.is_valid(row).then(|| columns.raw.value(row));

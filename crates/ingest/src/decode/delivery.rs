@@ -7,12 +7,13 @@ use std::io::Read;
 use arrow::array::AsArray as _;
 
 use super::csv::{Cell, CsvDecoder};
+use super::fhir::{FhirDecoder, ResourceTotals};
 use super::json::JsonDecoder;
 use super::plan::{Plan, expected};
 use super::records::{DeliveryFormat, FileRecords, Found};
 use super::refused::DeliveryError;
 use super::typed::TypedFile;
-use super::{Decoded, RULE_CSV, RULE_JSON, RecordMeta, Rules, header};
+use super::{Decoded, RULE_CSV, RULE_FHIR, RULE_JSON, RecordMeta, Rules, header};
 
 /// How many records a batch has at most.
 pub const BATCH_RECORDS_MAX: usize = 65_536;
@@ -44,6 +45,8 @@ pub struct DeliveryTotals {
     pub misfits: Vec<Misfit>,
     /// Columns of a CSV that the contract does not name, kept in `_rescued`.
     pub unnamed: Vec<String>,
+    /// Of a dataset that is read through a view: what its resources were.
+    pub resources: Option<ResourceTotals>,
 }
 
 /// The batches of one delivery.
@@ -73,6 +76,7 @@ enum Form {
     Header,
     Csv(Box<CsvDecoder>),
     Json(Box<JsonDecoder>),
+    Fhir(Box<FhirDecoder>),
 }
 
 /// Decodes a delivered file in batches of at most 65,536 records. `_topic` is `feed/{dataset}`, `_partition` the
@@ -103,6 +107,9 @@ impl Form {
         if format == DeliveryFormat::Csv {
             return Self::Header;
         }
+        if let Some(view) = rules.contract.view.clone() {
+            return Self::Fhir(Box::new(FhirDecoder::new(rules.clone(), view)));
+        }
         let topic = Plan::feed_of(&rules.contract);
         Self::Json(Box::new(JsonDecoder::with_topic(rules.clone(), topic)))
     }
@@ -113,6 +120,7 @@ impl Form {
             Self::Header => (0, 0),
             Self::Csv(csv) => csv.held(),
             Self::Json(json) => (json.records(), json.bytes()),
+            Self::Fhir(fhir) => fhir.held(),
         }
     }
 }
@@ -127,15 +135,24 @@ impl<R: Read> DeliveryDecoder<R> {
             expected: expected(&column.kind),
             values: *values,
         };
-        DeliveryTotals { misfits: columns.map(misfit).collect(), ..self.totals.clone() }
+        let resources = self.fhir().map(FhirDecoder::totals);
+        DeliveryTotals { misfits: columns.map(misfit).collect(), resources, ..self.totals.clone() }
     }
 
     fn dataset(&self) -> String {
         self.rules.contract.dataset.to_string()
     }
 
+    /// The decoder of resources, where a view reads the dataset.
+    fn fhir(&self) -> Option<&FhirDecoder> {
+        if let Body::Text(_, Form::Fhir(fhir)) = &self.body { Some(fhir) } else { None }
+    }
+
     /// Reads records until a batch is full or the file is over; none when there was nothing left.
     fn batch(&mut self) -> Result<Option<Decoded>, DeliveryError> {
+        if let (Some(view), None) = (&self.rules.contract.view, self.fhir()) {
+            return Err(DeliveryError::NotFhir { dataset: self.dataset(), view: view.name.clone() });
+        }
         let (records, decoded) = match &mut self.body {
             Body::Typed(file) => {
                 let next = file.next(self.meta)?;
@@ -147,7 +164,7 @@ impl<R: Read> DeliveryDecoder<R> {
             }
             Body::Text(records, form) => {
                 while let Some(found) = records.find()? {
-                    self.meta.offset += i64::from(take(&self.rules, form, records, found, self.meta)?);
+                    self.meta.offset += take(&self.rules, form, records, found, self.meta)?;
                     let (held, bytes) = form.held();
                     if held >= BATCH_RECORDS_MAX || bytes >= BATCH_BYTES_MAX {
                         break;
@@ -162,6 +179,7 @@ impl<R: Read> DeliveryDecoder<R> {
                         (held > 0).then(|| csv.finish())
                     }
                     Form::Json(json) => (held > 0).then(|| json.finish()),
+                    Form::Fhir(fhir) => (held > 0).then(|| fhir.finish()),
                 };
                 let Some(decoded) = decoded else { return Ok(None) };
                 (held, decoded?)
@@ -182,7 +200,9 @@ impl<R: Read> DeliveryDecoder<R> {
         }
         let texts = |name| decoded.rejects.column_by_name(name).and_then(|column| column.as_string_view_opt());
         let (Some(rules), Some(reasons)) = (texts("_rule"), texts("_reason")) else { return };
-        for (_, reason) in rules.iter().zip(reasons).filter(|(rule, _)| matches!(rule, Some(RULE_CSV | RULE_JSON))) {
+        for (_, reason) in
+            rules.iter().zip(reasons).filter(|(rule, _)| matches!(rule, Some(RULE_CSV | RULE_JSON | RULE_FHIR)))
+        {
             self.unread.0 += 1;
             if self.unread.1.is_none() {
                 self.unread.1 = reason.map(str::to_owned);
@@ -193,9 +213,11 @@ impl<R: Read> DeliveryDecoder<R> {
     /// Refuses a file that was read to its end and of which nothing is what the contract speaks of.
     fn check_whole(&self) -> Result<(), DeliveryError> {
         let (unread, reason) = &self.unread;
-        if *unread > 0 && *unread == self.totals.records {
+        let has_resources = self.fhir().is_some_and(|fhir| fhir.totals().read > 0);
+        if *unread > 0 && *unread == self.totals.records && !has_resources {
             let form = match &self.body {
                 Body::Text(_, Form::Header | Form::Csv(_)) => "lines of its header",
+                Body::Text(_, Form::Fhir(_)) => "FHIR resources",
                 _ => "JSON objects",
             };
             let reason = reason.clone().unwrap_or_default();
@@ -213,28 +235,29 @@ impl<R: Read> DeliveryDecoder<R> {
     }
 }
 
-/// Decodes the record that was found; whether it counts as one.
+/// Decodes the record that was found; how many rows and rejects it became.
 fn take<R: Read>(
     rules: &Rules,
     form: &mut Form,
     records: &mut FileRecords<R>,
     found: Found,
     meta: RecordMeta,
-) -> Result<bool, DeliveryError> {
+) -> Result<i64, DeliveryError> {
     let (record, cells) = records.record(found);
-    let mut counts = true;
+    let mut counts = 1;
     match form {
         Form::Header => {
             *form = Form::Csv(Box::new(read_header(rules, record, cells, found.malformed)?));
-            counts = false;
+            counts = 0;
         }
         Form::Csv(csv) if found.malformed => {
             csv.refuse(record, meta, "something follows a closing quote in the line".to_owned());
         }
-        Form::Csv(_) if record.is_empty() => counts = false,
+        Form::Csv(_) if record.is_empty() => counts = 0,
         Form::Csv(csv) => csv.append(record, cells, meta),
-        Form::Json(_) if record.trim_ascii().is_empty() => counts = false,
+        Form::Json(_) | Form::Fhir(_) if record.trim_ascii().is_empty() => counts = 0,
         Form::Json(json) => json.append(Some(record), meta),
+        Form::Fhir(fhir) => counts = fhir.append(record, meta),
     }
     records.consume(found);
     Ok(counts)

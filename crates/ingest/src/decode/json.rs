@@ -114,6 +114,12 @@ impl JsonDecoder {
         }
     }
 
+    /// Rejects a record that another decoder could not make rows of.
+    pub(super) fn refuse(&mut self, bytes: &[u8], meta: RecordMeta, rule: &str, reason: String) {
+        self.rows.envelopes.begin(Envelope::default());
+        self.rows.abandon(Some(bytes), meta, rule, reason);
+    }
+
     /// How many records were taken since the last `finish`.
     #[must_use]
     pub fn records(&self) -> usize {

@@ -10,6 +10,7 @@ mod csv;
 mod delivery;
 mod document;
 mod envelope;
+mod fhir;
 mod file_form;
 mod finish;
 mod first_bytes;
@@ -36,6 +37,7 @@ use vitalake_contract::check::{CheckError, SqlRules};
 pub use again::{Redecoded, Redecoder};
 pub use delivery::{DeliveryDecoder, DeliveryTotals, Misfit, decode_delivery};
 pub use envelope::Envelope;
+pub use fhir::ResourceTotals;
 pub use json::JsonDecoder;
 pub use records::DeliveryFormat;
 pub use refused::DeliveryError;
@@ -47,6 +49,8 @@ pub const RULE_JSON: &str = "json";
 pub const RULE_TOMBSTONE: &str = "tombstone";
 /// The name of the rule that a line breaks when it is not a line of the file's header.
 pub const RULE_CSV: &str = "csv";
+/// The name of the rule that a record breaks when it is no FHIR resource of which the contract's view makes rows.
+pub const RULE_FHIR: &str = "fhir";
 /// The name of the rule of a batch of records that cannot be read; its bytes are no record's.
 pub const RULE_BATCH: &str = "batch";
 /// The name of the rule of records that the source's retention removed before they were read; there are no bytes.

@@ -54,6 +54,16 @@ pub enum DeliveryError {
         /// What it is, and what to do.
         what: &'static str,
     },
+    /// Another form than the resources that the contract's view reads.
+    #[error(
+        "the delivery of {dataset} is no JSON, and the dataset is read through the view {view}: deliver FHIR resources as NDJSON, a Bundle or a single resource"
+    )]
+    NotFhir {
+        /// The dataset.
+        dataset: String,
+        /// The view.
+        view: String,
+    },
     /// There is no header.
     #[error(
         "the delivery of {dataset} has no header line with the contract's columns; write their names, in UTF-8 and \

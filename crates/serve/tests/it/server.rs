@@ -189,6 +189,7 @@ impl Deliveries for Process {
             did_not_fit: Vec::new(),
             not_in_contract: Vec::new(),
             not_kept: Vec::new(),
+            resources: None,
             version: 1,
         })
     }

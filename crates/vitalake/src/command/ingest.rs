@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use vitalake_ingest::decode::DeliveryFormat;
-use vitalake_ops::status::{DeliveryReport, DeliveryState, NotKept};
+use vitalake_ops::status::{DeliveryReport, DeliveryState, NotKept, ResourceCounts};
 
 use crate::cli::{FileFormat, IngestArgs};
 use crate::client::{Client, Outgoing};
@@ -141,6 +141,9 @@ fn in_words(report: &DeliveryReport, name: &str, style: Style) -> String {
             "  see why: vitalake query \"SELECT _rule, COUNT(*) AS n FROM quarantine.{dataset} GROUP BY _rule\"\n"
         );
     }
+    if let Some(resources) = &report.resources {
+        words += &resources_in_words(resources);
+    }
     for NotKept { rule, severity, got, want } in &report.not_kept {
         words +=
             &format!("  {} ({severity}): {got} in place of {want}\n", style.yellow(&format!("{rule} does not hold")));
@@ -151,6 +154,17 @@ fn in_words(report: &DeliveryReport, name: &str, style: Style) -> String {
         words += &format!("  not in the contract, kept as text in _rescued: {names}\n");
     }
     words
+}
+
+fn resources_in_words(resources: &ResourceCounts) -> String {
+    let mut words = format!("  {} read", counted(resources.read, "FHIR resource", "FHIR resources"));
+    if resources.of_another_type > 0 {
+        words += &format!(", {} of another type skipped", thousands(resources.of_another_type));
+    }
+    if resources.without_rows > 0 {
+        words += &format!(", {} without a row in the view", thousands(resources.without_rows));
+    }
+    words + "\n"
 }
 
 fn misfits_in_words(report: &DeliveryReport, style: Style) -> String {

@@ -18,7 +18,7 @@ use vitalake_lake::delta::DeltaError;
 use vitalake_lake::{Catalogue, LakeError, Space, TableId, TableView};
 use vitalake_ops::status::{
     BrokenRule, DatasetStatus, DeliveryReport, DeliveryState, DidNotFit, FAILED, FlushReport, FlushedTable, NotKept,
-    OK, PartitionStatus, RECOVERING, Readiness, STALLED, StatusReport, Trouble,
+    OK, PartitionStatus, RECOVERING, Readiness, ResourceCounts, STALLED, StatusReport, Trouble,
 };
 use vitalake_process::{ModelStatus, sql_rules};
 use vitalake_runtime::error::{Classified, Retry, in_full};
@@ -283,6 +283,11 @@ fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
         version: u64::try_from(delivered.version).unwrap_or(0),
         did_not_fit,
         not_in_contract: delivered.totals.unnamed,
+        resources: delivered.totals.resources.map(|totals| ResourceCounts {
+            read: totals.read,
+            of_another_type: totals.of_another_type,
+            without_rows: totals.without_rows,
+        }),
     }
 }
 
