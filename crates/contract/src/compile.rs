@@ -139,6 +139,7 @@ impl<'d> Context<'d> {
             delivery: self.delivery(&custom),
             control_totals: self.control_totals(&custom),
             snapshot_loss_max: self.snapshot_loss_max(&custom),
+            history: self.history(&custom),
             gate_window: self.gate_window(&custom, &columns),
             gate_inputs: self.gate_inputs(&custom),
             on_stale: self.on_stale(&custom),
@@ -305,6 +306,14 @@ impl<'d> Context<'d> {
             self.error(node.place, "not-allowed", message, "write a share from 0 to 1, such as 0.2 or 20%");
         }
         share
+    }
+
+    fn history(&mut self, custom: &Custom<'_>) -> bool {
+        let Some(node) = custom.get("history") else { return false };
+        node.boolean().unwrap_or_else(|| {
+            self.error(node.place, "not-allowed", "`history` is neither true nor false", "write `true` or `false`");
+            false
+        })
     }
 
     fn time_column(&mut self, custom: &Custom<'_>, columns: &Columns) -> Option<usize> {

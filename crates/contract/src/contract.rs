@@ -237,6 +237,8 @@ pub struct Contract {
     /// What share of the rows that are there a delivery that takes their place may lose; none where only an empty one is
     /// asked about.
     pub snapshot_loss_max: Option<f64>,
+    /// Whether the table keeps each version of a row, with the time from which and to which it held.
+    pub history: bool,
     /// The column by whose values a serving dataset's gate decides window by window; an index into `columns`.
     pub gate_window: Option<usize>,
     /// Datasets whose freshness a serving dataset's gate asks one by one; none where its own newest row decides.
@@ -329,6 +331,7 @@ impl Contract {
             delivery: Delivery::Append,
             control_totals: false,
             snapshot_loss_max: None,
+            history: false,
             gate_window: None,
             gate_inputs: Vec::new(),
             on_stale: OnStale::Hold,

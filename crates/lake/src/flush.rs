@@ -356,7 +356,7 @@ impl Table {
         counters
     }
 
-    async fn commit_rejects(
+    pub(crate) async fn commit_rejects(
         &self,
         turn: &mut Turn,
         seal: &Arc<Seal>,
@@ -400,7 +400,7 @@ impl Table {
     }
 
     /// Writes one side's rows up to a change as files; they stay visible all the while.
-    async fn write(&self, side: SideName, through: ChangeNumber) -> Result<(), LakeError> {
+    pub(crate) async fn write(&self, side: SideName, through: ChangeNumber) -> Result<(), LakeError> {
         let _one_at_a_time = self.writing.lock().await;
         let runs = self.state.lock().side_mut(side).chunks.runs(through, self.shared.options.file_bytes_in_memory);
         for run in runs {

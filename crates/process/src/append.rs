@@ -18,6 +18,7 @@ use crate::graph::Contracts;
 use crate::model::Model;
 use crate::plan::{LINEAGE, Planned, lineage_fields, named_schemas, plan};
 use crate::problem::ModelProblem;
+use crate::upsert::shape::{self, DELETED};
 
 /// The stored schema of an append model's table: the contract's columns, then the hidden ones that say where a row comes
 /// from.
@@ -81,7 +82,8 @@ impl AppendPlan {
     }
 }
 
-/// The model's plan with the contract's columns in order and type, and the lineage after them.
+/// The model's plan with the contract's columns in order and type, those that an upsert's header names beside them, and
+/// the lineage after them.
 fn output_plan(model: &Model, contract: &Contract, schemas: &[SchemaRef]) -> Result<Planned, ModelProblem> {
     let mut query: Query = model.query.as_ref().clone();
     if let (SetExpr::Select(select), Some(driving)) = (query.body.as_mut(), model.driving()) {
@@ -100,6 +102,11 @@ fn output_plan(model: &Model, contract: &Contract, schemas: &[SchemaRef]) -> Res
             Expr::Cast(Cast::new(Box::new(from), column.kind.arrow())).alias(column.name.as_ref())
         })
         .collect();
+    for field in shape::extra_fields(model, contract, plan.schema().as_arrow()) {
+        let from = if field.name() == DELETED { model.deleted.as_ref() } else { Some(field.name()) };
+        let from = ident(from.unwrap_or(field.name()));
+        outputs.push(Expr::Cast(Cast::new(Box::new(from), field.data_type().clone())).alias(field.name()));
+    }
     outputs.extend(LINEAGE.map(ident));
     let plan = LogicalPlanBuilder::from(plan).project(outputs).and_then(LogicalPlanBuilder::build);
     let plan = plan.map_err(|error| crate::plan::engine_problem(&error, model.place))?;

@@ -140,6 +140,26 @@ pub enum Error {
         /// Its input.
         input: String,
     },
+    /// The events from which a table's rows follow are gone.
+    #[error(
+        "the events that the rows of {table} follow from are gone from state/; stop the server, remove the folder of {table} too and start it again: it is made anew"
+    )]
+    StateGone {
+        /// The table.
+        table: String,
+    },
+    /// The inputs of a full model, or what it makes of them, do not fit into memory.
+    #[error(
+        "{dataset} is too large to be computed as a whole: {bytes} bytes in memory, at most {bytes_max}; make it a rollup or an upsert, or filter its input in a model of its own"
+    )]
+    TooLargeAsAWhole {
+        /// The model's dataset.
+        dataset: DatasetName,
+        /// The size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// A joined table does not fit into memory.
     #[error(
         "{table} is too large to join: {bytes} bytes in memory, at most {bytes_max}; filter it in a model of its own"
@@ -185,6 +205,8 @@ impl Classified for Error {
             | Self::Removed { .. }
             | Self::NoReplay { .. }
             | Self::InputMadeAnew { .. }
+            | Self::StateGone { .. }
+            | Self::TooLargeAsAWhole { .. }
             | Self::JoinedTooLarge { .. } => Class::User,
         }
     }
@@ -195,6 +217,7 @@ impl Classified for Error {
             | Self::Unrunnable { .. }
             | Self::Fatal { .. }
             | Self::Removed { .. }
+            | Self::StateGone { .. }
             | Self::InputMadeAnew { .. } => Retry::Never,
             Self::Lake(source) => source.retry(),
             _ => Retry::Later,

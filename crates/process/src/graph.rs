@@ -15,6 +15,43 @@ use crate::problem::{ModelProblem, Place, nearest};
 /// All contracts of a project, by dataset.
 pub type Contracts = BTreeMap<DatasetName, Arc<Contract>>;
 
+/// How rows come to a table that a model reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Feeding {
+    /// Rows come, and none ever goes.
+    Grows,
+    /// Rows come, and may be taken back.
+    Corrected,
+    /// Each change brings the whole anew.
+    Whole,
+}
+
+/// How rows come to a table of the project.
+pub(crate) fn feeding(models: &[Model], contracts: &Contracts, table: &str) -> Feeding {
+    feeding_of(models, contracts, table, models.len())
+}
+
+/// The depth guards against cycles, which are named elsewhere.
+fn feeding_of(models: &[Model], contracts: &Contracts, table: &str, depth: usize) -> Feeding {
+    let contract = DatasetName::new(table).ok().and_then(|name| contracts.get(&name));
+    if let Some(contract) = contract.filter(|contract| contract.layer == Layer::Raw) {
+        return match (&contract.source, contract.delivery) {
+            (Some(Source::Feed), Delivery::Replace) => Feeding::Whole,
+            (Some(Source::Feed), Delivery::Append) => Feeding::Corrected,
+            _ => Feeding::Grows,
+        };
+    }
+    let Some(maker) = models.iter().find(|model| model.dataset.as_str() == table) else { return Feeding::Corrected };
+    match (maker.kind, maker.tables.as_slice()) {
+        (Kind::Full, _) => Feeding::Whole,
+        (Kind::Append, [driving]) if depth > 0 => match feeding_of(models, contracts, &driving.table, depth - 1) {
+            Feeding::Grows => Feeding::Grows,
+            Feeding::Corrected | Feeding::Whole => Feeding::Corrected,
+        },
+        _ => Feeding::Corrected,
+    }
+}
+
 /// A problem and the model that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphProblem {
@@ -104,14 +141,18 @@ impl<'a> Scope<'a> {
         for (position, table) in model.tables.iter().enumerate() {
             let Some(contract) = self.contract_of(model, table) else { continue };
             inputs.push(contract.dataset.clone());
+            if model.kind == Kind::Full {
+                continue;
+            }
             if position == 0 {
                 self.check_driving(model, table, &contract);
-            } else if !self.delivered(&contract.dataset, 0) {
+                self.check_sequence(model, table);
+            } else if !self.delivered(&contract.dataset, 0) && !self.is_whole_by_itself(&contract.dataset) {
                 self.problem(
                     model,
                     table.place,
                     format!("{}.{} is a stream, and a stream can only be joined to delivered tables", table.schema, table.table),
-                    "put the stream first in FROM and join it to raw datasets with `source: feed`, or to models of such",
+                    "put the stream first in FROM and join it to raw datasets with `source: feed`, to models of such, or to models of kind upsert or full",
                 );
             }
         }
@@ -164,7 +205,7 @@ impl<'a> Scope<'a> {
     /// What drives a model must only grow.
     fn check_driving(&mut self, model: &Model, table: &TableUse, contract: &Contract) {
         let name = format!("{}.{}", table.schema, table.table);
-        if contract.layer == Layer::Raw && contract.delivery == Delivery::Replace {
+        if contract.layer == Layer::Raw && contract.delivery == Delivery::Replace && model.kind != Kind::Upsert {
             self.problem(
                 model,
                 table.place,
@@ -173,14 +214,49 @@ impl<'a> Scope<'a> {
             );
         }
         let maker = self.by_name.get(table.table.as_str()).and_then(|index| self.models.get(*index));
-        if contract.layer == Layer::Curated && maker.is_some_and(|maker| maker.kind == Kind::Rollup) {
+        let changes = match maker.map(|maker| maker.kind) {
+            Some(Kind::Rollup) => Some("a rollup"),
+            Some(Kind::Upsert) => Some("an upsert"),
+            Some(Kind::Full) if model.kind != Kind::Upsert => Some("computed anew"),
+            Some(Kind::Append | Kind::Full) | None => None,
+        };
+        if let Some(what) = changes.filter(|_| contract.layer == Layer::Curated) {
             self.problem(
                 model,
                 table.place,
-                format!("{name} is a rollup, whose rows change, and a model can only follow a table that grows"),
-                "read the rollup's own input instead",
+                format!("{name} is {what}, whose rows change, and a model can only follow a table that grows"),
+                format!("read the input of {name} itself instead, or make this model `-- kind: full`"),
             );
         }
+    }
+
+    /// What an upsert orders its rows by, which depends on what it reads.
+    fn check_sequence(&mut self, model: &Model, table: &TableUse) {
+        if model.kind != Kind::Upsert {
+            return;
+        }
+        let name = format!("{}.{}", table.schema, table.table);
+        match (feeding(self.models, self.contracts, &table.table), model.sequence.is_empty()) {
+            (Feeding::Whole, false) => self.problem(
+                model,
+                table.place,
+                format!("{name} comes as a whole each time, so that its deliveries are the order"),
+                "remove the line `-- sequence:`",
+            ),
+            (Feeding::Grows | Feeding::Corrected, true) => self.problem(
+                model,
+                table.place,
+                format!("the model does not say which of several rows of {name} with one key is the newest"),
+                "add `-- sequence: COLUMN`, such as the time of the change",
+            ),
+            _ => {}
+        }
+    }
+
+    /// Whether a dataset can be joined whatever it derives from: its rows are few, or one for each key.
+    fn is_whole_by_itself(&self, dataset: &DatasetName) -> bool {
+        let maker = self.by_name.get(dataset.as_str()).and_then(|index| self.models.get(*index));
+        maker.is_some_and(|maker| matches!(maker.kind, Kind::Upsert | Kind::Full))
     }
 
     /// Whether a dataset's rows come from deliveries alone. The depth guards against cycles, which are named elsewhere.

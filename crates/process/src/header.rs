@@ -5,13 +5,22 @@
 use crate::model::Kind;
 use crate::problem::{ModelProblem, Place, nearest};
 
-const KEYS: [&str; 4] = ["kind", "time", "key", "sequence"];
+const KEYS: [&str; 5] = ["kind", "time", "key", "sequence", "deleted"];
+/// The kinds of models, as a header names them.
+const KINDS: [(&str, Kind); 4] =
+    [("append", Kind::Append), ("rollup", Kind::Rollup), ("upsert", Kind::Upsert), ("full", Kind::Full)];
 
 /// What the header says.
 #[derive(Debug, Default)]
 pub(crate) struct Header {
     pub(crate) kind: Option<Kind>,
     pub(crate) time: Option<String>,
+    /// The columns of an upsert's key.
+    pub(crate) key: Vec<String>,
+    /// The columns by which an upsert's rows are ordered.
+    pub(crate) sequence: Vec<String>,
+    /// The column that marks an upsert's deletes.
+    pub(crate) deleted: Option<String>,
 }
 
 /// Reads the header; what is wrong is added to the problems.
@@ -20,7 +29,7 @@ pub(crate) fn parse(text: &str, problems: &mut Vec<ModelProblem>) -> Header {
     let mut kind_line = None;
     let mut seen: Vec<&str> = Vec::new();
     let mut time_place = Place::new(1, 1);
-    let mut key_place = None;
+    let mut of_upsert = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let trimmed = line.trim();
         if trimmed.is_empty() {
@@ -51,7 +60,15 @@ pub(crate) fn parse(text: &str, problems: &mut Vec<ModelProblem>) -> Header {
                 time_place = place;
                 found.time = Some(value.to_lowercase());
             }
-            "key" | "sequence" => key_place = Some((place, key.to_owned())),
+            "key" | "sequence" | "deleted" => {
+                let names = names(key, value, place, problems);
+                match key {
+                    "key" => found.key = names,
+                    "sequence" => found.sequence = names,
+                    _ => found.deleted = one_name(names, place, problems),
+                }
+                of_upsert.push((place, key.to_owned()));
+            }
             other => problems.push(unknown(other, place)),
         }
     }
@@ -59,37 +76,51 @@ pub(crate) fn parse(text: &str, problems: &mut Vec<ModelProblem>) -> Header {
         (None, None) => problems.push(ModelProblem::at(
             Place::new(1, 1),
             "the model does not say its kind",
-            "begin the file with `-- kind: append` or `-- kind: rollup`",
+            "begin the file with `-- kind: append`, `rollup`, `upsert` or `full`",
         )),
-        (Some(kind), Some(place)) => consistent(kind, place, &found, time_place, key_place, problems),
+        (Some(kind), Some(place)) => consistent(kind, place, &found, time_place, &of_upsert, problems),
         _ => {}
     }
     found
 }
 
-fn kind(value: &str, place: Place, problems: &mut Vec<ModelProblem>) -> Option<Kind> {
-    match value {
-        "append" => return Some(Kind::Append),
-        "rollup" => return Some(Kind::Rollup),
-        "upsert" | "full" => problems.push(ModelProblem::at(
-            place,
-            format!("models of kind {value:?} are not supported yet"),
-            "use append (each new row gives rows) or rollup (one row per group and time bucket)",
-        )),
-        other => problems.push(ModelProblem::at(
-            place,
-            format!("{other:?} is not a kind of model"),
-            nearest(other, ["append", "rollup"].into_iter())
-                .map_or_else(|| "the kinds are append and rollup".to_owned(), |near| format!("did you mean {near:?}?")),
-        )),
+/// The names of a list with commas, in lower case.
+fn names(key: &str, value: &str, place: Place, problems: &mut Vec<ModelProblem>) -> Vec<String> {
+    let names: Vec<String> = value.split(',').map(|name| name.trim().trim_matches('`').to_lowercase()).collect();
+    let again = names.iter().enumerate().any(|(index, name)| names.iter().take(index).any(|before| before == name));
+    if names.iter().any(String::is_empty) || again {
+        let message = format!("{key:?} is no list of columns");
+        problems.push(ModelProblem::at(place, message, format!("write `-- {key}: COLUMN, COLUMN`, each column once")));
+        return Vec::new();
     }
-    None
+    names
+}
+
+fn one_name(names: Vec<String>, place: Place, problems: &mut Vec<ModelProblem>) -> Option<String> {
+    if names.len() > 1 {
+        let help = "write `-- deleted: COLUMN` with one column that is true for a delete";
+        problems.push(ModelProblem::at(place, "\"deleted\" names several columns", help));
+    }
+    names.into_iter().next()
+}
+
+fn kind(value: &str, place: Place, problems: &mut Vec<ModelProblem>) -> Option<Kind> {
+    let found = KINDS.iter().find(|(name, _)| *name == value).map(|(_, kind)| *kind);
+    if found.is_none() {
+        let near = nearest(value, KINDS.iter().map(|(name, _)| *name));
+        let help = near.map_or_else(
+            || "the kinds are append, rollup, upsert and full".to_owned(),
+            |near| format!("did you mean {near:?}?"),
+        );
+        problems.push(ModelProblem::at(place, format!("{value:?} is not a kind of model"), help));
+    }
+    found
 }
 
 fn unknown(key: &str, place: Place) -> ModelProblem {
     let help = nearest(key, KEYS.into_iter()).map_or_else(
         || {
-            "the keys are kind, time, key and sequence; other comments stand without a colon, or after SELECT"
+            "the keys are kind, time, key, sequence and deleted; other comments stand without a colon, or after SELECT"
                 .to_owned()
         },
         |near| format!("did you mean {near:?}?"),
@@ -102,7 +133,7 @@ fn consistent(
     place: Place,
     header: &Header,
     time_place: Place,
-    key_place: Option<(Place, String)>,
+    of_upsert: &[(Place, String)],
     problems: &mut Vec<ModelProblem>,
 ) {
     match (kind, &header.time) {
@@ -114,18 +145,25 @@ fn consistent(
         (Kind::Rollup, Some(time)) if time.is_empty() => {
             problems.push(ModelProblem::at(time_place, "the time column has no name", "write `-- time: COLUMN`"));
         }
-        (Kind::Append, Some(_)) => problems.push(ModelProblem::at(
+        (Kind::Append | Kind::Upsert | Kind::Full, Some(_)) => problems.push(ModelProblem::at(
             time_place,
-            "an append model has no time column",
+            format!("a model of kind {:?} has no time column", kind.as_str()),
             "remove the line, or make it `-- kind: rollup`",
         )),
         _ => {}
     }
-    if let Some((place, key)) = key_place {
+    if kind == Kind::Upsert {
+        if header.key.is_empty() && of_upsert.iter().all(|(_, key)| key != "key") {
+            let help = "add `-- key: COLUMN, COLUMN`, the contract's primary key";
+            problems.push(ModelProblem::at(place, "an upsert model does not say its key", help));
+        }
+        return;
+    }
+    for (place, key) in of_upsert {
         problems.push(ModelProblem::at(
-            place,
-            format!("{key:?} belongs to models of kind \"upsert\", which are not supported yet"),
-            "remove the line; rows are de-duplicated by the contract's primary key",
+            *place,
+            format!("{key:?} belongs to models of kind \"upsert\""),
+            "remove the line, or make it `-- kind: upsert`",
         ));
     }
 }

@@ -26,13 +26,14 @@ mod run;
 mod session;
 mod slot;
 mod syntax;
+mod upsert;
 mod validate;
 
 pub use append::AppendPlan;
 pub use check::{PRIMARY_KEY_RULE, sql_rules};
 pub use error::{Error, Result};
 pub use graph::{Contracts, Graph, GraphProblem};
-pub use kind::{MODEL_EXPRESSION_RULE, stored_schema};
+pub use kind::{MODEL_EXPRESSION_RULE, SEQUENCE_RULE, stored_schema};
 pub use model::{Kind, Model, TableUse};
 pub use plan::INGESTED_AT;
 pub use preview::{PreviewError, preview};

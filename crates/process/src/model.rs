@@ -23,6 +23,23 @@ pub enum Kind {
     Append,
     /// One final row per group of a time bucket and dimensions.
     Rollup,
+    /// The newest row of each key, or each version of it.
+    Upsert,
+    /// The whole, computed anew when an input has changed.
+    Full,
+}
+
+impl Kind {
+    /// Its name in a header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Rollup => "rollup",
+            Self::Upsert => "upsert",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// A table named in a model's FROM.
@@ -49,6 +66,12 @@ pub struct Model {
     pub kind: Kind,
     /// The rollup's time column.
     pub time: Option<String>,
+    /// The columns of an upsert's key, in lower case.
+    pub key: Vec<String>,
+    /// The columns by which an upsert's rows are ordered, in lower case.
+    pub sequence: Vec<String>,
+    /// The column that marks an upsert's deletes, in lower case.
+    pub deleted: Option<String>,
     /// The tables of FROM, the driving one first.
     pub tables: Vec<TableUse>,
     /// Where the SELECT begins.
@@ -79,13 +102,14 @@ impl Model {
                 Vec::new()
             }
         };
-        let Header { kind, time } = header;
+        let Header { kind, time, key, sequence, deleted } = header;
         if let (Some(kind), Some(select)) = (kind, select_of(&query)) {
             kind_problems(kind, &query, select, place, &mut problems);
         }
         match kind {
             Some(kind) if problems.is_empty() => {
-                Ok(Self { dataset, layer, kind, time, tables, place, text: text.to_owned(), query })
+                let text = text.to_owned();
+                Ok(Self { dataset, layer, kind, time, key, sequence, deleted, tables, place, text, query })
             }
             _ => Err(problems),
         }
@@ -279,6 +303,28 @@ fn kind_problems(kind: Kind, query: &Query, select: &Select, start: Place, probl
             );
             refuse(joined, "a rollup reads one table", "make the join an append model and roll that one up");
             let _ = query;
+        }
+        Kind::Upsert => {
+            refuse(
+                select.distinct.is_some(),
+                "an upsert model cannot have DISTINCT",
+                "each key has one row already; rows of one key are ordered by `-- sequence:`",
+            );
+            refuse(
+                grouped || select.having.is_some(),
+                "an upsert model cannot group",
+                "make it a rollup, or `-- kind: full` for a small table",
+            );
+            refuse(joined, "an upsert model reads one table", "make the join an append model and upsert that one");
+        }
+        Kind::Full => {
+            refuse(select.having.is_some(), "a full model cannot have HAVING", "filter where it is read");
+            refuse(
+                matches!(&select.group_by, GroupByExpr::All(_))
+                    || matches!(&select.group_by, GroupByExpr::Expressions(_, m) if !m.is_empty()),
+                "a full model groups by expressions only",
+                "write the expressions of GROUP BY out, without ALL, ROLLUP, CUBE or TOTALS",
+            );
         }
     }
 }

@@ -27,6 +27,8 @@ use crate::problem::{ModelProblem, Place, nearest};
 use crate::session;
 use crate::slot::{Slot, lower_case};
 use crate::syntax::tokens;
+use crate::upsert::shape::is_named;
+use crate::upsert::stored_schema;
 
 /// The hidden column of every append table: when the row's record was appended to the log.
 pub const INGESTED_AT: &str = "_ingested_at";
@@ -57,7 +59,7 @@ pub(crate) struct Planned {
 pub(crate) fn input_schema(contract: &Contract) -> SchemaRef {
     let mut fields: Vec<Field> = contract.table_schema().fields().iter().map(|f| f.as_ref().clone()).collect();
     if contract.layer != Layer::Raw {
-        fields.extend(lineage_fields());
+        fields = stored_schema(contract).fields().iter().map(|field| field.as_ref().clone()).collect();
     }
     lower_case(&Schema::new(fields))
 }
@@ -89,7 +91,8 @@ pub(crate) fn named_schemas(model: &Model, contracts: &Contracts) -> Result<Vec<
         .collect();
     let mut schemas = input_schemas(model, contracts)?;
     for (position, schema) in schemas.iter_mut().enumerate() {
-        let is_read = |name: &String| named.contains(name) || (position == 0 && LINEAGE.contains(&name.as_str()));
+        let has_lineage = position == 0 && model.kind != Kind::Full;
+        let is_read = |name: &String| named.contains(name) || (has_lineage && LINEAGE.contains(&name.as_str()));
         let kept: Vec<_> = schema.fields().iter().filter(|field| is_read(field.name())).cloned().collect();
         *schema = Arc::new(Schema::new(kept));
     }
@@ -154,9 +157,13 @@ pub(crate) fn engine_problem(error: &DataFusionError, otherwise: Place) -> Model
 pub(crate) fn plan_problems(model: &Model, plan: &LogicalPlan) -> Vec<ModelProblem> {
     let mut problems = Vec::new();
     let _ = plan.apply(|node| {
-        if model.kind == Kind::Append && matches!(node, LogicalPlan::Aggregate(_)) {
+        if matches!(model.kind, Kind::Append | Kind::Upsert) && matches!(node, LogicalPlan::Aggregate(_)) {
             let help = "make it a rollup: -- kind: rollup and -- time: COLUMN";
-            problems.push(ModelProblem::at(model.place, "an append model cannot aggregate", help));
+            problems.push(ModelProblem::at(
+                model.place,
+                format!("an {} model cannot aggregate", model.kind.as_str()),
+                help,
+            ));
         }
         Ok(TreeNodeRecursion::Continue)
     });
@@ -196,7 +203,7 @@ pub(crate) fn contract_problems(model: &Model, contract: &Contract, given: &Sche
         }
     }
     for (position, field) in given.fields().iter().enumerate() {
-        if contract.columns.iter().all(|c| c.name.to_lowercase() != *field.name()) {
+        if contract.columns.iter().all(|c| c.name.to_lowercase() != *field.name()) && !is_named(model, field.name()) {
             let got = spark_name(field.data_type());
             let message =
                 format!("the model gives a column {:?} ({got}) that its contract does not have", field.name());

@@ -85,6 +85,12 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 14] = [
         about: "how long a primary key is remembered to drop duplicates, an ISO 8601 duration; default PT24H",
     },
     CustomProperty {
+        name: "history",
+        level: Level::Contract,
+        layers: &[Layer::Curated, Layer::Serving],
+        about: "`true`: a model of kind upsert keeps each version of a row, with `_valid_from` and `_valid_to`; default `false`",
+    },
+    CustomProperty {
         name: "gateWindow",
         level: Level::Contract,
         layers: &[Layer::Serving],

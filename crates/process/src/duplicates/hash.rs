@@ -66,7 +66,7 @@ pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
     SEEDS.get_or_init(|| Seeds::of(random_seed())).bytes(0, bytes)
 }
 
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -85,7 +85,7 @@ impl RowHasher {
         Self::with_seed(key, values, random_seed())
     }
 
-    /// The same with a given seed, for tests.
+    /// The same with a given seed, for hashes that outlive the process.
     #[must_use]
     pub fn with_seed(key: Vec<usize>, values: Vec<usize>, seed: u64) -> Self {
         Self { seeds: Seeds::of(seed), key, values }

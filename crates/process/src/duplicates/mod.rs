@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 use vitalake_runtime::disk::Disk;
 
 pub use hash::RowHasher;
-pub(crate) use hash::hash_bytes;
+pub(crate) use hash::{hash_bytes, random_seed};
 use run::Run;
 
 use crate::error::{Error, Result};

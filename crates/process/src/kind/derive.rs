@@ -140,7 +140,7 @@ pub(crate) fn judge(
 }
 
 /// Tells how many rows broke each rule.
-fn tell(job: &Job, severity: &'static str, rows_by_rule: &BTreeMap<String, u64>) {
+pub(crate) fn tell(job: &Job, severity: &'static str, rows_by_rule: &BTreeMap<String, u64>) {
     for (rule, rows) in rows_by_rule {
         let dataset = job.model.dataset.as_str().into();
         job.options.events.send(Event::Check { dataset, rule: rule.as_str().into(), severity, rows: *rows });

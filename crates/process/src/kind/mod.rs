@@ -6,11 +6,14 @@
 
 mod append;
 mod derive;
+mod events;
+mod full;
 mod joined;
 mod rejects;
 mod replayed;
 mod rollup;
 mod seen;
+mod upsert;
 
 use std::sync::Arc;
 
@@ -19,7 +22,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 use vitalake_contract::Contract;
 use vitalake_lake::delta::Snapshot;
-use vitalake_lake::{Account, Increment, Newer, Overlay, Seal};
+use vitalake_lake::{Account, Increment, Newer, Overlay, Seal, Table, TxnId};
 
 use crate::error::{Error, Result};
 use crate::graph::Contracts;
@@ -33,8 +36,11 @@ pub(crate) use append::count;
 pub(crate) use derive::signed;
 
 use append::AppendWork;
+use full::FullWork;
 use rollup::RollupWork;
+use upsert::UpsertWork;
 
+pub use events::SEQUENCE_RULE;
 pub use rejects::MODEL_EXPRESSION_RULE;
 
 /// What comes of rows: for a rollup its rows are in its overlay.
@@ -81,14 +87,25 @@ pub(crate) enum Work {
     Append(Box<AppendWork>),
     /// Its groups take the place of whole files.
     Rollup(Box<RollupWork>),
+    /// Its rows follow from events by key.
+    Upsert(Box<UpsertWork>),
+    /// Its table is computed as a whole.
+    Full(Box<FullWork>),
 }
 
 /// What a kind does not allow in a plan that can be made.
 pub(crate) fn problems(model: &Model, contract: &Contract, plan: &LogicalPlan) -> Vec<ModelProblem> {
-    match model.kind {
-        Kind::Append => Vec::new(),
+    let mut problems = match model.kind {
+        Kind::Append | Kind::Full => Vec::new(),
         Kind::Rollup => rollup::problems(model, contract, plan),
+        Kind::Upsert => crate::upsert::shape::problems(model, contract, plan),
+    };
+    if contract.history && model.kind != Kind::Upsert {
+        let message =
+            format!("the contract asks for history, and a model of kind {:?} keeps none", model.kind.as_str());
+        problems.push(ModelProblem::at(model.place, message, "make it `-- kind: upsert`, or remove `history`"));
     }
+    problems
 }
 
 /// The columns of a model's table as it is stored: the contract's, then the hidden ones, which begin with `_`. For an
@@ -104,6 +121,8 @@ pub fn stored_schema(model: &Model, contracts: &Contracts) -> Result<SchemaRef> 
     match model.kind {
         Kind::Append => Ok(crate::append::stored_schema(contract)),
         Kind::Rollup => rollup::stored_schema(model, contract, contracts).map_err(problem),
+        Kind::Upsert => Ok(crate::upsert::stored_schema(contract)),
+        Kind::Full => Ok(contract.schema()),
     }
 }
 
@@ -111,7 +130,23 @@ pub fn stored_schema(model: &Model, contracts: &Contracts) -> Result<SchemaRef> 
 pub(crate) fn is_grouped(kind: Kind) -> bool {
     match kind {
         Kind::Append => false,
-        Kind::Rollup => true,
+        Kind::Rollup | Kind::Upsert | Kind::Full => true,
+    }
+}
+
+/// Whether a model shows nothing before its commit, so that a process that only follows has nothing to show ahead.
+pub(crate) fn shows_commits_alone(kind: Kind) -> bool {
+    match kind {
+        Kind::Append | Kind::Rollup => false,
+        Kind::Upsert | Kind::Full => true,
+    }
+}
+
+/// How far a model's events have come in its input, where it keeps any: its table may be behind them after a crash.
+pub(crate) async fn consumed_by_state(kind: Kind, output: &Table, txn: &TxnId) -> Result<Option<i64>> {
+    match kind {
+        Kind::Append | Kind::Rollup | Kind::Full => Ok(None),
+        Kind::Upsert => Ok(output.state_txn(txn).await?),
     }
 }
 
@@ -119,7 +154,7 @@ pub(crate) fn is_grouped(kind: Kind) -> bool {
 pub(crate) async fn write_beside(job: &Job) {
     match job.model.kind {
         Kind::Append => append::write_early_forever(job).await,
-        Kind::Rollup => std::future::pending().await,
+        Kind::Rollup | Kind::Upsert | Kind::Full => std::future::pending().await,
     }
 }
 
@@ -129,6 +164,14 @@ impl Work {
         Ok(match job.model.kind {
             Kind::Append => Self::Append(Box::new(AppendWork::start(job, process).await?)),
             Kind::Rollup => Self::Rollup(Box::new(RollupWork::start(job, process).await?)),
+            Kind::Upsert => {
+                let rejects_ahead = match process {
+                    Process::Owner { rejects_ahead } => rejects_ahead,
+                    Process::Replica => None,
+                };
+                Self::Upsert(Box::new(UpsertWork::start(job, rejects_ahead).await?))
+            }
+            Kind::Full => Self::Full(Box::new(FullWork::start(job).await?)),
         })
     }
 
@@ -137,6 +180,7 @@ impl Work {
         match self {
             Self::Append(work) => work.needed(),
             Self::Rollup(work) => work.needed(),
+            Self::Upsert(_) | Self::Full(_) => &[],
         }
     }
 
@@ -145,13 +189,24 @@ impl Work {
         match self {
             Self::Append(work) => work.begin(job, newer).await,
             Self::Rollup(work) => work.begin(job, head),
+            Self::Upsert(_) | Self::Full(_) => Ok(()),
+        }
+    }
+
+    /// Takes in an increment where the work reads its files itself; `None` where they come by steps.
+    pub(crate) async fn take_increment(&mut self, job: &Job, increment: &Increment) -> Option<Result<Counts>> {
+        match self {
+            Self::Append(_) | Self::Rollup(_) => None,
+            Self::Upsert(work) => Some(work.take_increment(job, increment).await),
+            // It reads its inputs when their commits are known.
+            Self::Full(_) => Some(Ok(Counts::default())),
         }
     }
 
     /// Whether rows that are gone are given to [`Work::take_in`] beside those that came.
     pub(crate) fn takes_back_rows(&self) -> bool {
         match self {
-            Self::Append(_) | Self::Rollup(_) => false,
+            Self::Append(_) | Self::Rollup(_) | Self::Upsert(_) | Self::Full(_) => false,
         }
     }
 
@@ -176,13 +231,14 @@ impl Work {
         match self {
             Self::Append(work) => work.take_in(job, rows, counts).await,
             Self::Rollup(work) => work.take_in(job, head, rows, counts).await,
+            Self::Upsert(_) | Self::Full(_) => Ok(Made::default()),
         }
     }
 
     /// What a rollup shows in the place of files; `None` for other models.
     pub(crate) fn overlay(&mut self) -> Result<Option<Overlay>> {
         match self {
-            Self::Append(_) => Ok(None),
+            Self::Append(_) | Self::Upsert(_) | Self::Full(_) => Ok(None),
             Self::Rollup(work) => work.overlay().map(Some),
         }
     }
@@ -192,13 +248,14 @@ impl Work {
         match self {
             Self::Append(work) => work.publish(job, made),
             Self::Rollup(work) => work.publish(job, made),
+            Self::Upsert(_) | Self::Full(_) => Ok(()),
         }
     }
 
     /// Whether a step that failed has left it half done, so that it must be made anew from the table.
     pub(crate) fn must_begin_again(&self) -> bool {
         match self {
-            Self::Append(_) => false,
+            Self::Append(_) | Self::Upsert(_) | Self::Full(_) => false,
             Self::Rollup(work) => work.must_begin_again(),
         }
     }
@@ -207,7 +264,7 @@ impl Work {
     pub(crate) fn begins_again_from_its_table(&self) -> bool {
         match self {
             Self::Append(_) => false,
-            Self::Rollup(_) => true,
+            Self::Rollup(_) | Self::Upsert(_) | Self::Full(_) => true,
         }
     }
 
@@ -219,6 +276,7 @@ impl Work {
                 Ok(())
             }
             Self::Rollup(work) => work.make_room(job).await,
+            Self::Upsert(_) | Self::Full(_) => Ok(()),
         }
     }
 
@@ -227,6 +285,14 @@ impl Work {
         match self {
             Self::Append(work) => Ok(Some(work.end_epoch(job, seal))),
             Self::Rollup(work) => work.end_epoch(job, seal).map(|()| None),
+            Self::Upsert(work) => {
+                work.end_epoch(job, seal);
+                Ok(None)
+            }
+            Self::Full(work) => {
+                work.end_epoch(seal);
+                Ok(None)
+            }
         }
     }
 
@@ -235,6 +301,8 @@ impl Work {
         match self {
             Self::Append(_) => Ok(()),
             Self::Rollup(work) => work.commit_known(job, first_seal).await,
+            Self::Upsert(work) => work.commit_known(job, first_seal).await,
+            Self::Full(work) => work.commit_known(job, first_seal).await,
         }
     }
 
@@ -242,6 +310,10 @@ impl Work {
     pub(crate) async fn replay(&mut self, job: &Job, request: &Request) -> Result<Came> {
         match self {
             Self::Append(work) => work.replay(job, request).await,
+            Self::Upsert(_) | Self::Full(_) => {
+                let why = "its rows follow from their keys and are not added: mend the contract or the model and let the records come again, or discard the rejects";
+                Err(Error::NoReplay { dataset: job.model.dataset.clone(), why })
+            }
             Self::Rollup(_) => {
                 let why = "it is a rollup, whose rows are merged and not added: mend the model, stop the server, remove the rollup's folder under lake/ and start again to have it made anew, then discard its rejects";
                 Err(Error::NoReplay { dataset: job.model.dataset.clone(), why })
@@ -254,6 +326,8 @@ impl Work {
         match self {
             Self::Append(_) => std::future::pending().await,
             Self::Rollup(work) => work.knows_a_version().await,
+            Self::Upsert(work) => work.knows_a_version().await,
+            Self::Full(work) => work.knows_a_version().await,
         }
     }
 }

@@ -81,7 +81,7 @@ pub(crate) struct RollupWork {
 impl RollupWork {
     pub(crate) async fn start(job: &Job, process: Process) -> Result<Self> {
         let plan = RollupPlan::compile(&job.model, &job.contracts).await?;
-        of_this_input(job)?;
+        of_this_input(job, &job.output.head())?;
         let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(&job.output.head(), &plan))?;
         let recovered = match process {
             Process::Owner { rejects_ahead } => {
@@ -283,8 +283,7 @@ impl RollupWork {
 }
 
 /// Refuses a table whose groups were made of another input than the one that is there: what they hold would count twice.
-fn of_this_input(job: &Job) -> Result<()> {
-    let head = job.output.head();
+pub(super) fn of_this_input(job: &Job, head: &Snapshot) -> Result<()> {
     if head.file_count() == 0 || head.txn(job.txn.as_str()).is_some() {
         return Ok(());
     }

@@ -11,8 +11,9 @@ use vitalake_runtime::retry::Backoff;
 use super::ModelsOptions;
 use super::progress::{self, Progress};
 use crate::error::{Error, Result};
-use crate::graph::Contracts;
-use crate::model::Model;
+use crate::graph::{Contracts, Feeding};
+use crate::kind::consumed_by_state;
+use crate::model::{Kind, Model};
 use crate::replay::Request;
 
 /// What one model's task is given.
@@ -22,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) contracts: Arc<Contracts>,
     pub(crate) input: Arc<Table>,
     pub(crate) output: Arc<Table>,
+    /// How rows come to the input.
+    pub(crate) feeding: Feeding,
     /// Names the input's versions in the commits of the output.
     pub(crate) txn: TxnId,
     pub(crate) options: ModelsOptions,
@@ -38,7 +41,13 @@ impl Job {
     /// A reader of the input from where the last commit ended. Made before any model works, so that no epoch of an
     /// input ends unseen; `first_seal` is what counts as committed when the backlog is.
     pub(crate) async fn reader(&self) -> Result<Reader> {
-        let consumed = self.output.committed_txn(&self.txn);
+        let committed = self.output.committed_txn(&self.txn);
+        let by_state = consumed_by_state(self.model.kind, &self.output, &self.txn).await?;
+        let consumed = match self.model.kind {
+            // It reads its inputs as they are, and no history.
+            Kind::Full => i64::try_from(self.input.head().version().0).ok(),
+            _ => committed.max(by_state),
+        };
         let rejected = self.output.rejects_txn(&self.txn);
         let rejects_ahead = rejected.filter(|v| consumed.is_none_or(|c| c < *v));
         // A first commit that was cut short consumed a history that begins with the table.
@@ -46,8 +55,8 @@ impl Job {
         let first_seal = self.input.last_seal();
         let changes = self.input.reader(from).await?;
         let head = i64::try_from(self.input.head().version().0).unwrap_or(i64::MAX);
-        if consumed == Some(head) {
-            self.progress.committed(first_seal, consumed);
+        if committed == Some(head) {
+            self.progress.committed(first_seal, committed);
         }
         Ok(Reader { changes, first_seal, rejects_ahead })
     }

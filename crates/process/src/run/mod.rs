@@ -31,9 +31,9 @@ use replica::Replica;
 pub use replica::{FollowInputs, Following};
 
 use crate::error::{Error, Result};
-use crate::graph::{Contracts, Graph};
+use crate::graph::{Contracts, Graph, feeding};
 use crate::kind::{is_grouped, stored_schema};
-use crate::model::Model;
+use crate::model::{Kind, Model};
 use crate::problem::ModelProblem;
 use crate::replay::Request;
 use crate::rollup::LeavesLimits;
@@ -109,8 +109,11 @@ pub fn table_specs(models: &[Model], contracts: &Contracts) -> Result<Vec<TableS
             spec.schema = stored_schema(model, contracts)?;
             spec.grouped = is_grouped(model.kind);
         }
-        let drives =
-            |model: &&Model| model.tables.first().is_some_and(|first| first.table == contract.dataset.as_str());
+        // A full model reads its inputs as they are, and none of their history.
+        let drives = |model: &&Model| {
+            let first = model.tables.first().filter(|_| model.kind != Kind::Full);
+            first.is_some_and(|first| first.table == contract.dataset.as_str())
+        };
         spec.read_by = models.iter().filter(drives).map(|model| table_id(model.layer, &model.dataset)).collect();
         specs.push(spec);
     }
@@ -311,6 +314,7 @@ fn jobs(
             model: model.clone(),
             contracts: Arc::clone(contracts),
             txn,
+            feeding: feeding(models, contracts, input.contract().dataset.as_str()),
             input,
             output,
             options: options.clone(),

@@ -150,7 +150,12 @@ impl Owner {
     }
 
     async fn process(&mut self, job: &Job, increment: &Increment) -> Result<()> {
-        let version = increment.version;
+        let (version, started) = (increment.version, Instant::now());
+        if let Some(taken) = self.work.take_increment(job, increment).await {
+            tell(job, &taken, started.elapsed());
+            job.progress.count(taken?);
+            return Ok(());
+        }
         if !increment.removed.is_empty() {
             return self.take_back(job, increment).await;
         }

@@ -31,7 +31,7 @@ use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::health::LogThrottle;
 
 use crate::error::{Error, Result};
-use crate::kind::{Made, Process, Rows, Work};
+use crate::kind::{Made, Process, Rows, Work, shows_commits_alone};
 use crate::run::Job;
 use crate::run::progress::{Counts, in_words};
 
@@ -252,6 +252,10 @@ impl Model {
         self.reader = None;
         if self.state == State::Failed {
             return Ok(Rebuilt::Committed);
+        }
+        if shows_commits_alone(self.job.model.kind) {
+            (self.state, self.rebuilt_at) = (State::Ahead, self.job.input.last_change().0);
+            return Ok(Rebuilt::Ahead(Ahead::default()));
         }
         self.state = State::Rebuilding;
         let (job, own) = (&self.job, newer.get(&self.job.model.dataset));

@@ -19,4 +19,5 @@ mod rollup;
 mod run;
 mod set_rules;
 mod support;
+mod upsert;
 mod validate;

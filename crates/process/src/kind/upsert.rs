@@ -1,0 +1,456 @@
+//! The work of an upsert model: rows → events of an epoch, and for an epoch that has ended a commit to the state and one
+//! to the table, of the ranges of keys that the events fall into.
+//!
+//! What is committed is what readers see: nothing is shown before. The state is committed first; the table names the
+//! state's version that its rows follow from, and is brought up to it at start. Invariant: the table's rows of a range
+//! are those that follow from the events that the state holds of it at that version.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use datafusion::common::ScalarValue;
+use vitalake_contract::contract::BUSINESS_DATE;
+use vitalake_lake::{DataFile, FilePath, Increment, Overlay, Seal, StateChange, StateTable};
+
+use crate::append::AppendPlan;
+use crate::duplicates::RowHasher;
+use crate::error::{Error, Result};
+use crate::graph::Feeding;
+use crate::kind::events::Rules;
+use crate::kind::rollup::of_this_input;
+use crate::kind::seen::Recovered;
+use crate::plan::INGESTED_AT;
+use crate::run::progress::Counts;
+use crate::run::{Job, wait_after, wait_to_commit};
+use crate::upsert::{Change, Layout, Merger, Range, Stamp, UpsertShape};
+
+/// Epochs that may wait for their commit before the model waits for them.
+const OPEN_EPOCHS_MAX: usize = 32;
+
+const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
+
+/// What an epoch brings.
+#[derive(Default)]
+struct Gathered {
+    /// Events, in the order in which they came.
+    changes: Vec<Change>,
+    /// Of an input that comes as a whole: its rows, once any came.
+    whole: Option<Vec<RecordBatch>>,
+    /// Rows of a whole that were rejected: their keys are not absent.
+    rejected: Vec<RecordBatch>,
+    /// The day for which a whole stands, in days since 1970.
+    business_date: Option<i32>,
+    has_rejects: bool,
+}
+
+/// An epoch of the input that has ended.
+struct OpenEpoch {
+    input: Arc<Seal>,
+    gathered: Gathered,
+    /// The output's own seal, where rows were rejected.
+    rejects: Option<Arc<Seal>>,
+}
+
+/// Files that are written and that no commit names yet.
+#[derive(Default)]
+struct Prepared {
+    state: StateChange,
+    removes: Vec<FilePath>,
+    adds: Vec<Arc<DataFile>>,
+}
+
+/// What an epoch brings to one range.
+#[derive(Default)]
+struct OfRange {
+    changes: Vec<Change>,
+    whole: Vec<RecordBatch>,
+    rejected: Vec<RecordBatch>,
+}
+
+/// An upsert model at work.
+pub(crate) struct UpsertWork {
+    rules: Rules,
+    merger: Merger,
+    hasher: RowHasher,
+    state: StateTable,
+    /// Rejects that a crash has left committed without what follows them.
+    recovered: Option<Recovered>,
+    gathered: Gathered,
+    /// Epochs that have ended and are not committed, oldest first.
+    open: VecDeque<OpenEpoch>,
+}
+
+impl UpsertWork {
+    pub(crate) async fn start(job: &Job, rejects_ahead: Option<i64>) -> Result<Self> {
+        let plan = AppendPlan::compile(&job.model, &job.contracts).await?;
+        let contract = Arc::clone(job.output.contract());
+        let shape = UpsertShape::of(&job.model, &contract, plan.schema(), job.feeding);
+        let seed = crate::duplicates::random_seed();
+        let state = job.lake.state_table(&job.output, Arc::clone(&shape.events), seed).await?;
+        let hasher = RowHasher::with_seed(shape.key.clone(), Vec::new(), state.seed());
+        // Those of a task before this one come again.
+        job.output.take_back_rejects().await;
+        let recovered = Recovered::read(job, rejects_ahead).await?;
+        let rules = Rules::new(plan, contract)?;
+        let (gathered, open) = (Gathered::default(), VecDeque::new());
+        let mut work = Self { rules, merger: Merger::new(shape)?, hasher, state, recovered, gathered, open };
+        work.catch_up(job).await?;
+        Ok(work)
+    }
+
+    fn shape(&self) -> &UpsertShape {
+        self.merger.shape()
+    }
+
+    fn empty(&self) -> RecordBatch {
+        RecordBatch::new_empty(Arc::clone(&self.shape().events))
+    }
+
+    /// Brings the table up to the state, which a crash may have left ahead, and makes its files anew where somebody else
+    /// has written some.
+    async fn catch_up(&mut self, job: &Job) -> Result<()> {
+        of_this_input(job, self.state.head())?;
+        let head = job.output.head();
+        let version = self.state.head().txn(&job.txn);
+        if version.is_none() && (head.txn(&job.txn).is_some() && head.file_count() > 0) {
+            return Err(Error::StateGone { table: job.output.id().to_string() });
+        }
+        let (Some(version), seen) = (version, head.txn(self.state.txn())) else { return Ok(()) };
+        let touched = match seen {
+            _ if self.is_in_disorder(job) => None,
+            None => None,
+            Some(seen) if seen >= self.state.version() => return Ok(()),
+            Some(seen) => self.state.ranges_since(seen).await?,
+        };
+        let everything = touched.is_none();
+        let touched: Vec<Range> = touched.into_iter().flatten().filter_map(|range| Range::parse(&range)).collect();
+        let layout = self.layout();
+        let mut prepared = Prepared::default();
+        for range in layout.ranges().filter(|range| everything || touched.iter().any(|t| t.overlaps(*range))) {
+            let visible = self.merger.visible(&self.held(&layout, range).await?)?;
+            prepared.adds.extend(job.output.write_range(vec![visible], &range.to_string()).await?);
+            tokio::task::yield_now().await;
+        }
+        for file in head.files() {
+            let range = file.range().and_then(Range::parse);
+            if everything || range.is_none_or(|range| touched.iter().any(|t| t.overlaps(range))) {
+                prepared.removes.push(file.path().clone());
+            }
+        }
+        tracing::info!(model = %job.model.dataset, version, "the table is brought up to its state");
+        self.commit_rows(job, prepared, version.max(head.txn(&job.txn).unwrap_or(version)), None).await?;
+        Ok(())
+    }
+
+    /// Whether the table has files that are not as this model writes them.
+    fn is_in_disorder(&self, job: &Job) -> bool {
+        let layout = self.layout();
+        let is_ours = |file: &Arc<DataFile>| {
+            let known = file.range().and_then(Range::parse).is_some_and(|range| layout.get(range).is_some());
+            let nulls = file.stats().and_then(|stats| stats.null_count(crate::upsert::shape::VALID_FROM));
+            known && !(self.shape().history && nulls.is_some() && nulls == file.rows)
+        };
+        job.output.head().files().any(|file| !is_ours(file))
+    }
+
+    fn layout(&self) -> Layout<Arc<DataFile>> {
+        let range = |file: &Arc<DataFile>| file.range().and_then(Range::parse).unwrap_or(Range::WHOLE);
+        self.state.head().files().map(|file| (range(file), Arc::clone(file))).collect()
+    }
+
+    async fn held(&self, layout: &Layout<Arc<DataFile>>, range: Range) -> Result<RecordBatch> {
+        let Some(file) = layout.get(range) else { return Ok(self.empty()) };
+        self.joined(&self.state.read(file).await?)
+    }
+
+    fn joined(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
+        concat_batches(&self.shape().events, batches)
+            .map_err(|source| Error::Arrow { attempted: "joining events", source })
+    }
+
+    /// Takes in what an increment brings, and takes back what it takes away.
+    pub(crate) async fn take_increment(&mut self, job: &Job, increment: &Increment) -> Result<Counts> {
+        let mut counts = Counts::default();
+        if !increment.removed.is_empty() {
+            match self.shape().feeding {
+                Feeding::Grows => {
+                    let (dataset, input) = (job.model.dataset.clone(), job.input.contract().dataset.clone());
+                    return Err(Error::Removed { dataset, input });
+                }
+                Feeding::Whole => {
+                    let has_rejects = self.gathered.has_rejects;
+                    self.gathered = Gathered { whole: Some(Vec::new()), has_rejects, ..Gathered::default() };
+                }
+                Feeding::Corrected => {
+                    for file in &increment.removed {
+                        let rows = self.read(job, file).await?;
+                        let events = self.rules.events_taken_back(self.merger.shape(), &rows).await?;
+                        self.gathered.changes.extend(events.into_iter().map(Change::Retract));
+                    }
+                }
+            }
+        }
+        if !increment.rows.is_empty() {
+            self.take_rows(job, &increment.rows, increment.version, &mut counts).await?;
+        }
+        for file in &increment.files {
+            let rows = self.read(job, file).await?;
+            self.take_rows(job, &rows, increment.version, &mut counts).await?;
+            self.gathered.business_date = self.gathered.business_date.max(business_date(file));
+        }
+        Ok(counts)
+    }
+
+    async fn read(&self, job: &Job, file: &DataFile) -> Result<Vec<RecordBatch>> {
+        let mut attempts = 0;
+        loop {
+            match job.input.read_columns(file, self.rules.needed()).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+            }
+        }
+    }
+
+    async fn take_rows(
+        &mut self,
+        job: &Job,
+        rows: &[RecordBatch],
+        version: Option<i64>,
+        counts: &mut Counts,
+    ) -> Result<()> {
+        let mut made = self.rules.events(job, self.merger.shape(), rows, counts).await?;
+        if let Some(recovered) = &mut self.recovered {
+            made.rejects = recovered.not_yet_rejected(made.rejects, version)?;
+        }
+        if !made.rejects.is_empty() {
+            self.gathered.has_rejects = true;
+            job.output.append(Vec::new(), made.rejects, [])?;
+        }
+        if self.shape().feeding == Feeding::Whole {
+            self.gathered.whole.get_or_insert_default().extend(made.events);
+            self.gathered.rejected.extend(made.rejected);
+        } else {
+            self.gathered.changes.extend(made.events.into_iter().map(Change::Add));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn end_epoch(&mut self, job: &Job, input: Arc<Seal>) {
+        let gathered = std::mem::take(&mut self.gathered);
+        let rejects = gathered.has_rejects.then(|| job.output.seal_anyway());
+        self.open.push_back(OpenEpoch { input, gathered, rejects });
+    }
+
+    /// Commits the oldest epochs whose input's version is known; waits for one where too many are open.
+    pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64) -> Result<()> {
+        while let Some(epoch) = self.open.front() {
+            match epoch.input.version_now() {
+                Some(version) => self.commit(job, version, first_seal).await?,
+                None if self.open.len() >= OPEN_EPOCHS_MAX => drop(epoch.input.version().await),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn knows_a_version(&self) {
+        match self.open.front() {
+            Some(epoch) => drop(epoch.input.version().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Commits the oldest epoch that has ended, as that version of the input: rejects, then events, then rows.
+    async fn commit(&mut self, job: &Job, version: i64, first_seal: u64) -> Result<()> {
+        let Some(OpenEpoch { input, gathered, rejects }) = self.open.pop_front() else { return Ok(()) };
+        let mut attempts = 0;
+        let mut prepared = loop {
+            match self.prepare(job, &gathered, version).await {
+                Ok(prepared) => break prepared,
+                Err(error) => wait_to_commit(job, &mut attempts, error).await?,
+            }
+        };
+        let txns = vec![(job.txn.clone(), version)];
+        if let Some(seal) = &rejects {
+            while let Err(error) = job.output.commit_rejects_first(seal, &txns).await {
+                wait_to_commit(job, &mut attempts, error.into()).await?;
+            }
+        }
+        if !prepared.state.ranges.is_empty() {
+            prepared.state.txns = txns.into_iter().collect();
+            while let Err(error) = self.state.commit(&prepared.state).await {
+                wait_to_commit(job, &mut attempts, error.into()).await?;
+            }
+        }
+        self.commit_rows(job, prepared, version, rejects.as_ref()).await?;
+        job.progress.ok();
+        job.progress.committed(Job::seal_number(first_seal, &input), Some(version));
+        if let Err(error) = self.state.maintain().await {
+            tracing::warn!(model = %job.model.dataset, error = &error as &dyn std::error::Error, "the state is maintained later");
+        }
+        Ok(())
+    }
+
+    async fn commit_rows(
+        &self,
+        job: &Job,
+        prepared: Prepared,
+        version: i64,
+        rejects: Option<&Arc<Seal>>,
+    ) -> Result<()> {
+        let Prepared { removes, adds, .. } = prepared;
+        let txns = vec![(job.txn.clone(), version), (self.state.txn(), self.state.version())];
+        let head = job.output.head();
+        if removes.is_empty()
+            && adds.is_empty()
+            && rejects.is_none()
+            && txns.iter().all(|(id, v)| head.txn(id) == Some(*v))
+        {
+            return Ok(());
+        }
+        let mut attempts = 0;
+        let shown = Overlay::default;
+        while let Err(error) = job.output.commit_replace(&removes, &adds, txns.clone(), rejects, shown).await {
+            wait_to_commit(job, &mut attempts, error.into()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the files of what an epoch changes.
+    async fn prepare(&self, job: &Job, gathered: &Gathered, version: i64) -> Result<Prepared> {
+        let layout = self.layout();
+        let mut ranges: BTreeMap<Range, OfRange> = BTreeMap::new();
+        for change in &gathered.changes {
+            let (Change::Add(events) | Change::Retract(events)) = change;
+            for (range, events) in self.divided(&layout, events)? {
+                let change = match change {
+                    Change::Add(_) => Change::Add(events),
+                    Change::Retract(_) => Change::Retract(events),
+                };
+                ranges.entry(range).or_default().changes.push(change);
+            }
+        }
+        if let Some(whole) = &gathered.whole {
+            // Every key that is held may be absent.
+            ranges.extend(layout.ranges().map(|range| (range, OfRange::default())));
+            for events in whole {
+                for (range, events) in self.divided(&layout, events)? {
+                    ranges.entry(range).or_default().whole.push(events);
+                }
+            }
+            for events in &gathered.rejected {
+                for (range, events) in self.divided(&layout, events)? {
+                    ranges.entry(range).or_default().rejected.push(events);
+                }
+            }
+        }
+        let stamp = gathered.whole.as_ref().map(|whole| {
+            let day = gathered.business_date.map(|day| i64::from(day) * MICROSECONDS_PER_DAY);
+            Stamp { at_us: day.unwrap_or_else(|| came_at_us(job, whole)), version }
+        });
+        let head = job.output.head();
+        let of_file = |file: &Arc<DataFile>| file.range().and_then(Range::parse).unwrap_or(Range::WHOLE);
+        let visible: Vec<(Range, FilePath)> = head.files().map(|file| (of_file(file), file.path().clone())).collect();
+        let mut prepared = Prepared::default();
+        for (range, came) in ranges {
+            let before = self.held(&layout, range).await?;
+            let after = self.after(&before, came, stamp)?;
+            if after == before {
+                continue;
+            }
+            prepared.state.removes.extend(layout.get(range).map(|file| file.path().clone()));
+            if self.write(job, range, (&before, &after), &mut prepared).await? {
+                let gone = visible.iter().filter(|(of, _)| of.overlaps(range));
+                prepared.removes.extend(gone.map(|(_, path)| path.clone()));
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(prepared)
+    }
+
+    /// What a range holds after what came.
+    fn after(&self, before: &RecordBatch, came: OfRange, stamp: Option<Stamp>) -> Result<RecordBatch> {
+        let Some(stamp) = stamp else { return self.merger.merge(before, &came.changes) };
+        let (whole, rejected) = (self.joined(&came.whole)?, self.joined(&came.rejected)?);
+        let events = self.merger.of_whole(before, &whole, &rejected, stamp)?;
+        self.merger.merge(before, &[Change::Add(events)])
+    }
+
+    /// Writes what a range holds now, and the rows that follow from it where these differ; says whether they do.
+    async fn write(
+        &self,
+        job: &Job,
+        range: Range,
+        (before, after): (&RecordBatch, &RecordBatch),
+        prepared: &mut Prepared,
+    ) -> Result<bool> {
+        prepared.state.ranges.push(range.to_string());
+        let parts = self.parts(range, after, job.options.leaves.leaf_rows_max)?;
+        let differs = parts.len() > 1 || self.merger.visible(before)? != self.merger.visible(after)?;
+        for (range, events) in parts {
+            let name = range.to_string();
+            if differs {
+                let rows = self.merger.visible(&events)?;
+                prepared.adds.extend(job.output.write_range(vec![rows], &name).await?);
+            }
+            prepared.state.adds.extend(self.state.write(&[events], &name).await?);
+        }
+        Ok(differs)
+    }
+
+    /// The events of a range, halved until no part is too large.
+    fn parts(&self, range: Range, events: &RecordBatch, rows_max: usize) -> Result<Vec<(Range, RecordBatch)>> {
+        let (mut parts, mut open) = (Vec::new(), vec![(range, events.clone())]);
+        while let Some((range, events)) = open.pop() {
+            let (hashes, _) = self.hasher.hash(&events)?;
+            let one_key = hashes.iter().all(|hash| hashes.first() == Some(hash));
+            match range.halves().filter(|_| events.num_rows() > rows_max && !one_key) {
+                Some((left, right)) => {
+                    open.push((right, rows_of(&events, |row| hashes.get(row).is_some_and(|h| right.contains(*h)))?));
+                    open.push((left, rows_of(&events, |row| hashes.get(row).is_some_and(|h| left.contains(*h)))?));
+                }
+                None => parts.push((range, events)),
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Events by the ranges that their keys lie in.
+    fn divided(&self, layout: &Layout<Arc<DataFile>>, events: &RecordBatch) -> Result<Vec<(Range, RecordBatch)>> {
+        let (hashes, _) = self.hasher.hash(events)?;
+        let mut rows: BTreeMap<Range, Vec<u32>> = BTreeMap::new();
+        for (row, hash) in (0_u32..).zip(hashes) {
+            rows.entry(layout.range_of(hash)).or_default().push(row);
+        }
+        let taken = rows.into_iter().map(|(range, rows)| {
+            let events = take_record_batch(events, &UInt32Array::from(rows));
+            Ok((range, events.map_err(|source| Error::Arrow { attempted: "dividing events", source })?))
+        });
+        taken.collect()
+    }
+}
+
+/// When a whole came: the time at which its newest record did, or now where it has none.
+fn came_at_us(job: &Job, whole: &[RecordBatch]) -> i64 {
+    let times = whole.iter().filter_map(|events| {
+        let column = events.column_by_name(INGESTED_AT)?;
+        arrow::compute::max(column.as_primitive_opt::<TimestampMicrosecondType>()?)
+    });
+    times.max().unwrap_or_else(|| job.options.clock.now_ms().saturating_mul(1000))
+}
+
+/// The newest day for which a delivered file stands.
+fn business_date(file: &DataFile) -> Option<i32> {
+    match file.stats()?.max(BUSINESS_DATE, &DataType::Date32)? {
+        ScalarValue::Date32(day) => day,
+        _ => None,
+    }
+}
+
+fn rows_of(events: &RecordBatch, chosen: impl Fn(usize) -> bool) -> Result<RecordBatch> {
+    let marks: BooleanArray = (0..events.num_rows()).map(|row| Some(chosen(row))).collect();
+    filter_record_batch(events, &marks).map_err(|source| Error::Arrow { attempted: "dividing events", source })
+}

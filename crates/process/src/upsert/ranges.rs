@@ -1,0 +1,98 @@
+//! Ranges of key hashes: a table begins with one, and a range that has grown too large is halved by the next bit.
+//!
+//! A range is named by the bits that its hashes begin with, `0110`. Invariant: ranges that were made by halving do not
+//! overlap, and every hash lies in exactly one range that is there or could be made.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The hashes that begin with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Range {
+    /// The bits that are shared, the others nought.
+    start: u64,
+    /// How many are shared.
+    bits: u8,
+}
+
+impl Range {
+    /// All hashes.
+    pub(crate) const WHOLE: Self = Self { start: 0, bits: 0 };
+
+    /// The range of that name.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bits = u8::try_from(text.len()).ok().filter(|bits| *bits <= 64)?;
+        let mut start = 0;
+        for (index, digit) in text.bytes().enumerate() {
+            match digit {
+                b'0' => {}
+                b'1' => start |= 1 << (63 - index),
+                _ => return None,
+            }
+        }
+        Some(Self { start, bits })
+    }
+
+    /// The range of the first bits of a hash.
+    fn of(hash: u64, bits: u8) -> Self {
+        Self { start: hash & mask(bits), bits }
+    }
+
+    pub(crate) fn contains(self, hash: u64) -> bool {
+        hash & mask(self.bits) == self.start
+    }
+
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        if self.bits <= other.bits { self.contains(other.start) } else { other.contains(self.start) }
+    }
+
+    /// The two ranges of one bit more; `None` where no bit is left.
+    pub(crate) fn halves(self) -> Option<(Self, Self)> {
+        let bits = self.bits + 1;
+        (bits <= 64).then(|| (Self { bits, ..self }, Self { start: self.start | 1 << (64 - bits), bits }))
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (0..self.bits).try_for_each(|bit| f.write_str(if self.start >> (63 - bit) & 1 == 1 { "1" } else { "0" }))
+    }
+}
+
+fn mask(bits: u8) -> u64 {
+    if bits == 0 { 0 } else { u64::MAX << (64 - bits) }
+}
+
+/// The ranges of a table, each with what holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout<T>(BTreeMap<Range, T>);
+
+impl<T> FromIterator<(Range, T)> for Layout<T> {
+    fn from_iter<I: IntoIterator<Item = (Range, T)>>(ranges: I) -> Self {
+        Self(ranges.into_iter().collect())
+    }
+}
+
+impl<T> Layout<T> {
+    /// What holds a range.
+    pub(crate) fn get(&self, range: Range) -> Option<&T> {
+        self.0.get(&range)
+    }
+
+    /// The ranges that are there.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// The range that a hash lies in; where none is there for it, the largest that overlaps none.
+    pub(crate) fn range_of(&self, hash: u64) -> Range {
+        let here = Range { start: hash, bits: u8::MAX };
+        let (before, after) = (self.0.range(..here).next_back(), self.0.range(here..).next());
+        if let Some((range, _)) = before.filter(|(range, _)| range.contains(hash)) {
+            return *range;
+        }
+        let shared = |range: &Range| u8::try_from((range.start ^ hash).leading_zeros()).unwrap_or(64);
+        let neighbours = [before, after].into_iter().flatten().map(|(range, _)| shared(range));
+        Range::of(hash, neighbours.max().map_or(0, |shared| (shared + 1).min(64)))
+    }
+}

@@ -1,0 +1,1 @@
+//! The pure part of upserts, against a rebuild of the plainest kind.
