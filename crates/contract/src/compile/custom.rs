@@ -35,7 +35,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 14] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 15] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
