@@ -289,17 +289,23 @@ class Azurite(Part):
     def read(self, container, name):
         return self.request("GET", f"{container}/{name}")
 
-    def request(self, method, path, **query):
+    def write(self, container, name, content):
+        self.request("PUT", f"{container}/{name}", content, {"x-ms-blob-type": "BlockBlob"})
+
+    def delete(self, container, name):
+        self.request("DELETE", f"{container}/{name}")
+
+    def request(self, method, path, body=b"", more=None, **query):
         """Signed with the account's key; gives the answer's body."""
-        headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+        headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06", **(more or {})}
         canonical = "".join(f"{key}:{headers[key]}\n" for key in sorted(headers))
         asked = "".join(f"\n{key}:{query[key]}" for key in sorted(query))
-        # Twelve standard headers, all empty; then ours; then the resource, in which the emulator's path has the account twice.
-        text = f"{method}{chr(10) * 12}{canonical}/{self.account}/{self.account}/{path}{asked}"
+        # Twelve standard headers, all empty but for the third, the length of a body; then ours; then the resource, in which the emulator's path has the account twice.
+        text = f"{method}{chr(10) * 3}{len(body) or ''}{chr(10) * 9}{canonical}/{self.account}/{self.account}/{path}{asked}"
         signature = hmac.new(base64.b64decode(self.key), text.encode(), hashlib.sha256).digest()
         headers |= {"Authorization": f"SharedKey {self.account}:{base64.b64encode(signature).decode()}", "Content-Type": ""}
         url = f"{self.endpoint}/{path}?{urllib.parse.urlencode(query)}"
-        request = urllib.request.Request(url, b"" if method == "PUT" else None, headers, method=method)
+        request = urllib.request.Request(url, body if method == "PUT" else None, headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.read()
 

@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import faults  # noqa: E402
+import feeds  # noqa: E402
 import java_client  # noqa: E402
 import oauth_kafka  # noqa: E402
 import roles  # noqa: E402
@@ -49,6 +50,7 @@ CHECKS = {
     "faults-azurite-refuses": faults.azurite_refuses,
     "faults-both-storage-first": lambda run: faults.both_away(run, storage_first=True),
     "faults-both-kafka-first": lambda run: faults.both_away(run, storage_first=False),
+    "feeds-azurite": feeds.on_azurite,
     "oauth-kafka": oauth_kafka.check,
     "topic-anew": topic_anew.check,
     "waits-container": waits.container,

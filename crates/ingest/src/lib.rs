@@ -1,7 +1,8 @@
-//! The way in: the Kafka endpoint and its durable log, decoders, landing, deliveries.
+//! The way in: the Kafka endpoint and its durable log, decoders, landing, deliveries, feeds.
 
 pub mod decode;
 pub mod delivery;
+pub mod feed;
 pub mod headers;
 pub mod kafka;
 pub mod landing;

@@ -95,6 +95,9 @@ pub mod metric {
         MODEL_SECONDS, "vitalake_model_seconds", "Time that a run of a model takes, by dataset";
         BROKEN_RULES, "vitalake_broken_rules_total", "Rows that broke a rule, by dataset, rule and severity";
         DELIVERIES, "vitalake_deliveries_total", "Delivered files, by dataset and outcome";
+        FEED_LAST_SUCCESS, "vitalake_feed_last_success_timestamp", "When a delivery last came, in seconds since 1970, by feed";
+        FEED_NEXT_DUE, "vitalake_feed_next_due_timestamp", "When the next delivery is due, in seconds since 1970, by feed";
+        FEED_LATE, "vitalake_feed_late", "1 while the delivery that was due is not here, by feed";
         DATASET_ROWS, "vitalake_dataset_rows", "Committed rows, by dataset";
         FRESHNESS_SECONDS, "vitalake_freshness_seconds", "Age of the newest row, by dataset";
         QUERIES, "vitalake_queries_total", "Queries, by surface and outcome";

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use thiserror::Error;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::books::DatasetBooks;
+use vitalake_ops::feeds::{FeedReport, FeedRunReport};
 use vitalake_ops::gates::{GateDecision, GateReport};
 use vitalake_ops::runbooks::{RunbookEntry, RunbookReport};
 use vitalake_ops::status::{DeliveryReport, FlushReport, Readiness, StatusReport, Trouble};
@@ -143,6 +144,16 @@ pub trait Deliveries: Send + Sync + 'static {
         format: DeliveryFormat,
         body: ByteStream,
     ) -> Result<DeliveryReport, ApiError>;
+}
+
+/// Feeds, which bring deliveries by themselves.
+#[async_trait]
+pub trait Feeds: Send + Sync + 'static {
+    /// Where each of them stands.
+    async fn feeds(&self) -> Result<Vec<FeedReport>, ApiError>;
+
+    /// Looks for deliveries of one now, and takes what is complete.
+    async fn run(&self, feed: &str) -> Result<FeedRunReport, ApiError>;
 }
 
 /// Committing now.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use vitalake_ingest::decode::DeliveryFormat;
 
 use crate::command::alert::AlertArgs;
+use crate::command::feed::FeedArgs;
 use crate::command::gate::GateArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
@@ -110,6 +111,8 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Show what to do when an alert fires, with the evidence as it is now
     Runbook(RunbookArgs),
+    /// Show where feeds stand, or run one now
+    Feed(FeedArgs),
     /// Show what gates hold back, hold a dataset, or release it
     Gate(GateArgs),
     /// Send plausible readings and app events to a Kafka address

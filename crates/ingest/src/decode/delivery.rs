@@ -49,6 +49,27 @@ pub struct DeliveryTotals {
     pub resources: Option<ResourceTotals>,
 }
 
+impl DeliveryTotals {
+    /// Adds what another file of the same delivery held.
+    pub fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.rows += other.rows;
+        self.rejects += other.rejects;
+        self.bytes += other.bytes;
+        for misfit in other.misfits {
+            match self.misfits.iter_mut().find(|known| known.column == misfit.column) {
+                Some(known) => known.values += misfit.values,
+                None => self.misfits.push(misfit),
+            }
+        }
+        for name in other.unnamed {
+            if !self.unnamed.contains(&name) {
+                self.unnamed.push(name);
+            }
+        }
+    }
+}
+
 /// The batches of one delivery.
 #[derive(Debug)]
 pub struct DeliveryDecoder<R> {
@@ -126,6 +147,13 @@ impl Form {
 }
 
 impl<R: Read> DeliveryDecoder<R> {
+    /// Numbers its rows from this one on: so many came in files before this one of the same delivery.
+    #[must_use]
+    pub fn numbered_from(mut self, rows: u64) -> Self {
+        self.meta.offset = i64::try_from(rows).unwrap_or(i64::MAX);
+        self
+    }
+
     /// What was decoded so far; after the last batch, in all.
     #[must_use]
     pub fn totals(&self) -> DeliveryTotals {

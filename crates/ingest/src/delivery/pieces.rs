@@ -16,7 +16,9 @@ use crate::decode::DeliveryTotals;
 pub enum Piece {
     /// Its next bytes.
     Bytes(Bytes),
-    /// Its end: all of it has been sent.
+    /// The end of a file that another follows: all of them are one delivery.
+    NextFile,
+    /// The end: all of it has been sent.
     End,
 }
 
@@ -46,6 +48,7 @@ pub(super) struct HashingReader {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Coming,
+    Between,
     Ended,
     CutShort,
 }
@@ -53,6 +56,15 @@ enum State {
 impl HashingReader {
     pub(super) fn new(pieces: Pieces) -> Self {
         Self { pieces, current: Bytes::new(), hash: Sha256::new(), bytes: 0, state: State::Coming }
+    }
+
+    /// Begins with the next file, where one follows that has ended.
+    pub(super) fn next_file(&mut self) -> bool {
+        let follows = self.state == State::Between && self.current.is_empty();
+        if follows {
+            self.state = State::Coming;
+        }
+        follows
     }
 
     /// How many bytes had come when the file was cut off, if it was.
@@ -75,6 +87,12 @@ impl HashingReader {
                 self.current = bytes;
                 Ok(())
             }
+            Some(Ok(Piece::NextFile)) => {
+                // Where one file ends is part of what a delivery is.
+                self.hash.update([0]);
+                self.state = State::Between;
+                Ok(())
+            }
             Some(Ok(Piece::End)) => {
                 self.state = State::Ended;
                 Ok(())
@@ -95,7 +113,7 @@ impl Read for HashingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.state {
-                State::Ended => return Ok(0),
+                State::Between | State::Ended => return Ok(0),
                 State::CutShort => return Err(io::ErrorKind::UnexpectedEof.into()),
                 State::Coming => self.next_piece()?,
             }

@@ -17,7 +17,7 @@ use super::incoming::{Incoming, OnRefusal};
 use super::pieces::{HashingReader, Pieces, Received};
 use super::totals::Sums;
 use super::whole::{Origin, Whole};
-use crate::decode::{Decoded, DeliveryError, DeliveryFormat, Rules, decode_delivery};
+use crate::decode::{Decoded, DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
 
 /// A file whose end has not been said yet.
 pub(super) struct Receiving<'a> {
@@ -101,14 +101,20 @@ impl Decoding {
         let of = dataset.clone();
         let decoding = tokio::task::spawn_blocking(move || {
             let mut reader = HashingReader::new(pieces);
-            let mut decoder = decode_delivery(rules, format, &mut reader, number, now_ms);
-            for batch in decoder.by_ref() {
-                if sender.blocking_send(batch).is_err() {
-                    return None;
+            let mut totals = DeliveryTotals::default();
+            loop {
+                let decoder = decode_delivery(rules.clone(), format, &mut reader, number, now_ms);
+                let mut decoder = decoder.numbered_from(totals.records);
+                for batch in decoder.by_ref() {
+                    if sender.blocking_send(batch).is_err() {
+                        return None;
+                    }
+                }
+                totals.add(decoder.totals());
+                if !reader.next_file() {
+                    break;
                 }
             }
-            let totals = decoder.totals();
-            drop(decoder);
             if let Some(bytes) = reader.cut_short_after() {
                 tracing::warn!(
                     dataset = of,

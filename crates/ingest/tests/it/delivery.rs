@@ -112,6 +112,17 @@ impl Process {
         self.take(DeliveryFormat::Ndjson, pieces).await
     }
 
+    /// Several files as one delivery.
+    async fn gathered(&self, format: DeliveryFormat, files: &[&str]) -> Result<Delivered, DeliverError> {
+        let (sender, pieces) = mpsc::channel(64);
+        for (index, file) in files.iter().enumerate() {
+            sender.send(bytes(file)).await.unwrap();
+            let end = if index + 1 == files.len() { Piece::End } else { Piece::NextFile };
+            sender.send(Ok(end)).await.unwrap();
+        }
+        self.take(format, pieces).await
+    }
+
     /// The numbers in column `n`, or the deliveries that rows or rejects say they are of.
     async fn read(&self, space: Space, column: &str) -> Vec<i64> {
         let id = TableId::new(space, DatasetName::new("people").unwrap());
@@ -468,4 +479,32 @@ async fn the_same_file_after_a_crash_between_its_two_commits_has_the_number_of_i
         assert_eq!(rejected(&fresh).await, BTreeSet::from([(1, 2)]), "killed at operation {kill_after}");
     }
     assert!(finished > 0, "no crash came between the two commits");
+}
+
+#[tokio::test]
+async fn several_files_are_one_delivery_each_with_its_own_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let cpu = Cpu::new().unwrap();
+    let process = Process::open(folder.path(), Delivery::Append, &cpu).await;
+    let files = ["who,n\na,1\nb,2\n", "n,who\n3,c\n", "who,n,more\nd,4,x\n,5,\n"];
+    let delivered = process.gathered(DeliveryFormat::Csv, &files).await.unwrap();
+    assert_eq!((delivered.number, delivered.totals.rows, delivered.totals.rejects), (Some(1), 4, 1));
+    assert_eq!(delivered.totals.unnamed, ["more"]);
+    assert_eq!(process.read(Space::Raw, "n").await, [1, 2, 3, 4]);
+    assert_eq!(process.read(Space::Raw, "_offset").await, [0, 1, 2, 3], "rows are numbered through");
+    assert_eq!(process.read(Space::Quarantine, "_offset").await, [4]);
+    assert!(process.gathered(DeliveryFormat::Csv, &files).await.unwrap().known());
+    // The same bytes cut into other files are another delivery.
+    let glued = [format!("{}{}", files[0], "c,3\n")];
+    assert!(!process.gathered(DeliveryFormat::Csv, &[&glued[0]]).await.unwrap().known());
+}
+
+#[tokio::test]
+async fn a_file_of_several_that_cannot_be_read_keeps_all_of_them_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let cpu = Cpu::new().unwrap();
+    let process = Process::open(folder.path(), Delivery::Append, &cpu).await;
+    let files = ["who,n\na,1\n", "nothing,known\n1,2\n", "who,n\nb,2\n"];
+    assert!(process.gathered(DeliveryFormat::Csv, &files).await.is_err());
+    assert!(process.read(Space::Raw, "n").await.is_empty());
 }

@@ -5,6 +5,7 @@ mod books;
 #[cfg(feature = "rdkafka")]
 mod broker;
 mod delivery;
+mod feed;
 mod fhir;
 mod kafka_hostile;
 mod kafka_limits;

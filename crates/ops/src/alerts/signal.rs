@@ -40,6 +40,8 @@ pub struct DatasetFacts {
     pub lag_records: Option<u64>,
     /// Age of its newest row.
     pub newest_age_s: Option<f64>,
+    /// What its feed says, where it has one that this process runs.
+    pub feed: Option<FeedFacts>,
     /// The age that its contract allows.
     pub freshness_sla_s: Option<f64>,
     /// Rows that it has taken.
@@ -54,6 +56,17 @@ pub struct DatasetFacts {
     pub balanced: Option<Result<(), String>>,
     /// Its rows by the hour; none before they were counted.
     pub volume: Option<Volume>,
+}
+
+/// What a feed says.
+#[derive(Clone, Debug, Default)]
+pub struct FeedFacts {
+    /// Whether the feed says when a delivery is due.
+    pub is_watched: bool,
+    /// When the delivery was due that is not here and may be no later.
+    pub late_since_ms: Option<i64>,
+    /// Why its source cannot be read.
+    pub away: Option<String>,
 }
 
 /// What a gate says.
@@ -103,7 +116,7 @@ fn is_meant(rule: &Rule, signal: Signal, facts: &DatasetFacts) -> bool {
     let applies = match signal {
         // The platform's own is about sources that fall silent; feeds have a signal of their own.
         Signal::Freshness => bound && (!rule.built_in || layer == Layer::Raw && !facts.is_feed),
-        Signal::FeedLate => bound && facts.is_feed,
+        Signal::FeedLate => (bound || facts.feed.is_some()) && facts.is_feed,
         Signal::Lag => !rule.built_in || layer == Layer::Raw,
         _ => true,
     };
@@ -201,7 +214,13 @@ fn fresh(facts: &DatasetFacts, threshold: Option<f64>) -> Observation {
 }
 
 fn feed(rule: &Rule, facts: &DatasetFacts, threshold: Option<f64>, wall_ms: i64) -> Observation {
-    let Some(schedule) = &rule.alert.schedule else { return fresh(facts, threshold) };
+    if let Some(late) = facts.feed.as_ref().and_then(|feed| of_feed(feed, facts)) {
+        return late;
+    }
+    let Some(schedule) = &rule.alert.schedule else {
+        let bound = threshold.or(facts.freshness_sla_s).is_some();
+        return if bound { fresh(facts, threshold) } else { Observation::Clear };
+    };
     let due = match last_due(schedule, wall_ms) {
         Ok(due) => due,
         Err(reason) => return Observation::Unknown(reason),
@@ -213,6 +232,20 @@ fn feed(rule: &Rule, facts: &DatasetFacts, threshold: Option<f64>, wall_ms: i64)
     }
     let due = due.to_rfc3339_opts(SecondsFormat::Millis, true);
     Observation::Holds(format!("the delivery due at {due} is not here; the last came {} ago", age(seconds)))
+}
+
+/// What a feed says of itself; none where it says nothing of when a delivery is due, and its source answers.
+fn of_feed(feed: &FeedFacts, facts: &DatasetFacts) -> Option<Observation> {
+    if let Some(reason) = &feed.away {
+        return Some(Observation::Holds(format!("its feed cannot read its source: {reason}")));
+    }
+    let Some(due) = feed.late_since_ms.and_then(DateTime::<Utc>::from_timestamp_millis) else {
+        return feed.is_watched.then_some(Observation::Clear);
+    };
+    let due = due.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let last =
+        facts.newest_age_s.map_or_else(|| "nothing came yet".to_owned(), |s| format!("the last came {} ago", age(s)));
+    Some(Observation::Holds(format!("the delivery due at {due} is not here; {last}")))
 }
 
 /// The newest moment at or before now that a schedule names.

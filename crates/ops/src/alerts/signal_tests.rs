@@ -26,6 +26,7 @@ pub(super) fn of(layer: Layer) -> DatasetFacts {
         ready: true,
         lag_records: Some(0),
         newest_age_s: Some(10.0),
+        feed: None,
         freshness_sla_s: Some(60.0),
         rows: 0,
         quarantined: 0,

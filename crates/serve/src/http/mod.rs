@@ -7,6 +7,7 @@ mod alerts;
 mod api;
 mod books;
 mod explained;
+mod feeds;
 mod gates;
 mod guard;
 mod page;
@@ -32,7 +33,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
-use crate::platform::{Alerts, Deliveries, Flush, Gates, Runbooks, Status};
+use crate::platform::{Alerts, Deliveries, Feeds, Flush, Gates, Runbooks, Status};
 use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 
@@ -84,6 +85,8 @@ pub struct App {
     pub status: Arc<dyn Status>,
     /// Takes files.
     pub deliveries: Arc<dyn Deliveries>,
+    /// Says where feeds stand, and runs one.
+    pub feeds: Arc<dyn Feeds>,
     /// Commits what waits.
     pub flush: Arc<dyn Flush>,
     /// Shows quarantine, and empties it.
@@ -117,6 +120,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/datasets", get(api::datasets))
         .route("/api/v1/flush", post(api::flush))
         .merge(books::routes())
+        .merge(feeds::routes())
         .merge(gates::routes())
         .merge(runbook::routes())
         .merge(quarantine::routes())

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
+use vitalake_ops::feeds::{FeedReport, FeedRunReport};
 use vitalake_ops::gates::{GateDecision, GateReport};
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::quarantine::{
@@ -27,7 +28,7 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
 use vitalake_serve::platform::{
-    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Gates, Runbooks, Status,
+    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Feeds, Flush, Gates, Runbooks, Status,
 };
 use vitalake_serve::quarantine::{Quarantine, Shown};
 use vitalake_serve::session::Sessions;
@@ -195,6 +196,20 @@ impl Deliveries for Process {
     }
 }
 
+#[async_trait]
+impl Feeds for Process {
+    async fn feeds(&self) -> Result<Vec<FeedReport>, ApiError> {
+        Ok(vec![FeedReport { feed: "clinic".to_owned(), ..FeedReport::default() }])
+    }
+
+    async fn run(&self, feed: &str) -> Result<FeedRunReport, ApiError> {
+        match feed {
+            "clinic" => Ok(FeedRunReport { feed: feed.to_owned(), ..FeedRunReport::default() }),
+            _ => Err(ApiError::NotFound(format!("there is no feed {feed}"))),
+        }
+    }
+}
+
 impl Server {
     pub fn start() -> Self {
         Self::with_limits(QueryLimits::default())
@@ -221,6 +236,7 @@ impl Server {
             status: Arc::clone(&process) as _,
             deliveries: Arc::clone(&process) as _,
             flush: Arc::clone(&process) as _,
+            feeds: Arc::clone(&process) as _,
             quarantine: Arc::clone(&process) as _,
             alerts: Arc::clone(&process) as _,
             gates: Arc::clone(&process) as _,

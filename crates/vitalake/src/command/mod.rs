@@ -3,6 +3,7 @@
 //! Invariant: a command prints its answer to standard output and everything else to standard error.
 
 pub mod alert;
+pub mod feed;
 pub mod gate;
 pub mod ingest;
 pub mod init;
@@ -16,6 +17,7 @@ pub mod simulate;
 pub mod up;
 pub mod validate;
 mod validate_alerts;
+mod validate_feeds;
 mod validate_runbooks;
 
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Query(args) => query::run(&args),
         Command::Quarantine(args) => quarantine::run(&args),
         Command::Alert(args) => alert::run(&args),
+        Command::Feed(args) => feed::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),

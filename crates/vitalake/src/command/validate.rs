@@ -26,6 +26,7 @@ use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environ
 use vitalake_serve::evidence::Blueprint;
 
 use super::validate_alerts::check_alerts;
+use super::validate_feeds::check_feeds;
 use super::validate_runbooks::check_runbooks;
 use crate::cli::ValidateArgs;
 use crate::output::{self, Style};
@@ -86,6 +87,7 @@ pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     check_rules(&project, specs.as_deref(), &mut diagnostics);
     let blueprint = specs.filter(|_| !has_errors(&diagnostics)).map(|specs| Blueprint::new(&specs));
     check_runbooks(&project, blueprint.as_ref(), &mut diagnostics);
+    check_feeds(&project, &mut diagnostics);
     check_alerts(&project, config.as_ref(), blueprint.as_ref(), &mut diagnostics);
     sort(&mut diagnostics);
     CheckedProject { project, models, config, diagnostics }

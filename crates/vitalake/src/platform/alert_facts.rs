@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use vitalake_contract::alert::AlertDataset;
 use vitalake_contract::{Contract, Source};
 use vitalake_lake::CONSERVATION_RULE;
-use vitalake_ops::alerts::signal::{DatasetFacts, Facts, GateFacts};
+use vitalake_ops::alerts::signal::{DatasetFacts, Facts, FeedFacts, GateFacts};
 use vitalake_ops::gates::{GateReport, HELD};
 use vitalake_ops::record::memory_bytes;
 use vitalake_ops::status::{DatasetStatus, RECOVERING};
@@ -76,6 +76,11 @@ impl Noted {
             ready: life.is_ready() && status.state != RECOVERING,
             lag_records: status.lag_records,
             newest_age_s: status.freshness_seconds,
+            feed: life.feeds.of(&status.dataset).map(|desk| FeedFacts {
+                is_watched: desk.feed().due.is_some(),
+                late_since_ms: desk.late_since_ms(),
+                away: desk.is_away().map(|(reason, _)| reason),
+            }),
             freshness_sla_s: contract.sla.freshness.map(|sla| sla.as_secs_f64()),
             rows: status.rows,
             quarantined: status.quarantined,

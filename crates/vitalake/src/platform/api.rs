@@ -252,7 +252,7 @@ async fn feed(mut body: ByteStream, sender: mpsc::Sender<io::Result<Piece>>) {
     let _ = sender.send(Ok(Piece::End)).await;
 }
 
-fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
+pub(super) fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
     let (state, held) = match delivered.state {
         DeliveredState::Loaded => (DeliveryState::Loaded, None),
         DeliveredState::Known => (DeliveryState::AlreadyLoaded, None),
@@ -291,7 +291,7 @@ fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
     }
 }
 
-fn refusal(error: &DeliverError) -> ApiError {
+pub(super) fn refusal(error: &DeliverError) -> ApiError {
     match error {
         DeliverError::File(DeliveryError::Read { source, .. }) => match source.kind() {
             io::ErrorKind::TimedOut => ApiError::TimedOut(in_full(error)),

@@ -48,6 +48,7 @@ impl Sampler {
             self.sample_landing(landing);
         }
         self.sample_tables(&life);
+        self.sample_feeds(&life);
         self.sample_log(&life);
         if let Some(requests) = &life.requests {
             self.sample_requests(requests);
@@ -57,6 +58,21 @@ impl Sampler {
             let labels = dataset(model.dataset.as_str());
             self.raise(metric::DUPLICATE_RECORDS, labels.clone(), model.duplicates);
             self.raise(metric::QUARANTINED_RECORDS, labels, model.rows_rejected);
+        }
+    }
+
+    fn sample_feeds(&mut self, life: &Life) {
+        for desk in life.feeds.desks() {
+            let labels = vec![("feed", desk.feed().name.to_string())];
+            let seconds = |ms: i64| ms as f64 / 1000.0;
+            if let Some(last_ms) = desk.last_delivery_ms() {
+                self.set(metric::FEED_LAST_SUCCESS, labels.clone(), seconds(last_ms));
+            }
+            if let Some(due_ms) = desk.next_due_ms() {
+                self.set(metric::FEED_NEXT_DUE, labels.clone(), seconds(due_ms));
+                let late = desk.late_since_ms().is_some();
+                self.set(metric::FEED_LATE, labels, f64::from(u8::from(late)));
+            }
         }
     }
 

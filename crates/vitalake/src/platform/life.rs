@@ -25,6 +25,7 @@ use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_runtime::health::{Away, LogThrottle};
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 
+use super::feeds::Feeds;
 use super::held_again::hold_again;
 use super::intake::{Intake, IntakeContext};
 use super::quarantine::Unrecorded;
@@ -56,6 +57,7 @@ pub struct Life {
     pub(super) models: Mutex<Option<Arc<Models>>>,
     pub(super) gates: Arc<Gates>,
     pub(super) deliveries: BTreeMap<DatasetName, Arc<DeliveryDesk>>,
+    pub(super) feeds: Feeds,
     pub(super) recovery: Recovery,
     pub(super) setup: Setup,
     pub(super) models_setup: ModelsSetup,
@@ -126,6 +128,7 @@ impl Life {
             requests: opened.requests,
             models: Mutex::new(None),
             deliveries,
+            feeds: Feeds::open(setup, role),
             recovery,
             setup: Setup { cpu: cpu.clone(), ..setup.clone() },
             models_setup: ModelsSetup { models: checked.models.clone(), contracts: Arc::new(contracts), options },

@@ -304,6 +304,7 @@ pub fn http_app(
         status: Arc::clone(platform) as _,
         deliveries: Arc::clone(platform) as _,
         flush: Arc::clone(platform) as _,
+        feeds: Arc::clone(platform) as _,
         metrics,
         limits: HttpLimits::default(),
     };

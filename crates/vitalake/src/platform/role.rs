@@ -56,6 +56,11 @@ impl Role {
         matches!(self, Self::All | Self::Process | Self::Serve)
     }
 
+    /// Whether files are delivered to it, by feeds too.
+    pub(crate) fn takes_deliveries(self) -> bool {
+        matches!(self, Self::All | Self::Ingest)
+    }
+
     /// Whether it reads records.
     pub(crate) fn takes_records(self) -> bool {
         !matches!(self, Self::Process | Self::Spare)

@@ -12,6 +12,7 @@ use vitalake_ops::record::RecordOptions;
 use vitalake_process::quality::ScheduledRules;
 use vitalake_process::{Following, Models};
 
+use super::feeds::Feeds;
 use super::{Life, Role, follow, samples};
 
 /// How often the log of a table that another process writes is looked at.
@@ -45,6 +46,9 @@ impl Life {
         self.watched("maintenance", self.setup.cpu.spawn_background(maintenance));
         if matches!(self.role, Role::All | Role::Process) {
             self.watched("gates", self.setup.cpu.spawn_background(Arc::clone(&self.gates).run()));
+        }
+        if !self.setup.without_intake {
+            self.watched("feeds", tokio::spawn(Feeds::run_forever(Arc::clone(self))));
         }
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
         self.watched("discards", tokio::spawn(Arc::clone(&self.unrecorded).record(self.setup.recorder.clone())));

@@ -14,6 +14,7 @@ use vitalake_process::{ModelState, ModelStatus};
 use vitalake_runtime::error::in_full;
 
 use super::Life;
+use super::feeds::Desk;
 
 impl Life {
     /// Everything that is not well: what needs a person first, then what comes back by itself.
@@ -26,9 +27,17 @@ impl Life {
         }
         let models = self.models.lock().clone();
         troubles.extend(models.iter().flat_map(|models| models.statuses()).filter_map(of_model));
+        troubles.extend(self.feeds.desks().iter().filter_map(|desk| of_feed(desk)));
         troubles.sort_by_key(|trouble| trouble.state != FAILED);
         troubles
     }
+}
+
+/// A source of deliveries that cannot be read: the feed goes on by itself when it can.
+fn of_feed(desk: &Desk) -> Option<Trouble> {
+    let (reason, _) = desk.is_away()?;
+    let message = format!("the feed {}: {reason}", desk.feed().name);
+    Some(Trouble { dataset: Some(desk.feed().dataset.to_string()), state: STALLED.to_owned(), message })
 }
 
 /// What is said of a model that is not well: the expression and the cause, by the model's own words.

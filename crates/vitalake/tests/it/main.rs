@@ -15,6 +15,7 @@ mod command_line;
 mod deliveries;
 mod discards;
 mod events;
+mod feeds;
 mod folders;
 mod full_disk;
 mod gates;

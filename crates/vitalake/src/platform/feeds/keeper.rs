@@ -1,0 +1,183 @@
+//! Who runs the feeds, and what they remember: the lease and the feeds' part of the control store.
+//!
+//! One process of a project has the lease of its feeds; another takes it when it is not renewed. What is written here may
+//! be lost: files are then read again and known by their content. Invariant: it is written under the lease alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use vitalake_ingest::feed::{Arrival, Print, Taken};
+use vitalake_lake::control::{ControlError, ControlStore, Lease};
+use vitalake_runtime::error::in_full;
+
+/// The name of the lease.
+const LEASE: &str = "feeds";
+/// How long a process may be silent until another runs the feeds.
+const LEASE_TIME: Duration = Duration::from_secs(10);
+/// How long a file that was taken is remembered.
+const REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
+
+/// What a feed writes of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Kept {
+    /// When it was last run by its schedule, or looked.
+    pub(super) last_run_ms: Option<i64>,
+    /// When a delivery last came.
+    pub(super) last_delivery_ms: Option<i64>,
+    /// Its name.
+    pub(super) last_delivery: Option<String>,
+    /// The newest business date.
+    pub(super) newest_date: Option<NaiveDate>,
+}
+
+/// The lease of this process's feeds.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    store: ControlStore,
+    lease: Mutex<Option<Arc<Lease>>>,
+}
+
+impl Keeper {
+    pub(super) fn new(store: ControlStore) -> Self {
+        Self { store, lease: Mutex::default() }
+    }
+
+    /// The lease, while it is held.
+    pub(super) fn lease(&self) -> Option<Arc<Lease>> {
+        self.lease.lock().clone().filter(|lease| lease.is_held())
+    }
+
+    /// Claims the lease where it is not held. Gives whether it has just been claimed.
+    ///
+    /// # Errors
+    /// When the control store does not answer.
+    pub(super) async fn claim(&self) -> Result<bool, ControlError> {
+        if self.lease().is_some() {
+            return Ok(false);
+        }
+        // A lease that was lost ends its renewal before another is claimed.
+        drop(self.lease.lock().take());
+        let claimed = self.store.claim(LEASE, LEASE_TIME).await?;
+        let claims = claimed.is_some();
+        *self.lease.lock() = claimed.map(Arc::new);
+        Ok(claims)
+    }
+
+    /// How long it takes at most until the lease of a process that is gone is free.
+    pub(super) fn patience() -> Duration {
+        LEASE_TIME + Duration::from_secs(2)
+    }
+
+    /// Gives the lease back, so that another need not wait.
+    pub(super) async fn release(&self) {
+        let lease = self.lease.lock().take();
+        if let Some(lease) = lease.and_then(Arc::into_inner) {
+            let _free_when_its_time_is_over = lease.release().await;
+        }
+    }
+
+    /// What a feed wrote before, and the files that it took; nothing where the store was lost.
+    pub(super) async fn read(&self, feed: &str) -> (Option<Kept>, Vec<Taken>) {
+        let read = async {
+            let state = self.store.feed_state(feed).await?;
+            let taken = self.store.taken(feed).await?;
+            Ok::<_, ControlError>((state, taken))
+        };
+        match read.await {
+            Ok((state, taken)) => {
+                let kept = state.and_then(|state| serde_json::from_str(&state).ok());
+                (kept, taken.iter().filter_map(|(name, mark)| unmarked(name, mark)).collect())
+            }
+            Err(error) => {
+                unkept(feed, &error);
+                (None, Vec::new())
+            }
+        }
+    }
+
+    /// Says which deliveries a stop cut short: their files are read again.
+    pub(super) async fn tell_cut_short(&self) {
+        for cut in self.store.in_flight().await.unwrap_or_default() {
+            tracing::warn!(feed = cut.feed, "a delivery of this feed was under way at a stop; its files are read again, and known where they were loaded");
+            if let Some(lease) = self.lease() {
+                let _forgotten = self.store.end_delivery(&cut.feed, &cut.name, &lease).await;
+            }
+        }
+    }
+
+    /// Writes that a delivery has begun.
+    pub(super) async fn begin(&self, feed: &str, arrival: &Arrival) {
+        let Some(lease) = self.lease() else { return };
+        if let Err(error) = self.store.begin_delivery(feed, &arrival.name(), &lease).await {
+            unkept(feed, &error);
+        }
+    }
+
+    /// Writes that a delivery has ended, and that its files are taken where they are.
+    pub(super) async fn end(&self, feed: &str, arrival: &Arrival, taken: bool) {
+        let Some(lease) = self.lease() else { return };
+        let files = arrival.files.iter().map(|file| (file.name.clone(), mark(&file.print)));
+        let files: Vec<_> = if taken { files.collect() } else { Vec::new() };
+        let written = async {
+            if !files.is_empty() {
+                self.store.take(feed, &files, &lease).await?;
+            }
+            self.store.end_delivery(feed, &arrival.name(), &lease).await
+        };
+        if let Err(error) = written.await {
+            unkept(feed, &error);
+        }
+    }
+
+    /// Writes where a feed stands.
+    pub(super) async fn keep(&self, feed: &str, kept: &Kept) {
+        let (Some(lease), Ok(state)) = (self.lease(), serde_json::to_string(kept)) else { return };
+        if let Err(error) = self.store.set_feed_state(feed, &state, &lease).await {
+            unkept(feed, &error);
+        }
+    }
+
+    /// Forgets files that were taken long ago.
+    pub(super) async fn forget_old(&self, feed: &str, now_ms: i64) {
+        let Some(lease) = self.lease() else { return };
+        let age_ms = i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX);
+        let before_us = now_ms.saturating_sub(age_ms).saturating_mul(1_000);
+        let _remembered_for_longer = self.store.forget_taken(feed, before_us, &lease).await;
+    }
+}
+
+fn unkept(feed: &str, error: &ControlError) {
+    let error = in_full(error);
+    tracing::warn!(feed, error, "what this feed has taken is not remembered: its files may be read again");
+}
+
+/// A file's content as far as it is known, as text.
+fn mark(print: &Print) -> String {
+    format!("{} {} {}", print.bytes, print.modified_us, print.tag.as_deref().unwrap_or(""))
+}
+
+fn unmarked(name: &str, mark: &str) -> Option<Taken> {
+    let mut parts = mark.splitn(3, ' ');
+    let (bytes, modified_us) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let tag = parts.next().filter(|tag| !tag.is_empty()).map(Into::into);
+    Some(Taken { name: name.to_owned(), print: Print { bytes, modified_us, tag } })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_its_mark() {
+        for tag in [None, Some("\"0x8D 1\"".into())] {
+            let print = Print { bytes: 5, modified_us: -7, tag };
+            assert_eq!(unmarked("a", &mark(&print)).unwrap(), Taken { name: "a".into(), print });
+        }
+        assert_eq!(unmarked("a", "of another version"), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! Feeds of the real server: files that arrive by themselves, are written while they are looked at, are late, or are none.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::rehearsal::server::{Place, Server};
+
+const CONTRACT: &str = "apiVersion: v3.1.0\nkind: DataContract\nid: 00000000-0000-4000-8000-000000000001\nname: people\nversion: 1.0.0\n\
+    status: active\nschema:\n  - name: people\n    properties:\n      - name: who\n        logicalType: string\n        required: true\n\
+    customProperties:\n  - {property: source, value: feed}\n";
+
+/// A project of one dataset and its feed, and its server.
+struct Here {
+    folder: TempDir,
+    place: Place,
+    server: Option<Server>,
+}
+
+impl Here {
+    /// The lines are those of a feed on the folder `in` of the project.
+    fn new(lines: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path().join("project");
+        for below in ["contracts/raw", "feeds", "in"] {
+            std::fs::create_dir_all(project.join(below)).unwrap();
+        }
+        std::fs::write(project.join("vitalake.yaml"), "name: people\nstorage:\n  reserve_bytes: 0\n").unwrap();
+        std::fs::write(project.join("contracts/raw/people.yaml"), CONTRACT).unwrap();
+        let feed = format!("name: people\ndataset: people\nlook_every: 1s\n{lines}");
+        std::fs::write(project.join("feeds/people.yaml"), feed).unwrap();
+        let place = Place::new(&project, &folder.path().join("data"), &folder.path().join("log.txt"));
+        let mut here = Self { folder, place, server: None };
+        here.start();
+        here
+    }
+
+    fn start(&mut self) {
+        self.server = Some(self.place.start().ready());
+    }
+
+    fn stop(&mut self) {
+        drop(self.server.take());
+    }
+
+    fn inbox(&self, name: &str) -> PathBuf {
+        self.folder.path().join("project/in").join(name)
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        std::fs::write(self.inbox(name), text).unwrap();
+    }
+
+    fn rows(&self) -> i64 {
+        self.place.numbers("SELECT COUNT(*) FROM raw.people")[0]
+    }
+
+    /// Exit status and output of `vitalake feed …`.
+    fn feed(&self, args: &[&str]) -> (i32, String) {
+        let mut command = Command::new(crate::binary());
+        command.arg("feed").args(args).args(["--server", &format!("http://{}", self.place.http)]);
+        let output = command.env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    }
+
+    fn report(&self) -> Value {
+        let (status, said) = self.feed(&["list", "--json"]);
+        assert_eq!(status, 0, "{said}");
+        serde_json::from_str::<Vec<Value>>(&said).unwrap().remove(0)
+    }
+
+    fn until(&self, what: &str, mut is_so: impl FnMut(&Value) -> bool) {
+        self.place.until(what, || is_so(&self.report()));
+    }
+}
+
+const ON_ARRIVAL: &str = "source: {folder: in, pattern: 'p_{date:yyyyMMdd}*.csv'}\non: arrival\nstable: 1s\n";
+
+#[test]
+fn files_that_arrive_are_delivered_by_date_and_once_over_a_restart() {
+    let mut here = Here::new(ON_ARRIVAL);
+    here.put("p_20260102.csv", "who\nb\nc\n");
+    here.put("p_20260101.csv", "who\na\n");
+    here.put("p_20260103.csv.tmp", "who\nx\n");
+    here.put(".p_20260103.csv", "who\nx\n");
+    here.put("other.csv", "who\nx\n");
+    here.until("both delivered", |feed| feed["files_taken"] == 2);
+    assert_eq!(here.rows(), 3);
+    let report = here.report();
+    assert_eq!((&report["state"], &report["last_date"]), (&"waiting".into(), &"2026-01-02".into()));
+    let order = here.place.numbers("SELECT MAX(_partition) FROM raw.people WHERE who = 'a'");
+    assert_eq!(order, [1], "the older date came first");
+
+    here.stop();
+    here.start();
+    here.until("known again", |feed| feed["files_taken"] == 2);
+    assert_eq!((here.rows(), &here.report()["last_date"]), (3, &"2026-01-02".into()));
+    here.put("p_20260104.csv", "who\nd\n");
+    here.until("the next", |feed| feed["last_date"] == "2026-01-04");
+    assert_eq!(here.rows(), 4);
+}
+
+#[test]
+fn a_file_is_left_while_it_grows() {
+    let here = Here::new(&ON_ARRIVAL.replace("stable: 1s", "stable: 3s"));
+    let mut text = String::from("who\n");
+    for n in 0..6 {
+        text.push_str(&format!("w{n}\n"));
+        here.put("p_20260101.csv", &text);
+        let look = here.report()["last_look_at"].clone();
+        here.until("looked at", |feed| feed["last_look_at"] != look && feed["files_waiting"] == 1);
+        assert_eq!(here.rows(), 0, "it is being written");
+    }
+    here.until("taken", |feed| feed["files_taken"] == 1);
+    assert_eq!(here.rows(), 6);
+}
+
+#[test]
+fn a_marker_says_that_a_file_is_complete() {
+    let here = Here::new("source: {folder: in, pattern: '*'}\non: arrival\nmarker: '{name}.done'\nformat: csv\n");
+    here.put("a", "who\na\n");
+    here.until("seen", |feed| feed["files_waiting"] == 1);
+    here.put("a.done", "");
+    here.until("taken", |feed| feed["files_taken"] == 1 && feed["files_waiting"] == 0);
+    assert_eq!(here.rows(), 1);
+}
+
+#[test]
+fn a_run_by_hand_waits_for_files_to_stand_still_and_says_what_came() {
+    let here = Here::new("source: {folder: in, pattern: 'p_{date:yyyyMMdd}.csv'}\nschedule: 0 0 1 1 *\nstable: 1s\n");
+    assert_eq!(here.feed(&["run", "people"]), (0, "people: nothing new\n".to_owned()));
+    here.put("p_20260101.csv", "who\na\n\"\"\n");
+    let (status, said) = here.feed(&["run", "people"]);
+    assert_eq!((status, said.as_str()), (0, "p_20260101.csv: loaded as delivery 1: 1 accepted, 1 quarantined\n"));
+    here.put("p_20260102.csv", "nothing,known\n1,2\n");
+    let (status, said) = here.feed(&["run", "people", "--json"]);
+    let run: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, &run["deliveries"][0]["date"]), (1, &"2026-01-02".into()), "{said}");
+    assert!(run["deliveries"][0]["error"].as_str().unwrap().contains("who"), "{said}");
+    let report = here.report();
+    assert_eq!((&report["state"], here.rows()), (&"refused".into(), 1), "{report}");
+    // Mended under the same name, it is taken.
+    here.put("p_20260102.csv", "who\nb\n");
+    assert_eq!(here.feed(&["run", "people"]).0, 0);
+    assert_eq!((here.rows(), &here.report()["state"]), (2, &"waiting".into()));
+    let (status, said) = here.feed(&["run", "peple"]);
+    assert!(status == 1 && said.contains("there is no feed peple"), "{said}");
+}
+
+#[test]
+fn a_folder_that_is_gone_is_said_and_the_feed_goes_on_when_it_is_back() {
+    let here = Here::new(ON_ARRIVAL);
+    here.put("p_20260101.csv", "who\na\n");
+    here.until("taken", |feed| feed["files_taken"] == 1);
+    let (inbox, aside) = (here.inbox(""), here.folder.path().join("aside"));
+    std::fs::rename(&inbox, &aside).unwrap();
+    here.until("away", |feed| feed["state"] == "away");
+    assert!(here.place.troubles().contains("it is not there"), "{}", here.place.troubles());
+    std::fs::rename(&aside, &inbox).unwrap();
+    here.put("p_20260102.csv", "who\nb\n");
+    here.until("back", |feed| feed["last_date"] == "2026-01-02" && feed["state"] == "waiting");
+    assert_eq!(here.rows(), 2);
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_taken_when_it_may() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let here = Here::new(ON_ARRIVAL);
+    let mode = |mode| {
+        std::fs::set_permissions(here.inbox("p_20260101.csv"), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    here.put(".p", "who\na\n");
+    std::fs::set_permissions(here.inbox(".p"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    if std::fs::read(here.inbox(".p")).is_ok() {
+        eprintln!("skipped: this user may read everything");
+        return;
+    }
+    std::fs::rename(here.inbox(".p"), here.inbox("p_20260101.csv")).unwrap();
+    here.until("away", |feed| feed["state"] == "away");
+    mode(0o644);
+    here.until("taken", |feed| feed["files_taken"] == 1 && feed["state"] == "waiting");
+    assert_eq!(here.rows(), 1);
+}
+
+#[test]
+fn files_of_a_date_are_one_commit() {
+    let here = Here::new(&format!("{ON_ARRIVAL}gather: true\n"));
+    for n in 0..200 {
+        here.put(&format!("p_20260101_{n:03}.csv"), &format!("who\nw{n}\n"));
+    }
+    here.until("all taken", |feed| feed["files_taken"] == 200);
+    let found = here.place.numbers("SELECT COUNT(*), COUNT(DISTINCT who), MAX(_offset) FROM raw.people");
+    assert_eq!(found, [200, 200, 199]);
+    assert_eq!(here.place.numbers("SELECT MAX(_partition) FROM raw.people"), [1], "one delivery");
+}
+
+#[test]
+fn a_delivery_that_does_not_come_is_late() {
+    let minute = chrono::Utc::now() + chrono::TimeDelta::minutes(1);
+    let due = minute.format("%M %H * * *").to_string();
+    let here = Here::new(&format!("{ON_ARRIVAL}due: {{cron: '{due}', date: yesterday}}\nlate_by: 1s\n"));
+    let day = |days| (minute - chrono::TimeDelta::days(days)).format("p_%Y%m%d.csv").to_string();
+    here.put(&day(2), "who\na\n");
+    here.place.until("late", || here.report()["state"] == "late" || here.report()["late_since"].is_string());
+    let (_, said) = here.feed(&["list"]);
+    assert!(said.contains("late") && said.contains("is not here"), "{said}");
+    here.put(&day(1), "who\nb\n");
+    here.until("here", |feed| feed["state"] == "waiting");
+    here.place.until("in ops.checks", || {
+        let rows =
+            here.place.ask("SELECT passed FROM ops.checks WHERE rule = 'feed_late' ORDER BY at").unwrap_or_default();
+        rows.len() == 2 && rows[0][0] == false && rows[1][0] == true
+    });
+}
