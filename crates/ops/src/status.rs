@@ -36,6 +36,17 @@ pub struct AwayPart {
     pub reason: String,
 }
 
+/// Where the control store of a process is, and whether it answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlStatus {
+    /// `sqlite` or `postgres`.
+    pub kind: String,
+    /// The file, or the server and the database.
+    pub place: String,
+    /// Whether it answered when it was last asked.
+    pub reachable: bool,
+}
+
 /// The state of a dataset that needs a person.
 pub const FAILED: &str = "failed";
 /// The state of a dataset that comes back by itself.
@@ -77,6 +88,9 @@ pub struct StatusReport {
     /// Parts outside the process that do not answer now.
     #[serde(default)]
     pub away: Vec<AwayPart>,
+    /// Its control store, where its role has one.
+    #[serde(default)]
+    pub control: Option<ControlStatus>,
     /// What is still to do; empty when ready.
     #[serde(default)]
     pub waiting_for: Vec<String>,

@@ -30,6 +30,8 @@ use sqlite::FileIdentity;
 
 /// The file of the control store in the data folder.
 pub const FILE_NAME: &str = "control.db";
+/// How often it is asked whether it is there.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How long one call may take in all.
 const CALL_MAX: Duration = Duration::from_secs(15);
 
@@ -142,6 +144,14 @@ impl ControlStore {
     /// When it does not.
     pub async fn ping(&self) -> Result<(), ControlError> {
         self.rows("whether it is there", (schema::VERSION, Vec::new())).await.map(drop)
+    }
+
+    /// Asks from time to time whether it answers, so that its absence is known before somebody needs it.
+    pub async fn watch_forever(self) {
+        loop {
+            let _noted = self.ping().await;
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
     }
 
     /// Closes it: later calls are refused.

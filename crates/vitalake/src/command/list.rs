@@ -110,6 +110,9 @@ fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result
     if let Some(line) = open_alerts(alerts) {
         writeln!(out, "{}: {line}; `vitalake alert list` says more", style.red("alerts"))?;
     }
+    if let Some(control) = report.control.as_ref().filter(|control| control.kind != "sqlite") {
+        writeln!(out, "control store: {} at {}", control.kind, control.place)?;
+    }
     if report.role != "all" {
         writeln!(out, "role: {}", report.role)?;
     }

@@ -14,6 +14,7 @@ use vitalake_contract::project::CONFIG_FILE;
 use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
 use vitalake_ingest::source::{EXTERNAL_KAFKA, is_own_property};
 use vitalake_lake::TableSpec;
+use vitalake_lake::control::ControlPlace;
 use vitalake_lake::place::Place;
 use vitalake_lake::planned::table_schemas;
 use vitalake_ops::tables::OpsTable;
@@ -21,6 +22,7 @@ use vitalake_process::quality::check::problem;
 use vitalake_process::{
     Contracts, Error as ModelError, Graph, Kind, Model, ModelProblem, sql_rules, table_specs, validate_model,
 };
+use vitalake_runtime::config::notify::Hidden;
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
 use vitalake_serve::evidence::Blueprint;
@@ -146,6 +148,10 @@ fn without_values(text: &str) -> String {
 fn unsupported(config: &Config) -> Vec<ConfigProblem> {
     let mut problems = Vec::new();
     if let Err(error) = Place::parse(config.storage.url.as_deref(), &config.data) {
+        problems.push(ConfigProblem::nowhere(error.to_string()));
+    }
+    let control = config.control.url.as_ref().map(Hidden::expose);
+    if let Err(error) = ControlPlace::parse(control, &config.data) {
         problems.push(ConfigProblem::nowhere(error.to_string()));
     }
     if config.kafka.bootstrap.is_some() && !EXTERNAL_KAFKA {

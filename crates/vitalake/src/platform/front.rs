@@ -10,10 +10,13 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use parking_lot::RwLock;
 use vitalake_contract::alert::AlertRule;
+use vitalake_lake::control::ControlStore;
 use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::record::Recorder;
 use vitalake_ops::runbooks::Library;
-use vitalake_ops::status::{AwayPart, DeliveryReport, FlushReport, Readiness, STALLED, StatusReport, Trouble};
+use vitalake_ops::status::{
+    AwayPart, ControlStatus, DeliveryReport, FlushReport, Readiness, STALLED, StatusReport, Trouble,
+};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::events::{Event, Events, Outcome};
 use vitalake_serve::pinned::Pinned;
@@ -152,6 +155,14 @@ impl Platform {
     }
 }
 
+fn control_status(control: &ControlStore) -> ControlStatus {
+    ControlStatus {
+        kind: control.place().kind().to_owned(),
+        place: control.place().to_string(),
+        reachable: control.away().is_none(),
+    }
+}
+
 impl Datasets for Platform {
     fn pin(&self) -> Result<Arc<dyn Pinned>, Vec<String>> {
         self.life().map(|life| Api(life).pin()).ok_or_else(|| vec![OPENING.to_owned()])
@@ -184,6 +195,7 @@ impl Status for Platform {
             since: instant(self.since_ms).unwrap_or_default(),
             role: self.now.read().role.as_str().to_owned(),
             away,
+            control: self.life().filter(|life| life.role.takes_deliveries()).map(|life| control_status(life.control())),
             waiting_for,
             troubles,
             ..report

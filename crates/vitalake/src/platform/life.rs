@@ -17,6 +17,7 @@ use vitalake_contract::{DatasetName, Layer};
 use vitalake_ingest::delivery::{DeliveryDesk, HeldDeliveries, HeldLimits};
 use vitalake_ingest::landing::EpochOptions;
 use vitalake_ingest::log::Log;
+use vitalake_lake::control::ControlStore;
 use vitalake_lake::place::{Cache, Place, Requests};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_process::gate::Gates;
@@ -54,6 +55,8 @@ pub struct Life {
     pub(super) intake: Intake,
     /// What a remote store was asked, and whether it answers.
     pub(super) requests: Option<Arc<Requests>>,
+    /// Leases and the state of feeds; opened by its first call.
+    pub(super) control: ControlStore,
     pub(super) models: Mutex<Option<Arc<Models>>>,
     pub(super) gates: Arc<Gates>,
     pub(super) deliveries: BTreeMap<DatasetName, Arc<DeliveryDesk>>,
@@ -111,6 +114,8 @@ impl Life {
         let held = Arc::new(held);
         let desk = |dataset| (dataset, Arc::new(DeliveryDesk::new(Arc::clone(&held))));
         let deliveries = delivered.into_iter().map(desk).collect();
+        let health = setup.outside.control.clone();
+        let control = ControlStore::new(setup.control.clone(), &config.name, clock.clone(), health);
         let work_folder = work_folder(setup, number).await;
         let options = ModelsOptions {
             events: setup.events.clone(),
@@ -126,6 +131,7 @@ impl Life {
             role,
             intake,
             requests: opened.requests,
+            control,
             models: Mutex::new(None),
             deliveries,
             feeds: Feeds::open(setup, role),
@@ -148,6 +154,12 @@ impl Life {
     #[must_use]
     pub fn lake(&self) -> &Arc<Lake> {
         &self.lake
+    }
+
+    /// The control store.
+    #[must_use]
+    pub fn control(&self) -> &ControlStore {
+        &self.control
     }
 
     /// The embedded log, where that is the source of records.
@@ -234,6 +246,7 @@ impl Life {
         {
             tracing::warn!("models still compute; what they make is not committed");
         }
+        self.control.close().await;
         let closing = Arc::clone(self);
         let _ = tokio::task::spawn_blocking(move || {
             closing.intake.close();

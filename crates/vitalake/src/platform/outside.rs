@@ -13,6 +13,8 @@ use vitalake_runtime::health::{Away, Health};
 pub struct Outside {
     pub(crate) storage: Health,
     pub(crate) kafka: Health,
+    /// The control store.
+    pub(crate) control: Health,
     /// The topics that contracts name, on a broker that answers.
     pub(crate) topics: Health,
     /// Ids that were made up for topics of which there is another by now.
@@ -28,6 +30,7 @@ impl Outside {
         Self {
             storage: health("storage"),
             kafka: health("Kafka"),
+            control: health("control store"),
             topics: health("a topic"),
             #[cfg(feature = "rdkafka")]
             replaced: std::sync::Arc::default(),
@@ -41,7 +44,7 @@ impl Outside {
 
     /// Those that do not answer now.
     pub(crate) fn away(&self) -> Vec<Away> {
-        [&self.storage, &self.kafka, &self.topics].into_iter().filter_map(Health::away).collect()
+        [&self.storage, &self.kafka, &self.control, &self.topics].into_iter().filter_map(Health::away).collect()
     }
 }
 

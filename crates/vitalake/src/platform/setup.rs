@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use vitalake_ingest::log::LogOptions;
 use vitalake_lake::LakeOptions;
+use vitalake_lake::control::ControlPlace;
 use vitalake_ops::record::Recorder;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
+use vitalake_runtime::config::notify::Hidden;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{Disk, LocalDisk};
 use vitalake_runtime::events::Events;
@@ -60,6 +62,8 @@ pub struct Setup {
     pub without_intake: bool,
     /// What was seen of the parts outside goes on from life to life.
     pub outside: Outside,
+    /// Where the control store is kept.
+    pub control: ControlPlace,
     /// Where log and work files lie, and the lake where that is a folder.
     pub disk: Arc<dyn Disk>,
     /// The time.
@@ -78,17 +82,19 @@ impl Setup {
     /// The usual surroundings on this machine's disk.
     ///
     /// # Errors
-    /// When the threads for computing cannot be started.
+    /// When the threads for computing cannot be started, or `control.url` is no address.
     pub fn new(checked: CheckedProject, config: Config, lock: Arc<FolderLock>, events: Events) -> anyhow::Result<Self> {
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
         let clock = Clock::system();
         let recorder = recorder(&checked, &clock);
+        let control = ControlPlace::parse(config.control.url.as_ref().map(Hidden::expose), &config.data)?;
         Ok(Self {
             checked: Arc::new(checked),
             config,
             tuning: Tuning::default(),
             without_intake: false,
             outside: Outside::new(&clock),
+            control,
             disk: LocalDisk::shared(),
             clock,
             cpu,

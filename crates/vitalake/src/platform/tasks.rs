@@ -50,6 +50,9 @@ impl Life {
         if !self.setup.without_intake {
             self.watched("feeds", tokio::spawn(Feeds::run_forever(Arc::clone(self))));
         }
+        if self.role.takes_deliveries() {
+            self.watched("control store", tokio::spawn(self.control.clone().watch_forever()));
+        }
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
         self.watched("discards", tokio::spawn(Arc::clone(&self.unrecorded).record(self.setup.recorder.clone())));
         if !self.setup.without_intake {

@@ -47,6 +47,7 @@ impl World {
             tuning: Tuning::default(),
             without_intake: false,
             outside: Outside::new(&clock),
+            control: vitalake_lake::control::ControlPlace::Memory,
             recorder: recorder(&self.checked, &clock),
             disk: LocalDisk::shared(),
             clock,
