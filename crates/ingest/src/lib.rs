@@ -7,5 +7,6 @@ pub mod headers;
 pub mod kafka;
 pub mod landing;
 pub mod log;
+pub mod postgres;
 pub mod replay;
 pub mod source;
