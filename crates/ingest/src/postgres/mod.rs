@@ -196,9 +196,13 @@ async fn resolve(session: &mut Session, table: &str) -> Result<(i64, String), Po
     const TABLE: &str = "SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname) \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
-    let missing = || PostgresError::NoTable { place: session.place.clone(), table: table.to_owned() };
-    let missing = missing();
-    let row = session.first(ATTEMPT, TABLE.to_owned(), &[table]).await?.ok_or(missing)?;
+    let missing = PostgresError::NoTable { place: session.place.clone(), table: table.to_owned() };
+    let row = match session.first(ATTEMPT, TABLE.to_owned(), &[table]).await {
+        Ok(Some(row)) => row,
+        // A text that is no name of a table is refused by the server in its own words.
+        Ok(None) | Err(PostgresError::Query { .. }) => return Err(missing),
+        Err(error) => return Err(error),
+    };
     let read = |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
     read(&row).map_err(|error| PostgresError::server(&session.place, ATTEMPT, &error))
 }

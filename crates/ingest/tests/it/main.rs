@@ -14,5 +14,8 @@ mod landing;
 mod landing_rules;
 mod log_basics;
 mod log_crash;
+mod postgres;
+#[path = "../../../lake/tests/it/postgres_server.rs"]
+mod postgres_server;
 mod records;
 mod support;
