@@ -51,6 +51,7 @@ async fn bytes(reading: Reading) -> (Vec<u8>, ReadOutcome) {
     loop {
         match pieces.recv().await.expect("an end is said").unwrap() {
             Piece::Bytes(more) => bytes.extend_from_slice(&more),
+            Piece::NextFile => panic!("one file"),
             Piece::End => return (bytes, outcome.get().unwrap().clone()),
         }
     }
