@@ -81,6 +81,8 @@ pub(crate) struct UpsertWork {
     gathered: Gathered,
     /// Epochs that have ended and are not committed, oldest first.
     open: VecDeque<OpenEpoch>,
+    /// The input's version that the table was brought up to at start.
+    brought_up_to: Option<i64>,
 }
 
 impl UpsertWork {
@@ -96,7 +98,8 @@ impl UpsertWork {
         let recovered = Recovered::read(job, rejects_ahead).await?;
         let rules = Rules::new(plan, contract)?;
         let (gathered, open) = (Gathered::default(), VecDeque::new());
-        let mut work = Self { rules, merger: Merger::new(shape)?, hasher, state, recovered, gathered, open };
+        let (merger, brought_up_to) = (Merger::new(shape)?, None);
+        let mut work = Self { rules, merger, hasher, state, recovered, gathered, open, brought_up_to };
         work.catch_up(job).await?;
         Ok(work)
     }
@@ -141,7 +144,9 @@ impl UpsertWork {
             }
         }
         tracing::info!(model = %job.model.dataset, version, "the table is brought up to its state");
-        self.commit_rows(job, prepared, version.max(head.txn(&job.txn).unwrap_or(version)), None).await?;
+        let version = version.max(head.txn(&job.txn).unwrap_or(version));
+        self.commit_rows(job, prepared, version, None).await?;
+        self.brought_up_to = Some(version);
         Ok(())
     }
 
@@ -246,6 +251,11 @@ impl UpsertWork {
 
     /// Commits the oldest epochs whose input's version is known; waits for one where too many are open.
     pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64) -> Result<()> {
+        if let Some(version) = self.brought_up_to.take()
+            && job.input.head().version().0 == u64::try_from(version).unwrap_or(u64::MAX)
+        {
+            job.progress.committed(first_seal, Some(version));
+        }
         while let Some(epoch) = self.open.front() {
             match epoch.input.version_now() {
                 Some(version) => self.commit(job, version, first_seal).await?,

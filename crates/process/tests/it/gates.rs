@@ -410,3 +410,31 @@ async fn windows_that_pass_are_published_and_those_that_do_not_wait() {
     gated.gates.release("steps_daily", decision("the rest as well")).await.unwrap();
     assert_eq!((gated.published("steps_daily"), gated.status("steps_daily").held), (5, false));
 }
+
+#[tokio::test]
+async fn an_upsert_is_staged_and_published_as_others_are() {
+    let mut world = World::new(Severity::Error);
+    let mut all = Contracts::clone(&world.contracts);
+    let mut newest = contract(Layer::Serving, "newest", "*subject_id string, hour timestamp, steps long", false);
+    newest.set_rules.push(at_least(2.0));
+    all.insert(newest.dataset.clone(), Arc::new(newest));
+    world.contracts = Arc::new(all);
+    let text =
+        "-- kind: upsert\n-- key: subject_id\n-- sequence: hour\nSELECT subject_id, hour, steps FROM raw.hourly_steps";
+    world.models = vec![model(Layer::Serving, "newest", text)];
+    let gated = Gated::start(world).await;
+    gated.up.append(&[("a", 1, Some(5)), ("a", 2, Some(6))], 0);
+    gated.up.commit().await;
+    gated.until("held", |gated| gated.status("newest").held).await;
+    assert_eq!(gated.published("newest"), 0);
+    let gated = gated.restart().await;
+    gated.up.append(&[("b", 25, Some(3)), ("a", 1, Some(7))], 2);
+    gated.up.commit().await;
+    gated.until("published", |gated| gated.published("newest") == 2).await;
+    gated.up.append(&[("a", 3, Some(9))], 4);
+    gated.up.commit().await;
+    gated.gates.settled().await;
+    gated.until("published again", |gated| !gated.status("newest").held && gated.published("newest") == 2).await;
+    let shown = ["|a|1970-01-01T03:00:00Z|9|hourly-steps|0|4|", "|b|1970-01-02T01:00:00Z|3|hourly-steps|0|2|"];
+    assert_eq!(gated.up.committed(Space::Serving, "newest").await, shown);
+}

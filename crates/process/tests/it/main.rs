@@ -1,12 +1,13 @@
 //! Tests of models from the outside: text in, problems, plans and rows out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 mod append;
 mod breaking;
 mod corpus;
 mod decisions;
 mod extremes;
+mod full;
 mod gates;
 mod goes_on;
 mod graph;
@@ -20,4 +21,5 @@ mod run;
 mod set_rules;
 mod support;
 mod upsert;
+mod upsert_faults;
 mod validate;

@@ -239,7 +239,7 @@ fn append(up: &Up, rows: &[Step], offset: i64) {
 }
 
 /// All files of a table become one, as another program's OPTIMIZE makes them.
-async fn optimize(world: &World, space: Space, dataset: &str) {
+pub async fn optimize(world: &World, space: Space, dataset: &str) {
     let log = DeltaLog::new(Arc::clone(&world.store), TableId::new(space, name(dataset)).root());
     let head = log.load().await.unwrap().unwrap();
     let task = CompactTask { files: head.files().cloned().collect() };

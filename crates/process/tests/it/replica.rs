@@ -43,11 +43,16 @@ async fn follow(world: &World) -> Up {
 }
 
 async fn follow_on(world: &World, store: Arc<dyn ObjectStore>) -> Up {
+    follow_tables(world, store, &["hourly_steps", "patients"]).await
+}
+
+/// The same, with these tables as those that no model makes.
+pub async fn follow_tables(world: &World, store: Arc<dyn ObjectStore>, raw: &[&str]) -> Up {
     let mut specs = table_specs(&world.models, &world.contracts).unwrap();
     specs.iter_mut().for_each(|spec| spec.followed = true);
     let cpu = world.cpu.clone();
     let lake = Arc::new(Lake::open(store, specs, LakeOptions::default(), Clock::system(), cpu).await.unwrap());
-    let raw: Vec<Arc<Table>> = ["hourly_steps", "patients"].map(|n| Arc::clone(lake.table(&name(n)).unwrap())).into();
+    let raw: Vec<Arc<Table>> = raw.iter().map(|n| Arc::clone(lake.table(&name(n)).unwrap())).collect();
     let inputs = Arc::new(move || {
         let raw = raw.clone();
         async move {

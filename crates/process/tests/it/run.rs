@@ -31,6 +31,7 @@ pub struct World {
     pub keys_in_memory_max: usize,
     pub clock: Clock,
     pub lake: LakeOptions,
+    pub joined_bytes_max: Option<usize>,
 }
 
 pub struct Up {
@@ -68,6 +69,7 @@ impl World {
             keys_in_memory_max: 2_000_000,
             clock: Clock::system(),
             lake: LakeOptions::default(),
+            joined_bytes_max: None,
         }
     }
 
@@ -85,6 +87,7 @@ impl World {
         let mut options = ModelsOptions::new(Arc::clone(&self.disk), "/data/keys".into(), Clock::system());
         options.keys_in_memory_max = self.keys_in_memory_max;
         options.leaves = self.leaves;
+        options.joined_bytes_max = self.joined_bytes_max.unwrap_or(options.joined_bytes_max);
         options
     }
 }

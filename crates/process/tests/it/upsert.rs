@@ -15,7 +15,7 @@ use crate::run::{Up, World};
 use crate::support::{batch, contract, contracts, longs, model, name, strings, times};
 
 /// Key, sequence, value, and whether it is a delete.
-type Event = (u8, i64, Option<i64>, bool);
+pub type Event = (u8, i64, Option<i64>, bool);
 
 const LATEST: &str =
     "-- kind: upsert\n-- key: id\n-- sequence: at\n-- deleted: gone\nSELECT id, at, value, gone FROM raw.changes";
@@ -69,7 +69,7 @@ pub fn world() -> World {
     world
 }
 
-fn raw_rows(topic: &str, partition: i32, events: &[Event], offset: i64) -> RecordBatch {
+pub fn raw_rows(topic: &str, partition: i32, events: &[Event], offset: i64) -> RecordBatch {
     let ids: Vec<String> = events.iter().map(|event| format!("k{}", event.0)).collect();
     let offsets: Vec<Option<i64>> = (offset..offset + events.len() as i64).map(Some).collect();
     let gone: BooleanArray = events.iter().map(|event| Some(event.3)).collect();
@@ -89,7 +89,7 @@ fn raw_rows(topic: &str, partition: i32, events: &[Event], offset: i64) -> Recor
 }
 
 /// Rows with the columns of a table, null where they have none.
-fn of_table(up: &Up, dataset: &str, rows: &RecordBatch) -> RecordBatch {
+pub fn of_table(up: &Up, dataset: &str, rows: &RecordBatch) -> RecordBatch {
     let schema = up.lake.table(&name(dataset)).unwrap().schema();
     let columns = schema.fields().iter().map(|field| {
         let null = || arrow::array::new_null_array(field.data_type(), rows.num_rows());
@@ -98,13 +98,13 @@ fn of_table(up: &Up, dataset: &str, rows: &RecordBatch) -> RecordBatch {
     batch(columns.collect::<Vec<(&str, ArrayRef)>>())
 }
 
-fn append(up: &Up, events: &[Event], offset: i64) {
+pub fn append(up: &Up, events: &[Event], offset: i64) {
     let rows = of_table(up, "changes", &raw_rows("changes", 0, events, offset));
     let landed = (TxnId::parse("landing"), offset + events.len() as i64);
     up.lake.table(&name("changes")).unwrap().append(vec![rows], Vec::new(), [landed]).unwrap();
 }
 
-async fn commit(up: &Up) {
+pub async fn commit(up: &Up) {
     up.lake.table(&name("changes")).unwrap().flush().await.unwrap();
     up.within(up.models.settled()).await;
     for status in up.models.statuses() {
@@ -113,7 +113,7 @@ async fn commit(up: &Up) {
 }
 
 /// Delivers a file, in the place of an earlier one where that is given.
-async fn deliver(up: &Up, dataset: &str, number: i32, events: &[Event], instead_of: Option<i32>) {
+pub async fn deliver(up: &Up, dataset: &str, number: i32, events: &[Event], instead_of: Option<i32>) {
     let table = up.lake.table(&name(dataset)).unwrap();
     let rows = of_table(up, dataset, &raw_rows(dataset, number, events, 0));
     let rows = table.write_rows(vec![rows]).await.unwrap();
@@ -124,7 +124,7 @@ async fn deliver(up: &Up, dataset: &str, number: i32, events: &[Event], instead_
     up.within(up.models.settled()).await;
 }
 
-async fn restarted(world: &World, up: Up) -> Up {
+pub async fn restarted(world: &World, up: Up) -> Up {
     up.models.stop().await;
     drop(up.lake);
     world.up().await
@@ -134,7 +134,7 @@ async fn restarted(world: &World, up: Up) -> Up {
 type Said = (Option<i64>, (i32, i64));
 
 /// Events with the partition and the offset of their records.
-type Placed = (Event, (i32, i64));
+pub type Placed = (Event, (i32, i64));
 
 fn by_key(events: &[Placed]) -> BTreeMap<u8, Vec<Placed>> {
     let mut keys: BTreeMap<u8, Vec<Placed>> = BTreeMap::new();
@@ -155,7 +155,7 @@ fn at(seconds: i64) -> String {
 
 /// The newest of each key. `with_time` are the tables whose rows have the sequence, `first` those where an unchanged row
 /// keeps the place of the first event that said so.
-fn newest(topic: &str, events: &[Placed], with_time: bool, first: bool) -> Vec<String> {
+pub fn newest(topic: &str, events: &[Placed], with_time: bool, first: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, events) in by_key(events) {
         let Some(((_, time, value, gone), mut place)) = events.last().copied() else { continue };
@@ -174,7 +174,7 @@ fn newest(topic: &str, events: &[Placed], with_time: bool, first: bool) -> Vec<S
 }
 
 /// Each version of each key.
-fn versions(topic: &str, events: &[Placed]) -> Vec<String> {
+pub fn versions(topic: &str, events: &[Placed]) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, events) in by_key(events) {
         let mut by_time: BTreeMap<i64, Placed> = BTreeMap::new();
@@ -198,7 +198,7 @@ fn versions(topic: &str, events: &[Placed]) -> Vec<String> {
     lines
 }
 
-fn placed(events: &[Event]) -> Vec<Placed> {
+pub fn placed(events: &[Event]) -> Vec<Placed> {
     events.iter().zip(0..).map(|(event, offset)| (*event, (0, offset))).collect()
 }
 

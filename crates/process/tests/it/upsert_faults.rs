@@ -1,0 +1,209 @@
+//! Upserts over crashes, beside other programs and in processes that only follow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use parking_lot::Mutex;
+use rstest::rstest;
+use vitalake_lake::delta::DeltaLog;
+use vitalake_lake::{Space, TableId, TxnId};
+
+use crate::breaking::{BreakingStore, Puts};
+use crate::rebuild::optimize;
+use crate::replica::follow_tables;
+use crate::run::{Up, World};
+use crate::support::name;
+use crate::upsert::{Event, append, commit, newest, placed, restarted, versions, world};
+
+type Next = Arc<Mutex<Option<(&'static str, Puts)>>>;
+
+fn breaking(world: &mut World) -> Next {
+    let next = Next::default();
+    world.store = Arc::new(BreakingStore { store: Arc::clone(&world.store), next: Arc::clone(&next) });
+    next
+}
+
+/// Keys in several ranges, newer and older rows of some, and a delete.
+const FIRST: [Event; 6] = [
+    (0, 5, Some(1), false),
+    (1, 5, Some(1), false),
+    (2, 5, Some(1), false),
+    (3, 5, Some(1), false),
+    (4, 5, Some(1), false),
+    (5, 5, Some(1), false),
+];
+const THEN: [Event; 5] = [
+    (0, 3, Some(2), false),
+    (1, 7, Some(2), false),
+    (2, 6, None, true),
+    (6, 1, Some(2), false),
+    (3, 9, Some(-1), false),
+];
+
+fn everything() -> Vec<Event> {
+    FIRST.into_iter().chain(THEN).collect()
+}
+
+/// Without the row that breaks a rule of `latest`.
+fn expected() -> Vec<String> {
+    newest("changes", &placed(&everything()[..10]), true, false)
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let reached = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), reached).await.is_ok(), "{what}");
+}
+
+#[rstest]
+#[case::the_state("state/latest")]
+#[case::its_log("state/latest/_delta_log")]
+#[case::the_rows("curated/latest/0")]
+#[case::their_log("curated/latest/_delta_log")]
+#[case::the_rejects("quarantine/latest/_delta_log")]
+#[tokio::test]
+async fn a_panic_at_any_write_leaves_what_a_rebuild_gives(#[case] folder: &'static str) {
+    let mut world = world();
+    let next = breaking(&mut world);
+    let up = world.up().await;
+    append(&up, &FIRST, 0);
+    commit(&up).await;
+    *next.lock() = Some((folder, Puts::Panic));
+    append(&up, &THEN, FIRST.len() as i64);
+    up.lake.table(&name("changes")).unwrap().flush().await.unwrap();
+    up.within(up.models.settled()).await;
+    assert!(next.lock().is_none(), "nothing was written to {folder}");
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, expected());
+    assert_eq!(up.committed(Space::Quarantine, "latest").await.len(), 1);
+    let up = restarted(&world, up).await;
+    append(&up, &[(0, 9, Some(2), false)], everything().len() as i64);
+    commit(&up).await;
+    assert_eq!(up.committed(Space::Quarantine, "latest").await.len(), 1);
+    up.models.stop().await;
+}
+
+/// How far the state of `latest` has come in its input.
+async fn state_of(up: &Up) -> Option<i64> {
+    let (input, output) = (up.lake.table(&name("changes")).unwrap(), up.lake.table(&name("latest")).unwrap());
+    output.state_txn(&TxnId::model("latest", &input.head().metadata().id)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_table_behind_its_state_is_brought_up_at_start() {
+    let mut world = world();
+    let next = breaking(&mut world);
+    let up = world.up().await;
+    append(&up, &FIRST, 0);
+    commit(&up).await;
+    let before = up.rows(Space::Curated, "latest", false).await;
+    *next.lock() = Some(("curated/latest/_delta_log", Puts::Refuse));
+    append(&up, &THEN, FIRST.len() as i64);
+    let version = up.lake.table(&name("changes")).unwrap().flush().await.unwrap();
+    until("the state is committed", async || state_of(&up).await == version).await;
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, before);
+    up.models.stop().await;
+    drop(up.lake);
+    *next.lock() = None;
+    let up = world.up().await;
+    up.within(up.models.settled()).await;
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, expected());
+    assert_eq!(up.committed(Space::Quarantine, "latest").await.len(), 1);
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn files_that_another_program_has_joined_are_made_anew() {
+    let world = world();
+    let up = world.up().await;
+    append(&up, &FIRST, 0);
+    commit(&up).await;
+    up.models.stop().await;
+    drop(up.lake);
+    optimize(&world, Space::Curated, "latest").await;
+    optimize(&world, Space::Curated, "versions").await;
+    let up = world.up().await;
+    append(&up, &THEN, FIRST.len() as i64);
+    commit(&up).await;
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, expected());
+    assert_eq!(up.rows(Space::Curated, "versions", false).await, versions("changes", &placed(&everything())));
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_whose_folder_was_removed_comes_back_from_its_state() {
+    let world = world();
+    let up = world.up().await;
+    append(&up, &everything(), 0);
+    commit(&up).await;
+    up.models.stop().await;
+    drop(up.lake);
+    remove(&world, "lake/curated/latest").await;
+    let up = world.up().await;
+    up.within(up.models.settled()).await;
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, expected());
+    up.models.stop().await;
+    drop(up.lake);
+    remove(&world, "state/latest").await;
+    let up = world.up().await;
+    let why = async || up.models.statuses().into_iter().find(|s| s.dataset == name("latest")).and_then(|s| s.error);
+    until("it says that the state is gone", async || why().await.is_some_and(|why| why.contains("gone from state/")))
+        .await;
+    up.models.stop().await;
+}
+
+async fn remove(world: &World, folder: &str) {
+    use futures::TryStreamExt;
+    use object_store::ObjectStoreExt;
+    let folder = object_store::path::Path::from(folder);
+    let files: Vec<_> = world.store.list(Some(&folder)).try_collect().await.unwrap();
+    for file in files {
+        world.store.delete(&file.location).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_nothing_came_to_keeps_its_files() {
+    let world = world();
+    let up = world.up().await;
+    let keys: Vec<Event> = (0..60).map(|key| (key, 1, Some(1), false)).collect();
+    append(&up, &keys, 0);
+    commit(&up).await;
+    let files = |dataset: &str| {
+        let head = up.lake.table(&name(dataset)).unwrap().head();
+        head.files().map(|file| file.path().to_string()).collect::<Vec<_>>()
+    };
+    let before = files("latest");
+    assert!(before.len() > 8, "{}", before.len());
+    // One key is newer, another comes late and changes nothing.
+    append(&up, &[(7, 2, Some(2), false), (20, 0, Some(3), false)], 60);
+    commit(&up).await;
+    let after = files("latest");
+    let gone = before.iter().filter(|path| !after.contains(path)).count();
+    assert_eq!((gone, after.len()), (1, before.len()));
+    let log = DeltaLog::new(Arc::clone(&world.store), TableId::new(Space::Curated, name("latest")).root());
+    assert!(log.load().await.unwrap().unwrap().files().all(|file| file.range().is_some()));
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_that_follows_shows_what_is_committed() {
+    let world = world();
+    let up = world.up().await;
+    append(&up, &FIRST, 0);
+    commit(&up).await;
+    let follower = follow_tables(&world, Arc::clone(&world.store), &["changes", "corrected", "staff"]).await;
+    append(&up, &THEN, FIRST.len() as i64);
+    commit(&up).await;
+    let history = versions("changes", &placed(&everything()));
+    until("the follower shows the last commit", async || {
+        follower.rows(Space::Curated, "latest", true).await == expected()
+            && follower.rows(Space::Curated, "versions", true).await == history
+    })
+    .await;
+    follower.models.stop().await;
+    up.models.stop().await;
+}
