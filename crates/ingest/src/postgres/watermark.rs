@@ -47,6 +47,8 @@ pub struct Watermark {
     column: String,
     value: String,
     edge: Edge,
+    /// Which read of the feed it comes of, from 1.
+    read: u64,
 }
 
 /// The rows at the edge, by the first half of the SHA-256 of their bytes, in hex.
@@ -90,6 +92,16 @@ impl Watermark {
         serde_json::from_str(text).ok()
     }
 
+    /// The one that comes of the later read: where a stop came between a commit and what is kept of it, the commit knows
+    /// more, and after a delivery that is held what is kept does.
+    #[must_use]
+    pub fn later(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(if other.read > one.read { other } else { one }),
+            (one, other) => one.or(other),
+        }
+    }
+
     /// Which of the rows at the edge were read, and how often.
     pub(super) fn read_before(&self) -> HashMap<String, usize> {
         let mut known = HashMap::new();
@@ -110,6 +122,7 @@ pub(super) fn mark(row: &[u8]) -> String {
 pub(super) struct NewEdge {
     pub(super) column: String,
     value: String,
+    read: u64,
     rows: Vec<String>,
     is_over: bool,
     /// Whether there may be more than can be remembered: values so fine that equal ones come at one time.
@@ -138,7 +151,7 @@ impl NewEdge {
             );
         }
         let edge = if self.is_over { Edge::TooMany } else { Edge::Known(self.rows) };
-        Watermark { column: self.column, value: self.value, edge }
+        Watermark { column: self.column, value: self.value, edge, read: self.read }
     }
 }
 
@@ -202,6 +215,7 @@ pub(super) async fn window(
     let edge = NewEdge {
         column: name.clone(),
         value: newest,
+        read: before.map_or(0, |before| before.read) + 1,
         rows: Vec::new(),
         is_over: false,
         may_be_over: asked.lag == Lag::None && type_name != "date",

@@ -402,9 +402,15 @@ async fn every_row_is_read_once_by_its_watermark(#[case] kind: &str, #[case] at:
     insert(&mut connection, 7, 4).await;
     assert_eq!(next(&source, &mut kept.clone()).await, [7]);
     assert_eq!(next(&source, &mut kept).await, [7]);
+    let earlier = Watermark::from_json(&kept.as_ref().unwrap().to_json());
+    insert(&mut connection, 9, 5).await;
+    assert_eq!(next(&source, &mut kept).await, [9]);
+    assert_eq!(Watermark::later(earlier.clone(), kept.clone()), kept);
+    assert_eq!(Watermark::later(kept.clone(), earlier), kept);
+    assert_eq!(Watermark::later(None, kept.clone()), kept);
     // As it is found again in a commit.
     let mut again = Watermark::from_json(&kept.as_ref().unwrap().for_commit());
-    insert(&mut connection, 8, 4).await;
+    insert(&mut connection, 8, 5).await;
     assert_eq!(next(&source, &mut again).await, [8]);
     assert!(!format!("{kept:?}").contains("2024"), "{kept:?}");
 }
