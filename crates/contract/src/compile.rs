@@ -74,6 +74,12 @@ pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) ->
     Compiled { contract, source, diagnostics }
 }
 
+/// A team's name; a list of members, as older versions have it, has none.
+fn team(root: &Node) -> Option<String> {
+    let name = root.get("team")?.get("name")?.text()?.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 fn standard(document: &Document) -> Vec<Diagnostic> {
     match document.version() {
         // What 3.2.0 adds is not known here and refused by its name; all else is as in 3.1.0.
@@ -133,6 +139,7 @@ impl<'d> Context<'d> {
             layer: self.layer,
             id: root.get("id").and_then(Node::text).unwrap_or_default().to_owned(),
             version: root.get("version").and_then(Node::text).unwrap_or_default().to_owned(),
+            team: team(root),
             fingerprint: fingerprint(root),
             source: self.source(&custom),
             view: None,

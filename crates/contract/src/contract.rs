@@ -211,6 +211,8 @@ pub struct Contract {
     pub id: String,
     /// The contract's `version`.
     pub version: String,
+    /// The name of the team whose dataset it is.
+    pub team: Option<String>,
     /// Tells what this contract says from what another says: 32 hex digits over its content, the same over restarts and
     /// whatever its comments, layout and order of keys.
     pub fingerprint: Arc<str>,
@@ -335,6 +337,7 @@ impl Contract {
             gate_window: None,
             gate_inputs: Vec::new(),
             on_stale: OnStale::Hold,
+            team: None,
             publish_group: None,
             time_column: None,
             dedup_horizon: DEDUP_HORIZON_DEFAULT,

@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod feed;
 pub mod fhir;
 pub mod java_format;
+pub mod length;
 pub mod odcs;
 pub mod project;
 pub mod quarantine;

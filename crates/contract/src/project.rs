@@ -139,14 +139,14 @@ impl Project {
     pub fn load(root: &Path) -> (Self, Vec<Diagnostic>) {
         let mut loader = Loader::new(root);
         let config_text = loader.run();
-        let Loader { mut found, mut compiled, models, runbooks, alerts, feeds, views, .. } = loader;
+        let Loader { mut found, mut compiled, models, runbooks, mut alerts, feeds, views, .. } = loader;
         check_whole(&compiled, &models, &mut found);
         references::resolve(&mut compiled, &mut found);
         views::resolve(&mut compiled, &views, &mut found);
         let contracts: Vec<&Contract> = compiled.iter().filter_map(|(contract, _)| contract.as_ref()).collect();
         // A contract with errors is not among them: an alert or a feed of it would seem wrong because of that alone.
         if contracts.len() == compiled.len() {
-            alerts::check(&alerts, &contracts, &mut found);
+            alerts::check(&mut alerts, &contracts, &mut found);
             feeds::check(&feeds, &contracts, &mut found);
         }
         diagnostic::sort(&mut found);

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use object_store::ObjectStore;
 use vitalake_runtime::disk::Disk;
@@ -16,11 +17,19 @@ use vitalake_runtime::health::Health;
 use crate::cached::CachedStore;
 use crate::store::DiskStore;
 
+/// After so long without a write, a file that a put has begun in a shared folder belongs to nobody.
+const LEFT_FOR_GOOD: Duration = Duration::from_secs(24 * 3600);
+
 /// Where a lake lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A folder.
-    Folder(PathBuf),
+    Folder {
+        /// Where it is.
+        root: PathBuf,
+        /// Whether other processes may write there too.
+        shared: bool,
+    },
     /// `abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PREFIX` or `az://CONTAINER/PREFIX`.
     Azure(String),
 }
@@ -195,7 +204,9 @@ impl Place {
     /// When the URL has a scheme that is not supported, this build lacks it, or it has a part that may be a secret: such
     /// a URL would be shown, and become part of the names of objects.
     pub fn parse(url: Option<&str>, data: &std::path::Path) -> Result<Self, PlaceError> {
-        let Some(url) = url else { return Ok(Self::Folder(data.to_path_buf())) };
+        // What lies in the data folder is this process's alone, by the folder's lock.
+        let folder = |root: PathBuf| Self::Folder { shared: !root.starts_with(data), root };
+        let Some(url) = url else { return Ok(folder(data.to_path_buf())) };
         if let Some(reason) = may_hold_a_secret(url) {
             // Where the secret ends is not known: nothing of what follows the scheme is shown.
             let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -203,8 +214,8 @@ impl Place {
         }
         let wrong = |reason: &str| PlaceError::Wrong { url: url.to_owned(), reason: reason.to_owned() };
         match url.split_once("://") {
-            None => Ok(Self::Folder(PathBuf::from(url))),
-            Some(("file", path)) if path.starts_with('/') => Ok(Self::Folder(PathBuf::from(path))),
+            None => Ok(folder(PathBuf::from(url))),
+            Some(("file", path)) if path.starts_with('/') => Ok(folder(PathBuf::from(path))),
             Some(("abfss" | "abfs" | "az" | "azure", _)) if cfg!(feature = "azure") => Ok(Self::Azure(url.to_owned())),
             Some(("abfss" | "abfs" | "az" | "azure", _)) => {
                 Err(wrong("this binary was built without Azure storage; build it with --features azure"))
@@ -219,9 +230,10 @@ impl Place {
     /// When files of an interrupted put cannot be removed, or the URL and the credentials do not fit.
     pub async fn open(&self, disk: &Arc<dyn Disk>, cache: &Cache, health: Health) -> Result<Opened, PlaceError> {
         match self {
-            Self::Folder(root) => {
+            Self::Folder { root, shared } => {
                 let store = DiskStore::new(Arc::clone(disk), root);
-                store.sweep_temporary().await.map_err(|source| PlaceError::Store {
+                // Another process may be writing in a folder that is not this one's alone.
+                store.sweep_temporary(shared.then_some(LEFT_FOR_GOOD)).await.map_err(|source| PlaceError::Store {
                     attempt: "removing files that an earlier stop left",
                     place: root.display().to_string(),
                     source,
@@ -258,8 +270,13 @@ mod tests {
     #[test]
     fn a_folder_is_a_folder_however_it_is_written() {
         let data = Path::new("/data");
-        for (url, want) in [(None, "/data"), (Some("/lake"), "/lake"), (Some("file:///lake"), "/lake")] {
-            assert_eq!(Place::parse(url, data).unwrap(), Place::Folder(want.into()));
+        for (url, want, shared) in [
+            (None, "/data", false),
+            (Some("/data/tables"), "/data/tables", false),
+            (Some("/lake"), "/lake", true),
+            (Some("file:///lake"), "/lake", true),
+        ] {
+            assert_eq!(Place::parse(url, data).unwrap(), Place::Folder { root: want.into(), shared });
         }
     }
 

@@ -12,6 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -69,13 +70,13 @@ impl DiskStore {
     }
 
     /// Removes what puts that a crash interrupted left behind and returns how many files that were. Call it before
-    /// the first put.
+    /// the first put. With an age, what was written to within that time stays: somebody else may be at it.
     ///
     /// # Errors
     /// When a folder cannot be listed or a file not be removed.
-    pub async fn sweep_temporary(&self) -> Result<usize> {
+    pub async fn sweep_temporary(&self, age: Option<Duration>) -> Result<usize> {
         let files = Arc::clone(&self.files);
-        blocking(move || files.sweep_temporary()).await
+        blocking(move || files.sweep_temporary(age)).await
     }
 }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::alerts::length;
 use super::{ContractSource, Project};
 use crate::contract::{Contract, DatasetName, Source};
 use crate::diagnostic::Diagnostic;
 use crate::feed::{Calendar, DueDate, Feed, FeedDue, FeedName, FeedSource, FeedTrigger, Missed};
+use crate::length::length;
 use crate::verdict::nearest;
 use crate::yaml::{self, Node, Place, Value, shorten};
 

@@ -39,6 +39,21 @@ fn found(files: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
+fn an_alert_that_names_no_owner_goes_to_the_team_of_its_dataset_or_needs_one() {
+    let alert = "name: late\nsignal: lag\ndataset: raw.readings\nrunbook: late\n";
+    let teamed = named("readings", "id-1") + "team: {name: wearables}\n";
+    let folder = project(&[("alerts/late.yaml", alert), ("contracts/raw/readings.yaml", &teamed)]);
+    let (project, findings) = Project::load(folder.path());
+    assert!(findings.is_empty(), "{}", render(&findings, false));
+    assert_eq!(project.alerts[0].rule.owner, "wearables");
+    let members = named("readings", "id-1") + "team:\n  - {username: ada}\n";
+    for contract in [named("readings", "id-1"), members] {
+        let found = found(&[("alerts/late.yaml", alert), ("contracts/raw/readings.yaml", &contract)]);
+        assert!(found.contains(&("alerts/late.yaml".to_owned(), "missing-key".to_owned())), "{found:?}");
+    }
+}
+
+#[test]
 fn the_acceptance_project_is_in_order() {
     let Some(root) = shared("acceptance/steps") else {
         return;

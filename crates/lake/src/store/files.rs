@@ -9,12 +9,14 @@ use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use object_store::{Error, GetRange, ListResult, ObjectMeta, PutPayload, Result};
 use parking_lot::Mutex;
+use uuid::Uuid;
 use vitalake_runtime::disk::{DirEntry, Disk, DiskFile};
 
 use super::{STORE, generic};
@@ -38,12 +40,15 @@ pub(super) struct Files {
     root: PathBuf,
     /// Folders that are known to be there durably.
     folders: Mutex<HashSet<PathBuf>>,
+    /// Tells the temporary files of this process from those of others on the same folder.
+    writer: String,
     temporary_made: AtomicU64,
 }
 
 impl Files {
     pub(super) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
-        Self { disk, root, folders: Mutex::new(HashSet::new()), temporary_made: AtomicU64::new(0) }
+        let writer = Uuid::new_v4().simple().to_string();
+        Self { disk, root, folders: Mutex::new(HashSet::new()), writer, temporary_made: AtomicU64::new(0) }
     }
 
     pub(super) fn root(&self) -> &FilePath {
@@ -66,7 +71,7 @@ impl Files {
         self.with_folder(&folder, || {
             loop {
                 let number = self.temporary_made.fetch_add(1, Ordering::Relaxed);
-                let path = folder.join(format!("{TEMPORARY_PREFIX}{number:x}"));
+                let path = folder.join(format!("{TEMPORARY_PREFIX}{}-{number:x}", self.writer));
                 match self.disk.create_new(&path) {
                     Ok(file) => return Ok((path, file)),
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -233,7 +238,11 @@ impl Files {
         Ok(result)
     }
 
-    pub(super) fn sweep_temporary(&self) -> Result<usize> {
+    pub(super) fn sweep_temporary(&self, age: Option<Duration>) -> Result<usize> {
+        let until_ms = match age {
+            Some(age) => self.now_ms()?.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
+            None => i64::MAX,
+        };
         let mut swept = 0;
         let mut open = vec![self.root.clone()];
         while let Some(folder) = open.pop() {
@@ -244,7 +253,7 @@ impl Files {
             for entry in entries {
                 if entry.is_dir {
                     open.push(entry.path);
-                } else if is_temporary(&entry.path) {
+                } else if is_temporary(&entry.path) && entry.modified_ms < until_ms {
                     // Another process on this folder may have come to the end of a put meanwhile.
                     match self.disk.remove(&entry.path) {
                         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -257,6 +266,15 @@ impl Files {
             }
         }
         Ok(swept)
+    }
+
+    /// The time as this folder has it: that of a file that is made now.
+    fn now_ms(&self) -> Result<i64> {
+        let location = Path::from("now");
+        let (temporary, _file) = self.begin(&location)?;
+        let found = self.disk.metadata(&temporary);
+        self.discard(&temporary);
+        found.map(|found| found.modified_ms).map_err(|error| failed(error, &location))
     }
 
     /// The entries of a folder that may be objects, with their locations.

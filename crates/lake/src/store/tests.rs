@@ -64,7 +64,7 @@ async fn a_put_that_was_killed_leaves_the_whole_object_or_none() {
         let is_replaced = store.put(&replaced, bytes.clone().into()).await.is_ok();
         disk.crash();
         let store = store_on(&disk);
-        let swept = store.sweep_temporary().await.unwrap();
+        let swept = store.sweep_temporary(None).await.unwrap();
         assert!(swept <= 2);
         match read(&store, &created).await {
             Some(found) => {
@@ -122,8 +122,30 @@ async fn a_list_is_sorted_starts_after_its_offset_and_shows_no_unfinished_object
     let folder = store.list_with_delimiter(Some(&Path::from("t"))).await.unwrap();
     assert_eq!((folder.common_prefixes.len(), folder.objects.len()), (1, 2));
     drop(upload);
-    assert_eq!(store.sweep_temporary().await.unwrap(), 0);
+    assert_eq!(store.sweep_temporary(None).await.unwrap(), 0);
     assert!(store.put(&Path::from("t/.tmp-1"), "1".into()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_start_on_a_shared_folder_leaves_what_another_process_is_writing() {
+    let disk = CrashDisk::new(1);
+    disk.set_now_ms(1_700_000_000_000);
+    let (first, second) = (store_on(&disk), store_on(&disk));
+    let mut upload = first.put_multipart(&Path::from("t/large")).await.unwrap();
+    upload.put_part("par".into()).await.unwrap();
+    let day = Duration::from_secs(86_400);
+    assert_eq!(second.sweep_temporary(Some(day)).await.unwrap(), 0);
+    // The other's names are not taken for its own.
+    second.put(&Path::from("t/other"), "other".into()).await.unwrap();
+    upload.put_part("ts".into()).await.unwrap();
+    upload.complete().await.unwrap();
+    assert_eq!(read(&second, &Path::from("t/large")).await.unwrap(), b"parts");
+    // What a process that was killed has left goes when nobody has written to it for so long.
+    let mut left = first.put_multipart(&Path::from("t/left")).await.unwrap();
+    left.put_part("half".into()).await.unwrap();
+    std::mem::forget(left);
+    disk.set_now_ms(1_700_000_000_000 + 86_400_001);
+    assert_eq!(second.sweep_temporary(Some(day)).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use super::keep::{KeepError, Keeper};
 use super::lineage::Lineage;
 use super::machine::Change;
 use super::rates::{Brought, Drift, Rates};
-use super::rule::Rule;
+use super::rule::{PLATFORM_TEAM, Rule};
 use super::send::Sender;
 use super::signal::{Facts, look};
 use super::volume::Volume;
@@ -50,6 +50,8 @@ pub struct DeskSetup {
     pub lineage: Lineage,
     /// Names of datasets and rules, which may leave with a message.
     pub names: BTreeSet<String>,
+    /// The teams of datasets, by `layer.name`.
+    pub teams: BTreeMap<String, String>,
     /// The column by which a dataset's rows are counted.
     pub time_columns: BTreeMap<AlertDataset, String>,
     /// The project's name.
@@ -272,7 +274,7 @@ impl Desk {
                 observed.extend(seen.map(|seen| {
                     let dataset = seen.dataset.map(|dataset| dataset.to_string());
                     let labels = dataset.iter().map(|dataset| ("dataset".to_owned(), dataset.clone())).collect();
-                    let identity = identity(rule, dataset, labels);
+                    let identity = self.identity(rule, dataset, labels);
                     Observed { identity, observation: seen.observation, timing: rule.timing(), young: seen.young }
                 }));
             } else if let Some((at_ms, rows)) = asked.remove(name) {
@@ -282,7 +284,7 @@ impl Desk {
                     observed.extend(self.all_unknown(rule, &rows));
                 } else {
                     evaluated.insert(name.clone());
-                    observed.extend(rows.into_iter().map(|row| observed_row(rule, row)));
+                    observed.extend(rows.into_iter().map(|row| self.observed_row(rule, row)));
                 }
             }
         }
@@ -306,13 +308,38 @@ impl Desk {
         let known = book.instances.values().filter(|instance| instance.identity.alert == rule.alert.name);
         let mut identities: Vec<Identity> = known.map(|instance| instance.identity.clone()).collect();
         if identities.is_empty() {
-            identities.push(identity(rule, rule.alert.dataset.as_ref().map(ToString::to_string), BTreeMap::new()));
+            identities.push(self.identity(rule, rule.alert.dataset.as_ref().map(ToString::to_string), BTreeMap::new()));
         }
         let why = rows.first().map(|row| row.observation.clone());
         let observation = why.unwrap_or(super::machine::Observation::Unknown(String::new()));
         let one =
             |identity| Observed { identity, observation: observation.clone(), timing: rule.timing(), young: false };
         identities.into_iter().map(one).collect()
+    }
+
+    fn observed_row(&self, rule: &Rule, row: Row) -> Observed {
+        let dataset = row.dataset.or_else(|| rule.alert.dataset.as_ref().map(ToString::to_string));
+        let identity = self.identity(rule, dataset, row.labels);
+        Observed { identity, observation: row.observation, timing: rule.timing(), young: false }
+    }
+
+    fn identity(&self, rule: &Rule, dataset: Option<String>, labels: BTreeMap<String, String>) -> Identity {
+        Identity {
+            alert: rule.alert.name.clone(),
+            owner: self.owner(rule, dataset.as_deref()),
+            dataset,
+            labels,
+            severity: rule.alert.severity.as_str().to_owned(),
+            runbook: rule.alert.runbook.clone(),
+            group: rule.alert.group.clone(),
+            receivers: rule.receivers.clone(),
+        }
+    }
+
+    /// Whom an alert goes to: as it says, else the team of its dataset.
+    pub(super) fn owner(&self, rule: &Rule, dataset: Option<&str>) -> String {
+        let team = || dataset.and_then(|dataset| self.setup.teams.get(dataset)).map_or(PLATFORM_TEAM, String::as_str);
+        if rule.alert.owner.is_empty() { team().to_owned() } else { rule.alert.owner.clone() }
     }
 
     /// Writes the book down. Where the lake cannot be reached, what it says is sent all the same.
@@ -430,23 +457,4 @@ pub(super) fn event(fingerprint: &str, instance: &Instance) -> Event {
         owner: identity.owner.as_str().into(),
         summary: state.summary.as_str().into(),
     }
-}
-
-fn identity(rule: &Rule, dataset: Option<String>, labels: BTreeMap<String, String>) -> Identity {
-    Identity {
-        alert: rule.alert.name.clone(),
-        dataset,
-        labels,
-        severity: rule.alert.severity.as_str().to_owned(),
-        owner: rule.alert.owner.clone(),
-        runbook: rule.alert.runbook.clone(),
-        group: rule.alert.group.clone(),
-        receivers: rule.receivers.clone(),
-    }
-}
-
-fn observed_row(rule: &Rule, row: Row) -> Observed {
-    let dataset = row.dataset.or_else(|| rule.alert.dataset.as_ref().map(ToString::to_string));
-    let identity = identity(rule, dataset, row.labels);
-    Observed { identity, observation: row.observation, timing: rule.timing(), young: false }
 }

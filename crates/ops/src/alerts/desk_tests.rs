@@ -84,6 +84,7 @@ pub(super) fn desk_of(alerts: &[AlertRule], receivers: BTreeMap<String, Receiver
         receivers,
         lineage: Lineage::default(),
         names: BTreeSet::new(),
+        teams: BTreeMap::new(),
         time_columns: BTreeMap::new(),
         project: "care".to_owned(),
         address: "http://127.0.0.1:8888".to_owned(),
@@ -340,6 +341,21 @@ async fn an_address_is_in_no_error() {
     let desk = desk(BTreeMap::from([("ops".to_owned(), receiver)]), &clock);
     let tested = desk.test("disk_full").await.unwrap();
     assert!(!tested[0].delivered && !tested[0].said.contains("hunter2"), "{tested:?}");
+}
+
+#[test]
+fn an_alert_that_names_no_owner_goes_to_the_team_of_its_dataset() {
+    let clock = Clock::manual(1_700_000_000_000);
+    let mut setup = Arc::into_inner(desk(BTreeMap::new(), &clock)).unwrap().setup;
+    setup.teams = BTreeMap::from([("raw.steps".to_owned(), "wearables".to_owned())]);
+    setup.rules = rules(&[], &BTreeMap::new());
+    let desk = Desk::new(setup);
+    let lag = desk.rules().iter().find(|rule| rule.alert.name == "landing_lag").unwrap().clone();
+    let owners = |rule| [Some("raw.steps"), Some("raw.others"), None].map(|dataset| desk.owner(rule, dataset));
+    assert_eq!(owners(&lag), ["wearables", "platform", "platform"]);
+    let named =
+        super::rule::Rule { alert: AlertRule { owner: "clinic".to_owned(), ..lag.alert.clone() }, ..lag.clone() };
+    assert_eq!(owners(&named), ["clinic", "clinic", "clinic"]);
 }
 
 #[tokio::test]

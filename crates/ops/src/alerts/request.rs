@@ -135,7 +135,7 @@ impl Desk {
             alert: alert.to_owned(),
             dataset: rule.alert.dataset.as_ref().map(ToString::to_string),
             severity: rule.alert.severity,
-            owner: rule.alert.owner.clone(),
+            owner: self.owner(rule, rule.alert.dataset.as_ref().map(ToString::to_string).as_deref()),
             since_ms: self.setup.clock.now_ms(),
             summary: String::new(),
             runbook: rule.alert.runbook.clone(),

@@ -10,8 +10,8 @@ use vitalake_runtime::config::notify::{DEFAULT_RECEIVER, Receiver};
 
 use super::machine::Timing;
 
-/// The team that the platform's own alerts go to.
-const PLATFORM_TEAM: &str = "platform";
+/// The team that the platform's own alerts go to where the dataset has none.
+pub const PLATFORM_TEAM: &str = "platform";
 
 /// An alert that is evaluated.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ fn built_in(name: &str, signal: Signal, severity: AlertSeverity, hold_s: u64) ->
         hold_for: Duration::from_secs(hold_s),
         keep_firing_for: KEEP_FIRING_FOR,
         severity,
-        owner: PLATFORM_TEAM.to_owned(),
+        owner: String::new(),
         runbook: name.to_owned(),
         notify: None,
         group: None,

@@ -89,6 +89,7 @@ fn desk(alerts: &[AlertRule]) -> Arc<Desk> {
         receivers: BTreeMap::new(),
         lineage: Lineage::default(),
         names: BTreeSet::new(),
+        teams: BTreeMap::new(),
         time_columns: BTreeMap::from([(raw, "_ingested_at".to_owned())]),
         project: "care".to_owned(),
         address: "http://127.0.0.1:8888".to_owned(),

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 
+use super::who::who;
 use crate::cli::ConnectArgs;
 use crate::client::{Answer, Client};
 use crate::failure::Failure;
@@ -239,24 +240,9 @@ fn until(args: &SilenceArgs) -> anyhow::Result<String> {
     let Some(length) = &args.length else { return Ok(written(now)) };
     let help = "write a number with s, m, h or d, such as 2h";
     let wrong = || Failure::usage(format!("--for {length} is not a length of time"), help);
-    let split = length.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let (number, unit) = length.split_at(split);
-    let number: i64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(wrong().into()),
-    };
-    let length = chrono::TimeDelta::try_seconds(number.saturating_mul(seconds)).context("the time is too long")?;
+    let length = vitalake_contract::length::length(length).ok_or_else(wrong)?;
+    let length = chrono::TimeDelta::from_std(length).context("the time is too long")?;
     Ok(written(now.checked_add_signed(length).context("the time is too long")?))
-}
-
-/// Who acts: as they say, else the terminal's user.
-fn who(said: Option<&str>) -> String {
-    let user = || ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    said.map(ToOwned::to_owned).or_else(user).filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
 
 fn say(line: &str) -> anyhow::Result<()> {

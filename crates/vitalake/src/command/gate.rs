@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 use vitalake_ops::gates::{GateDecision, GateReport, HELD};
 
+use super::who::who;
 use crate::cli::ConnectArgs;
 use crate::client::{Answer, Client};
 use crate::local::Purpose;
@@ -62,8 +63,8 @@ pub struct GateDecisionArgs {
     /// Why, for whoever reads ops.gates later
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
-    /// Who decides [default: the user that runs this]
-    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+    /// Who decides [default: the user of this terminal]
+    #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -91,7 +92,7 @@ pub fn run(args: &GateArgs) -> anyhow::Result<ExitCode> {
 
 fn decide(args: &GateDecisionArgs, act: &str) -> anyhow::Result<ExitCode> {
     let client = Client::connect(&args.connect, Purpose::Look)?;
-    let decision = GateDecision { reason: args.reason.clone(), by: args.by.clone().unwrap_or_default() };
+    let decision = GateDecision { reason: args.reason.clone(), by: who(args.by.as_deref()) };
     let report: GateReport = client.post(&["gates", &args.dataset, act], &decision)?;
     if args.json {
         output::json(&report)?;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vitalake_ops::alerts::report::AlertReport;
+use vitalake_ops::gates::GateReport;
 use vitalake_ops::status::{DatasetStatus, FAILED, FlushReport, STALLED, StatusReport};
 
 use crate::cli::ListArgs;
@@ -73,6 +74,7 @@ fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result
         ("quarantined", "BIGINT"),
         ("version", "BIGINT"),
         ("last commit", ""),
+        ("gate", ""),
     ];
     let rows = report.datasets.iter().map(|dataset| {
         vec![
@@ -85,6 +87,7 @@ fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result
             dataset.quarantined.into(),
             dataset.version.map_or(Value::Null, Value::from),
             dataset.last_commit.as_deref().map_or(Value::Null, Value::from),
+            dataset.gate.as_ref().map_or(Value::Null, |gate| gate_of(gate).into()),
         ]
     });
     table::print(&table::answer(&columns, rows.collect()))?;
@@ -123,6 +126,12 @@ fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result
     }
     out.flush()?;
     Ok(())
+}
+
+/// A gate's state in a word or two.
+fn gate_of(gate: &GateReport) -> String {
+    let stale = if gate.stale { ", stale" } else { "" };
+    format!("{}{stale}", gate.state)
 }
 
 /// Alerts that fire, by name and dataset, the first of them; none where none does.

@@ -19,6 +19,7 @@ pub mod validate;
 mod validate_alerts;
 mod validate_feeds;
 mod validate_runbooks;
+mod who;
 
 use std::process::ExitCode;
 

@@ -13,6 +13,7 @@ use vitalake_ops::quarantine::{
     DiscardReport, DiscardRequest, RejectCount, RejectedRow, ReplayProgress, ReplayReport, ReplayRequest, Which,
 };
 
+use super::who::who;
 use crate::cli::ConnectArgs;
 use crate::client::Client;
 use crate::local::Purpose;
@@ -155,8 +156,8 @@ pub struct DiscardArgs {
     /// Why they are given up; it is kept in ops.discards
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
-    /// Who gives them up [default: the user of this machine]
-    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+    /// Who gives them up [default: the user of this terminal]
+    #[arg(long, value_name = "NAME")]
     pub by: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -321,7 +322,8 @@ fn with_progress<T>(client: &Client, dataset: &str, work: impl FnOnce() -> anyho
 
 fn discard(args: &DiscardArgs) -> anyhow::Result<()> {
     let client = Client::connect(&args.connect, Purpose::Deliver)?;
-    let request = DiscardRequest { which: args.which.which(), reason: args.reason.clone(), by: args.by.clone() };
+    let request =
+        DiscardRequest { which: args.which.which(), reason: args.reason.clone(), by: Some(who(args.by.as_deref())) };
     let report: DiscardReport =
         with_progress(&client, &args.dataset, || client.post(&["quarantine", &args.dataset, "discard"], &request))?;
     if args.json {

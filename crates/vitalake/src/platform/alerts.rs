@@ -69,6 +69,7 @@ impl AlertDesk {
             receivers: setup.config.notify.clone(),
             lineage: lineage(setup),
             names: names(&project.contracts),
+            teams: teams(&project.contracts),
             time_columns: time_columns(&project.contracts),
             project: setup.config.name.clone(),
             address: setup.config.http.public_url.clone().unwrap_or_else(|| format!("http://{http}")),
@@ -251,6 +252,13 @@ fn names(contracts: &[Arc<Contract>]) -> BTreeSet<String> {
         names.extend(contract.set_rules.iter().map(|rule| rule.name.to_string()));
     }
     names
+}
+
+/// The teams whose datasets they are, as far as contracts name one.
+fn teams(contracts: &[Arc<Contract>]) -> BTreeMap<String, String> {
+    let of =
+        |contract: &Arc<Contract>| Some((format!("{}.{}", contract.layer, contract.dataset), contract.team.clone()?));
+    contracts.iter().filter_map(of).collect()
 }
 
 /// The column by which a dataset's rows are counted: when they came in, else the contract's time.
