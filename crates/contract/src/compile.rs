@@ -6,6 +6,7 @@
 mod columns;
 pub mod custom;
 pub(crate) mod duration;
+mod files;
 mod gate;
 mod metrics;
 mod options;
@@ -147,6 +148,7 @@ impl<'d> Context<'d> {
             control_totals: self.control_totals(&custom),
             snapshot_loss_max: self.snapshot_loss_max(&custom),
             history: self.history(&custom),
+            files: self.file_options(&custom),
             gate_window: self.gate_window(&custom, &columns),
             gate_inputs: self.gate_inputs(&custom),
             on_stale: self.on_stale(&custom),

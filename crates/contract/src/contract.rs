@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::fhir::View;
+use crate::file_options::FileOptions;
 use crate::rule::{RowRule, SetRule, Severity};
 use crate::time_format::TimeFormat;
 
@@ -241,6 +242,8 @@ pub struct Contract {
     pub snapshot_loss_max: Option<f64>,
     /// Whether the table keeps each version of a row, with the time from which and to which it held.
     pub history: bool,
+    /// How delivered files are written.
+    pub files: FileOptions,
     /// The column by whose values a serving dataset's gate decides window by window; an index into `columns`.
     pub gate_window: Option<usize>,
     /// Datasets whose freshness a serving dataset's gate asks one by one; none where its own newest row decides.
@@ -334,6 +337,7 @@ impl Contract {
             control_totals: false,
             snapshot_loss_max: None,
             history: false,
+            files: FileOptions::default(),
             gate_window: None,
             gate_inputs: Vec::new(),
             on_stale: OnStale::Hold,

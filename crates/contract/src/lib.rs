@@ -9,6 +9,7 @@ pub mod contract;
 pub mod diagnostic;
 pub mod feed;
 pub mod fhir;
+pub mod file_options;
 pub mod java_format;
 pub mod length;
 pub mod odcs;

@@ -35,7 +35,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 15] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 18] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -77,6 +77,24 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 15] = [
         level: Level::Contract,
         layers: RAW,
         about: "the view in views/ through which delivered FHIR resources become rows (docs/fhir.md); with `source: feed`",
+    },
+    CustomProperty {
+        name: "csv",
+        level: Level::Contract,
+        layers: RAW,
+        about: "how delivered CSV is written where it is not the usual form: delimiter, encoding, decimal comma and so on (docs/files.md)",
+    },
+    CustomProperty {
+        name: "rowsPath",
+        level: Level::Contract,
+        layers: RAW,
+        about: "where in a delivered JSON document its rows stand: `$.entry[*].resource`",
+    },
+    CustomProperty {
+        name: "onNewColumn",
+        level: Level::Contract,
+        layers: RAW,
+        about: "`rescue` (default: kept in `_rescued`) or `refuse`: what a file's columns mean that the contract does not name",
     },
     CustomProperty {
         name: "dedupHorizon",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use vitalake_contract::compile::custom::CUSTOM_PROPERTIES;
+use vitalake_contract::file_options::{Header, NewColumns};
 use vitalake_contract::rule::{Bound, Check, Measure, Must, RowRule, SetRule, Severity};
 use vitalake_contract::{ColumnType, Contract, Delivery, Layer, Source};
 
@@ -236,4 +237,27 @@ fn a_serving_dataset_with_conditions_or_terms_is_gated() {
     assert!(serving("", &rule("error")));
     assert!(!serving("", &rule("warning")));
     assert!(!compiled(Layer::Curated, "", "", &rule("error")).is_gated());
+}
+
+#[test]
+fn the_forms_of_files_are_compiled() {
+    let csv = "{delimiter: tab, quote: none, escape: '\\', encoding: iso-8859-1, header: [A, B], nullWords: ['NULL'], decimal: ',', \
+               thousands: '.', comment: '#', skipTop: 2, skipBottom: 1}";
+    let top = format!(
+        "customProperties: [{{property: csv, value: {csv}}}, {{property: rowsPath, value: '$.entry[*].resource'}}, {{property: \
+         onNewColumn, value: refuse}}]"
+    );
+    let files = compiled(Layer::Raw, &top, "", "").files;
+    let signs = (files.csv.delimiter, files.csv.quote, files.csv.escape, files.csv.comment);
+    assert_eq!(signs, (b'\t', None, Some(b'\\'), Some(b'#')));
+    assert_eq!(files.csv.encoding.map(|encoding| encoding.name()), Some("windows-1252"));
+    assert_eq!(files.csv.header, Header::Names(vec!["A".to_owned(), "B".to_owned()]));
+    assert_eq!(
+        (files.csv.null_words, files.csv.decimal, files.csv.thousands),
+        (vec!["NULL".to_owned()], ',', Some('.'))
+    );
+    assert_eq!((files.csv.skip_top, files.csv.skip_bottom), (2, 1));
+    let path = files.rows_path.unwrap();
+    assert_eq!((path.array, path.row), (vec!["entry".to_owned()], vec!["resource".to_owned()]));
+    assert_eq!(files.new_columns, NewColumns::Refuse);
 }

@@ -44,6 +44,16 @@ pub fn check(layer: Layer, text: &str, code: &str, at: &str) {
     "no-topic",
     "t"
 )]
+#[case::csv_no_mapping("customProperties: [{property: csv, value: ';'}]", "wrong-type", "';'")]
+#[case::csv_unknown("customProperties: [{property: csv, value: {delimitter: ';'}}]", "unknown-key", "delimitter")]
+#[case::csv_two_signs("customProperties: [{property: csv, value: {delimiter: ';;'}}]", "not-allowed", "';;'")]
+#[case::csv_header("customProperties: [{property: csv, value: {header: false}}]", "not-allowed", "false")]
+#[case::csv_encoding("customProperties: [{property: csv, value: {encoding: ebcdic}}]", "unknown-encoding", "ebcdic")]
+#[case::csv_decimal("customProperties: [{property: csv, value: {decimal: ';'}}]", "not-allowed", "';'")]
+#[case::csv_words("customProperties: [{property: csv, value: {nullWords: n/a}}]", "wrong-type", "n/a")]
+#[case::csv_lines("customProperties: [{property: csv, value: {skipTop: -1}}]", "not-allowed", "-1")]
+#[case::rows_path("customProperties: [{property: rowsPath, value: $.entry}]", "bad-path", "$.entry")]
+#[case::evolve("customProperties: [{property: onNewColumn, value: evolve}]", "not-allowed", "evolve")]
 #[case::bad_delivery("customProperties: [{property: delivery, value: merge}]", "not-allowed", "merge")]
 #[case::custom_twice(
     "customProperties: [{property: topic, value: t}, {property: topic, value: u}]",

@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::error::ArrowError;
 use vitalake_contract::quarantine::{BrokenRule, rules_text};
 
-use super::csv::{CsvDecoder, Scan, scan};
+use super::csv::{CsvDecoder, Dialect, Scan, scan};
 use super::json::JsonDecoder;
 use super::plan::Plan;
 use super::{
@@ -182,7 +182,7 @@ impl Redecoder {
         let Some(line) = header_line(headers) else { return Form::None };
         let contract = &self.rules.contract;
         let mut cells = Vec::new();
-        scan(line.as_bytes(), true, &mut cells);
+        scan(Dialect::of(&contract.files.csv), line.as_bytes(), true, &mut cells);
         let names = header::names(contract, line.as_bytes(), &cells);
         let placed =
             names.and_then(|names| header::place(contract, &names, line.as_bytes()).map(|places| (names, places)));
@@ -220,7 +220,7 @@ impl Redecoder {
 
 fn append_line(csv: &mut CsvDecoder, line: &[u8], meta: RecordMeta) {
     let mut cells = Vec::new();
-    match scan(line, true, &mut cells) {
+    match scan(csv.dialect(), line, true, &mut cells) {
         Scan::Record { length, .. } if length == line.len() => csv.append(line, &cells, meta),
         Scan::Unclosed => csv.refuse(line, meta, "the line opens a quote that never closes".to_owned()),
         _ => csv.refuse(line, meta, "something follows a closing quote in the line".to_owned()),

@@ -5,8 +5,11 @@
 //! CR LF or CR, whichever comes, unless a quote is open. Invariant: a record
 //! whose quotes or number of cells are wrong is a reject with its bytes, and the next line is read as if it were not there.
 
+use std::borrow::Cow;
+
 use memchr::{memchr, memchr2, memchr3};
 use vitalake_contract::ColumnType;
+use vitalake_contract::file_options::CsvOptions;
 use vitalake_contract::time_format::is_time;
 
 use super::again::marked;
@@ -25,14 +28,60 @@ const UNNAMED_SHOWN_MAX: usize = 20;
 pub(super) struct Cell {
     start: usize,
     end: usize,
-    /// Whether quotes stand doubled in it.
+    /// Whether quotes stand doubled in it, or escaped.
     doubled: bool,
 }
 
 impl Cell {
-    /// Its text within its record, quotes still doubled.
-    pub(super) fn text<'a>(&self, record: &'a str) -> &'a str {
+    /// Its text within its record as it stands there.
+    fn raw<'a>(&self, record: &'a str) -> &'a str {
         record.get(self.start..self.end).unwrap_or("")
+    }
+
+    /// Its text.
+    pub(super) fn text<'a>(&self, record: &'a str, dialect: Dialect) -> Cow<'a, str> {
+        let raw = self.raw(record);
+        if self.doubled { Cow::Owned(dialect.undoubled(raw)) } else { Cow::Borrowed(raw) }
+    }
+}
+
+/// The signs of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialect {
+    delimiter: u8,
+    quote: Option<u8>,
+    escape: Option<u8>,
+}
+
+impl Dialect {
+    pub(super) fn of(options: &CsvOptions) -> Self {
+        Self { delimiter: options.delimiter, quote: options.quote, escape: options.escape }
+    }
+
+    /// A text that stood in quotes, without what stood before its quotes.
+    fn undoubled(self, raw: &str) -> String {
+        let Some(quote) = self.quote.map(char::from) else { return raw.to_owned() };
+        let Some(escape) = self.escape.map(char::from) else {
+            return raw.replace(&[quote, quote].iter().collect::<String>(), quote.encode_utf8(&mut [0; 4]));
+        };
+        let (mut text, mut signs) = (String::with_capacity(raw.len()), raw.chars());
+        while let Some(sign) = signs.next() {
+            text.extend(if sign == escape { signs.next().or(Some(sign)) } else { Some(sign) });
+        }
+        text
+    }
+
+    /// Names as a header line.
+    pub(super) fn line(self, names: &[String]) -> String {
+        let delimiter = char::from(self.delimiter);
+        let cell = |name: &String| match self.quote.map(char::from) {
+            Some(quote) => {
+                let before = self.escape.map_or(quote, char::from);
+                format!("{quote}{}{quote}", name.replace(quote, &format!("{before}{quote}")))
+            }
+            None => name.clone(),
+        };
+        names.iter().map(cell).collect::<Vec<_>>().join(delimiter.encode_utf8(&mut [0; 4]))
     }
 }
 
@@ -50,19 +99,20 @@ pub(super) enum Scan {
 }
 
 /// Finds the cells of the record at the beginning of `bytes`; `last` says that nothing follows them.
-pub(super) fn scan(bytes: &[u8], last: bool, cells: &mut Vec<Cell>) -> Scan {
+pub(super) fn scan(dialect: Dialect, bytes: &[u8], last: bool, cells: &mut Vec<Cell>) -> Scan {
     cells.clear();
     let mut at = 0;
     loop {
-        let (stop, cell) = if bytes.get(at) == Some(&b'"') {
-            match quoted_end(bytes, at + 1) {
+        let quote = dialect.quote.filter(|quote| bytes.get(at) == Some(quote));
+        let (stop, cell) = if let Some(quote) = quote {
+            match quoted_end(bytes, at + 1, quote, dialect.escape) {
                 Some((close, doubled)) => (close + 1, Cell { start: at + 1, end: close, doubled }),
                 None if last => return Scan::Unclosed,
                 None => return Scan::Unfinished,
             }
         } else {
             let rest = bytes.get(at..).unwrap_or(&[]);
-            let stop = match memchr3(b',', b'\n', b'\r', rest) {
+            let stop = match memchr3(dialect.delimiter, b'\n', b'\r', rest) {
                 Some(offset) => at + offset,
                 None if last => bytes.len(),
                 None => return Scan::Unfinished,
@@ -74,7 +124,7 @@ pub(super) fn scan(bytes: &[u8], last: bool, cells: &mut Vec<Cell>) -> Scan {
             cells.push(cell);
         }
         match bytes.get(stop..).unwrap_or(&[]) {
-            [b',', ..] => at = stop + 1,
+            [next, ..] if *next == dialect.delimiter => at = stop + 1,
             rest => match line_end(rest, last) {
                 Some(Some(end)) => return Scan::Record { length: stop, taken: stop + end },
                 Some(None) => return malformed(bytes, last),
@@ -108,11 +158,22 @@ pub(super) fn line(bytes: &[u8], last: bool) -> Scan {
 
 /// The closing quote, and whether doubled ones stand before it. A quote at the end of the bytes counts as closing: the
 /// caller sees that nothing follows it and asks for more.
-fn quoted_end(bytes: &[u8], mut at: usize) -> Option<(usize, bool)> {
+fn quoted_end(bytes: &[u8], mut at: usize, quote: u8, escape: Option<u8>) -> Option<(usize, bool)> {
     let mut doubled = false;
     loop {
-        let close = at + memchr(b'"', bytes.get(at..)?)?;
-        if bytes.get(close + 1) != Some(&b'"') {
+        let close = match escape {
+            Some(escape) => {
+                let stop = at + memchr2(quote, escape, bytes.get(at..)?)?;
+                if bytes.get(stop) == Some(&escape) {
+                    doubled = true;
+                    at = stop + 2;
+                    continue;
+                }
+                return Some((stop, doubled));
+            }
+            None => at + memchr(quote, bytes.get(at..)?)?,
+        };
+        if bytes.get(close + 1) != Some(&quote) {
             return Some((close, doubled));
         }
         doubled = true;
@@ -134,6 +195,10 @@ pub(super) struct CsvDecoder {
     rows: RowBuffer,
     /// For each cell of a record the columns that it fills, and its name as JSON.
     header: Vec<(Vec<u16>, String)>,
+    /// The file's header line.
+    header_line: String,
+    dialect: Dialect,
+    numbers: Numbers,
 }
 
 impl CsvDecoder {
@@ -146,13 +211,21 @@ impl CsvDecoder {
         };
         let mut rows = RowBuffer::new(&plan);
         rows.reject_headers = Some(marked(line));
-        Self { rows, plan, header: places.into_iter().zip(header.iter().map(quoted)).collect() }
+        let options = &plan.contract.files.csv;
+        let (dialect, numbers) = (Dialect::of(options), Numbers::of(options));
+        let header = places.into_iter().zip(header.iter().map(quoted)).collect();
+        Self { rows, plan, header, header_line: line.to_owned(), dialect, numbers }
     }
 
     /// The file's columns that the contract does not name, as JSON strings, the first few of them.
     pub(super) fn unnamed(&self) -> Vec<String> {
         let unnamed = self.header.iter().filter(|(columns, name)| columns.is_empty() && name.len() > 2);
         unnamed.take(UNNAMED_SHOWN_MAX).map(|(_, name)| name.trim_matches('"').to_owned()).collect()
+    }
+
+    /// The signs of its file.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Takes a record with its cells.
@@ -168,18 +241,24 @@ impl CsvDecoder {
             let reason = format!("the line has {} cells and the header {}", cells.len(), self.header.len());
             return self.refuse(record, meta, reason);
         }
+        if text == self.header_line {
+            let reason = "the line is the file's header again: are several files put together?".to_owned();
+            return self.refuse(record, meta, reason);
+        }
         let base = self.rows.records.len();
+        let null_words = &self.plan.contract.files.csv.null_words;
         for (&cell, (columns, name)) in cells.iter().zip(&self.header) {
             if cell.start == cell.end {
                 continue;
             }
-            let raw = cell.text(text);
-            let undoubled = if cell.doubled { raw.replace("\"\"", "\"") } else { String::new() };
-            let value = if cell.doubled { &undoubled } else { raw };
+            let value = &*cell.text(text, self.dialect);
+            if !null_words.is_empty() && null_words.iter().any(|word| word == value) {
+                continue;
+            }
             let mut right = !columns.is_empty();
             for &column in columns {
                 let place = (!cell.doubled).then_some(base + cell.start);
-                if push_cell(&mut self.rows, column, self.plan.kind(column), value, place) {
+                if push_cell(&mut self.rows, column, self.plan.kind(column), value, (place, self.numbers)) {
                     self.rows.pushed += 1;
                 } else {
                     right = false;
@@ -211,8 +290,63 @@ impl CsvDecoder {
     }
 }
 
+/// How numbers are written.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    decimal: char,
+    thousands: Option<char>,
+    /// Whether they are written as the languages of programs have them.
+    plain: bool,
+}
+
+impl Numbers {
+    fn of(options: &CsvOptions) -> Self {
+        let plain = options.decimal == '.' && options.thousands.is_none();
+        Self { decimal: options.decimal, thousands: options.thousands, plain }
+    }
+
+    /// The number as programs write it; none where its marks stand in the wrong places.
+    fn read(self, text: &str) -> Option<Cow<'_, str>> {
+        if self.plain {
+            return Some(Cow::Borrowed(text));
+        }
+        let (whole, rest) = match text.split_once(self.decimal) {
+            Some((whole, rest)) => (whole, Some(rest)),
+            None => (text, None),
+        };
+        let mut number = String::with_capacity(text.len());
+        match self.thousands.filter(|mark| whole.contains(*mark)) {
+            Some(mark) => {
+                let mut groups = whole.split(mark);
+                let first = groups.next()?;
+                (1..=3).contains(&first.trim_start_matches(['+', '-']).len()).then_some(())?;
+                number.push_str(first);
+                for group in groups {
+                    (group.len() == 3 && group.bytes().all(|byte| byte.is_ascii_digit())).then_some(())?;
+                    number.push_str(group);
+                }
+            }
+            None => number.push_str(whole),
+        }
+        // With a comma for the point, a point is none.
+        (self.decimal == '.' || !number.contains('.')).then_some(())?;
+        if let Some(rest) = rest {
+            (!rest.contains(['.', ','])).then_some(())?;
+            number.push('.');
+            number.push_str(rest);
+        }
+        Some(Cow::Owned(number))
+    }
+}
+
 /// Reads a cell by the column's type; `place` is where its text will stand in the batch's records, if it stands there as it is.
-fn push_cell(rows: &mut RowBuffer, column: u16, kind: &ColumnType, text: &str, place: Option<usize>) -> bool {
+fn push_cell(
+    rows: &mut RowBuffer,
+    column: u16,
+    kind: &ColumnType,
+    text: &str,
+    (place, numbers): (Option<usize>, Numbers),
+) -> bool {
     if matches!(kind, ColumnType::Date(_) | ColumnType::Timestamp(_)) {
         return rows.push_temporal(column, kind, text.as_bytes());
     }
@@ -229,13 +363,20 @@ fn push_cell(rows: &mut RowBuffer, column: u16, kind: &ColumnType, text: &str, p
         None => (rows.beside.len(), true),
     };
     let Some(buffer) = rows.columns.get_mut(usize::from(column)) else { return false };
-    let number = text.trim_ascii();
+    let trimmed = text.trim_ascii();
+    let number = || numbers.read(trimmed);
     match &mut buffer.values {
-        Values::Long(values) => push(values, integer(number)),
-        Values::Int(values) => push(values, integer(number).and_then(|value| i32::try_from(value).ok())),
-        Values::Double(values) => push(values, number.parse().ok().filter(|value: &f64| value.is_finite())),
-        Values::Float(values) => push(values, number.parse().ok().filter(|value: &f32| value.is_finite())),
-        Values::Boolean(values) => push(values, truth(number)),
+        Values::Long(values) => push(values, number().and_then(|number| integer(&number))),
+        Values::Int(values) => {
+            push(values, number().and_then(|number| integer(&number)).and_then(|value| i32::try_from(value).ok()))
+        }
+        Values::Double(values) => {
+            push(values, number().and_then(|number| number.parse().ok()).filter(|value: &f64| value.is_finite()))
+        }
+        Values::Float(values) => {
+            push(values, number().and_then(|number| number.parse().ok()).filter(|value: &f32| value.is_finite()))
+        }
+        Values::Boolean(values) => push(values, truth(trimmed)),
         Values::Text(values) => {
             if beside {
                 rows.beside.push_str(text);

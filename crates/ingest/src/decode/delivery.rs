@@ -1,14 +1,16 @@
-//! A delivered file, CSV with a header or JSON, as a stream of decoded batches with bounded memory.
+//! A delivered file, whatever its form and packing, as a stream of decoded batches with bounded memory.
 //!
-//! `records` finds the records, the decoders of CSV and JSON take them. Invariant: a delivery is taken whole or not at all; after an error nothing more comes.
+//! `open` unpacks it, `records` finds the records of text, the decoders of CSV and JSON take them; `typed` reads the rest. Invariant: a delivery is taken whole or not at all; after an error nothing more comes.
 
+use std::collections::VecDeque;
 use std::io::Read;
 
 use arrow::array::AsArray as _;
 
-use super::csv::{Cell, CsvDecoder};
+use super::csv::{Cell, CsvDecoder, Dialect};
 use super::fhir::{FhirDecoder, ResourceTotals};
 use super::json::JsonDecoder;
+use super::open::{self, Opened, Part, Transcoded};
 use super::plan::{Plan, expected};
 use super::records::{DeliveryFormat, FileRecords, Found};
 use super::refused::DeliveryError;
@@ -72,23 +74,47 @@ impl DeliveryTotals {
 
 /// The batches of one delivery.
 #[derive(Debug)]
-pub struct DeliveryDecoder<R> {
+pub struct DeliveryDecoder<R: Read> {
     rules: Rules,
     body: Body<R>,
+    /// Files of the delivery that come after the one that is read.
+    parts: VecDeque<Part<R>>,
     meta: RecordMeta,
     totals: DeliveryTotals,
     /// Values that did not fit, by column.
     misfits: Vec<u64>,
     /// Records that were no line of the header, or no JSON object, and what was said of the first.
     unread: (u64, Option<String>),
+    /// What the resources were of the files before the one that is read.
+    resources: Option<ResourceTotals>,
+    /// As what they were read.
+    unread_as: &'static str,
+    /// Whether a record had a field of the contract.
+    named: bool,
+    /// How many bytes of the file that is read now are in the totals.
+    told: u64,
     over: bool,
 }
 
-/// How the file is read.
+/// How the file that is read now is read.
 #[derive(Debug)]
-enum Body<R> {
-    Text(FileRecords<R>, Form),
-    Typed(Box<TypedFile<R>>),
+enum Body<R: Read> {
+    /// Nobody has looked at it.
+    Closed(DeliveryFormat, R),
+    Text(Option<String>, Box<FileRecords<Transcoded<Opened<R>>>>, Form),
+    Typed(Option<String>, Box<TypedFile<Opened<R>>>),
+    /// There is none.
+    Over,
+}
+
+impl<R: Read> Body<R> {
+    /// The file's name in its archive.
+    fn name(&self) -> Option<&String> {
+        match self {
+            Self::Text(name, ..) | Self::Typed(name, _) => name.as_ref(),
+            Self::Closed(..) | Self::Over => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -112,27 +138,37 @@ pub fn decode_delivery<R: Read>(
 ) -> DeliveryDecoder<R> {
     let rules = rules.into();
     let meta = RecordMeta { partition: delivery_number, offset: 0, timestamp_ms: None, ingested_at_ms };
-    let body = match TypedFile::new(&rules, format, reader) {
-        Ok(typed) => Body::Typed(Box::new(typed)),
-        Err(reader) => {
-            Body::Text(FileRecords::new(rules.contract.dataset.to_string(), format, reader), Form::of(&rules, format))
-        }
-    };
     let misfits = vec![0; rules.contract.columns.len()];
-    let totals = DeliveryTotals::default();
-    DeliveryDecoder { rules, body, meta, totals, misfits, unread: (0, None), over: false }
+    DeliveryDecoder {
+        rules,
+        body: Body::Closed(format, reader),
+        parts: VecDeque::new(),
+        meta,
+        totals: DeliveryTotals::default(),
+        misfits,
+        unread: (0, None),
+        resources: None,
+        unread_as: "",
+        named: false,
+        told: 0,
+        over: false,
+    }
 }
 
 impl Form {
-    fn of(rules: &Rules, format: DeliveryFormat) -> Self {
-        if format == DeliveryFormat::Csv {
-            return Self::Header;
-        }
+    fn of(rules: &Rules, format: DeliveryFormat) -> Result<Self, DeliveryError> {
         if let Some(view) = rules.contract.view.clone() {
-            return Self::Fhir(Box::new(FhirDecoder::new(rules.clone(), view)));
+            return Ok(Self::Fhir(Box::new(FhirDecoder::new(rules.clone(), view))));
         }
         let topic = Plan::feed_of(&rules.contract);
-        Self::Json(Box::new(JsonDecoder::with_topic(rules.clone(), topic)))
+        if format != DeliveryFormat::Csv {
+            return Ok(Self::Json(Box::new(JsonDecoder::with_topic(rules.clone(), topic))));
+        }
+        let Some(names) = header::of_contract(&rules.contract) else { return Ok(Self::Header) };
+        // A line as the file could have had it: rejects keep it, so that they can be read again.
+        let line = Dialect::of(&rules.contract.files.csv).line(&names);
+        let places = header::place(&rules.contract, &names, line.as_bytes())?;
+        Ok(Self::Csv(Box::new(CsvDecoder::new(Plan::new(rules.clone(), topic), &line, &names, places))))
     }
 
     /// How many records and bytes wait to be finished.
@@ -163,7 +199,7 @@ impl<R: Read> DeliveryDecoder<R> {
             expected: expected(&column.kind),
             values: *values,
         };
-        let resources = self.fhir().map(FhirDecoder::totals);
+        let resources = self.resources();
         DeliveryTotals { misfits: columns.map(misfit).collect(), resources, ..self.totals.clone() }
     }
 
@@ -171,50 +207,103 @@ impl<R: Read> DeliveryDecoder<R> {
         self.rules.contract.dataset.to_string()
     }
 
-    /// The decoder of resources, where a view reads the dataset.
-    fn fhir(&self) -> Option<&FhirDecoder> {
-        if let Body::Text(_, Form::Fhir(fhir)) = &self.body { Some(fhir) } else { None }
+    /// The next batch of whichever file is next; none when there is nothing left.
+    fn batch(&mut self) -> Result<Option<Decoded>, DeliveryError> {
+        loop {
+            let read = match &mut self.body {
+                Body::Over => return Ok(None),
+                Body::Closed(..) => {
+                    self.open()?;
+                    continue;
+                }
+                Body::Text(_, records, form) => read_text(&self.rules, records, form, &mut self.meta),
+                Body::Typed(_, file) => file.next(self.meta).inspect(|next| {
+                    self.meta.offset += next.as_ref().map_or(0, |(records, _)| *records as i64);
+                }),
+            };
+            let read = read.map_err(|error| self.in_part(error))?;
+            self.tell();
+            if let Some((records, decoded)) = read {
+                self.count(records as u64, &decoded);
+                return Ok(Some(decoded));
+            }
+            self.turn()?;
+        }
     }
 
-    /// Reads records until a batch is full or the file is over; none when there was nothing left.
-    fn batch(&mut self) -> Result<Option<Decoded>, DeliveryError> {
-        if let (Some(view), None) = (&self.rules.contract.view, self.fhir()) {
+    /// Looks into the file that came.
+    fn open(&mut self) -> Result<(), DeliveryError> {
+        if let Body::Closed(format, reader) = std::mem::replace(&mut self.body, Body::Over) {
+            self.parts = open::open(&self.dataset(), format, reader)?;
+        }
+        self.turn()
+    }
+
+    /// Goes on with the next file.
+    fn turn(&mut self) -> Result<(), DeliveryError> {
+        if let Body::Text(_, records, Form::Json(_) | Form::Fhir(_)) = &self.body
+            && let Some(path) = records.lost_way()
+        {
+            let lost = DeliveryError::NoRows { dataset: self.dataset(), path: path.to_owned() };
+            return Err(self.in_part(lost));
+        }
+        self.resources = self.resources();
+        let Some(Part { name, format, file }) = self.parts.pop_front() else {
+            self.body = Body::Over;
+            return Ok(());
+        };
+        self.told = 0;
+        if let Some(view) = self.rules.contract.view.as_ref().filter(|_| format != DeliveryFormat::Ndjson) {
             return Err(DeliveryError::NotFhir { dataset: self.dataset(), view: view.name.clone() });
         }
-        let (records, decoded) = match &mut self.body {
-            Body::Typed(file) => {
-                let next = file.next(self.meta)?;
-                self.totals.unnamed = file.unnamed();
-                self.totals.bytes = file.consumed();
-                let Some((records, decoded)) = next else { return Ok(None) };
-                self.meta.offset += records as i64;
-                (records, decoded)
-            }
-            Body::Text(records, form) => {
-                while let Some(found) = records.find()? {
-                    self.meta.offset += take(&self.rules, form, records, found, self.meta)?;
-                    let (held, bytes) = form.held();
-                    if held >= BATCH_RECORDS_MAX || bytes >= BATCH_BYTES_MAX {
-                        break;
-                    }
-                }
-                self.totals.bytes = records.consumed();
-                let (held, _) = form.held();
-                let decoded = match form {
-                    Form::Header => return Err(header::no_header(&self.rules.contract, b"")),
-                    Form::Csv(csv) => {
-                        self.totals.unnamed = csv.unnamed();
-                        (held > 0).then(|| csv.finish())
-                    }
-                    Form::Json(json) => (held > 0).then(|| json.finish()),
-                    Form::Fhir(fhir) => (held > 0).then(|| fhir.finish()),
-                };
-                let Some(decoded) = decoded else { return Ok(None) };
-                (held, decoded?)
+        self.body = match TypedFile::new(&self.rules, format, file) {
+            Ok(typed) => Body::Typed(name, Box::new(typed)),
+            Err(file) => {
+                let files = &self.rules.contract.files;
+                let said = files.csv.encoding.filter(|_| format == DeliveryFormat::Csv);
+                let file =
+                    open::of_text(file, said).map_err(|error| DeliveryError::unread(&self.dataset(), 0, error))?;
+                let records = Box::new(FileRecords::new(self.dataset(), format, file, files));
+                Body::Text(name, records, Form::of(&self.rules, format)?)
             }
         };
-        self.count(records as u64, &decoded);
-        Ok(Some(decoded))
+        Ok(())
+    }
+
+    /// What the resources were of the files that were read, where a view reads the dataset.
+    fn resources(&self) -> Option<ResourceTotals> {
+        let Body::Text(_, _, Form::Fhir(fhir)) = &self.body else { return self.resources };
+        let (before, now) = (self.resources.unwrap_or_default(), fhir.totals());
+        Some(ResourceTotals {
+            read: before.read + now.read,
+            of_another_type: before.of_another_type + now.of_another_type,
+            without_rows: before.without_rows + now.without_rows,
+        })
+    }
+
+    fn in_part(&self, error: DeliveryError) -> DeliveryError {
+        match self.body.name() {
+            Some(name) => DeliveryError::Part { name: name.clone(), error: Box::new(error) },
+            None => error,
+        }
+    }
+
+    /// Takes over what the file that is read says of itself.
+    fn tell(&mut self) {
+        let (unnamed, consumed, named) = match &self.body {
+            Body::Text(_, records, Form::Csv(csv)) => (csv.unnamed(), records.consumed(), true),
+            Body::Text(_, records, Form::Json(json)) => (Vec::new(), records.consumed(), json.has_met_fields()),
+            Body::Text(_, records, Form::Fhir(_)) => (Vec::new(), records.consumed(), true),
+            Body::Typed(_, file) => (file.unnamed(), file.consumed(), true),
+            _ => return,
+        };
+        for name in unnamed {
+            if !self.totals.unnamed.contains(&name) {
+                self.totals.unnamed.push(name);
+            }
+        }
+        self.named |= named;
+        self.totals.bytes += consumed - std::mem::replace(&mut self.told, consumed);
     }
 
     fn count(&mut self, records: u64, decoded: &Decoded) {
@@ -232,6 +321,11 @@ impl<R: Read> DeliveryDecoder<R> {
             rules.iter().zip(reasons).filter(|(rule, _)| matches!(rule, Some(RULE_CSV | RULE_JSON | RULE_FHIR)))
         {
             self.unread.0 += 1;
+            self.unread_as = match &self.body {
+                Body::Text(_, _, Form::Csv(_)) => "lines of its header",
+                Body::Text(_, _, Form::Fhir(_)) => "FHIR resources",
+                _ => "JSON objects",
+            };
             if self.unread.1.is_none() {
                 self.unread.1 = reason.map(str::to_owned);
             }
@@ -241,26 +335,43 @@ impl<R: Read> DeliveryDecoder<R> {
     /// Refuses a file that was read to its end and of which nothing is what the contract speaks of.
     fn check_whole(&self) -> Result<(), DeliveryError> {
         let (unread, reason) = &self.unread;
-        let has_resources = self.fhir().is_some_and(|fhir| fhir.totals().read > 0);
+        let has_resources = self.resources().is_some_and(|resources| resources.read > 0);
         if *unread > 0 && *unread == self.totals.records && !has_resources {
-            let form = match &self.body {
-                Body::Text(_, Form::Header | Form::Csv(_)) => "lines of its header",
-                Body::Text(_, Form::Fhir(_)) => "FHIR resources",
-                _ => "JSON objects",
-            };
+            let form = self.unread_as;
             let reason = reason.clone().unwrap_or_default();
             return Err(DeliveryError::NothingReadable { dataset: self.dataset(), records: *unread, form, reason });
         }
-        let named = match &self.body {
-            Body::Text(_, Form::Json(json)) => json.has_met_fields(),
-            _ => true,
-        };
-        if self.totals.rows > 0 && !named {
+        if self.totals.rows > 0 && !self.named {
             let names = self.rules.contract.columns.iter().map(|column| column.path.join(".")).collect::<Vec<_>>();
             return Err(DeliveryError::NothingNamed { dataset: self.dataset(), names: header::shown(&names) });
         }
         Ok(())
     }
+}
+
+/// Reads records until a batch is full or the file is over; none when there was nothing left.
+fn read_text<R: Read>(
+    rules: &Rules,
+    records: &mut FileRecords<R>,
+    form: &mut Form,
+    meta: &mut RecordMeta,
+) -> Result<Option<(usize, Decoded)>, DeliveryError> {
+    while let Some(found) = records.find()? {
+        meta.offset += take(rules, form, records, found, *meta)?;
+        let (held, bytes) = form.held();
+        if held >= BATCH_RECORDS_MAX || bytes >= BATCH_BYTES_MAX {
+            break;
+        }
+    }
+    let (held, _) = form.held();
+    let decoded = match form {
+        Form::Header => return Err(header::no_header(&rules.contract, b"")),
+        _ if held == 0 => return Ok(None),
+        Form::Csv(csv) => csv.finish()?,
+        Form::Json(json) => json.finish()?,
+        Form::Fhir(fhir) => fhir.finish()?,
+    };
+    Ok(Some((held, decoded)))
 }
 
 /// Decodes the record that was found; how many rows and rejects it became.
@@ -283,6 +394,10 @@ fn take<R: Read>(
         }
         Form::Csv(_) if record.is_empty() => counts = 0,
         Form::Csv(csv) => csv.append(record, cells, meta),
+        Form::Json(json) if found.malformed => {
+            let reason = "nothing in it is where the contract's rowsPath leads".to_owned();
+            json.refuse(record, meta, RULE_JSON, reason);
+        }
         Form::Json(_) | Form::Fhir(_) if record.trim_ascii().is_empty() => counts = 0,
         Form::Json(json) => json.append(Some(record), meta),
         Form::Fhir(fhir) => counts = fhir.append(record, meta),

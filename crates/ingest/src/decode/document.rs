@@ -73,6 +73,8 @@ pub(super) struct Broken {
 /// What stands next in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
+    /// Nothing in so many bytes: leave them behind and ask again.
+    Passed(usize),
     /// An element between these bytes.
     Element(usize, usize),
     /// It is not here whole.
@@ -145,7 +147,7 @@ impl Document {
 }
 
 /// Where the value at the beginning of the bytes ends, by its brackets and strings; none when it is not here whole.
-fn value_end(bytes: &[u8], last: bool) -> Result<Option<usize>, Broken> {
+pub(super) fn value_end(bytes: &[u8], last: bool) -> Result<Option<usize>, Broken> {
     match bytes.first() {
         Some(b'{' | b'[') => bracketed_end(bytes),
         Some(b'"') => Ok(string_end(bytes, 0)),
@@ -188,7 +190,7 @@ fn bracketed_end(bytes: &[u8]) -> Result<Option<usize>, Broken> {
 }
 
 /// After the closing quote of the string whose opening quote stands at `at`.
-fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
         at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
@@ -199,6 +201,6 @@ fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-fn is_space(byte: u8) -> bool {
+pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }

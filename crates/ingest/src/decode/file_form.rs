@@ -6,19 +6,22 @@
 /// So many bytes tell a file's form.
 pub(super) const LOOKED_AT: usize = 512;
 
+/// Where a tar archive has its mark.
+const TAR_AT: usize = 257;
+
 /// Forms by how their files begin, with what to do instead.
 const MARKS: &[(&[u8], &str)] = &[
     (b"\xff\xfe\x00\x00", "UTF-32 text: save it as UTF-8"),
     (b"\x00\x00\xfe\xff", "UTF-32 text: save it as UTF-8"),
-    (b"\xff\xfe", "UTF-16 text: save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text: save it as UTF-8"),
-    (b"\x1f\x8b", "compressed with gzip: unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard: unpack it first"),
-    (b"\xfd7zXZ\x00", "compressed with xz: unpack it first"),
-    (b"BZh", "compressed with bzip2: unpack it first"),
-    (b"PK\x03\x04", "a ZIP archive or a workbook: unpack it, or save the sheet as CSV in UTF-8"),
+    (b"\x1f\x8b", "compressed with gzip twice: unpack it once"),
+    (b"\x28\xb5\x2f\xfd", "compressed twice, with Zstandard within: unpack it once"),
+    (b"\x04\x22\x4d\x18", "compressed with LZ4: pack it with gzip, Zstandard or ZIP, or not at all"),
+    (b"\xfd7zXZ\x00", "compressed with xz: pack it with gzip, Zstandard or ZIP, or not at all"),
+    (b"BZh", "compressed with bzip2: pack it with gzip, Zstandard or ZIP, or not at all"),
+    (b"PK\x03\x04", "a ZIP archive or a workbook within what packs it: unpack it once"),
     (b"\xd0\xcf\x11\xe0", "a workbook of an old spreadsheet: save the sheet as CSV in UTF-8"),
-    (b"PAR1", "a Parquet file: write its rows as CSV or as JSON, one object a line"),
+    (b"PAR1", "a Parquet file: deliver it as one (--format parquet)"),
+    (b"ARROW1", "an Arrow file: deliver it as one (--format arrow)"),
     (b"Obj\x01", "an Avro file: write its rows as CSV or as JSON, one object a line"),
     (b"SQLite format 3\x00", "a SQLite database: write a table's rows as CSV"),
     (b"%PDF-", "a PDF: write its rows as CSV"),
@@ -32,6 +35,9 @@ pub(super) fn refusal(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
         return Some(what);
     }
+    if bytes.get(TAR_AT..).is_some_and(|rest| rest.starts_with(b"ustar")) {
+        return Some("a tar archive: deliver its files one by one, or as a ZIP");
+    }
     let begin = bytes.get(..LOOKED_AT.min(bytes.len())).unwrap_or(&[]);
     let zeros = |odd: usize| begin.iter().skip(odd).step_by(2).filter(|byte| **byte == 0).count();
     // Latin text in UTF-16 has every second byte 0, and that is all of them in a file's first bytes.
@@ -41,7 +47,7 @@ pub(super) fn refusal(bytes: &[u8]) -> Option<&'static str> {
         return Some(if all {
             "nothing but zero bytes: look whether it was copied whole"
         } else {
-            "UTF-16 text: save it as UTF-8"
+            "UTF-16 text without a byte order mark: say `encoding` in the contract (customProperty csv), or save it as UTF-8"
         });
     }
     None

@@ -3,9 +3,10 @@
 //! Names are compared as they stand; a name that is a column's but for its capitals, spaces and signs is a refusal that
 //! shows both, since the column would be null in every row. Invariant: a first line that may be data is in no error.
 
+use vitalake_contract::file_options::{Header, NewColumns};
 use vitalake_contract::{Column, Contract};
 
-use super::csv::Cell;
+use super::csv::{Cell, Dialect};
 use super::file_form::is_like_json;
 use super::refused::DeliveryError;
 
@@ -14,8 +15,14 @@ pub(super) const CELLS_MAX: usize = 16_384;
 /// How many names an error shows.
 const NAMES_SHOWN_MAX: usize = 20;
 /// What stands between the columns of files that are not separated by commas.
-const SEPARATORS: [(char, &str); 5] =
-    [(';', "semicolons"), ('\t', "tabs"), ('|', "vertical bars"), (':', "colons"), ('^', "circumflexes")];
+const SEPARATORS: [(char, &str); 6] = [
+    (',', "commas"),
+    (';', "semicolons"),
+    ('\t', "tabs"),
+    ('|', "vertical bars"),
+    (':', "colons"),
+    ('^', "circumflexes"),
+];
 
 /// For each cell the columns that it fills.
 pub(super) type Places = Vec<Vec<u16>>;
@@ -33,7 +40,8 @@ pub(super) fn names(contract: &Contract, record: &[u8], cells: &[Cell]) -> Resul
     if cells.len() > CELLS_MAX {
         return Err(DeliveryError::TooManyColumns { dataset: dataset(), columns_max: CELLS_MAX });
     }
-    Ok(cells.iter().map(|cell| cell.text(text).replace("\"\"", "\"")).collect())
+    let dialect = Dialect::of(&contract.files.csv);
+    Ok(cells.iter().map(|cell| cell.text(text, dialect).into_owned()).collect())
 }
 
 /// Finds each column's cell by its name in the header.
@@ -72,7 +80,23 @@ pub(super) fn place(contract: &Contract, header: &[String], line: &[u8]) -> Resu
             nearest: nearest(name, &unplaced).map_or_else(String::new, |near| format!("; the nearest is {near:?}")),
             header: shown(header),
         }),
-        None => Ok(places),
+        None => {
+            let new: Vec<String> =
+                unplaced.iter().filter(|name| !name.is_empty()).map(|name| (*name).clone()).collect();
+            if contract.files.new_columns == NewColumns::Refuse && !new.is_empty() {
+                return Err(DeliveryError::NewColumns { dataset: dataset(), names: shown(&new) });
+            }
+            Ok(places)
+        }
+    }
+}
+
+/// The names of a file without a header line, where the contract says them.
+pub(super) fn of_contract(contract: &Contract) -> Option<Vec<String>> {
+    match &contract.files.csv.header {
+        Header::FirstLine => None,
+        Header::Contract => Some(contract.columns.iter().map(name_of).collect()),
+        Header::Names(names) => Some(names.clone()),
     }
 }
 
@@ -80,7 +104,10 @@ pub(super) fn place(contract: &Contract, header: &[String], line: &[u8]) -> Resu
 pub(super) fn no_header(contract: &Contract, line: &[u8]) -> DeliveryError {
     let dataset = contract.dataset.to_string();
     if let Some(separator) = other_separator(contract, line) {
-        return DeliveryError::Separator { dataset, separator };
+        let own = char::from(contract.files.csv.delimiter);
+        let read = SEPARATORS.into_iter().find(|(sign, _)| *sign == own);
+        let read = read.map_or_else(|| format!("{own:?}"), |(_, said)| said.to_owned());
+        return DeliveryError::Separator { dataset, separator, read };
     }
     if is_like_json(line) {
         return DeliveryError::LooksLikeJson { dataset };
@@ -92,14 +119,15 @@ pub(super) fn no_header(contract: &Contract, line: &[u8]) -> DeliveryError {
 /// What separates the columns of a first line that names none of the contract's with commas between them.
 fn other_separator(contract: &Contract, line: &[u8]) -> Option<&'static str> {
     let text = std::str::from_utf8(line).ok()?;
+    let own = char::from(contract.files.csv.delimiter);
     let named = |separator: char| {
         let cells = text.split(separator).map(|cell| normal(cell.trim().trim_matches('"')));
         cells.filter(|cell| contract.columns.iter().any(|column| normal(&name_of(column)) == *cell)).count()
     };
-    if named(',') > 0 {
+    if named(own) > 0 {
         return None;
     }
-    let found = SEPARATORS.into_iter().filter(|(separator, _)| text.contains(*separator));
+    let found = SEPARATORS.into_iter().filter(|(separator, _)| *separator != own && text.contains(*separator));
     found
         .map(|(separator, said)| (named(separator), said))
         .filter(|(count, _)| *count > 0)

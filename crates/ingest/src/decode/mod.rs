@@ -18,6 +18,8 @@ mod header;
 mod input;
 mod json;
 mod number;
+mod open;
+mod path;
 mod plan;
 mod records;
 mod refused;

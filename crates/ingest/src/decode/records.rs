@@ -6,11 +6,13 @@
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
+use vitalake_contract::file_options::{CsvOptions, FileOptions};
 
-use super::csv::{Cell, Scan, line, scan};
-use super::document::{self, Document, Next, Shape};
+use super::csv::{Cell, Dialect, Scan, line, scan};
+use super::document::{self, Broken, Document, Next, Shape};
 use super::file_form;
 use super::input::Input;
+use super::path::{self, Walk};
 use super::refused::DeliveryError;
 
 /// How large one record may be.
@@ -58,12 +60,20 @@ impl DeliveryFormat {
 /// A record at the beginning of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
+    /// So many bytes stand before it.
+    pub(super) skip: usize,
     /// Its bytes.
     pub(super) length: usize,
-    /// With its line end.
+    /// With what stands before it, and its line end.
     pub(super) taken: usize,
-    /// Whether its quotes are wrong.
+    /// Whether it is no record: its quotes are wrong, or no row is where the contract's path leads.
     pub(super) malformed: bool,
+}
+
+impl Found {
+    fn whole(length: usize, taken: usize, malformed: bool) -> Self {
+        Self { skip: 0, length, taken, malformed }
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +83,8 @@ enum Form {
     Json,
     Lines,
     Document(Document),
+    /// Rows within documents.
+    Within(Walk),
 }
 
 /// The records of one file.
@@ -82,16 +94,28 @@ pub(super) struct FileRecords<R> {
     input: Input<R>,
     form: Form,
     cells: Vec<Cell>,
+    csv: CsvOptions,
+    dialect: Dialect,
 }
 
 impl<R: Read> FileRecords<R> {
     /// Of a file that is delivered to a dataset.
-    pub(super) fn new(dataset: String, format: DeliveryFormat, reader: R) -> Self {
-        let form = match format {
-            DeliveryFormat::Csv => Form::Csv,
-            _ => Form::Json,
+    pub(super) fn new(dataset: String, format: DeliveryFormat, reader: R, options: &FileOptions) -> Self {
+        let form = match (format, &options.rows_path) {
+            (DeliveryFormat::Csv, _) => Form::Csv,
+            (_, Some(path)) => Form::Within(Walk::new(path.clone())),
+            (_, None) => Form::Json,
         };
-        Self { dataset, input: Input::new(reader), form, cells: Vec::new() }
+        let dialect = Dialect::of(&options.csv);
+        Self { dataset, input: Input::new(reader), form, cells: Vec::new(), csv: options.csv.clone(), dialect }
+    }
+
+    /// The way to the rows, where it led to none in all of the file.
+    pub(super) fn lost_way(&self) -> Option<&str> {
+        match &self.form {
+            Form::Within(walk) if !walk.has_arrived() => Some(&walk.path().text),
+            _ => None,
+        }
     }
 
     /// How many bytes were consumed.
@@ -101,7 +125,7 @@ impl<R: Read> FileRecords<R> {
 
     /// The bytes of what was found, and its cells where it is a line of a CSV.
     pub(super) fn record(&self, found: Found) -> (&[u8], &[Cell]) {
-        (self.input.bytes().0.get(..found.length).unwrap_or(&[]), &self.cells)
+        (self.input.bytes().0.get(found.skip..found.skip + found.length).unwrap_or(&[]), &self.cells)
     }
 
     /// Leaves what was found behind.
@@ -115,14 +139,17 @@ impl<R: Read> FileRecords<R> {
             self.look_at_the_beginning()?;
         }
         loop {
+            if matches!(self.form, Form::Csv) && !self.at_a_record()? {
+                return Ok(None);
+            }
             let (bytes, last) = self.input.bytes();
-            if bytes.is_empty() && last && !matches!(self.form, Form::Document(_)) {
+            if bytes.is_empty() && last && !matches!(self.form, Form::Document(_) | Form::Within(_)) {
                 return Ok(None);
             }
             let too_large = bytes.len() > RECORD_BYTES_MAX;
             let scanned = match &mut self.form {
                 Form::Lines => line(bytes, last),
-                Form::Csv => scan(bytes, last, &mut self.cells),
+                Form::Csv => scan(self.dialect, bytes, last, &mut self.cells),
                 Form::Json => {
                     match document::shape(bytes, last).or(too_large.then_some(Shape::Lines)) {
                         Some(Shape::Lines) => self.form = Form::Lines,
@@ -135,15 +162,33 @@ impl<R: Read> FileRecords<R> {
                 Form::Document(document) => match document.next(bytes, last) {
                     Ok(Next::End) => return Ok(None),
                     Ok(Next::Unfinished) => Scan::Unfinished,
+                    Ok(Next::Passed(count)) => {
+                        self.input.consume(count);
+                        continue;
+                    }
                     Ok(Next::Element(start, end)) => {
                         self.input.consume(start);
                         Scan::Record { length: end - start, taken: end - start }
                     }
-                    Err(broken) => {
-                        let (line, byte) = (self.input.line_at(broken.at), self.input.consumed + broken.at as u64);
-                        let dataset = self.dataset.clone();
-                        return Err(DeliveryError::Document { dataset, line, byte, what: broken.what });
+                    Err(broken) => return Err(self.broken(broken)),
+                },
+                Form::Within(walk) => match walk.next(bytes, last) {
+                    Ok(Next::End) => return Ok(None),
+                    Ok(Next::Unfinished) => Scan::Unfinished,
+                    Ok(Next::Passed(count)) => {
+                        self.input.consume(count);
+                        continue;
                     }
+                    Ok(Next::Element(start, end)) if end - start <= RECORD_BYTES_MAX => {
+                        let element = bytes.get(start..end).unwrap_or(&[]);
+                        let row = path::within(element, &walk.path().row);
+                        let malformed = row.is_none();
+                        let row = row.unwrap_or(0..element.len());
+                        let found = Found { skip: start + row.start, length: row.len(), taken: end, malformed };
+                        return Ok(Some(found));
+                    }
+                    Ok(Next::Element(..)) => return Err(self.too_large()),
+                    Err(broken) => return Err(self.broken(broken)),
                 },
             };
             match scanned {
@@ -155,10 +200,48 @@ impl<R: Read> FileRecords<R> {
                 Scan::Record { length, .. } | Scan::Malformed { length, .. } if length > RECORD_BYTES_MAX => {
                     return Err(self.too_large());
                 }
-                Scan::Record { length, taken } => return Ok(Some(Found { length, taken, malformed: false })),
-                Scan::Malformed { length, taken } => return Ok(Some(Found { length, taken, malformed: true })),
+                Scan::Record { length, taken } => return Ok(Some(Found::whole(length, taken, false))),
+                Scan::Malformed { length, taken } => return Ok(Some(Found::whole(length, taken, true))),
             }
         }
+    }
+
+    /// Steps over what is no record of a CSV: the lines before its header, and comments; false where only the lines at
+    /// its end are left, which are none either.
+    fn at_a_record(&mut self) -> Result<bool, DeliveryError> {
+        loop {
+            let (bytes, last) = self.input.bytes();
+            let is_comment = self.csv.comment.is_some() && bytes.first().copied() == self.csv.comment;
+            if self.csv.skip_top > 0 || is_comment {
+                match line(bytes, last) {
+                    Scan::Record { taken, .. } if taken > 0 => {
+                        self.input.consume(taken);
+                        self.csv.skip_top =
+                            if is_comment && self.csv.skip_top == 0 { 0 } else { self.csv.skip_top - 1 };
+                    }
+                    _ if last => return Ok(false),
+                    _ if bytes.len() > RECORD_BYTES_MAX => return Err(self.too_large()),
+                    _ => self.fill()?,
+                }
+                continue;
+            }
+            let bottom = self.csv.skip_bottom as usize;
+            if bottom == 0 || has_more_lines(bytes, bottom) {
+                return Ok(true);
+            }
+            if last {
+                return Ok(false);
+            }
+            if bytes.len() > RECORD_BYTES_MAX {
+                return Err(self.too_large());
+            }
+            self.fill()?;
+        }
+    }
+
+    fn broken(&self, broken: Broken) -> DeliveryError {
+        let (line, byte) = (self.input.line_at(broken.at), self.input.consumed + broken.at as u64);
+        DeliveryError::Document { dataset: self.dataset.clone(), line, byte, what: broken.what }
     }
 
     fn too_large(&self) -> DeliveryError {
@@ -186,4 +269,10 @@ impl<R: Read> FileRecords<R> {
         let position = self.input.consumed;
         self.input.fill().map_err(|source| DeliveryError::unread(&self.dataset, position, source))
     }
+}
+
+/// Whether more than so many lines that are not blank begin in the bytes.
+fn has_more_lines(bytes: &[u8], count: usize) -> bool {
+    let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
+    lines.filter(|line| !line.trim_ascii().is_empty()).take(count + 1).count() > count
 }

@@ -3,6 +3,7 @@
 //! Invariant: names of columns are shown, values of records never.
 
 use super::DecodeError;
+use super::open::Spoilt;
 
 /// Why a whole delivery is refused. Names of columns are shown, values never.
 #[derive(Debug, thiserror::Error)]
@@ -125,13 +126,15 @@ pub enum DeliveryError {
     },
     /// The columns are not separated by commas.
     #[error(
-        "the delivery of {dataset} has {separator} between its columns and commas are read: save the file with commas"
+        "the delivery of {dataset} has {separator} between its columns and {read} are read: save the file with them, or say the `delimiter` in the contract (customProperty csv)"
     )]
     Separator {
         /// The dataset.
         dataset: String,
         /// What stands there.
         separator: &'static str,
+        /// What the contract says.
+        read: String,
     },
     /// A column that the contract reads stands twice in the header.
     #[error("the delivery of {dataset} has the column {name:?} twice; rename one of them")]
@@ -140,6 +143,70 @@ pub enum DeliveryError {
         dataset: String,
         /// The name.
         name: String,
+    },
+    /// It has columns that the contract does not name, and the contract refuses those.
+    #[error(
+        "the delivery of {dataset} has columns that its contract does not name, and `onNewColumn` is refuse: {names}; add them to the contract, or take them out of the file"
+    )]
+    NewColumns {
+        /// The dataset.
+        dataset: String,
+        /// Their names.
+        names: String,
+    },
+    /// Nothing is where the rows should be.
+    #[error(
+        "the delivery of {dataset} has no array at {path}, where its contract says that the rows are (rowsPath); nothing of it was loaded"
+    )]
+    NoRows {
+        /// The dataset.
+        dataset: String,
+        /// The way to the rows.
+        path: String,
+    },
+    /// What packs it is broken.
+    #[error(
+        "the delivery of {dataset} is packed with {form} and cannot be unpacked past byte {unpacked} of its content: {what}; nothing of it was loaded"
+    )]
+    Packing {
+        /// The dataset.
+        dataset: String,
+        /// With what it is packed.
+        form: &'static str,
+        /// What is wrong, and what to do.
+        what: &'static str,
+        /// So many unpacked bytes came out.
+        unpacked: u64,
+    },
+    /// A ZIP archive as a whole.
+    #[error("the delivery of {dataset} is a ZIP archive that is not read: {what}; nothing of it was loaded")]
+    Archive {
+        /// The dataset.
+        dataset: String,
+        /// What is wrong, and what to do.
+        what: &'static str,
+    },
+    /// Its text is in another encoding than the contract says.
+    #[error(
+        "the delivery of {dataset} is not {encoding} at line {line}, before byte {byte} of the file: correct the contract's `encoding`, or the file; nothing of it was loaded"
+    )]
+    Encoding {
+        /// The dataset.
+        dataset: String,
+        /// The encoding that was read.
+        encoding: &'static str,
+        /// The line, from 1.
+        line: u64,
+        /// How far it was read.
+        byte: u64,
+    },
+    /// A file of an archive.
+    #[error("{name} of the archive: {error}")]
+    Part {
+        /// The file's name in the archive.
+        name: String,
+        /// What is wrong with it.
+        error: Box<DeliveryError>,
     },
     /// A JSON document whose elements cannot be told apart.
     #[error(
@@ -209,6 +276,15 @@ pub enum DeliveryError {
 impl DeliveryError {
     /// The file could not be read on.
     pub(super) fn unread(dataset: &str, position: u64, source: std::io::Error) -> Self {
-        Self::Read { dataset: dataset.to_owned(), position, source }
+        let dataset = dataset.to_owned();
+        match source.get_ref().and_then(|error| error.downcast_ref::<Spoilt>()) {
+            Some(Spoilt::Packing { form, what, unpacked }) => {
+                Self::Packing { dataset, form, what, unpacked: *unpacked }
+            }
+            Some(Spoilt::Encoding { encoding, line, byte }) => {
+                Self::Encoding { dataset, encoding, line: *line, byte: *byte }
+            }
+            None => Self::Read { dataset, position, source },
+        }
     }
 }

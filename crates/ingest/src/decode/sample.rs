@@ -4,7 +4,10 @@
 
 use std::io::Read;
 
+use vitalake_contract::file_options::FileOptions;
+
 use super::DeliveryFormat;
+use super::csv::Dialect;
 use super::header::CELLS_MAX;
 use super::records::FileRecords;
 use super::refused::DeliveryError;
@@ -32,7 +35,9 @@ pub fn read_sample<R: Read>(
     reader: R,
     sink: &mut dyn FnMut(Sampled<'_>),
 ) -> Result<(), DeliveryError> {
-    let mut records = FileRecords::new(dataset.to_owned(), format, reader);
+    let options = FileOptions::default();
+    let dialect = Dialect::of(&options.csv);
+    let mut records = FileRecords::new(dataset.to_owned(), format, reader, &options);
     let mut header = None;
     while let Some(found) = records.find()? {
         let (bytes, cells) = records.record(found);
@@ -40,7 +45,7 @@ pub fn read_sample<R: Read>(
         match (format, text) {
             (_, Some(text)) if text.trim_ascii().is_empty() => {}
             (DeliveryFormat::Csv, Some(text)) => {
-                let texts: Vec<String> = cells.iter().map(|cell| cell.text(text).replace("\"\"", "\"")).collect();
+                let texts: Vec<String> = cells.iter().map(|cell| cell.text(text, dialect).into_owned()).collect();
                 match header {
                     None if texts.len() > CELLS_MAX => {
                         return Err(DeliveryError::TooManyColumns {

@@ -63,20 +63,35 @@ impl Spool {
         }
     }
 
-    /// Bytes of it; fewer where it ends before.
-    pub(super) fn bytes(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+    /// Reads at a place; nothing at its end.
+    pub(super) fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         match self {
             Self::Memory(all) => {
                 let begin = usize::try_from(position).unwrap_or(usize::MAX).min(all.len());
-                bytes.extend(all.iter().skip(begin).take(length));
+                let rest = all.get(begin..).unwrap_or_default();
+                let count = rest.len().min(buffer.len());
+                if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+                    to.copy_from_slice(from);
+                }
+                Ok(count)
             }
-            Self::Disk(file, _) => {
-                let mut file = file.try_clone()?;
-                file.seek(SeekFrom::Start(position))?;
-                file.take(length as u64).read_to_end(&mut bytes)?;
+            Self::Disk(file, _) => std::os::unix::fs::FileExt::read_at(file, buffer, position),
+        }
+    }
+
+    /// Bytes of it; fewer where it ends before.
+    pub(super) fn bytes(&self, position: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let mut at = 0;
+        while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+            match self.read_at(rest, position + at as u64) {
+                Ok(0) => break,
+                Ok(count) => at += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
+        bytes.truncate(at);
         Ok(bytes)
     }
 }

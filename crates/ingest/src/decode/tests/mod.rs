@@ -3,6 +3,7 @@
 
 mod again;
 mod delivery;
+mod files;
 mod json;
 mod typed;
 

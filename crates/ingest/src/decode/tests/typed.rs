@@ -274,7 +274,7 @@ fn with(file: &[u8], before_end: usize, bytes: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn changed_bytes_are_an_error_or_rows_and_never_a_panic(places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), parquet in any::<bool>()) {
         let format = if parquet { DeliveryFormat::Parquet } else { DeliveryFormat::Arrow };
