@@ -135,6 +135,20 @@ pub struct PostgresSource {
     pub select: PostgresSelect,
     /// The column that tells new rows from those that were read; all rows are read where there is none.
     pub watermark: Option<String>,
+    /// How much older than the newest a row may be that comes to light later.
+    pub lag: WatermarkLag,
+}
+
+/// How far before the last watermark rows are read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WatermarkLag {
+    /// Not at all.
+    #[default]
+    None,
+    /// So long, of a time.
+    Time(Duration),
+    /// So much, of a number.
+    Number(u64),
 }
 
 /// What is read of a database.

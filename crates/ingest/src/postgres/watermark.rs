@@ -5,11 +5,11 @@
 //! are read, and none twice. Invariant: the value moves on only after the delivery's commit; whoever keeps it sees to that.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::Row as _;
+pub use vitalake_contract::feed::WatermarkLag as Lag;
 
 use super::PostgresError;
 use super::columns::{SourceColumn, SourceColumns};
@@ -27,18 +27,6 @@ pub struct WatermarkColumn {
     pub column: String,
     /// How much older than the newest a row may be that comes to light later.
     pub lag: Lag,
-}
-
-/// How far before the last watermark rows are read again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lag {
-    /// Not at all: only rows with the last watermark itself.
-    #[default]
-    None,
-    /// So long, of a time.
-    Time(Duration),
-    /// So much, of a number.
-    Number(u64),
 }
 
 /// How far a feed has read. Kept as JSON: a value of the source is in it, so it belongs beside the rows and in no log.

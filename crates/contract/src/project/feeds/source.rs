@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::Reader;
 use crate::feed::{
     Complete, FeedFiles, FeedSource, LOOK_EVERY_DEFAULT, LOOK_EVERY_STORE_DEFAULT, NamePattern, PostgresSelect,
-    PostgresSource, STABLE_DEFAULT,
+    PostgresSource, STABLE_DEFAULT, WatermarkLag,
 };
 use crate::yaml::{Node, Value};
 
 const STABLE_MAX: Duration = Duration::from_secs(86_400);
 const LOOK_MAX: Duration = Duration::from_secs(86_400);
+const LAG_MAX: Duration = Duration::from_secs(31 * 86_400);
 const LOOK_MIN: Duration = Duration::from_secs(1);
 
 /// Forms that a feed may name.
@@ -152,7 +153,7 @@ impl Reader<'_> {
     }
 
     fn postgres(&mut self, root: &Node, node: &Node) -> Option<PostgresSource> {
-        self.keys(node, &["postgres", "table", "query", "watermark"], None);
+        self.keys(node, &["postgres", "table", "query", "watermark", "lag"], None);
         for entry in root.entries().iter().filter(|entry| OF_FILES.contains(&entry.key.as_str())) {
             let message = format!("`{}` is about files", entry.key);
             self.error(entry.place, "bad-feed", message, "remove it: the source is a database");
@@ -175,7 +176,22 @@ impl Reader<'_> {
             Some(watermark) => Some(self.text_of(watermark, "watermark")?),
             None => None,
         };
-        Some(PostgresSource { url: url?, select: select?, watermark })
+        let lag = self.lag(node, watermark.is_some());
+        Some(PostgresSource { url: url?, select: select?, watermark, lag: lag? })
+    }
+
+    /// A number is one of the watermark's own units, anything else a length of time.
+    fn lag(&mut self, node: &Node, has_watermark: bool) -> Option<WatermarkLag> {
+        let Some(lag) = node.get("lag") else { return Some(WatermarkLag::None) };
+        if !has_watermark {
+            let help = "add `watermark:`, or remove it: without one all rows are read";
+            self.error(lag.place, "bad-source", "`lag` goes with a watermark", help);
+            return None;
+        }
+        match lag.text().map(str::trim).map(str::parse) {
+            Some(Ok(number)) => Some(WatermarkLag::Number(number)),
+            _ => self.length(node, "lag", LAG_MAX).map(WatermarkLag::Time),
+        }
     }
 
     fn text_of(&mut self, node: &Node, key: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::contract::Layer;
-use crate::feed::{Complete, PostgresSelect};
+use crate::feed::{Complete, PostgresSelect, WatermarkLag};
 
 const WHOLE: &str = "name: a\ndataset: patients\n";
 const FOLDER: &str = "source: {folder: in, pattern: 'p_{date:yyyyMMdd}.csv'}\n";
@@ -45,8 +45,20 @@ fn a_database_on_a_schedule_is_read() {
         (source.select, source.watermark.as_deref()),
         (PostgresSelect::Query("SELECT 1".into()), Some("changed"))
     );
+    assert_eq!(source.lag, WatermarkLag::None);
     let FeedTrigger::Schedule { calendar, missed } = feed.trigger else { panic!("a schedule") };
     assert_eq!((calendar.zone(), missed), (chrono_tz::Asia::Tokyo, Missed::Skip));
+}
+
+#[rstest::rstest]
+#[case("15m", WatermarkLag::Time(Duration::from_secs(900)))]
+#[case("100", WatermarkLag::Number(100))]
+fn a_lag_is_a_time_or_a_number(#[case] lag: &str, #[case] want: WatermarkLag) {
+    let feed = whole(&format!(
+        "{WHOLE}source: {{postgres: '${{A}}', table: t, watermark: w, lag: {lag}}}\nschedule: 0 1 * * *\n"
+    ));
+    let FeedSource::Postgres(source) = feed.source else { panic!("a database") };
+    assert_eq!(source.lag, want);
 }
 
 #[rstest::rstest]
@@ -97,6 +109,11 @@ fn a_mistake_is_told_by_its_code(#[case] lines: &str, #[case] code: &str) {
 #[case::table_and_query("schedule: 0 1 * * *\nsource: {postgres: '${A}', table: t, query: SELECT 1}\n", "bad-source")]
 #[case::no_table("schedule: 0 1 * * *\nsource: {postgres: '${A}'}\n", "missing-key")]
 #[case::no_database("schedule: 0 1 * * *\nsource: {postgres: 'mysql://h/d', table: t}\n", "bad-source")]
+#[case::lag_of_nothing("schedule: 0 1 * * *\nsource: {postgres: '${A}', table: t, lag: 5m}\n", "bad-source")]
+#[case::lag_in_words(
+    "schedule: 0 1 * * *\nsource: {postgres: '${A}', table: t, watermark: w, lag: soon}\n",
+    "bad-duration"
+)]
 #[case::secret("schedule: 0 1 * * *\nsource: {postgres: 'postgres://u:HUNTER2@h/d', table: t}\n", "secret")]
 fn a_source_that_is_none(#[case] lines: &str, #[case] code: &str) {
     let (_, found) = read_text(&format!("{WHOLE}{lines}"));
