@@ -188,9 +188,9 @@ impl Reader<'_> {
             self.error(lag.place, "bad-source", "`lag` goes with a watermark", help);
             return None;
         }
-        match lag.text().map(str::trim).map(str::parse) {
-            Some(Ok(number)) => Some(WatermarkLag::Number(number)),
-            _ => self.length(node, "lag", LAG_MAX).map(WatermarkLag::Time),
+        match lag.integer().and_then(|number| u64::try_from(number).ok()) {
+            Some(number) => Some(WatermarkLag::Number(number)),
+            None => self.length(node, "lag", LAG_MAX).map(WatermarkLag::Time),
         }
     }
 
