@@ -199,6 +199,8 @@ pub struct Reference {
     pub dataset: DatasetName,
     /// Its columns, one for each of `columns`.
     pub keys: Vec<String>,
+    /// What a key that is missing means.
+    pub severity: Severity,
 }
 
 /// A dataset's contract, compiled.

@@ -10,6 +10,7 @@ use vitalake_ingest::decode::DeliveryFormat;
 use crate::command::alert::AlertArgs;
 use crate::command::feed::FeedArgs;
 use crate::command::gate::GateArgs;
+use crate::command::import::ImportArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
 use crate::command::runbook::RunbookArgs;
@@ -60,6 +61,10 @@ const VALIDATE_ABOUT: &str = "Check a whole project directory without touching a
 
 const LINT_ABOUT: &str = "Check single contract files against the Open Data Contract Standard v3.1, as the standard itself has it.\n\n\
                   `vitalake validate` asks for more: what a project needs beyond the standard.";
+
+const IMPORT_ABOUT: &str = "Draft a contract from a sample, ready to be edited: columns, types, formats of dates and times, and `required` for what was \
+                  never null. For FHIR a view is drafted as well (docs/fhir.md). No value of the sample's records comes into it.\n\n\
+                  The draft is printed, or with --out written into a project: contracts/raw/NAME.yaml and views/NAME.json.";
 
 const UP_ABOUT: &str = "Start the platform on a project directory: a Kafka endpoint for what comes in, SQL over HTTP for what goes out, \
                   and the tables between them. It stays in the foreground; Ctrl-C flushes and stops.\n\n\
@@ -181,6 +186,9 @@ pub enum ContractCommand {
     /// Check contract files against the Open Data Contract Standard v3.1
     #[command(long_about = LINT_ABOUT)]
     Lint(LintArgs),
+    /// Draft a contract from a sample: CSV, JSON, FHIR, Parquet or an Avro schema
+    #[command(long_about = IMPORT_ABOUT)]
+    Import(ImportArgs),
 }
 
 /// `vitalake contract lint`

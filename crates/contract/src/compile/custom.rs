@@ -17,6 +17,8 @@ pub enum Level {
     Contract,
     /// Under a property of the schema object: a column.
     Column,
+    /// Under a relationship.
+    Relationship,
 }
 
 /// A name that vitalake understands.
@@ -35,7 +37,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 18] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 19] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -144,6 +146,12 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 18] = [
         layers: RAW,
         about: "where the value stands in a record: `$.vitals.hr`, a CSV column as `$.Column`; default: the column's name",
     },
+    CustomProperty {
+        name: "severity",
+        level: Level::Relationship,
+        layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
+        about: "what a key that is missing means: `error` (default), `warning` or `fatal`",
+    },
 ];
 
 /// The custom properties found at one place of a contract.
@@ -179,7 +187,11 @@ pub(super) fn collect<'d>(context: &mut Context<'_>, lists: &[Option<&'d Node>],
             continue;
         };
         if known.level != level {
-            let place = if known.level == Level::Contract { "the contract" } else { "a column" };
+            let place = match known.level {
+                Level::Contract => "the contract",
+                Level::Column => "a column",
+                Level::Relationship => "a relationship",
+            };
             context.error(
                 name.place,
                 "misplaced-custom-property",

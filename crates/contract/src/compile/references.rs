@@ -5,8 +5,10 @@
 
 use super::Context;
 use super::columns::Columns;
+use super::custom::{self, Level};
 use super::gate::without_layer;
 use crate::contract::{DatasetName, Reference};
+use crate::rule::Severity;
 use crate::yaml::{Node, Place, shorten};
 
 /// A dataset and a column of it, as a relationship names them.
@@ -45,9 +47,21 @@ impl Context<'_> {
             let name = columns.free_name(&base);
             columns.rule_names.insert(name.clone(), 0);
             let keys = keys.into_iter().map(|(_, key)| key).collect();
-            found.push((Reference { name, columns: own, dataset, keys }, to.place));
+            let severity = self.missing_key(relationship);
+            found.push((Reference { name, columns: own, dataset, keys, severity }, to.place));
         }
         found
+    }
+
+    /// What a key that is missing means.
+    fn missing_key(&mut self, relationship: &Node) -> Severity {
+        let custom = custom::collect(self, &[relationship.get("customProperties")], Level::Relationship);
+        let Some((written, place)) = custom.text(self, "severity") else { return Severity::Error };
+        Severity::named(written).unwrap_or_else(|| {
+            let message = format!("the severity `{}` is not known", shorten(written));
+            self.error(place, "not-allowed", message, "allowed: error, warning, fatal");
+            Severity::Error
+        })
     }
 
     fn own_columns(&mut self, from: &Node, columns: &Columns) -> Option<Vec<usize>> {

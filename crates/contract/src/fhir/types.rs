@@ -81,7 +81,8 @@ const SUFFIXES: [(&str, &str); 52] = [
 ];
 
 /// The type that what follows a choice's name says.
-pub(super) fn of_suffix(suffix: &str) -> Option<&'static str> {
+#[must_use]
+pub fn of_suffix(suffix: &str) -> Option<&'static str> {
     SUFFIXES.iter().find(|(known, _)| *known == suffix).map(|(_, kind)| *kind)
 }
 

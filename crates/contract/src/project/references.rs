@@ -9,7 +9,7 @@ use super::ContractSource;
 use crate::compile::sql::column_name;
 use crate::contract::{Column, Contract, DatasetName, Reference};
 use crate::diagnostic::Diagnostic;
-use crate::rule::{Measure, Must, SetRule, Severity};
+use crate::rule::{Measure, Must, SetRule};
 
 /// A dataset that others refer to: the layer and the columns; no columns where its own contract has errors.
 type Target = (&'static str, Option<Vec<Column>>);
@@ -70,6 +70,6 @@ fn rule(
         equal.join(" AND "),
         there.join(" AND ")
     );
-    let (measure, must, severity) = (Measure::Sql(query), Must::Be(0.0), Severity::Error);
+    let (measure, must, severity) = (Measure::Sql(query), Must::Be(0.0), reference.severity);
     Ok(Some(SetRule { name: reference.name.clone(), measure, must, severity, schedule: None }))
 }

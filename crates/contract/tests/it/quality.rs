@@ -281,6 +281,20 @@ fn a_reference_is_a_rule_about_rows_whose_key_is_missing(#[case] column: &str, #
     );
 }
 
+#[rstest]
+#[case("warning", Severity::Warning)]
+#[case("fatal", Severity::Fatal)]
+#[case("error", Severity::Error)]
+fn a_reference_says_what_a_missing_key_means(#[case] said: &str, #[case] severity: Severity) {
+    let column =
+        format!(", relationships: [{{to: TARGET.device, customProperties: [{{property: severity, value: {said}}}]}}]");
+    let (project, found) = related(&column, "");
+    assert_eq!(found, []);
+    assert_eq!(project.contract("visits").unwrap().set_rules[0].severity, severity);
+    let (_, found) = related(&column.replace(&format!("value: {said}"), "value: sometimes"), "");
+    assert_eq!(found[0].1, "the severity `sometimes` is not known");
+}
+
 #[test]
 fn a_reference_of_several_columns() {
     let object = "    relationships: [{from: [visits.who, visits.site], to: [TARGET.device, TARGET.site]}]";

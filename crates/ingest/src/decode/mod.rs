@@ -44,6 +44,7 @@ pub use json::JsonDecoder;
 pub use records::DeliveryFormat;
 pub use refused::DeliveryError;
 pub use sample::{Sampled, read_sample};
+pub use typed::{TypedField, read_parquet_fields};
 
 /// The name of the rule that a record breaks when it is not one JSON object.
 pub const RULE_JSON: &str = "json";

@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod feed;
 pub mod gate;
+pub mod import;
 pub mod ingest;
 pub mod init;
 pub mod lint;
@@ -37,6 +38,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Validate(args) => validate::run(&args),
         Command::Contract(args) => match args.command {
             ContractCommand::Lint(args) => lint::run(&args),
+            ContractCommand::Import(args) => import::run(&args),
         },
         Command::Up(args) => {
             runtime()?.block_on(up::run(args))?;

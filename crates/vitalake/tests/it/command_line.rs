@@ -38,6 +38,7 @@ fn free_address() -> String {
 #[case::init(&["init", "--help"])]
 #[case::validate(&["validate", "--help"])]
 #[case::lint(&["contract", "lint", "--help"])]
+#[case::import(&["contract", "import", "--help"])]
 #[case::up(&["up", "--help"])]
 #[case::query(&["query", "--help"])]
 #[case::ingest(&["ingest", "--help"])]

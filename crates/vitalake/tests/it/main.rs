@@ -19,6 +19,7 @@ mod feeds;
 mod folders;
 mod full_disk;
 mod gates;
+mod import;
 mod incidents;
 mod init;
 mod kills;

@@ -5,6 +5,7 @@
 //! an error is ours: what the libraries say of a file may quote it.
 
 mod convert;
+mod fields;
 mod footer;
 mod ipc;
 mod json;
@@ -25,6 +26,7 @@ use super::records::DeliveryFormat;
 use super::refused::DeliveryError;
 use super::rows::RowBuffer;
 use super::{DecodeError, Decoded, RecordMeta, Rules};
+pub use fields::{TypedField, read_parquet_fields};
 use layout::Layout;
 
 /// The rows of one typed file.

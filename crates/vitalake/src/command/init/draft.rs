@@ -20,7 +20,7 @@ const KEY_RECORDS_MIN: u64 = 5;
 
 /// A drafted contract.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(in crate::command) struct Draft {
     dataset: String,
     file: String,
     records: u64,
@@ -86,12 +86,12 @@ impl Draft {
         &self.dataset
     }
 
-    /// The contract.
-    pub(super) fn contract(&self) -> String {
+    /// The contract, drafted by that command.
+    pub(in crate::command) fn contract(&self, by: &str) -> String {
         let Self { dataset, file, .. } = self;
         let records = counted(self.records, "record", "records");
         let mut text = format!(
-            "# Drafted by `vitalake init --from {}` from {records}: names, types, formats, and `required` for what was\n\
+            "# Drafted by `{by} {}` from {records}: names, types, formats, and `required` for what was\n\
              # always there. A sample does not show everything. Look at each line, then take these comments away.\n\
              apiVersion: v3.1.0\nkind: DataContract\nid: {}\nname: {dataset}\nversion: 0.1.0\nstatus: draft\n\
              description:\n  purpose: What these rows are, and who writes them. # to be written\nschema:\n  - name: {dataset}\n\
@@ -230,7 +230,7 @@ impl Column {
 }
 
 /// Text as a YAML scalar: plain where that is read back the same.
-fn quoted(text: &str) -> String {
+pub(in crate::command) fn quoted(text: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '$' | '(' | ')');
     let plain = text.chars().all(safe)
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '$')
@@ -239,6 +239,6 @@ fn quoted(text: &str) -> String {
 }
 
 /// Text in one line.
-fn in_comment(text: &str) -> String {
+pub(in crate::command) fn in_comment(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -3,9 +3,9 @@
 //! Without a sample the project is the template beside this file: a stream, a model, a roll-up, and a few readings to
 //! try them with. Invariant: a folder that holds anything already is left as it is, and what is made is valid.
 
-mod draft;
+pub(in crate::command) mod draft;
 mod guess;
-mod name;
+pub(in crate::command) mod name;
 mod sample;
 mod tree;
 
@@ -46,6 +46,9 @@ const TEMPLATE: [(&str, &str, &str); 8] = [
     (".gitignore", include_str!("template/gitignore"), "keeps the data out of git"),
 ];
 
+/// What drafts the contract, as it says itself.
+const BY: &str = "vitalake init --from";
+
 /// Lines longer than this do not push the others' remarks away.
 const ALIGNED_MAX: usize = 64;
 
@@ -66,7 +69,7 @@ pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
         }
         (None, Some(from)) => {
             let draft = drafted(args, from)?;
-            write!(output::stdout(), "{}", draft.contract())?;
+            write!(output::stdout(), "{}", draft.contract(BY))?;
             eprint!("{}", draft.in_words(Style::stderr()));
             let path = format!("contracts/raw/{}.yaml", draft.dataset());
             eprintln!("next: save it as {path} of a project, look at it, and `vitalake validate`");
@@ -75,8 +78,11 @@ pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
             let (folder, draft) = (Folder::new(dir)?, drafted(args, from)?);
             let contract = format!("contracts/raw/{}.yaml", draft.dataset());
             let [settings, .., ignored] = TEMPLATE;
-            let files =
-                [(settings.0, settings.1.to_owned()), (&contract, draft.contract()), (ignored.0, ignored.1.to_owned())];
+            let files = [
+                (settings.0, settings.1.to_owned()),
+                (&contract, draft.contract(BY)),
+                (ignored.0, ignored.1.to_owned()),
+            ];
             folder.write(files)?;
             write!(output::stdout(), "{}", folder.begun_from(&draft, &contract, from, Style::stdout()))?;
         }
@@ -85,7 +91,6 @@ pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn drafted(args: &InitArgs, from: &Path) -> anyhow::Result<Draft> {
-    let refused = |message: String, help: &str| anyhow::Error::from(Failure::input(message, help));
     let file_name = from.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let extension = from.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     let format = match (args.format, extension.as_deref()) {
@@ -103,6 +108,17 @@ fn drafted(args: &InitArgs, from: &Path) -> anyhow::Result<Draft> {
             .map_err(|reason| Failure::usage(reason, "choose another with --dataset"))?,
         None => name::dataset(&file_name),
     };
+    draft_of(from, format, dataset, file_name)
+}
+
+/// Drafts the contract of a dataset from a file.
+pub(super) fn draft_of(
+    from: &Path,
+    format: DeliveryFormat,
+    dataset: String,
+    file_name: String,
+) -> anyhow::Result<Draft> {
+    let refused = |message: String, help: &str| anyhow::Error::from(Failure::input(message, help));
     let file = File::open(from)
         .and_then(
             |file| if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(file) },

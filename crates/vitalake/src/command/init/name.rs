@@ -6,7 +6,7 @@
 const NAME_CHARS_MAX: usize = 60;
 
 /// A dataset's name out of a file's: `hourlySteps_merged.csv` is `hourly_steps_merged`.
-pub(super) fn dataset(file_name: &str) -> String {
+pub(in crate::command) fn dataset(file_name: &str) -> String {
     let stem = file_name.split('.').find(|part| !part.is_empty()).unwrap_or_default();
     let name = snake(stem);
     if name.is_empty() { "sample".to_owned() } else { with_letter(name, "d_") }
@@ -19,7 +19,7 @@ pub(super) fn project(folder: &str) -> String {
 }
 
 /// A column's name out of the fields on the way to it, unlike those that are taken.
-pub(super) fn column(path: &[String], taken: &[String]) -> String {
+pub(in crate::command) fn column(path: &[String], taken: &[String]) -> String {
     let joined = snake(&path.join("_"));
     let name = if joined.is_empty() { "field".to_owned() } else { with_letter(joined, "c_") };
     let free = |name: &String| !taken.contains(name);
@@ -28,7 +28,7 @@ pub(super) fn column(path: &[String], taken: &[String]) -> String {
 }
 
 /// Whether a contract's `path` can say this field's name.
-pub(super) fn is_path(step: &str) -> bool {
+pub(in crate::command) fn is_path(step: &str) -> bool {
     !step.is_empty() && !step.contains(['[', ']', '*', '\'', '"', '$']) && !step.contains(char::is_control)
 }
 
