@@ -11,6 +11,7 @@
 
 mod alerts;
 mod broker;
+mod clinic;
 mod command_line;
 mod deliveries;
 mod discards;
