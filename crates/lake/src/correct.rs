@@ -38,6 +38,8 @@ pub struct Correction {
     pub account: Account,
     /// Rows and rejects that stay in none of the files.
     pub retracted: u64,
+    /// Rows and rejects that were made again and are there as they were.
+    pub unchanged: u64,
 }
 
 impl Correction {
@@ -57,7 +59,7 @@ impl Correction {
             offered: self.account.offered + stays,
             accepted: count(&self.added)?,
             quarantined: count(&self.rejects_added)?,
-            duplicates: self.account.duplicates,
+            duplicates: self.account.duplicates + signed(self.unchanged),
             filtered: self.account.filtered,
         })
     }
@@ -127,7 +129,11 @@ impl Table {
     ) -> Result<Done, LakeError> {
         let mut txns: BTreeMap<TxnId, i64> = correction.txns.iter().cloned().collect();
         txns.extend(self.counted(correction.account));
-        txns.extend(self.counted_on(SideName::Rows, Counter::Retracted, signed(correction.retracted)));
+        if !self.grouped {
+            // What is there as it was has been taken in twice, and is there once.
+            let retracted = signed(correction.retracted + correction.unchanged);
+            txns.extend(self.counted_on(SideName::Rows, Counter::Retracted, retracted));
+        }
         let mut info = BTreeMap::from([("vitalakeRetracted".to_owned(), correction.retracted.to_string())]);
         if correction.is_of_rejects() {
             self.check(&correction.of_rejects((txn, number)))?;

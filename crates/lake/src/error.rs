@@ -161,6 +161,19 @@ impl Classified for LakeError {
 }
 
 impl LakeError {
+    /// Whether a file was to be read that is not there any longer.
+    #[must_use]
+    pub fn is_file_gone(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(object_store::Error::NotFound { .. }) = error.downcast_ref::<object_store::Error>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     /// Whose fault it is and whether the same call may succeed later, in one table.
     fn verdict(&self) -> (Class, Retry) {
         match self {

@@ -56,6 +56,12 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// What is corrected in a table has moved again and again meanwhile.
+    #[error("{dataset} has moved while rows of it were made again: that is tried once more")]
+    Moved {
+        /// The dataset.
+        dataset: DatasetName,
+    },
     /// Rows are gone from an input, and the model cannot take back what it made of them.
     #[error(
         "rows were removed from {input}, and what {dataset} made of them cannot be taken back; stop the server, then put the removed rows back (RESTORE {input} to the version before, if nothing has come since) or remove the folder of {dataset} to have it made anew, and start again"
@@ -195,9 +201,11 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Model { .. } => Class::User,
-            Self::Index { .. } | Self::FarBehind { .. } | Self::InputWaits { .. } | Self::Overtaken { .. } => {
-                Class::External
-            }
+            Self::Index { .. }
+            | Self::FarBehind { .. }
+            | Self::InputWaits { .. }
+            | Self::Overtaken { .. }
+            | Self::Moved { .. } => Class::External,
             Self::Lake(source) => source.class(),
             Self::Engine { .. } | Self::Panicked { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
             Self::Unrunnable { .. }

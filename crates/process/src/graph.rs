@@ -1,8 +1,7 @@
 //! Which model reads what: inputs resolved against the contracts, the order in which models follow one another, and
 //! the refusals that only the whole project shows. Between parsing and planning.
 //!
-//! Pure. Invariant: in a [`Graph`] that exists every input is a table with a contract, and whatever a model drives on
-//! only ever grows.
+//! Pure. Invariant: in a [`Graph`] that exists every input is a table with a contract, and no model is driven by a rollup.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -202,29 +201,21 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// What drives a model must only grow.
+    /// What drives a model must say row by row what has changed.
     fn check_driving(&mut self, model: &Model, table: &TableUse, contract: &Contract) {
         let name = format!("{}.{}", table.schema, table.table);
-        if contract.layer == Layer::Raw && contract.delivery == Delivery::Replace && model.kind != Kind::Upsert {
-            self.problem(
-                model,
-                table.place,
-                format!("{name} is replaced by each delivery, and a model can only follow a table that grows"),
-                "join it to a stream instead, or give its contract `delivery: append`",
-            );
-        }
         let maker = self.by_name.get(table.table.as_str()).and_then(|index| self.models.get(*index));
         let changes = match maker.map(|maker| maker.kind) {
             Some(Kind::Rollup) => Some("a rollup"),
-            Some(Kind::Upsert) => Some("an upsert"),
+            Some(Kind::Upsert) if model.kind == Kind::Upsert => Some("an upsert"),
             Some(Kind::Full) if model.kind != Kind::Upsert => Some("computed anew"),
-            Some(Kind::Append | Kind::Full) | None => None,
+            Some(Kind::Append | Kind::Upsert | Kind::Full) | None => None,
         };
         if let Some(what) = changes.filter(|_| contract.layer == Layer::Curated) {
             self.problem(
                 model,
                 table.place,
-                format!("{name} is {what}, whose rows change, and a model can only follow a table that grows"),
+                format!("{name} is {what}, whose rows come from no record of their own"),
                 format!("read the input of {name} itself instead, or make this model `-- kind: full`"),
             );
         }

@@ -15,6 +15,7 @@ mod graph;
 mod header;
 mod increment;
 mod kind;
+mod lineage;
 mod model;
 mod plan;
 mod preview;

@@ -91,6 +91,9 @@ pub struct DuplicateIndex {
     runs_made: u64,
 }
 
+/// In the place of the hash of a key's values: the key is not known.
+const FORGOTTEN: u64 = u64::MAX;
+
 type Recent = HashMap<u64, Entry, Identity>;
 
 /// Keys that are judged together with an index and are not part of it: of rows that may still be dropped.
@@ -161,9 +164,10 @@ impl DuplicateIndex {
         let mut verdicts = Vec::with_capacity(keys.len());
         for ((key, value), time) in keys.iter().zip(values).zip(times_us) {
             self.newest_us = self.newest_us.max(*time);
-            let verdict = Verdict::of(self.find(*key, *time)?, *value);
+            let value = (*value).min(FORGOTTEN - 1);
+            let verdict = Verdict::of(self.find(*key, *time)?, value);
             if verdict == Verdict::New {
-                self.recent.insert(*key, Entry { value: *value, time: *time });
+                self.recent.insert(*key, Entry { value, time: *time });
                 if self.recent.len() >= (self.keys_in_memory_max / 2).max(1) {
                     self.spill()?;
                 }
@@ -197,13 +201,29 @@ impl DuplicateIndex {
                 Some(entry) => Some(*entry),
                 None => self.find(*key, *time)?,
             };
-            let verdict = Verdict::of(known, *value);
+            let value = (*value).min(FORGOTTEN - 1);
+            let verdict = Verdict::of(known, value);
             if verdict == Verdict::New {
-                beside.0.insert(*key, Entry { value: *value, time: *time });
+                beside.0.insert(*key, Entry { value, time: *time });
             }
             verdicts.push(verdict);
         }
         Ok(verdicts)
+    }
+
+    /// Forgets keys whose rows have left the table: they are new again.
+    ///
+    /// # Errors
+    /// When keys cannot be written to disk.
+    pub fn forget(&mut self, keys: &[u64]) -> Result<()> {
+        for key in keys {
+            // What is on disk stays there and is not looked at: this stands in its way, for as long as it could be known.
+            self.recent.insert(*key, Entry { value: FORGOTTEN, time: self.newest_us });
+            if self.recent.len() >= (self.keys_in_memory_max / 2).max(1) {
+                self.spill()?;
+            }
+        }
+        Ok(())
     }
 
     /// Keys that are known, in memory and on disk; those past the horizon may still be counted.
@@ -220,7 +240,8 @@ impl DuplicateIndex {
     }
 
     fn find(&self, key: u64, time: i64) -> Result<Option<Entry>> {
-        let within = |entry: &Entry| time.saturating_sub(entry.time) <= self.horizon_us;
+        let within =
+            |entry: &Entry| entry.value != FORGOTTEN && time.saturating_sub(entry.time) <= self.horizon_us;
         if let Some(entry) = self.recent.get(&key) {
             return Ok(Some(*entry).filter(within));
         }

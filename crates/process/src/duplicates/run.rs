@@ -168,21 +168,22 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The smallest key of all readers, with its newest entry; all of them move past it.
+/// The smallest key of all readers, with the entry of the last of them, which is what was written last; all of them move
+/// past it.
 fn next_of(readers: &mut [Reader<'_>]) -> io::Result<Option<(u64, Entry)>> {
     let Some(key) = readers.iter().filter_map(|reader| reader.peek().map(|(key, _)| key)).min() else {
         return Ok(None);
     };
-    let mut newest: Option<Entry> = None;
+    let mut last: Option<Entry> = None;
     for reader in readers {
         if let Some((found, entry)) = reader.peek()
             && found == key
         {
-            newest = newest.filter(|newest| newest.time >= entry.time).or(Some(entry));
+            last = Some(entry);
             reader.advance()?;
         }
     }
-    Ok(newest.map(|entry| (key, entry)))
+    Ok(last.map(|entry| (key, entry)))
 }
 
 fn decoded(entry: &[u8; ENTRY_BYTES]) -> (u64, Entry) {

@@ -29,16 +29,16 @@ use crate::run::progress::Counts;
 
 /// A compiled append model with its rules and the tables that it joins.
 pub(crate) struct Derive {
-    plan: AppendPlan,
+    pub(super) plan: AppendPlan,
     checks: RowChecks,
-    joined: Joined,
+    pub(super) joined: Joined,
     blame: Blame,
 }
 
 /// Rows that keep every rule on single rows, and the rejects of those that do not.
 pub(crate) struct Checked {
-    rows: RecordBatch,
-    rejects: Vec<RecordBatch>,
+    pub(super) rows: RecordBatch,
+    pub(super) rejects: Vec<RecordBatch>,
 }
 
 /// Says of rows by their keys which are new; to be asked once for each row.
@@ -189,7 +189,7 @@ fn reject(job: &Job, batch: &RecordBatch, rejects: &[Reject]) -> Result<Vec<Reco
 }
 
 /// The stored columns: the contract's and those that say where the row comes from, which follow them.
-fn stored(rows: &RecordBatch, columns: usize) -> Result<RecordBatch> {
+pub(super) fn stored(rows: &RecordBatch, columns: usize) -> Result<RecordBatch> {
     let stored: Vec<usize> = (0..columns + LINEAGE.len()).collect();
     rows.project(&stored).map_err(|source| Error::Arrow { attempted: "taking the stored columns", source })
 }

@@ -7,9 +7,12 @@
 mod append;
 mod derive;
 mod events;
+mod explained;
 mod full;
 mod joined;
+mod regroup;
 mod rejects;
+mod remade;
 mod replayed;
 mod rollup;
 mod seen;
@@ -26,7 +29,7 @@ use vitalake_lake::{Account, Increment, Newer, Overlay, Seal, Table, TxnId};
 
 use crate::error::{Error, Result};
 use crate::graph::Contracts;
-use crate::model::{Kind, Model};
+use crate::model::{Kind, Model, TableUse};
 use crate::problem::ModelProblem;
 use crate::replay::{Came, Request};
 use crate::run::Job;
@@ -56,10 +59,6 @@ pub(crate) struct Made {
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) batches: &'a [RecordBatch],
-    /// Rows that are gone with that version: those that `batches` bring take their place. Only kinds that take them back
-    /// one by one are given any.
-    #[allow(dead_code, reason = "kinds with a key read them")]
-    pub(crate) retracted: &'a [RecordBatch],
     pub(crate) version: Option<i64>,
 }
 
@@ -150,6 +149,16 @@ pub(crate) async fn consumed_by_state(kind: Kind, output: &Table, txn: &TxnId) -
     }
 }
 
+/// The tables of a model's FROM whose changes it follows row by row.
+pub(crate) fn followed_tables(model: &Model) -> &[TableUse] {
+    match model.kind {
+        Kind::Append => model.tables.as_slice(),
+        Kind::Rollup | Kind::Upsert => model.tables.get(..1).unwrap_or_default(),
+        // It reads its inputs as they are.
+        Kind::Full => &[],
+    }
+}
+
 /// Writes what a kind of model writes beside its steps, for ever.
 pub(crate) async fn write_beside(job: &Job) {
     match job.model.kind {
@@ -203,20 +212,46 @@ impl Work {
         }
     }
 
-    /// Whether rows that are gone are given to [`Work::take_in`] beside those that came.
-    pub(crate) fn takes_back_rows(&self) -> bool {
+    /// Whether what it has made must be committed before it takes in a commit that took rows away.
+    pub(crate) fn corrects_between_epochs(&self) -> bool {
         match self {
-            Self::Append(_) | Self::Rollup(_) | Self::Upsert(_) | Self::Full(_) => false,
+            Self::Append(_) => true,
+            Self::Rollup(_) | Self::Upsert(_) | Self::Full(_) => false,
         }
     }
 
-    /// Refuses an increment that takes rows away.
-    pub(crate) fn refuse_removed(job: &Job, increment: &Increment) -> Result<()> {
-        if increment.removed.is_empty() {
-            return Ok(());
+    /// Takes in a commit that took rows of the input away, at a moment when nothing else is under way, and nobody takes
+    /// rejects out of quarantine.
+    pub(crate) async fn take_back(&mut self, job: &Job, increment: &Increment, counts: &mut Counts) -> Result<()> {
+        match self {
+            Self::Append(work) => work.take_back(job, increment, counts).await,
+            Self::Rollup(work) => work.take_back(job, increment, counts).await,
+            Self::Upsert(_) | Self::Full(_) => Ok(()),
         }
-        let (dataset, input) = (job.model.dataset.clone(), job.input.contract().dataset.clone());
-        Err(Error::Removed { dataset, input })
+    }
+
+    /// Whether a joined table has another version than the one that all rows are made with.
+    pub(crate) fn joined_has_moved(&self) -> bool {
+        match self {
+            Self::Append(work) => work.joined_has_moved(),
+            Self::Rollup(_) | Self::Upsert(_) | Self::Full(_) => false,
+        }
+    }
+
+    /// Waits until one has; for ever where none is followed.
+    pub(crate) async fn joined_moves(&self) {
+        match self {
+            Self::Append(work) => work.joined_moves().await,
+            Self::Rollup(_) | Self::Upsert(_) | Self::Full(_) => std::future::pending().await,
+        }
+    }
+
+    /// Makes again what changed rows of joined tables explain, at such a moment.
+    pub(crate) async fn follow_joined(&mut self, job: &Job, counts: &mut Counts) -> Result<()> {
+        match self {
+            Self::Append(work) => work.follow_joined(job, counts).await,
+            Self::Rollup(_) | Self::Upsert(_) | Self::Full(_) => Ok(()),
+        }
     }
 
     /// What comes of more rows of the input. A call that failed may be made again with the same rows, unless

@@ -62,9 +62,9 @@ struct OpenEpoch {
 
 /// A rollup model at work.
 pub(crate) struct RollupWork {
-    plan: RollupPlan,
-    leaves: Leaves,
-    blame: Blame,
+    pub(super) plan: RollupPlan,
+    pub(super) leaves: Leaves,
+    pub(super) blame: Blame,
     process: Process,
     /// Rejects that a crash has left committed without the groups beside them.
     recovered: Option<Recovered>,
@@ -123,9 +123,7 @@ impl RollupWork {
     ) -> Result<Made> {
         let mut ran = self.plan.partial_each(rows.batches).await?;
         let mut rejects = failed_rows(job, &mut self.blame, &mut ran).await?;
-        if let Some(recovered) = &mut self.recovered {
-            rejects = recovered.not_yet_rejected(rejects, rows.version)?;
-        }
+        rejects = self.not_yet_rejected(rejects, rows.version)?;
         let partial = ran.made;
         for (leaf, paths) in self.leaves.missing(&partial)? {
             let held = self.held_rows(job, head, &paths).await?;
@@ -142,6 +140,23 @@ impl RollupWork {
             return Err(Error::FarBehind { dataset: job.model.dataset.clone(), rows, rows_max });
         }
         Ok(Made { rejects, ..Made::default() })
+    }
+
+    /// Leaves out of rejects those that a crash has left committed.
+    pub(super) fn not_yet_rejected(
+        &mut self,
+        rejects: Vec<RecordBatch>,
+        version: Option<i64>,
+    ) -> Result<Vec<RecordBatch>> {
+        match &mut self.recovered {
+            Some(recovered) => recovered.not_yet_rejected(rejects, version),
+            None => Ok(rejects),
+        }
+    }
+
+    /// What is in the leaves is half of something from here on, until it is published.
+    pub(super) fn set_merging(&mut self) {
+        self.merging = true;
     }
 
     pub(crate) fn overlay(&mut self) -> Result<Overlay> {
@@ -172,8 +187,17 @@ impl RollupWork {
 
     /// Writes leaves to files that no commit names yet: an epoch may change more groups than memory has room for.
     pub(crate) async fn make_room(&mut self, job: &Job) -> Result<()> {
+        if self.set_aside(job).await? {
+            let shown = self.leaves.overlay()?;
+            job.output.publish_overlay(overlay(shown, &self.aside));
+        }
+        Ok(())
+    }
+
+    /// The same without showing it; says whether there was anything to do.
+    pub(super) async fn set_aside(&mut self, job: &Job) -> Result<bool> {
         if !self.leaves.is_full() || !self.open.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         for (leaf, rows) in self.leaves.to_set_aside()? {
             let mut attempts = 0;
@@ -191,8 +215,7 @@ impl RollupWork {
         }
         let shown = self.leaves.overlay()?;
         self.aside.retain(|path, _| shown.aside.contains(path));
-        job.output.publish_overlay(overlay(shown, &self.aside));
-        Ok(())
+        Ok(true)
     }
 
     /// Commits the oldest epochs whose input's version is known; waits for one where too many are open.
@@ -264,7 +287,7 @@ impl RollupWork {
     }
 
     /// The rows of some leaves: of files that were set aside, and of the table's.
-    async fn held_rows(&self, job: &Job, head: &Snapshot, paths: &[String]) -> Result<Vec<RecordBatch>> {
+    pub(super) async fn held_rows(&self, job: &Job, head: &Snapshot, paths: &[String]) -> Result<Vec<RecordBatch>> {
         let (set_aside, of_head): (Vec<&String>, Vec<&String>) =
             paths.iter().partition(|path| self.aside.contains_key(*path));
         let mut held = Vec::new();

@@ -28,6 +28,14 @@ pub(crate) struct Seen {
 impl Seen {
     /// Reads the keys of the table as it is now; `None` when its contract has no primary key.
     pub(crate) async fn read(job: &Job) -> Result<Option<Self>> {
+        let Some(mut seen) = Self::none(job)? else { return Ok(None) };
+        let horizon = job.output.contract().dedup_horizon;
+        seen.fill(job, i64::try_from(horizon.as_micros()).unwrap_or(i64::MAX)).await?;
+        Ok(Some(seen))
+    }
+
+    /// No keys yet, for who makes the table from its beginning; `None` when its contract has no primary key.
+    pub(crate) fn none(job: &Job) -> Result<Option<Self>> {
         let contract = job.output.contract();
         if contract.primary_key.is_empty() {
             return Ok(None);
@@ -40,9 +48,7 @@ impl Seen {
         let index = DuplicateIndex::new(Arc::clone(&job.options.disk), folder, limits)?;
         let mut columns: Vec<String> = contract.columns.iter().map(|c| c.name.to_string()).collect();
         columns.push(INGESTED_AT.to_owned());
-        let mut seen = Self { hasher, index, columns };
-        seen.fill(job, i64::try_from(limits.horizon.as_micros()).unwrap_or(i64::MAX)).await?;
-        Ok(Some(seen))
+        Ok(Some(Self { hasher, index, columns }))
     }
 
     async fn fill(&mut self, job: &Job, horizon_us: i64) -> Result<()> {
@@ -71,6 +77,17 @@ impl Seen {
     pub(crate) fn judge(&mut self, rows: &RecordBatch) -> Result<Vec<Verdict>> {
         let (keys, values) = self.hasher.hash(rows)?;
         self.index.check(&keys, &values, &times(rows)?)
+    }
+
+    /// Forgets the keys of rows that have left the table.
+    pub(crate) fn forget(&mut self, rows: &RecordBatch) -> Result<()> {
+        let (keys, _) = self.hasher.hash(rows)?;
+        self.index.forget(&keys)
+    }
+
+    /// The hashes of the keys of rows.
+    pub(crate) fn keys(&self, rows: &RecordBatch) -> Result<Vec<u64>> {
+        Ok(self.hasher.hash(rows)?.0)
     }
 
     /// Judges rows that may still be dropped: the new ones are remembered beside the table's.

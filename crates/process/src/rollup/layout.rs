@@ -205,7 +205,7 @@ fn cuts(rows_at: &BTreeMap<i64, usize>, limit: usize) -> Vec<i64> {
 }
 
 /// The time column of groups: days, or milliseconds rounded down.
-fn times(batch: &RecordBatch, time: usize) -> Result<Vec<Option<i64>>> {
+pub(super) fn times(batch: &RecordBatch, time: usize) -> Result<Vec<Option<i64>>> {
     let what = "a partial result";
     let unexpected =
         || Error::Columns { what: what.to_owned(), detail: "its time column is neither date nor timestamp".to_owned() };

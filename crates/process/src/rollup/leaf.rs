@@ -31,6 +31,11 @@ impl Incoming {
         let states = states.iter().map(Arriving::of).collect::<Result<_, _>>().map_err(arrow_error)?;
         Ok(Self { columns, keys, states })
     }
+
+    /// The key of a row, as all batches of the shape spell it.
+    pub(crate) fn key(&self, row: usize) -> &[u8] {
+        self.keys.row(row).data()
+    }
 }
 
 /// Makes comparable keys of the group columns.

@@ -194,7 +194,7 @@ impl Leaves {
     }
 
     /// A leaf without files is made when it is first met.
-    fn ready(&mut self, id: LeafId) -> Result<()> {
+    pub(super) fn ready(&mut self, id: LeafId) -> Result<()> {
         let node = self.nodes.entry(id).or_insert_with(Node::new);
         if node.leaf.is_none() {
             if !node.files.is_empty() || node.aside.is_some() {
@@ -289,6 +289,6 @@ impl Node {
     }
 }
 
-fn all_rows(batch: &RecordBatch) -> Vec<u32> {
+pub(super) fn all_rows(batch: &RecordBatch) -> Vec<u32> {
     (0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect()
 }

@@ -21,6 +21,7 @@ use crate::model::Model;
 use crate::plan::{Planned, engine_problem, named_schemas, plan};
 use crate::problem::ModelProblem;
 use crate::rollup::order::of_order_key;
+use crate::rollup::range::TimeOfInput;
 use crate::rollup::shape::{Output, RollupShape};
 use crate::slot::conform;
 
@@ -29,6 +30,7 @@ pub struct RollupPlan {
     shape: RollupShape,
     engine: Engine,
     finish: Finish,
+    time_of_input: Option<TimeOfInput>,
 }
 
 /// Group and state columns to stored columns; cheap to clone, used wherever groups become rows.
@@ -60,8 +62,9 @@ impl RollupPlan {
         let schemas = named_schemas(model, contracts).map_err(problem)?;
         let (planned, shape) = partial_plan(model, contracts, &schemas).map_err(problem)?;
         let finish = Finish::compile(&planned.state, &shape).map_err(engine)?;
+        let time_of_input = TimeOfInput::of(&planned.state, &shape);
         let engine = Engine::compile(model, planned, "aggregating rows").await?;
-        Ok(Self { shape, engine, finish })
+        Ok(Self { shape, engine, finish, time_of_input })
     }
 
     /// The columns that the model reads of its input, in lower case.
@@ -74,6 +77,11 @@ impl RollupPlan {
     #[must_use]
     pub fn shape(&self) -> &RollupShape {
         &self.shape
+    }
+
+    /// What of the time bucket the input's files tell; `None` where it is not made of one column alone.
+    pub(crate) fn time_of_input(&self) -> Option<&TimeOfInput> {
+        self.time_of_input.as_ref()
     }
 
     pub(crate) fn finish(&self) -> &Finish {

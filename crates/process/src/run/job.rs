@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
+use vitalake_contract::DatasetName;
 use vitalake_lake::{ChangeReader, Lake, Seal, Table, TxnId};
 use vitalake_runtime::retry::Backoff;
 
@@ -12,7 +13,7 @@ use super::ModelsOptions;
 use super::progress::{self, Progress};
 use crate::error::{Error, Result};
 use crate::graph::{Contracts, Feeding};
-use crate::kind::consumed_by_state;
+use crate::kind::{consumed_by_state, followed_tables};
 use crate::model::{Kind, Model};
 use crate::replay::Request;
 
@@ -59,6 +60,12 @@ impl Job {
             self.progress.committed(first_seal, committed);
         }
         Ok(Reader { changes, first_seal, rejects_ahead })
+    }
+
+    /// The tables that the model joins and whose changes it follows.
+    pub(crate) fn joined(&self) -> Vec<Arc<Table>> {
+        let names = followed_tables(&self.model).iter().skip(1).filter_map(|table| DatasetName::new(&table.table).ok());
+        names.filter_map(|name| self.lake.table(&name).ok().cloned()).collect()
     }
 
     /// The last seal of the input that is committed with this one; those of the backlog have no number.

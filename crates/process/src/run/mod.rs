@@ -32,8 +32,8 @@ pub use replica::{FollowInputs, Following};
 
 use crate::error::{Error, Result};
 use crate::graph::{Contracts, Graph, feeding};
-use crate::kind::{is_grouped, stored_schema};
-use crate::model::{Kind, Model};
+use crate::kind::{followed_tables, is_grouped, stored_schema};
+use crate::model::Model;
 use crate::problem::ModelProblem;
 use crate::replay::Request;
 use crate::rollup::LeavesLimits;
@@ -84,8 +84,22 @@ struct Running {
     input: Arc<Table>,
     output: Arc<Table>,
     txn: TxnId,
+    /// The tables that it joins, where it follows them.
+    joined: Vec<Arc<Table>>,
     progress: Arc<Progress>,
     replays: mpsc::WeakSender<Request>,
+}
+
+impl Running {
+    /// Waits until what was made of the ended epochs is committed, with joined tables as they are.
+    async fn settled(&self) {
+        let joined: Vec<_> = self.joined.iter().map(|table| table.head()).collect();
+        self.progress.wait_committed(self.input.last_seal()).await;
+        for head in joined {
+            let version = i64::try_from(head.version().0).unwrap_or(i64::MAX);
+            self.progress.wait_joined(&head.metadata().id, version).await;
+        }
+    }
 }
 
 /// All models of a project, at work.
@@ -109,12 +123,9 @@ pub fn table_specs(models: &[Model], contracts: &Contracts) -> Result<Vec<TableS
             spec.schema = stored_schema(model, contracts)?;
             spec.grouped = is_grouped(model.kind);
         }
-        // A full model reads its inputs as they are, and none of their history.
-        let drives = |model: &&Model| {
-            let first = model.tables.first().filter(|_| model.kind != Kind::Full);
-            first.is_some_and(|first| first.table == contract.dataset.as_str())
-        };
-        spec.read_by = models.iter().filter(drives).map(|model| table_id(model.layer, &model.dataset)).collect();
+        let reads =
+            |model: &&Model| followed_tables(model).iter().any(|table| table.table == contract.dataset.as_str());
+        spec.read_by = models.iter().filter(reads).map(|model| table_id(model.layer, &model.dataset)).collect();
         specs.push(spec);
     }
     Ok(specs)
@@ -204,7 +215,7 @@ impl Models {
     /// models that have failed, and those behind them, it does not wait.
     pub async fn settled(&self) {
         for model in &self.running {
-            model.progress.wait_committed(model.input.last_seal()).await;
+            model.settled().await;
         }
     }
 
@@ -239,7 +250,7 @@ impl Models {
     /// As [`Models::settled`], of one model.
     pub async fn settled_of(&self, dataset: &DatasetName) {
         if let Some(model) = self.running.iter().find(|model| model.progress.is_of(dataset)) {
-            model.progress.wait_committed(model.input.last_seal()).await;
+            model.settled().await;
         }
     }
 }
@@ -353,6 +364,7 @@ fn running(jobs: &[Job]) -> Vec<Running> {
         input: Arc::clone(&job.input),
         output: Arc::clone(&job.output),
         txn: job.txn.clone(),
+        joined: job.joined(),
         progress: Arc::clone(&job.progress),
         replays: job.to_replay.downgrade(),
     };

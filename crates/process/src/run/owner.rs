@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use futures::FutureExt;
-use tokio::sync::mpsc;
-use vitalake_lake::{Account, ChangeReader, DataFile, Increment, TxnId};
+use tokio::sync::{MutexGuard, mpsc};
+use vitalake_lake::{Account, ChangeReader, DataFile, Increment, Seal, TxnId};
 use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::events::{Event, Outcome};
 
 use crate::error::{Error, Result};
-use crate::increment::{Signed, SignedIncrement};
 use crate::kind::{EndedEpoch, Process, Rows, Work, count, signed, write_beside};
 use crate::replay::Request;
 use crate::run::progress::Counts;
@@ -112,7 +111,12 @@ struct Owner {
 impl Owner {
     async fn follow(mut self, job: &Job) -> Result<()> {
         let mut replays = job.replays.lock().await;
+        // Whether nothing was taken in since the last epoch ended.
+        let mut between_epochs = true;
         loop {
+            if between_epochs && self.work.joined_has_moved() {
+                self.follow_joined(job, &mut replays).await?;
+            }
             if let Ok(request) = replays.try_recv() {
                 self.replay(job, request).await;
             }
@@ -125,6 +129,7 @@ impl Owner {
                     tokio::select! {
                         increment = self.changes.next() => increment?,
                         () = self.work.knows_a_version() => continue,
+                        () = self.work.joined_moves(), if between_epochs => continue,
                         Some(request) = replays.recv() => {
                             self.replay(job, request).await;
                             continue;
@@ -132,13 +137,54 @@ impl Owner {
                     }
                 }
             };
-            self.process(job, &increment).await?;
-            if let Some(seal) = increment.seal
-                && let Some(epoch) = self.work.end_epoch(job, seal)?
+            self.process(job, &increment, &mut replays).await?;
+            let was_between = between_epochs && (increment.is_empty() || !increment.removed.is_empty());
+            between_epochs = increment.seal.is_some() || was_between;
+            let Some(seal) = increment.seal else { continue };
+            if was_between && self.is_committed(job, &seal) {
+                job.progress.ok();
+                job.progress.committed(Job::seal_number(self.first_seal, &seal), seal.version_now());
+                continue;
+            }
+            if let Some(epoch) = self.work.end_epoch(job, seal)?
                 && self.ended.send(epoch).await.is_err()
             {
                 return Ok(());
             }
+        }
+    }
+
+    /// Whether a seal ends what a correction of the output says already.
+    fn is_committed(&self, job: &Job, seal: &Seal) -> bool {
+        let version = seal.version_now();
+        version.is_some() && version == job.output.committed_txn(&job.txn) && job.output.is_at_rest()
+    }
+
+    /// Makes again what joined tables explain that have changed.
+    async fn follow_joined(&mut self, job: &Job, replays: &mut mpsc::Receiver<Request>) -> Result<()> {
+        let _undisturbed = self.undisturbed(job, replays).await;
+        let mut attempts = 0;
+        loop {
+            let mut counts = Counts::default();
+            match self.work.follow_joined(job, &mut counts).await {
+                Ok(()) => {
+                    job.progress.count(counts);
+                    job.progress.ok();
+                    return Ok(());
+                }
+                Err(error) => wait_after(job, &mut attempts, error).await?,
+            }
+        }
+    }
+
+    /// The turn to take rejects out of quarantine. Whoever has it and waits for a replay of its own is served first.
+    async fn undisturbed<'a>(&mut self, job: &'a Job, replays: &mut mpsc::Receiver<Request>) -> MutexGuard<'a, ()> {
+        loop {
+            let request = tokio::select! {
+                turn = job.output.turn_to_take_back() => return turn,
+                Some(request) = replays.recv() => request,
+            };
+            self.replay(job, request).await;
         }
     }
 
@@ -149,7 +195,12 @@ impl Owner {
         let _ = request.answer.send(came.unwrap_or_else(|_| Err(panicked())));
     }
 
-    async fn process(&mut self, job: &Job, increment: &Increment) -> Result<()> {
+    async fn process(
+        &mut self,
+        job: &Job,
+        increment: &Increment,
+        replays: &mut mpsc::Receiver<Request>,
+    ) -> Result<()> {
         let (version, started) = (increment.version, Instant::now());
         if let Some(taken) = self.work.take_increment(job, increment).await {
             tell(job, &taken, started.elapsed());
@@ -157,10 +208,10 @@ impl Owner {
             return Ok(());
         }
         if !increment.removed.is_empty() {
-            return self.take_back(job, increment).await;
+            return self.take_back(job, increment, replays).await;
         }
         if !increment.rows.is_empty() {
-            self.step_until_done(job, Rows { batches: &increment.rows, retracted: &[], version }).await?;
+            self.step_until_done(job, Rows { batches: &increment.rows, version }).await?;
         }
         for file in &increment.files {
             let mut attempts = 0;
@@ -171,7 +222,7 @@ impl Owner {
                 }
             };
             for batch in rows.chunks(1) {
-                self.step_until_done(job, Rows { batches: batch, retracted: &[], version }).await?;
+                self.step_until_done(job, Rows { batches: batch, version }).await?;
             }
             self.account_for(job, file, &rows);
         }
@@ -179,20 +230,29 @@ impl Owner {
     }
 
     /// Takes in a commit that took rows away.
-    async fn take_back(&mut self, job: &Job, increment: &Increment) -> Result<()> {
-        if !self.work.takes_back_rows() {
-            return Work::refuse_removed(job, increment);
-        }
-        let columns = self.work.needed().to_vec();
-        let mut signed = SignedIncrement::of(&job.input, increment, &columns);
+    async fn take_back(
+        &mut self,
+        job: &Job,
+        increment: &Increment,
+        replays: &mut mpsc::Receiver<Request>,
+    ) -> Result<()> {
+        let _undisturbed = self.undisturbed(job, replays).await;
         let mut attempts = 0;
         loop {
-            match signed.next().await {
-                Ok(Some(Signed { retracted, added })) => {
-                    let rows = Rows { batches: &added, retracted: &retracted, version: increment.version };
-                    self.step_until_done(job, rows).await?;
+            self.work.commit_known(job, self.first_seal).await?;
+            let started = Instant::now();
+            let mut counts = Counts::default();
+            let step = AssertUnwindSafe(self.work.take_back(job, increment, &mut counts)).catch_unwind().await;
+            let panicked = || Error::Panicked { model: job.model.dataset.clone(), attempted: "taking rows back" };
+            let step = step.unwrap_or_else(|_| Err(panicked())).map(|()| counts);
+            tell(job, &step, started.elapsed());
+            match step {
+                Ok(counts) => {
+                    job.progress.count(counts);
+                    job.progress.ok();
+                    return self.work.make_room(job).await;
                 }
-                Ok(None) => return Ok(()),
+                Err(error) if self.work.must_begin_again() => return Err(error),
                 Err(error) => wait_after(job, &mut attempts, error).await?,
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! Written by the task, read by status pages and by who waits for readiness. Invariant: an error here holds no value.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -96,6 +97,19 @@ pub(crate) struct Counts {
     pub(crate) filtered: i64,
 }
 
+impl Counts {
+    /// Adds another step's.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.rows_rejected += other.rows_rejected;
+        self.duplicates += other.duplicates;
+        self.conflicts += other.conflicts;
+        self.warnings += other.warnings;
+        self.filtered += other.filtered;
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Marks {
     /// The input's change up to which everything was processed; `None` while the backlog is read.
@@ -117,6 +131,8 @@ pub(crate) struct Progress {
     counts: Mutex<(Counts, ModelState, Option<String>, Option<i64>)>,
     /// Why an epoch that has ended cannot be committed: the steps beside it do not clear that, a commit does.
     uncommitted: Mutex<Option<String>>,
+    /// The version of each joined table, by its id, that all rows are made with.
+    joined: Mutex<BTreeMap<String, i64>>,
     marks: watch::Sender<Marks>,
 }
 
@@ -129,18 +145,14 @@ impl Progress {
             upstream,
             counts: Mutex::new((Counts::default(), ModelState::CatchingUp, None, None)),
             uncommitted: Mutex::new(None),
+            joined: Mutex::new(BTreeMap::new()),
             marks: watch::channel(Marks::default()).0,
         }
     }
 
     pub(crate) fn count(&self, step: Counts) {
         let (counts, ..) = &mut *self.counts.lock();
-        counts.rows_in += step.rows_in;
-        counts.rows_out += step.rows_out;
-        counts.rows_rejected += step.rows_rejected;
-        counts.duplicates += step.duplicates;
-        counts.conflicts += step.conflicts;
-        counts.warnings += step.warnings;
+        counts.add(step);
     }
 
     /// Everything up to a change of the input is processed.
@@ -180,6 +192,16 @@ impl Progress {
         }
         *self.uncommitted.lock() = None;
         self.marks.send_modify(|marks| marks.committed = Some(seal.max(marks.committed.unwrap_or(0))));
+    }
+
+    /// All rows are made with this version of a joined table, or a later one.
+    pub(crate) fn joined(&self, table_id: &str, version: i64) {
+        self.joined.lock().insert(table_id.to_owned(), version);
+        self.marks.send_modify(|_| {});
+    }
+
+    pub(crate) async fn wait_joined(&self, table_id: &str, version: i64) {
+        self.wait(|_| self.joined.lock().get(table_id).is_some_and(|made_with| *made_with >= version)).await;
     }
 
     /// Something failed that is tried again.

@@ -262,6 +262,10 @@ impl Model {
         let head = own.map_or_else(|| job.output.head(), |newer| Arc::clone(newer.head()));
         let consumed = head.txn(&job.txn);
         let rejected = own.map_or_else(|| job.output.rejects_txn(&job.txn), |newer| newer.rejects().txn(&job.txn));
+        // Rows that its owner has taken back leave keys behind that nobody here knows.
+        if own.is_some_and(|newer| newer.removed().next().is_some()) {
+            self.work = None;
+        }
         // A model that fails here reads the keys of its table anew when it begins next.
         let mut work = match self.work.take() {
             Some(work) => work,
@@ -348,7 +352,11 @@ async fn take_in(
     increment: Increment,
     counts: &mut Counts,
 ) -> Result<Made> {
-    Work::refuse_removed(job, &increment)?;
+    if !increment.removed.is_empty() {
+        // What its owner makes of that is shown when it is committed.
+        let (dataset, input) = (job.model.dataset.clone(), job.input.contract().dataset.clone());
+        return Err(Error::InputWaits { dataset, input });
+    }
     let mut batches = increment.rows;
     for file in &increment.files {
         batches.extend(job.input.read_columns(file, work.needed()).await?);
@@ -357,7 +365,7 @@ async fn take_in(
         return Ok(Made::default());
     }
     // Which rejects are committed already, the caller knows.
-    work.take_in(job, head, Rows { batches: &batches, retracted: &[], version: None }, counts).await
+    work.take_in(job, head, Rows { batches: &batches, version: None }, counts).await
 }
 
 fn not_overtaken(job: &Job, consumed: Option<i64>, version: u64) -> Result<()> {
