@@ -52,7 +52,9 @@ impl Seal {
         Self { for_readers, ..self }
     }
 
-    pub(crate) fn committed(number: u64, through: ChangeNumber, version: i64) -> Self {
+    /// The end of what is committed with a version already.
+    #[must_use]
+    pub fn committed(number: u64, through: ChangeNumber, version: i64) -> Self {
         let seal = Self::new(number, through, BTreeMap::new());
         seal.set_version(version);
         seal

@@ -18,12 +18,15 @@ const LOOSE_MAX: usize = 1 << 16;
 /// The columns that say where a row comes from.
 pub(crate) const PLACE: [&str; 3] = ["_topic", "_partition", "_offset"];
 
+/// First and last offsets.
+type Spans = Vec<(i64, i64)>;
+
 /// Rows by where they come from. Null is a place of its own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lineages {
     topics: Vec<Option<String>>,
     /// First and last offset, in order and apart, of each topic (by its number) and partition.
-    spans: BTreeMap<(usize, Option<i32>), Vec<(i64, i64)>>,
+    spans: BTreeMap<(usize, Option<i32>), Spans>,
     /// Not joined yet.
     loose: Vec<(usize, Option<i32>, i64)>,
 }
@@ -160,7 +163,7 @@ impl Lineages {
 }
 
 /// Puts spans in order, and makes one of those that meet.
-fn join(spans: &mut Vec<(i64, i64)>) {
+fn join(spans: &mut Spans) {
     spans.sort_unstable();
     let mut joined: Vec<(i64, i64)> = Vec::with_capacity(spans.len());
     for (from, to) in spans.drain(..) {

@@ -240,8 +240,7 @@ impl DuplicateIndex {
     }
 
     fn find(&self, key: u64, time: i64) -> Result<Option<Entry>> {
-        let within =
-            |entry: &Entry| entry.value != FORGOTTEN && time.saturating_sub(entry.time) <= self.horizon_us;
+        let within = |entry: &Entry| entry.value != FORGOTTEN && time.saturating_sub(entry.time) <= self.horizon_us;
         if let Some(entry) = self.recent.get(&key) {
             return Ok(Some(*entry).filter(within));
         }

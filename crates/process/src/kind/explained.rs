@@ -6,14 +6,11 @@
 //! whose derived rows would be others now.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{SortOptions, concat, sort_to_indices};
 use datafusion::common::ScalarValue;
-use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, SelectItem, SetExpr,
-};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, SelectItem, SetExpr};
 use futures::TryStreamExt;
 use vitalake_contract::DatasetName;
 use vitalake_lake::{DataFile, Increment, TxnId};
@@ -82,7 +79,8 @@ impl AppendWork {
                 let table = self.derive.joined.tables.get(index).map(|joined| joined.table.id().to_string());
                 tracing::warn!(model = %job.model.dataset, joined = table, "what has changed in a joined table is not known any longer");
                 let all = self.derive.joined.tables.iter().map(|joined| (joined.txn.clone(), joined.version()));
-                let again = Again { rows: None, version: consumed, txns: all.chain(txns).collect::<Vec<(TxnId, i64)>>() };
+                let again =
+                    Again { rows: None, version: consumed, txns: all.chain(txns).collect::<Vec<(TxnId, i64)>>() };
                 self.make_again(job, again, counts).await?;
             }
         }
@@ -105,7 +103,10 @@ impl AppendWork {
             let contract = before.table.contract();
             let Some(view) = pinned.table(&table_id(contract.layer, &contract.dataset)) else { continue };
             let needed = self.derive.plan.needed(before.position);
-            explaining.set_joined(before.position, &rows_of(&before.table, view, needed, self.derive.joined.bytes_max).await?)?;
+            explaining.set_joined(
+                before.position,
+                &rows_of(&before.table, view, needed, self.derive.joined.bytes_max).await?,
+            )?;
         }
         let files = files_at(job, consumed).await?;
         let (mut read, mut bytes) = (0_usize, 0);
@@ -118,7 +119,10 @@ impl AppendWork {
                 if let Some((_, failure)) = ran.unrunnable {
                     return Err(failure);
                 }
-                ran.made.iter().chain(ran.failed.iter().map(|failed| &failed.row)).try_for_each(|rows| found.add(rows))?;
+                ran.made
+                    .iter()
+                    .chain(ran.failed.iter().map(|failed| &failed.row))
+                    .try_for_each(|rows| found.add(rows))?;
             }
         }
         found.settle();
@@ -174,9 +178,10 @@ fn up_to(model: &Model, position: usize) -> (Model, Option<Expr>) {
             from.joins.truncate(position);
             if let Some(last) = from.joins.last_mut() {
                 let constraint = match &last.join_operator {
-                    JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
-                        c.clone()
-                    }
+                    JoinOperator::Join(c)
+                    | JoinOperator::Inner(c)
+                    | JoinOperator::Left(c)
+                    | JoinOperator::LeftOuter(c) => c.clone(),
                     _ => JoinConstraint::None,
                 };
                 if let JoinConstraint::On(on) = &constraint {
@@ -259,7 +264,10 @@ fn comparisons(condition: &Expr) -> Vec<(&Expr, BinaryOperator, &Expr)> {
         }
         Expr::BinaryOp { left, op, right } => vec![(left.as_ref(), op.clone(), right.as_ref())],
         Expr::Between { expr, negated: false, low, high } => {
-            vec![(expr.as_ref(), BinaryOperator::GtEq, low.as_ref()), (expr.as_ref(), BinaryOperator::LtEq, high.as_ref())]
+            vec![
+                (expr.as_ref(), BinaryOperator::GtEq, low.as_ref()),
+                (expr.as_ref(), BinaryOperator::LtEq, high.as_ref()),
+            ]
         }
         _ => Vec::new(),
     }

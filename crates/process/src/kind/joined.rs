@@ -50,6 +50,9 @@ impl Joined {
                 let table = Arc::clone(job.lake.table(&name)?);
                 let txn = TxnId::model(&job.model.dataset, &table.head().metadata().id);
                 let made_with = job.output.committed_txn(&txn);
+                if let Some(version) = made_with {
+                    job.progress.joined(&table.head().metadata().id, version);
+                }
                 tables.push(JoinedTable { position, table, txn, made_with, shown: None });
             }
         }
@@ -106,7 +109,12 @@ impl Joined {
 }
 
 /// The rows of a pinned table, wherever they are.
-pub(super) async fn rows_of(table: &Table, view: &TableView, columns: &[String], bytes_max: usize) -> Result<Vec<RecordBatch>> {
+pub(super) async fn rows_of(
+    table: &Table,
+    view: &TableView,
+    columns: &[String],
+    bytes_max: usize,
+) -> Result<Vec<RecordBatch>> {
     let mut rows = Vec::new();
     let mut bytes = 0;
     let files = view.head.files().filter(|file| !view.tail.hidden.contains(file.path()));

@@ -7,6 +7,7 @@
 //! as far as that can be done. Invariant: an increment's rows enter the output once, whatever failed before.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -137,8 +138,11 @@ impl Owner {
                     }
                 }
             };
+            if !between_epochs && !increment.removed.is_empty() && !self.end_before(job, &increment).await? {
+                return Ok(());
+            }
             self.process(job, &increment, &mut replays).await?;
-            let was_between = between_epochs && (increment.is_empty() || !increment.removed.is_empty());
+            let was_between = !increment.removed.is_empty() || (between_epochs && increment.is_empty());
             between_epochs = increment.seal.is_some() || was_between;
             let Some(seal) = increment.seal else { continue };
             if was_between && self.is_committed(job, &seal) {
@@ -151,6 +155,17 @@ impl Owner {
             {
                 return Ok(());
             }
+        }
+    }
+
+    /// Ends the epoch of the output before a commit of the input that takes rows away: whatever came before is in the
+    /// version before it. Says whether it will be committed.
+    async fn end_before(&mut self, job: &Job, increment: &Increment) -> Result<bool> {
+        let Some(version) = increment.version else { return Ok(true) };
+        let seal = Arc::new(Seal::committed(0, increment.through, version - 1));
+        match self.work.end_epoch(job, seal)? {
+            Some(epoch) => Ok(self.ended.send(epoch).await.is_ok()),
+            None => Ok(true),
         }
     }
 

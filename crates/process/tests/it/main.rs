@@ -5,6 +5,7 @@
 mod append;
 mod breaking;
 mod corpus;
+mod corrected;
 mod decisions;
 mod extremes;
 mod full;
