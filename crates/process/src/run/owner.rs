@@ -161,7 +161,8 @@ impl Owner {
     /// Ends the epoch of the output before a commit of the input that takes rows away: whatever came before is in the
     /// version before it. Says whether it will be committed.
     async fn end_before(&mut self, job: &Job, increment: &Increment) -> Result<bool> {
-        let Some(version) = increment.version else { return Ok(true) };
+        let version = increment.version.filter(|_| self.work.corrects_between_epochs());
+        let Some(version) = version else { return Ok(true) };
         let seal = Arc::new(Seal::committed(0, increment.through, version - 1));
         match self.work.end_epoch(job, seal)? {
             Some(epoch) => Ok(self.ended.send(epoch).await.is_ok()),
