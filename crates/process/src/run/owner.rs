@@ -211,12 +211,7 @@ impl Owner {
         let _ = request.answer.send(came.unwrap_or_else(|_| Err(panicked())));
     }
 
-    async fn process(
-        &mut self,
-        job: &Job,
-        increment: &Increment,
-        replays: &mut mpsc::Receiver<Request>,
-    ) -> Result<()> {
+    async fn process(&mut self, job: &Job, increment: &Increment, replays: &mut mpsc::Receiver<Request>) -> Result<()> {
         let (version, started) = (increment.version, Instant::now());
         if let Some(taken) = self.work.take_increment(job, increment).await {
             tell(job, &taken, started.elapsed());

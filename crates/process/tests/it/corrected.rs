@@ -380,7 +380,9 @@ impl Raw {
         if let Some((number, rows)) = &self.wards {
             place(&up, rows, *number).await;
         }
-        for (number, rows) in &self.visits {
+        let mut visits: Vec<_> = self.visits.iter().collect();
+        visits.sort_by_key(|(number, _)| *number);
+        for (number, rows) in visits {
             visit(&up, rows, *number, Replaces::Nothing).await;
         }
         read(&up, &self.readings, 0);
