@@ -36,18 +36,18 @@ impl Table {
         Ok(log.load_at(version).await.map_err(failed)?.map(Arc::new))
     }
 
-    /// What came and went after a version up to another, as one; nothing where neither did. `None` where the log no longer
-    /// tells.
+    /// What came and went after a version up to another, one commit after the other: who has seen any version between is
+    /// told of what went since. `None` where the log no longer tells.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn changed_between(&self, from: i64, head: &Snapshot) -> Result<Option<Increment>, LakeError> {
+    pub async fn changed_between(&self, from: i64, head: &Snapshot) -> Result<Option<Vec<Increment>>, LakeError> {
         let Ok(from) = u64::try_from(from).map(TableVersion) else { return Ok(None) };
         if from >= head.version() {
-            return Ok(Some(Increment::default()));
+            return Ok(Some(Vec::new()));
         }
         match self.versions(from, head).await {
-            Ok(history) => Ok(Some(net(history).unwrap_or_default())),
+            Ok(history) => Ok(Some(history.into_iter().filter_map(|version| net(vec![version])).collect())),
             Err(LakeError::Delta { source: DeltaError::HistoryCleaned { .. }, .. }) => Ok(None),
             Err(error) => Err(error),
         }

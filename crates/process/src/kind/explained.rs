@@ -64,7 +64,7 @@ impl AppendWork {
         let txns = vec![(joined.txn.clone(), version)];
         let rows = match joined.made_with {
             Some(from) => match joined.table.changed_between(from, &head).await? {
-                Some(change) => match self.explained(job, index, (&change, consumed)).await {
+                Some(changes) => match self.explained(job, index, (&changes, consumed)).await {
                     Err(error) if is_gone(&error) => None,
                     rows => Some(rows?),
                 },
@@ -88,11 +88,11 @@ impl AppendWork {
     }
 
     /// Where the input's rows come from that rows which changed explain, at the version that is consumed.
-    async fn explained(&self, job: &Job, index: usize, (change, consumed): (&Increment, i64)) -> Result<Lineages> {
+    async fn explained(&self, job: &Job, index: usize, (changes, consumed): (&[Increment], i64)) -> Result<Lineages> {
         let mut found = Lineages::default();
         let Some(joined) = self.derive.joined.tables.get(index) else { return Ok(found) };
         let columns = self.derive.plan.needed(joined.position).to_vec();
-        let changed = self.changed_rows(index, change, &columns).await?;
+        let changed = self.changed_rows(index, changes, &columns).await?;
         if changed.is_empty() {
             return Ok(found);
         }
@@ -131,19 +131,22 @@ impl AppendWork {
         Ok(found)
     }
 
-    /// The rows of a joined table that went and came, as far as the model reads them.
-    async fn changed_rows(&self, index: usize, change: &Increment, columns: &[String]) -> Result<Vec<RecordBatch>> {
+    /// The rows of a joined table that went and came, as far as the model reads them. Rows of the output may have been made
+    /// with any of the versions, so that what came and went between counts too.
+    async fn changed_rows(&self, index: usize, changes: &[Increment], columns: &[String]) -> Result<Vec<RecordBatch>> {
         let (mut changed, mut bytes) = (Vec::new(), 0);
         let Some(joined) = self.derive.joined.tables.get(index) else { return Ok(changed) };
         let bytes_max = self.derive.joined.bytes_max;
-        let mut signed = SignedIncrement::of(&joined.table, change, columns);
-        while let Some(Signed { retracted, added }) = signed.next().await? {
-            for batch in retracted.into_iter().chain(added) {
-                bytes += batch.get_array_memory_size();
-                changed.push(batch);
-            }
-            if bytes > bytes_max {
-                return Err(Error::JoinedTooLarge { table: joined.table.id().to_string(), bytes, bytes_max });
+        for change in changes {
+            let mut signed = SignedIncrement::of(&joined.table, change, columns);
+            while let Some(Signed { retracted, added }) = signed.next().await? {
+                for batch in retracted.into_iter().chain(added) {
+                    bytes += batch.get_array_memory_size();
+                    changed.push(batch);
+                }
+                if bytes > bytes_max {
+                    return Err(Error::JoinedTooLarge { table: joined.table.id().to_string(), bytes, bytes_max });
+                }
             }
         }
         Ok(changed)

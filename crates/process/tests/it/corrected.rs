@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch};
+use futures::StreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
-use vitalake_contract::rule::{Bound, Check, RowRule, Severity};
+use rstest::rstest;
+use vitalake_contract::rule::{Bound, Check, Measure, Must, RowRule, SetRule, Severity};
 use vitalake_contract::{Delivery, Layer};
 use vitalake_lake::{DeliveredFiles, Space, TxnId};
 use vitalake_process::Contracts;
@@ -28,6 +31,13 @@ const VISITS: &str =
     "-- kind: append\nSELECT clinic, day, cost, lpad(clinic, CAST(cost AS INT), 'x') AS padded FROM raw.visits";
 const COSTS: &str = "-- kind: rollup\n-- time: day\nSELECT clinic, CAST(day AS DATE) AS day, SUM(cost) AS total, MAX(cost) AS highest, SUM(length(lpad(clinic, CAST(cost AS INT), 'x'))) AS padded FROM raw.visits GROUP BY clinic, CAST(day AS DATE)";
 
+const WEARERS: &str =
+    "-- kind: upsert\n-- key: device\n-- sequence: since\nSELECT device, patient, since FROM raw.wears";
+const WORN: &str = "-- kind: append\nSELECT r.device AS device, r.at AS at, w.patient AS patient\nFROM raw.readings r LEFT JOIN curated.wearers w ON w.device = r.device AND r.at >= w._valid_from AND (w._valid_to IS NULL OR r.at < w._valid_to)";
+const SPELLS: &str =
+    "-- kind: append\nSELECT device, patient, _valid_to AS until FROM curated.wearers WHERE patient <> 'p0'";
+const SPELLS_DAILY: &str = "-- kind: rollup\n-- time: day\nSELECT CAST(_valid_from AS DATE) AS day, COUNT(*) AS n, MAX(patient) AS last FROM curated.wearers GROUP BY CAST(_valid_from AS DATE)";
+
 fn all_contracts() -> Contracts {
     let replaced = |dataset: &str, columns: &str| {
         let mut contract = contract(Layer::Raw, dataset, columns, true);
@@ -49,7 +59,26 @@ fn all_contracts() -> Contracts {
         check: Check::Minimum(Bound::Whole(2)),
         severity: Severity::Error,
     });
+    // Behind a gate: what is staged is what is compared.
+    let mut costs =
+        contract(Layer::Serving, "costs", "clinic string, day date, total long, highest long, padded long", false);
+    let must = Must::BeGreaterOrEqualTo(0.0);
+    let enough = SetRule {
+        name: "enough".to_owned(),
+        measure: Measure::RowCount,
+        must,
+        severity: Severity::Error,
+        schedule: None,
+    };
+    costs.set_rules.push(enough);
+    let mut wearers = contract(Layer::Curated, "wearers", "*device string, patient string", false);
+    wearers.history = true;
     contracts(vec![
+        contract(Layer::Raw, "wears", "device string, patient string, since timestamp", true),
+        wearers,
+        contract(Layer::Curated, "worn", "device string, at timestamp, patient string", false),
+        contract(Layer::Curated, "spells", "device string, patient string, until timestamp", false),
+        contract(Layer::Serving, "spells_daily", "day date, n long, last string", false),
         contract(Layer::Raw, "readings", "device string, at timestamp, v double", false),
         replaced("assignments", "device string, patient string, since timestamp, until timestamp"),
         replaced("wards", "patient string, ward string"),
@@ -63,7 +92,7 @@ fn all_contracts() -> Contracts {
             false,
         ),
         visits,
-        contract(Layer::Serving, "costs", "clinic string, day date, total long, highest long, padded long", false),
+        costs,
     ])
 }
 
@@ -76,12 +105,20 @@ fn world() -> World {
         model(Layer::Serving, "vitals_daily", DAILY),
         model(Layer::Curated, "visits_kept", VISITS),
         model(Layer::Serving, "costs", COSTS),
+        model(Layer::Curated, "wearers", WEARERS),
+        model(Layer::Curated, "worn", WORN),
+        model(Layer::Curated, "spells", SPELLS),
+        model(Layer::Serving, "spells_daily", SPELLS_DAILY),
     ];
     world.leaves = LeavesLimits { leaf_rows_max: 6, dirty_rows_max: 1_000, clean_rows_max: 8 };
     world
 }
 
-const DERIVED: [(Space, &str); 7] = [
+const DERIVED: [(Space, &str); 11] = [
+    (Space::Curated, "wearers"),
+    (Space::Curated, "worn"),
+    (Space::Curated, "spells"),
+    (Space::Serving, "spells_daily"),
     (Space::Curated, "vitals"),
     (Space::Quarantine, "vitals"),
     (Space::Curated, "known"),
@@ -188,13 +225,25 @@ async fn visit(up: &Up, rows: &[Visit], number: i32, replaces: Replaces) {
     deliver(up, "visits", given, number, replaces).await;
 }
 
+/// The device, the patient, from when.
+type Wear = (u8, u8, i64);
+
+async fn wear(up: &Up, rows: &[Wear], number: i32, replaces: Replaces) {
+    let given = vec![
+        ("device", texts(rows.iter().map(|row| format!("d{}", row.0)))),
+        ("patient", texts(rows.iter().map(|row| format!("p{}", row.1)))),
+        ("since", times(&rows.iter().map(|row| Some(row.2 * 3600)).collect::<Vec<_>>())),
+    ];
+    deliver(up, "wears", given, number, replaces).await;
+}
+
 async fn settle(up: &Up) {
     up.lake.table(&name("readings")).unwrap().flush().await.unwrap();
     up.within(up.models.settled()).await;
 }
 
 async fn balanced(up: &Up) {
-    for dataset in ["vitals", "known", "visits_kept"] {
+    for dataset in ["vitals", "known", "visits_kept", "worn", "spells"] {
         let books = up.lake.table(&name(dataset)).unwrap().books().await.unwrap();
         assert_eq!(books.missing(), Some(0), "{dataset}: {books:?}");
     }
@@ -287,6 +336,9 @@ enum Step {
     Visit(Vec<Visit>),
     /// The visits of an earlier delivery, by its place among those that still stand.
     Correct(usize, Vec<Visit>),
+    Wear(Vec<Wear>),
+    /// The same of who wore what.
+    Rewear(usize, Vec<Wear>),
     Commit,
     Settle,
     Restart,
@@ -301,7 +353,10 @@ fn a_life() -> impl Strategy<Value = Vec<Step>> {
     let visits = || {
         visits().prop_map(|rows| rows.into_iter().map(|((clinic, day), cost)| (clinic, day, cost)).collect::<Vec<_>>())
     };
+    let wears = || prop::collection::vec((0..4_u8, 0..4_u8, 0..60_i64), 1..5);
     let step = prop_oneof![
+        3 => wears().prop_map(Step::Wear),
+        2 => (0..4_usize, wears()).prop_map(|(which, rows)| Step::Rewear(which, rows)),
         4 => readings.prop_map(Step::Read),
         3 => assignments.prop_map(Step::Assign),
         2 => wards.prop_map(Step::Place),
@@ -321,6 +376,7 @@ struct Raw {
     assignments: Option<(i32, Vec<Assignment>)>,
     wards: Option<(i32, Vec<(u8, u8)>)>,
     visits: Vec<(i32, Vec<Visit>)>,
+    wears: Vec<(i32, Vec<Wear>)>,
     numbers: i32,
 }
 
@@ -364,6 +420,17 @@ impl Raw {
                 visit(up, &rows, number, Replaces::One(i64::from(old))).await;
                 self.visits[*which] = (number, rows);
             }
+            Step::Wear(rows) => {
+                let number = self.number();
+                wear(up, rows, number, Replaces::Nothing).await;
+                self.wears.push((number, rows.clone()));
+            }
+            Step::Rewear(which, rows) => {
+                let Some((old, _)) = self.wears.get(*which).cloned() else { return };
+                let number = self.number();
+                wear(up, rows, number, Replaces::One(i64::from(old))).await;
+                self.wears[*which] = (number, rows.clone());
+            }
             Step::Commit => {
                 up.lake.table(&name("readings")).unwrap().flush().await.unwrap();
             }
@@ -384,6 +451,11 @@ impl Raw {
         visits.sort_by_key(|(number, _)| *number);
         for (number, rows) in visits {
             visit(&up, rows, *number, Replaces::Nothing).await;
+        }
+        let mut wears: Vec<_> = self.wears.iter().collect();
+        wears.sort_by_key(|(number, _)| *number);
+        for (number, rows) in wears {
+            wear(&up, rows, *number, Replaces::Nothing).await;
         }
         read(&up, &self.readings, 0);
         settle(&up).await;
@@ -423,4 +495,83 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// The last commit of a log never took place.
+async fn undo_last_commit(store: &Arc<dyn ObjectStore>, table: &str) {
+    let folder = object_store::path::Path::from(format!("lake/{table}/_delta_log"));
+    let mut commits: Vec<_> = store.list(Some(&folder)).map(|found| found.unwrap().location).collect().await;
+    commits.retain(|path| path.as_ref().ends_with(".json"));
+    commits.sort();
+    store.delete(commits.last().unwrap()).await.unwrap();
+}
+
+/// A crash after the rows of a correction and before its rejects, or before both.
+#[rstest]
+#[case::between_the_two_commits(&["quarantine/vitals"])]
+#[case::before_the_first(&["quarantine/vitals", "curated/vitals", "serving/vitals_daily"])]
+#[tokio::test]
+async fn a_correction_that_a_crash_cut_short_is_made_once(#[case] lost: &[&str]) {
+    let world = world();
+    let up = world.up().await;
+    assign(&up, &[(1, 3, 0, None)], 1).await;
+    read(&up, &[(1, 1, 10), (1, 2, 20), (2, 1, 30)], 0);
+    settle(&up).await;
+    assert_eq!(up.committed(Space::Quarantine, "vitals").await.len(), 2);
+    assign(&up, &[(1, 1, 2, None), (1, 3, 0, Some(2))], 2).await;
+    settle(&up).await;
+    let want = up.committed(Space::Serving, "vitals_daily").await;
+    assert_eq!(want.len(), 2, "{want:?}");
+    up.models.stop().await;
+    drop(up.lake);
+    for table in lost {
+        undo_last_commit(&world.store, table).await;
+    }
+    let up = world.up().await;
+    settle(&up).await;
+    assert_eq!(up.committed(Space::Serving, "vitals_daily").await, want);
+    assert_eq!(up.committed(Space::Curated, "vitals").await.len(), 2);
+    assert_eq!(up.committed(Space::Quarantine, "vitals").await.len(), 1);
+    balanced(&up).await;
+    up.models.stop().await;
+}
+
+/// Rows may be made with any version of a joined table that was there for a moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_joined_table_said_for_a_moment_is_taken_back() {
+    let world = world();
+    let up = world.up().await;
+    assign(&up, &[(0, 3, 16, Some(29))], 1).await;
+    read(&up, &[(3, 14, 1), (0, 23, 0), (0, 45, 3)], 0);
+    up.within(up.models.caught_up()).await;
+    assign(&up, &[(3, 0, 18, None), (2, 0, 11, None)], 2).await;
+    settle(&up).await;
+    assert_eq!(up.committed(Space::Curated, "vitals").await.len(), 3);
+    assert!(up.committed(Space::Quarantine, "vitals").await.is_empty());
+    balanced(&up).await;
+    up.models.stop().await;
+}
+
+/// Somebody has removed the joined table's folder, and it was made anew.
+#[tokio::test]
+async fn where_nobody_knows_what_changed_the_table_is_made_again_whole() {
+    let world = world();
+    let up = world.up().await;
+    assign(&up, &[(1, 1, 0, None)], 1).await;
+    read(&up, &[(1, 1, 10), (2, 1, 30)], 0);
+    settle(&up).await;
+    up.models.stop().await;
+    drop(up.lake);
+    let folder = object_store::path::Path::from("lake/raw/assignments");
+    let files: Vec<_> = world.store.list(Some(&folder)).map(|found| found.unwrap().location).collect().await;
+    for file in files {
+        world.store.delete(&file).await.unwrap();
+    }
+    let up = world.up().await;
+    assign(&up, &[(2, 2, 0, None)], 1).await;
+    settle(&up).await;
+    let daily = ["|p2|1970-01-01|1|15.0|15.0|15.0|15.0|1|", "||1970-01-01|1|5.0|5.0|5.0|5.0|1|"];
+    assert_eq!(up.committed(Space::Serving, "vitals_daily").await, daily);
+    balanced(&up).await;
+    up.models.stop().await;
 }
