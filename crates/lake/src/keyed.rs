@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use serde_json::Value;
 
-use crate::delta::action::Add;
+use crate::delta::action::{Action, Add};
 use crate::delta::{
     Change, CheckpointOptions, CleanOptions, DataFile, DeltaError, DeltaLog, FilePath, Snapshot, TableVersion,
     VacuumOptions,
@@ -32,6 +32,8 @@ use crate::txn::TxnId;
 const RANGE_TAG: &str = "vitalake.range";
 /// The field of a commit's notes that names the ranges that it touches.
 const RANGES: &str = "vitalakeRanges";
+/// The field of a commit's notes that says that it holds a part of an epoch.
+const PORTION: &str = "vitalakePortion";
 /// The property of a state that holds the seed of its hashes.
 const SEED: &str = "vitalake.hashSeed";
 /// Rows that are read as one batch.
@@ -78,6 +80,8 @@ pub struct StateChange {
     pub txns: BTreeMap<TxnId, i64>,
     /// The ranges that it touches.
     pub ranges: Vec<String>,
+    /// Whether it holds a part of an epoch that is not there whole: who opens the state finds it without such parts.
+    pub portion: bool,
 }
 
 fn root(table: &Table) -> Path {
@@ -101,7 +105,9 @@ impl Lake {
             }
         };
         let (table, head) = (Arc::clone(table), Arc::new(head));
-        Ok(StateTable { table, log, head, schema, checkpointed: TableVersion(0), unsure: false })
+        let mut state = StateTable { table, log, head, schema, checkpointed: TableVersion(0), unsure: false };
+        state.undo_portions().await?;
+        Ok(state)
     }
 }
 
@@ -187,6 +193,9 @@ impl StateTable {
         }
         commit.only_next = true;
         commit.info.insert(RANGES.to_owned(), change.ranges.clone().into());
+        if change.portion {
+            commit.info.insert(PORTION.to_owned(), true.into());
+        }
         let news = change.txns.iter().filter(|(id, version)| self.head.txn(*id) != Some(**version));
         let commit = news.fold(commit, |commit, (id, version)| commit.with_txn(id.as_str(), *version));
         match self.log.append(&self.head, commit).await {
@@ -200,6 +209,37 @@ impl StateTable {
             }
         }
         Ok(self.version())
+    }
+
+    /// Puts the files back that were there before an epoch which a crash has left in part.
+    async fn undo_portions(&mut self) -> Result<(), LakeError> {
+        let failed = |source| LakeError::Delta { attempt: "opening the state", table: self.table.id(), source };
+        let (mut whole, mut ranges) = (self.head.version(), Vec::new());
+        while let Some(actions) = self.log.read_commit(whole).await.map_err(failed)? {
+            let info = actions.into_iter().find_map(|action| match action {
+                Action::CommitInfo(info) => Some(info),
+                _ => None,
+            });
+            let info = info.filter(|info| info.get(PORTION).and_then(Value::as_bool) == Some(true));
+            let Some(before) = whole.0.checked_sub(1).filter(|_| info.is_some()) else { break };
+            ranges.extend(info.into_iter().filter_map(|mut info| info.remove(RANGES)).filter_map(into_texts).flatten());
+            whole = TableVersion(before);
+        }
+        if whole == self.head.version() {
+            return Ok(());
+        }
+        let cleaned = DeltaError::HistoryCleaned { table: self.table.id().to_string(), version: whole };
+        let before = self.log.load_at(whole).await.map_err(failed)?.ok_or_else(|| failed(cleaned))?;
+        let is_gone = |file: &&Arc<DataFile>| self.head.file(file.path()).is_none();
+        let is_new = |file: &&Arc<DataFile>| before.file(file.path()).is_none();
+        let change = StateChange {
+            removes: self.head.files().filter(is_new).map(|file| file.path().clone()).collect(),
+            adds: before.files().filter(is_gone).cloned().collect(),
+            ranges,
+            ..StateChange::default()
+        };
+        tracing::info!(table = %self.table.id(), "the state is without the epoch that was cut short");
+        self.commit(&change).await.map(|_| ())
     }
 
     /// The ranges that were touched after a version; `None` when the log no longer says.
@@ -247,6 +287,10 @@ impl StateTable {
         self.head = Arc::new(self.head.without_tombstones_before(now_ms - LOG_RETENTION_MS));
         Ok(())
     }
+}
+
+fn into_texts(value: Value) -> Option<Vec<String>> {
+    serde_json::from_value(value).ok()
 }
 
 impl Table {

@@ -22,6 +22,7 @@ mod delta_speed;
 mod delta_stats;
 mod delta_unsynced;
 mod journal;
+mod keyed;
 mod postgres_server;
 mod pruning;
 mod publish;

@@ -38,7 +38,10 @@ pub(crate) struct Merger {
     pub(super) shape: UpsertShape,
     /// All columns: key, sequence, place, then the others.
     order: Vec<usize>,
+    /// How many of them are key, sequence and place: of one record there is one event.
+    ordered_by: usize,
     in_order: RowConverter,
+    in_full: RowConverter,
     by_key: RowConverter,
     by_record: RowConverter,
     by_values: RowConverter,
@@ -48,24 +51,36 @@ pub(super) fn failed(source: ArrowError) -> Error {
     Error::Arrow { attempted: "merging events", source }
 }
 
+/// The rows in order, each of those that are equal once. What is held is sorted already, and a stable sort makes use of
+/// that.
+fn sorted(rows: &Rows) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..u32::try_from(rows.num_rows()).unwrap_or(u32::MAX)).collect();
+    order.sort_by(|left, right| rows.row(*left as usize).cmp(&rows.row(*right as usize)));
+    order.dedup_by(|left, right| rows.row(*left as usize) == rows.row(*right as usize));
+    order
+}
+
 impl Merger {
     pub(crate) fn new(shape: UpsertShape) -> Result<Self> {
         let mut order: Vec<usize> = Vec::new();
-        let all = 0..shape.events.fields().len();
-        for column in shape.key.iter().chain(&shape.sequence).copied().chain(shape.place()).chain(all) {
+        for column in shape.key.iter().chain(&shape.sequence).copied().chain(shape.place()) {
             if !order.contains(&column) {
                 order.push(column);
             }
         }
+        let ordered_by = order.len();
+        let others = (0..shape.events.fields().len()).filter(|column| !order.contains(column));
+        order.extend(others.collect::<Vec<_>>());
         let converter = |columns: &[usize]| {
             let fields = columns.iter().map(|column| SortField::new(shape.events.field(*column).data_type().clone()));
             RowConverter::new(fields.collect()).map_err(failed)
         };
         let record: Vec<usize> = shape.key.iter().copied().chain(shape.place()).collect();
         let values: Vec<usize> = (0..shape.columns).collect();
-        let (in_order, by_key) = (converter(&order)?, converter(&shape.key)?);
+        let in_order = converter(order.get(..ordered_by).unwrap_or_default())?;
+        let (in_full, by_key) = (converter(&order)?, converter(&shape.key)?);
         let (by_record, by_values) = (converter(&record)?, converter(&values)?);
-        Ok(Self { shape, order, in_order, by_key, by_record, by_values })
+        Ok(Self { shape, order, ordered_by, in_order, in_full, by_key, by_record, by_values })
     }
 
     pub(crate) fn shape(&self) -> &UpsertShape {
@@ -87,11 +102,13 @@ impl Merger {
     fn with(&self, held: &RecordBatch, events: &RecordBatch) -> Result<RecordBatch> {
         let all = concat_batches(&self.shape.events, [held, events]).map_err(failed)?;
         let columns: Vec<ArrayRef> = self.order.iter().map(|column| Arc::clone(all.column(*column))).collect();
-        let rows = self.in_order.convert_columns(&columns).map_err(failed)?;
-        let mut order: Vec<u32> = (0..u32::try_from(all.num_rows()).unwrap_or(u32::MAX)).collect();
-        // What is held is sorted already, and a stable sort makes use of that.
-        order.sort_by(|left, right| rows.row(*left as usize).cmp(&rows.row(*right as usize)));
-        order.dedup_by(|left, right| rows.row(*left as usize) == rows.row(*right as usize));
+        let by = columns.get(..self.ordered_by).unwrap_or_default();
+        let order = sorted(&self.in_order.convert_columns(by).map_err(failed)?);
+        // Where a record has two events, or one twice, the other columns decide.
+        let order = match order.len() == all.num_rows() {
+            true => order,
+            false => sorted(&self.in_full.convert_columns(&columns).map_err(failed)?),
+        };
         take_record_batch(&all, &UInt32Array::from(order)).map_err(failed)
     }
 

@@ -26,6 +26,13 @@ impl Merger {
     /// The table's rows of a range that holds these events, which are sorted.
     pub(crate) fn visible(&self, events: &RecordBatch) -> Result<RecordBatch> {
         let mut versions = Vec::new();
+        if self.shape.keeps_newest_alone() {
+            // Each key has one event.
+            let deleted = self.is_deleted(events);
+            let stays = deleted.iter().enumerate().filter(|(_, deleted)| !**deleted);
+            versions.extend(stays.map(|(event, _)| Version { event, from_us: 0, to_us: None }));
+            return self.rows(events, &versions);
+        }
         let (keys, values) = (self.keys(events)?, self.values(events)?);
         let deleted = self.is_deleted(events);
         let times = self.times(events)?;
@@ -38,7 +45,7 @@ impl Merger {
             let key = OfKey { values: &values, deleted: &deleted, times: times.as_ref() };
             match times {
                 Some(_) => key.versions(from, to, &mut versions),
-                None => versions.extend(key.newest(from, to, !self.shape.keeps_newest_alone())),
+                None => versions.extend(key.newest(from, to)),
             }
             from = to;
         }
@@ -90,9 +97,9 @@ impl OfKey<'_> {
         gone == (true, true) || (gone == (false, false) && self.values.row(left) == self.values.row(right))
     }
 
-    fn newest(&self, from: usize, to: usize, with_runs: bool) -> Option<Version> {
+    fn newest(&self, from: usize, to: usize) -> Option<Version> {
         let mut event = to.checked_sub(1).filter(|last| !self.is_deleted(*last))?;
-        while with_runs && event > from && self.same(event - 1, event) {
+        while event > from && self.same(event - 1, event) {
             event -= 1;
         }
         Some(Version { event, from_us: 0, to_us: None })

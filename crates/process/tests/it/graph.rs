@@ -86,3 +86,44 @@ fn a_model_without_its_contract_is_named() {
     let found = problems(&[model(Layer::Curated, "stepz", STEPS)], &steps());
     assert!(found[0].contains("stepz has no contract") && found[0].contains("did you mean \"steps\"?"), "{found:?}");
 }
+
+const UPSERT: &str =
+    "-- kind: upsert\n-- key: subject_id\n-- sequence: hour\nSELECT subject_id, hour, steps FROM raw.hourly_steps";
+
+/// A stream with an upsert of it, and a dataset for a model that reads that.
+fn keyed() -> Contracts {
+    let mut all = steps();
+    all.extend(contracts(vec![
+        contract(Layer::Curated, "newest", "*subject_id string, hour timestamp, steps long", false),
+        contract(Layer::Curated, "read", "subject_id string, hour timestamp, steps long", false),
+    ]));
+    all
+}
+
+#[test]
+fn an_upsert_of_a_stream_is_joined_and_read_whole_and_drives_nothing_else() {
+    let newest = model(Layer::Curated, "newest", UPSERT);
+    let joined = "-- kind: append\nSELECT s.subject_id, s.hour, n.steps FROM raw.hourly_steps s JOIN curated.newest n ON s.subject_id = n.subject_id";
+    let whole = "-- kind: full\nSELECT subject_id, hour, steps FROM curated.newest";
+    for text in [joined, whole] {
+        let models = [newest.clone(), model(Layer::Curated, "read", text)];
+        assert!(Graph::build(&models, &keyed()).is_ok(), "{text}");
+    }
+    let append = "-- kind: append\nSELECT subject_id, hour, steps FROM curated.newest";
+    let found = problems(&[newest, model(Layer::Curated, "read", append)], &keyed());
+    assert!(found[0].contains("curated.newest is an upsert"), "{found:?}");
+}
+
+#[test]
+fn an_upsert_says_its_sequence_but_where_deliveries_are_the_order() {
+    let without = UPSERT.replace("-- sequence: hour\n", "");
+    let found = problems(&[model(Layer::Curated, "newest", &without)], &keyed());
+    assert!(found[0].contains("does not say which of several rows"), "{found:?}");
+    let mut all = keyed();
+    let mut replaced = contract(Layer::Raw, "hourly_steps", "subject_id string, hour timestamp, steps long", true);
+    replaced.delivery = Delivery::Replace;
+    all.extend(contracts(vec![replaced]));
+    assert!(Graph::build(&[model(Layer::Curated, "newest", &without)], &all).is_ok());
+    let found = problems(&[model(Layer::Curated, "newest", UPSERT)], &all);
+    assert!(found[0].contains("its deliveries are the order"), "{found:?}");
+}

@@ -26,7 +26,7 @@ fn contract_of(layer: Layer, dataset: &str, columns: &str, history: bool) -> vit
     vitalake_contract::Contract { history, ..contract(layer, dataset, columns, false) }
 }
 
-/// Small ranges, so that a few keys are in several.
+/// Small ranges, so that a few keys are in several, and little memory, so that an epoch comes in parts.
 pub fn world() -> World {
     let mut world = World::new(Severity::Warning);
     let row = "id string, at timestamp, value long, gone boolean";
@@ -65,7 +65,7 @@ pub fn world() -> World {
             "-- kind: full\nSELECT value, count(*) AS ids FROM curated.latest GROUP BY value",
         ),
     ];
-    world.leaves = LeavesLimits { leaf_rows_max: 4, ..LeavesLimits::default() };
+    world.leaves = LeavesLimits { leaf_rows_max: 4, dirty_rows_max: 6, ..LeavesLimits::default() };
     world
 }
 

@@ -116,6 +116,31 @@ async fn a_table_behind_its_state_is_brought_up_at_start() {
 }
 
 #[tokio::test]
+async fn an_epoch_that_is_in_the_state_in_part_is_begun_again() {
+    let world = world();
+    let up = world.up().await;
+    append(&up, &FIRST, 0);
+    commit(&up).await;
+    let state = || DeltaLog::new(Arc::clone(&world.store), object_store::path::Path::from("state/latest"));
+    let events = async || state().load().await.unwrap().unwrap().rows().unwrap();
+    let before = events().await;
+    // More keys than memory has room for, in an epoch that does not end: these rows never come again.
+    let many: Vec<Event> = (10..40).map(|key| (key, 9, Some(9), false)).collect();
+    append(&up, &many, FIRST.len() as i64);
+    until("a part is in the state", async || events().await > before).await;
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, newest("changes", &placed(&FIRST), true, false));
+    let up = restarted(&world, up).await;
+    append(&up, &THEN, FIRST.len() as i64);
+    commit(&up).await;
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, expected());
+    assert_eq!(up.rows(Space::Curated, "versions", false).await, versions("changes", &placed(&everything())));
+    let latest = expected().len() as u64;
+    // The newest of each key, the mark of the one that is deleted among them.
+    assert_eq!(events().await, latest + 1);
+    up.models.stop().await;
+}
+
+#[tokio::test]
 async fn files_that_another_program_has_joined_are_made_anew() {
     let world = world();
     let up = world.up().await;

@@ -119,3 +119,98 @@ fn what_a_merge_needs_is_stored_and_no_more() {
         ["day", "average", "readings", "per_reading", "_average_sum", "_per_reading_sum", "_per_reading_count"]
     );
 }
+
+fn of_keyed(header: &str, select: &str, history: bool) -> Vec<String> {
+    let mut all = steps();
+    let mut newest = contract(Layer::Curated, "newest", "*subject_id string, *rate double, steps long", false);
+    if !header.contains("rate") {
+        newest = contract(Layer::Curated, "newest", "*subject_id string, steps long", false);
+    }
+    newest.history = history;
+    all.extend(contracts(vec![newest]));
+    let text = format!("{header}\nSELECT {select} FROM raw.hourly_steps");
+    validate_model(&model(Layer::Curated, "newest", &text), &all).into_iter().map(|problem| problem.message).collect()
+}
+
+#[rstest]
+#[case::no_such_key(
+    "-- key: subject",
+    "subject_id, steps, hour",
+    false,
+    "no column \"subject\", which `-- key:` names"
+)]
+#[case::another_key(
+    "-- key: steps",
+    "subject_id, steps, hour",
+    false,
+    "primary key is subject_id, `-- key:` says steps"
+)]
+#[case::fraction("-- key: subject_id, rate", "subject_id, 1.5D AS rate, steps, hour", false, "\"rate\" is DOUBLE")]
+#[case::no_such_sequence(
+    "-- key: subject_id",
+    "subject_id, steps",
+    false,
+    "no column \"hour\", which `-- sequence:` names"
+)]
+#[case::no_order(
+    "-- key: subject_id",
+    "subject_id, steps, steps > 1 AS hour",
+    false,
+    "cannot be ordered by \"hour\", which is BOOLEAN"
+)]
+#[case::no_time("-- key: subject_id", "subject_id, steps, steps AS hour", true, "\"hour\" is BIGINT and no time")]
+#[case::no_mark(
+    "-- key: subject_id\n-- deleted: gone",
+    "subject_id, steps, hour",
+    false,
+    "no column \"gone\", which `-- deleted:` names"
+)]
+#[case::mark(
+    "-- key: subject_id\n-- deleted: gone",
+    "subject_id, steps, hour, 1 AS gone",
+    false,
+    "\"gone\", which marks deletes, is INT"
+)]
+#[case::aggregate(
+    "-- key: subject_id",
+    "max(subject_id) AS subject_id, max(steps) AS steps, max(hour) AS hour",
+    false,
+    "an upsert model cannot aggregate"
+)]
+#[case::extra(
+    "-- key: subject_id",
+    "subject_id, steps, hour, 1 AS more",
+    false,
+    "a column \"more\" (INT) that its contract does not have"
+)]
+fn an_upsert_that_cannot_be_kept_is_refused(
+    #[case] header: &str,
+    #[case] select: &str,
+    #[case] history: bool,
+    #[case] message: &str,
+) {
+    let found = of_keyed(&format!("-- kind: upsert\n{header}\n-- sequence: hour"), select, history);
+    assert!(found.iter().any(|found| found.contains(message)), "{found:#?}");
+}
+
+#[rstest]
+#[case::plain("-- key: subject_id", "subject_id, steps, hour", true)]
+#[case::marked("-- key: SUBJECT_ID\n-- deleted: gone", "subject_id, steps, hour, steps < 0 AS gone", true)]
+#[case::by_day("-- key: subject_id", "subject_id, steps, CAST(hour AS DATE) AS hour", true)]
+#[case::by_number("-- key: subject_id", "subject_id, steps, steps AS hour", false)]
+fn an_upsert_may_name_columns_that_its_contract_lacks(
+    #[case] header: &str,
+    #[case] select: &str,
+    #[case] history: bool,
+) {
+    let found = of_keyed(&format!("-- kind: upsert\n{header}\n-- sequence: hour"), select, history);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn history_is_for_upserts_alone() {
+    for kind in ["append", "full"] {
+        let found = of_keyed(&format!("-- kind: {kind}"), "subject_id, steps", true);
+        assert!(found.iter().any(|found| found.contains("the contract asks for history")), "{found:#?}");
+    }
+}

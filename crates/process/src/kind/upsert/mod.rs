@@ -5,32 +5,33 @@
 //! state's version that its rows follow from, and is brought up to it at start. Invariant: the table's rows of a range
 //! are those that follow from the events that the state holds of it at that version.
 
-use std::collections::{BTreeMap, VecDeque};
+mod write;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use vitalake_contract::contract::BUSINESS_DATE;
-use vitalake_lake::{DataFile, FilePath, Increment, Overlay, Seal, StateChange, StateTable};
+use vitalake_lake::{DataFile, Increment, Overlay, Seal, StateTable};
+
+use write::Prepared;
 
 use crate::append::AppendPlan;
 use crate::duplicates::RowHasher;
 use crate::error::{Error, Result};
 use crate::graph::Feeding;
+use crate::kind::append::count;
 use crate::kind::events::Rules;
 use crate::kind::rollup::of_this_input;
 use crate::kind::seen::Recovered;
-use crate::plan::INGESTED_AT;
 use crate::run::progress::Counts;
 use crate::run::{Job, wait_after, wait_to_commit};
-use crate::upsert::{Change, Layout, Merger, Range, Stamp, UpsertShape};
+use crate::upsert::{Change, Merger, Range, UpsertShape};
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
-
-const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 
 /// What an epoch brings.
 #[derive(Default)]
@@ -44,6 +45,10 @@ struct Gathered {
     /// The day for which a whole stands, in days since 1970.
     business_date: Option<i32>,
     has_rejects: bool,
+    /// Events and rows that are in memory.
+    rows: u64,
+    /// Ranges whose events a part of the epoch has brought into the state already.
+    touched: Vec<Range>,
 }
 
 /// An epoch of the input that has ended.
@@ -52,22 +57,6 @@ struct OpenEpoch {
     gathered: Gathered,
     /// The output's own seal, where rows were rejected.
     rejects: Option<Arc<Seal>>,
-}
-
-/// Files that are written and that no commit names yet.
-#[derive(Default)]
-struct Prepared {
-    state: StateChange,
-    removes: Vec<FilePath>,
-    adds: Vec<Arc<DataFile>>,
-}
-
-/// What an epoch brings to one range.
-#[derive(Default)]
-struct OfRange {
-    changes: Vec<Change>,
-    whole: Vec<RecordBatch>,
-    rejected: Vec<RecordBatch>,
 }
 
 /// An upsert model at work.
@@ -83,6 +72,7 @@ pub(crate) struct UpsertWork {
     open: VecDeque<OpenEpoch>,
     /// The input's version that the table was brought up to at start.
     brought_up_to: Option<i64>,
+    first_seal: u64,
 }
 
 impl UpsertWork {
@@ -98,8 +88,8 @@ impl UpsertWork {
         let recovered = Recovered::read(job, rejects_ahead).await?;
         let rules = Rules::new(plan, contract)?;
         let (gathered, open) = (Gathered::default(), VecDeque::new());
-        let (merger, brought_up_to) = (Merger::new(shape)?, None);
-        let mut work = Self { rules, merger, hasher, state, recovered, gathered, open, brought_up_to };
+        let (merger, brought_up_to, first_seal) = (Merger::new(shape)?, None, 0);
+        let mut work = Self { rules, merger, hasher, state, recovered, gathered, open, brought_up_to, first_seal };
         work.catch_up(job).await?;
         Ok(work)
     }
@@ -128,21 +118,9 @@ impl UpsertWork {
             Some(seen) if seen >= self.state.version() => return Ok(()),
             Some(seen) => self.state.ranges_since(seen).await?,
         };
-        let everything = touched.is_none();
-        let touched: Vec<Range> = touched.into_iter().flatten().filter_map(|range| Range::parse(&range)).collect();
-        let layout = self.layout();
-        let mut prepared = Prepared::default();
-        for range in layout.ranges().filter(|range| everything || touched.iter().any(|t| t.overlaps(*range))) {
-            let visible = self.merger.visible(&self.held(&layout, range).await?)?;
-            prepared.adds.extend(job.output.write_range(vec![visible], &range.to_string()).await?);
-            tokio::task::yield_now().await;
-        }
-        for file in head.files() {
-            let range = file.range().and_then(Range::parse);
-            if everything || range.is_none_or(|range| touched.iter().any(|t| t.overlaps(range))) {
-                prepared.removes.push(file.path().clone());
-            }
-        }
+        let touched: Option<Vec<Range>> =
+            touched.map(|ranges| ranges.iter().filter_map(|range| Range::parse(range)).collect());
+        let prepared = self.derived(job, touched.as_deref()).await?;
         tracing::info!(model = %job.model.dataset, version, "the table is brought up to its state");
         let version = version.max(head.txn(&job.txn).unwrap_or(version));
         self.commit_rows(job, prepared, version, None).await?;
@@ -159,21 +137,6 @@ impl UpsertWork {
             known && !(self.shape().history && nulls.is_some() && nulls == file.rows)
         };
         job.output.head().files().any(|file| !is_ours(file))
-    }
-
-    fn layout(&self) -> Layout<Arc<DataFile>> {
-        let range = |file: &Arc<DataFile>| file.range().and_then(Range::parse).unwrap_or(Range::WHOLE);
-        self.state.head().files().map(|file| (range(file), Arc::clone(file))).collect()
-    }
-
-    async fn held(&self, layout: &Layout<Arc<DataFile>>, range: Range) -> Result<RecordBatch> {
-        let Some(file) = layout.get(range) else { return Ok(self.empty()) };
-        self.joined(&self.state.read(file).await?)
-    }
-
-    fn joined(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
-        concat_batches(&self.shape().events, batches)
-            .map_err(|source| Error::Arrow { attempted: "joining events", source })
     }
 
     /// Takes in what an increment brings, and takes back what it takes away.
@@ -193,7 +156,9 @@ impl UpsertWork {
                     for file in &increment.removed {
                         let rows = self.read(job, file).await?;
                         let events = self.rules.events_taken_back(self.merger.shape(), &rows).await?;
+                        self.gathered.rows += count(&events);
                         self.gathered.changes.extend(events.into_iter().map(Change::Retract));
+                        self.make_room(job).await?;
                     }
                 }
             }
@@ -234,12 +199,48 @@ impl UpsertWork {
             self.gathered.has_rejects = true;
             job.output.append(Vec::new(), made.rejects, [])?;
         }
+        self.gathered.rows += count(&made.events);
         if self.shape().feeding == Feeding::Whole {
             self.gathered.whole.get_or_insert_default().extend(made.events);
             self.gathered.rejected.extend(made.rejected);
         } else {
             self.gathered.changes.extend(made.events.into_iter().map(Change::Add));
         }
+        self.make_room(job).await
+    }
+
+    /// Brings a part of an epoch into the state, where its events are too many for memory. The table follows with the
+    /// epoch's end.
+    async fn make_room(&mut self, job: &Job) -> Result<()> {
+        let rows_max = job.options.leaves.dirty_rows_max as u64;
+        let waiting: u64 = self.open.iter().map(|epoch| epoch.gathered.rows).sum();
+        if self.gathered.rows + waiting <= rows_max || self.shape().feeding == Feeding::Whole {
+            return Ok(());
+        }
+        while let Some(epoch) = self.open.front() {
+            let version = epoch.input.version().await;
+            self.commit(job, version, self.first_seal).await?;
+        }
+        if self.gathered.rows <= rows_max / 2 {
+            return Ok(());
+        }
+        let portion = Gathered { changes: std::mem::take(&mut self.gathered.changes), ..Gathered::default() };
+        self.gathered.rows = 0;
+        let mut attempts = 0;
+        let mut prepared = loop {
+            match self.prepare(job, &portion, None).await {
+                Ok(prepared) => break prepared,
+                Err(error) => wait_to_commit(job, &mut attempts, error).await?,
+            }
+        };
+        if prepared.state.ranges.is_empty() {
+            return Ok(());
+        }
+        prepared.state.portion = true;
+        while let Err(error) = self.state.commit(&prepared.state).await {
+            wait_to_commit(job, &mut attempts, error.into()).await?;
+        }
+        self.gathered.touched.extend(prepared.state.ranges.iter().filter_map(|range| Range::parse(range)));
         Ok(())
     }
 
@@ -251,6 +252,7 @@ impl UpsertWork {
 
     /// Commits the oldest epochs whose input's version is known; waits for one where too many are open.
     pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64) -> Result<()> {
+        self.first_seal = first_seal;
         if let Some(version) = self.brought_up_to.take()
             && job.input.head().version().0 == u64::try_from(version).unwrap_or(u64::MAX)
         {
@@ -278,7 +280,7 @@ impl UpsertWork {
         let Some(OpenEpoch { input, gathered, rejects }) = self.open.pop_front() else { return Ok(()) };
         let mut attempts = 0;
         let mut prepared = loop {
-            match self.prepare(job, &gathered, version).await {
+            match self.prepare(job, &gathered, Some(version)).await {
                 Ok(prepared) => break prepared,
                 Err(error) => wait_to_commit(job, &mut attempts, error).await?,
             }
@@ -289,11 +291,21 @@ impl UpsertWork {
                 wait_to_commit(job, &mut attempts, error.into()).await?;
             }
         }
-        if !prepared.state.ranges.is_empty() {
+        if !prepared.state.ranges.is_empty() || !gathered.touched.is_empty() {
             prepared.state.txns = txns.into_iter().collect();
             while let Err(error) = self.state.commit(&prepared.state).await {
                 wait_to_commit(job, &mut attempts, error.into()).await?;
             }
+        }
+        if !gathered.touched.is_empty() {
+            let ranges = prepared.state.ranges.iter().filter_map(|range| Range::parse(range));
+            let touched: Vec<Range> = gathered.touched.iter().copied().chain(ranges).collect();
+            prepared = loop {
+                match self.derived(job, Some(&touched)).await {
+                    Ok(prepared) => break prepared,
+                    Err(error) => wait_to_commit(job, &mut attempts, error).await?,
+                }
+            };
         }
         self.commit_rows(job, prepared, version, rejects.as_ref()).await?;
         job.progress.ok();
@@ -328,128 +340,6 @@ impl UpsertWork {
         }
         Ok(())
     }
-
-    /// Writes the files of what an epoch changes.
-    async fn prepare(&self, job: &Job, gathered: &Gathered, version: i64) -> Result<Prepared> {
-        let layout = self.layout();
-        let mut ranges: BTreeMap<Range, OfRange> = BTreeMap::new();
-        for change in &gathered.changes {
-            let (Change::Add(events) | Change::Retract(events)) = change;
-            for (range, events) in self.divided(&layout, events)? {
-                let change = match change {
-                    Change::Add(_) => Change::Add(events),
-                    Change::Retract(_) => Change::Retract(events),
-                };
-                ranges.entry(range).or_default().changes.push(change);
-            }
-        }
-        if let Some(whole) = &gathered.whole {
-            // Every key that is held may be absent.
-            ranges.extend(layout.ranges().map(|range| (range, OfRange::default())));
-            for events in whole {
-                for (range, events) in self.divided(&layout, events)? {
-                    ranges.entry(range).or_default().whole.push(events);
-                }
-            }
-            for events in &gathered.rejected {
-                for (range, events) in self.divided(&layout, events)? {
-                    ranges.entry(range).or_default().rejected.push(events);
-                }
-            }
-        }
-        let stamp = gathered.whole.as_ref().map(|whole| {
-            let day = gathered.business_date.map(|day| i64::from(day) * MICROSECONDS_PER_DAY);
-            Stamp { at_us: day.unwrap_or_else(|| came_at_us(job, whole)), version }
-        });
-        let head = job.output.head();
-        let of_file = |file: &Arc<DataFile>| file.range().and_then(Range::parse).unwrap_or(Range::WHOLE);
-        let visible: Vec<(Range, FilePath)> = head.files().map(|file| (of_file(file), file.path().clone())).collect();
-        let mut prepared = Prepared::default();
-        for (range, came) in ranges {
-            let before = self.held(&layout, range).await?;
-            let after = self.after(&before, came, stamp)?;
-            if after == before {
-                continue;
-            }
-            prepared.state.removes.extend(layout.get(range).map(|file| file.path().clone()));
-            if self.write(job, range, (&before, &after), &mut prepared).await? {
-                let gone = visible.iter().filter(|(of, _)| of.overlaps(range));
-                prepared.removes.extend(gone.map(|(_, path)| path.clone()));
-            }
-            tokio::task::yield_now().await;
-        }
-        Ok(prepared)
-    }
-
-    /// What a range holds after what came.
-    fn after(&self, before: &RecordBatch, came: OfRange, stamp: Option<Stamp>) -> Result<RecordBatch> {
-        let Some(stamp) = stamp else { return self.merger.merge(before, &came.changes) };
-        let (whole, rejected) = (self.joined(&came.whole)?, self.joined(&came.rejected)?);
-        let events = self.merger.of_whole(before, &whole, &rejected, stamp)?;
-        self.merger.merge(before, &[Change::Add(events)])
-    }
-
-    /// Writes what a range holds now, and the rows that follow from it where these differ; says whether they do.
-    async fn write(
-        &self,
-        job: &Job,
-        range: Range,
-        (before, after): (&RecordBatch, &RecordBatch),
-        prepared: &mut Prepared,
-    ) -> Result<bool> {
-        prepared.state.ranges.push(range.to_string());
-        let parts = self.parts(range, after, job.options.leaves.leaf_rows_max)?;
-        let differs = parts.len() > 1 || self.merger.visible(before)? != self.merger.visible(after)?;
-        for (range, events) in parts {
-            let name = range.to_string();
-            if differs {
-                let rows = self.merger.visible(&events)?;
-                prepared.adds.extend(job.output.write_range(vec![rows], &name).await?);
-            }
-            prepared.state.adds.extend(self.state.write(&[events], &name).await?);
-        }
-        Ok(differs)
-    }
-
-    /// The events of a range, halved until no part is too large.
-    fn parts(&self, range: Range, events: &RecordBatch, rows_max: usize) -> Result<Vec<(Range, RecordBatch)>> {
-        let (mut parts, mut open) = (Vec::new(), vec![(range, events.clone())]);
-        while let Some((range, events)) = open.pop() {
-            let (hashes, _) = self.hasher.hash(&events)?;
-            let one_key = hashes.iter().all(|hash| hashes.first() == Some(hash));
-            match range.halves().filter(|_| events.num_rows() > rows_max && !one_key) {
-                Some((left, right)) => {
-                    open.push((right, rows_of(&events, |row| hashes.get(row).is_some_and(|h| right.contains(*h)))?));
-                    open.push((left, rows_of(&events, |row| hashes.get(row).is_some_and(|h| left.contains(*h)))?));
-                }
-                None => parts.push((range, events)),
-            }
-        }
-        Ok(parts)
-    }
-
-    /// Events by the ranges that their keys lie in.
-    fn divided(&self, layout: &Layout<Arc<DataFile>>, events: &RecordBatch) -> Result<Vec<(Range, RecordBatch)>> {
-        let (hashes, _) = self.hasher.hash(events)?;
-        let mut rows: BTreeMap<Range, Vec<u32>> = BTreeMap::new();
-        for (row, hash) in (0_u32..).zip(hashes) {
-            rows.entry(layout.range_of(hash)).or_default().push(row);
-        }
-        let taken = rows.into_iter().map(|(range, rows)| {
-            let events = take_record_batch(events, &UInt32Array::from(rows));
-            Ok((range, events.map_err(|source| Error::Arrow { attempted: "dividing events", source })?))
-        });
-        taken.collect()
-    }
-}
-
-/// When a whole came: the time at which its newest record did, or now where it has none.
-fn came_at_us(job: &Job, whole: &[RecordBatch]) -> i64 {
-    let times = whole.iter().filter_map(|events| {
-        let column = events.column_by_name(INGESTED_AT)?;
-        arrow::compute::max(column.as_primitive_opt::<TimestampMicrosecondType>()?)
-    });
-    times.max().unwrap_or_else(|| job.options.clock.now_ms().saturating_mul(1000))
 }
 
 /// The newest day for which a delivered file stands.
@@ -458,9 +348,4 @@ fn business_date(file: &DataFile) -> Option<i32> {
         ScalarValue::Date32(day) => day,
         _ => None,
     }
-}
-
-fn rows_of(events: &RecordBatch, chosen: impl Fn(usize) -> bool) -> Result<RecordBatch> {
-    let marks: BooleanArray = (0..events.num_rows()).map(|row| Some(chosen(row))).collect();
-    filter_record_batch(events, &marks).map_err(|source| Error::Arrow { attempted: "dividing events", source })
 }
