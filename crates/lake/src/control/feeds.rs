@@ -25,6 +25,9 @@ const END_DELIVERY: &str =
 const IN_FLIGHT: &str =
     "SELECT feed, name, epoch, since_us FROM delivery_in_flight WHERE project = $1 ORDER BY since_us, feed, name";
 
+/// Files that are written in one transaction: one statement each, within the time of a call.
+pub const FILES_AT_ONCE: usize = 2_000;
+
 /// A delivery that has begun and of which no end is written: it goes on, or a crash cut it short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InFlight {
@@ -72,8 +75,8 @@ impl ControlStore {
         rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| self.unread(&error))
     }
 
-    /// Writes down that a feed has taken these files, each with its mark. `false`, and nothing is written, when the lease
-    /// is not held any longer.
+    /// Writes down that a feed has taken these files, each with its mark. `false` when the lease is not held any longer;
+    /// of more than [`FILES_AT_ONCE`] the first may be written then.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -82,7 +85,12 @@ impl ControlStore {
         let take = |(name, mark): &(String, String)| -> Statement {
             (TAKE, vec![self.project().into(), feed.into(), name.as_str().into(), mark.as_str().into(), now_us.into()])
         };
-        self.under(lease, "the files of a feed", files.iter().map(take).collect()).await
+        for files in files.chunks(FILES_AT_ONCE) {
+            if !self.under(lease, "the files of a feed", files.iter().map(take).collect()).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Forgets files that were taken before a moment, microseconds since 1970. `false` when the lease is not held any

@@ -24,7 +24,7 @@ use crate::postgres::PostgresAddress;
 
 use database::{Database, Row, Statement};
 pub use error::ControlError;
-pub use feeds::InFlight;
+pub use feeds::{FILES_AT_ONCE, InFlight};
 pub use lease::{Epoch, Lease};
 use sqlite::FileIdentity;
 

@@ -149,14 +149,14 @@ async fn what_a_feed_writes_is_read_again_by_its_project_alone(place: &ControlPl
     let files = |range: std::ops::Range<i32>, mark: &str| -> Vec<(String, String)> {
         range.map(|n| (format!("claims-{n}.csv"), mark.to_owned())).collect()
     };
-    assert!(a.take("x", &files(0..100, "12-1"), &lease).await.unwrap());
+    assert!(a.take("x", &files(0..2_500, "12-1"), &lease).await.unwrap());
     clock.advance(Duration::from_secs(1));
     assert!(a.take("x", &files(0..2, "13-2"), &lease).await.unwrap());
     assert!(a.begin_delivery("x", "claims-1.csv", &lease).await.unwrap());
     let again = store(place, "mine", &clock);
     assert_eq!(again.feed_state("x").await.unwrap().as_deref(), Some(text));
     let taken = again.taken("x").await.unwrap();
-    assert_eq!((taken.len(), taken["claims-1.csv"].as_str(), taken["claims-2.csv"].as_str()), (100, "13-2", "12-1"));
+    assert_eq!((taken.len(), taken["claims-1.csv"].as_str(), taken["claims-2.csv"].as_str()), (2_500, "13-2", "12-1"));
     let flying = again.in_flight().await.unwrap();
     assert_eq!((flying.len(), flying[0].name.as_str(), flying[0].epoch), (1, "claims-1.csv", lease.epoch()));
     assert!(a.end_delivery("x", "claims-1.csv", &lease).await.unwrap());

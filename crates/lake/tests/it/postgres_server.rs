@@ -71,6 +71,18 @@ impl PostgresServer {
         self.run("pg_ctl", &arguments);
     }
 
+    /// Runs statements by its own client; the rows, columns separated by `|`.
+    pub fn sql(&self, text: &str) -> String {
+        let output = Command::new(self.binaries.join("psql"))
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text, &self.url()])
+            .env("PGTZ", "UTC")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
     /// What it has written to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -124,5 +136,5 @@ fn binaries() -> Option<PathBuf> {
     let debian = debian.map(|version| version.path().join("bin"));
     std::env::split_paths(&path)
         .chain(debian)
-        .find(|folder| ["initdb", "pg_ctl"].iter().all(|name| folder.join(name).exists()))
+        .find(|folder| ["initdb", "pg_ctl", "psql"].iter().all(|name| folder.join(name).exists()))
 }

@@ -51,6 +51,7 @@ impl Life {
             self.watched("feeds", tokio::spawn(Feeds::run_forever(Arc::clone(self))));
         }
         if self.role.takes_deliveries() {
+            self.say_whose_feeds();
             self.watched("control store", tokio::spawn(self.control.clone().watch_forever()));
         }
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
@@ -65,6 +66,16 @@ impl Life {
         let life = Arc::clone(self);
         self.watched("recovery", tokio::spawn(async move { life.recovery.run(&life.intake.landings, &models).await }));
         Ok(())
+    }
+
+    /// A file of this machine's data folder tells no other process who runs the feeds.
+    fn say_whose_feeds(&self) {
+        let has_feeds = !self.setup.checked.project.feeds.is_empty();
+        if self.role == Role::Ingest && has_feeds && self.setup.config.control.url.is_none() {
+            tracing::warn!(
+                "this process runs the project's feeds, and so does every other with the role ingest: name one control store for all by control.url"
+            );
+        }
     }
 
     fn record_options(&self) -> RecordOptions {
