@@ -2,6 +2,8 @@
 //!
 //! Shared by the crates whose tests need one. It refuses to run as root: there it runs as the user `postgres`.
 
+#![allow(dead_code, reason = "the tests of each crate use a part of it")]
+
 use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;
