@@ -63,6 +63,8 @@ pub enum Signal {
     Volume,
     /// A feed has not delivered when it should have.
     FeedLate,
+    /// A delivery is held until somebody decides.
+    DeliveryHeld,
     /// The books of a dataset do not balance.
     Conservation,
     /// Free bytes of the data folder's disk.
@@ -109,13 +111,14 @@ pub enum About {
 
 impl Signal {
     /// All signals, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Lag,
         Self::Freshness,
         Self::GateHeld,
         Self::QuarantineRate,
         Self::Volume,
         Self::FeedLate,
+        Self::DeliveryHeld,
         Self::Conservation,
         Self::Disk,
         Self::Memory,
@@ -134,6 +137,7 @@ impl Signal {
             Self::QuarantineRate => "quarantine_rate",
             Self::Volume => "volume",
             Self::FeedLate => "feed_late",
+            Self::DeliveryHeld => "delivery_held",
             Self::Conservation => "conservation",
             Self::Disk => "disk",
             Self::Memory => "memory",
@@ -152,7 +156,7 @@ impl Signal {
             Self::QuarantineRate => Unit::Share,
             Self::Volume => Unit::Deviations,
             Self::Disk | Self::Memory => Unit::Bytes,
-            Self::GateHeld | Self::Conservation | Self::ComponentAway => Unit::None,
+            Self::GateHeld | Self::DeliveryHeld | Self::Conservation | Self::ComponentAway => Unit::None,
         }
     }
 
@@ -174,7 +178,7 @@ impl Signal {
     pub fn about(self) -> About {
         match self {
             Self::GateHeld => About::Serving,
-            Self::FeedLate | Self::SchemaDrift => About::Raw,
+            Self::FeedLate | Self::DeliveryHeld | Self::SchemaDrift => About::Raw,
             Self::Disk | Self::Memory | Self::ComponentAway => About::Platform,
             _ => About::Datasets,
         }

@@ -39,6 +39,8 @@ pub struct DeliveredFiles {
     pub instead_of: Option<i64>,
     /// `txn` actions: application id and version.
     pub txns: Vec<(TxnId, i64)>,
+    /// Transactions that must still be where they were when it was decided what this is to be.
+    pub unless_moved: Vec<(TxnId, Option<i64>)>,
     /// How many records the delivery held, counted as they were read, and which of them quarantine has from before. Without
     /// it the files are taken at their word.
     pub account: Option<Account>,
@@ -122,6 +124,11 @@ impl Table {
         // What cannot be committed is refused before its rejects are: they would be there without it.
         self.catch_up(&mut turn, SideName::Rejects).await?;
         self.catch_up(&mut turn, SideName::Rows).await?;
+        let head = self.head();
+        if let Some((txn, _)) = delivered.unless_moved.iter().find(|(txn, was)| head.txn(txn) != *was) {
+            let committed = head.txn(txn).unwrap_or_default();
+            return Err(LakeError::Superseded { table: self.id(), txn: txn.clone(), committed });
+        }
         let txns: BTreeMap<TxnId, i64> = delivered.txns.iter().cloned().collect();
         self.check_rejects(&txns)?;
         let displaced = match delivered.instead_of.and_then(|number| i32::try_from(number).ok()) {

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use vitalake_runtime::events::Events;
 
 use crate::catalogue::{Space, TableId};
-use crate::delta::{DataFile, DeltaError, TableVersion};
+use crate::delta::{DataFile, DeltaError, TableVersion, VersionChanges};
 use crate::epoch::ChangeNumber;
 use crate::error::LakeError;
 use crate::parquet::read_file;
@@ -86,6 +86,17 @@ impl Table {
             return Ok(rejects);
         }
         Ok(Vec::new())
+    }
+
+    /// What one version of the rows brought and says of itself; none where the log no longer has it.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn version_changes(&self, version: TableVersion) -> Result<Option<VersionChanges>, LakeError> {
+        let (log, _) = self.at(SideName::Rows);
+        let failed = |source| LakeError::Delta { attempt: "reading the history", table: self.id(), source };
+        let actions = log.read_commit(version).await.map_err(failed)?;
+        Ok(actions.map(|actions| VersionChanges::of(version, actions)))
     }
 
     /// The number of the newest change that readers are given; rejects are none of theirs.

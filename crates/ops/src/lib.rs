@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod books;
+pub mod deliveries;
 pub mod feeds;
 pub mod gates;
 pub mod metrics;

@@ -240,8 +240,8 @@ impl Metrics {
                 let labels = vec![dataset, rule, ("severity", (*severity).to_owned())];
                 self.counter(name::BROKEN_RULES, &labels).inc_by(*rows);
             }
-            Event::Delivery { dataset, outcome, .. } => {
-                self.counter(name::DELIVERIES, &of(dataset, *outcome)).inc();
+            Event::Delivery(told) => {
+                self.counter(name::DELIVERIES, &of(&told.dataset, told.outcome())).inc();
             }
             Event::Measured { .. }
             | Event::Gate { .. }

@@ -39,6 +39,8 @@ pub struct Config {
     pub http: Http,
     /// The control store.
     pub control: Control,
+    /// Delivered files.
+    pub deliveries: Deliveries,
     /// The ops datasets.
     pub ops: Ops,
     /// Where traces, metrics and logs are sent beside.
@@ -100,6 +102,15 @@ pub struct Http {
 pub struct Control {
     /// The URL of a PostgreSQL database; a file in the data folder when none. May hold a password.
     pub url: Option<notify::Hidden>,
+}
+
+/// Delivered files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deliveries {
+    /// How many are held at most, until somebody decides.
+    pub held_max: u64,
+    /// Their bytes in all, at most.
+    pub held_bytes_max: u64,
 }
 
 /// The ops datasets.
@@ -200,6 +211,10 @@ impl Config {
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
             http: Http { listen: settings::HTTP_LISTEN_DEFAULT, public_url: None },
             control: Control::default(),
+            deliveries: Deliveries {
+                held_max: settings::HELD_MAX_DEFAULT,
+                held_bytes_max: settings::HELD_BYTES_MAX_DEFAULT,
+            },
             ops: Ops { retention_ms: settings::OPS_RETENTION_MS_DEFAULT },
             telemetry: Telemetry {
                 otlp_endpoint: None,
@@ -244,6 +259,7 @@ impl fmt::Debug for Config {
             .field("log", &self.log)
             .field("http", &self.http)
             .field("control", &self.control)
+            .field("deliveries", &self.deliveries)
             .field("ops", &self.ops)
             .field("telemetry", &self.telemetry)
             .field("notify", &notify)

@@ -14,6 +14,53 @@ use crate::steps::{Following, Step};
 /// How many events may wait for their reader.
 const WAITING_MAX: usize = 4096;
 
+/// What was decided about a delivered file, with counts and words of ours alone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeliveryTold {
+    /// The dataset.
+    pub dataset: Arc<str>,
+    /// Where it stands now: `loaded`, `known`, `held`, `released`, `rejected`, `superseded` or `refused`.
+    pub state: &'static str,
+    /// What it is or was held as.
+    pub held: Option<Arc<str>>,
+    /// The feed that brought it.
+    pub feed: Option<Arc<str>>,
+    /// The day that it stands for, as `yyyy-mm-dd`.
+    pub business_date: Option<Arc<str>>,
+    /// Its number, where it has one.
+    pub delivery: Option<u64>,
+    /// The delivery that it took the place of.
+    pub corrects: Option<u64>,
+    /// The content's SHA-256, in hex.
+    pub sha256: Option<Arc<str>>,
+    /// Records in it; none where it was not read to its end.
+    pub offered: Option<u64>,
+    /// Rows that entered the dataset.
+    pub accepted: u64,
+    /// Rows that went to quarantine.
+    pub quarantined: u64,
+    /// Records that were there already.
+    pub duplicate: u64,
+    /// When it began to come, milliseconds since 1970.
+    pub since_ms: Option<i64>,
+    /// Why.
+    pub reason: Option<Arc<str>>,
+    /// Who has decided, where a person has.
+    pub actor: Option<Arc<str>>,
+    /// From the first byte, or from the decision, to the answer.
+    pub took: Duration,
+    /// Whether the ledger has it already: then it only counts.
+    pub kept: bool,
+}
+
+impl DeliveryTold {
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if self.state == "refused" { Outcome::Failed } else { Outcome::Done }
+    }
+}
+
 /// How something ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -81,21 +128,8 @@ pub enum Event {
         /// How many rows.
         rows: u64,
     },
-    /// A delivered file was taken or refused.
-    Delivery {
-        /// The dataset.
-        dataset: Arc<str>,
-        /// The delivery's number, where it has one.
-        delivery: Option<u64>,
-        /// How it ended.
-        outcome: Outcome,
-        /// Rows that entered the dataset.
-        accepted: u64,
-        /// Rows that went to quarantine.
-        quarantined: u64,
-        /// From the first byte to the answer.
-        took: Duration,
-    },
+    /// It was decided about a delivered file.
+    Delivery(Arc<DeliveryTold>),
     /// A rule about a set of rows, a balance of counts, or a count of unread values was looked at.
     Measured {
         /// The dataset.

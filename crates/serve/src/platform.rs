@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use thiserror::Error;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::books::DatasetBooks;
+use vitalake_ops::deliveries::{DeliveryDecision, LedgerEntry, LedgerQuery, RejectedDelivery};
 use vitalake_ops::feeds::{FeedReport, FeedRunReport};
 use vitalake_ops::gates::{GateDecision, GateReport};
 use vitalake_ops::runbooks::{RunbookEntry, RunbookReport};
@@ -61,6 +62,29 @@ impl DeliveryFormat {
             "zip" => before.rsplit_once('.').and_then(|(_, ending)| Self::named(ending)).or(Some(Self::Zip)),
             _ => Self::named(ending),
         }
+    }
+}
+
+/// What a sender says of a file beside its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRequest {
+    /// The file's name.
+    pub name: String,
+    /// Its form.
+    pub format: DeliveryFormat,
+    /// The day that it stands for, as `yyyy-mm-dd`.
+    pub business_date: Option<String>,
+    /// Whether it is held where it would be refused.
+    pub hold: bool,
+    /// Control totals: `rows`, `bytes`, `sha256`, `sum.COLUMN`.
+    pub totals: Vec<(String, String)>,
+}
+
+impl DeliveryRequest {
+    /// A file of which nothing else is said.
+    #[must_use]
+    pub fn new(name: impl Into<String>, format: DeliveryFormat) -> Self {
+        Self { name: name.into(), format, business_date: None, hold: false, totals: Vec::new() }
     }
 }
 
@@ -140,10 +164,27 @@ pub trait Deliveries: Send + Sync + 'static {
     async fn deliver(
         &self,
         dataset: &str,
-        name: &str,
-        format: DeliveryFormat,
+        request: DeliveryRequest,
         body: ByteStream,
     ) -> Result<DeliveryReport, ApiError>;
+
+    /// What was decided about deliveries, newest first.
+    async fn ledger(&self, query: LedgerQuery) -> Result<Vec<LedgerEntry>, ApiError> {
+        let _ = query;
+        Ok(Vec::new())
+    }
+
+    /// Lets a held delivery in, in spite of what holds it.
+    async fn release(&self, id: &str, decision: DeliveryDecision) -> Result<DeliveryReport, ApiError> {
+        let _ = decision;
+        Err(ApiError::NotFound(format!("no delivery is held as {id}")))
+    }
+
+    /// Gives a held delivery up.
+    async fn reject(&self, id: &str, decision: DeliveryDecision) -> Result<RejectedDelivery, ApiError> {
+        let _ = decision;
+        Err(ApiError::NotFound(format!("no delivery is held as {id}")))
+    }
 }
 
 /// Feeds, which bring deliveries by themselves.

@@ -104,6 +104,8 @@ pub enum Command {
     /// Load a file into a dataset, as one atomic delivery
     #[command(long_about = INGEST_ABOUT)]
     Ingest(IngestArgs),
+    /// Show what became of deliveries, and decide about those that are held
+    Feed(FeedArgs),
     /// List the datasets
     Datasets(ListArgs),
     /// Show how fresh, how large and how far behind each dataset is
@@ -295,9 +297,10 @@ impl From<DeliveryFormat> for FileFormat {
 /// `vitalake ingest`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  vitalake ingest patients deliveries/patients.csv\n  vitalake ingest device_assignments export.txt --format csv --json\n\n\
+    after_help = "Examples:\n  vitalake ingest patients deliveries/patients.csv\n  vitalake ingest device_assignments export.txt --format csv --json\n  \
+                  vitalake ingest visits visits-2026-04-13.csv --business-date 2026-04-13 --manifest visits.ctl --hold\n\n\
                   The status is 0 when the delivery is loaded, also when some of its rows went to quarantine or it was loaded before; \
-                  1 when it was refused. --strict makes quarantined rows a failure."
+                  1 when it was refused or is held. --strict makes quarantined rows a failure."
 )]
 pub struct IngestArgs {
     /// The raw dataset, as in its contract's file name
@@ -309,6 +312,15 @@ pub struct IngestArgs {
     /// The file's form [default: by its name, as .csv, .json, .parquet, .arrow, .zip or .csv.gz]
     #[arg(long, value_enum)]
     pub format: Option<FileFormat>,
+    /// The day that it stands for: another content for the same day takes its place
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub business_date: Option<String>,
+    /// What it has to hold: rows, bytes, sha256 and sums of columns, as JSON or lines of key=value
+    #[arg(long, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// Keep it for somebody to decide where it would be refused, or breaks a rule about the delivery
+    #[arg(long)]
+    pub hold: bool,
     /// End with status 1 when any row went to quarantine
     #[arg(long)]
     pub strict: bool,

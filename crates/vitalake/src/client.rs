@@ -107,7 +107,7 @@ impl Client {
         self.read(self.agent.post(format!("{}/api/v1/flush", self.url)).send_empty())
     }
 
-    /// Delivers a file's bytes to a dataset.
+    /// Delivers a file's bytes to a dataset; what else is `said` of it are parameters of the address.
     ///
     /// # Errors
     /// When the delivery was refused as a whole or the server is away.
@@ -116,6 +116,7 @@ impl Client {
         dataset: &str,
         name: &str,
         format: FileFormat,
+        said: &[(String, String)],
         file: Outgoing<'_>,
     ) -> anyhow::Result<DeliveryReport> {
         let (format, content_type) = match format {
@@ -127,6 +128,7 @@ impl Client {
         };
         let url = format!("{}/api/v1/deliveries/{}", self.url, percent_encoded(dataset));
         let request = self.agent.post(url).query("name", name).query("format", format).content_type(content_type);
+        let request = said.iter().fold(request, |request, (key, value)| request.query(key, value));
         // With its length said, whoever receives it sees by himself whether all of it came.
         let request = match file.length {
             Some(length) => request.header("content-length", length.to_string()),

@@ -67,6 +67,14 @@ impl Expected {
         }
     }
 
+    /// What it says, as [`Expected::set`] takes it.
+    pub fn into_pairs(self) -> impl Iterator<Item = (String, String)> {
+        let counts = [("rows", self.rows), ("bytes", self.bytes)];
+        let counts = counts.into_iter().filter_map(|(key, count)| Some((key.to_owned(), count?.to_string())));
+        let hash = self.sha256.into_iter().map(|hash| ("sha256".to_owned(), hash));
+        counts.chain(hash).chain(self.sums.into_iter().map(|(column, sum)| (format!("sum.{column}"), sum)))
+    }
+
     fn of_lines(text: &str) -> Result<Self, NoManifest> {
         let mut expected = Self::default();
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

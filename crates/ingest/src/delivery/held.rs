@@ -4,10 +4,11 @@
 //! are durable before the JSON is there, and the JSON goes before them: what has no JSON is not held. Invariant: a delivery
 //! that is said to be held can be released, whatever is killed, whenever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt};
 use object_store::buffered::BufWriter;
@@ -95,6 +96,9 @@ pub struct Held {
     pub sha256: String,
     /// The file's bytes.
     pub bytes: u64,
+    /// Where it is several files: after how many bytes each of them but the last ends.
+    #[serde(default)]
+    pub ends: Vec<u64>,
     /// Records in it.
     pub records: u64,
     /// Rows that keep the contract's rules.
@@ -227,12 +231,15 @@ impl HeldDeliveries {
     pub fn pieces(&self, held: &Held) -> Pieces {
         let (sender, pieces) = mpsc::channel(4);
         let (store, location) = (Arc::clone(&self.store), data(&held.dataset, held.id));
+        let mut ends: VecDeque<u64> = held.ends.iter().copied().collect();
         tokio::spawn(async move {
             let read = async {
-                let mut bytes = store.get(&location).await?.into_stream();
+                let (mut bytes, mut at) = (store.get(&location).await?.into_stream(), 0);
                 while let Some(next) = bytes.next().await {
-                    if sender.send(Ok(Piece::Bytes(next?))).await.is_err() {
-                        return Ok(());
+                    for piece in in_files(next?, &mut at, &mut ends) {
+                        if sender.send(Ok(piece)).await.is_err() {
+                            return Ok(());
+                        }
                     }
                 }
                 let _ = sender.send(Ok(Piece::End)).await;
@@ -272,7 +279,7 @@ impl HeldDeliveries {
     pub(super) fn spool(&self, dataset: &str) -> Spool {
         let id = Uuid::now_v7();
         let writer = BufWriter::with_capacity(Arc::clone(&self.store), data(dataset, id), BYTES_IN_MEMORY);
-        Spool { id, writer }
+        Spool { id, writer, bytes: 0, ends: Vec::new() }
     }
 
     /// Holds what was spooled, where there is room.
@@ -300,6 +307,22 @@ impl HeldDeliveries {
     }
 }
 
+/// Bytes that begin after so many, with the ends of the files that lie in them.
+fn in_files(mut bytes: Bytes, at: &mut u64, ends: &mut VecDeque<u64>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    while let Some(end) = ends.front().copied().filter(|end| *end <= *at + bytes.len() as u64) {
+        let before = usize::try_from(end.saturating_sub(*at)).unwrap_or(usize::MAX).min(bytes.len());
+        pieces.push(Piece::Bytes(bytes.split_to(before)));
+        pieces.push(Piece::NextFile);
+        *at += before as u64;
+        ends.pop_front();
+    }
+    *at += bytes.len() as u64;
+    pieces.push(Piece::Bytes(bytes));
+    pieces.retain(|piece| !matches!(piece, Piece::Bytes(bytes) if bytes.is_empty()));
+    pieces
+}
+
 fn generic(source: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
     object_store::Error::Generic { store: "held deliveries", source: Box::new(source) }
 }
@@ -320,6 +343,9 @@ fn json(dataset: &str, id: Uuid) -> Path {
 pub(super) struct Spool {
     pub(super) id: Uuid,
     writer: BufWriter,
+    bytes: u64,
+    /// After how many bytes each file but the last ends.
+    pub(super) ends: Vec<u64>,
 }
 
 impl Spool {
@@ -338,9 +364,16 @@ impl Spool {
         while let Some(piece) = from.recv().await {
             let piece = match piece {
                 Ok(Piece::Bytes(bytes)) => match self.writer.write_all(&bytes).await {
-                    Ok(()) => Ok(Piece::Bytes(bytes)),
+                    Ok(()) => {
+                        self.bytes += bytes.len() as u64;
+                        Ok(Piece::Bytes(bytes))
+                    }
                     Err(error) => Err(error),
                 },
+                Ok(Piece::NextFile) => {
+                    self.ends.push(self.bytes);
+                    Ok(Piece::NextFile)
+                }
                 piece => piece,
             };
             let (ended, failed) = (matches!(piece, Ok(Piece::End)), piece.is_err());
@@ -354,5 +387,30 @@ impl Spool {
         }
         self.give_up().await;
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_files_are_where_they_were_however_the_bytes_come() {
+        let all = b"one,two-three";
+        for size in 1..=all.len() {
+            let (mut at, mut ends) = (0, VecDeque::from([0, 4, 4, 8]));
+            let pieces: Vec<Piece> =
+                all.chunks(size).flat_map(|chunk| in_files(Bytes::from_static(chunk), &mut at, &mut ends)).collect();
+            let mut files = vec![Vec::new()];
+            for piece in pieces {
+                match piece {
+                    Piece::Bytes(bytes) => files.last_mut().into_iter().for_each(|file| file.extend_from_slice(&bytes)),
+                    Piece::NextFile => files.push(Vec::new()),
+                    Piece::End => {}
+                }
+            }
+            let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+            assert_eq!(files, [b"".as_slice(), b"one,", b"", b"two-", b"three"], "{size}");
+        }
     }
 }

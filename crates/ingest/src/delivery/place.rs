@@ -20,6 +20,10 @@ pub(super) const BUSINESS_DATE: &str = "vitalakeDeliveryBusinessDate";
 pub(super) const FEED: &str = "vitalakeDeliveryFeed";
 /// how many records it held,
 pub(super) const RECORDS: &str = "vitalakeDeliveryRecords";
+/// how many of them are rows,
+pub(super) const ROWS: &str = "vitalakeDeliveryRows";
+/// and how many rejects,
+pub(super) const REJECTS: &str = "vitalakeDeliveryRejects";
 /// when it came,
 pub(super) const SINCE: &str = "vitalakeDeliverySince";
 /// the delivery whose rows it took the place of,

@@ -176,6 +176,7 @@ impl<'a> Whole<'a> {
             business_date: *business_date,
             sha256: self.received.sha256.clone(),
             bytes: self.received.bytes,
+            ends: spool.ends.clone(),
             records: self.received.totals.records,
             rows: self.received.totals.rows,
             rejects: self.received.totals.rejects,
@@ -210,6 +211,7 @@ impl<'a> Whole<'a> {
         if let Some(found) = self.there_already() {
             return Ok(found);
         }
+        let unless_moved = self.decided_by();
         let meets = self.meets();
         self.check_newer(meets)?;
         let corrects = match meets {
@@ -221,7 +223,8 @@ impl<'a> Whole<'a> {
         let rejected = table.rejects_ahead(&self.received.sha256, date);
         let number = rejected.unwrap_or_else(|| next_number(table));
         self.files.renumber(table, number).await?;
-        let version = table.deliver(self.files_to_deliver(number, corrects, rejected.is_some())).await?;
+        let files = self.files_to_deliver(number, corrects, rejected.is_some());
+        let version = table.deliver(DeliveredFiles { unless_moved, ..files }).await?;
         // A delivery that was cut short has lost its number to this one, or a corrected one its rows.
         if let Err(error) = table.withdraw().await {
             tracing::warn!(
@@ -232,6 +235,16 @@ impl<'a> Whole<'a> {
         }
         let delivered = self.delivered(Some(number), DeliveredState::Loaded, corrects);
         Ok(Delivered { version, ..delivered })
+    }
+
+    /// The transactions by which it is decided what it meets, as they are.
+    fn decided_by(&self) -> Vec<(TxnId, Option<i64>)> {
+        let contract = self.table.contract();
+        let (dataset, date) = (&contract.dataset, self.origin.business_date);
+        let content = TxnId::delivered_content(dataset, &self.received.sha256, date);
+        let of_all = (contract.delivery == Delivery::Replace).then(|| TxnId::delivery(dataset));
+        let ids = [content].into_iter().chain(date.map(|date| TxnId::delivery_of_date(dataset, date))).chain(of_all);
+        ids.map(|id| (id.clone(), self.table.committed_txn(&id))).collect()
     }
 
     /// Refuses the release of what others have come in the place of since.
@@ -264,6 +277,7 @@ impl<'a> Whole<'a> {
             replace: self.table.contract().delivery == Delivery::Replace,
             instead_of: corrects,
             txns,
+            unless_moved: Vec::new(),
             account: Some(Account {
                 offered: count(totals.records),
                 quarantined_before: if has_rejected { count(totals.rejects) } else { 0 },
@@ -281,6 +295,8 @@ impl<'a> Whole<'a> {
             (place::NAME.to_owned(), name.clone()),
             (place::SHA256.to_owned(), self.received.sha256.clone()),
             (place::RECORDS.to_owned(), self.received.totals.records.to_string()),
+            (place::ROWS.to_owned(), self.received.totals.rows.to_string()),
+            (place::REJECTS.to_owned(), self.received.totals.rejects.to_string()),
             (place::SINCE.to_owned(), now_ms.to_string()),
         ]);
         let mut say = |key: &str, value: Option<String>| info.extend(value.map(|value| (key.to_owned(), value)));

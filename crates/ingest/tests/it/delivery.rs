@@ -32,7 +32,7 @@ use vitalake_runtime::disk::{CrashDisk, Disk, LocalDisk};
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-fn contract(delivery: Delivery) -> Arc<Contract> {
+pub(crate) fn contract(delivery: Delivery) -> Arc<Contract> {
     let column = |name: &str, kind| Column {
         name: name.into(),
         kind,
@@ -53,20 +53,24 @@ fn contract(delivery: Delivery) -> Arc<Contract> {
 }
 
 /// One process's view of the tables in a folder.
-struct Process {
-    lake: Lake,
-    table: Arc<Table>,
-    desk: DeliveryDesk,
+pub(crate) struct Process {
+    pub(crate) lake: Lake,
+    pub(crate) table: Arc<Table>,
+    pub(crate) desk: DeliveryDesk,
 }
 
 impl Process {
-    async fn open(folder: &Path, delivery: Delivery, cpu: &Cpu) -> Self {
+    pub(crate) async fn open(folder: &Path, delivery: Delivery, cpu: &Cpu) -> Self {
         Self::open_on(LocalDisk::shared(), folder, delivery, cpu).await
     }
 
-    async fn open_on(disk: Arc<dyn Disk>, folder: &Path, delivery: Delivery, cpu: &Cpu) -> Self {
+    pub(crate) async fn open_on(disk: Arc<dyn Disk>, folder: &Path, delivery: Delivery, cpu: &Cpu) -> Self {
+        Self::open_by(disk, folder, contract(delivery), cpu).await
+    }
+
+    pub(crate) async fn open_by(disk: Arc<dyn Disk>, folder: &Path, contract: Arc<Contract>, cpu: &Cpu) -> Self {
         let store = Arc::new(DiskStore::new(disk, folder));
-        let specs = vec![TableSpec::of(contract(delivery))];
+        let specs = vec![TableSpec::of(contract)];
         let lake = Lake::open(store, specs, LakeOptions::default(), Clock::system(), cpu.clone()).await.unwrap();
         let name = DatasetName::new("people").unwrap();
         let table = Arc::clone(lake.table(&name).unwrap());
@@ -91,7 +95,7 @@ impl Process {
         self.deliver(rules, Incoming::new("people", format, pieces, 1_000)).await
     }
 
-    async fn deliver(&self, rules: DeliveryRules, incoming: Incoming) -> Result<Delivered, DeliverError> {
+    pub(crate) async fn deliver(&self, rules: DeliveryRules, incoming: Incoming) -> Result<Delivered, DeliverError> {
         let delivering = deliver(&self.table, rules, incoming, &self.desk);
         tokio::time::timeout(WAIT_MAX, delivering).await.expect("it is answered")
     }
@@ -105,7 +109,7 @@ impl Process {
         self.take_by(DeliveryRules { sql: None, sets: Some(sets) }, DeliveryFormat::Ndjson, pieces).await
     }
 
-    async fn whole(&self, file: &str) -> Result<Delivered, DeliverError> {
+    pub(crate) async fn whole(&self, file: &str) -> Result<Delivered, DeliverError> {
         let (sender, pieces) = mpsc::channel(4);
         sender.send(bytes(file)).await.unwrap();
         sender.send(Ok(Piece::End)).await.unwrap();
@@ -124,7 +128,7 @@ impl Process {
     }
 
     /// The numbers in column `n`, or the deliveries that rows or rejects say they are of.
-    async fn read(&self, space: Space, column: &str) -> Vec<i64> {
+    pub(crate) async fn read(&self, space: Space, column: &str) -> Vec<i64> {
         let id = TableId::new(space, DatasetName::new("people").unwrap());
         let view = Arc::clone(self.lake.pin().table(&id).unwrap());
         let mut values = Vec::new();
@@ -141,7 +145,7 @@ impl Process {
 }
 
 impl Process {
-    async fn read_pairs(&self, space: Space, left: &str, right: &str) -> Vec<(i64, i64)> {
+    pub(crate) async fn read_pairs(&self, space: Space, left: &str, right: &str) -> Vec<(i64, i64)> {
         let id = TableId::new(space, DatasetName::new("people").unwrap());
         let view = Arc::clone(self.lake.pin().table(&id).unwrap());
         let mut values = Vec::new();
@@ -209,11 +213,11 @@ async fn a_rule_about_the_set_refuses_a_delivery_whole_or_is_said_of_it(
     }
 }
 
-fn bytes(text: &str) -> io::Result<Piece> {
+pub(crate) fn bytes(text: &str) -> io::Result<Piece> {
     Ok(Piece::Bytes(Bytes::copy_from_slice(text.as_bytes())))
 }
 
-fn rows(numbers: impl IntoIterator<Item = i64>) -> String {
+pub(crate) fn rows(numbers: impl IntoIterator<Item = i64>) -> String {
     numbers.into_iter().map(|n| format!("{{\"who\":\"w{n}\",\"n\":{n}}}\n")).collect()
 }
 

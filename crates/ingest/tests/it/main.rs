@@ -4,9 +4,11 @@
 mod books;
 #[cfg(feature = "rdkafka")]
 mod broker;
+mod business_dates;
 mod delivery;
 mod feed;
 mod fhir;
+mod held;
 mod kafka_hostile;
 mod kafka_limits;
 mod kafka_round_trip;

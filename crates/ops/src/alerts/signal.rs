@@ -50,6 +50,8 @@ pub struct DatasetFacts {
     pub quarantined: u64,
     /// Files that compaction has not come to.
     pub small_files: Option<u64>,
+    /// Why each delivery to it is held that waits for somebody to decide; none before it was looked.
+    pub held: Option<Vec<String>>,
     /// What its gate says; none before it was asked.
     pub gate: Option<GateFacts>,
     /// Whether its books balance, and if not in which words; none before they were looked at.
@@ -143,6 +145,11 @@ fn of_dataset(rule: &Rule, signal: Signal, facts: &DatasetFacts, rates: &Rates, 
         }
         Signal::Freshness => seen(fresh(facts, threshold), false),
         Signal::FeedLate => seen(feed(rule, facts, threshold, wall_ms), false),
+        Signal::DeliveryHeld => match &facts.held {
+            None => seen(Observation::NoData("what is held has not been looked at since the start".into()), true),
+            Some(held) if !held.is_empty() => seen(Observation::Holds(deliveries_held(held)), false),
+            Some(_) => seen(Observation::Clear, false),
+        },
         Signal::GateHeld => match &facts.gate {
             None => seen(Observation::NoData("its gate has not decided since the start".into()), true),
             Some(gate) if gate.held => seen(Observation::Holds(held(gate)), false),
@@ -264,6 +271,18 @@ fn held(gate: &GateFacts) -> String {
     match gate.reasons.len() {
         0 => "its gate holds a version back".to_owned(),
         _ => format!("its gate holds a version back: {}", gate.reasons.join("; ")),
+    }
+}
+
+/// The first reasons: a message is read on a telephone.
+fn deliveries_held(held: &[String]) -> String {
+    const TOLD: usize = 3;
+    let reasons = held.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
+    let more = held.len().saturating_sub(TOLD);
+    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    match held.len() {
+        1 => format!("a delivery waits for a decision: {reasons}"),
+        count => format!("{count} deliveries wait for a decision: {reasons}{more}"),
     }
 }
 

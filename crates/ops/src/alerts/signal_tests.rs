@@ -31,6 +31,7 @@ pub(super) fn of(layer: Layer) -> DatasetFacts {
         rows: 0,
         quarantined: 0,
         small_files: Some(0),
+        held: None,
         gate: None,
         balanced: None,
         volume: None,
@@ -67,6 +68,10 @@ fn named(rule: &Rule, facts: DatasetFacts, rates: &Rates) -> &'static str {
 #[case::gate_undecided("gate_held", Layer::Serving, |_: &mut F| {}, "no data")]
 #[case::gate_passed("gate_held", Layer::Serving, |f: &mut F| f.gate = Some(GateFacts::default()), "clear")]
 #[case::gate_held("gate_held", Layer::Serving, |f: &mut F| f.gate = Some(GateFacts { held: true, reasons: vec![] }), "holds")]
+#[case::held_unseen("delivery_held", Layer::Raw, |_: &mut F| {}, "no data")]
+#[case::nothing_held("delivery_held", Layer::Raw, |f: &mut F| f.held = Some(vec![]), "clear")]
+#[case::held("delivery_held", Layer::Raw, |f: &mut F| f.held = Some(vec!["few".into()]), "holds")]
+#[case::held_elsewhere("delivery_held", Layer::Serving, |f: &mut F| f.held = Some(vec!["few".into()]), "not meant")]
 #[case::books_unseen("conservation_broken", Layer::Raw, |_: &mut F| {}, "no data")]
 #[case::books_broken("conservation_broken", Layer::Raw, |f: &mut F| f.balanced = Some(Err("3 are gone".into())), "holds")]
 #[case::files("compaction_behind", Layer::Raw, |f: &mut F| f.small_files = Some(1_001), "holds")]

@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, SchemaRef};
+use chrono::NaiveDate;
 
 use crate::tables::OpsTable;
 
@@ -20,6 +22,9 @@ pub(crate) enum Cell {
     Boolean(Option<bool>),
     /// Milliseconds since 1970.
     At(i64),
+    /// The same, where there may be none.
+    MaybeAt(Option<i64>),
+    Day(Option<NaiveDate>),
 }
 
 impl Cell {
@@ -85,10 +90,18 @@ fn column(kind: &DataType, cells: &[&Cell]) -> Option<ArrayRef> {
         }
         DataType::Timestamp(..) => {
             let times = cells.map(|cell| match cell {
-                Cell::At(ms) => Some(ms.saturating_mul(1000)),
+                Cell::At(ms) => Some(Some(ms.saturating_mul(1000))),
+                Cell::MaybeAt(ms) => Some(ms.map(|ms| ms.saturating_mul(1000))),
                 _ => None,
             });
             Arc::new(TimestampMicrosecondArray::from(times.collect::<Option<Vec<_>>>()?).with_timezone("UTC"))
+        }
+        DataType::Date32 => {
+            let days = cells.map(|cell| match cell {
+                Cell::Day(day) => Some(day.map(Date32Type::from_naive_date)),
+                _ => None,
+            });
+            Arc::new(Date32Array::from(days.collect::<Option<Vec<_>>>()?))
         }
         _ => return None,
     })

@@ -105,7 +105,7 @@ impl Recorder {
         Ok(found)
     }
 
-    async fn read(
+    pub(super) async fn read(
         &self,
         table: OpsTable,
         columns: &[&str],
@@ -117,7 +117,7 @@ impl Recorder {
     }
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a dyn Array> {
+pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a dyn Array> {
     batch.column_by_name(name).map(AsRef::as_ref)
 }
 
@@ -128,6 +128,6 @@ fn said(balance: &str, what: &str) -> Option<u64> {
 }
 
 /// The texts of a column; none where there is no such column.
-fn texts<'a>(batch: &'a RecordBatch, name: &str) -> impl Iterator<Item = Option<&'a str>> {
+pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> impl Iterator<Item = Option<&'a str>> {
     column(batch, name).and_then(|column| column.as_string_view_opt()).into_iter().flatten()
 }

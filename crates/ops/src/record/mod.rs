@@ -7,6 +7,7 @@
 
 mod cells;
 mod known;
+mod ledger;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use cells::{Row, batch};
 use rows::{Gathered, Names, Said};
 
 pub use known::GateDecided;
+pub use ledger::Entered;
 pub use rows::{EvidenceRow, LagSample, ResourcesSample};
 pub use usage::memory_bytes;
 

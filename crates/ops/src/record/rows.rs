@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vitalake_runtime::events::{Event, Outcome};
+use vitalake_runtime::events::{DeliveryTold, Event, Outcome};
 
 use super::cells::{Cell, Row};
 use crate::tables::OpsTable;
@@ -109,11 +109,7 @@ impl Said<'_> {
                 let cells = [dataset(table), text(outcome.as_str()), error, version, Cell::count(*rows), took];
                 self.row(OpsTable::Commits, cells)
             }
-            Event::Delivery { dataset: of, delivery, outcome, accepted, quarantined, took } => {
-                let counts = [Cell::maybe_count(*delivery), Cell::count(*accepted), Cell::count(*quarantined)];
-                let cells = [dataset(of), text(outcome.as_str())].into_iter().chain(counts);
-                self.row(OpsTable::Deliveries, cells.chain([milliseconds(*took)]))
-            }
+            Event::Delivery(told) => self.delivery(told),
             Event::Measured { dataset: of, rule, severity, scope, got, want, passed } => {
                 let names = [dataset(of), text(rule), text(severity), text(scope), Cell::Long(None)];
                 let found = [Cell::Double(*got), text(want), Cell::Boolean(*passed)];
@@ -137,6 +133,19 @@ impl Said<'_> {
             }
             Event::Run { .. } | Event::Check { .. } | Event::Step(_) | Event::Query { .. } => return None,
         })
+    }
+
+    fn delivery(&self, told: &DeliveryTold) -> Row {
+        let text = |text: &Option<Arc<str>>| Cell::Text(text.clone());
+        let date = told.business_date.as_deref().and_then(|date| date.parse().ok());
+        let counts = [Cell::maybe_count(told.delivery), Cell::count(told.accepted), Cell::count(told.quarantined)];
+        let first = [Cell::text(self.dataset(&told.dataset)), Cell::text(told.outcome().as_str())];
+        let stands = [Cell::text(told.state), text(&told.held), text(&told.feed), Cell::Day(date)];
+        let content = [Cell::maybe_count(told.corrects), text(&told.sha256), Cell::maybe_count(told.offered)];
+        let decided =
+            [Cell::count(told.duplicate), Cell::MaybeAt(told.since_ms), text(&told.reason), text(&told.actor)];
+        let cells = first.into_iter().chain(counts).chain([milliseconds(told.took)]);
+        self.row(OpsTable::Deliveries, cells.chain(stands).chain(content).chain(decided))
     }
 
     pub(crate) fn evidence(&self, evidence: &EvidenceRow) -> Row {
@@ -183,6 +192,7 @@ impl Gathered {
             Event::Check { dataset, rule, severity, rows } => {
                 *self.broken.entry((said.dataset(dataset), Arc::clone(rule), severity)).or_default() += rows;
             }
+            Event::Delivery(told) if told.kept => {}
             event => {
                 if let Some(row) = said.single(event) {
                     self.push(row);

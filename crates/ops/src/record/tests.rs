@@ -8,7 +8,7 @@ use vitalake_contract::DatasetName;
 use vitalake_lake::{Balance, CONSERVATION_RULE, Lake, LakeOptions, Space, TableId, TableView};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
-use vitalake_runtime::events::{Event, Outcome};
+use vitalake_runtime::events::{DeliveryTold, Event, Outcome};
 
 use super::{LagSample, RecordError, Recorder, ResourcesSample};
 use crate::alerts::rates::Brought;
@@ -48,14 +48,19 @@ fn one_of_each() -> Vec<(Event, OpsTable)> {
         ),
         (Event::Check { dataset: of(), rule: "hour".into(), severity: "error", rows: 4 }, OpsTable::Checks),
         (
-            Event::Delivery {
+            Event::Delivery(Arc::new(DeliveryTold {
                 dataset: of(),
+                state: "released",
+                held: Some("0190".into()),
+                business_date: Some("2026-04-13".into()),
                 delivery: Some(7),
-                outcome: Outcome::Done,
+                offered: Some(11),
                 accepted: 10,
                 quarantined: 1,
+                since_ms: Some(1_700_000_000_000),
                 took,
-            },
+                ..DeliveryTold::default()
+            })),
             OpsTable::Deliveries,
         ),
         (

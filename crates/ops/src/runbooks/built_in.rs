@@ -4,6 +4,7 @@
 pub(super) const ALL: &[(&str, &str)] = &[
     ("compaction_behind", include_str!("../../runbooks/compaction_behind.md")),
     ("conservation_broken", include_str!("../../runbooks/conservation_broken.md")),
+    ("delivery_held", include_str!("../../runbooks/delivery_held.md")),
     ("disk_full", include_str!("../../runbooks/disk_full.md")),
     ("feed_late", include_str!("../../runbooks/feed_late.md")),
     ("gate_held", include_str!("../../runbooks/gate_held.md")),

@@ -11,6 +11,10 @@ pub(super) const RESERVE_BYTES_DEFAULT: u64 = 1 << 30;
 pub(super) const CACHE_BYTES_MAX_DEFAULT: u64 = 10 << 30;
 pub(super) const RETENTION_MS_DEFAULT: u64 = 7 * 24 * 3_600_000;
 pub(super) const OPS_RETENTION_MS_DEFAULT: u64 = 30 * 24 * 3_600_000;
+/// How many deliveries are held where nobody says.
+pub(super) const HELD_MAX_DEFAULT: u64 = 100;
+/// The bytes of these.
+pub(super) const HELD_BYTES_MAX_DEFAULT: u64 = 16 << 30;
 pub(super) const TELEMETRY_INTERVAL_MS_DEFAULT: u64 = 10_000;
 pub(super) const TRACES_PER_SECOND_DEFAULT: u64 = 1;
 pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
@@ -190,6 +194,28 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Text(|config, value| config.control.url = Some(value.as_str().into())),
         default: "none",
         description: "The PostgreSQL database of the control store, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, for processes that share feeds; without it `control.db` in the data folder (docs/operations.md). Secrets by `${NAME}`.",
+    },
+    Setting {
+        key: "deliveries.held_max",
+        kind: Kind::Integer {
+            unit: "deliveries",
+            least: 0,
+            most: i64::MAX as u64,
+            set: |config, value| config.deliveries.held_max = value,
+        },
+        default: "100",
+        description: "How many deliveries are held at most until somebody releases or rejects them (docs/deliveries.md). With more, a delivery that would be held is refused.",
+    },
+    Setting {
+        key: "deliveries.held_bytes_max",
+        kind: Kind::Integer {
+            unit: "bytes",
+            least: 0,
+            most: i64::MAX as u64,
+            set: |config, value| config.deliveries.held_bytes_max = value,
+        },
+        default: "17179869184 (16 GiB)",
+        description: "How many bytes the held deliveries may have in all.",
     },
     Setting {
         key: "ops.retention_ms",

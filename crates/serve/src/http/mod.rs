@@ -6,6 +6,7 @@
 mod alerts;
 mod api;
 mod books;
+mod deliveries;
 mod explained;
 mod feeds;
 mod gates;
@@ -124,6 +125,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .merge(gates::routes())
         .merge(runbook::routes())
         .merge(quarantine::routes())
+        .merge(deliveries::routes())
         .merge(alerts::routes())
         .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
         .layer(DefaultBodyLimit::disable())

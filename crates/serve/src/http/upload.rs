@@ -4,6 +4,7 @@
 //! sends it in chunks whose last one is its end; it may not stand still for long, and only so many files come in at once.
 //! Invariant: the stream that the platform is given ends only where the file does; everything else is an error in it.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 use vitalake_ops::status::DeliveryReport;
 
 use super::App;
-use crate::platform::{ApiError, ByteStream, DeliveryFormat};
+use crate::platform::{ApiError, ByteStream, DeliveryFormat, DeliveryRequest};
 
 /// How long the rest of a refused file is read, so that its sender gets to the answer.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
@@ -36,6 +37,26 @@ pub struct DeliveryQuery {
     name: String,
     /// `csv`, `json`, `parquet`, `arrow` or `zip`.
     format: Option<String>,
+    /// The day that the file stands for.
+    business_date: Option<String>,
+    /// Whether it is held where it would be refused.
+    hold: Option<String>,
+    /// Control totals: `rows`, `bytes`, `sha256`, `sum.COLUMN`.
+    #[serde(flatten)]
+    totals: BTreeMap<String, String>,
+}
+
+impl DeliveryQuery {
+    fn request(self) -> Result<DeliveryRequest, ApiError> {
+        let format = format(&self)?;
+        let hold = match self.hold.as_deref() {
+            None | Some("false") => false,
+            Some("" | "true") => true,
+            Some(_) => return Err(ApiError::Invalid("hold is true or false".to_owned())),
+        };
+        let totals = self.totals.into_iter().collect();
+        Ok(DeliveryRequest { name: self.name, format, business_date: self.business_date, hold, totals })
+    }
 }
 
 /// Takes a delivered file.
@@ -88,7 +109,7 @@ async fn take(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<DeliveryReport, ApiError> {
-    let format = format(&query)?;
+    let request = query.request()?;
     let length = length(headers)?;
     let place = match timeout(app.limits.delivery_wait_max, places.acquire_owned()).await {
         Ok(Ok(place)) => place,
@@ -107,7 +128,7 @@ async fn take(
         pause_max: app.limits.pause_max,
         place,
     };
-    app.deliveries.deliver(dataset, &query.name, format, upload.into_stream()).await
+    app.deliveries.deliver(dataset, request, upload.into_stream()).await
 }
 
 fn format(query: &DeliveryQuery) -> Result<DeliveryFormat, ApiError> {

@@ -28,7 +28,7 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
 use vitalake_serve::platform::{
-    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Feeds, Flush, Gates, Runbooks, Status,
+    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryRequest, Feeds, Flush, Gates, Runbooks, Status,
 };
 use vitalake_serve::quarantine::{Quarantine, Shown};
 use vitalake_serve::session::Sessions;
@@ -158,10 +158,10 @@ impl Deliveries for Process {
     async fn deliver(
         &self,
         dataset: &str,
-        name: &str,
-        format: DeliveryFormat,
+        request: DeliveryRequest,
         body: ByteStream,
     ) -> Result<DeliveryReport, ApiError> {
+        let DeliveryRequest { name, format, .. } = request;
         if dataset != "tiny" {
             return Err(ApiError::NotFound(format!("there is no dataset '{dataset}'")));
         }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use vitalake_ingest::decode::DeliveryFormat;
+use vitalake_ingest::delivery::Expected;
 use vitalake_ops::status::{DeliveryReport, DeliveryState, NotKept, ResourceCounts};
 
 use crate::cli::{FileFormat, IngestArgs};
@@ -28,6 +29,7 @@ const PROGRESS_BYTES_MIN: u64 = 8 << 20;
 pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let format = format(args)?;
     let (file, metadata) = open(&args.file)?;
+    let said = said(args)?;
     let client = Client::connect(&args.connect, Purpose::Deliver)?;
     let name = args.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let length = metadata.is_file().then_some(metadata.len());
@@ -35,7 +37,7 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     let mut unchanged = Unchanged { file, metadata, left: length, changed: false };
     let mut bytes = progress.wrap_read(BufReader::with_capacity(1 << 20, &mut unchanged));
     let outgoing = Outgoing { bytes: &mut bytes as &mut dyn Read, length };
-    let report = client.deliver(&args.dataset, &name, format, outgoing);
+    let report = client.deliver(&args.dataset, &name, format, &said, outgoing);
     progress.finish_and_clear();
     drop(bytes);
     if unchanged.changed {
@@ -48,8 +50,25 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<ExitCode> {
     } else {
         write!(output::stdout(), "{}", in_words(&report, &name, Style::stdout()))?;
     }
-    let failed = args.strict && report.quarantined > 0;
+    let failed = report.state == DeliveryState::Held || args.strict && report.quarantined > 0;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What is said of the file beside its bytes.
+fn said(args: &IngestArgs) -> anyhow::Result<Vec<(String, String)>> {
+    let mut said: Vec<(String, String)> =
+        args.business_date.iter().map(|date| ("business_date".to_owned(), date.clone())).collect();
+    said.extend(args.hold.then(|| ("hold".to_owned(), "true".to_owned())));
+    if let Some(manifest) = &args.manifest {
+        let refuse = |reason: String| {
+            let message = format!("{} cannot be read: {reason}", manifest.display());
+            anyhow::Error::from(Failure::input(message, "name a manifest, or deliver the file without one"))
+        };
+        let bytes = std::fs::read(manifest).map_err(|error| refuse(error.to_string()))?;
+        let expected = Expected::parse(&bytes).map_err(|error| refuse(error.to_string()))?;
+        said.extend(expected.into_pairs());
+    }
+    Ok(said)
 }
 
 /// A file that must stay as it was when it was opened: whoever still writes it would have a part of it delivered as the
@@ -129,7 +148,12 @@ fn in_words(report: &DeliveryReport, name: &str, style: Style) -> String {
         }
         DeliveryState::Held => {
             let id = report.held.as_deref().unwrap_or_default();
-            return format!("{name} is held, and nothing of it is in {dataset}: vitalake feed release {id}\n");
+            let mut words = format!("{name} is held, and nothing of it is in {dataset}\n");
+            for NotKept { rule, got, want, .. } in &report.not_kept {
+                words += &format!("  {}: {got} in place of {want}\n", style.yellow(rule));
+            }
+            let decide = |act| format!("  vitalake feed {act} {id} --reason TEXT\n");
+            return words + &decide("release") + &decide("reject");
         }
     }
     let quarantined = style.yellow(&format!("{} quarantined", thousands(report.quarantined)));

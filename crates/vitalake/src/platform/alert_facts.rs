@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use vitalake_contract::alert::AlertDataset;
 use vitalake_contract::{Contract, Source};
+use vitalake_ingest::delivery::Held;
 use vitalake_lake::CONSERVATION_RULE;
 use vitalake_ops::alerts::signal::{DatasetFacts, Facts, FeedFacts, GateFacts};
 use vitalake_ops::gates::{GateReport, HELD};
@@ -24,12 +25,17 @@ const SMALL_FILE_BYTES: u64 = 16 << 20;
 /// How often files are counted: a table may have many.
 const FILES_COUNTED_EVERY: Duration = Duration::from_secs(60);
 
+/// How often it is looked what is held: on a remote store each look is a request for every raw dataset.
+const HELD_LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
+
 /// What was noted of events, and what is not worked out anew each time.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     /// Whether the last commit's sum came out, and if not in which words.
     books: Mutex<BTreeMap<String, Result<(), String>>>,
     files: Mutex<Option<(Duration, BTreeMap<String, u64>)>>,
+    /// When it was last looked what is held, and whether that was answered.
+    held: Mutex<Option<(Duration, bool)>>,
 }
 
 impl Noted {
@@ -52,11 +58,14 @@ impl Noted {
         let troubles = life.troubles();
         let report = Api(Arc::clone(life)).report(&troubles);
         let files = self.small_files(life);
+        let knows_held = self.look_at_held(life).await;
         let setup = &life.setup;
         let contracts = &setup.checked.project.contracts;
         let of = |status: &DatasetStatus| {
             let contract = contracts.iter().find(|contract| contract.dataset.as_str() == status.dataset)?;
-            Some(self.dataset(life, contract, status, files.get(&status.dataset).copied()))
+            let facts = self.dataset(life, contract, status, files.get(&status.dataset).copied());
+            let held = || life.held.known(&status.dataset).iter().map(Held::reason).collect();
+            Some(DatasetFacts { held: knows_held.then(held), ..facts })
         };
         let now_ms = setup.clock.now_ms();
         let away = life.away().into_iter();
@@ -85,10 +94,27 @@ impl Noted {
             rows: status.rows,
             quarantined: status.quarantined,
             small_files: files,
+            held: None,
             gate: status.gate.as_ref().map(gate_facts),
             balanced: self.books.lock().get(&status.dataset).cloned(),
             volume: None,
         }
+    }
+
+    /// Looks what is held, also by other processes, now and then; says whether that is known.
+    async fn look_at_held(&self, life: &Life) -> bool {
+        let now = life.setup.clock.monotonic();
+        if let Some((at, known)) = *self.held.lock()
+            && now.saturating_sub(at) < HELD_LOOKED_AT_EVERY
+        {
+            return known;
+        }
+        let mut known = true;
+        for dataset in life.held.datasets() {
+            known &= life.held.list(dataset).await.is_ok();
+        }
+        *self.held.lock() = Some((now, known));
+        known
     }
 
     fn small_files(&self, life: &Life) -> BTreeMap<String, u64> {

@@ -1,31 +1,20 @@
-//! What one life answers: the pinned value, readiness, status, flush, deliveries. `front` asks it.
+//! What one life answers: the pinned value, readiness, status, flush. `front` asks it.
 //!
 //! Invariant: an error that leaves here holds names and counts, never a record's value.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
-use tokio::sync::mpsc;
-use vitalake_contract::DatasetName;
-use vitalake_ingest::decode::{DeliveryError, DeliveryFormat as FileFormat, Misfit};
-use vitalake_ingest::delivery::{
-    self, DeliverError, Delivered, DeliveredState, DeliveryRules, Incoming, Piece, SetFinding,
-};
 use vitalake_ingest::landing::{RuleCount, TopicLanding};
-use vitalake_lake::delta::DeltaError;
-use vitalake_lake::{Catalogue, LakeError, Space, TableId, TableView};
+use vitalake_lake::{Catalogue, Space, TableId, TableView};
 use vitalake_ops::status::{
-    BrokenRule, DatasetStatus, DeliveryReport, DeliveryState, DidNotFit, FAILED, FlushReport, FlushedTable, NotKept,
-    OK, PartitionStatus, RECOVERING, Readiness, ResourceCounts, STALLED, StatusReport, Trouble,
+    BrokenRule, DatasetStatus, FAILED, FlushReport, FlushedTable, OK, PartitionStatus, RECOVERING, Readiness, STALLED,
+    StatusReport, Trouble,
 };
-use vitalake_process::{ModelStatus, sql_rules};
-use vitalake_runtime::error::{Classified, Retry, in_full};
+use vitalake_process::ModelStatus;
 use vitalake_serve::pinned::{Pinned, PinnedLake};
-use vitalake_serve::platform::{ApiError, ByteStream, DeliveryFormat};
+use vitalake_serve::platform::ApiError;
 
-use super::delivered_sets::{self, DeliveredSets};
 use super::gates;
 use super::outside::instant;
 use super::{Life, Role};
@@ -104,55 +93,6 @@ impl Api {
             });
         }
         Ok(FlushReport { tables, behind })
-    }
-
-    pub(super) async fn deliver(
-        &self,
-        dataset: &str,
-        name: &str,
-        format: DeliveryFormat,
-        body: ByteStream,
-    ) -> Result<DeliveryReport, ApiError> {
-        let unknown = || {
-            ApiError::NotFound(format!(
-                "there is no raw dataset {dataset} to deliver to; `vitalake datasets` lists them"
-            ))
-        };
-        // A name as SQL has it is one too.
-        let dataset = dataset.strip_prefix("raw.").unwrap_or(dataset);
-        let id = DatasetName::new(dataset).map_err(|_| unknown())?;
-        if let role @ (Role::Process | Role::Serve | Role::Spare) = self.0.role {
-            return Err(ApiError::Invalid(format!(
-                "a process with the role {} takes no deliveries; send the file to one with the role ingest",
-                role.as_str()
-            )));
-        }
-        let events = self.0.setup.events.clone();
-        let desk = Arc::clone(self.0.deliveries.get(&id).ok_or_else(unknown)?);
-        let table = Arc::clone(self.0.lake.table(&id).map_err(|_| unknown())?);
-        let sql = sql_rules(table.contract()).map_err(|error| ApiError::Internal(error.to_string()))?;
-        let format = match format {
-            DeliveryFormat::Csv => FileFormat::Csv,
-            DeliveryFormat::Ndjson => FileFormat::Ndjson,
-            DeliveryFormat::Arrow => FileFormat::Arrow,
-            DeliveryFormat::Parquet => FileFormat::Parquet,
-            DeliveryFormat::Zip => FileFormat::Zip,
-        };
-        let rules = DeliveryRules { sql, sets: DeliveredSets::of(&self.0.lake, &table) };
-        let contract = Arc::clone(table.contract());
-        let (sender, pieces) = mpsc::channel(4);
-        let incoming = Incoming::new(name, format, pieces, self.0.setup.clock.now_ms());
-        // Both outlive a client that hangs up: a file that came whole is delivered, and models wait at its place.
-        let feeding = tokio::spawn(feed(body, sender));
-        let delivering = tokio::spawn(async move { delivery::deliver(&table, rules, incoming, &desk).await });
-        let outcome = delivering
-            .await
-            .map_err(|error| ApiError::internal("the delivery was interrupted; deliver the file again", &error))?;
-        // Whoever reads the rest of a refused file reads it alone.
-        let _ = feeding.await;
-        let delivered = outcome.map_err(|error| refusal(&error))?;
-        delivered_sets::tell(&events, &contract, &delivered);
-        Ok(report(dataset, delivered))
     }
 }
 
@@ -233,88 +173,4 @@ fn broken_rules(landing: &Arc<TopicLanding>) -> Vec<BrokenRule> {
     let rule =
         |count: RuleCount| BrokenRule { rule: count.rule, severity: count.severity.to_string(), rows: count.records };
     landing.counters().broken_rules().into_iter().map(rule).collect()
-}
-
-/// Sends a body on, and its end when the body has said it; a body that fails, or whose reader is gone, has none.
-async fn feed(mut body: ByteStream, sender: mpsc::Sender<io::Result<Piece>>) {
-    loop {
-        let next = tokio::select! {
-            biased;
-            () = sender.closed() => return,
-            next = body.next() => next,
-        };
-        let Some(bytes) = next else { break };
-        let failed = bytes.is_err();
-        if sender.send(bytes.map(Piece::Bytes)).await.is_err() || failed {
-            return;
-        }
-    }
-    let _ = sender.send(Ok(Piece::End)).await;
-}
-
-pub(super) fn report(dataset: &str, delivered: Delivered) -> DeliveryReport {
-    let (state, held) = match delivered.state {
-        DeliveredState::Loaded => (DeliveryState::Loaded, None),
-        DeliveredState::Known => (DeliveryState::AlreadyLoaded, None),
-        DeliveredState::Held { id, why } => (DeliveryState::Held, Some((id, why))),
-        DeliveredState::Superseded { .. } => (DeliveryState::Superseded, None),
-    };
-    let misfits = delivered.totals.misfits.into_iter();
-    let did_not_fit =
-        misfits.map(|Misfit { column, expected, values }| DidNotFit { column, expected, values }).collect();
-    let not_kept = delivered.findings.into_iter().filter(|finding| finding.passed != Some(true));
-    let not_kept = not_kept.map(|SetFinding { rule, severity, found, want, .. }| NotKept {
-        rule,
-        severity: severity.to_string(),
-        got: found,
-        want,
-    });
-    DeliveryReport {
-        not_kept: not_kept.collect(),
-        dataset: dataset.to_owned(),
-        delivery: delivered.number.and_then(|number| u64::try_from(number).ok()),
-        business_date: delivered.business_date.map(|date| date.to_string()),
-        corrects: delivered.corrects.and_then(|number| u64::try_from(number).ok()),
-        held: held.map(|(id, _)| id.to_string()),
-        sha256: delivered.sha256,
-        state,
-        accepted: delivered.totals.rows,
-        quarantined: delivered.totals.rejects,
-        version: u64::try_from(delivered.version).unwrap_or(0),
-        did_not_fit,
-        not_in_contract: delivered.totals.unnamed,
-        resources: delivered.totals.resources.map(|totals| ResourceCounts {
-            read: totals.read,
-            of_another_type: totals.of_another_type,
-            without_rows: totals.without_rows,
-        }),
-    }
-}
-
-pub(super) fn refusal(error: &DeliverError) -> ApiError {
-    match error {
-        DeliverError::File(DeliveryError::Read { source, .. }) => match source.kind() {
-            io::ErrorKind::TimedOut => ApiError::TimedOut(in_full(error)),
-            io::ErrorKind::FileTooLarge => ApiError::TooLarge(in_full(error)),
-            _ => ApiError::Invalid(in_full(error)),
-        },
-        DeliverError::NewerThere { .. } => ApiError::Conflict(in_full(error)),
-        DeliverError::Held(_) => ApiError::Unavailable(in_full(error)),
-        DeliverError::File(_)
-        | DeliverError::Fatal { .. }
-        | DeliverError::FatalSet { .. }
-        | DeliverError::NotAsExpected { .. }
-        | DeliverError::Empty { .. } => ApiError::Invalid(in_full(error)),
-        DeliverError::Lake(cause) if cause.retry() == Retry::Later => {
-            ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
-        }
-        DeliverError::Lake(LakeError::Superseded { .. } | LakeError::Stopped { .. }) | DeliverError::Stopped(_) => {
-            ApiError::Unavailable(error.to_string())
-        }
-        // Somebody set the table so: the sender cannot mend it, and whoever can must know what it is.
-        DeliverError::Lake(LakeError::Delta { source: DeltaError::AppendOnly { .. }, .. }) => {
-            ApiError::Conflict(format!("{}; nothing of the delivery was loaded", in_full(error)))
-        }
-        DeliverError::Lake(_) => ApiError::internal("the delivery failed; nothing of it was loaded", error),
-    }
 }

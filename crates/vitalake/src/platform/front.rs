@@ -14,13 +14,11 @@ use vitalake_lake::control::ControlStore;
 use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::record::Recorder;
 use vitalake_ops::runbooks::Library;
-use vitalake_ops::status::{
-    AwayPart, ControlStatus, DeliveryReport, FlushReport, Readiness, STALLED, StatusReport, Trouble,
-};
+use vitalake_ops::status::{AwayPart, ControlStatus, FlushReport, Readiness, STALLED, StatusReport, Trouble};
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::events::{Event, Events, Outcome};
+use vitalake_runtime::events::Events;
 use vitalake_serve::pinned::Pinned;
-use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Deliveries, DeliveryFormat, Flush, Status};
+use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Flush, Status};
 use vitalake_serve::session::Sessions;
 
 use super::api::Api;
@@ -220,38 +218,8 @@ impl Flush for Platform {
     }
 }
 
-#[async_trait]
-impl Deliveries for Platform {
-    async fn deliver(
-        &self,
-        dataset: &str,
-        name: &str,
-        format: DeliveryFormat,
-        body: ByteStream,
-    ) -> Result<DeliveryReport, ApiError> {
-        let api = self.present()?;
-        let life = Arc::clone(&api.0);
-        let hold = life.ending.watch().hold();
-        let (dataset, name, started) = (dataset.to_owned(), name.to_owned(), Instant::now());
-        let (cut, events, of) = (Arc::clone(&life), self.events.clone(), dataset.clone());
-        // Whoever hangs up leaves the delivery to its end, and the life's end waits for it.
-        let delivering = tokio::spawn(async move {
-            let _hold = hold;
-            let outcome = api.deliver(&dataset, &name, format, until_cut(body, cut)).await;
-            let outcome = match outcome {
-                Err(_) if life.is_ending() => Err(ended("nothing of the delivery was loaded; deliver the file again")),
-                outcome => outcome,
-            };
-            events.send(told(&of, &outcome, started.elapsed()));
-            outcome
-        });
-        let outcome = delivering.await;
-        outcome.map_err(|error| ApiError::internal("the delivery was interrupted; deliver the file again", &error))?
-    }
-}
-
 /// A body that breaks off when the life ends.
-fn until_cut(body: ByteStream, life: Arc<Life>) -> ByteStream {
+pub(super) fn until_cut(body: ByteStream, life: Arc<Life>) -> ByteStream {
     let cut = futures::stream::once(async move {
         life.ended().await;
         Err(std::io::Error::other("the platform stopped or began anew before the file was complete"))
@@ -267,13 +235,6 @@ fn until_cut(body: ByteStream, life: Arc<Life>) -> ByteStream {
         .boxed()
 }
 
-fn ended(what: &str) -> ApiError {
+pub(super) fn ended(what: &str) -> ApiError {
     ApiError::Unavailable(format!("the platform stopped or began anew from the tables: {what}"))
-}
-
-fn told(dataset: &str, outcome: &Result<DeliveryReport, ApiError>, took: Duration) -> Event {
-    let (accepted, quarantined) = outcome.as_ref().map_or((0, 0), |report| (report.accepted, report.quarantined));
-    let delivery = outcome.as_ref().ok().and_then(|report| report.delivery);
-    let outcome = if outcome.is_ok() { Outcome::Done } else { Outcome::Failed };
-    Event::Delivery { dataset: dataset.into(), delivery, outcome, accepted, quarantined, took }
 }

@@ -22,6 +22,7 @@ use vitalake_lake::place::{Cache, Place, Requests};
 use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_process::gate::Gates;
 use vitalake_process::{Contracts, Model, Models, ModelsOptions, table_specs};
+use vitalake_runtime::config::Config;
 use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_runtime::health::{Away, LogThrottle};
 use vitalake_runtime::shutdown::{Shutdown, Stage};
@@ -61,6 +62,10 @@ pub struct Life {
     pub(super) gates: Arc<Gates>,
     pub(super) deliveries: BTreeMap<DatasetName, Arc<DeliveryDesk>>,
     pub(super) feeds: Feeds,
+    /// Deliveries that wait for somebody to decide.
+    pub(super) held: Arc<HeldDeliveries>,
+    /// When it was opened, milliseconds since 1970.
+    pub(super) opened_ms: i64,
     pub(super) recovery: Recovery,
     pub(super) setup: Setup,
     pub(super) models_setup: ModelsSetup,
@@ -110,8 +115,8 @@ impl Life {
         let takes_deliveries = |layer| layer == Layer::Raw && !role.follows(layer);
         let delivered = contracts.values().filter(|c| takes_deliveries(c.layer)).map(|c| c.dataset.clone());
         let delivered: Vec<DatasetName> = delivered.collect();
-        let held = HeldDeliveries::new(Arc::clone(lake.store()), delivered.clone(), HeldLimits::default());
-        let held = Arc::new(held);
+        let raw = contracts.values().filter(|c| c.layer == Layer::Raw).map(|c| c.dataset.clone()).collect();
+        let held = Arc::new(HeldDeliveries::new(Arc::clone(lake.store()), raw, held_limits(config)));
         let desk = |dataset| (dataset, Arc::new(DeliveryDesk::new(Arc::clone(&held))));
         let deliveries = delivered.into_iter().map(desk).collect();
         let health = setup.outside.control.clone();
@@ -135,6 +140,8 @@ impl Life {
             models: Mutex::new(None),
             deliveries,
             feeds: Feeds::open(setup, role),
+            held,
+            opened_ms: clock.now_ms(),
             recovery,
             setup: Setup { cpu: cpu.clone(), ..setup.clone() },
             models_setup: ModelsSetup { models: checked.models.clone(), contracts: Arc::new(contracts), options },
@@ -282,6 +289,11 @@ async fn stop(mut models: Arc<Models>) {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+fn held_limits(config: &Config) -> HeldLimits {
+    let deliveries_max = usize::try_from(config.deliveries.held_max).unwrap_or(usize::MAX);
+    HeldLimits { deliveries_max, bytes_max: config.deliveries.held_bytes_max }
 }
 
 /// A folder that no other life uses; what lives before this process left is removed by its first.

@@ -11,6 +11,7 @@ mod books;
 #[cfg(feature = "rdkafka")]
 mod broker;
 mod delivered_sets;
+mod deliveries;
 mod feeds;
 mod flush;
 mod follow;

@@ -13,7 +13,7 @@ use vitalake_process::quality::ScheduledRules;
 use vitalake_process::{Following, Models};
 
 use super::feeds::Feeds;
-use super::{Life, Role, follow, samples};
+use super::{Life, Role, deliveries, follow, samples};
 
 /// How often the log of a table that another process writes is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -56,6 +56,7 @@ impl Life {
         }
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
         self.watched("discards", tokio::spawn(Arc::clone(&self.unrecorded).record(self.setup.recorder.clone())));
+        self.watched("the ledger", tokio::spawn(deliveries::keep_again(Arc::clone(self), self.opened_ms)));
         if !self.setup.without_intake {
             self.watched("samples", tokio::spawn(samples::take_forever(Arc::clone(self))));
         }
@@ -78,10 +79,15 @@ impl Life {
         }
     }
 
+    /// Whether no other process writes the same tables.
+    pub(super) fn is_alone(&self) -> bool {
+        self.role == Role::All && self.requests.is_none()
+    }
+
     fn record_options(&self) -> RecordOptions {
         RecordOptions {
             retention: Duration::from_millis(self.setup.config.ops.retention_ms),
-            shared: self.role != Role::All || self.requests.is_some(),
+            shared: !self.is_alone(),
             maintains: matches!(self.role, Role::All | Role::Process),
         }
     }

@@ -15,7 +15,7 @@ use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::LocalDisk;
 use vitalake_runtime::events::Events;
 use vitalake_serve::platform::{
-    ApiError, ByteStream, Datasets as _, Deliveries as _, DeliveryFormat, Flush as _, Status as _,
+    ApiError, ByteStream, Datasets as _, Deliveries as _, DeliveryFormat, DeliveryRequest, Flush as _, Status as _,
 };
 
 use crate::folders::tick;
@@ -66,7 +66,9 @@ impl World {
 
     fn deliver(&self, body: ByteStream) -> tokio::task::JoinHandle<Result<DeliveryReport, ApiError>> {
         let platform = Arc::clone(&self.platform);
-        tokio::spawn(async move { platform.deliver("ticks", "a.ndjson", DeliveryFormat::Ndjson, body).await })
+        tokio::spawn(async move {
+            platform.deliver("ticks", DeliveryRequest::new("a.ndjson", DeliveryFormat::Ndjson), body).await
+        })
     }
 }
 

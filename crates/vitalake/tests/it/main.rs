@@ -20,6 +20,7 @@ mod feeds;
 mod folders;
 mod full_disk;
 mod gates;
+mod held;
 mod import;
 mod incidents;
 mod init;

@@ -3,21 +3,17 @@
 //! Invariant: a delivery that a life's end cut short has no end, so that nothing of it is loaded.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use chrono::NaiveDate;
 use tokio::sync::mpsc;
 use vitalake_contract::feed::Feed;
 use vitalake_ingest::decode::DeliveryFormat;
-use vitalake_ingest::delivery::{self, DeliverError, DeliveryRules, Incoming, OnRefusal, Piece, Pieces};
+use vitalake_ingest::delivery::{DeliverError, Incoming, OnRefusal, Piece, Pieces};
 use vitalake_ops::status::DeliveryReport;
-use vitalake_process::sql_rules;
 use vitalake_runtime::error::{Classified, Retry};
-use vitalake_runtime::events::{Event, Outcome};
 
 use super::super::Life;
-use super::super::api::{refusal, report};
-use super::super::delivered_sets::{self, DeliveredSets};
+use super::super::deliveries::{Door, refusal, report};
 
 /// Why a delivery was not loaded.
 #[derive(Clone, Debug)]
@@ -40,49 +36,24 @@ pub(super) struct Brought {
 
 /// Delivers, and tells of it.
 pub(super) async fn deliver(life: &Arc<Life>, feed: &Feed, brought: Brought) -> Result<DeliveryReport, NotLoaded> {
-    let (dataset, started) = (feed.dataset.clone(), Instant::now());
-    let (life, feed) = (Arc::clone(life), feed.clone());
-    let (events, hold) = (life.setup.events.clone(), life.ending.watch().hold());
-    // Goes to its end whatever becomes of the run: a commit that is on its way is not cut.
-    let delivering = tokio::spawn(async move {
-        let _hold = hold;
-        take(&life, &feed, brought).await
-    });
-    let stopped = |_| NotLoaded { message: "the delivery was interrupted; it is tried again".to_owned(), again: true };
-    let outcome = delivering.await.map_err(stopped)?;
-    let told = outcome.as_ref().ok();
-    let (accepted, quarantined) = told.map_or((0, 0), |report| (report.accepted, report.quarantined));
-    if outcome.as_ref().err().is_none_or(|error| !error.again) {
-        events.send(Event::Delivery {
-            dataset: dataset.as_str().into(),
-            delivery: told.and_then(|report| report.delivery),
-            outcome: if outcome.is_ok() { Outcome::Done } else { Outcome::Failed },
-            accepted,
-            quarantined,
-            took: started.elapsed(),
-        });
-    }
-    outcome
-}
-
-async fn take(life: &Arc<Life>, feed: &Feed, brought: Brought) -> Result<DeliveryReport, NotLoaded> {
-    let (Brought { name, date, may_be_held, format, pieces }, dataset) = (brought, &feed.dataset);
-    let closed = |error: &dyn std::fmt::Display| NotLoaded { message: error.to_string(), again: true };
-    let table = Arc::clone(life.lake.table(dataset).map_err(|error| closed(&error))?);
-    let desk = life.deliveries.get(dataset).ok_or_else(|| closed(&"this process takes no deliveries"))?;
-    let sql = sql_rules(table.contract()).map_err(|error| closed(&error))?;
-    let rules = DeliveryRules { sql, sets: DeliveredSets::of(&life.lake, &table) };
-    let contract = Arc::clone(table.contract());
-    let pieces = until_ended(pieces, Arc::clone(life));
+    let door =
+        Door::of(life, feed.dataset.as_str()).map_err(|error| NotLoaded { message: error.to_string(), again: true })?;
+    let Brought { name, date, may_be_held, format, pieces } = brought;
+    let hold = life.ending.watch().hold();
     let incoming = Incoming {
         business_date: date,
         feed: Some(feed.name.to_string()),
         on_refusal: if may_be_held { OnRefusal::Hold } else { OnRefusal::Refuse },
-        ..Incoming::new(name, format, pieces, life.setup.clock.now_ms())
+        ..Incoming::new(name, format, until_ended(pieces, Arc::clone(life)), life.setup.clock.now_ms())
     };
-    let delivered = delivery::deliver(&table, rules, incoming, desk).await.map_err(|error| not_loaded(&error))?;
-    delivered_sets::tell(&life.setup.events, &contract, &delivered);
-    Ok(report(dataset.as_str(), delivered))
+    // Goes to its end whatever becomes of the run: a commit that is on its way is not cut.
+    let delivering = tokio::spawn(async move {
+        let _hold = hold;
+        let delivered = door.take(incoming).await.map_err(|error| not_loaded(&error))?;
+        Ok(report(door.dataset(), delivered))
+    });
+    let stopped = |_| NotLoaded { message: "the delivery was interrupted; it is tried again".to_owned(), again: true };
+    delivering.await.map_err(stopped)?
 }
 
 fn not_loaded(error: &DeliverError) -> NotLoaded {
