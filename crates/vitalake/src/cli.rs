@@ -104,8 +104,6 @@ pub enum Command {
     /// Load a file into a dataset, as one atomic delivery
     #[command(long_about = INGEST_ABOUT)]
     Ingest(IngestArgs),
-    /// Show what became of deliveries, and decide about those that are held
-    Feed(FeedArgs),
     /// List the datasets
     Datasets(ListArgs),
     /// Show how fresh, how large and how far behind each dataset is
@@ -118,7 +116,7 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Show what to do when an alert fires, with the evidence as it is now
     Runbook(RunbookArgs),
-    /// Show where feeds stand, or run one now
+    /// Show where feeds stand and what became of deliveries, run one, decide about what is held
     Feed(FeedArgs),
     /// Show what gates hold back, hold a dataset, or release it
     Gate(GateArgs),

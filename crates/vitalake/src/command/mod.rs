@@ -49,7 +49,6 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Alert(args) => alert::run(&args),
         Command::Feed(args) => feed::run(&args),
         Command::Gate(args) => gate::run(&args),
-        Command::Feed(args) => feed::run(&args),
         Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Datasets(args) => list::datasets(&args),

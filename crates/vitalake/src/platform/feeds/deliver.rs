@@ -28,8 +28,6 @@ pub(super) struct NotLoaded {
 pub(super) struct Brought {
     pub(super) name: String,
     pub(super) date: Option<NaiveDate>,
-    /// Whether its bytes are kept where a rule refuses it whole.
-    pub(super) may_be_held: bool,
     pub(super) format: DeliveryFormat,
     pub(super) pieces: Pieces,
 }
@@ -38,12 +36,12 @@ pub(super) struct Brought {
 pub(super) async fn deliver(life: &Arc<Life>, feed: &Feed, brought: Brought) -> Result<DeliveryReport, NotLoaded> {
     let door =
         Door::of(life, feed.dataset.as_str()).map_err(|error| NotLoaded { message: error.to_string(), again: true })?;
-    let Brought { name, date, may_be_held, format, pieces } = brought;
+    let Brought { name, date, format, pieces } = brought;
     let hold = life.ending.watch().hold();
     let incoming = Incoming {
         business_date: date,
         feed: Some(feed.name.to_string()),
-        on_refusal: if may_be_held { OnRefusal::Hold } else { OnRefusal::Refuse },
+        on_refusal: OnRefusal::Hold,
         ..Incoming::new(name, format, until_ended(pieces, Arc::clone(life)), life.setup.clock.now_ms())
     };
     // Goes to its end whatever becomes of the run: a commit that is on its way is not cut.

@@ -150,9 +150,7 @@ impl Desk {
         let outcome = match form(files, arrival) {
             Ok(format) => {
                 let pieces = place.read(arrival.files.clone());
-                // What is held is one stream of bytes: it could not be told where one of several files ends.
-                let (date, may_be_held) = (arrival.date, true);
-                deliver(life, &self.feed, Brought { name: name.clone(), date, may_be_held, format, pieces }).await
+                deliver(life, &self.feed, Brought { name: name.clone(), date: arrival.date, format, pieces }).await
             }
             Err(message) => Err(NotLoaded { message, again: false }),
         };
