@@ -130,7 +130,7 @@ impl Table {
             return Err(LakeError::Superseded { table: self.id(), txn: txn.clone(), committed });
         }
         let txns: BTreeMap<TxnId, i64> = delivered.txns.iter().cloned().collect();
-        self.check_rejects(&txns)?;
+        self.check_rejects(&txns, !delivered.rejects.is_empty())?;
         let displaced = match delivered.instead_of.and_then(|number| i32::try_from(number).ok()) {
             Some(number) => self.displaced(SideName::Rows, &[number]).await?,
             None => Displaced::default(),
@@ -154,11 +154,12 @@ impl Table {
         outcome
     }
 
-    /// Refuses a delivery whose number the quarantine has given to another: rejects of two files would be under one.
-    fn check_rejects(&self, txns: &BTreeMap<TxnId, i64>) -> Result<(), LakeError> {
+    /// Refuses a delivery whose number the quarantine has given to another: rejects of two files would be under one. Those
+    /// of the same content are its own; where it brings them once more, another process is at it too.
+    fn check_rejects(&self, txns: &BTreeMap<TxnId, i64>, brings_some: bool) -> Result<(), LakeError> {
         let (_, head) = self.at(SideName::Rejects);
-        if txns.iter().all(|(id, version)| head.txn(id.as_str()) == Some(*version)) {
-            return Ok(()); // They are its own.
+        if !brings_some && txns.iter().all(|(id, version)| head.txn(id.as_str()) == Some(*version)) {
+            return Ok(());
         }
         self.check(&Commit { txns: txns.clone(), ..Commit::to(SideName::Rejects, "WRITE") })
     }

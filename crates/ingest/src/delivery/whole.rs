@@ -233,8 +233,16 @@ impl<'a> Whole<'a> {
                 "rejects of a delivery that does not count any longer are taken away with the next delivery"
             );
         }
-        let delivered = self.delivered(Some(number), DeliveredState::Loaded, corrects);
+        let state = if self.is_in_place() { DeliveredState::Loaded } else { DeliveredState::Known };
+        let delivered = self.delivered(Some(number), state, corrects);
         Ok(Delivered { version, ..delivered })
+    }
+
+    /// Whether the files that were committed are these: another process may have delivered the same content under the same
+    /// number at the same time, and then it is that one's.
+    fn is_in_place(&self) -> bool {
+        let head = self.table.head();
+        self.files.rows().first().is_none_or(|file| head.file(file.path()).is_some())
     }
 
     /// The transactions by which it is decided what it meets, as they are.
