@@ -354,6 +354,28 @@ async fn a_server_that_goes_away_in_the_middle_leaves_no_end() {
     assert!(error.to_string().contains("28P01"), "{error}");
 }
 
+#[tokio::test]
+async fn a_connection_is_encrypted_as_its_address_says() {
+    let Some(server) = PostgresServer::start() else { return };
+    let asked = |more: &str| {
+        let address = PostgresAddress::parse(&format!("{}?{more}", server.url())).unwrap();
+        let rows = PostgresRows::Query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()".to_owned());
+        PostgresSource { address, rows, watermark: None, limits: PostgresLimits::default() }
+    };
+    let plain = refused(&asked("sslmode=require")).await;
+    assert!(plain.to_string().contains("no encrypted connection"), "{plain}");
+    assert_eq!(whole(&asked("sslmode=prefer")).await, [["false"]]);
+    let Some(authority) = server.speak_tls() else { return };
+    let by_it = format!("sslrootcert={}", authority.display());
+    for more in ["sslmode=prefer", "sslmode=require", &format!("sslmode=verify-full&{by_it}")] {
+        assert_eq!(whole(&asked(more)).await, [["true"]], "{more}");
+    }
+    assert_eq!(whole(&asked("sslmode=disable")).await, [["false"]]);
+    // Nobody that this machine trusts has signed it.
+    let unknown = refused(&asked("sslmode=verify-full")).await;
+    assert!(unknown.to_string().contains("invalid peer certificate"), "{unknown}");
+}
+
 /// Reads by a watermark and keeps what a commit would; the ids that came.
 async fn next(source: &PostgresSource, kept: &mut Option<Watermark>) -> Vec<i64> {
     let Some(reading) = source.read("t", kept.as_ref()).await.unwrap() else { return Vec::new() };

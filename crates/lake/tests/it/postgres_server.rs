@@ -85,6 +85,33 @@ impl PostgresServer {
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// Has it speak TLS, and gives the certificate of its authority; `None`, and said, where openssl is not installed.
+    pub fn speak_tls(&self) -> Option<PathBuf> {
+        let run = |arguments: &str| {
+            let mut openssl = as_a_user(Path::new("openssl"));
+            openssl.args(arguments.split(' ')).current_dir(self.folder.path()).stderr(Stdio::null());
+            openssl.status().is_ok_and(|status| status.success())
+        };
+        fs::write(self.folder.path().join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
+        let made = run("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=authority")
+            && run("req -new -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=server")
+            && run(
+                "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile names",
+            );
+        if !made {
+            eprintln!("skipped: no openssl to make certificates");
+            return None;
+        }
+        let file = |name: &str| self.folder.path().join(name);
+        for (setting, name) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")] {
+            self.sql(&format!("ALTER SYSTEM SET {setting} = '{}'", file(name).display()));
+        }
+        self.sql("ALTER SYSTEM SET ssl = on");
+        self.stop("fast");
+        self.start_again();
+        Some(file("ca.crt"))
+    }
+
     /// What it has written to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
