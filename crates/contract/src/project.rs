@@ -146,7 +146,7 @@ impl Project {
         let contracts: Vec<&Contract> = compiled.iter().filter_map(|(contract, _)| contract.as_ref()).collect();
         // A contract with errors is not among them: an alert or a feed of it would seem wrong because of that alone.
         if contracts.len() == compiled.len() {
-            alerts::check(&mut alerts, &contracts, &mut found);
+            alerts::check(&mut alerts, &contracts, &feeds, &mut found);
             feeds::check(&feeds, &contracts, &mut found);
         }
         diagnostic::sort(&mut found);

@@ -35,6 +35,8 @@ pub use incoming::{Incoming, OnRefusal, Overruled};
 pub use ledger::{Span, committed_in};
 pub use pieces::{Piece, Pieces};
 pub(crate) use place::dates;
+/// The field of a commit that says how far a database was read.
+pub const WATERMARK: &str = place::WATERMARK;
 use receiving::Receiving;
 pub use sets::{DeliveryJudge, DeliveryRules, SetFinding};
 

@@ -37,6 +37,7 @@ mod reading;
 #[cfg_attr(not(any(test, feature = "azure")), expect(dead_code, reason = "a folder refuses otherwise"))]
 mod refusal;
 mod rejects;
+mod said;
 mod side;
 mod source_check;
 mod staged;

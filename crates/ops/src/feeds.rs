@@ -16,6 +16,8 @@ pub const LATE: &str = "late";
 pub const AWAY: &str = "away";
 /// A feed whose last delivery was refused.
 pub const REFUSED: &str = "refused";
+/// A feed of which deliveries wait for somebody to decide.
+pub const HELD: &str = "held";
 /// A feed that another process runs.
 pub const ELSEWHERE: &str = "elsewhere";
 
@@ -30,7 +32,7 @@ pub struct FeedReport {
     pub source: String,
     /// When it is run: `on arrival`, or its cron pattern and zone.
     pub runs: String,
-    /// `waiting`, `running`, `late`, `away`, `refused` or `elsewhere`.
+    /// `waiting`, `running`, `late`, `away`, `refused`, `held` or `elsewhere`.
     pub state: String,
     /// Why it is not well, and what to do.
     #[serde(default)]

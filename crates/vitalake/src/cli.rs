@@ -377,6 +377,9 @@ pub struct SimulateArgs {
     /// Let something go wrong on purpose: 30 seconds of it, with what to look at afterwards
     #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["late", "duplicate", "malformed", "history"])]
     pub incident: Option<Incident>,
+    /// The server that an incident of a feed delivers to [default: http://127.0.0.1:8888]
+    #[arg(long, env = "VITALAKE_SERVER", value_name = "URL", hide_env_values = true)]
+    pub server: Option<String>,
     /// Send first the last hours, at a reading a minute and wearer
     #[arg(long, default_value_t = 0, value_name = "HOURS")]
     pub history: u32,

@@ -10,6 +10,7 @@ use super::Pieces;
 use super::expected::Expected;
 use super::held::Held;
 use crate::decode::DeliveryFormat;
+use crate::postgres::OutcomeOfReading;
 
 /// A file on its way in.
 #[derive(Debug)]
@@ -30,14 +31,16 @@ pub struct Incoming {
     pub on_refusal: OnRefusal,
     /// What its sender says that it holds.
     pub expected: Option<Expected>,
+    /// How far the database was read that it comes from: its commit says so.
+    pub watermark: Option<OutcomeOfReading>,
 }
 
 impl Incoming {
     /// A file without a business date, that is refused when a rule refuses it.
     #[must_use]
     pub fn new(name: impl Into<String>, format: DeliveryFormat, pieces: Pieces, now_ms: i64) -> Self {
-        let (business_date, feed, on_refusal, expected) = Default::default();
-        Self { name: name.into(), format, pieces, now_ms, business_date, feed, on_refusal, expected }
+        let (business_date, feed, on_refusal, expected, watermark) = Default::default();
+        Self { name: name.into(), format, pieces, now_ms, business_date, feed, on_refusal, expected, watermark }
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) const SHA256: &str = "vitalakeDeliverySha256";
 pub(super) const BUSINESS_DATE: &str = "vitalakeDeliveryBusinessDate";
 /// the feed that brought it,
 pub(super) const FEED: &str = "vitalakeDeliveryFeed";
+/// how far the database was read that it comes from,
+pub(super) const WATERMARK: &str = "vitalakeDeliveryWatermark";
 /// how many records it held,
 pub(super) const RECORDS: &str = "vitalakeDeliveryRecords";
 /// how many of them are rows,

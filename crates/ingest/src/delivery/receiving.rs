@@ -44,7 +44,7 @@ impl<'a> Receiving<'a> {
     pub(super) async fn all_of(self, sql: Option<Arc<dyn SqlRules>>) -> Result<Whole<'a>, DeliverError> {
         let spool = self.may_be_held().then(|| self.held.spool(self.table.contract().dataset.as_str()));
         let Self { table, incoming, .. } = self;
-        let Incoming { name, format, pieces, now_ms, business_date, feed, on_refusal, expected } = incoming;
+        let Incoming { name, format, pieces, now_ms, business_date, feed, on_refusal, expected, watermark } = incoming;
         let mut files = Files::new(next_number(table), business_date, on_refusal == OnRefusal::Refuse);
         let mut sums = Sums::of(table.contract(), expected.as_ref());
         let rules = Rules::new(Arc::clone(table.contract()), sql);
@@ -65,7 +65,7 @@ impl<'a> Receiving<'a> {
             }
         };
         files.write(table).await?;
-        let origin = Origin { name, format, now_ms, business_date, feed, on_refusal, expected };
+        let origin = Origin { name, format, now_ms, business_date, feed, on_refusal, expected, watermark };
         Ok(Whole::new(table, origin, files, received, sums).with_spool(spool))
     }
 }

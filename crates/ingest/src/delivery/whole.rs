@@ -21,6 +21,7 @@ use super::sets::{DeliveryJudge, SetFinding};
 use super::totals::Sums;
 use super::{DeliverError, place};
 use crate::decode::DeliveryFormat;
+use crate::postgres::{OutcomeOfReading, Watermark};
 
 /// What came with a file beside its bytes.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(super) struct Origin {
     pub(super) feed: Option<String>,
     pub(super) on_refusal: OnRefusal,
     pub(super) expected: Option<Expected>,
+    pub(super) watermark: Option<OutcomeOfReading>,
 }
 
 /// A file that is here to its end.
@@ -297,7 +299,7 @@ impl<'a> Whole<'a> {
 
     /// What the commit says of itself: the ledger can be made again of it.
     fn info(&self, number: i64, corrects: Option<i64>) -> BTreeMap<String, String> {
-        let Origin { name, now_ms, business_date, feed, on_refusal, .. } = &self.origin;
+        let Origin { name, now_ms, business_date, feed, on_refusal, watermark, .. } = &self.origin;
         let mut info = BTreeMap::from([
             (place::NUMBER.to_owned(), number.to_string()),
             (place::NAME.to_owned(), name.clone()),
@@ -310,6 +312,8 @@ impl<'a> Whole<'a> {
         let mut say = |key: &str, value: Option<String>| info.extend(value.map(|value| (key.to_owned(), value)));
         say(place::BUSINESS_DATE, business_date.map(|date| date.to_string()));
         say(place::FEED, feed.clone());
+        let read = watermark.as_ref().and_then(|read| read.get()?.watermark.as_ref());
+        say(place::WATERMARK, read.map(Watermark::for_commit));
         say(place::CORRECTS, corrects.map(|number| number.to_string()));
         if let OnRefusal::Overrule(overruled) = on_refusal {
             say(place::RELEASED, Some(overruled.held.to_string()));

@@ -15,6 +15,7 @@ pub mod query;
 pub mod reconcile;
 pub mod runbook;
 pub mod simulate;
+mod simulate_feed;
 pub mod up;
 pub mod validate;
 mod validate_alerts;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::Utc;
 
+use super::simulate_feed::last_of_a_feed;
 use crate::cli::SimulateArgs;
 use crate::failure::Failure;
 use crate::output;
@@ -31,6 +32,10 @@ pub async fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     }
     if !args.json {
         eprintln!("{}", headline(&options));
+    }
+    if args.incident.is_some_and(Incident::is_of_a_feed) {
+        let (server, now) = (args.server.clone(), Utc::now());
+        tokio::task::spawn_blocking(move || last_of_a_feed(server, now)).await??;
     }
     let terminal = output::stderr_is_terminal() && !args.json;
     let mut before = Summary::default();

@@ -62,7 +62,7 @@ impl Sampler {
     }
 
     fn sample_feeds(&mut self, life: &Life) {
-        for desk in life.feeds.desks() {
+        for desk in life.feeds.run_here() {
             let labels = vec![("feed", desk.feed().name.to_string())];
             let seconds = |ms: i64| ms as f64 / 1000.0;
             if let Some(last_ms) = desk.last_delivery_ms() {

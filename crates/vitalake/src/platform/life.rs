@@ -121,6 +121,7 @@ impl Life {
         let deliveries = delivered.into_iter().map(desk).collect();
         let health = setup.outside.control.clone();
         let control = ControlStore::new(setup.control.clone(), &config.name, clock.clone(), health);
+        let feeds = Feeds::open(setup, role, &control).await;
         let work_folder = work_folder(setup, number).await;
         let options = ModelsOptions {
             events: setup.events.clone(),
@@ -139,7 +140,7 @@ impl Life {
             control,
             models: Mutex::new(None),
             deliveries,
-            feeds: Feeds::open(setup, role),
+            feeds,
             held,
             opened_ms: clock.now_ms(),
             recovery,
@@ -253,6 +254,7 @@ impl Life {
         {
             tracing::warn!("models still compute; what they make is not committed");
         }
+        self.feeds.release().await;
         self.control.close().await;
         let closing = Arc::clone(self);
         let _ = tokio::task::spawn_blocking(move || {

@@ -27,7 +27,7 @@ impl Life {
         }
         let models = self.models.lock().clone();
         troubles.extend(models.iter().flat_map(|models| models.statuses()).filter_map(of_model));
-        troubles.extend(self.feeds.desks().iter().filter_map(|desk| of_feed(desk)));
+        troubles.extend(self.feeds.run_here().iter().filter_map(|desk| of_feed(desk)));
         troubles.sort_by_key(|trouble| trouble.state != FAILED);
         troubles
     }

@@ -27,6 +27,8 @@ pub enum Incident {
     ReplayFailsAgain,
     /// The gateway hands over what it measured three hours ago, and no reading comes after that
     SilentSource,
+    /// The clinic's last file of visits is of three days ago: its feed is four hours late, and more
+    FeedLate,
 }
 
 /// What a person is told of it.
@@ -103,13 +105,31 @@ impl Incident {
                     "vitalake runbook readings_silent",
                 ],
             },
+            Self::FeedLate => Guide {
+                what: "readings as ever, and of the clinic's visits the file of three days ago, none of the days since",
+                caught: "its rows are in raw.clinic_visits; the feed says that yesterday's file was due four hours ago, and stops saying it when the file comes: put visits_YYYYMMDD.csv of yesterday into deliveries/visits",
+                alert: "visits_late",
+                runbook: "feed_late",
+                look: &[
+                    "vitalake feed list",
+                    "vitalake query \"SELECT at, scope, got AS seconds, passed FROM ops.checks WHERE rule = 'feed_late'\"",
+                    "vitalake alert list",
+                    "vitalake runbook feed_late",
+                ],
+            },
         }
+    }
+
+    /// Whether it happens to a feed: readings go on as they are.
+    #[must_use]
+    pub fn is_of_a_feed(self) -> bool {
+        self == Self::FeedLate
     }
 
     /// What is sent in place of an event.
     #[must_use]
     pub fn afflict(self, event: Event) -> Vec<Event> {
-        if event.topic != READINGS_TOPIC {
+        if event.topic != READINGS_TOPIC || self.is_of_a_feed() {
             return vec![event];
         }
         match self {
@@ -120,7 +140,7 @@ impl Incident {
             Self::ReplayFailsAgain if device(&event).is_multiple_of(5) => vec![changed(event, renamed)],
             Self::SilentSource => vec![changed(event, |reading| moved(reading, TimeDelta::hours(-SILENT_HOURS)))],
             Self::DuplicateStorm => vec![event; COPIES],
-            Self::StringsForNumbers | Self::ClockAhead | Self::ReplayFailsAgain => vec![event],
+            Self::StringsForNumbers | Self::ClockAhead | Self::ReplayFailsAgain | Self::FeedLate => vec![event],
         }
     }
 }

@@ -22,13 +22,17 @@ struct Here {
 impl Here {
     /// The lines are those of a feed on the folder `in` of the project.
     fn new(lines: &str) -> Self {
+        Self::of(CONTRACT, lines)
+    }
+
+    fn of(contract: &str, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let project = folder.path().join("project");
         for below in ["contracts/raw", "feeds", "in"] {
             std::fs::create_dir_all(project.join(below)).unwrap();
         }
         std::fs::write(project.join("vitalake.yaml"), "name: people\nstorage:\n  reserve_bytes: 0\n").unwrap();
-        std::fs::write(project.join("contracts/raw/people.yaml"), CONTRACT).unwrap();
+        std::fs::write(project.join("contracts/raw/people.yaml"), contract).unwrap();
         let feed = format!("name: people\ndataset: people\nlook_every: 1s\n{lines}");
         std::fs::write(project.join("feeds/people.yaml"), feed).unwrap();
         let place = Place::new(&project, &folder.path().join("data"), &folder.path().join("log.txt"));
@@ -207,6 +211,13 @@ fn a_delivery_that_does_not_come_is_late() {
     here.place.until("late", || here.report()["state"] == "late" || here.report()["late_since"].is_string());
     let (_, said) = here.feed(&["list"]);
     assert!(said.contains("late") && said.contains("is not here"), "{said}");
+    here.place.until("measured", || {
+        let mut answer = ureq::get(format!("http://{}/metrics", here.place.http)).call().unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        let of = |name: &str| text.lines().any(|line| line.starts_with(&format!("{name}{{feed=\"people\"}}")));
+        let numbers = ["vitalake_feed_last_success_timestamp", "vitalake_feed_next_due_timestamp"];
+        numbers.into_iter().all(of) && text.contains("vitalake_feed_late{feed=\"people\"} 1")
+    });
     here.put(&day(1), "who\nb\n");
     here.until("here", |feed| feed["state"] == "waiting");
     here.place.until("in ops.checks", || {
@@ -214,4 +225,52 @@ fn a_delivery_that_does_not_come_is_late() {
             here.place.ask("SELECT passed FROM ops.checks WHERE rule = 'feed_late' ORDER BY at").unwrap_or_default();
         rows.len() == 2 && rows[0][0] == false && rows[1][0] == true
     });
+}
+
+#[test]
+fn a_later_file_of_a_date_corrects_it() {
+    let here = Here::new(ON_ARRIVAL);
+    here.put("p_20260101.csv", "who\na\nb\n");
+    here.put("p_20260102.csv", "who\nc\n");
+    here.until("both delivered", |feed| feed["files_taken"] == 2);
+    here.put("p_20260101_corrected.csv", "who\na\n");
+    here.until("corrected", |feed| feed["files_taken"] == 3);
+    assert_eq!(here.place.numbers("SELECT COUNT(*), COUNT(DISTINCT who) FROM raw.people"), [2, 2]);
+    assert_eq!(here.report()["last_date"], "2026-01-02");
+}
+
+#[test]
+fn what_was_taken_is_remembered_over_a_start_and_its_loss_loads_nothing_twice() {
+    let mut here = Here::new(ON_ARRIVAL);
+    here.put("p_20260101.csv", "who\na\n");
+    here.until("taken", |feed| feed["files_taken"] == 1);
+    let written = std::fs::metadata(here.inbox("p_20260101.csv")).unwrap().modified().unwrap();
+    here.stop();
+    // The same length and time: what is remembered is not read again.
+    here.put("p_20260101.csv", "who\nb\n");
+    let file = std::fs::File::options().write(true).open(here.inbox("p_20260101.csv")).unwrap();
+    file.set_modified(written).unwrap();
+    here.put("p_20260102.csv", "who\nc\n");
+    here.start();
+    here.until("the other taken", |feed| feed["files_taken"] == 2);
+    assert_eq!(here.place.numbers("SELECT COUNT(*) FROM raw.people WHERE who IN ('a', 'c')"), [2]);
+    here.stop();
+    std::fs::remove_file(here.folder.path().join("data/control.db")).unwrap();
+    here.start();
+    here.until("read again", |feed| feed["files_taken"] == 2 && feed["state"] == "waiting");
+    let found = here.place.numbers("SELECT COUNT(*), COUNT(DISTINCT who) FROM raw.people WHERE who IN ('b', 'c')");
+    assert_eq!(found, [2, 2], "what is forgotten is read: the changed file corrects its date, the other is known");
+    assert_eq!(here.rows(), 2);
+}
+
+#[test]
+fn a_delivery_that_is_held_is_said() {
+    let rule = "    quality:\n      - {name: enough, type: library, metric: rowCount, mustBeGreaterOrEqualTo: 2, severity: error}\n";
+    let contract = CONTRACT.replace("customProperties", &format!("{rule}customProperties"));
+    let here = Here::of(&contract, ON_ARRIVAL);
+    here.put("p_20260101.csv", "who\na\n");
+    here.until("held", |feed| feed["state"] == "held");
+    assert_eq!(here.rows(), 0);
+    let (_, said) = here.feed(&["list"]);
+    assert!(said.contains("wait for a decision"), "{said}");
 }

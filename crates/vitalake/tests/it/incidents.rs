@@ -223,3 +223,28 @@ fn a_replay_before_the_mend_brings_nothing_back_and_one_after_it_everything() {
     scene.place.until("back", || scene.place.numbers(counts) == [1_800] && scene.place.numbers(waiting)[0] == 0);
     server.stop();
 }
+
+#[test]
+fn a_feed_four_hours_late_is_told_of_until_its_file_comes() {
+    let scene = Scene::new();
+    let server = scene.place.start().ready();
+    let said = scene.incident("feed-late");
+    assert!(said.contains("none of the days since"), "{said}");
+    let report = scene.caught("visits_late", "feed_late");
+    assert!(first_evidence(&report).iter().any(|row| row.to_string().contains("clinic_visits")), "{report}");
+    let feed = || -> Value {
+        let all: Vec<Value> = serde_json::from_str(&scene.vitalake(&["feed", "list", "--json"])).unwrap();
+        all.into_iter().find(|feed| feed["feed"] == "clinic_visits").unwrap()
+    };
+    let late = feed();
+    assert_eq!(late["state"], "late", "{late}");
+    let since: chrono::DateTime<chrono::Utc> = late["late_since"].as_str().unwrap().parse().unwrap();
+    let hours = (chrono::Utc::now() - since).num_minutes();
+    assert!((240..310).contains(&hours), "{late}");
+    let yesterday = (chrono::Utc::now() - chrono::TimeDelta::days(1)).format("visits_%Y%m%d.csv").to_string();
+    let header = "visit_id,patient_id,visited_at,kind\nv-1,pat-0001,2026-01-01T08:00:00Z,check-up\n";
+    std::fs::write(scene.place.project.join("deliveries/visits").join(yesterday), header).unwrap();
+    scene.place.until("here", || feed()["state"] == "waiting");
+    scene.place.until("resolved", || scene.alerts("visits_late").iter().all(|found| found["state"] != "firing"));
+    server.stop();
+}

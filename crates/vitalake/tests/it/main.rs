@@ -17,6 +17,7 @@ mod deliveries;
 mod discards;
 mod events;
 mod feeds;
+mod feeds_postgres;
 mod folders;
 mod full_disk;
 mod gates;
@@ -29,6 +30,8 @@ mod leaks;
 mod lives;
 mod metrics;
 mod not_well;
+#[path = "../../../lake/tests/it/postgres_server.rs"]
+mod postgres_server;
 mod producer;
 mod quarantine;
 mod rehearsal;

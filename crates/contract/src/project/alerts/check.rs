@@ -6,11 +6,17 @@ use super::{ALERTS_MAX, AlertFile};
 use crate::alert::{AlertSource, Signal};
 use crate::contract::{Contract, Layer, Source};
 use crate::diagnostic::Diagnostic;
+use crate::project::feeds::FeedFile;
 use crate::verdict::nearest;
 
 /// What only the project shows: a dataset that is not there, a threshold that neither alert nor contract gives, too
 /// many alerts.
-pub(in crate::project) fn check(alerts: &mut [AlertFile], contracts: &[&Contract], found: &mut Vec<Diagnostic>) {
+pub(in crate::project) fn check(
+    alerts: &mut [AlertFile],
+    contracts: &[&Contract],
+    feeds: &[FeedFile],
+    found: &mut Vec<Diagnostic>,
+) {
     if let Some(first) = alerts.get(ALERTS_MAX) {
         let message = format!("the project has {} alerts, and at most {ALERTS_MAX} are evaluated", alerts.len());
         found.push(
@@ -42,17 +48,22 @@ pub(in crate::project) fn check(alerts: &mut [AlertFile], contracts: &[&Contract
             }
         }
         if let AlertSource::Signal(signal) = alert.rule.source {
-            found.extend(unfit(alert, signal, contract));
+            found.extend(unfit(alert, signal, contract, feeds));
         }
     }
 }
 
-fn unfit(alert: &AlertFile, signal: Signal, contract: &Contract) -> Option<Diagnostic> {
+fn unfit(alert: &AlertFile, signal: Signal, contract: &Contract, feeds: &[FeedFile]) -> Option<Diagnostic> {
     let (unbound, feed) = (alert.rule.threshold.is_none(), matches!(contract.source, Some(Source::Feed)));
     match signal {
         Signal::FeedLate if !feed => {
             let message = format!("{} is no feed: records come into it all day", contract.dataset);
             Some(alert.error_at("dataset", "bad-dataset", message).help("use the signal freshness"))
+        }
+        Signal::FeedLate
+            if feeds.iter().any(|file| file.feed.dataset == contract.dataset && file.feed.due.is_some()) =>
+        {
+            None
         }
         Signal::Freshness | Signal::FeedLate
             if unbound && alert.rule.schedule.is_none() && contract.sla.freshness.is_none() =>
@@ -61,7 +72,7 @@ fn unfit(alert: &AlertFile, signal: Signal, contract: &Contract) -> Option<Diagn
             Some(
                 alert
                     .error_at("signal", "missing-key", message)
-                    .help("give a `threshold`, or a freshness SLA in the contract"),
+                    .help("give a `threshold`, a freshness SLA in the contract, or `due` in its feed"),
             )
         }
         Signal::Volume if contract.layer != Layer::Raw && contract.time_column.is_none() => {

@@ -17,7 +17,7 @@ const LAG_MAX: Duration = Duration::from_secs(31 * 86_400);
 const LOOK_MIN: Duration = Duration::from_secs(1);
 
 /// Forms that a feed may name.
-const FORMATS: [&str; 4] = ["csv", "ndjson", "json", "parquet"];
+const FORMATS: [&str; 6] = ["csv", "ndjson", "json", "parquet", "arrow", "zip"];
 /// Keys that go with files alone.
 const OF_FILES: [&str; 5] = ["stable", "marker", "look_every", "gather", "format"];
 

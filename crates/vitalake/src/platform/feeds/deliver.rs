@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use vitalake_contract::feed::Feed;
 use vitalake_ingest::decode::DeliveryFormat;
 use vitalake_ingest::delivery::{DeliverError, Incoming, OnRefusal, Piece, Pieces};
+use vitalake_ingest::postgres::OutcomeOfReading;
 use vitalake_ops::status::DeliveryReport;
 use vitalake_runtime::error::{Classified, Retry};
 
@@ -30,18 +31,23 @@ pub(super) struct Brought {
     pub(super) date: Option<NaiveDate>,
     pub(super) format: DeliveryFormat,
     pub(super) pieces: Pieces,
+    /// Whether its bytes are kept where a rule refuses it whole.
+    pub(super) may_be_held: bool,
+    /// How far a database was read.
+    pub(super) watermark: Option<OutcomeOfReading>,
 }
 
 /// Delivers, and tells of it.
 pub(super) async fn deliver(life: &Arc<Life>, feed: &Feed, brought: Brought) -> Result<DeliveryReport, NotLoaded> {
     let door =
         Door::of(life, feed.dataset.as_str()).map_err(|error| NotLoaded { message: error.to_string(), again: true })?;
-    let Brought { name, date, format, pieces } = brought;
+    let Brought { name, date, format, pieces, may_be_held, watermark } = brought;
     let hold = life.ending.watch().hold();
     let incoming = Incoming {
         business_date: date,
         feed: Some(feed.name.to_string()),
-        on_refusal: OnRefusal::Hold,
+        on_refusal: if may_be_held { OnRefusal::Hold } else { OnRefusal::Refuse },
+        watermark,
         ..Incoming::new(name, format, until_ended(pieces, Arc::clone(life)), life.setup.clock.now_ms())
     };
     // Goes to its end whatever becomes of the run: a commit that is on its way is not cut.

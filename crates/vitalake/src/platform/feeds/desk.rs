@@ -2,43 +2,51 @@
 //!
 //! Invariant: one look of a feed is under way at a time, and deliveries are taken in the order that it gives.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
+use chrono::NaiveDate;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
-use vitalake_contract::feed::{Feed, FeedFiles, FeedSource, FeedTrigger};
-use vitalake_ingest::decode::DeliveryFormat;
-use vitalake_ingest::feed::{Arrival, FolderPlace, Look, Looks, Place};
-use vitalake_ops::feeds::{FeedDelivery, FeedReport, FeedRunReport};
-use vitalake_ops::status::DeliveryState;
+use vitalake_contract::feed::{Feed, FeedSource, FeedTrigger};
+use vitalake_ingest::delivery::WATERMARK;
+use vitalake_ingest::feed::{FolderPlace, Looks, Place};
+use vitalake_ingest::postgres::{PostgresSource, Watermark};
+use vitalake_lake::place::{Cache, Place as LakePlace, PlaceError};
+use vitalake_lake::{TxnId, TxnKind};
+use vitalake_ops::feeds::FeedReport;
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::error::in_full;
-use vitalake_runtime::events::{Event, Events};
-use vitalake_serve::platform::ApiError;
+use vitalake_runtime::events::Event;
+use vitalake_runtime::health::Health;
 
 use super::super::outside::instant;
 use super::super::{Life, Setup};
-use super::deliver::{Brought, NotLoaded, deliver};
+use super::keeper::{Keeper, Kept};
 use super::lateness::late_since_ms;
-use super::standing::Standing;
-use super::times::{Looked, Times};
+use super::rows;
+use super::standing::{NowOf, Standing};
+use super::times::Times;
 
-/// How long a run by hand waits for files to stand still, beyond the feed's own measure.
-const BY_HAND_MAX: Duration = Duration::from_secs(5);
 /// The rule under which a late delivery is told of in ops.checks.
 const LATE_RULE: &str = "feed_late";
 
 /// A feed of a life.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    feed: Feed,
-    source: Result<Place, String>,
-    clock: Clock,
-    times: Mutex<Times>,
-    standing: Mutex<Standing>,
-    looks: Arc<tokio::sync::Mutex<Looks>>,
+    pub(super) feed: Feed,
+    pub(super) source: Result<Source, String>,
+    pub(super) clock: Clock,
+    pub(super) times: Mutex<Times>,
+    pub(super) standing: Mutex<Standing>,
+    pub(super) looks: Arc<tokio::sync::Mutex<Looks>>,
+}
+
+/// Where deliveries come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Files of a folder or a store.
+    Files(Place),
+    /// Rows of a database.
+    Rows(PostgresSource),
 }
 
 /// The right to look, with what earlier looks found.
@@ -46,11 +54,11 @@ pub(super) type Turn = OwnedMutexGuard<Looks>;
 
 impl Desk {
     /// A feed that was not looked at yet.
-    pub(super) fn open(setup: &Setup, feed: &Feed) -> Self {
+    pub(super) async fn open(setup: &Setup, feed: &Feed) -> Self {
         let clock = setup.clock.clone();
         let mut standing = Standing::default();
         standing.came.watched_since_ms = clock.now_ms();
-        let source = source(&setup.checked.project.root, feed);
+        let source = source(setup, feed).await;
         if let Err(reason) = &source {
             standing.failed(reason.clone(), clock.now_ms());
         }
@@ -63,19 +71,54 @@ impl Desk {
         &self.feed
     }
 
-    /// Plans its times, from when a delivery last came.
-    pub(super) fn plan(&self, life: &Life) {
-        let last_ms = life.lake.table(&self.feed.dataset).ok().and_then(|table| table.newest_row_ms());
-        self.standing.lock().came.last_ms = last_ms;
-        let times = Times::plan(&self.feed, self.clock.now_ms(), last_ms);
+    /// Plans its times, from what was kept of it; where nothing was, from the table.
+    pub(super) async fn plan(&self, life: &Life, keeper: &Keeper) {
+        let (name, now_ms) = (self.feed.name.as_str(), self.clock.now_ms());
+        let mut looks = self.looks.lock().await;
+        keeper.forget_old(name, now_ms).await;
+        let (kept, taken) = keeper.read(name).await;
+        *looks = Looks::remembering(taken);
+        let mut kept = kept.unwrap_or_else(|| {
+            let (last_ms, _) = of_table(life, &self.feed);
+            Kept { last_run_ms: last_ms, last_delivery_ms: last_ms, ..Kept::default() }
+        });
+        if matches!(self.source, Ok(Source::Rows(_))) {
+            // A stop may have come between a commit and what is kept of it.
+            let of = |text: String| Watermark::from_json(&text);
+            let (committed, kept_of) = (watermark_of(life, &self.feed).await, kept.watermark.take());
+            let later = Watermark::later(kept_of.and_then(of), committed.and_then(of));
+            kept.watermark = later.map(|watermark| watermark.to_json());
+        }
+        let times = Times::plan(&self.feed, now_ms, kept.last_run_ms);
+        self.standing.lock().remember(kept);
+        self.note_deliveries(life);
         if times.missed > 0 {
-            tracing::warn!(
-                feed = self.feed.name.as_str(),
-                runs = times.missed,
-                "runs of this feed fell into a stop: they are made up for by one, now"
-            );
+            let runs = times.missed;
+            tracing::warn!(feed = name, runs, "runs of this feed fell into a stop: they are made up for by one, now");
         }
         *self.times.lock() = times;
+    }
+
+    /// Takes note of deliveries that others brought, such as an upload by hand.
+    fn note_deliveries(&self, life: &Life) {
+        let Ok(table) = life.lake.table(&self.feed.dataset) else { return };
+        let version = table.head().version().0;
+        let mut standing = self.standing.lock();
+        if standing.table_version != Some(version) {
+            standing.table_version = Some(version);
+            let (last_ms, newest_date) = of_table(life, &self.feed);
+            standing.came.last_ms = standing.came.last_ms.max(last_ms);
+            standing.came.newest_date = standing.came.newest_date.max(newest_date);
+        }
+    }
+
+    /// Keeps where it stands, if that has changed.
+    pub(super) async fn keep(&self, keeper: &Keeper) {
+        let is_scheduled = matches!(self.feed.trigger, FeedTrigger::Schedule { .. });
+        let changed = self.standing.lock().changed(is_scheduled);
+        if let Some(kept) = changed {
+            keeper.keep(self.feed.name.as_str(), &kept).await;
+        }
     }
 
     /// Whether it is to be looked now.
@@ -86,142 +129,6 @@ impl Desk {
     /// The right to look, unless somebody has it.
     pub(super) fn take_turn(&self) -> Option<Turn> {
         Arc::clone(&self.looks).try_lock_owned().ok()
-    }
-
-    /// Looks for deliveries once and takes those that are complete.
-    pub(super) async fn look(&self, life: &Arc<Life>, mut looks: Turn) -> (Vec<FeedDelivery>, Looked) {
-        let (Ok(place), Some(files)) = (&self.source, self.feed.source.files()) else { return Default::default() };
-        let listed = place.list().await;
-        let now_ms = self.clock.now_ms();
-        self.standing.lock().last_look_ms = Some(now_ms);
-        let listing = match listed {
-            Ok(listing) => listing,
-            Err(error) => {
-                self.away(in_full(&error));
-                let looked = Looked { more: true, ..Looked::default() };
-                self.times.lock().looked(&self.feed, looked, self.clock.monotonic());
-                return (Vec::new(), looked);
-            }
-        };
-        self.answers();
-        let look = looks.look(files, &listing, self.clock.monotonic());
-        let mut looked = Looked { came: false, more: look.waiting > 0, complete_in: look.complete_in };
-        let mut deliveries = Vec::new();
-        for arrival in &look.arrivals {
-            if life.is_ending() {
-                break;
-            }
-            let (delivery, again) = self.take(life, files, place, arrival).await;
-            looked.came |= delivery.report.is_some();
-            looked.more |= again;
-            if !again {
-                looks.taken(arrival);
-            }
-            let stops = again;
-            deliveries.push(delivery);
-            // Later dates wait: a delivery must not overtake one that is tried again.
-            if stops {
-                break;
-            }
-        }
-        self.looked(&look, &looks, listing.refused);
-        self.times.lock().looked(&self.feed, looked, self.clock.monotonic());
-        (deliveries, looked)
-    }
-
-    fn looked(&self, look: &Look, looks: &Looks, refused: Vec<(String, &'static str)>) {
-        let mut standing = self.standing.lock();
-        standing.waiting = look.waiting;
-        standing.taken = looks.taken_count();
-        standing.not_read = refused;
-    }
-
-    /// Delivers what arrived. Gives also whether it is to be tried again.
-    async fn take(
-        &self,
-        life: &Arc<Life>,
-        files: &FeedFiles,
-        place: &Place,
-        arrival: &Arrival,
-    ) -> (FeedDelivery, bool) {
-        let name = arrival.name();
-        let delivery =
-            FeedDelivery { name: name.clone(), date: arrival.date.map(|d| d.to_string()), ..Default::default() };
-        let outcome = match form(files, arrival) {
-            Ok(format) => {
-                let pieces = place.read(arrival.files.clone());
-                deliver(life, &self.feed, Brought { name: name.clone(), date: arrival.date, format, pieces }).await
-            }
-            Err(message) => Err(NotLoaded { message, again: false }),
-        };
-        match outcome {
-            Ok(report) => {
-                let is_new = matches!(report.state, DeliveryState::Loaded | DeliveryState::Held);
-                let now_ms = is_new.then(|| self.clock.now_ms());
-                self.standing.lock().came(name, arrival.date, now_ms);
-                self.said_delivered(&report.sha256, is_new, arrival.files.len());
-                (FeedDelivery { report: Some(report), ..delivery }, false)
-            }
-            Err(error) if error.again => {
-                self.away(error.message.clone());
-                (FeedDelivery { error: Some(error.message), ..delivery }, true)
-            }
-            Err(error) => {
-                tracing::warn!(feed = self.feed.name.as_str(), "a delivery was refused: {}", error.message);
-                self.standing.lock().refused = Some(error.message.clone());
-                (FeedDelivery { error: Some(error.message), ..delivery }, false)
-            }
-        }
-    }
-
-    fn said_delivered(&self, sha256: &str, is_new: bool, files: usize) {
-        let (feed, dataset) = (self.feed.name.as_str(), self.feed.dataset.as_str());
-        match is_new {
-            true => tracing::info!(feed, dataset, files, sha256, "a delivery of this feed was loaded"),
-            false => tracing::debug!(feed, dataset, files, sha256, "a delivery of this feed had been loaded before"),
-        }
-    }
-
-    /// Its source cannot be read.
-    fn away(&self, reason: String) {
-        let feed = self.feed.name.as_str();
-        if self.standing.lock().failed(reason.clone(), self.clock.now_ms()) {
-            tracing::warn!(feed, "its source cannot be read, which is tried again: {reason}");
-        }
-    }
-
-    fn answers(&self) {
-        if let Some((_, since_ms)) = self.standing.lock().away.take() {
-            let seconds = (self.clock.now_ms() - since_ms) / 1000;
-            tracing::info!(feed = self.feed.name.as_str(), seconds, "its source can be read again");
-        }
-    }
-
-    /// Looks now, on somebody's word; waits for a look that is under way, and for files that may soon be complete.
-    pub(super) async fn run_now(&self, life: &Arc<Life>) -> Result<FeedRunReport, ApiError> {
-        if let Err(reason) = &self.source {
-            return Err(ApiError::Invalid(format!("the feed {} cannot be run: {reason}", self.feed.name)));
-        }
-        let began = self.clock.monotonic();
-        let mut deliveries = Vec::new();
-        loop {
-            let turn = Arc::clone(&self.looks).lock_owned().await;
-            let (came, looked) = self.look(life, turn).await;
-            deliveries.extend(came);
-            let waits = looked.complete_in.filter(|_| self.clock.monotonic() - began < BY_HAND_MAX + STABLE_WAIT_MAX);
-            let Some(wait) = waits else { break };
-            tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
-        }
-        let standing = self.standing.lock();
-        if let (true, Some((reason, _))) = (deliveries.is_empty(), &standing.away) {
-            return Err(ApiError::Unavailable(format!("the feed {}: {reason}", self.feed.name)));
-        }
-        Ok(FeedRunReport {
-            feed: self.feed.name.to_string(),
-            dataset: self.feed.dataset.to_string(),
-            deliveries,
-            files_waiting: standing.waiting as u64,
-        })
     }
 
     /// When the delivery was due that is late.
@@ -245,9 +152,10 @@ impl Desk {
         self.standing.lock().away.clone()
     }
 
-    /// Tells of a delivery that has become late, or that a late one is here.
-    pub(super) fn note_lateness(&self, events: &Events) {
-        let Some(due) = &self.feed.due else { return };
+    /// Tells of a delivery that has become late, or that a late one is here, by whatever way it came.
+    pub(super) fn note_lateness(&self, life: &Life) {
+        let (Some(due), events) = (&self.feed.due, &life.setup.events) else { return };
+        self.note_deliveries(life);
         let late_ms = self.late_since_ms();
         let before_ms = std::mem::replace(&mut self.standing.lock().told_late_ms, late_ms);
         if late_ms == before_ms {
@@ -270,8 +178,8 @@ impl Desk {
         });
     }
 
-    /// Where it stands.
-    pub(super) fn report(&self) -> FeedReport {
+    /// Where it stands; `elsewhere` says why this process does not run it.
+    pub(super) fn report(&self, life: &Life, elsewhere: Option<&str>) -> FeedReport {
         let times = self.times.lock().clone();
         let feed = FeedReport {
             feed: self.feed.name.to_string(),
@@ -286,24 +194,63 @@ impl Desk {
             missed_runs: times.missed,
             ..FeedReport::default()
         };
-        let running = self.looks.try_lock().is_err();
-        let late_since_ms = self.late_since_ms();
-        self.standing.lock().report(feed, running, late_since_ms)
+        let held = life.deliveries.get(&self.feed.dataset).map(|desk| desk.held().known(self.feed.dataset.as_str()));
+        let now = NowOf {
+            running: self.looks.try_lock().is_err(),
+            late_since_ms: self.late_since_ms().filter(|_| elsewhere.is_none()),
+            held: held.unwrap_or_default().len(),
+            elsewhere,
+        };
+        self.standing.lock().report(feed, &now)
     }
 }
 
-/// The longest that files are waited for to stand still by a run by hand.
-const STABLE_WAIT_MAX: Duration = Duration::from_secs(120);
+/// What the table says: when a delivery last came, and the newest business date.
+fn of_table(life: &Life, feed: &Feed) -> (Option<i64>, Option<NaiveDate>) {
+    let Ok(table) = life.lake.table(&feed.dataset) else { return (None, None) };
+    let head = table.head();
+    let dates = head.txns().filter_map(|txn| match TxnId::parse(&txn.app_id).kind() {
+        TxnKind::DeliveredContent { date, .. } => date,
+        _ => None,
+    });
+    (table.newest_row_ms(), dates.max())
+}
 
-/// Where its files lie.
-fn source(root: &Path, feed: &Feed) -> Result<Place, String> {
+/// How far a database was read, as the newest delivery's commit says.
+async fn watermark_of(life: &Life, feed: &Feed) -> Option<String> {
+    let table = life.lake.table(&feed.dataset).ok()?;
+    table.last_said(WATERMARK).await.ok()?
+}
+
+/// Where deliveries come from.
+async fn source(setup: &Setup, feed: &Feed) -> Result<Source, String> {
     match &feed.source {
-        FeedSource::Folder(files) => Ok(Place::Folder(FolderPlace::new(root.join(&files.place)))),
-        FeedSource::Store(files) => match files.place.strip_prefix("file://") {
-            Some(path) => Ok(Place::Folder(FolderPlace::new(path.into()))),
-            None => Err("object stores are not read yet".to_owned()),
-        },
-        FeedSource::Postgres(_) => Err("databases are not read yet".to_owned()),
+        FeedSource::Folder(files) => {
+            let folder = setup.checked.project.root.join(&files.place);
+            Ok(Source::Files(Place::Folder(FolderPlace::new(folder))))
+        }
+        FeedSource::Store(files) => store(setup, &files.place).await.map(Source::Files),
+        FeedSource::Postgres(rows) => rows::source(rows).map(Source::Rows),
+    }
+}
+
+/// The store that a URL names; nothing is asked of it yet.
+async fn store(setup: &Setup, url: &str) -> Result<Place, String> {
+    let place = match LakePlace::parse(Some(url), &setup.config.data).map_err(|error| in_words(&error))? {
+        LakePlace::Folder { root, .. } => return Ok(Place::Folder(FolderPlace::new(root))),
+        place @ LakePlace::Azure(_) => place,
+    };
+    // What a feed reads is read once: nothing of it is kept on this machine.
+    let cache = Cache { folder: setup.config.data.join("cache-of-feeds"), bytes_max: 0 };
+    let health = Health::new("a feed's store", setup.clock.clone());
+    let opened = place.open(&setup.disk, &cache, health).await.map_err(|error| in_words(&error))?;
+    Ok(Place::store(opened.store, url.to_owned()))
+}
+
+fn in_words(error: &PlaceError) -> String {
+    match error {
+        PlaceError::Wrong { reason, .. } => reason.clone(),
+        error => error.to_string(),
     }
 }
 
@@ -312,19 +259,5 @@ fn shown(source: &FeedSource) -> String {
         FeedSource::Folder(files) => format!("folder {}", files.place),
         FeedSource::Store(files) => files.place.clone(),
         FeedSource::Postgres(_) => "postgres".to_owned(),
-    }
-}
-
-/// The form of what arrived: what the feed says, or the ending of the files' names.
-fn form(files: &FeedFiles, arrival: &Arrival) -> Result<DeliveryFormat, String> {
-    let name = arrival.files.first().map_or("", |file| file.name.as_str());
-    let ending = || name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    match files.format.clone().or_else(ending).unwrap_or_default().as_str() {
-        "csv" => Ok(DeliveryFormat::Csv),
-        "ndjson" | "jsonl" | "json" => Ok(DeliveryFormat::Ndjson),
-        _ => {
-            Err("the form of the file is not known by its name; add `format: csv` or `format: ndjson` to the feed"
-                .into())
-        }
     }
 }

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::NaiveDate;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use vitalake_ingest::feed::{Arrival, Print, Taken};
@@ -31,7 +30,9 @@ pub(super) struct Kept {
     /// Its name.
     pub(super) last_delivery: Option<String>,
     /// The newest business date.
-    pub(super) newest_date: Option<NaiveDate>,
+    pub(super) newest_date: Option<String>,
+    /// How far a database was read.
+    pub(super) watermark: Option<String>,
 }
 
 /// The lease of this process's feeds.
@@ -72,6 +73,17 @@ impl Keeper {
         LEASE_TIME + Duration::from_secs(2)
     }
 
+    /// Why this process does not run the feeds.
+    pub(super) fn waits_for(&self) -> String {
+        match self.store.away() {
+            Some(away) => format!("the control store does not answer, and feeds wait for it: {}", away.reason),
+            None => format!(
+                "another process runs the feeds; ask it, or try again {} s after it has gone",
+                LEASE_TIME.as_secs()
+            ),
+        }
+    }
+
     /// Gives the lease back, so that another need not wait.
     pub(super) async fn release(&self) {
         let lease = self.lease.lock().take();
@@ -102,7 +114,10 @@ impl Keeper {
     /// Says which deliveries a stop cut short: their files are read again.
     pub(super) async fn tell_cut_short(&self) {
         for cut in self.store.in_flight().await.unwrap_or_default() {
-            tracing::warn!(feed = cut.feed, "a delivery of this feed was under way at a stop; its files are read again, and known where they were loaded");
+            tracing::warn!(
+                feed = cut.feed,
+                "a delivery of this feed was under way at a stop; its files are read again, and known where they were loaded"
+            );
             if let Some(lease) = self.lease() {
                 let _forgotten = self.store.end_delivery(&cut.feed, &cut.name, &lease).await;
             }
@@ -179,5 +194,35 @@ mod tests {
             assert_eq!(unmarked("a", &mark(&print)).unwrap(), Taken { name: "a".into(), print });
         }
         assert_eq!(unmarked("a", "of another version"), None);
+    }
+
+    fn store(folder: &std::path::Path) -> ControlStore {
+        let clock = vitalake_runtime::clock::Clock::system();
+        let health = vitalake_runtime::health::Health::new("the control store", clock.clone());
+        let place = vitalake_lake::control::ControlPlace::parse(None, folder).unwrap();
+        ControlStore::new(place, "project", clock, health)
+    }
+
+    #[tokio::test]
+    async fn one_of_two_runs_the_feeds_and_the_other_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (Keeper::new(store(folder.path())), Keeper::new(store(folder.path())));
+        assert!(first.claim().await.unwrap() && !first.claim().await.unwrap());
+        assert!(!second.claim().await.unwrap() && second.lease().is_none());
+        let print = Print { bytes: 1, modified_us: 2, tag: None };
+        let file = vitalake_ingest::feed::FoundFile { name: "a.csv".into(), print: print.clone() };
+        let arrival = Arrival { date: None, files: vec![file] };
+        let kept = Kept { last_run_ms: Some(1), ..Kept::default() };
+        first.begin("f", &arrival).await;
+        first.end("f", &arrival, true).await;
+        first.keep("f", &kept).await;
+        // Who has no lease writes nothing.
+        second.keep("f", &Kept::default()).await;
+        first.release().await;
+        assert!(second.claim().await.unwrap());
+        let (found, taken) = second.read("f").await;
+        assert_eq!((found, taken), (Some(kept), vec![Taken { name: "a.csv".into(), print }]));
+        first.keep("f", &Kept::default()).await;
+        assert!(second.read("f").await.0.unwrap().last_run_ms.is_some(), "a former holder undoes nothing");
     }
 }

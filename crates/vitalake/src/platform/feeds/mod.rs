@@ -1,11 +1,15 @@
 //! Feeds of one life: when each is run, what came of it, and where it stands.
 //!
-//! One task looks at all of them once a second; a run is a task of its own, and one feed has one at a time. What a run
-//! brings is delivered as an upload is. Invariant: nothing is written or removed where a feed's files lie.
+//! One process of a project runs its feeds, by a lease of the control store; another takes over when it is gone. One task
+//! looks at all of them once a second; a run is a task of its own, and one feed has one at a time. What a run brings is
+//! delivered as an upload is. Invariant: nothing is written or removed where a feed's files lie.
 
 mod deliver;
 mod desk;
+mod keeper;
 mod lateness;
+mod look;
+mod rows;
 mod standing;
 mod times;
 
@@ -14,59 +18,96 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
+use vitalake_lake::control::ControlStore;
 use vitalake_ops::feeds::{FeedReport, FeedRunReport};
 use vitalake_serve::platform::ApiError;
 
 use super::{Life, Platform, Role, Setup};
 pub(super) use desk::Desk;
+use keeper::Keeper;
 
 /// How often it is looked which feeds are to be run.
 const TICK: Duration = Duration::from_secs(1);
 /// Feeds that are run at once; more wait.
 const AT_ONCE_MAX: usize = 4;
 
-/// The feeds that this process runs.
+/// The feeds of a process that may run them.
 #[derive(Debug)]
 pub(crate) struct Feeds {
     desks: Vec<Arc<Desk>>,
+    keeper: Keeper,
+    /// One claim of the lease at a time, with the plan that follows it.
+    claiming: tokio::sync::Mutex<()>,
     at_once: Arc<Semaphore>,
 }
 
 impl Feeds {
     /// The project's feeds, in a role that takes deliveries.
-    pub(crate) fn open(setup: &Setup, role: Role) -> Self {
-        let feeds = setup.checked.project.feeds.iter().filter(|_| role.takes_deliveries());
-        let desks = feeds.map(|file| Arc::new(Desk::open(setup, &file.feed))).collect();
-        Self { desks, at_once: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
+    pub(crate) async fn open(setup: &Setup, role: Role, control: &ControlStore) -> Self {
+        let mut desks = Vec::new();
+        for file in setup.checked.project.feeds.iter().filter(|_| role.takes_deliveries()) {
+            desks.push(Arc::new(Desk::open(setup, &file.feed).await));
+        }
+        let keeper = Keeper::new(control.clone());
+        Self { desks, keeper, claiming: tokio::sync::Mutex::default(), at_once: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
     }
 
-    /// Those of a dataset.
+    /// That of a dataset, where this process runs it.
     pub(super) fn of(&self, dataset: &str) -> Option<&Arc<Desk>> {
-        self.desks.iter().find(|desk| desk.feed().dataset.as_str() == dataset)
+        self.run_here().iter().find(|desk| desk.feed().dataset.as_str() == dataset)
     }
 
-    /// All of them.
-    pub(super) fn desks(&self) -> &[Arc<Desk>] {
-        &self.desks
+    /// Those that this process runs now.
+    pub(super) fn run_here(&self) -> &[Arc<Desk>] {
+        if self.keeper.lease().is_some() { &self.desks } else { &[] }
     }
 
     /// Runs each feed at its times, until dropped.
     pub(crate) async fn run_forever(life: Arc<Life>) {
-        for desk in &life.feeds.desks {
-            desk.plan(&life);
+        if life.feeds.desks.is_empty() {
+            return;
         }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            life.feeds.start_due(&life);
+            if life.feeds.holds(&life).await {
+                life.feeds.start_due(&life);
+            }
+        }
+    }
+
+    /// Whether this process runs the feeds now; takes them over where nobody does.
+    async fn holds(&self, life: &Arc<Life>) -> bool {
+        if self.desks.is_empty() {
+            return false;
+        }
+        let _one = self.claiming.lock().await;
+        match self.keeper.claim().await {
+            Ok(true) => {
+                self.keeper.tell_cut_short().await;
+                for desk in &self.desks {
+                    desk.plan(life, &self.keeper).await;
+                }
+                true
+            }
+            Ok(false) => self.keeper.lease().is_some(),
+            // The control store's own part of the status says that it is away; feeds wait for it.
+            Err(_) => false,
+        }
+    }
+
+    /// Lets another process run the feeds.
+    pub(super) async fn release(&self) {
+        if !self.desks.is_empty() {
+            self.keeper.release().await;
         }
     }
 
     /// Starts the feeds whose time has come.
     fn start_due(&self, life: &Arc<Life>) {
         for desk in &self.desks {
-            desk.note_lateness(&life.setup.events);
+            desk.note_lateness(life);
             if !desk.is_due() {
                 continue;
             }
@@ -82,14 +123,22 @@ impl Feeds {
     }
 
     /// Where each stands.
-    pub(super) fn reports(&self) -> Vec<FeedReport> {
-        self.desks.iter().map(|desk| desk.report()).collect()
+    pub(super) fn reports(&self, life: &Life) -> Vec<FeedReport> {
+        let elsewhere = self.keeper.lease().is_none().then(|| self.keeper.waits_for());
+        self.desks.iter().map(|desk| desk.report(life, elsewhere.as_deref())).collect()
     }
 
     /// Looks for deliveries of one now; waits for files that are there to stand still.
     pub(super) async fn run(&self, life: &Arc<Life>, name: &str) -> Result<FeedRunReport, ApiError> {
         let desk = self.desks.iter().find(|desk| desk.feed().name.as_str() == name);
         let desk = desk.ok_or_else(|| self.unknown(life, name))?;
+        let began = life.setup.clock.monotonic();
+        while !self.holds(life).await {
+            if life.setup.clock.monotonic() - began > Keeper::patience() {
+                return Err(ApiError::Conflict(self.keeper.waits_for()));
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         desk.run_now(life).await
     }
 
@@ -108,7 +157,12 @@ impl Feeds {
 #[async_trait]
 impl vitalake_serve::platform::Feeds for Platform {
     async fn feeds(&self) -> Result<Vec<FeedReport>, ApiError> {
-        Ok(self.living()?.feeds.reports())
+        let life = self.living()?;
+        if life.setup.without_intake {
+            // A command that looks has nobody who runs them: it reads what was kept.
+            life.feeds.holds(&life).await;
+        }
+        Ok(life.feeds.reports(&life))
     }
 
     async fn run(&self, feed: &str) -> Result<FeedRunReport, ApiError> {

@@ -6,17 +6,34 @@ use chrono::NaiveDate;
 use vitalake_ops::feeds::{self, FeedReport, NotRead};
 
 use super::super::outside::instant;
+use super::keeper::Kept;
 use super::lateness::Came;
 
 /// Entries that are not read which are named.
 const NAMED_MAX: usize = 20;
 
+/// What is known beside what looks found.
+pub(super) struct NowOf<'a> {
+    pub(super) running: bool,
+    pub(super) late_since_ms: Option<i64>,
+    /// Deliveries that wait for somebody to decide.
+    pub(super) held: usize,
+    /// Why this process does not run the feed.
+    pub(super) elsewhere: Option<&'a str>,
+}
+
 /// Where a feed stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Standing {
     pub(super) last_look_ms: Option<i64>,
+    /// The version of the table that was last looked at for deliveries that others brought.
+    pub(super) table_version: Option<u64>,
+    /// As it was last kept.
+    kept: Kept,
     pub(super) came: Came,
     pub(super) last_delivery: Option<String>,
+    /// How far a database was read.
+    pub(super) watermark: Option<String>,
     /// Why its source cannot be read, and since when.
     pub(super) away: Option<(String, i64)>,
     /// Why its last delivery was refused.
@@ -28,7 +45,43 @@ pub(super) struct Standing {
     pub(super) not_read: Vec<(String, &'static str)>,
 }
 
+impl std::fmt::Debug for Standing {
+    /// A watermark is a value of the source.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standing").field("came", &self.came).finish_non_exhaustive()
+    }
+}
+
 impl Standing {
+    /// Goes on from what was kept.
+    pub(super) fn remember(&mut self, kept: Kept) {
+        self.came.last_ms = kept.last_delivery_ms;
+        self.came.newest_date = kept.newest_date.as_ref().and_then(|date| date.parse().ok());
+        self.last_delivery.clone_from(&kept.last_delivery);
+        self.watermark.clone_from(&kept.watermark);
+        self.kept = kept;
+    }
+
+    /// What is to be kept, where that is not what was: also the time of a look where a schedule has to know it.
+    pub(super) fn changed(&mut self, is_scheduled: bool) -> Option<Kept> {
+        let now = Kept {
+            last_run_ms: if is_scheduled { self.last_look_ms } else { None },
+            last_delivery_ms: self.came.last_ms,
+            last_delivery: self.last_delivery.clone(),
+            newest_date: self.came.newest_date.map(|date| date.to_string()),
+            watermark: self.watermark.clone(),
+        };
+        (now != self.kept).then(|| {
+            self.kept = now.clone();
+            now
+        })
+    }
+
+    /// It was looked.
+    pub(super) fn looked_at(&mut self, now_ms: i64) {
+        self.last_look_ms = Some(now_ms);
+    }
+
     /// Keeps that a delivery came; one that was there before is no news but for its date.
     pub(super) fn came(&mut self, name: String, date: Option<NaiveDate>, now_ms: Option<i64>) {
         self.refused = None;
@@ -47,20 +100,24 @@ impl Standing {
     }
 
     /// Its state, and why it is not well.
-    fn state(&self, running: bool, late_since_ms: Option<i64>) -> (&'static str, Option<String>) {
-        let late = late_since_ms.and_then(instant).map(|due| format!("the delivery due at {due} is not here"));
+    fn state(&self, now: &NowOf<'_>) -> (&'static str, Option<String>) {
+        if let Some(reason) = now.elsewhere {
+            return (feeds::ELSEWHERE, Some(reason.to_owned()));
+        }
+        let late = now.late_since_ms.and_then(instant).map(|due| format!("the delivery due at {due} is not here"));
         match (&self.away, late, &self.refused) {
             (Some((reason, _)), ..) => (feeds::AWAY, Some(reason.clone())),
             (None, late @ Some(_), _) => (feeds::LATE, late),
             (None, None, Some(refused)) => (feeds::REFUSED, Some(refused.clone())),
-            _ if running => (feeds::RUNNING, None),
+            _ if now.held > 0 => (feeds::HELD, Some(format!("{} of its deliveries wait for a decision", now.held))),
+            _ if now.running => (feeds::RUNNING, None),
             _ => (feeds::WAITING, None),
         }
     }
 
     /// Adds what is known to what the feed's file says.
-    pub(super) fn report(&self, feed: FeedReport, running: bool, late_since_ms: Option<i64>) -> FeedReport {
-        let (state, message) = self.state(running, late_since_ms);
+    pub(super) fn report(&self, feed: FeedReport, now: &NowOf<'_>) -> FeedReport {
+        let (state, message) = self.state(now);
         let not_read = self.not_read.iter().take(NAMED_MAX);
         FeedReport {
             state: state.to_owned(),
@@ -69,7 +126,7 @@ impl Standing {
             last_delivery_at: self.came.last_ms.and_then(instant),
             last_delivery: self.last_delivery.clone(),
             last_date: self.came.newest_date.map(|date| date.to_string()),
-            late_since: late_since_ms.and_then(instant),
+            late_since: now.late_since_ms.and_then(instant),
             files_waiting: self.waiting as u64,
             files_taken: self.taken as u64,
             not_read: not_read.map(|(name, why)| NotRead { name: name.clone(), reason: (*why).to_owned() }).collect(),

@@ -29,6 +29,8 @@ pub(super) struct Looked {
     pub(super) came: bool,
     /// Whether something is still to come: a file that is not complete, or one that is tried again.
     pub(super) more: bool,
+    /// Whether a delivery failed that is tried again: each try is a row of the ledger.
+    pub(super) failed: bool,
     /// When a file may be complete.
     pub(super) complete_in: Option<Duration>,
 }
@@ -69,7 +71,8 @@ impl Times {
             self.looking = looked.more || !found;
         }
         let every = every.unwrap_or(RETRY);
-        self.next_look = now + looked.complete_in.map_or(every, |complete| complete.min(every));
+        let soonest = if looked.failed { RETRY.max(every) } else { every };
+        self.next_look = now + looked.complete_in.map_or(soonest, |complete| complete.min(soonest));
     }
 }
 
@@ -123,7 +126,7 @@ mod tests {
         assert!(due(&mut times, 1));
         times.looked(&feed, Looked::default(), at(1).1);
         assert!(!due(&mut times, 1) && due(&mut times, 2), "it is looked again");
-        times.looked(&feed, Looked { more: true, came: true, complete_in: None }, at(2).1);
+        times.looked(&feed, Looked { more: true, came: true, ..Looked::default() }, at(2).1);
         assert!(due(&mut times, 3), "one of two files came");
         times.looked(&feed, Looked { came: true, ..Looked::default() }, at(3).1);
         assert!(!due(&mut times, 240), "the run is over");
