@@ -12,6 +12,7 @@ mod books;
 mod clean_up;
 mod commits;
 mod control;
+mod correct;
 mod delta_compact;
 mod delta_fixture;
 mod delta_foreign;

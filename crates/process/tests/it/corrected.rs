@@ -575,3 +575,62 @@ async fn where_nobody_knows_what_changed_the_table_is_made_again_whole() {
     balanced(&up).await;
     up.models.stop().await;
 }
+
+/// A figure, not a check: `bench/dimension_change.sh`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures"]
+#[allow(clippy::print_stdout)]
+async fn measured_change_of_a_dimension() {
+    let count: i64 = std::env::var("ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000);
+    let mut world = world();
+    world.models.retain(|model| ["vitals", "vitals_daily"].contains(&model.dataset.as_str()));
+    world.leaves = LeavesLimits::default();
+    let up = world.up().await;
+    let assigned = |patient: i32, devices: std::ops::Range<i32>| {
+        let devices: Vec<i32> = devices.collect();
+        vec![
+            ("device", texts(devices.iter().map(|device| format!("d{device}")))),
+            ("patient", texts(devices.iter().map(|device| format!("p{}", if *device == 7 { patient } else { 100 })))),
+            ("since", times(&vec![Some(0); devices.len()])),
+            ("until", times(&vec![None; devices.len()])),
+        ]
+    };
+    deliver(&up, "assignments", assigned(101, 0..100), 1, Replaces::All).await;
+    let (batch_rows, mut offset) = (50_000.min(count), 0);
+    while offset < count {
+        let rows: Vec<i64> = (offset..offset + batch_rows).collect();
+        let given = vec![
+            ("device", texts(rows.iter().map(|row| format!("d{}", row % 100)))),
+            ("at", times(&rows.iter().map(|row| Some(row / 100)).collect::<Vec<_>>())),
+            ("v", Arc::new(rows.iter().map(|row| Some((row % 977) as f64)).collect::<Float64Array>()) as ArrayRef),
+        ];
+        let made = in_full(&up, "readings", given, "readings", 0, offset);
+        offset += batch_rows;
+        let table = up.lake.table(&name("readings")).unwrap();
+        table.append(vec![made], Vec::new(), [(TxnId::parse("landing"), offset)]).unwrap();
+        if offset % 500_000 == 0 || offset >= count {
+            table.flush().await.unwrap();
+            up.models.settled().await;
+        }
+    }
+    let files = |dataset: &str| {
+        let head = up.lake.table(&name(dataset)).unwrap().head();
+        head.files().map(|file| (file.path().clone(), file.size_bytes())).collect::<BTreeMap<_, _>>()
+    };
+    let before = (files("vitals"), files("vitals_daily"));
+    let input: u64 = files("readings").values().sum();
+    let started = std::time::Instant::now();
+    deliver(&up, "assignments", assigned(102, 0..100), 2, Replaces::All).await;
+    up.models.settled().await;
+    let took = started.elapsed();
+    let after = (files("vitals"), files("vitals_daily"));
+    let sum = |of: &BTreeMap<_, u64>, without: &BTreeMap<_, u64>| {
+        let of = of.iter().filter(|(path, _)| !without.contains_key(*path));
+        of.fold((0, 0), |(files, bytes), (_, size)| (files + 1, bytes + size))
+    };
+    println!("{count} derived rows, 1% touched: {:.2} s", took.as_secs_f64());
+    println!("input looked through: at most {input} bytes, twice");
+    println!("rewritten (files, bytes): {:?}, written: {:?}", sum(&before.0, &after.0), sum(&after.0, &before.0));
+    println!("rollup, rewritten: {:?}, written: {:?}", sum(&before.1, &after.1), sum(&after.1, &before.1));
+    up.models.stop().await;
+}

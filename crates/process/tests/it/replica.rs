@@ -16,7 +16,7 @@ use object_store::{
 };
 use vitalake_contract::rule::Severity;
 use vitalake_lake::delta::Snapshot;
-use vitalake_lake::{Lake, LakeOptions, Space, Table};
+use vitalake_lake::{DeliveredFiles, Lake, LakeOptions, Space, Table, TxnId};
 use vitalake_process::rollup::LeavesLimits;
 use vitalake_process::{Following, Models, table_specs};
 use vitalake_runtime::clock::Clock;
@@ -317,4 +317,57 @@ async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Patients of the country from a delivery.
+async fn deliver_patients(owner: &Up, country: &str, number: i64, instead_of: Option<i64>) {
+    let table = owner.lake.table(&name("patients")).unwrap();
+    let schema = table.schema();
+    let columns = schema.fields().iter().map(|field| -> arrow::array::ArrayRef {
+        match field.name().as_str() {
+            "patient_id" => crate::support::strings(&[Some("p1")]),
+            "country" => crate::support::strings(&[Some(country)]),
+            "_topic" => crate::support::strings(&[Some("feed/patients")]),
+            "_partition" => Arc::new(arrow::array::Int32Array::from(vec![number as i32])),
+            "_offset" => crate::support::longs(&[Some(0)]),
+            _ => arrow::array::new_null_array(field.data_type(), 1),
+        }
+    });
+    let rows = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
+    let rows = table.write_rows(vec![rows]).await.unwrap();
+    let txns = vec![(TxnId::delivery("patients"), number)];
+    table.deliver(DeliveredFiles { rows, instead_of, txns, ..DeliveredFiles::default() }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_shows_a_correction_when_its_owner_has_committed_it() {
+    let mut world = World::new(Severity::Error);
+    let mut contracts = world.contracts.as_ref().clone();
+    let known = crate::support::contract(
+        vitalake_contract::Layer::Curated,
+        "known",
+        "*patient_id string, country string",
+        false,
+    );
+    contracts.insert(name("known"), Arc::new(known));
+    world.contracts = Arc::new(contracts);
+    let text = "-- kind: append\nSELECT patient_id, country FROM raw.patients";
+    world.models.push(crate::support::model(vitalake_contract::Layer::Curated, "known", text));
+    let owner = world.up().await;
+    let follower = follow(&world).await;
+    for (country, number, instead_of) in [("de", 1, None), ("fr", 2, Some(1)), ("it", 3, Some(2))] {
+        deliver_patients(&owner, country, number, instead_of).await;
+        owner.within(owner.models.settled()).await;
+        let want = owner.committed(Space::Curated, "known").await;
+        assert!(want.len() == 1 && want[0].contains(country), "{want:?}");
+        let began = Instant::now();
+        while follower.rows(Space::Curated, "known", true).await != want {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:#?}", follower.models.statuses());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    let states = follower.models.statuses();
+    assert!(states.iter().all(|status| status.state != vitalake_process::ModelState::Failed), "{states:#?}");
+    follower.models.stop().await;
+    owner.models.stop().await;
 }
