@@ -241,7 +241,12 @@ async fn values_come_back_exactly_as_they_were() {
 
 async fn fill(up: &Up) {
     let raw = up.lake.table(&name("everything")).unwrap();
-    raw.append(vec![extremes()], Vec::new(), [(TxnId::parse("landing"), 5)]).unwrap();
+    let (rows, schema) = (extremes(), raw.schema());
+    let columns = schema.fields().iter().map(|field| {
+        let null = || arrow::array::new_null_array(field.data_type(), rows.num_rows());
+        (field.name().as_str(), rows.column_by_name(field.name()).cloned().unwrap_or_else(null))
+    });
+    raw.append(vec![batch(columns.collect())], Vec::new(), [(TxnId::parse("landing"), 5)]).unwrap();
     raw.flush().await.unwrap();
     up.within(up.models.settled()).await;
 }
