@@ -247,9 +247,17 @@ impl Models {
         }
     }
 
-    /// As [`Models::settled`], of one model.
+    /// As [`Models::settled`], of one model and those that it derives from, whose corrections are its to follow.
     pub async fn settled_of(&self, dataset: &DatasetName) {
-        if let Some(model) = self.running.iter().find(|model| model.progress.is_of(dataset)) {
+        let (mut wanted, mut chain) = (vec![dataset.clone()], Vec::new());
+        for model in self.running.iter().rev() {
+            if wanted.iter().any(|dataset| model.progress.is_of(dataset)) {
+                let read = std::iter::once(&model.input).chain(&model.joined);
+                wanted.extend(read.map(|table| table.contract().dataset.clone()));
+                chain.push(model);
+            }
+        }
+        for model in chain.into_iter().rev() {
             model.settled().await;
         }
     }
