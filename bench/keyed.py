@@ -8,7 +8,7 @@ chosen at random, and of `--few` of them are timed, from the delivery's first by
 the server's `rchar` and `wchar` of /proc/PID/io meanwhile; they hold the raw table's and the state's. delta-rs merges the
 same rows into a table of its own, written in one go.
 """
-import argparse, http.client, io, json, os, random, resource, shutil, subprocess, sys, tempfile, time
+import argparse, http.client, io, random, shutil, sys, tempfile, time
 from pathlib import Path
 
 import deltalake
@@ -101,12 +101,12 @@ def of_vitalake(options, report, count, changes):
         report.row(f"{count:,} rows: vitalake, the first load in deliveries of a million", f"{time.perf_counter() - begun:.1f} s")
         for what, table in changes:
             report.row(f"{count:,} rows: vitalake, {what}", measured(server.process.pid, lambda: deliver(server, table)))
-        there = server.sql("SELECT COUNT(*) AS n, COUNT(DISTINCT id) AS ids FROM curated.latest")[0]
-        assert there["n"] == count and there["ids"] >= 0.97 * count, there
+        there = server.sql("SELECT COUNT(*) AS n FROM curated.latest")[0]
+        assert there["n"] == count, there
         size = lambda part: sum(f.stat().st_size for f in (folder / "d" / part).rglob("*.parquet")) / 1e6
         report.row(f"{count:,} rows: files of the table, of its state (old ones among them)", f"{size('lake/curated/latest'):,.0f} MB, {size('state/latest'):,.0f} MB")
     finally:
-        server.stop() if hasattr(server, "stop") else server.process.terminate()
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

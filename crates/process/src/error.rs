@@ -166,6 +166,20 @@ pub enum Error {
         /// The limit.
         bytes_max: usize,
     },
+    /// A snapshot does not fit into memory.
+    #[error(
+        "{input} comes as a whole that is too large to compare with what {dataset} holds: {bytes} bytes in memory, at most {bytes_max}; let what changed be delivered alone, with `delivery: append` and a `-- sequence:`"
+    )]
+    SnapshotTooLarge {
+        /// The model's dataset.
+        dataset: DatasetName,
+        /// Its input.
+        input: DatasetName,
+        /// The size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// A joined table does not fit into memory.
     #[error(
         "{table} is too large to join: {bytes} bytes in memory, at most {bytes_max}; filter it in a model of its own"
@@ -215,6 +229,7 @@ impl Classified for Error {
             | Self::InputMadeAnew { .. }
             | Self::StateGone { .. }
             | Self::TooLargeAsAWhole { .. }
+            | Self::SnapshotTooLarge { .. }
             | Self::JoinedTooLarge { .. } => Class::User,
         }
     }
@@ -226,6 +241,7 @@ impl Classified for Error {
             | Self::Fatal { .. }
             | Self::Removed { .. }
             | Self::StateGone { .. }
+            | Self::SnapshotTooLarge { .. }
             | Self::InputMadeAnew { .. } => Retry::Never,
             Self::Lake(source) => source.retry(),
             _ => Retry::Later,

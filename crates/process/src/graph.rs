@@ -207,7 +207,6 @@ impl<'a> Scope<'a> {
         let maker = self.by_name.get(table.table.as_str()).and_then(|index| self.models.get(*index));
         let changes = match maker.map(|maker| maker.kind) {
             Some(Kind::Rollup) => Some("a rollup"),
-            Some(Kind::Upsert) if model.kind == Kind::Upsert => Some("an upsert"),
             Some(Kind::Full) if model.kind != Kind::Upsert => Some("computed anew"),
             Some(Kind::Append | Kind::Upsert | Kind::Full) | None => None,
         };

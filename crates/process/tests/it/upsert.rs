@@ -20,6 +20,8 @@ pub type Event = (u8, i64, Option<i64>, bool);
 const LATEST: &str =
     "-- kind: upsert\n-- key: id\n-- sequence: at\n-- deleted: gone\nSELECT id, at, value, gone FROM raw.changes";
 const VERSIONS: &str = LATEST;
+/// The open version of each key, of the versions of another upsert.
+const AGAIN: &str = "-- kind: upsert\n-- key: id\n-- sequence: since\n-- deleted: gone\nSELECT id, value, _valid_from AS since, _valid_to IS NOT NULL AS gone FROM curated.versions";
 const STAFFING: &str = "-- kind: upsert\n-- key: id\nSELECT id, value FROM raw.staff";
 
 fn contract_of(layer: Layer, dataset: &str, columns: &str, history: bool) -> vitalake_contract::Contract {
@@ -49,6 +51,7 @@ pub fn world() -> World {
         contract_of(Layer::Curated, "mended_versions", "*id string, value long", true),
         contract_of(Layer::Curated, "staffing", "*id string, value long", false),
         contract_of(Layer::Curated, "staffing_versions", "*id string, value long", true),
+        contract_of(Layer::Curated, "again", "*id string, value long", false),
         contract_of(Layer::Serving, "counted", "*value long, ids long", false),
     ]));
     let corrected = LATEST.replace("raw.changes", "raw.corrected");
@@ -57,6 +60,7 @@ pub fn world() -> World {
         model(Layer::Curated, "versions", VERSIONS),
         model(Layer::Curated, "mended", &corrected),
         model(Layer::Curated, "mended_versions", &corrected),
+        model(Layer::Curated, "again", AGAIN),
         model(Layer::Curated, "staffing", STAFFING),
         model(Layer::Curated, "staffing_versions", STAFFING),
         model(
@@ -275,6 +279,10 @@ proptest! {
                 }
             }
             commit(&up).await;
+            let said = |row: String| row.split('|').take(3).map(str::to_owned).collect::<Vec<_>>();
+            let open = newest("changes", &placed(&events), false, true).into_iter().map(said).collect::<Vec<_>>();
+            let again = up.rows(Space::Curated, "again", false).await.into_iter().map(said).collect::<Vec<_>>();
+            prop_assert_eq!(again, open);
             prop_assert_eq!(up.rows(Space::Curated, "latest", false).await, newest("changes", &placed(&events), true, false));
             prop_assert_eq!(up.rows(Space::Curated, "versions", false).await, versions("changes", &placed(&events)));
             up.models.stop().await;

@@ -33,6 +33,9 @@ use crate::upsert::{Change, Merger, Range, UpsertShape};
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
 
+/// How many joined tables a snapshot may be as large as.
+const SNAPSHOT_SHARES: usize = 4;
+
 /// What an epoch brings.
 #[derive(Default)]
 struct Gathered {
@@ -47,6 +50,8 @@ struct Gathered {
     has_rejects: bool,
     /// Events and rows that are in memory.
     rows: u64,
+    /// Bytes of a whole.
+    bytes: usize,
     /// Ranges whose events a part of the epoch has brought into the state already.
     touched: Vec<Range>,
 }
@@ -201,8 +206,16 @@ impl UpsertWork {
         }
         self.gathered.rows += count(&made.events);
         if self.shape().feeding == Feeding::Whole {
+            let bytes = made.events.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+            self.gathered.bytes += bytes;
             self.gathered.whole.get_or_insert_default().extend(made.events);
             self.gathered.rejected.extend(made.rejected);
+            let (bytes, bytes_max) =
+                (self.gathered.bytes, job.options.joined_bytes_max.saturating_mul(SNAPSHOT_SHARES));
+            if bytes > bytes_max {
+                let (dataset, input) = (job.model.dataset.clone(), job.input.contract().dataset.clone());
+                return Err(Error::SnapshotTooLarge { dataset, input, bytes, bytes_max });
+            }
         } else {
             self.gathered.changes.extend(made.events.into_iter().map(Change::Add));
         }
