@@ -21,6 +21,7 @@ import faults  # noqa: E402
 import feeds  # noqa: E402
 import java_client  # noqa: E402
 import oauth_kafka  # noqa: E402
+import postgres  # noqa: E402
 import roles  # noqa: E402
 import secure_kafka  # noqa: E402
 import spark_reads  # noqa: E402
@@ -51,6 +52,7 @@ CHECKS = {
     "faults-both-storage-first": lambda run: faults.both_away(run, storage_first=True),
     "faults-both-kafka-first": lambda run: faults.both_away(run, storage_first=False),
     "feeds-azurite": feeds.on_azurite,
+    "feeds-postgres": postgres.feed,
     "oauth-kafka": oauth_kafka.check,
     "topic-anew": topic_anew.check,
     "waits-container": waits.container,

@@ -1,7 +1,7 @@
 //! The control store: small mutable state that several processes must agree on, in SQLite or PostgreSQL.
 //!
 //! Leases say who runs a feed; a feed's state says how far it has come; deliveries in flight say what a crash cut short.
-//! Everything whose loss would matter is in the tables (docs/decisions/0017): a store that is lost is made again, and who
+//! Everything whose loss would matter is in the tables (docs/decisions/0020): a store that is lost is made again, and who
 //! kept something in it finds nothing and takes it from the tables. Invariant: nothing here decides whether rows are in a
 //! table; that is the transaction of their commit.
 

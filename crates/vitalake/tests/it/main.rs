@@ -13,6 +13,7 @@ mod alerts;
 mod broker;
 mod clinic;
 mod command_line;
+mod control;
 mod deliveries;
 mod discards;
 mod events;
@@ -30,6 +31,7 @@ mod leaks;
 mod lives;
 mod metrics;
 mod not_well;
+mod postgres;
 #[path = "../../../lake/tests/it/postgres_server.rs"]
 mod postgres_server;
 mod producer;

@@ -1,0 +1,130 @@
+//! The control store of the real server: deleted, broken or away, no data and no ledger is lost, and everything but feeds
+//! goes on.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::postgres_server::{PASSWORD, PostgresServer};
+use crate::rehearsal::server::{Place, Server};
+
+const CONTRACT: &str = "apiVersion: v3.1.0\nkind: DataContract\nid: 00000000-0000-4000-8000-000000000001\nname: people\nversion: 1.0.0\n\
+    status: active\nschema:\n  - name: people\n    properties:\n      - name: who\n        logicalType: string\n        required: true\n\
+    customProperties:\n  - {property: source, value: feed}\n";
+const FEED: &str = "name: people\ndataset: people\nlook_every: 1s\nstable: 1s\non: arrival\n\
+    source: {folder: in, pattern: 'p_{date:yyyyMMdd}.csv'}\n";
+
+fn project(folder: &Path) -> Place {
+    let project = folder.join("project");
+    let put = |name: &str, text: &str| {
+        let path = project.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put("vitalake.yaml", "name: people\nstorage:\n  reserve_bytes: 0\n");
+    put("contracts/raw/people.yaml", CONTRACT);
+    put("feeds/people.yaml", FEED);
+    fs::create_dir_all(project.join("in")).unwrap();
+    Place::new(&project, &folder.join("data"), &folder.join("log.txt"))
+}
+
+fn put(place: &Place, day: u32, rows: &str) {
+    fs::write(place.project.join(format!("in/p_202601{day:02}.csv")), format!("who\n{rows}")).unwrap();
+}
+
+fn rows(place: &Place) -> i64 {
+    place.numbers("SELECT COUNT(*) FROM raw.people")[0]
+}
+
+/// Deliveries that the ledger has as loaded.
+fn loaded(place: &Place) -> i64 {
+    place.numbers("SELECT COUNT(*) FROM ops.deliveries WHERE dataset = 'raw.people' AND state = 'loaded'")[0]
+}
+
+fn control(place: &Place) -> Value {
+    place.status().unwrap()["control"].clone()
+}
+
+#[test]
+fn the_loss_of_the_control_store_loses_no_data_and_no_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = project(folder.path());
+    let file = place.data.join("control.db");
+    put(&place, 1, "a\nb\n");
+    let server = place.start().ready();
+    place.until("the first is loaded", || rows(&place) == 2);
+    place.until("it is in the ledger", || loaded(&place) == 1);
+    let kind = control(&place);
+    assert_eq!((&kind["kind"], &kind["reachable"]), (&"sqlite".into(), &true.into()), "{kind}");
+
+    // Deleted while it is open.
+    fs::remove_file(&file).unwrap();
+    put(&place, 2, "c\n");
+    place.until("the second is loaded", || rows(&place) == 3);
+    place.until("the file is there again", || file.exists());
+    assert!(place.said().contains("the control store was lost and is made again"), "{}", place.said());
+    server.stop();
+
+    // Deleted, then broken, while nobody has it open: the files are there yet and are known.
+    let losses: [fn(&Path); 2] =
+        [|file| fs::remove_file(file).unwrap(), |file| fs::write(file, [0xa5; 8_192]).unwrap()];
+    for (n, lose) in losses.into_iter().enumerate() {
+        lose(&file);
+        let server = place.start().ready();
+        let day = 3 + u32::try_from(n).unwrap();
+        put(&place, day, "d\n");
+        place.until("the next is loaded", || rows(&place) == i64::from(day) + 1);
+        server.stop();
+    }
+    assert!(file.with_extension("db.unreadable").exists());
+    assert!(place.said().contains("it is set aside beside its place"), "{}", place.said());
+    let _server = place.start().ready();
+    place.until("the ledger is whole", || loaded(&place) == 4);
+    let numbers = place.numbers("SELECT COUNT(DISTINCT _partition), COUNT(*) FROM raw.people");
+    assert_eq!(numbers, [4, 5], "nothing was loaded twice");
+}
+
+/// A server whose control store is in PostgreSQL.
+fn start(place: &Place, database: &PostgresServer) -> Server {
+    let url = database.url().replace(PASSWORD, "${CONTROL_PASSWORD}");
+    let settings = format!("name: people\nstorage:\n  reserve_bytes: 0\ncontrol:\n  url: \"{url}\"\n");
+    fs::write(place.project.join("vitalake.yaml"), settings).unwrap();
+    place.clone().set("CONTROL_PASSWORD", PASSWORD).start()
+}
+
+#[test]
+fn feeds_alone_wait_for_a_control_store_that_is_away() {
+    let Some(database) = PostgresServer::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let place = project(folder.path());
+    put(&place, 1, "a\n");
+    let server = start(&place, &database).ready();
+    place.until("the first is loaded", || rows(&place) == 1);
+    let known = control(&place);
+    assert_eq!((&known["kind"], &known["reachable"]), (&"postgres".into(), &true.into()), "{known}");
+    assert_ne!(database.sql("SELECT count(*) FROM vitalake.lease"), "0");
+
+    database.stop("immediate");
+    place.until("it is said", || control(&place)["reachable"] == false);
+    assert!(place.is_ready(), "queries go on");
+    assert_eq!(rows(&place), 1);
+    let away = place.status().unwrap()["away"].to_string();
+    assert!(away.contains("control store"), "{away}");
+    put(&place, 2, "b\n");
+    database.start_again();
+    place.until("the second is loaded", || rows(&place) == 2);
+    place.until("it answers", || control(&place)["reachable"] == true);
+    server.stop();
+
+    // Away from the start: the platform is there without it.
+    database.stop("fast");
+    let _server = start(&place, &database).ready();
+    assert_eq!(rows(&place), 2);
+    put(&place, 3, "c\n");
+    place.until("it is said", || control(&place)["reachable"] == false);
+    database.start_again();
+    place.until("the third is loaded", || rows(&place) == 3);
+    let said = format!("{} {} {}", place.said(), database.log(), place.status().unwrap());
+    assert!(!said.contains(PASSWORD));
+}
