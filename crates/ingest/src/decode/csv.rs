@@ -232,7 +232,11 @@ impl CsvDecoder {
     pub(super) fn append(&mut self, record: &[u8], cells: &[Cell], meta: RecordMeta) {
         let text = match std::str::from_utf8(record) {
             Ok(text) => text,
-            Err(error) => return self.refuse(record, meta, format!("not UTF-8 at byte {}", error.valid_up_to())),
+            Err(error) => {
+                let at = error.valid_up_to();
+                let reason = format!("not UTF-8 at byte {at}: is the file in another encoding than the contract says?");
+                return self.refuse(record, meta, reason);
+            }
         };
         if let Some(zero) = memchr(0, record) {
             return self.refuse(record, meta, format!("a zero byte at byte {zero}: is the file whole?"));

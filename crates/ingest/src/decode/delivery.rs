@@ -264,7 +264,13 @@ impl<R: Read> DeliveryDecoder<R> {
                 let file =
                     open::of_text(file, said).map_err(|error| DeliveryError::unread(&self.dataset(), 0, error))?;
                 let records = Box::new(FileRecords::new(self.dataset(), format, file, files));
-                Body::Text(name, records, Form::of(&self.rules, format)?)
+                match Form::of(&self.rules, format) {
+                    Ok(form) => Body::Text(name, records, form),
+                    Err(error) => {
+                        self.body = Body::Text(name, records, Form::Header);
+                        return Err(self.in_part(error));
+                    }
+                }
             }
         };
         Ok(())
@@ -386,7 +392,9 @@ fn take<R: Read>(
     let mut counts = 1;
     match form {
         Form::Header => {
-            *form = Form::Csv(Box::new(read_header(rules, record, cells, found.malformed)?));
+            *form = Form::Csv(Box::new(
+                read_header(rules, record, cells, found.malformed).map_err(|error| error.at_line(records.line()))?,
+            ));
             counts = 0;
         }
         Form::Csv(csv) if found.malformed => {

@@ -78,6 +78,7 @@ pub(super) fn place(contract: &Contract, header: &[String], line: &[u8]) -> Resu
             column: column.name.to_string(),
             name: name.clone(),
             nearest: nearest(name, &unplaced).map_or_else(String::new, |near| format!("; the nearest is {near:?}")),
+            place: String::new(),
             header: shown(header),
         }),
         None => {

@@ -46,12 +46,15 @@ impl DeliveryFormat {
         }
     }
 
-    fn named(ending: &str) -> Option<Self> {
-        Some(match ending.to_ascii_lowercase().as_str() {
+    /// The form that a word or a file's ending names.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Some(match word.to_ascii_lowercase().as_str() {
             "csv" => Self::Csv,
             "ndjson" | "jsonl" | "json" => Self::Ndjson,
             "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
             "parquet" => Self::Parquet,
+            "zip" => Self::Zip,
             _ => return None,
         })
     }
@@ -121,6 +124,11 @@ impl<R: Read> FileRecords<R> {
     /// How many bytes were consumed.
     pub(super) fn consumed(&self) -> u64 {
         self.input.consumed
+    }
+
+    /// The line, from 1, in which the next byte stands.
+    pub(super) fn line(&self) -> u64 {
+        self.input.line
     }
 
     /// The bytes of what was found, and its cells where it is a line of a CSV.

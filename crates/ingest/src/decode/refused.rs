@@ -77,7 +77,9 @@ pub enum DeliveryError {
         names: String,
     },
     /// The header is not UTF-8.
-    #[error("the header of the delivery of {dataset} is not UTF-8 at its byte {byte}: save the file as UTF-8")]
+    #[error(
+        "the header of the delivery of {dataset} is not UTF-8 at its byte {byte}: save the file as UTF-8, or say its `encoding` in the contract (customProperty csv)"
+    )]
     HeaderNotUtf8 {
         /// The dataset.
         dataset: String,
@@ -100,7 +102,7 @@ pub enum DeliveryError {
     },
     /// A required column is not in the header.
     #[error(
-        "the delivery of {dataset} has no column {name:?}, which the contract requires for {column}{nearest}; its header is: {header}"
+        "the delivery of {dataset} has no column {name:?}, which the contract requires for {column}{nearest}; its header{place} is: {header}"
     )]
     ColumnMissing {
         /// The dataset.
@@ -111,6 +113,8 @@ pub enum DeliveryError {
         name: String,
         /// The name that may be meant, in words; empty when none is near.
         nearest: String,
+        /// Where the header stands, in words; empty where there is no line of it.
+        place: String,
         /// The names that it has.
         header: String,
     },
@@ -274,6 +278,14 @@ pub enum DeliveryError {
 }
 
 impl DeliveryError {
+    /// With the line of the header that is meant.
+    pub(super) fn at_line(mut self, line: u64) -> Self {
+        if let Self::ColumnMissing { place, .. } = &mut self {
+            *place = format!(", line {line} of the file,");
+        }
+        self
+    }
+
     /// The file could not be read on.
     pub(super) fn unread(dataset: &str, position: u64, source: std::io::Error) -> Self {
         let dataset = dataset.to_owned();

@@ -87,7 +87,9 @@ pub enum DeliverError {
 impl Classified for DeliverError {
     fn class(&self) -> Class {
         match self {
-            Self::File(DeliveryError::Read { .. }) | Self::Held(_) | Self::Stopped(_) => Class::External,
+            Self::File(DeliveryError::Read { .. } | DeliveryError::NoRoom { .. })
+            | Self::Held(_)
+            | Self::Stopped(_) => Class::External,
             Self::File(DeliveryError::Decode(_)) => Class::Internal,
             Self::File(_)
             | Self::Fatal { .. }
@@ -101,7 +103,9 @@ impl Classified for DeliverError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::File(DeliveryError::Read { .. }) | Self::Held(_) | Self::Stopped(_) => Retry::Later,
+            Self::File(DeliveryError::Read { .. } | DeliveryError::NoRoom { .. })
+            | Self::Held(_)
+            | Self::Stopped(_) => Retry::Later,
             Self::File(_)
             | Self::Fatal { .. }
             | Self::FatalSet { .. }

@@ -145,7 +145,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("unreadable").trim());
     if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         return Err(ApiError::Unsupported(format!(
-            "a delivered file is not read with the Content-Encoding {encoding:?}; unpack it and send it as it is"
+            "a delivered file is not read with the Content-Encoding {encoding:?}; send it without that header, packed with gzip, Zstandard or ZIP or not"
         )));
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.trim().parse().ok());

@@ -46,7 +46,7 @@ fn a_body_ends_where_it_said_it_would(#[case] head: &str, #[case] body: &str, #[
 
 #[rstest]
 #[case("", "HTTP/1.1 411 ", "nothing says where the file ends")]
-#[case("Content-Length: 2\r\nContent-Encoding: gzip\r\n", "HTTP/1.1 415 ", "unpack it and send it as it is")]
+#[case("Content-Length: 2\r\nContent-Encoding: gzip\r\n", "HTTP/1.1 415 ", "send it without that header, packed")]
 fn a_file_whose_end_or_form_is_not_said_is_refused(#[case] head: &str, #[case] status: &str, #[case] says: &str) {
     let server = Server::start();
     let answer = sent(&server, &format!("{LINE}{head}Connection: close\r\n\r\nxx"), |_| {});

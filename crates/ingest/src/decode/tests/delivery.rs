@@ -103,8 +103,11 @@ fn unknown_columns_are_rescued_also_without_a_name() {
 #[rstest]
 #[case(b"", "no header line")]
 #[case(b"\n", "no header line")]
-#[case(b"Id,Steps\na,1\n", "no column \"StepTotal\", which the contract requires for steps; its header is: Id, Steps")]
-#[case(b"Id,StepTotl\na,1\n", "requires for steps; the nearest is \"StepTotl\"; its header is")]
+#[case(
+    b"Id,Steps\na,1\n",
+    "no column \"StepTotal\", which the contract requires for steps; its header, line 1 of the file, is: Id, Steps"
+)]
+#[case(b"Id,StepTotl\na,1\n", "requires for steps; the nearest is \"StepTotl\"; its header, line 1 of the file, is")]
 #[case(
     b"Id,steptotal \na,1\n",
     "the column \"steptotal \" where the contract reads \"StepTotal\": capitals and spaces count"

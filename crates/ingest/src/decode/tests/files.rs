@@ -160,6 +160,7 @@ fn a_line_that_is_no_row_is_a_reject(#[case] file: &[u8], #[case] reject: &str) 
 #[case::half_a_pair(plain(), b"\xff\xfeI\0d\0\n\0\x00\xd8\n\0", "is not UTF-16LE at line")]
 #[case::other_delimiter(CsvOptions { delimiter: b';', ..plain() }, b"Id,Days\na,1\n", "has commas between its columns and semicolons are read")]
 #[case::fewer_names(CsvOptions { header: Header::Names(vec!["Days".to_owned()]), ..plain() }, b"1\n", "has no column \"Id\"")]
+#[case::missing_after_a_top(CsvOptions { skip_top: 2, ..plain() }, b"of\ntoday\nDays\n1\n", "has no column \"Id\", which the contract requires for id; its header, line 3 of the file, is: Days")]
 #[case::only_top(CsvOptions { skip_top: 9, ..plain() }, b"Id\na\n", "has no header line")]
 fn a_csv_that_is_none_of_its_contract_is_refused(#[case] options: CsvOptions, #[case] file: &[u8], #[case] says: &str) {
     let error = refused(csv(options), DeliveryFormat::Csv, file);

@@ -287,6 +287,16 @@ proptest! {
     }
 
     #[test]
+    fn a_changed_footer_is_an_error_or_rows_and_never_a_panic_or_much_memory(places in proptest::collection::vec((0_usize..900, any::<u8>()), 1..6)) {
+        let mut file = written(DeliveryFormat::Parquet, &[nested()]);
+        for (before_end, byte) in places {
+            let at = file.len().saturating_sub(9 + before_end);
+            file[at] = byte;
+        }
+        let _ = delivered(&wide(), DeliveryFormat::Parquet, &file);
+    }
+
+    #[test]
     fn a_typed_file_that_is_cut_anywhere_is_never_taken_for_whole(cut in any::<prop::sample::Index>(), parquet in any::<bool>()) {
         let format = if parquet { DeliveryFormat::Parquet } else { DeliveryFormat::Arrow };
         let file = written(format, &[nested()]);
