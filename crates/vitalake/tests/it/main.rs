@@ -14,6 +14,7 @@ mod broker;
 mod clinic;
 mod command_line;
 mod control;
+mod day_by_day;
 mod deliveries;
 mod discards;
 mod events;
