@@ -136,7 +136,8 @@ fn progress(size: u64) -> ProgressBar {
     }
 }
 
-fn in_words(report: &DeliveryReport, name: &str, style: Style) -> String {
+/// What became of a delivery, for people.
+pub(crate) fn in_words(report: &DeliveryReport, name: &str, style: Style) -> String {
     let (dataset, delivery) = (&report.dataset, report.delivery.unwrap_or_default());
     match report.state {
         DeliveryState::Loaded => {}

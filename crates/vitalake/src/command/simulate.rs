@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chrono::Utc;
 
-use super::simulate_feed::last_of_a_feed;
+use super::simulate_feed;
 use crate::cli::SimulateArgs;
 use crate::failure::Failure;
 use crate::output;
@@ -33,9 +33,10 @@ pub async fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     if !args.json {
         eprintln!("{}", headline(&options));
     }
-    if args.incident.is_some_and(Incident::is_of_a_feed) {
+    if let Some(incident) = args.incident.filter(|incident| incident.is_of_a_feed()) {
         let (server, now) = (args.server.clone(), Utc::now());
-        tokio::task::spawn_blocking(move || last_of_a_feed(server, now)).await??;
+        let said = tokio::task::spawn_blocking(move || simulate_feed::deliver(incident, server, now)).await??;
+        eprint!("{said}");
     }
     let terminal = output::stderr_is_terminal() && !args.json;
     let mut before = Summary::default();
@@ -96,7 +97,10 @@ fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
 fn told(incident: Incident) -> String {
     let Guide { what, caught, alert, runbook, look } = incident.guide();
     let mut text = format!("\nWhat was sent: {what}.\nWhat comes of it: {caught}.\n");
-    text += &format!("The alert {alert} fires within a minute or so; its runbook is {runbook}. Look at it:\n");
+    if !alert.is_empty() {
+        text += &format!("The alert {alert} fires within a minute or so; its runbook is {runbook}. ");
+    }
+    text += "Look at it:\n";
     look.iter().for_each(|command| text += &format!("  {command}\n"));
     text
 }

@@ -29,7 +29,23 @@ pub enum Incident {
     SilentSource,
     /// The clinic's last file of visits is of three days ago: its feed is four hours late, and more
     FeedLate,
+    /// A day's file of visits has a third of its rows, and comes whole a moment later
+    HalfAFile,
+    /// The file of yesterday's visits comes twice
+    FileAgain,
+    /// A file of visits has two columns in each other's place, under the header as ever
+    SwappedColumns,
+    /// The list of who wears what comes without anybody
+    EmptySnapshot,
 }
+
+/// What to look at when a delivery of visits is held.
+const HELD: &[&str] = &[
+    "vitalake feed history clinic_visits",
+    "vitalake query \"SELECT _business_date, COUNT(*) AS visits FROM raw.clinic_visits GROUP BY _business_date\"",
+    "vitalake alert list",
+    "vitalake runbook delivery_held",
+];
 
 /// What a person is told of it.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +54,7 @@ pub struct Guide {
     pub what: &'static str,
     /// What the platform makes of it.
     pub caught: &'static str,
-    /// The alert that fires.
+    /// The alert that fires; empty where none does.
     pub alert: &'static str,
     /// Its runbook.
     pub runbook: &'static str,
@@ -105,6 +121,41 @@ impl Incident {
                     "vitalake runbook readings_silent",
                 ],
             },
+            Self::HalfAFile => Guide {
+                what: "of the clinic's visits yesterday's file with 13 of its 40 rows, and then the whole one",
+                caught: "the first is held, because the contract wants 20 visits of a day at least: none of its rows is in raw.clinic_visits; the second comes in, and what to do with the first is for a person to say, with the id that stands above",
+                alert: "delivery_held",
+                runbook: "delivery_held",
+                look: HELD,
+            },
+            Self::FileAgain => Guide {
+                what: "the file of yesterday's visits, twice",
+                caught: "the second is known by its content: each visit is there once, and the ledger says that it came; no alert fires",
+                alert: "",
+                runbook: "",
+                look: &[
+                    "vitalake feed history clinic_visits",
+                    "vitalake query \"SELECT COUNT(*) AS visits FROM raw.clinic_visits\"",
+                ],
+            },
+            Self::SwappedColumns => Guide {
+                what: "yesterday's visits, with the patient's id where the visit's id belongs, under the header as ever",
+                caught: "a rule of severity fatal knows the ids of visits by their form: the file is held, and no row of it is anywhere else",
+                alert: "delivery_held",
+                runbook: "delivery_held",
+                look: HELD,
+            },
+            Self::EmptySnapshot => Guide {
+                what: "the list of who wears what, which takes the place of the one before, with no row",
+                caught: "it is held, and the list of before stays: readings go on to find their patients; nobody was deleted",
+                alert: "delivery_held",
+                runbook: "delivery_held",
+                look: &[
+                    "vitalake feed history device_assignments",
+                    "vitalake query \"SELECT COUNT(*) AS assignments FROM raw.device_assignments\"",
+                    "vitalake alert list",
+                ],
+            },
             Self::FeedLate => Guide {
                 what: "readings as ever, and of the clinic's visits the file of three days ago, none of the days since",
                 caught: "its rows are in raw.clinic_visits; the feed says that yesterday's file was due four hours ago, and stops saying it when the file comes: put visits_YYYYMMDD.csv of yesterday into deliveries/visits",
@@ -123,7 +174,7 @@ impl Incident {
     /// Whether it happens to a feed: readings go on as they are.
     #[must_use]
     pub fn is_of_a_feed(self) -> bool {
-        self == Self::FeedLate
+        matches!(self, Self::FeedLate | Self::HalfAFile | Self::FileAgain | Self::SwappedColumns | Self::EmptySnapshot)
     }
 
     /// What is sent in place of an event.
@@ -140,7 +191,8 @@ impl Incident {
             Self::ReplayFailsAgain if device(&event).is_multiple_of(5) => vec![changed(event, renamed)],
             Self::SilentSource => vec![changed(event, |reading| moved(reading, TimeDelta::hours(-SILENT_HOURS)))],
             Self::DuplicateStorm => vec![event; COPIES],
-            Self::StringsForNumbers | Self::ClockAhead | Self::ReplayFailsAgain | Self::FeedLate => vec![event],
+            // A feed's incidents change no reading.
+            _ => vec![event],
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rstest::rstest;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -242,9 +243,67 @@ fn a_feed_four_hours_late_is_told_of_until_its_file_comes() {
     let hours = (chrono::Utc::now() - since).num_minutes();
     assert!((240..310).contains(&hours), "{late}");
     let yesterday = (chrono::Utc::now() - chrono::TimeDelta::days(1)).format("visits_%Y%m%d.csv").to_string();
-    let header = "visit_id,patient_id,visited_at,kind\nv-1,pat-0001,2026-01-01T08:00:00Z,check-up\n";
-    std::fs::write(scene.place.project.join("deliveries/visits").join(yesterday), header).unwrap();
+    let visit = |n| format!("visit-{n},pat-0001,2026-01-01T08:00:00Z,check-up\n");
+    let visits: String =
+        std::iter::once("visit_id,patient_id,visited_at,kind\n".to_owned()).chain((0..30).map(visit)).collect();
+    std::fs::write(scene.place.project.join("deliveries/visits").join(yesterday), visits).unwrap();
     scene.place.until("here", || feed()["state"] == "waiting");
     scene.place.until("resolved", || scene.alerts("visits_late").iter().all(|found| found["state"] != "firing"));
+    server.stop();
+}
+
+#[rstest]
+#[case::half("half-a-file", &["held", "loaded"], Some("delivery_held"), 40)]
+#[case::again("file-again", &["loaded", "known"], None, 40)]
+#[case::swapped("swapped-columns", &["held"], Some("delivery_held"), 0)]
+fn a_bad_file_of_visits_leaves_whole_days_alone(
+    #[case] incident: &str,
+    #[case] ledger: &[&str],
+    #[case] alert: Option<&str>,
+    #[case] visits: i64,
+) {
+    let scene = Scene::new();
+    let server = scene.place.start().ready();
+    scene.incident(incident);
+    assert_eq!(scene.place.numbers("SELECT COUNT(*) FROM raw.clinic_visits"), [visits]);
+    let states = || -> Vec<String> {
+        let said = scene.vitalake(&["feed", "history", "clinic_visits", "--json"]);
+        let entries: Vec<Value> = serde_json::from_str(&said).unwrap();
+        entries.iter().rev().map(|entry| entry["state"].as_str().unwrap().to_owned()).collect()
+    };
+    scene.place.until("told", || states() == ledger);
+    if let Some(alert) = alert {
+        scene.caught(alert, alert);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_list_without_anybody_deletes_nobody() {
+    let scene = Scene::new();
+    let server = scene.place.start().ready();
+    let said = scene.incident("empty-snapshot");
+    assert!(said.contains("is held, and nothing of it is in device_assignments"), "{said}");
+    assert_eq!(scene.place.numbers("SELECT COUNT(*) FROM raw.device_assignments"), [208]);
+    scene.caught("delivery_held", "delivery_held");
+    server.stop();
+}
+
+#[test]
+fn readings_find_their_patients_when_the_list_of_who_wears_what_comes_after_them() {
+    let scene = Scene::new();
+    let server = scene.place.start().ready();
+    let kafka = &scene.place.kafka;
+    let plain = ["--late", "0", "--duplicate", "0", "--malformed", "0"];
+    let sent = ["simulate", "--kafka", kafka, "--rate", "400", "--count", "2000", "--wearers", "20"];
+    scene.vitalake(&[&sent[..], &plain].concat());
+    let read = scene.place.numbers("SELECT COUNT(*) FROM raw.wearable_readings");
+    let waiting = "SELECT COUNT(*) FROM quarantine.vitals";
+    scene.place.until("nobody's", || scene.place.numbers(waiting) == read);
+    scene.vitalake(&["ingest", "device_assignments", "deliveries/device_assignments.csv"]);
+    scene.place.until("somebody's", || scene.place.numbers("SELECT COUNT(*) FROM curated.vitals") == read);
+    scene.place.until("out of quarantine", || scene.place.numbers(waiting) == [0]);
+    let hours = "SELECT SUM(readings) FROM serving.vitals_hourly_live";
+    scene.place.until("in the hours", || scene.place.numbers(hours) == read);
     server.stop();
 }
