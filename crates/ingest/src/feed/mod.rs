@@ -15,7 +15,7 @@ use object_store::ObjectStore;
 use tokio::sync::mpsc;
 use vitalake_runtime::error::{Class, Classified, Retry};
 
-use crate::delivery::{Piece, Pieces};
+use crate::delivery::{MANIFEST_BYTES_MAX, Piece, Pieces};
 
 pub use folder::FolderPlace;
 pub use looks::{Arrival, Look, Looks, Taken};
@@ -52,6 +52,15 @@ pub enum FeedError {
     TooMany {
         /// The folder or store.
         place: String,
+    },
+    /// The manifest beside a file could not be read.
+    #[error("the manifest {name} cannot be read to its end")]
+    Manifest {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// The process ends.
     #[error("looking into {place} was stopped")]
@@ -138,6 +147,25 @@ impl Place {
             Self::Folder(folder) => folder.list().await,
             Self::Store(store) => store.list().await,
         }
+    }
+
+    /// The manifest beside a file, `NAME.manifest.json` or `NAME.ctl`, as far as one may reach; none where there is none.
+    ///
+    /// # Errors
+    /// When the place cannot be looked at, or the manifest cannot be read.
+    pub async fn manifest(&self, name: &str) -> Result<Option<Vec<u8>>, FeedError> {
+        let names = [format!("{name}.manifest.json"), format!("{name}.ctl")];
+        let listing = self.list().await?;
+        let Some(found) = listing.files.into_iter().find(|file| names.contains(&file.name)) else { return Ok(None) };
+        let (name, mut bytes, mut pieces) = (found.name.clone(), Vec::new(), self.read(vec![found]));
+        while let Some(piece) = pieces.recv().await {
+            match piece {
+                Ok(Piece::Bytes(more)) if bytes.len() <= MANIFEST_BYTES_MAX => bytes.extend_from_slice(&more),
+                Ok(_) => break,
+                Err(source) => return Err(FeedError::Manifest { name, source }),
+            }
+        }
+        Ok(Some(bytes))
     }
 
     /// The bytes of files, one after the other. Give them up by dropping the pieces.

@@ -108,6 +108,25 @@ fn files_that_arrive_are_delivered_by_date_and_once_over_a_restart() {
 }
 
 #[test]
+fn a_manifest_beside_a_file_says_what_it_has_to_hold() {
+    let asks = format!("{CONTRACT}  - {{property: controlTotals, value: required}}\n");
+    let here = Here::of(&asks, &ON_ARRIVAL.replace("stable: 1s", "marker: '{name}.ctl'"));
+    here.put("p_20260101.csv", "who\na\nb\n");
+    here.put("p_20260101.csv.ctl", "rows=2\n");
+    here.until("taken", |feed| feed["files_taken"] == 1);
+    assert_eq!(here.rows(), 2);
+    here.put("p_20260102.csv", "who\nc\n");
+    here.put("p_20260102.csv.ctl", "rows=5\n");
+    here.until("taken too", |feed| feed["files_taken"] == 2);
+    assert_eq!(here.rows(), 2);
+    let (status, said) = here.feed(&["history", "--state", "held", "--json"]);
+    assert_eq!(status, 0, "{said}");
+    let held = serde_json::from_str::<Vec<Value>>(&said).unwrap().remove(0);
+    assert_eq!((&held["feed"], &held["business_date"]), (&"people".into(), &"2026-01-02".into()));
+    assert_eq!(held["reason"], "control total rows: 1 in place of 5");
+}
+
+#[test]
 fn a_file_is_left_while_it_grows() {
     let here = Here::new(&ON_ARRIVAL.replace("stable: 1s", "stable: 3s"));
     let mut text = String::from("who\n");

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use tokio::sync::mpsc;
 use vitalake_contract::feed::Feed;
 use vitalake_ingest::decode::DeliveryFormat;
-use vitalake_ingest::delivery::{DeliverError, Incoming, OnRefusal, Piece, Pieces};
+use vitalake_ingest::delivery::{DeliverError, Expected, Incoming, OnRefusal, Piece, Pieces};
 use vitalake_ingest::postgres::OutcomeOfReading;
 use vitalake_ops::status::DeliveryReport;
 use vitalake_runtime::error::{Classified, Retry};
@@ -33,6 +33,8 @@ pub(super) struct Brought {
     pub(super) pieces: Pieces,
     /// Whether its bytes are kept where a rule refuses it whole.
     pub(super) may_be_held: bool,
+    /// What its sender says that it holds.
+    pub(super) expected: Option<Expected>,
     /// How far a database was read.
     pub(super) watermark: Option<OutcomeOfReading>,
 }
@@ -41,12 +43,13 @@ pub(super) struct Brought {
 pub(super) async fn deliver(life: &Arc<Life>, feed: &Feed, brought: Brought) -> Result<DeliveryReport, NotLoaded> {
     let door =
         Door::of(life, feed.dataset.as_str()).map_err(|error| NotLoaded { message: error.to_string(), again: true })?;
-    let Brought { name, date, format, pieces, may_be_held, watermark } = brought;
+    let Brought { name, date, format, pieces, may_be_held, expected, watermark } = brought;
     let hold = life.ending.watch().hold();
     let incoming = Incoming {
         business_date: date,
         feed: Some(feed.name.to_string()),
         on_refusal: if may_be_held { OnRefusal::Hold } else { OnRefusal::Refuse },
+        expected,
         watermark,
         ..Incoming::new(name, format, until_ended(pieces, Arc::clone(life)), life.setup.clock.now_ms())
     };

@@ -8,7 +8,8 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use vitalake_contract::feed::FeedFiles;
 use vitalake_ingest::decode::DeliveryFormat;
-use vitalake_ingest::feed::{Arrival, Look, Looks, Place};
+use vitalake_ingest::delivery::{Expected, NoManifest};
+use vitalake_ingest::feed::{Arrival, FeedError, Look, Looks, Place};
 use vitalake_ops::feeds::{FeedDelivery, FeedRunReport};
 use vitalake_ops::status::{DeliveryReport, DeliveryState};
 use vitalake_runtime::error::in_full;
@@ -87,18 +88,37 @@ impl Desk {
             FeedDelivery { name: name.clone(), date: arrival.date.map(|d| d.to_string()), ..Default::default() };
         let (keeper, feed) = (&life.feeds.keeper, self.feed.name.as_str());
         keeper.begin(feed, arrival).await;
-        let outcome = match form(files, arrival) {
-            Ok(format) => {
+        let outcome = match (form(files, arrival), self.expected(life, place, arrival).await) {
+            (Ok(format), Ok(expected)) => {
                 let pieces = place.read(arrival.files.clone());
                 let date = arrival.date;
-                let brought = Brought { name, date, format, pieces, may_be_held: true, watermark: None };
+                let brought = Brought { name, date, format, pieces, may_be_held: true, expected, watermark: None };
                 deliver(life, &self.feed, brought).await
             }
-            Err(message) => Err(NotLoaded { message, again: false }),
+            (Err(message), _) => Err(NotLoaded { message, again: false }),
+            (_, Err(error)) => Err(error),
         };
         let again = outcome.as_ref().is_err_and(|error| error.again);
         keeper.end(feed, arrival, !again).await;
         self.became(outcome, delivery, arrival.date)
+    }
+
+    /// What the manifest beside a file says, where the contract asks for control totals.
+    async fn expected(
+        &self,
+        life: &Arc<Life>,
+        place: &Place,
+        arrival: &Arrival,
+    ) -> Result<Option<Expected>, NotLoaded> {
+        let asks = life.lake.table(&self.feed.dataset).is_ok_and(|table| table.contract().control_totals);
+        let [file] = arrival.files.as_slice() else { return Ok(None) };
+        if !asks {
+            return Ok(None);
+        }
+        let unread = |error: FeedError| NotLoaded { message: in_full(&error), again: true };
+        let no_manifest = |error: NoManifest| NotLoaded { message: error.to_string(), again: false };
+        let manifest = place.manifest(&file.name).await.map_err(unread)?;
+        manifest.map(|bytes| Expected::parse(&bytes)).transpose().map_err(no_manifest)
     }
 
     /// Takes note of what became of a delivery. Gives it as told, and whether it is to be tried again.

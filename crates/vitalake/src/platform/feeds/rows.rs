@@ -58,6 +58,7 @@ impl Desk {
             may_be_held: source.watermark.is_none(),
             format: DeliveryFormat::Arrow,
             pieces: reading.pieces,
+            expected: None,
             watermark: Some(outcome.clone()),
         };
         let delivered = deliver(life, &self.feed, brought).await;
