@@ -14,6 +14,7 @@ mod pattern;
 mod quality;
 mod references;
 mod sla;
+mod sort;
 pub(crate) mod sql;
 
 use std::collections::BTreeMap;
@@ -149,6 +150,7 @@ impl<'d> Context<'d> {
             snapshot_loss_max: self.snapshot_loss_max(&custom),
             history: self.history(&custom),
             files: self.file_options(&custom),
+            sort_by: self.sort_by(&custom, &columns),
             gate_window: self.gate_window(&custom, &columns),
             gate_inputs: self.gate_inputs(&custom),
             on_stale: self.on_stale(&custom),

@@ -246,6 +246,9 @@ pub struct Contract {
     pub history: bool,
     /// How delivered files are written.
     pub files: FileOptions,
+    /// The columns by which compaction sorts a raw or curated dataset's files, the first of them first; indices into
+    /// `columns`.
+    pub sort_by: Vec<usize>,
     /// The column by whose values a serving dataset's gate decides window by window; an index into `columns`.
     pub gate_window: Option<usize>,
     /// Datasets whose freshness a serving dataset's gate asks one by one; none where its own newest row decides.
@@ -340,6 +343,7 @@ impl Contract {
             snapshot_loss_max: None,
             history: false,
             files: FileOptions::default(),
+            sort_by: Vec::new(),
             gate_window: None,
             gate_inputs: Vec::new(),
             on_stale: OnStale::Hold,

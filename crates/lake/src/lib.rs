@@ -7,6 +7,7 @@
 mod azure;
 mod books;
 pub mod cached;
+pub mod candidate;
 pub mod catalogue;
 mod changes;
 mod commit;
@@ -49,6 +50,7 @@ mod windows;
 mod withdraw;
 
 pub use books::{Account, Balance, Books, CONSERVATION_RULE};
+pub use candidate::Candidate;
 pub use catalogue::{Catalogue, Space, TableId, TableView};
 pub use changes::Increment;
 pub use correct::Correction;
@@ -61,7 +63,6 @@ pub use journal::Journal;
 pub use keyed::{StateChange, StateTable};
 pub use lake::{Lake, LakeOptions, TableSpec};
 pub use maintain::Maintained;
-pub use publish::Candidate;
 pub use reader::ChangeReader;
 pub use rejects::{
     Again, DISCARD_ACTOR, DISCARD_REASON, DISCARDED, Discarded, GiveUp, Portion, PutThrough, Putting, RejectFilter,

@@ -191,6 +191,12 @@ impl Table {
     }
 
     /// Joins small files into large ones in a commit that changes no data.
+    /// The names of the columns that the contract's queries filter by.
+    fn sort_by(&self) -> Vec<String> {
+        let columns = self.contract.sort_by.iter().filter_map(|at| self.contract.columns.get(*at));
+        columns.map(|column| column.name.to_string()).collect()
+    }
+
     async fn compact(&self, side: SideName) -> Result<u64, LakeError> {
         if side == SideName::Rows && self.grouped {
             return Ok(0); // A table of groups keeps its files in shape with each commit.
@@ -210,7 +216,8 @@ impl Table {
         };
         let (log, head) = self.at(side);
         let failed = |source: DeltaError| LakeError::Delta { attempt: "compaction", table: self.id(), source };
-        let (options, mut compacted) = (CompactOptions::default(), 0);
+        let sort_by = if side == SideName::Rows { self.sort_by() } else { Vec::new() };
+        let (options, mut compacted) = (CompactOptions { sort_by, ..CompactOptions::default() }, 0);
         for task in log.plan_compaction(&head, &options) {
             let now_ms = self.shared.clock.now_ms();
             let rewritten = log.compact(&head, &task, &options, now_ms).await.map_err(failed)?;

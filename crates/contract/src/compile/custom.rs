@@ -37,7 +37,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 19] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 20] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -109,6 +109,12 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 19] = [
         level: Level::Contract,
         layers: &[Layer::Curated, Layer::Serving],
         about: "`true`: a model of kind upsert keeps each version of a row, with `_valid_from` and `_valid_to`; default `false`",
+    },
+    CustomProperty {
+        name: "sortBy",
+        level: Level::Contract,
+        layers: &[Layer::Raw, Layer::Curated],
+        about: "a column or a list of them that queries filter by: compaction sorts files by them, so that less is read; default: as rows came",
     },
     CustomProperty {
         name: "gateWindow",

@@ -114,6 +114,10 @@ fn delivery_horizon_window_and_paths() {
     assert_eq!(compiled(Layer::Curated, "", "", "").dedup_horizon, Duration::from_secs(86_400));
     let serving = compiled(Layer::Serving, "customProperties: [{property: gateWindow, value: device}]", "", "");
     assert_eq!(serving.gate_window, Some(0));
+    let sorted = |value: &str| {
+        compiled(Layer::Raw, &format!("customProperties: [{{property: sortBy, value: {value}}}]"), "", "").sort_by
+    };
+    assert_eq!((sorted("device"), sorted("[device]")), (vec![0], vec![0]));
 }
 
 #[test]

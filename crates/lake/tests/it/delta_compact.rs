@@ -1,14 +1,18 @@
 //! Compaction keeps every row and is invisible to readers of increments.
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::statistics::Statistics;
 use rstest::rstest;
-use vitalake_lake::delta::{CompactOptions, DataFile, FilePath, Snapshot, TableVersion};
-use vitalake_lake::parquet::{ParquetOptions, read_file};
+use vitalake_lake::delta::action::Add;
+use vitalake_lake::delta::{Change, CompactOptions, DataFile, FilePath, Snapshot, TableVersion};
+use vitalake_lake::parquet::{ParquetOptions, read_file, write_batches};
 
-use crate::delta_fixture::{NOW_MS, Table, schema};
+use crate::delta_fixture::{NOW_MS, Table, rows, schema};
 
 async fn file_rows(table: &Table, file: &DataFile) -> Vec<RecordBatch> {
     let location = file.location(table.log.root());
@@ -79,6 +83,42 @@ async fn a_full_file_is_cut_at_the_target_and_left_alone_afterwards() {
     assert_eq!(snapshot.rows(), Some(40_000));
     assert!(snapshot.file_count() < 8);
     assert!(snapshot.version() > TableVersion(8));
+}
+
+/// How many of a file's row groups may hold a value, by their statistics.
+async fn row_groups_with(table: &Table, add: &Add, value: i64) -> (usize, usize) {
+    let location = table.log.root().clone().join(add.path.as_str());
+    let bytes = table.store.get(&location).await.unwrap().bytes().await.unwrap();
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+    let column = schema().index_of("sequence").unwrap();
+    let may = footer.row_groups().iter().filter(|group| match group.column(column).statistics().unwrap() {
+        Statistics::Int64(found) => (*found.min_opt().unwrap()..=*found.max_opt().unwrap()).contains(&value),
+        other => panic!("{other:?}"),
+    });
+    (may.count(), footer.num_row_groups())
+}
+
+#[rstest]
+#[case::as_added(&[], 8)]
+#[case::sorted(&["sequence"], 1)]
+#[tokio::test]
+async fn of_a_sorted_file_a_filter_reads_one_row_group(#[case] sort_by: &[&str], #[case] read: usize) {
+    let (table, mut snapshot) = Table::create().await;
+    for n in 0..8 {
+        // Each file reaches over all that is there.
+        let every = Int64Array::from_iter_values((0..1000).map(|at| at * 8 + n));
+        let some = take_record_batch(&rows(0, 8000), &every).unwrap();
+        let options = ParquetOptions::default();
+        let file = write_batches(&table.store, table.log.root(), &schema(), &[some], &options, NOW_MS).await;
+        let change = Change { adds: vec![file.unwrap().unwrap().to_add(true)], ..Change::new("WRITE", NOW_MS) };
+        snapshot = table.log.append(&snapshot, change).await.unwrap();
+    }
+    let parquet = ParquetOptions { row_group_rows_max: 1000, ..ParquetOptions::default() };
+    let sort_by = sort_by.iter().map(|name| name.to_string()).collect();
+    let options = CompactOptions { sort_by, parquet, ..CompactOptions::default() };
+    let task = &table.log.plan_compaction(&snapshot, &options)[0];
+    let compacted = table.log.compact(&snapshot, task, &options, NOW_MS).await.unwrap();
+    assert_eq!(row_groups_with(&table, &compacted.adds[0], 4_321).await, (read, 8));
 }
 
 #[tokio::test]

@@ -36,6 +36,23 @@ async fn count(context: &SessionContext, table: &str, condition: &str) -> i64 {
 }
 
 #[tokio::test]
+async fn large_files_are_sorted_by_the_columns_that_the_contract_says() {
+    let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+    let sorted = Arc::new(Contract { sort_by: vec![1], ..(*contract()).clone() });
+    let lake = open_specs(&store, vec![TableSpec::of(sorted)], LakeOptions::default()).await;
+    for n in (0..9).rev() {
+        table(&lake).append(vec![rows(n * 100, 100)], Vec::new(), [(txn_id("app"), 9 - n)]).unwrap();
+        table(&lake).flush().await.unwrap();
+    }
+    assert!(table(&lake).maintain().await.unwrap().files_compacted >= 8);
+    let batches = answer(&context(&lake).await, "SELECT n FROM t").await;
+    let found: Vec<i64> =
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    assert_eq!(found.len(), 900);
+    assert!(found.is_sorted());
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_match_is_not_opened_and_explain_says_how_many() {
     let store = Unruly::new();
     let lake = open(&(Arc::clone(&store) as Arc<dyn ObjectStore>), LakeOptions::default()).await;

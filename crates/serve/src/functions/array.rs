@@ -12,8 +12,9 @@ use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::Result;
 
-use super::call::{Argument, BATCH_BYTES_MAX, Call, Definition, Memo, Returns, list, list_of, too_large};
+use super::call::{BATCH_BYTES_MAX, Call, Memo, list, too_large};
 use super::cast;
+use super::definition::{Argument, Definition, Returns, list_of};
 use super::regexp::compile;
 use super::time::refuse;
 

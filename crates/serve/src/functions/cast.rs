@@ -13,7 +13,8 @@ use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int64Type
 use chrono::{Datelike, NaiveDate, NaiveTime};
 use datafusion::common::Result;
 
-use super::call::{Argument, Call, Definition, Returns};
+use super::call::Call;
+use super::definition::{Argument, Definition, Returns};
 use super::iso;
 use super::period::{candidates, local};
 use super::time::{refuse, time_type};

@@ -4,8 +4,9 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 
-use super::call::{Argument, Call, Definition, Returns};
+use super::call::Call;
 use super::cast;
+use super::definition::{Argument, Definition, Returns};
 use super::time::refuse;
 
 /// The functions that choose one of their arguments.

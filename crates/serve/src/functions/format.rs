@@ -5,8 +5,9 @@ use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use vitalake_contract::java_format::{Template, Unwritten, Value, fixed};
 
-use super::call::{Argument, BATCH_BYTES_MAX, Call, Definition, Returns, too_large};
+use super::call::{BATCH_BYTES_MAX, Call, too_large};
 use super::cast;
+use super::definition::{Argument, Definition, Returns};
 use super::time::refuse;
 
 use Argument::{Any, Integer, Text};

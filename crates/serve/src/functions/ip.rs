@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use datafusion::common::Result;
 
-use super::call::{Argument, Call, Definition, Memo, Returns};
+use super::call::{Call, Memo};
 use super::cast;
+use super::definition::{Argument, Definition, Returns};
 use super::time::refuse;
 
 use Argument::{Any, Text};

@@ -9,8 +9,9 @@ use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result};
 use serde_json::Value;
 
-use super::call::{Argument, BATCH_BYTES_MAX, Call, Definition, Memo, Returns, list, too_large};
+use super::call::{BATCH_BYTES_MAX, Call, Memo, list, too_large};
 use super::cast;
+use super::definition::{Argument, Definition, Returns};
 use super::json_value::{self, Step};
 use super::time::refuse;
 use super::zone::Zone;

@@ -8,8 +8,9 @@ use arrow::datatypes::{DataType, Float32Type};
 use datafusion::common::{DataFusionError, Result};
 use vitalake_contract::java_format::rounded;
 
-use super::call::{Argument, Call, Definition, Returns};
+use super::call::Call;
 use super::cast;
+use super::definition::{Argument, Definition, Returns};
 use super::time::refuse;
 use crate::error::QueryError;
 

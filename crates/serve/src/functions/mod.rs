@@ -7,6 +7,7 @@ pub mod array;
 pub mod call;
 pub mod cast;
 pub mod choose;
+pub mod definition;
 pub mod extreme;
 pub mod format;
 pub mod growing;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::ScalarUDF;
 
-use call::{Definition, Function};
+use definition::{Definition, Function};
 use zone::Zone;
 
 /// The definitions, by concern.

@@ -8,7 +8,8 @@ use arrow::array::{ArrayRef, BooleanArray};
 use datafusion::common::{DataFusionError, Result};
 use regex::{Regex, RegexBuilder};
 
-use super::call::{Argument, BATCH_BYTES_MAX, Call, Definition, Memo, Returns, too_large};
+use super::call::{BATCH_BYTES_MAX, Call, Memo, too_large};
+use super::definition::{Argument, Definition, Returns};
 use super::time::{known, refuse};
 
 use Argument::{Integer, StrictText, Text};

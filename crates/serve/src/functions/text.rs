@@ -4,8 +4,9 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 
-use super::call::{Argument, BATCH_BYTES_MAX, Call, Definition, Returns, too_large};
+use super::call::{BATCH_BYTES_MAX, Call, too_large};
 use super::cast;
+use super::definition::{Argument, Definition, Returns};
 use super::time::refuse;
 
 use Argument::{Any, Integer, Text};

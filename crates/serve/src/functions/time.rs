@@ -7,8 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Date32Type, TimeUnit};
 use datafusion::common::{DataFusionError, Result};
 
-use super::call::{Argument, Call, Definition, Memo, Returns};
+use super::call::{Call, Memo};
 use super::cast;
+use super::definition::{Argument, Definition, Returns};
 use super::iso;
 use super::joda::{Pattern, extract, iso_text};
 use super::period::{Period, add_months, candidates, months_between, shift_date};

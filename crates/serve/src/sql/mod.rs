@@ -6,6 +6,7 @@ pub mod meaning;
 pub mod parse;
 pub mod refused;
 pub mod rewrite;
+mod rewrite_call;
 pub mod rewrite_function;
 pub mod size;
 pub mod tokens;
