@@ -106,8 +106,7 @@ pub async fn replay(
     let (mut replayed, mut terms, asked) = (Replayed::default(), Terms::default(), filter.clone());
     let filter = of_loaded(table, filter, &mut terms);
     if filter != asked {
-        let all = table.portions(&asked, &HashSet::new()).await?;
-        replayed.superseded = all.iter().map(|portion| portion.rejects).sum();
+        replayed.superseded = count(table, &asked).await?;
     }
     let mut walk = Walk::begin(table, filter).await?;
     replayed.superseded = replayed.superseded.saturating_sub(walk.rejects);
@@ -122,11 +121,22 @@ pub async fn replay(
         };
         if came.is_none() {
             table.withdraw().await?;
+            // A delivery may have taken the place of the one whose rejects were meant.
+            let filter = of_loaded(table, asked.clone(), &mut terms);
+            let (all, meant) = (count(table, &asked).await?, count(table, &filter).await?);
+            replayed.superseded = all.saturating_sub(meant);
+            walk.mean(filter);
         }
         walk.came(table, came).await?;
     }
     replayed.tried = walk.tried().clone();
     Ok(replayed)
+}
+
+/// How many committed rejects are meant.
+async fn count(table: &Table, filter: &RejectFilter) -> Result<u64, LakeError> {
+    let portions = table.portions(filter, &HashSet::new()).await?;
+    Ok(portions.iter().map(|portion| portion.rejects).sum())
 }
 
 /// Leaves out the rejects of deliveries whose rows are not in the table: nobody would know what became of the others.

@@ -64,7 +64,7 @@ pub fn check(layer: Layer, text: &str, code: &str, at: &str) {
 #[case::custom_of_others("customProperties: [{property: sodaCheck, value: 4}]", "unknown-custom-property", "sodaCheck")]
 #[case::custom_level("customProperties: [{property: path, value: $.a}]", "misplaced-custom-property", "path")]
 #[case::sorted_twice("customProperties: [{property: sortBy, value: [device, device]}]", "not-allowed", "device")]
-#[case::sorted_by_nothing("customProperties: [{property: sortBy, value: []}]", "wrong-type", "[]")]
+#[case::sorted_by_nothing("customProperties: [{property: sortBy, value: []}]", "wrong-type", "[")]
 #[case::custom_layer("customProperties: [{property: gateWindow, value: a}]", "misplaced-custom-property", "gateWindow")]
 #[case::sla_unit("slaProperties: [{property: retention, value: 5, unit: m}]", "bad-duration", "m")]
 #[case::sla_no_unit("slaProperties: [{property: latency, value: 5}]", "bad-duration", "5")]

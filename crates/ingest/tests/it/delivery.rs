@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use rstest::rstest;
 use tokio::sync::mpsc;
+use vitalake_contract::check::{SqlRules, Violation};
 use vitalake_contract::contract::{Column, ColumnType, Delivery};
 use vitalake_contract::rule::{Check, RowRule, Severity};
 use vitalake_contract::{Contract, DatasetName, Layer, Source as Origin};
@@ -21,10 +22,12 @@ use vitalake_ingest::delivery::{
     DeliverError, Delivered, DeliveryDesk, DeliveryJudge, DeliveryRules, HeldDeliveries, HeldLimits, Incoming, Piece,
     SetFinding, deliver,
 };
+use vitalake_ingest::replay::{Asked, replay};
 use vitalake_lake::delta::{Change, DeltaLog, Snapshot};
 use vitalake_lake::store::DiskStore;
 use vitalake_lake::{
-    DataFile, Lake, LakeError, LakeOptions, SourceCheck, Space, Table, TableId, TableSpec, TxnId, TxnKind,
+    DataFile, Lake, LakeError, LakeOptions, RejectFilter, ReplayProgress, SourceCheck, Space, Table, TableId,
+    TableSpec, TxnId, TxnKind,
 };
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
@@ -511,4 +514,41 @@ async fn a_file_of_several_that_cannot_be_read_keeps_all_of_them_out() {
     let files = ["who,n\na,1\n", "nothing,known\n1,2\n", "who,n\nb,2\n"];
     assert!(process.gathered(DeliveryFormat::Csv, &files).await.is_err());
     assert!(process.read(Space::Raw, "n").await.is_empty());
+}
+
+/// Waits in its first look at rows until it is told to go on.
+#[derive(Debug)]
+struct Waits {
+    looks: tokio::sync::mpsc::UnboundedSender<()>,
+    go_on: parking_lot::Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+}
+
+impl SqlRules for Waits {
+    fn violations(&self, _rows: &RecordBatch) -> Vec<Violation> {
+        if let Some(go_on) = self.go_on.lock().take() {
+            self.looks.send(()).unwrap();
+            go_on.recv_timeout(WAIT_MAX).unwrap();
+        }
+        Vec::new()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_goes_on_with_the_rejects_of_the_delivery_that_takes_the_place_of_theirs_meanwhile() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(1).unwrap());
+    let process = Process::open(folder.path(), Delivery::Replace, &cpu).await;
+    process.whole("{\"who\":\"a\",\"n\":1}\n{\"n\":2}\n{\"n\":3}\n").await.unwrap();
+    let (looks, mut looked) = tokio::sync::mpsc::unbounded_channel();
+    let (go, go_on) = std::sync::mpsc::channel();
+    let sql: Arc<dyn SqlRules> = Arc::new(Waits { looks, go_on: parking_lot::Mutex::new(Some(go_on)) });
+    let table = Arc::clone(&process.table);
+    let replaying = tokio::spawn(async move {
+        let asked = Asked { filter: RejectFilter::default(), dry_run: false, landing: &[] };
+        replay(&table, Some(sql), asked, &ReplayProgress::default()).await
+    });
+    tokio::time::timeout(WAIT_MAX, looked.recv()).await.unwrap().unwrap();
+    process.whole("{\"who\":\"b\",\"n\":4}\n{\"n\":5}\n").await.unwrap();
+    go.send(()).unwrap();
+    let replayed = replaying.await.unwrap().unwrap();
+    assert_eq!((replayed.tried.taken, replayed.tried.failed_rows(), replayed.superseded), (1, 1, 2));
 }

@@ -55,6 +55,11 @@ impl Walk {
         &self.filter
     }
 
+    /// Means others from now on: what was meant has changed meanwhile. It is looked for with the next outcome that is none.
+    pub fn mean(&mut self, filter: RejectFilter) {
+        self.filter = filter;
+    }
+
     /// The next portion.
     pub fn next_portion(&mut self) -> Option<Portion> {
         self.portions.pop_front()

@@ -29,7 +29,7 @@ use vitalake_runtime::events::Event;
 
 use crate::tables::OpsTable;
 use cells::{Row, batch};
-use rows::{Gathered, Names, Said};
+use rows::{Gathered, Names, Stamp};
 
 pub use known::GateDecided;
 pub use ledger::Entered;
@@ -211,18 +211,18 @@ impl Recorder {
 
     /// Takes an event in, to be shown within a second. Never waits.
     pub fn record(&self, event: &Event) {
-        self.0.gathered.lock().take(event, self.said());
+        self.0.gathered.lock().take(event, self.stamp());
     }
 
     /// Takes samples of lag in.
     pub fn lag(&self, samples: &[LagSample]) {
         let mut gathered = self.0.gathered.lock();
-        samples.iter().for_each(|sample| gathered.push(self.said().lag(sample)));
+        samples.iter().for_each(|sample| gathered.push(self.stamp().lag(sample)));
     }
 
     /// Takes a sample of resources in, with what the system says of this process.
     pub fn resources(&self, sample: &ResourcesSample) {
-        let row = self.said().resources(sample, usage::now(), self.dropped());
+        let row = self.stamp().resources(sample, usage::now(), self.dropped());
         self.0.gathered.lock().push(row);
     }
 
@@ -232,7 +232,7 @@ impl Recorder {
     /// # Errors
     /// When there is no lake, no room, or the commit fails; the row may be committed later all the same.
     pub async fn record_durably(&self, event: &Event) -> Result<(), RecordError> {
-        let row = self.said().single(event).ok_or(RecordError::NotKept)?;
+        let row = self.stamp().single(event).ok_or(RecordError::NotKept)?;
         self.durably(row.table, &[row]).await
     }
 
@@ -241,7 +241,7 @@ impl Recorder {
     /// # Errors
     /// As those of [`Recorder::record_durably`].
     pub async fn record_evidence(&self, evidence: &[EvidenceRow]) -> Result<(), RecordError> {
-        let rows: Vec<Row> = evidence.iter().map(|evidence| self.said().evidence(evidence)).collect();
+        let rows: Vec<Row> = evidence.iter().map(|evidence| self.stamp().evidence(evidence)).collect();
         if rows.is_empty() { Ok(()) } else { self.durably(OpsTable::Evidence, &rows).await }
     }
 
@@ -269,8 +269,8 @@ impl Recorder {
         tokio::join!(self.show_forever(), self.commit_forever(), self.look_after(options));
     }
 
-    fn said(&self) -> Said<'_> {
-        Said { names: &self.0.names, process: &self.0.process, at_ms: self.0.clock.now_ms() }
+    fn stamp(&self) -> Stamp<'_> {
+        Stamp { names: &self.0.names, process: &self.0.process, at_ms: self.0.clock.now_ms() }
     }
 
     fn journals(&self) -> Option<Arc<Journals>> {
@@ -280,7 +280,7 @@ impl Recorder {
     /// Moves what was gathered into the tables' tails. Without a lake it stays where it is.
     pub fn show(&self) {
         let Some(journals) = self.journals() else { return };
-        let rows = self.0.gathered.lock().drain(self.said());
+        let rows = self.0.gathered.lock().drain(self.stamp());
         let mut by_table: BTreeMap<OpsTable, Vec<Row>> = BTreeMap::new();
         rows.into_iter().for_each(|row| by_table.entry(row.table).or_default().push(row));
         for (table, rows) in by_table {

@@ -81,13 +81,13 @@ pub(crate) struct Gathered {
 
 /// Who says it, and when.
 #[derive(Clone, Copy)]
-pub(crate) struct Said<'a> {
+pub(crate) struct Stamp<'a> {
     pub(crate) names: &'a Names,
     pub(crate) process: &'a Arc<str>,
     pub(crate) at_ms: i64,
 }
 
-impl Said<'_> {
+impl Stamp<'_> {
     fn dataset(&self, name: &str) -> String {
         self.names.get(name).cloned().unwrap_or_else(|| name.to_owned())
     }
@@ -179,10 +179,10 @@ fn milliseconds(took: Duration) -> Cell {
 
 impl Gathered {
     /// Takes an event in.
-    pub(crate) fn take(&mut self, event: &Event, said: Said<'_>) {
+    pub(crate) fn take(&mut self, event: &Event, stamp: Stamp<'_>) {
         match event {
             Event::Run { dataset, outcome, rows_in, rows_out, error, took } => {
-                let key = (said.dataset(dataset), Outcome::as_str(*outcome), *error);
+                let key = (stamp.dataset(dataset), Outcome::as_str(*outcome), *error);
                 let sum = self.runs.entry(key).or_default();
                 sum.runs += 1;
                 sum.rows_in += rows_in;
@@ -190,11 +190,11 @@ impl Gathered {
                 sum.took += *took;
             }
             Event::Check { dataset, rule, severity, rows } => {
-                *self.broken.entry((said.dataset(dataset), Arc::clone(rule), severity)).or_default() += rows;
+                *self.broken.entry((stamp.dataset(dataset), Arc::clone(rule), severity)).or_default() += rows;
             }
             Event::Delivery(told) if told.kept => {}
             event => {
-                if let Some(row) = said.single(event) {
+                if let Some(row) = stamp.single(event) {
                     self.push(row);
                 }
             }
@@ -210,18 +210,18 @@ impl Gathered {
     }
 
     /// Everything that was taken in, as rows.
-    pub(crate) fn drain(&mut self, said: Said<'_>) -> Vec<Row> {
+    pub(crate) fn drain(&mut self, stamp: Stamp<'_>) -> Vec<Row> {
         for ((dataset, outcome, error), sum) in std::mem::take(&mut self.runs) {
             let names = [Cell::text(dataset), Cell::text(outcome), Cell::Text(error.map(Into::into))];
             let counts = [sum.runs, sum.rows_in, sum.rows_out].map(Cell::count);
-            let row = said.row(OpsTable::Runs, names.into_iter().chain(counts).chain([milliseconds(sum.took)]));
+            let row = stamp.row(OpsTable::Runs, names.into_iter().chain(counts).chain([milliseconds(sum.took)]));
             self.push(row);
         }
         for ((dataset, rule, severity), rows) in std::mem::take(&mut self.broken) {
             let names = [Cell::text(dataset), Cell::text(rule), Cell::text(severity), Cell::text("rows")];
             let found =
                 [Cell::count(rows), Cell::Double(None), Cell::text("no row breaks it"), Cell::Boolean(Some(false))];
-            let row = said.row(OpsTable::Checks, names.into_iter().chain(found));
+            let row = stamp.row(OpsTable::Checks, names.into_iter().chain(found));
             self.push(row);
         }
         std::mem::take(&mut self.rows)
