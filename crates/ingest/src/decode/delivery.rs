@@ -69,6 +69,9 @@ impl DeliveryTotals {
                 self.unnamed.push(name);
             }
         }
+        if let Some(more) = other.resources {
+            self.resources.get_or_insert_default().add(more);
+        }
     }
 }
 
@@ -279,12 +282,9 @@ impl<R: Read> DeliveryDecoder<R> {
     /// What the resources were of the files that were read, where a view reads the dataset.
     fn resources(&self) -> Option<ResourceTotals> {
         let Body::Text(_, _, Form::Fhir(fhir)) = &self.body else { return self.resources };
-        let (before, now) = (self.resources.unwrap_or_default(), fhir.totals());
-        Some(ResourceTotals {
-            read: before.read + now.read,
-            of_another_type: before.of_another_type + now.of_another_type,
-            without_rows: before.without_rows + now.without_rows,
-        })
+        let mut all = self.resources.unwrap_or_default();
+        all.add(fhir.totals());
+        Some(all)
     }
 
     fn in_part(&self, error: DeliveryError) -> DeliveryError {

@@ -28,6 +28,15 @@ pub struct ResourceTotals {
     pub without_rows: u64,
 }
 
+impl ResourceTotals {
+    /// Adds what another file held.
+    pub(super) fn add(&mut self, other: Self) {
+        self.read += other.read;
+        self.of_another_type += other.of_another_type;
+        self.without_rows += other.without_rows;
+    }
+}
+
 /// Decodes resources by a view.
 #[derive(Debug)]
 pub(super) struct FhirDecoder {

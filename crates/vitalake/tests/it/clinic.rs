@@ -170,6 +170,10 @@ struct Clinic {
 impl Clinic {
     fn new(contracts: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(folder, contracts)
+    }
+
+    fn in_folder(folder: TempDir, contracts: &[(&str, String)]) -> Self {
         let project = folder.path().join("project");
         std::fs::create_dir_all(project.join("contracts/raw")).unwrap();
         std::fs::write(project.join("vitalake.yaml"), "name: clinic\nstorage:\n  reserve_bytes: 0\n").unwrap();
@@ -182,11 +186,11 @@ impl Clinic {
     }
 
     fn deliver(&self, dataset: &str, day: usize, text: &str) -> Value {
-        let address = format!(
-            "http://{}/api/v1/deliveries/{dataset}?name={dataset}.csv&business_date=2026-03-{:02}",
-            self.place.http,
-            day + 1
-        );
+        self.send(dataset, &format!("name={dataset}.csv&business_date=2026-03-{:02}", day + 1), text)
+    }
+
+    fn send(&self, dataset: &str, query: &str, text: &str) -> Value {
+        let address = format!("http://{}/api/v1/deliveries/{dataset}?{query}", self.place.http);
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut answer = agent.post(address).send(text.as_bytes()).unwrap();
         let report: Value = answer.body_mut().read_json().unwrap();
@@ -289,5 +293,37 @@ fn a_day_that_is_no_day_is_quarantined_and_the_other_meals_are_kept() {
     assert_eq!((accepted, quarantined), (349, 1));
     assert_eq!(clinic.count("SELECT COUNT(*) FROM raw.meals"), 349);
     assert_eq!(clinic.count("SELECT COUNT(*) FROM quarantine.meals WHERE _rule = 'date.required'"), 1);
+    clinic.server.stop();
+}
+
+#[test]
+fn one_bundle_of_everything_fills_the_table_of_each_type() {
+    let Some(source) = shared("data/bulk-fhir-13p") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    let mut entries = Vec::new();
+    let types = [("patients", "Patient", 13), ("devices", "Device", 16), ("immunizations", "Immunization", 161)];
+    for (dataset, kind, _) in types {
+        let file = source.join(format!("{kind}.000.ndjson"));
+        let drafted = std::process::Command::new(crate::binary())
+            .args(["contract", "import", "fhir", "--dataset", dataset, "--out"])
+            .args([&project, &file])
+            .output()
+            .unwrap();
+        assert!(drafted.status.success(), "{}", String::from_utf8_lossy(&drafted.stderr));
+        let text = std::fs::read_to_string(file).unwrap();
+        entries.extend(text.lines().map(|line| format!("{{\"resource\":{line}}}")));
+    }
+    let bundle = format!("{{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{}]}}", entries.join(",\n"));
+    let clinic = Clinic::in_folder(folder, &[]);
+    for (dataset, _, count) in types {
+        let report = clinic.send(dataset, "name=all.json", &bundle);
+        assert_eq!((report["accepted"].as_i64(), report["quarantined"].as_i64()), (Some(count), Some(0)), "{report}");
+        assert_eq!(report["resources"]["read"], 190, "{report}");
+        assert_eq!(report["resources"]["of_another_type"], 190 - count, "{report}");
+        assert_eq!(clinic.count(&format!("SELECT COUNT(DISTINCT id) FROM raw.{dataset}")), count);
+    }
+    let of_a_patient = "SELECT COUNT(*) FROM raw.immunizations AS i JOIN raw.patients AS p ON i.patient_id = p.id";
+    assert_eq!(clinic.count(of_a_patient), 161);
     clinic.server.stop();
 }
