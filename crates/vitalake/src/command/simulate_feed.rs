@@ -47,7 +47,7 @@ fn send(client: &Client, sent: &Sent) -> anyhow::Result<DeliveryReport> {
     let said = [("business_date".to_owned(), sent.day.to_string()), ("hold".to_owned(), "true".to_owned())];
     let mut bytes = sent.text.as_bytes();
     let file = Outgoing { length: Some(bytes.len() as u64), bytes: &mut bytes };
-    Ok(client.deliver(sent.dataset, &sent.name, FileFormat::Csv, &said, file)?)
+    client.deliver(sent.dataset, &sent.name, FileFormat::Csv, &said, file)
 }
 
 fn files(incident: Incident, now: DateTime<Utc>) -> Vec<Sent> {
