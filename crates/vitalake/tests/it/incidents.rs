@@ -297,6 +297,9 @@ fn readings_find_their_patients_when_the_list_of_who_wears_what_comes_after_them
     let plain = ["--late", "0", "--duplicate", "0", "--malformed", "0"];
     let sent = ["simulate", "--kafka", kafka, "--rate", "400", "--count", "2000", "--wearers", "20"];
     scene.vitalake(&[&sent[..], &plain].concat());
+    let count = |table: &str| scene.place.numbers(&format!("SELECT COUNT(*) FROM {table}"))[0];
+    // What was acknowledged is seen a moment later.
+    scene.place.until("landed", || count("raw.wearable_readings") + count("raw.app_events") == 2000);
     let read = scene.place.numbers("SELECT COUNT(*) FROM raw.wearable_readings");
     let waiting = "SELECT COUNT(*) FROM quarantine.vitals";
     scene.place.until("nobody's", || scene.place.numbers(waiting) == read);
