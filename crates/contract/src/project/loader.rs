@@ -13,6 +13,7 @@ use super::{CONFIG_FILE, ContractSource, ModelFile, RunbookFile, ViewFile};
 use crate::compile::{Compiled, compile};
 use crate::contract::{Contract, DatasetName, Layer};
 use crate::diagnostic::Diagnostic;
+use crate::feed::FeedSource;
 use crate::fhir;
 use crate::verdict::nearest;
 use crate::yaml::FILE_BYTES_MAX;
@@ -66,6 +67,7 @@ impl Loader {
             );
             return None;
         }
+        let mut others = Vec::new();
         for (name, is_folder) in names {
             match (name.as_str(), is_folder) {
                 ("contracts", true) => self.layers("contracts", &[Layer::Raw, Layer::Curated, Layer::Serving]),
@@ -76,14 +78,26 @@ impl Loader {
                 ("views", true) => self.views(),
                 (CONFIG_FILE, false) => config_text = self.read_text(CONFIG_FILE),
                 (folder, true) if OTHER_FOLDERS.contains(&folder) => {}
-                (folder, true) => self.unknown_folder(
-                    folder,
-                    &["contracts", "models", "dashboards", "alerts", "feeds", "runbooks", "tests", "views"],
-                ),
+                (_, true) => others.push(name),
                 (file, false) => self.unknown_top_file(file),
             }
         }
+        others.retain(|folder| !self.is_read_by_a_feed(folder));
+        for folder in others {
+            self.unknown_folder(
+                &folder,
+                &["contracts", "models", "dashboards", "alerts", "feeds", "runbooks", "tests", "views"],
+            );
+        }
         config_text
+    }
+
+    /// Whether files that lie in or below a folder of the project are deliveries.
+    fn is_read_by_a_feed(&self, folder: &str) -> bool {
+        self.feeds.iter().any(|file| match &file.feed.source {
+            FeedSource::Folder(files) => Path::new(&files.place).starts_with(folder),
+            FeedSource::Store(_) | FeedSource::Postgres(_) => false,
+        })
     }
 
     fn layers(&mut self, folder: &str, layers: &[Layer]) {

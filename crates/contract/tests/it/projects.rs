@@ -117,6 +117,14 @@ fn a_broken_contract_is_not_also_missing() {
 }
 
 #[test]
+fn a_folder_that_a_feed_reads_is_no_slip() {
+    let feed = "name: readings\ndataset: readings\nsource:\n  folder: in/today\n  pattern: '*.csv'\non: arrival\n";
+    let files = [("in/today/a.csv", "x"), ("inn/a.csv", "x"), ("feeds/readings.yaml", feed)];
+    let folders = found(&files).into_iter().filter(|(_, code)| code == "unknown-folder").collect::<Vec<_>>();
+    assert_eq!(folders, [("inn".to_owned(), "unknown-folder".to_owned())]);
+}
+
+#[test]
 fn a_folder_that_is_not_there() {
     let (_, found) = Project::load(Path::new("/nowhere/at/all"));
     assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), ["unreadable"]);
