@@ -210,7 +210,7 @@ fn refused(url: &str, status: http::StatusCode, body: &str) -> Failure {
     });
     let said = said.unwrap_or_else(|| format!("{url} answered {status}"));
     match status.as_u16() {
-        502..=504 => Failure::unreachable(said, "wait until `vitalake status` says ready, then try again"),
+        502..=504 => Failure::unreachable(said, "`vitalake status` says what is waited for; try again when it is there"),
         _ => Failure::input(said, ""),
     }
 }
