@@ -156,6 +156,10 @@ impl Renewal {
             let began = clock.monotonic();
             let until = (*self.held_until.borrow()).unwrap_or_default();
             let left = until.saturating_sub(began);
+            if left.is_zero() {
+                // Who held it takes it for over: it does not come back.
+                break;
+            }
             match tokio::time::timeout(left, self.renew()).await {
                 Ok(Ok(true)) => {
                     self.held_until.send_replace(Some(began + self.ttl));
