@@ -210,7 +210,9 @@ fn refused(url: &str, status: http::StatusCode, body: &str) -> Failure {
     });
     let said = said.unwrap_or_else(|| format!("{url} answered {status}"));
     match status.as_u16() {
-        502..=504 => Failure::unreachable(said, "`vitalake status` says what is waited for; try again when it is there"),
+        502..=504 => {
+            Failure::unreachable(said, "`vitalake status` says what is waited for; try again when it is there")
+        }
         _ => Failure::input(said, ""),
     }
 }
