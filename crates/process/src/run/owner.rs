@@ -257,14 +257,8 @@ impl Owner {
             let panicked = || Error::Panicked { model: job.model.dataset.clone(), attempted: "taking rows back" };
             let step = step.unwrap_or_else(|_| Err(panicked())).map(|()| counts);
             tell(job, &step, started.elapsed());
-            match step {
-                Ok(counts) => {
-                    job.progress.count(counts);
-                    job.progress.ok();
-                    return self.work.make_room(job).await;
-                }
-                Err(error) if self.work.must_begin_again() => return Err(error),
-                Err(error) => wait_after(job, &mut attempts, error).await?,
+            if self.is_done(job, step, &mut attempts).await? {
+                return Ok(());
             }
         }
     }
@@ -286,15 +280,22 @@ impl Owner {
             let panicked = || Error::Panicked { model: job.model.dataset.clone(), attempted: "processing rows" };
             let step = step.unwrap_or_else(|_| Err(panicked()));
             tell(job, &step, started.elapsed());
-            match step {
-                Ok(counts) => {
-                    job.progress.count(counts);
-                    job.progress.ok();
-                    return self.work.make_room(job).await;
-                }
-                Err(error) if self.work.must_begin_again() => return Err(error),
-                Err(error) => wait_after(job, &mut attempts, error).await?,
+            if self.is_done(job, step, &mut attempts).await? {
+                return Ok(());
             }
+        }
+    }
+
+    /// Whether a step need not be made again; waits where it must be, and may succeed then.
+    async fn is_done(&mut self, job: &Job, step: Result<Counts>, attempts: &mut u32) -> Result<bool> {
+        match step {
+            Ok(counts) => {
+                job.progress.count(counts);
+                job.progress.ok();
+                self.work.make_room(job).await.map(|()| true)
+            }
+            Err(error) if self.work.must_begin_again() => Err(error),
+            Err(error) => wait_after(job, attempts, error).await.map(|()| false),
         }
     }
 
