@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::evaluate::{Around, Items};
 use super::expression::Expression;
 use super::item::Item;
-use super::json::{Json, Object};
+use super::json::{Json, Object, write_list};
 
 /// More rows of one resource are refused: they come of lists that multiply each other.
 pub const ROWS_MAX: usize = 100_000;
@@ -84,16 +84,7 @@ impl Cell<'_> {
         match self {
             Self::Null => out.push_str("null"),
             Self::One(item) => item.write(out),
-            Self::Many(items) => {
-                out.push('[');
-                for (at, item) in items.iter().enumerate() {
-                    if at > 0 {
-                        out.push(',');
-                    }
-                    item.write(out);
-                }
-                out.push(']');
-            }
+            Self::Many(items) => write_list(items, out, Item::write),
         }
     }
 }
