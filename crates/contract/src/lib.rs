@@ -6,6 +6,7 @@ pub mod alert;
 pub mod check;
 pub mod compile;
 pub mod contract;
+mod delivery_format;
 pub mod diagnostic;
 pub mod feed;
 pub mod fhir;
@@ -23,5 +24,6 @@ mod verdict;
 pub mod yaml;
 
 pub use contract::{Column, ColumnType, Contract, DatasetName, Delivery, Layer, OnStale, Sla, Source};
+pub use delivery_format::DeliveryFormat;
 pub use diagnostic::Diagnostic;
 pub use project::{ContractSource, ModelFile, Project, RunbookFile};

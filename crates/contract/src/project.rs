@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod feeds;
 mod loader;
+mod places;
 mod references;
 mod views;
 

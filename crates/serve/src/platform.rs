@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
+pub use vitalake_contract::DeliveryFormat;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::deliveries::{DeliveryDecision, LedgerEntry, LedgerQuery, RejectedDelivery};
@@ -23,47 +24,6 @@ use crate::sql::fault::causes;
 /// The bytes of a request, as they arrive. The stream ends only where the body has said its end; a body that is cut off
 /// ends with an error.
 pub type ByteStream = BoxStream<'static, std::io::Result<Bytes>>;
-
-/// The form of a delivered file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryFormat {
-    /// Comma-separated values with a header line.
-    Csv,
-    /// A JSON object a line.
-    Ndjson,
-    /// Arrow IPC.
-    Arrow,
-    /// Parquet.
-    Parquet,
-    /// A ZIP archive whose files' names say their form.
-    Zip,
-}
-
-impl DeliveryFormat {
-    /// The form that a word or a file's ending names.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        Some(match word.to_ascii_lowercase().as_str() {
-            "csv" => Self::Csv,
-            "ndjson" | "jsonl" | "json" => Self::Ndjson,
-            "arrow" | "arrows" | "feather" | "ipc" => Self::Arrow,
-            "parquet" => Self::Parquet,
-            "zip" => Self::Zip,
-            _ => return None,
-        })
-    }
-
-    /// The form that a file's name says by its ending, before that of a compressor where there is one.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        let (before, ending) = name.rsplit_once('.')?;
-        match ending.to_ascii_lowercase().as_str() {
-            "gz" | "gzip" | "zst" | "zstd" => Self::named(before.rsplit_once('.')?.1),
-            "zip" => before.rsplit_once('.').and_then(|(_, ending)| Self::named(ending)).or(Some(Self::Zip)),
-            _ => Self::named(ending),
-        }
-    }
-}
 
 /// What a sender says of a file beside its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

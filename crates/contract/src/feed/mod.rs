@@ -13,6 +13,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::contract::DatasetName;
+use crate::delivery_format::DeliveryFormat;
 
 pub use calendar::Calendar;
 pub use pattern::{NamePattern, marker_name};
@@ -114,7 +115,7 @@ pub struct FeedFiles {
     /// Whether all files of one date are one delivery.
     pub gather: bool,
     /// The form of the files; by each one's name where nothing is said.
-    pub format: Option<String>,
+    pub format: Option<DeliveryFormat>,
 }
 
 /// How a file is known to be complete.

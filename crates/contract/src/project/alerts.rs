@@ -6,6 +6,7 @@
 mod check;
 mod reader;
 
+use super::places::Places;
 use crate::alert::AlertRule;
 use crate::diagnostic::Diagnostic;
 use crate::yaml::{self, Node, Place};
@@ -24,16 +25,14 @@ pub struct AlertFile {
     pub text: String,
     /// What it says.
     pub rule: AlertRule,
-    places: Vec<(String, Place)>,
+    places: Places,
 }
 
 impl AlertFile {
     /// An error that points at the value of a key, or at one item of it.
     #[must_use]
     pub fn error_at(&self, key: &str, code: &'static str, message: impl Into<String>) -> Diagnostic {
-        let place =
-            self.places.iter().find(|(name, _)| name == key).map_or(Place { line: 1, column: 1, length: 1 }, |p| p.1);
-        Diagnostic::error(&self.path, code, message).at(&self.text, place.line, place.column, place.length)
+        self.places.error_at((&self.path, &self.text), key, code, message)
     }
 }
 
@@ -50,7 +49,7 @@ pub(super) fn read(path: &str, stem: &str, bytes: &[u8], found: &mut Vec<Diagnos
     let rule = reader.rule(stem, &root);
     let whole = reader.found.is_empty();
     found.append(&mut reader.found);
-    let places = places(&root);
+    let places = Places(places(&root));
     rule.filter(|_| whole).map(|rule| AlertFile { path: path.to_owned(), text, rule, places })
 }
 

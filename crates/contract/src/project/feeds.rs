@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::places::Places;
 use super::{ContractSource, Project};
 use crate::contract::{Contract, DatasetName, Source};
 use crate::diagnostic::Diagnostic;
@@ -50,16 +51,14 @@ pub struct FeedFile {
     pub text: String,
     /// What it says.
     pub feed: Feed,
-    places: Vec<(String, Place)>,
+    places: Places,
 }
 
 impl FeedFile {
     /// An error that points at the value of a key; `source.url` is a key within another.
     #[must_use]
     pub fn error_at(&self, key: &str, code: &'static str, message: impl Into<String>) -> Diagnostic {
-        let place =
-            self.places.iter().find(|(name, _)| name == key).map_or(Place { line: 1, column: 1, length: 1 }, |p| p.1);
-        Diagnostic::error(&self.path, code, message).at(&self.text, place.line, place.column, place.length)
+        self.places.error_at((&self.path, &self.text), key, code, message)
     }
 }
 
@@ -76,7 +75,7 @@ pub(super) fn read(path: &str, stem: &str, bytes: &[u8], found: &mut Vec<Diagnos
     let feed = reader.feed(stem, &root);
     let whole = reader.found.is_empty();
     found.append(&mut reader.found);
-    let places = places(&root);
+    let places = Places(places(&root));
     feed.filter(|_| whole).map(|feed| FeedFile { path: path.to_owned(), text, feed, places })
 }
 

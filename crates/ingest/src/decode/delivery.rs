@@ -12,10 +12,11 @@ use super::fhir::{FhirDecoder, ResourceTotals};
 use super::json::JsonDecoder;
 use super::open::{self, Opened, Part, Transcoded};
 use super::plan::{Plan, expected};
-use super::records::{DeliveryFormat, FileRecords, Found};
+use super::records::{FileRecords, Found};
 use super::refused::DeliveryError;
 use super::typed::TypedFile;
 use super::{Decoded, RULE_CSV, RULE_FHIR, RULE_JSON, RecordMeta, Rules, header};
+use vitalake_contract::DeliveryFormat;
 
 /// How many records a batch has at most.
 pub const BATCH_RECORDS_MAX: usize = 65_536;

@@ -41,10 +41,10 @@ pub use delivery::{DeliveryDecoder, DeliveryTotals, Misfit, decode_delivery};
 pub use envelope::Envelope;
 pub use fhir::ResourceTotals;
 pub use json::JsonDecoder;
-pub use records::DeliveryFormat;
 pub use refused::DeliveryError;
 pub use sample::{Sampled, read_sample};
 pub use typed::{TypedField, read_parquet_fields};
+pub use vitalake_contract::DeliveryFormat;
 
 /// The name of the rule that a record breaks when it is not one JSON object.
 pub const RULE_JSON: &str = "json";

@@ -150,13 +150,18 @@ impl Place {
     }
 
     /// The manifest beside a file, `NAME.manifest.json` or `NAME.ctl`, as far as one may reach; none where there is none.
+    /// Where what was listed lacks it, it is looked for once more: it may have come since.
     ///
     /// # Errors
     /// When the place cannot be looked at, or the manifest cannot be read.
-    pub async fn manifest(&self, name: &str) -> Result<Option<Vec<u8>>, FeedError> {
+    pub async fn manifest(&self, name: &str, listed: &Listing) -> Result<Option<Vec<u8>>, FeedError> {
         let names = [format!("{name}.manifest.json"), format!("{name}.ctl")];
-        let listing = self.list().await?;
-        let Some(found) = listing.files.into_iter().find(|file| names.contains(&file.name)) else { return Ok(None) };
+        let beside = |listing: &Listing| listing.files.iter().find(|file| names.contains(&file.name)).cloned();
+        let found = match beside(listed) {
+            Some(found) => Some(found),
+            None => beside(&self.list().await?),
+        };
+        let Some(found) = found else { return Ok(None) };
         let (name, mut bytes, mut pieces) = (found.name.clone(), Vec::new(), self.read(vec![found]));
         while let Some(piece) = pieces.recv().await {
             match piece {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::Reader;
+use crate::delivery_format::DeliveryFormat;
 use crate::feed::{
     Complete, FeedFiles, FeedSource, LOOK_EVERY_DEFAULT, LOOK_EVERY_STORE_DEFAULT, NamePattern, PostgresSelect,
     PostgresSource, STABLE_DEFAULT, WatermarkLag,
@@ -143,13 +144,13 @@ impl Reader<'_> {
         gather
     }
 
-    fn format(&mut self, root: &Node) -> Option<String> {
+    fn format(&mut self, root: &Node) -> Option<DeliveryFormat> {
         let node = root.get("format")?;
         let known = node.text().filter(|text| FORMATS.contains(text));
         if known.is_none() {
             self.error(node.place, "bad-feed", "this is no form of a file", format!("known: {}", FORMATS.join(", ")));
         }
-        known.map(ToOwned::to_owned)
+        known.and_then(DeliveryFormat::named)
     }
 
     fn postgres(&mut self, root: &Node, node: &Node) -> Option<PostgresSource> {

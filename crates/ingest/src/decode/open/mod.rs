@@ -13,10 +13,10 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 use flate2::bufread::MultiGzDecoder;
 
 use super::file_form::LOOKED_AT;
-use super::records::DeliveryFormat;
 use super::refused::DeliveryError;
 pub(super) use transcode::{Transcoded, of_text};
 use unpack::{Counted, Unpacked};
+use vitalake_contract::DeliveryFormat;
 pub(super) use zip::Entry;
 
 /// A file whose first bytes were looked at.

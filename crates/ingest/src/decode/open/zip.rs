@@ -11,9 +11,9 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::unpack::is_bomb;
 use super::{Opened, Part, Spoilt};
-use crate::decode::records::DeliveryFormat;
 use crate::decode::refused::DeliveryError;
 use crate::decode::spool::{Spool, SpoolError};
+use vitalake_contract::DeliveryFormat;
 
 /// How many files an archive may have.
 const ENTRIES_MAX: usize = 1_000;

@@ -22,12 +22,12 @@ use vitalake_contract::Contract;
 use super::again::marked_typed;
 use super::delivery::BATCH_RECORDS_MAX;
 use super::plan::Plan;
-use super::records::DeliveryFormat;
 use super::refused::DeliveryError;
 use super::rows::RowBuffer;
 use super::{DecodeError, Decoded, RecordMeta, Rules};
 pub use fields::{TypedField, read_parquet_fields};
 use layout::Layout;
+use vitalake_contract::DeliveryFormat;
 
 /// The rows of one typed file.
 #[derive(Debug)]

@@ -15,11 +15,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
-use vitalake_ingest::decode::DeliveryFormat as FileFormat;
 use vitalake_ingest::delivery::{Expected, Incoming, OnRefusal, Piece};
 use vitalake_ops::deliveries::{DeliveryDecision, LedgerEntry, LedgerQuery, RejectedDelivery};
 use vitalake_ops::status::DeliveryReport;
-use vitalake_serve::platform::{ApiError, ByteStream, Deliveries, DeliveryFormat, DeliveryRequest};
+use vitalake_serve::platform::{ApiError, ByteStream, Deliveries, DeliveryRequest};
 
 use super::Life;
 use super::front::{Platform, ended, until_cut};
@@ -89,13 +88,6 @@ async fn upload(
     body: ByteStream,
 ) -> Result<DeliveryReport, ApiError> {
     let DeliveryRequest { name, format, business_date, hold, totals } = request;
-    let format = match format {
-        DeliveryFormat::Csv => FileFormat::Csv,
-        DeliveryFormat::Ndjson => FileFormat::Ndjson,
-        DeliveryFormat::Arrow => FileFormat::Arrow,
-        DeliveryFormat::Parquet => FileFormat::Parquet,
-        DeliveryFormat::Zip => FileFormat::Zip,
-    };
     let no_date = |date: &str| {
         let date = date.chars().take(40).collect::<String>();
         ApiError::Invalid(format!("{date:?} is no date; write the business date as 2026-04-13"))

@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use vitalake_contract::feed::FeedFiles;
 use vitalake_ingest::decode::DeliveryFormat;
 use vitalake_ingest::delivery::{Expected, NoManifest};
-use vitalake_ingest::feed::{Arrival, FeedError, Look, Looks, Place};
+use vitalake_ingest::feed::{Arrival, FeedError, Listing, Look, Looks, Place};
 use vitalake_ops::feeds::{FeedDelivery, FeedRunReport};
 use vitalake_ops::status::{DeliveryReport, DeliveryState};
 use vitalake_runtime::error::in_full;
@@ -49,7 +49,7 @@ impl Desk {
             if life.is_ending() || life.feeds.keeper.lease().is_none() {
                 break;
             }
-            let (delivery, again) = self.take(life, files, place, arrival).await;
+            let (delivery, again) = self.take(life, (files, place, &listing), arrival).await;
             looked.came |= delivery.report.is_some();
             deliveries.push(delivery);
             if again {
@@ -79,8 +79,7 @@ impl Desk {
     async fn take(
         &self,
         life: &Arc<Life>,
-        files: &FeedFiles,
-        place: &Place,
+        (files, place, listing): (&FeedFiles, &Place, &Listing),
         arrival: &Arrival,
     ) -> (FeedDelivery, bool) {
         let name = arrival.name();
@@ -88,7 +87,7 @@ impl Desk {
             FeedDelivery { name: name.clone(), date: arrival.date.map(|d| d.to_string()), ..Default::default() };
         let (keeper, feed) = (&life.feeds.keeper, self.feed.name.as_str());
         keeper.begin(feed, arrival).await;
-        let outcome = match (form(files, arrival), self.expected(life, place, arrival).await) {
+        let outcome = match (form(files, arrival), self.expected(life, (place, listing), arrival).await) {
             (Ok(format), Ok(expected)) => {
                 let pieces = place.read(arrival.files.clone());
                 let date = arrival.date;
@@ -107,7 +106,7 @@ impl Desk {
     async fn expected(
         &self,
         life: &Arc<Life>,
-        place: &Place,
+        (place, listing): (&Place, &Listing),
         arrival: &Arrival,
     ) -> Result<Option<Expected>, NotLoaded> {
         let asks = life.lake.table(&self.feed.dataset).is_ok_and(|table| table.contract().control_totals);
@@ -117,7 +116,7 @@ impl Desk {
         }
         let unread = |error: FeedError| NotLoaded { message: in_full(&error), again: true };
         let no_manifest = |error: NoManifest| NotLoaded { message: error.to_string(), again: false };
-        let manifest = place.manifest(&file.name).await.map_err(unread)?;
+        let manifest = place.manifest(&file.name, listing).await.map_err(unread)?;
         manifest.map(|bytes| Expected::parse(&bytes)).transpose().map_err(no_manifest)
     }
 
@@ -202,8 +201,7 @@ impl Desk {
 /// The form of what arrived: what the feed says, or the ending of the files' names.
 fn form(files: &FeedFiles, arrival: &Arrival) -> Result<DeliveryFormat, String> {
     let name = arrival.files.first().map_or("", |file| file.name.as_str());
-    let said = files.format.as_ref().map(|format| format!("file.{format}"));
-    DeliveryFormat::of_name(said.as_deref().unwrap_or(name)).ok_or_else(|| {
+    files.format.or_else(|| DeliveryFormat::of_name(name)).ok_or_else(|| {
         "the form of the file is not known by its name; add `format: csv`, json, parquet, arrow or zip to the feed"
             .into()
     })
