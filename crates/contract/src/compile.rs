@@ -23,9 +23,11 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::contract::{Column, ColumnType, Contract, DEDUP_HORIZON_DEFAULT, DatasetName, Delivery, Layer, Source};
+use crate::dashboard::Grain;
 use crate::diagnostic::{self, Diagnostic};
 use crate::odcs::{Document, Version};
 use crate::project::{ContractSource, Places};
+use crate::verdict::nearest;
 use crate::yaml::{Node, Place, shorten};
 
 use columns::Columns;
@@ -80,6 +82,12 @@ pub fn compile(file: &str, bytes: &[u8], layer: Layer, dataset: &DatasetName) ->
 fn team(root: &Node) -> Option<String> {
     let name = root.get("team")?.get("name")?.text()?.trim();
     (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// What the dataset is for.
+fn purpose(root: &Node) -> Option<String> {
+    let text = root.get("description")?.get("purpose")?.text()?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn standard(document: &Document) -> Vec<Diagnostic> {
@@ -142,6 +150,7 @@ impl<'d> Context<'d> {
             id: root.get("id").and_then(Node::text).unwrap_or_default().to_owned(),
             version: root.get("version").and_then(Node::text).unwrap_or_default().to_owned(),
             team: team(root),
+            purpose: purpose(root),
             fingerprint: fingerprint(root),
             source: self.source(&custom),
             view: None,
@@ -156,6 +165,7 @@ impl<'d> Context<'d> {
             on_stale: self.on_stale(&custom),
             publish_group: custom.text(self, "publishGroup").map(|(group, _)| group.to_owned()),
             time_column: self.time_column(&custom, &columns),
+            time_grain: self.time_grain(&custom),
             dedup_horizon: self.dedup_horizon(&custom),
             primary_key: columns.primary_key,
             columns: columns.columns,
@@ -339,6 +349,20 @@ impl<'d> Context<'d> {
         let message = format!("`{}` is no timestamp", shorten(name));
         self.error(place, "wrong-type", message, "name a column whose logicalType is timestamp");
         None
+    }
+
+    fn time_grain(&mut self, custom: &Custom<'_>) -> Option<Grain> {
+        let (text, place) = custom.text(self, "timeGrain")?;
+        let found = Grain::parse(text);
+        if found.is_none() {
+            let message = format!("`{}` is no step of time", shorten(text));
+            let help = match nearest(text, Grain::words()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("write one of {}", Grain::words().join(", ")),
+            };
+            self.error(place, "not-allowed", message, help);
+        }
+        found
     }
 
     fn dedup_horizon(&mut self, custom: &Custom<'_>) -> std::time::Duration {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use crate::dashboard::Grain;
 use crate::fhir::View;
 use crate::file_options::FileOptions;
 use crate::rule::{RowRule, SetRule, Severity};
@@ -142,6 +143,10 @@ pub struct Column {
     pub classification: Option<String>,
     /// What the column means, as written.
     pub description: Option<String>,
+    /// What people call it: the contract's `businessName`.
+    pub title: Option<String>,
+    /// What its numbers are counted in, such as `bpm`.
+    pub unit: Option<String>,
 }
 
 /// How a raw dataset's rows arrive.
@@ -216,6 +221,8 @@ pub struct Contract {
     pub version: String,
     /// The name of the team whose dataset it is.
     pub team: Option<String>,
+    /// What it is for, as written.
+    pub purpose: Option<String>,
     /// Tells what this contract says from what another says: 32 hex digits over its content, the same over restarts and
     /// whatever its comments, layout and order of keys.
     pub fingerprint: Arc<str>,
@@ -260,6 +267,8 @@ pub struct Contract {
     /// The column that queries know as `__time`: the one that the contract names, or the first required timestamp; an
     /// index into `columns`.
     pub time_column: Option<usize>,
+    /// The step of time that its rows stand for, where the contract says it.
+    pub time_grain: Option<Grain>,
     /// How long, by log append time, a curated dataset remembers its keys to drop duplicates.
     pub dedup_horizon: Duration,
 }
@@ -348,8 +357,10 @@ impl Contract {
             gate_inputs: Vec::new(),
             on_stale: OnStale::Hold,
             team: None,
+            purpose: None,
             publish_group: None,
             time_column: None,
+            time_grain: None,
             dedup_horizon: DEDUP_HORIZON_DEFAULT,
         }
     }

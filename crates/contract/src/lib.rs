@@ -6,6 +6,7 @@ pub mod alert;
 pub mod check;
 pub mod compile;
 pub mod contract;
+pub mod dashboard;
 mod delivery_format;
 pub mod diagnostic;
 pub mod feed;

@@ -148,6 +148,8 @@ fn contract() -> Result<Contract, String> {
         path: path.iter().map(|&p| p.to_owned()).collect(),
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     let columns = vec![
         column("reading_id", ColumnType::String, true, &["reading_id"]),

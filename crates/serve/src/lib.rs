@@ -21,4 +21,5 @@ pub mod quarantine;
 mod running;
 pub mod session;
 pub mod sql;
+pub mod superset;
 pub mod surface;

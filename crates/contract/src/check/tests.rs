@@ -80,6 +80,8 @@ fn reasons_name_the_column_and_the_bound() {
         path: vec![name.to_owned()],
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     let contract = Contract {
         columns: vec![column("day", ColumnType::Date(None)), column("at", ColumnType::Timestamp(None))],

@@ -102,6 +102,8 @@ impl<'d> Context<'d> {
             path,
             classification: text_of("classification"),
             description: text_of("description"),
+            title: text_of("businessName"),
+            unit: custom.text(self, "unit").map(|(unit, _)| unit.to_owned()),
         });
         columns.places.push(place);
     }

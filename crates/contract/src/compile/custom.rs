@@ -37,7 +37,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 20] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 22] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -145,6 +145,18 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 20] = [
         level: Level::Contract,
         layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
         about: "the timestamp that queries know as `__time`; default: the first required timestamp, else `_timestamp`",
+    },
+    CustomProperty {
+        name: "timeGrain",
+        level: Level::Contract,
+        layers: &[Layer::Serving],
+        about: "the step of time that a row stands for, by which charts group: `hour`, `day`, `15 minutes`; default: a day where the time is a date, else an hour",
+    },
+    CustomProperty {
+        name: "unit",
+        level: Level::Column,
+        layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
+        about: "what the numbers are counted in: `bpm`, `%`; charts show it",
     },
     CustomProperty {
         name: "path",

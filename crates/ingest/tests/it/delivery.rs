@@ -43,6 +43,8 @@ pub(crate) fn contract(delivery: Delivery) -> Arc<Contract> {
         path: vec![name.to_owned()],
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     let required =
         RowRule { name: "who.required".to_owned(), column: Some(0), check: Check::Required, severity: Severity::Error };

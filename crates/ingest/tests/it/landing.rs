@@ -71,6 +71,8 @@ pub fn contract(required: usize) -> Arc<Contract> {
         path: vec![name.to_owned()],
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     let rule = RowRule {
         name: "required".to_owned(),

@@ -22,6 +22,8 @@ fn contract() -> Contract {
         path: vec![name.to_owned()],
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     Contract {
         columns: vec![column("at", ColumnType::Timestamp(None)), column("n", ColumnType::Long)],

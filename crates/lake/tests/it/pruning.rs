@@ -86,6 +86,8 @@ fn wide_contract() -> Arc<Contract> {
         path: vec![name.to_owned()],
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     let columns = vec![
         column("who", ColumnType::String),

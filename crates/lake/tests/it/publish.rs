@@ -27,6 +27,8 @@ fn spec(name: &str, grouped: bool) -> TableSpec {
         path: vec!["n".to_owned()],
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     let contract = Contract { columns: vec![column], ..Contract::new(DatasetName::new(name).unwrap(), Layer::Serving) };
     TableSpec { grouped, gated: true, ..TableSpec::of(Arc::new(contract)) }

@@ -26,6 +26,8 @@ pub fn contract() -> Arc<Contract> {
         path: vec![name.to_owned()],
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     Arc::new(Contract {
         columns: vec![column("who", ColumnType::String), column("n", ColumnType::Long)],

@@ -25,6 +25,8 @@ async fn lake() -> Lake {
         path: vec!["v".to_owned()],
         classification: None,
         description: None,
+        title: None,
+        unit: None,
     };
     let contract = Contract {
         columns: vec![column],

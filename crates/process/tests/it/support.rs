@@ -42,6 +42,8 @@ pub fn contract(layer: Layer, dataset: &str, columns: &str, feed: bool) -> Contr
                 path: vec![column.to_owned()],
                 classification: None,
                 description: None,
+                title: None,
+                unit: None,
             }
         })
         .collect();

@@ -30,6 +30,8 @@ fn contract() -> Arc<Contract> {
             path: vec!["n".to_owned()],
             classification: None,
             description: None,
+            title: None,
+            unit: None,
         }],
         source: Some(Source::Stream { topic: "readings".to_owned(), partitions: 1 }),
         ..Contract::new(DatasetName::new("readings").unwrap(), Layer::Raw)

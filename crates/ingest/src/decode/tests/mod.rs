@@ -27,6 +27,8 @@ fn contract(columns: &[(&str, ColumnType, &str)], rules: &[(usize, Check, Severi
             path: path.split('.').map(str::to_owned).collect(),
             classification: None,
             description: None,
+            title: None,
+            unit: None,
         })
         .collect();
     let mut contract = Contract {
