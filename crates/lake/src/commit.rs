@@ -2,7 +2,8 @@
 //!
 //! The makers are in `flush`: an epoch, a delivery, a replacement of files. Here a commit is put on top of the head, and
 //! settled when others have committed meanwhile: reload, compare the transactions, go on. A failed commit is "unknown"
-//! until the log says which it was. The rows of a gated table go to its staged log; `publish` brings them to HEAD.
+//! until the log says which it was: it is tried again with the same id (`Change::by`), and found by that. A transaction
+//! that is there already without that id is another's, also where it says the same. The rows of a gated table go to its staged log; `publish` brings them to HEAD.
 //! Invariant: what a commit adds is in the table once, and only while nobody else does this process's work.
 
 use std::collections::BTreeMap;
@@ -90,28 +91,18 @@ impl Commit {
     }
 
     /// The transactions that a head does not say.
-    fn news(&self, head: &Snapshot) -> News {
-        let news = self.txns.iter().filter(|(id, version)| head.txn(id) != Some(**version));
-        News(news.map(|(id, version)| (id.clone(), *version)).collect())
+    fn news(&self, head: &Snapshot) -> impl Iterator<Item = (&TxnId, i64)> {
+        self.txns.iter().filter(|(id, version)| head.txn(id) != Some(**version)).map(|(id, version)| (id, *version))
     }
 
-    fn change(&self, news: &News, removed: &[Arc<DataFile>], now_ms: i64) -> Change {
+    fn change(&self, head: &Snapshot, removed: &[Arc<DataFile>], now_ms: i64) -> Change {
         let mut change = Change::new(self.operation, now_ms);
         change.adds = self.adds.iter().map(|file| file.add.clone()).collect();
         change.removes = removed.iter().map(|file| file.to_remove(now_ms, true)).collect();
         change.replaces_all = self.replace_all;
         change.info.extend(self.info.iter().map(|(key, value)| (key.clone(), value.clone().into())));
-        news.0.iter().fold(change, |change, (id, version)| change.with_txn(id.as_str(), *version))
-    }
-}
-
-/// The transactions of a commit that its head does not say.
-struct News(BTreeMap<TxnId, i64>);
-
-impl News {
-    /// Whether a later version says them all: then the commit that says them has taken place.
-    fn are_in(&self, newest: &Snapshot) -> bool {
-        !self.0.is_empty() && self.0.iter().all(|(id, version)| newest.txn(id) == Some(*version))
+        change.metadata = self.property.as_ref().map(|(key, value)| head.with_property(key, value.clone()));
+        self.news(head).fold(change, |change, (id, version)| change.with_txn(id.as_str(), version))
     }
 }
 
@@ -128,7 +119,7 @@ impl Table {
     /// Brings a side's head up to what other processes have committed.
     pub(crate) async fn catch_up(&self, _turn: &mut Turn, side: SideName) -> Result<(), LakeError> {
         let (log, head) = self.at(side);
-        let newest = self.on_top_of_others(&log, &head, &News(BTreeMap::new())).await?;
+        let newest = self.on_top_of_others(&log, &head).await?;
         if newest.version() > head.version() {
             self.advance(&log, &head, side, newest).await;
         }
@@ -143,7 +134,7 @@ impl Table {
                 return Err(LakeError::Superseded { table: self.id(), txn: txn.clone(), committed });
             }
         }
-        let change = commit.change(&commit.news(&head), &commit.removed_from(&head, self)?, 0);
+        let change = commit.change(&head, &commit.removed_from(&head, self)?, 0);
         let failed = |source| LakeError::Delta { attempt: "a commit", table: self.id(), source };
         log.check(&head, &change).map_err(failed)
     }
@@ -209,23 +200,16 @@ impl Table {
                 return Ok(Done { head: Snapshot::clone(&head), removed: Vec::new() });
             }
             let removed = commit.removed_from(&head, self)?;
-            let news = commit.news(&head);
-            let mut change = commit.change(&news, &removed, self.shared.clock.now_ms());
-            change.metadata = commit.property.as_ref().map(|(key, value)| head.with_property(key, value.clone()));
+            let mut change = commit.change(&head, &removed, self.shared.clock.now_ms()).by(self.shared.id);
             if commit.to == SideName::Rows {
                 change = self.saying_what_it_builds_on(change, &head);
             }
-            let newest = match log.append(&head, change).await {
-                Ok(newest) => Some(newest),
-                Err(error) => {
-                    let newest = self.settle(&log, &head, commit, &news, error).await?;
-                    head = Arc::new(newest.clone());
-                    news.are_in(&newest).then_some(newest)
+            match log.append(&head, change).await {
+                Ok(newest) => {
+                    self.beside_others(&log, &first, &newest, commit).await?;
+                    return Ok(Done { head: newest, removed });
                 }
-            };
-            if let Some(newest) = newest {
-                self.beside_others(&log, &first, &newest, commit).await?;
-                return Ok(Done { head: newest, removed });
+                Err(error) => head = Arc::new(self.settle(&log, &head, commit, error).await?),
             }
             conflicts += 1;
             if conflicts > CONFLICTS_MAX {
@@ -259,22 +243,19 @@ impl Table {
         Ok(())
     }
 
-    /// After a failed try: the newest version where the commit is in it or may be tried on top of it, else why not.
+    /// After a failed try: the newest version where the commit may be tried on top of it, else why not. That it is in the
+    /// log was found before.
     async fn settle(
         &self,
         log: &DeltaLog,
         head: &Snapshot,
         commit: &Commit,
-        news: &News,
         error: DeltaError,
     ) -> Result<Snapshot, LakeError> {
         let failed = |source| LakeError::Delta { attempt: "a commit", table: self.id(), source };
         match error {
             DeltaError::TxnSuperseded { app_id, committed, .. } => {
                 let newest = log.reload(head).await.map_err(failed)?;
-                if news.are_in(&newest) {
-                    return Ok(newest);
-                }
                 let txn = TxnId::parse(&app_id);
                 match txn.kind() {
                     // Another delivery came first. Its number is taken, and nothing else is lost.
@@ -291,8 +272,8 @@ impl Table {
                     _ => Err(self.lease_lost()),
                 }
             }
-            DeltaError::ConcurrentChange { .. } => self.on_top_of_others(log, head, news).await,
-            DeltaError::FileNotLive { .. } if commit.replace_all => self.on_top_of_others(log, head, news).await,
+            DeltaError::ConcurrentChange { .. } => self.on_top_of_others(log, head).await,
+            DeltaError::FileNotLive { .. } if commit.replace_all => self.on_top_of_others(log, head).await,
             // A corrected delivery looks again for the files of the one that it takes the place of.
             DeltaError::FileNotLive { .. } if commit.delivery().is_some() && commit.to == SideName::Rows => {
                 let newest = log.reload(head).await.map_err(failed)?;
@@ -310,10 +291,10 @@ impl Table {
     }
 
     /// The newest version, where nobody else does this process's work and the columns are the same.
-    async fn on_top_of_others(&self, log: &DeltaLog, head: &Snapshot, news: &News) -> Result<Snapshot, LakeError> {
+    async fn on_top_of_others(&self, log: &DeltaLog, head: &Snapshot) -> Result<Snapshot, LakeError> {
         let failed = |source| LakeError::Delta { attempt: "a commit", table: self.id(), source };
         let newest = log.reload(head).await.map_err(failed)?;
-        if self.is_taken_over(head, &newest, &news.0) {
+        if self.is_taken_over(head, &newest, []) {
             return Err(self.lease_lost());
         }
         if newest.schema() != head.schema() {

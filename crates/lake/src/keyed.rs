@@ -65,8 +65,6 @@ pub struct StateTable {
     head: Arc<Snapshot>,
     schema: SchemaRef,
     checkpointed: TableVersion,
-    /// A commit has failed, and may have taken place.
-    unsure: bool,
 }
 
 /// What a commit changes in a state.
@@ -105,7 +103,7 @@ impl Lake {
             }
         };
         let (table, head) = (Arc::clone(table), Arc::new(head));
-        let mut state = StateTable { table, log, head, schema, checkpointed: TableVersion(0), unsure: false };
+        let mut state = StateTable { table, log, head, schema, checkpointed: TableVersion(0) };
         state.undo_portions().await?;
         Ok(state)
     }
@@ -170,20 +168,6 @@ impl StateTable {
         let shared = &self.table.shared;
         shared.may_commit("a commit of the state", &self.table)?;
         let failed = |source| LakeError::Delta { attempt: "a commit of the state", table: self.table.id(), source };
-        if std::mem::take(&mut self.unsure) {
-            self.unsure = true;
-            let newest = self.log.reload(&self.head).await.map_err(failed)?;
-            self.unsure = false;
-            if newest.version() > self.head.version() {
-                let is_in = change.adds.iter().all(|file| newest.file(file.path()).is_some())
-                    && change.txns.iter().all(|(id, version)| newest.txn(id) == Some(*version));
-                if !is_in {
-                    return Err(self.table.lease_lost());
-                }
-                self.head = Arc::new(newest);
-                return Ok(self.version());
-            }
-        }
         let now_ms = shared.clock.now_ms();
         let mut commit = Change::new("MERGE", now_ms);
         commit.adds = change.adds.iter().map(|file| file.add.clone()).collect();
@@ -198,15 +182,12 @@ impl StateTable {
         }
         let news = change.txns.iter().filter(|(id, version)| self.head.txn(*id) != Some(**version));
         let commit = news.fold(commit, |commit, (id, version)| commit.with_txn(id.as_str(), *version));
-        match self.log.append(&self.head, commit).await {
+        match self.log.append(&self.head, commit.by(shared.id)).await {
             Ok(head) => self.head = Arc::new(head),
             Err(
                 DeltaError::TxnSuperseded { .. } | DeltaError::FileNotLive { .. } | DeltaError::ConcurrentChange { .. },
             ) => return Err(self.table.lease_lost()),
-            Err(source) => {
-                self.unsure = true;
-                return Err(failed(source));
-            }
+            Err(source) => return Err(failed(source)),
         }
         Ok(self.version())
     }

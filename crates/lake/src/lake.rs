@@ -14,6 +14,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use uuid::Uuid;
 use vitalake_contract::contract::quarantine_schema;
 use vitalake_contract::{Contract, DatasetName};
 use vitalake_runtime::clock::Clock;
@@ -62,6 +63,8 @@ impl Default for LakeOptions {
 /// What all tables of a lake share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Tells the commits of this lake from those of any other process, and of any life before.
+    pub(crate) id: Uuid,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) missing: Missing,
     pub(crate) pointer: Pointer,
@@ -123,7 +126,8 @@ impl Lake {
         let missing = Missing::default();
         let store: Arc<dyn ObjectStore> = Arc::new(NotingStore { store, missing: missing.clone() });
         let (pointer, lost, closed) = (Pointer::default(), watch::channel(false).0, watch::channel(false).0);
-        let shared = Arc::new(Shared { store, missing, pointer, options, clock, cpu, lost, closed });
+        let id = Uuid::new_v4();
+        let shared = Arc::new(Shared { id, store, missing, pointer, options, clock, cpu, lost, closed });
         let opening = specs.into_iter().map(|spec| {
             let (shared, name) = (Arc::clone(&shared), spec.contract.dataset.clone());
             async move { Ok::<_, LakeError>((name, Arc::new(open_table(&shared, spec).await?))) }

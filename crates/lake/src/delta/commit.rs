@@ -1,15 +1,17 @@
 //! Committing: one put-if-absent of the next version's file, and the loop around it that settles races.
 //!
 //! A commit that failed in any way but "the version exists" is unknown: it may have taken place, or may yet. Each
-//! commit therefore carries an id of its own in its commitInfo, by which it is found again. Invariant: a change is
-//! committed at most once, and never over a conflict that the protocol names.
+//! commit therefore carries an id of its own in its commitInfo, by which it is found again: a transaction that is there
+//! does not say whose commit it is of. Invariant: a change is committed at most once, and never over a conflict that the
+//! protocol names.
 
 use std::collections::{BTreeMap, HashSet};
 
 use arrow::datatypes::SchemaRef;
 use object_store::{PutMode, PutPayload};
 use serde_json::{Map, Value};
-use uuid::Uuid;
+use sha2::{Digest, Sha256};
+use uuid::{Builder, Uuid};
 
 use super::action::{Action, Add, Format, Metadata, Protocol, Remove, Txn, format_commit};
 use super::snapshot::check_writable;
@@ -39,6 +41,8 @@ pub enum CommitError {
 /// What a commit shall change.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
+    /// By which its commit is told from every other's.
+    pub id: Uuid,
     /// The operation's name in the history, such as `WRITE` or `OPTIMIZE`.
     pub operation: String,
     /// The time of the commit, milliseconds since 1970, from the caller's clock.
@@ -63,7 +67,7 @@ pub struct Change {
 impl Change {
     /// An empty change.
     pub fn new(operation: &str, timestamp_ms: i64) -> Self {
-        Self { operation: operation.to_owned(), timestamp_ms, ..Self::default() }
+        Self { id: Uuid::new_v4(), operation: operation.to_owned(), timestamp_ms, ..Self::default() }
     }
 
     /// Adds a transaction.
@@ -72,7 +76,27 @@ impl Change {
         self
     }
 
-    fn actions(&self, commit_id: &str, read_version: Option<TableVersion>) -> Vec<Action> {
+    /// Gives it the id that the same change of the same writer always has, so that a try of it that failed is found by the
+    /// next, whoever made that one anew. Nothing of it may be changed afterwards that makes it another change.
+    #[must_use]
+    pub fn by(mut self, writer: Uuid) -> Self {
+        let mut digest = Sha256::new_with_prefix(writer);
+        let mut add = |text: &str| digest.update([&text.len().to_le_bytes(), text.as_bytes()].concat());
+        add(&self.operation);
+        self.adds.iter().for_each(|file| add(&file.path));
+        self.removes.iter().for_each(|file| add(&file.path));
+        self.txns.iter().for_each(|txn| add(&format!("{} {}", txn.version, txn.app_id)));
+        self.metadata.iter().flat_map(|metadata| &metadata.configuration).for_each(|(key, value)| {
+            add(key);
+            add(value);
+        });
+        let digest: [u8; 32] = digest.finalize().into();
+        let (first, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+        self.id = Builder::from_custom_bytes(*first).into_uuid();
+        self
+    }
+
+    fn actions(&self, read_version: Option<TableVersion>) -> Vec<Action> {
         let mut info = Map::new();
         info.insert("timestamp".to_owned(), self.timestamp_ms.into());
         info.insert("operation".to_owned(), self.operation.as_str().into());
@@ -82,7 +106,7 @@ impl Change {
         }
         info.insert("isBlindAppend".to_owned(), (self.removes.is_empty() && self.metadata.is_none()).into());
         info.insert("engineInfo".to_owned(), concat!("vitalake/", env!("CARGO_PKG_VERSION")).into());
-        info.insert(COMMIT_ID.to_owned(), commit_id.into());
+        info.insert(COMMIT_ID.to_owned(), self.id.to_string().into());
         info.extend(self.info.clone());
         let mut actions = vec![Action::CommitInfo(info)];
         actions.extend(self.metadata.iter().cloned().map(Action::MetaData));
@@ -116,7 +140,7 @@ impl DeltaLog {
             created_time: Some(now_ms),
         };
         let change = Change { metadata: Some(metadata), ..Change::new("CREATE TABLE", now_ms) };
-        let mut actions = change.actions(&Uuid::new_v4().to_string(), None);
+        let mut actions = change.actions(None);
         actions.insert(1, Action::Protocol(Protocol::plain()));
         match self.commit(TableVersion(0), &actions).await {
             Ok(()) | Err(CommitError::Conflict) => {}
@@ -147,22 +171,21 @@ impl DeltaLog {
     ///
     /// Other writers' appends are passed over, unless the change may be the next version alone; a transaction that is already there, a change of schema or protocol and
     /// a file that someone else removed are errors. Where the outcome stays unknown ([`DeltaError::CommitUnknown`]) the
-    /// caller reloads and compares the transaction.
+    /// caller comes again with the same snapshot and a change of the same id: if it took place, that finds it.
     pub async fn append(&self, snapshot: &Snapshot, change: Change) -> Result<Snapshot, DeltaError> {
         self.check(snapshot, &change)?;
-        let commit_id = Uuid::new_v4().to_string();
         let mut current = snapshot.clone();
         let (mut conflicts, mut unknowns) = (0, 0);
         loop {
             let version = current.version().next();
-            let actions = change.actions(&commit_id, Some(snapshot.version()));
+            let actions = change.actions(Some(snapshot.version()));
             let unknown = match self.commit(version, &actions).await {
                 Ok(()) => return current.apply(version, &actions),
                 Err(CommitError::Invalid(error)) => return Err(error),
                 Err(CommitError::Conflict) => None,
                 Err(CommitError::Unknown(source)) => Some(source),
             };
-            let (newest, ours) = match self.catch_up(&current, &change, &commit_id).await {
+            let (newest, ours) = match self.catch_up(&current, &change).await {
                 Ok(found) => found,
                 Err(error) => return Err(self.outcome(version, unknown, error)),
             };
@@ -212,17 +235,12 @@ impl DeltaLog {
     }
 
     /// Reads the commits after a version; says whether the commit with our id is among them, and fails on a conflict.
-    async fn catch_up(
-        &self,
-        from: &Snapshot,
-        change: &Change,
-        commit_id: &str,
-    ) -> Result<(Snapshot, bool), DeltaError> {
+    async fn catch_up(&self, from: &Snapshot, change: &Change) -> Result<(Snapshot, bool), DeltaError> {
         let mut current = from.clone();
         let mut ours = false;
         while let Some(actions) = self.read_commit(current.version().next()).await? {
             let version = current.version().next();
-            if !ours && (is_commit(&actions, commit_id) || adds_the_same(&actions, change)) {
+            if !ours && (is_commit(&actions, change.id) || adds_the_same(&actions, change)) {
                 ours = true;
             } else if !ours {
                 self.check_conflict(version, &actions, change)?;
@@ -285,11 +303,12 @@ impl Snapshot {
     }
 }
 
-fn is_commit(actions: &[Action], commit_id: &str) -> bool {
-    actions.iter().any(|action| match action {
-        Action::CommitInfo(info) => info.get(COMMIT_ID).and_then(Value::as_str) == Some(commit_id),
-        _ => false,
-    })
+fn is_commit(actions: &[Action], id: Uuid) -> bool {
+    let said = actions.iter().find_map(|action| match action {
+        Action::CommitInfo(info) => info.get(COMMIT_ID).and_then(Value::as_str),
+        _ => None,
+    });
+    said.and_then(|said| Uuid::try_parse(said).ok()) == Some(id)
 }
 
 /// Whether a commit is an earlier try of a change: nobody else gives files the same names.

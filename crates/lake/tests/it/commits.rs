@@ -404,3 +404,77 @@ async fn groups_are_not_shown_beside_files_that_another_writer_has_joined() {
     let again = open(&store, LakeOptions::default()).await;
     assert_eq!(crate::table::table(&again).committed_txn(&txn_id("m")), Some(2));
 }
+
+/// Two processes that make the same of the same: the same transactions with the same versions, in files of their own.
+fn the_same(here: &Table, txn: &TxnId) {
+    here.append(vec![rows(0, 10)], vec![reject(10)], [(txn.clone(), 9)]).unwrap();
+}
+
+#[rstest::rstest]
+#[case::landing(TxnId::landing(uuid(), 0))]
+#[case::a_model(TxnId::model("m", "readings"))]
+#[case::another_writers(txn_id("app"))]
+#[tokio::test]
+async fn a_commit_that_another_process_has_made_word_for_word_is_not_taken_for_ones_own(
+    #[case] txn: TxnId,
+    // Whether rejects, rows or both are there already when the second comes.
+    #[values(false, true)] rejects_alone: bool,
+) {
+    let store = Unruly::new();
+    let shared: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
+    let (one, other) = (open(&shared, LakeOptions::default()).await, open(&shared, LakeOptions::default()).await);
+    let (here, there) = (table(&one), table(&other));
+    the_same(&here, &txn);
+    the_same(&there, &txn);
+    if rejects_alone {
+        store.fates.lock().extend([Fate::Passed, Fate::Refused, Fate::Refused, Fate::Refused]);
+        assert!(matches!(here.flush().await, Err(LakeError::Delta { .. })));
+    } else {
+        here.flush().await.unwrap();
+    }
+    assert!(matches!(there.flush().await, Err(LakeError::LeaseLost { .. })));
+    assert!(other.is_lost() && !one.is_lost());
+    here.flush().await.unwrap();
+    let again = open(&shared, LakeOptions::default()).await;
+    assert_eq!((counted(&again, "raw").await.0, counted(&again, "quarantine").await.0), (10, 1));
+}
+
+#[tokio::test]
+async fn a_commit_without_files_is_told_from_anothers_and_found_when_its_answer_was_lost() {
+    let store = Unruly::new();
+    let shared: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
+    let (one, other) = (open(&shared, LakeOptions::default()).await, open(&shared, LakeOptions::default()).await);
+    let (here, there) = (table(&one), table(&other));
+    let txns = || vec![(TxnId::model("m", "readings"), 7)];
+    store.fates.lock().extend([Fate::Unanswered, Fate::Refused]);
+    let lost = here.commit_replace(&[], &[], txns(), None, Overlay::default).await;
+    assert!(matches!(lost, Err(LakeError::Delta { .. })), "{lost:?}");
+    assert_eq!(here.commit_replace(&[], &[], txns(), None, Overlay::default).await.unwrap(), 1);
+    let theirs = there.commit_replace(&[], &[], txns(), None, Overlay::default).await;
+    assert!(matches!(theirs, Err(LakeError::LeaseLost { .. })), "{theirs:?}");
+    assert_eq!((one.is_lost(), other.is_lost()), (false, true));
+}
+
+#[tokio::test]
+async fn of_two_processes_that_deliver_the_same_at_once_the_later_says_that_its_number_is_taken() {
+    let store = Unruly::new();
+    let shared: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
+    let beneath: Arc<dyn ObjectStore> = Arc::clone(&store.inner) as _;
+    let (one, other) = (open(&beneath, LakeOptions::default()).await, open(&shared, LakeOptions::default()).await);
+    let (here, there) = (table(&one), table(&other));
+    let mut reader = there.reader(None).await.unwrap();
+    drain(&mut reader).await;
+    let second = delivery(&there, 0, 10, 1, false).await;
+    store.stop_commits();
+    let delivering = tokio::spawn({
+        let there = Arc::clone(&there);
+        async move { there.deliver(second).await }
+    });
+    // It has found nobody before it, and is about to be put.
+    store.arrived.notified().await;
+    here.deliver(delivery(&here, 0, 10, 1, false).await).await.unwrap();
+    store.permits.add_permits(10);
+    let outcome = tokio::time::timeout(SOON, delivering).await.unwrap().unwrap();
+    assert!(matches!(&outcome, Err(LakeError::Superseded { .. })), "{outcome:?}");
+    assert_eq!(counted(&other, "raw").await.0, 10);
+}

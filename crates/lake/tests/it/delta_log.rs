@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use uuid::Uuid;
 use vitalake_lake::delta::action::{Action, Add};
 use vitalake_lake::delta::{
     Change, CheckpointOptions, CleanOptions, CommitError, DeltaError, DeltaLog, FilePath, TableVersion, VacuumOptions,
@@ -65,9 +66,12 @@ async fn a_transaction_that_is_already_there_is_refused() {
     let change = Change::new("WRITE", NOW_MS).with_txn("a", 7);
     let snapshot = table.log.append(&empty, change.clone()).await.unwrap();
     for stale in [&snapshot, &empty] {
-        let error = table.log.append(stale, change.clone()).await.unwrap_err();
+        let theirs = change.clone().by(Uuid::from_u128(1));
+        let error = table.log.append(stale, theirs).await.unwrap_err();
         assert!(matches!(error, DeltaError::TxnSuperseded { committed: 7, .. }), "{error}");
     }
+    // Whose answer was lost comes again with the same.
+    assert_eq!(table.log.append(&empty, change).await.unwrap().version(), TableVersion(1));
     assert_eq!(table.open().await.version(), TableVersion(1));
 }
 
@@ -100,7 +104,7 @@ async fn removing_a_file_that_another_removed_is_refused() {
     let remove = snapshot.files().next().unwrap().to_remove(NOW_MS, true);
     let change = Change { removes: vec![remove], ..Change::new("DELETE", NOW_MS) };
     table.log.append(&snapshot, change.clone()).await.unwrap();
-    let error = table.log.append(&snapshot, change).await.unwrap_err();
+    let error = table.log.append(&snapshot, change.by(Uuid::from_u128(1))).await.unwrap_err();
     assert!(matches!(error, DeltaError::FileNotLive { .. }), "{error}");
     assert_eq!(table.open().await.rows(), Some(0));
 }
