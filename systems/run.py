@@ -23,6 +23,7 @@ import java_client  # noqa: E402
 import oauth_kafka  # noqa: E402
 import postgres  # noqa: E402
 import roles  # noqa: E402
+import same_answers  # noqa: E402
 import secure_kafka  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
@@ -65,6 +66,7 @@ CHECKS = {
     "roles-spare": roles.spare,
     "roles-killed-without-storage": roles.killed_without_storage,
     "roles-broker-restarts": roles.broker_restarts,
+    "same-answers": same_answers.check,
     "secure-plain": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_plain),
     "secure-scram": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_scram),
     "secure-mutual": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_certificate),

@@ -1,8 +1,10 @@
-"""The half of the Spark check that runs in Spark's own Python: `read` looks at Delta tables, `write` makes some.
+"""The half of the Spark checks that runs in Spark's own Python: `read` looks at Delta tables, `write` makes some, `ask` asks.
 
     spark_client.py REMOTE read PATH…       prints {path: {version, rows, operations, sums, checkpoint}} as JSON
     spark_client.py REMOTE write FOLDER     writes FOLDER/NAME (a Delta table) and FOLDER/NAME.json: {rows, sums}, what a
                                             reader must find, or {refused: FEATURE}, what it may refuse by name
+    spark_client.py REMOTE ask FOLDER       asks the texts of FOLDER/asked.json over the tables there, which are views; answers
+                                            are FOLDER/NUMBER.arrow, and {NUMBER: what Spark said} is printed for those refused
 """
 import json
 import pathlib
@@ -78,10 +80,29 @@ def write(spark, folder):
     print(json.dumps(sorted(made)))
 
 
+def ask(spark, folder):
+    import pyarrow.ipc
+
+    asked, refused = json.loads((folder / "asked.json").read_text()), {}
+    for name, path in asked["tables"].items():
+        spark.read.format("delta").load(path).createOrReplaceTempView(name)
+    for number, text in enumerate(asked["texts"]):
+        try:
+            answer = spark.sql(text).toArrow()
+        except Exception as error:  # noqa: BLE001: told to whoever compares
+            refused[number] = str(error)[:300]
+            continue
+        with pyarrow.ipc.new_file(folder / f"{number}.arrow", answer.schema) as file:
+            file.write_table(answer)
+    print(json.dumps(refused))
+
+
 if __name__ == "__main__":
     session = SparkSession.builder.remote(sys.argv[1]).getOrCreate()
     session.conf.set("spark.sql.session.timeZone", "UTC")
     if sys.argv[2] == "read":
         read(session, sys.argv[3:])
+    elif sys.argv[2] == "ask":
+        ask(session, pathlib.Path(sys.argv[3]))
     else:
         write(session, pathlib.Path(sys.argv[3]))
