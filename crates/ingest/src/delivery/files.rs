@@ -9,8 +9,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Date32Array, Int32Array, RecordBatch};
 use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
+use tokio::task::JoinSet;
 use vitalake_contract::contract::BUSINESS_DATE;
-use vitalake_lake::{DataFile, Table};
+use vitalake_lake::{DataFile, LakeError, Table};
 
 use super::DeliverError;
 use crate::decode::{DecodeError, Decoded};
@@ -20,7 +21,14 @@ const FILE_BYTES_IN_MEMORY: usize = 64 << 20;
 /// The column that holds the delivery's number.
 const NUMBER_COLUMN: &str = "_partition";
 
-/// Rows and rejects of one delivery, in memory first and then in files.
+/// What was written of a delivery at once.
+#[derive(Debug, Default)]
+struct Written {
+    rows: Vec<Arc<DataFile>>,
+    rejects: Vec<Arc<DataFile>>,
+}
+
+/// Rows and rejects of one delivery, in memory first and then in files. One portion is written while the next is gathered.
 #[derive(Debug)]
 pub(super) struct Files {
     number: i64,
@@ -34,13 +42,16 @@ pub(super) struct Files {
     waiting_rows: Vec<RecordBatch>,
     waiting_rejects: Vec<RecordBatch>,
     bytes: usize,
+    /// The portion that is being written, at most one; it ends with the delivery.
+    writing: JoinSet<Result<Written, LakeError>>,
 }
 
 impl Files {
     /// None yet, of a delivery that is to have this number and stands for this day.
     pub(super) fn new(number: i64, date: Option<NaiveDate>, stops_at_fatal: bool) -> Self {
         let (fatal, rows, rejects, waiting_rows, waiting_rejects) = Default::default();
-        Self { number, date, stops_at_fatal, fatal, rows, rejects, waiting_rows, waiting_rejects, bytes: 0 }
+        let (bytes, writing) = (0, JoinSet::new());
+        Self { number, date, stops_at_fatal, fatal, rows, rejects, waiting_rows, waiting_rejects, bytes, writing }
     }
 
     /// Rules of severity fatal that rows break, and how many break each.
@@ -64,7 +75,7 @@ impl Files {
     }
 
     /// Takes a batch; refuses the delivery when a row of it breaks a rule of severity fatal and that ends it.
-    pub(super) async fn take(&mut self, table: &Table, decoded: Decoded) -> Result<(), DeliverError> {
+    pub(super) async fn take(&mut self, table: &Arc<Table>, decoded: Decoded) -> Result<(), DeliverError> {
         if let Some((rule, rows)) = decoded.fatal.first().filter(|_| self.stops_at_fatal) {
             let rule = table.contract().row_rules.get(*rule).map_or_else(String::new, |r| r.name.clone());
             return Err(DeliverError::Fatal { dataset: table.contract().dataset.to_string(), rule, rows: *rows });
@@ -75,7 +86,7 @@ impl Files {
         self.bytes += decoded.rows.get_array_memory_size() + decoded.rejects.get_array_memory_size();
         self.waiting_rows.push(self.dated(table, decoded.rows)?);
         self.waiting_rejects.push(decoded.rejects);
-        if self.bytes >= FILE_BYTES_IN_MEMORY { self.write(table).await } else { Ok(()) }
+        if self.bytes >= FILE_BYTES_IN_MEMORY { self.begin_to_write(table).await } else { Ok(()) }
     }
 
     /// Rows with the day that the delivery stands for, where the table has a place for it.
@@ -90,12 +101,32 @@ impl Files {
         Ok(RecordBatch::try_new(rows.schema(), columns).map_err(build)?)
     }
 
-    /// Writes what waits in memory.
-    pub(super) async fn write(&mut self, table: &Table) -> Result<(), DeliverError> {
-        self.rows.extend(table.write_rows(std::mem::take(&mut self.waiting_rows)).await?);
-        self.rejects.extend(table.write_rejects(std::mem::take(&mut self.waiting_rejects)).await?);
+    /// Begins to write what waits in memory, once what was begun before is written.
+    async fn begin_to_write(&mut self, table: &Arc<Table>) -> Result<(), DeliverError> {
+        self.until_written(table).await?;
+        let (rows, rejects) = (std::mem::take(&mut self.waiting_rows), std::mem::take(&mut self.waiting_rejects));
         self.bytes = 0;
+        let table = Arc::clone(table);
+        self.writing.spawn(async move {
+            Ok(Written { rows: table.write_rows(rows).await?, rejects: table.write_rejects(rejects).await? })
+        });
         Ok(())
+    }
+
+    async fn until_written(&mut self, table: &Table) -> Result<(), DeliverError> {
+        while let Some(written) = self.writing.join_next().await {
+            let dataset = || table.contract().dataset.to_string();
+            let written = written.map_err(|_| DeliverError::Stopped(dataset()))??;
+            self.rows.extend(written.rows);
+            self.rejects.extend(written.rejects);
+        }
+        Ok(())
+    }
+
+    /// Writes what is left: all of it is in files then.
+    pub(super) async fn finish(&mut self, table: &Arc<Table>) -> Result<(), DeliverError> {
+        self.begin_to_write(table).await?;
+        self.until_written(table).await
     }
 
     /// Writes everything again under another number, one file in memory at a time; nothing when the number stays.

@@ -1,4 +1,4 @@
-//! The bytes of a file as they come, hashed on the way, to an end that somebody says.
+//! The bytes of a file as they come, hashed beside their decoding, to an end that somebody says.
 //!
 //! Whoever sends says the end; a channel that closes without it is a file that was cut off, wherever it stands.
 //! Invariant: a reader here never reports the end of a file that was not said.
@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::decode::DeliveryTotals;
 
@@ -25,6 +26,40 @@ pub enum Piece {
 /// The pieces of a file on their way in; an error is said by whoever sends.
 pub type Pieces = mpsc::Receiver<io::Result<Piece>>;
 
+/// Pieces that may wait between who hashes them and who decodes them.
+const PIECES_AHEAD_MAX: usize = 4;
+
+/// Pieces on their way past a thread that hashes them: they go on before they are hashed, so that nobody waits for the
+/// hash but who asks for it. It is the one of all that came, in hex.
+pub(super) fn hashed(mut pieces: Pieces) -> (Pieces, JoinHandle<String>) {
+    let (sender, passed) = mpsc::channel(PIECES_AHEAD_MAX);
+    let runtime = tokio::runtime::Handle::current();
+    let hashing = tokio::task::spawn_blocking(move || {
+        let mut hash = Sha256::new();
+        // Who decodes may give a file up that nothing more comes of for a while.
+        let next = async |pieces: &mut Pieces| {
+            tokio::select! {
+                () = sender.closed() => None,
+                piece = pieces.recv() => piece,
+            }
+        };
+        while let Some(piece) = runtime.block_on(next(&mut pieces)) {
+            let hashed = match &piece {
+                Ok(Piece::Bytes(bytes)) => bytes.clone(),
+                // Where one file ends is part of what a delivery is.
+                Ok(Piece::NextFile) => Bytes::from_static(&[0]),
+                Ok(Piece::End) | Err(_) => Bytes::new(),
+            };
+            if sender.blocking_send(piece).is_err() {
+                break;
+            }
+            hash.update(&hashed);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    });
+    (passed, hashing)
+}
+
 /// A file that was read to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Received {
@@ -36,11 +71,17 @@ pub(super) struct Received {
     pub(super) bytes: u64,
 }
 
+/// What a reader has read to the end.
+#[derive(Clone, Debug)]
+pub(super) struct WholeFile {
+    pub(super) totals: DeliveryTotals,
+    pub(super) bytes: u64,
+}
+
 /// Reads pieces as one file.
-pub(super) struct HashingReader {
+pub(super) struct PieceReader {
     pieces: Pieces,
     current: Bytes,
-    hash: Sha256,
     bytes: u64,
     state: State,
 }
@@ -53,9 +94,9 @@ enum State {
     CutShort,
 }
 
-impl HashingReader {
+impl PieceReader {
     pub(super) fn new(pieces: Pieces) -> Self {
-        Self { pieces, current: Bytes::new(), hash: Sha256::new(), bytes: 0, state: State::Coming }
+        Self { pieces, current: Bytes::new(), bytes: 0, state: State::Coming }
     }
 
     /// Begins with the next file, where one follows that has ended.
@@ -73,23 +114,19 @@ impl HashingReader {
     }
 
     /// What was read, when that was all of the file.
-    pub(super) fn finish(self, totals: DeliveryTotals) -> Option<Received> {
+    pub(super) fn finish(self, totals: DeliveryTotals) -> Option<WholeFile> {
         let whole = self.state == State::Ended && self.current.is_empty();
-        let sha256 = || self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        whole.then(|| Received { totals, sha256: sha256(), bytes: self.bytes })
+        whole.then_some(WholeFile { totals, bytes: self.bytes })
     }
 
     fn next_piece(&mut self) -> io::Result<()> {
         match self.pieces.blocking_recv() {
             Some(Ok(Piece::Bytes(bytes))) => {
-                self.hash.update(&bytes);
                 self.bytes += bytes.len() as u64;
                 self.current = bytes;
                 Ok(())
             }
             Some(Ok(Piece::NextFile)) => {
-                // Where one file ends is part of what a delivery is.
-                self.hash.update([0]);
                 self.state = State::Between;
                 Ok(())
             }
@@ -109,7 +146,7 @@ impl HashingReader {
     }
 }
 
-impl Read for HashingReader {
+impl Read for PieceReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.state {

@@ -14,10 +14,13 @@ use super::DeliverError;
 use super::files::Files;
 use super::held::{HeldDeliveries, Spool};
 use super::incoming::{Incoming, OnRefusal};
-use super::pieces::{HashingReader, Pieces, Received};
+use super::pieces::{PieceReader, Pieces, Received, WholeFile, hashed};
 use super::totals::Sums;
 use super::whole::{Origin, Whole};
 use crate::decode::{Decoded, DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
+
+/// Decoded batches that may wait for a place among the files.
+const BATCHES_AHEAD_MAX: usize = 2;
 
 /// A file whose end has not been said yet.
 pub(super) struct Receiving<'a> {
@@ -64,7 +67,7 @@ impl<'a> Receiving<'a> {
                 return Err(error);
             }
         };
-        files.write(table).await?;
+        files.finish(table).await?;
         let origin = Origin { name, format, now_ms, business_date, feed, on_refusal, expected, watermark };
         Ok(Whole::new(table, origin, files, received, sums).with_spool(spool))
     }
@@ -94,13 +97,14 @@ struct Decoding {
 }
 
 impl Decoding {
-    async fn run(self, table: &Table, files: &mut Files, sums: &mut Sums) -> Result<Received, DeliverError> {
-        let (sender, mut decoded) = mpsc::channel::<Result<Decoded, DeliveryError>>(2);
+    async fn run(self, table: &Arc<Table>, files: &mut Files, sums: &mut Sums) -> Result<Received, DeliverError> {
+        let (sender, mut decoded) = mpsc::channel::<Result<Decoded, DeliveryError>>(BATCHES_AHEAD_MAX);
         let (number, dataset) = (files.number(), table.contract().dataset.to_string());
         let Self { rules, format, pieces, now_ms } = self;
+        let (pieces, hashing) = hashed(pieces);
         let of = dataset.clone();
         let decoding = tokio::task::spawn_blocking(move || {
-            let mut reader = HashingReader::new(pieces);
+            let mut reader = PieceReader::new(pieces);
             let mut totals = DeliveryTotals::default();
             loop {
                 let decoder = decode_delivery(rules.clone(), format, &mut reader, number, now_ms);
@@ -130,6 +134,8 @@ impl Decoding {
             files.take(table, batch).await?;
         }
         // Without all of the file there was an error above, unless the thread that decodes is gone.
-        decoding.await.ok().flatten().ok_or(DeliverError::Stopped(dataset))
+        let whole = decoding.await.ok().flatten().zip(hashing.await.ok());
+        let (WholeFile { totals, bytes }, sha256) = whole.ok_or(DeliverError::Stopped(dataset))?;
+        Ok(Received { totals, sha256, bytes })
     }
 }
