@@ -4,6 +4,7 @@
 //! contracts through [`ContractSource`]. Invariant: whatever lies in the directory, loading gives diagnostics, never a panic.
 
 pub mod alerts;
+pub mod dashboards;
 pub mod feeds;
 mod loader;
 mod places;
@@ -19,6 +20,7 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::fhir::View;
 use crate::yaml::Place;
 use alerts::AlertFile;
+use dashboards::{DashboardFile, MeasureFile};
 use feeds::FeedFile;
 use loader::Loader;
 
@@ -43,6 +45,10 @@ pub struct Project {
     pub alerts: Vec<AlertFile>,
     /// The feeds without errors, by name.
     pub feeds: Vec<FeedFile>,
+    /// The dashboards without errors, by name.
+    pub dashboards: Vec<DashboardFile>,
+    /// The measures of datasets, by the dataset's name.
+    pub measures: Vec<MeasureFile>,
     /// The views of FHIR resources, by name.
     pub views: Vec<ViewFile>,
 }
@@ -140,7 +146,18 @@ impl Project {
     pub fn load(root: &Path) -> (Self, Vec<Diagnostic>) {
         let mut loader = Loader::new(root);
         let config_text = loader.run();
-        let Loader { mut found, mut compiled, models, runbooks, mut alerts, feeds, views, .. } = loader;
+        let Loader {
+            mut found,
+            mut compiled,
+            models,
+            runbooks,
+            mut alerts,
+            feeds,
+            views,
+            mut dashboards,
+            mut measures,
+            ..
+        } = loader;
         check_whole(&compiled, &models, &mut found);
         references::resolve(&mut compiled, &mut found);
         views::resolve(&mut compiled, &views, &mut found);
@@ -149,6 +166,7 @@ impl Project {
         if contracts.len() == compiled.len() {
             alerts::check(&mut alerts, &contracts, &feeds, &mut found);
             feeds::check(&feeds, &contracts, &mut found);
+            dashboards::check(&mut dashboards, &mut measures, &contracts, &mut found);
         }
         diagnostic::sort(&mut found);
         let (contracts, contract_sources) =
@@ -163,6 +181,8 @@ impl Project {
                 runbooks,
                 alerts,
                 feeds,
+                dashboards,
+                measures,
                 views,
             },
             found,

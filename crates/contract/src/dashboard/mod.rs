@@ -4,6 +4,7 @@
 //! without errors names only datasets, measures and columns that are there, and its rows are at most [`COLUMNS`] wide.
 
 mod measure;
+pub mod sql;
 mod time;
 
 use serde_json::{Map, Value as Json};

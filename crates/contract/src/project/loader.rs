@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::alerts::{self, AlertFile};
+use super::dashboards::{self, DashboardFile, MeasureFile};
 use super::feeds::{self, FeedFile};
 use super::{CONFIG_FILE, ContractSource, ModelFile, RunbookFile, ViewFile};
 use crate::compile::{Compiled, compile};
@@ -21,7 +22,7 @@ use crate::yaml::FILE_BYTES_MAX;
 /// Files past this number are not read.
 const FILES_MAX: usize = 10_000;
 /// Folders whose files other parts of vitalake read, or its users keep there: the data folder, files to deliver.
-const OTHER_FOLDERS: [&str; 4] = ["dashboards", "tests", "data", "deliveries"];
+const OTHER_FOLDERS: [&str; 3] = ["tests", "data", "deliveries"];
 /// Bytes of a runbook's name.
 const RUNBOOK_NAME_BYTES_MAX: usize = 100;
 
@@ -35,6 +36,8 @@ pub(super) struct Loader {
     pub(super) runbooks: Vec<RunbookFile>,
     pub(super) alerts: Vec<AlertFile>,
     pub(super) feeds: Vec<FeedFile>,
+    pub(super) dashboards: Vec<DashboardFile>,
+    pub(super) measures: Vec<MeasureFile>,
     pub(super) views: Vec<ViewFile>,
 }
 
@@ -49,6 +52,8 @@ impl Loader {
             runbooks: Vec::new(),
             alerts: Vec::new(),
             feeds: Vec::new(),
+            dashboards: Vec::new(),
+            measures: Vec::new(),
             views: Vec::new(),
         }
     }
@@ -76,6 +81,8 @@ impl Loader {
                 ("alerts", true) => self.alerts(),
                 ("feeds", true) => self.feeds(),
                 ("views", true) => self.views(),
+                ("dashboards", true) => self.dashboards(),
+                ("measures", true) => self.measures(),
                 (CONFIG_FILE, false) => config_text = self.read_text(CONFIG_FILE),
                 (folder, true) if OTHER_FOLDERS.contains(&folder) => {}
                 (_, true) => others.push(name),
@@ -86,7 +93,7 @@ impl Loader {
         for folder in others {
             self.unknown_folder(
                 &folder,
-                &["contracts", "models", "dashboards", "alerts", "feeds", "runbooks", "tests", "views"],
+                &["contracts", "models", "dashboards", "alerts", "feeds", "measures", "runbooks", "tests", "views"],
             );
         }
         config_text
@@ -167,6 +174,31 @@ impl Loader {
             };
             let Some(bytes) = self.read(&path) else { return };
             self.feeds.extend(feeds::read(&path, stem, &bytes, &mut self.found));
+        }
+    }
+
+    fn dashboards(&mut self) {
+        for (name, is_folder) in self.list("dashboards").unwrap_or_default() {
+            let path = format!("dashboards/{name}");
+            let Some(stem) = name.strip_suffix(".yaml").filter(|_| !is_folder) else {
+                self.warn(&path, "unknown-file", "it is not read", "a dashboard is a file here that ends in .yaml");
+                continue;
+            };
+            let Some(bytes) = self.read(&path) else { return };
+            self.dashboards.extend(dashboards::read(&path, stem, &bytes, &mut self.found));
+        }
+    }
+
+    fn measures(&mut self) {
+        for (name, is_folder) in self.list("measures").unwrap_or_default() {
+            let path = format!("measures/{name}");
+            let Some(stem) = name.strip_suffix(".yaml").filter(|_| !is_folder) else {
+                let help = "measures are files here that end in .yaml, named as their serving datasets";
+                self.warn(&path, "unknown-file", "it is not read", help);
+                continue;
+            };
+            let Some(bytes) = self.read(&path) else { return };
+            self.measures.extend(dashboards::read_measures(&path, stem, &bytes, &mut self.found));
         }
     }
 

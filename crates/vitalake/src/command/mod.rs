@@ -19,6 +19,7 @@ mod simulate_feed;
 pub mod up;
 pub mod validate;
 mod validate_alerts;
+mod validate_dashboards;
 mod validate_feeds;
 mod validate_runbooks;
 mod who;
