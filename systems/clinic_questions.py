@@ -12,28 +12,29 @@ VITALS, ENGAGEMENT, CHARGES = "serving.vitals_hourly", "serving.engagement_daily
 # {0} is what stands behind the word.
 SPELLED = {
     "druid": {
-        "day": "TIME_FLOOR({0}, 'P1D')", "month": "TIME_FLOOR({0}, 'P1M')", "at": "TIMESTAMP '{0}'",
+        "day": "TIME_FLOOR({0}, 'P1D')", "month": "TIME_FLOOR({0}, 'P1M')", "at": "TIMESTAMP '{0}'", "on": "DATE '{0}'",
         "day_in_berlin": "TIME_FLOOR({0}, 'P1D', NULL, 'Europe/Berlin')",
         "true": "{0}", "false": "NOT {0}", "quarter": "TIMESTAMP_TO_MILLIS({0}) / 900000",
     },
     "duckdb": {
-        "day": "date_trunc('day', {0})", "month": "date_trunc('month', {0})", "at": "TIMESTAMPTZ '{0}+00'",
+        "day": "date_trunc('day', {0})", "month": "date_trunc('month', {0})", "at": "TIMESTAMPTZ '{0}+00'", "on": "DATE '{0}'",
         "day_in_berlin": "date_trunc('day', {0} AT TIME ZONE 'Europe/Berlin') AT TIME ZONE 'Europe/Berlin'",
         "true": "{0}", "false": "NOT {0}", "quarter": "epoch_ms({0}) // 900000",
     },
     "spark": {
-        "day": "date_trunc('DAY', {0})", "month": "date_trunc('MONTH', {0})", "at": "TIMESTAMP '{0}'",
+        "day": "date_trunc('DAY', {0})", "month": "date_trunc('MONTH', {0})", "at": "TIMESTAMP '{0}'", "on": "DATE '{0}'",
         "day_in_berlin": "to_utc_timestamp(date_trunc('DAY', from_utc_timestamp({0}, 'Europe/Berlin')), 'Europe/Berlin')",
         "true": "{0}", "false": "NOT {0}", "quarter": "unix_millis({0}) div 900000",
     },
     "datafusion": {
-        "day": "date_trunc('day', {0})", "month": "date_trunc('month', {0})", "at": "TIMESTAMP '{0}'",
+        "day": "date_trunc('day', {0})", "month": "date_trunc('month', {0})", "at": "TIMESTAMP '{0}'", "on": "DATE '{0}'",
         "day_in_berlin": "date_trunc('day', {0} AT TIME ZONE 'Europe/Berlin')",
         "true": "{0}", "false": "NOT {0}", "quarter": "CAST(floor(EXTRACT(EPOCH FROM {0}) / 900) AS BIGINT)",
     },
 }
-# Druid stores no truth values: a published column of them is 1 or 0.
-SPELLED["druid-stored"] = {**SPELLED["druid"], "true": "{0} = 1", "false": "{0} = 0"}
+# What is published to Druid: it stores no truth values, but 1 and 0; no dates, but their text; and a table's time is `__time`.
+SPELLED["druid-stored"] = {**SPELLED["druid"], "true": "{0} = 1", "false": "{0} = 0", "on": "'{0}'"}
+TIMES = {VITALS: '"hour"', CHARGES: '"charged_at"'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +57,15 @@ class Question:
 
     def sql(self, dialect, named):
         """Its text; `named` gives a table's name."""
-        columns = ", ".join(f'{expression} AS "{name}"' for name, (_, expression) in {**self.by, **self.measures}.items())
+        def at(expression):
+            return expression.replace(TIMES.get(self.table, "__time"), "__time") if dialect == "druid-stored" else expression
+
+        columns = ", ".join(f'{at(expression)} AS "{name}"' for name, (_, expression) in {**self.by, **self.measures}.items())
         text = f"SELECT {columns} FROM {self.table if '{' in self.table else named(self.table)}"
         if self.where:
-            text += f" WHERE {self.where}"
+            text += f" WHERE {at(self.where)}"
         if self.by and self.measures:
-            text += " GROUP BY " + ", ".join(expression for _, expression in self.by.values())
+            text += " GROUP BY " + ", ".join(at(expression) for _, expression in self.by.values())
         if self.having:
             text += f" HAVING {self.having}"
         if self.order:
@@ -138,7 +142,7 @@ QUESTIONS = (
     # Dates.
     Question("the app a day", ENGAGEMENT, by={"day": ("day", '"day"')}, measures=whole(e='SUM("events")', s='SUM("sessions")')),
     Question("the app by pathway", ENGAGEMENT, by=text(cohort='"cohort"'), measures=whole(e='SUM("events")', s='SUM("sessions")', r='SUM("self_reports")')),
-    Question("the app on two days", ENGAGEMENT, measures=whole(e='SUM("events")'), where="\"day\" >= DATE '2026-03-29' AND \"day\" < DATE '2026-03-31'"),
+    Question("the app on two days", ENGAGEMENT, measures=whole(e='SUM("events")'), where='"day" >= {on 2026-03-29} AND "day" < {on 2026-03-31}'),
     Question("reports a session", ENGAGEMENT, by=text(cohort='"cohort"'), measures=real(
         share='CAST(SUM("self_reports") AS DOUBLE) / NULLIF(SUM("sessions"), 0)')),
     Question("charges by the day of the bill, the leap day among them", CHARGES, by={"billed_on": ("day", '"billed_on"')}, measures=COUNT),
@@ -152,7 +156,7 @@ QUESTIONS = (
         paid='COUNT(*) FILTER (WHERE {true "paid"})', owed='COUNT(*) FILTER (WHERE {false "paid"})', unknown='COUNT(*) FILTER (WHERE "paid" IS NULL)')),
     Question("the insurer's numbers, above 2^53", CHARGES, measures=whole(low='MIN("reference")', high='MAX("reference")', kinds='COUNT(DISTINCT "reference")')),
     Question("charges at their moments, latest first", CHARGES, by=text(charge_id='"charge_id"') | {"charged_at": ("instant", '"charged_at"')},
-             order=(("charged_at", True), ("charge_id", False)), limit=20),
+             order=(("charged_at", True),), limit=20),
     Question("the whole table of charges", CHARGES, by=text(charge_id='"charge_id"', patient_id='"patient_id"') | {
         "charged_at": ("instant", '"charged_at"'), "billed_on": ("day", '"billed_on"')} | text(amount='"amount"') | real(hours_of_care='"hours_of_care"') | whole(
         reference='"reference"') | {"paid": ("truth", '"paid"')} | text(note='"note"')),
