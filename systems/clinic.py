@@ -130,6 +130,6 @@ def text(at):
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
 
 
-def start(run):
+def start(run, settings=None):
     """The platform on that project, not yet filled."""
-    return Vitalake(run.folder / "vitalake", run.binary, project(run))
+    return Vitalake(run.folder / "vitalake", run.binary, project(run), settings=settings)

@@ -67,6 +67,8 @@ CHECKS = {
     "roles-killed-without-storage": roles.killed_without_storage,
     "roles-broker-restarts": roles.broker_restarts,
     "same-answers": same_answers.check,
+    "same-answers-druid": same_answers.by_druid,
+    "same-answers-superset": same_answers.by_superset,
     "secure-plain": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_plain),
     "secure-scram": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_scram),
     "secure-mutual": lambda run: secure_kafka.let_in(run, secure_kafka.SecureBroker.by_certificate),

@@ -120,3 +120,41 @@ def arrow_answer(name, table):
     types = [f"local {field.type}" if str(field.type).startswith("timestamp") and not field.type.tz else str(field.type) for field in table.schema]
     columns = [column.to_pylist() for column in table.columns]
     return Answer(name, table.schema.names, types, list(zip(*columns)))
+
+
+class Superset:
+    """A chart's data for each question, made of the question's columns and conditions, over our endpoint as Superset's database."""
+
+    name, dialect = "Superset", "druid"
+
+    def __init__(self, superset, address, tables):
+        import parts_superset
+
+        self.session = parts_superset.Session(superset)
+        uri = f"druid://{address}/druid/v2/sql/?header=true"
+        database = self.session.post("database/", {"database_name": "same answers", "sqlalchemy_uri": uri})["id"]
+        self.datasets = {}
+        for table in tables:
+            schema, name = table.split(".")
+            made = self.session.post("dataset/", {"database": database, "schema": schema, "table_name": name})
+            self.datasets[table] = made["id"]
+
+    def ask(self, question):
+        column = lambda name, expression: {"expressionType": "SQL", "label": name, "sqlExpression": self.spelled(expression)}
+        order = {name: expression for name, (_, expression) in {**question.by, **question.measures}.items()}
+        query = {
+            "columns": [column(name, expression) for name, (_, expression) in question.by.items()],
+            "metrics": [column(name, expression) for name, (_, expression) in question.measures.items()] or None,
+            "extras": {"where": self.spelled(question.where), "having": self.spelled(question.having)},
+            "orderby": [[column(name, order[name]), not descending] for name, descending in question.order],
+            "row_limit": question.limit or 10000, "filters": [], "post_processing": [],
+        }
+        asked = {"datasource": {"id": self.datasets[question.table], "type": "table"}, "force": True, "result_format": "json", "result_type": "full", "queries": [query]}
+        result = self.session.post("chart/data", asked)["result"][0]
+        names = [*question.by, *question.measures]
+        return Answer(self.name, names, [""] * len(names), [tuple(row[name] for name in names) for row in result["data"]])
+
+    def spelled(self, expression):
+        import clinic_questions
+
+        return clinic_questions.spell(expression, self.dialect, lambda table: table)
