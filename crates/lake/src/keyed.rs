@@ -67,6 +67,41 @@ pub struct StateTable {
     checkpointed: TableVersion,
 }
 
+/// The files of a state, read and written without its commits.
+#[derive(Clone, Debug)]
+pub struct StateFiles {
+    table: Arc<Table>,
+    log: DeltaLog,
+    schema: SchemaRef,
+}
+
+impl StateFiles {
+    /// The rows of one file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        let location = file.location(self.log.root());
+        let failed =
+            |source| LakeError::Parquet { attempt: "reading a file of the state", table: self.table.id(), source };
+        let rows = read_file(self.log.store(), &location, file.size_bytes(), &self.schema, BATCH_ROWS).await;
+        rows.map_err(failed)?.try_collect().await.map_err(failed)
+    }
+
+    /// Writes a range's rows as a file that no commit names yet; none when there are no rows.
+    ///
+    /// # Errors
+    /// When they cannot be encoded or stored.
+    pub async fn write(&self, rows: &[RecordBatch], range: &str) -> Result<Option<Arc<DataFile>>, LakeError> {
+        self.table.shared.may_commit("a write of the state", &self.table)?;
+        let now_ms = self.table.shared.clock.now_ms();
+        let (store, root) = (self.log.store(), self.log.root());
+        let written = parquet::write_batches(store, root, &self.schema, rows, &ParquetOptions::default(), now_ms).await;
+        let failed = |source| LakeError::Parquet { attempt: "writing the state", table: self.table.id(), source };
+        Ok(written.map_err(failed)?.map(|file| Arc::new(DataFile::with_range(file.to_add(true), range))))
+    }
+}
+
 /// What a commit changes in a state.
 #[derive(Clone, Debug, Default)]
 pub struct StateChange {
@@ -134,29 +169,10 @@ impl StateTable {
         version_of(&self.head)
     }
 
-    /// The rows of one of its files.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub async fn read(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
-        let location = file.location(self.log.root());
-        let failed =
-            |source| LakeError::Parquet { attempt: "reading a file of the state", table: self.table.id(), source };
-        let rows = read_file(self.log.store(), &location, file.size_bytes(), &self.schema, BATCH_ROWS).await;
-        rows.map_err(failed)?.try_collect().await.map_err(failed)
-    }
-
-    /// Writes a range's rows as a file that no commit names yet; none when there are no rows.
-    ///
-    /// # Errors
-    /// When they cannot be encoded or stored.
-    pub async fn write(&self, rows: &[RecordBatch], range: &str) -> Result<Option<Arc<DataFile>>, LakeError> {
-        self.table.shared.may_commit("a write of the state", &self.table)?;
-        let now_ms = self.table.shared.clock.now_ms();
-        let (store, root) = (self.log.store(), self.log.root());
-        let written = parquet::write_batches(store, root, &self.schema, rows, &ParquetOptions::default(), now_ms).await;
-        let failed = |source| LakeError::Parquet { attempt: "writing the state", table: self.table.id(), source };
-        Ok(written.map_err(failed)?.map(|file| Arc::new(DataFile::with_range(file.to_add(true), range))))
+    /// Its files, for several who read and write them at once.
+    #[must_use]
+    pub fn files(&self) -> StateFiles {
+        StateFiles { table: Arc::clone(&self.table), log: self.log.clone(), schema: Arc::clone(&self.schema) }
     }
 
     /// Commits a change and gives its version. A call that failed may have taken place: it is made again with the same

@@ -60,7 +60,7 @@ pub use error::LakeError;
 pub use flush::DeliveredFiles;
 pub use follow::{Ahead, Newer, Uncovered};
 pub use journal::Journal;
-pub use keyed::{StateChange, StateTable};
+pub use keyed::{StateChange, StateFiles, StateTable};
 pub use lake::{Lake, LakeOptions, TableSpec};
 pub use maintain::Maintained;
 pub use reader::ChangeReader;

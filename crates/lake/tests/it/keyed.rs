@@ -35,7 +35,7 @@ async fn opened(store: &Arc<dyn ObjectStore>) -> (Lake, StateTable) {
 async fn change(state: &StateTable, range: &str, n: i64) -> StateChange {
     let held = state.head().files().filter(|file| file.range() == Some(range));
     let removes: Vec<FilePath> = held.map(|file| file.path().clone()).collect();
-    let adds = state.write(&[rows(n)], range).await.unwrap().into_iter().collect();
+    let adds = state.files().write(&[rows(n)], range).await.unwrap().into_iter().collect();
     let txns = [(TxnId::model("newest", "input"), n)].into();
     StateChange { removes, adds, txns, ranges: vec![range.to_owned()], portion: false }
 }

@@ -5,6 +5,7 @@
 //! state's version that its rows follow from, and is brought up to it at start. Invariant: the table's rows of a range
 //! are those that follow from the events that the state holds of it at that version.
 
+mod range;
 mod write;
 
 use std::collections::VecDeque;
@@ -67,7 +68,7 @@ struct OpenEpoch {
 /// An upsert model at work.
 pub(crate) struct UpsertWork {
     rules: Rules,
-    merger: Merger,
+    merger: Arc<Merger>,
     hasher: RowHasher,
     state: StateTable,
     /// Rejects that a crash has left committed without what follows them.
@@ -93,7 +94,7 @@ impl UpsertWork {
         let recovered = Recovered::read(job, rejects_ahead).await?;
         let rules = Rules::new(plan, contract)?;
         let (gathered, open) = (Gathered::default(), VecDeque::new());
-        let (merger, brought_up_to, first_seal) = (Merger::new(shape)?, None, 0);
+        let (merger, brought_up_to, first_seal) = (Arc::new(Merger::new(shape)?), None, 0);
         let mut work = Self { rules, merger, hasher, state, recovered, gathered, open, brought_up_to, first_seal };
         work.catch_up(job).await?;
         Ok(work)
@@ -101,10 +102,6 @@ impl UpsertWork {
 
     fn shape(&self) -> &UpsertShape {
         self.merger.shape()
-    }
-
-    fn empty(&self) -> RecordBatch {
-        RecordBatch::new_empty(Arc::clone(&self.shape().events))
     }
 
     /// Brings the table up to the state, which a crash may have left ahead, and makes its files anew where somebody else
