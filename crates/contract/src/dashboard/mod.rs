@@ -18,7 +18,9 @@ pub const COLUMNS: u8 = 12;
 /// The word that stands for a dataset's time column wherever a dimension may stand.
 pub const TIME: &str = "time";
 /// How many rows a chart asks for where it does not say.
-pub const LIMIT_DEFAULT: u32 = 1_000;
+const LIMIT_DEFAULT: u32 = 1_000;
+/// The same of series, whose every point is a row.
+const LIMIT_SERIES: u32 = 10_000;
 
 /// One page of charts.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,6 +183,18 @@ pub enum SeriesStyle {
     Bar,
     /// As an area.
     Area,
+}
+
+impl Chart {
+    /// How many rows it asks for at most.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        let by_form = match self.form {
+            Form::Series { .. } | Form::Number { .. } | Form::Heatmap { .. } => LIMIT_SERIES,
+            _ => LIMIT_DEFAULT,
+        };
+        self.limit.unwrap_or(by_form)
+    }
 }
 
 impl Form {

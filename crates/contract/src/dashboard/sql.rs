@@ -3,7 +3,7 @@
 //! Invariant: every name is quoted, and what a user wrote in SQL stands in parentheses on lines of its own, so that a
 //! position in an error's text can be led back to it.
 
-use super::{Chart, Form, LIMIT_DEFAULT, MeasureSet, TIME, time_of};
+use super::{Chart, Form, MeasureSet, TIME, time_of};
 use crate::contract::Contract;
 
 /// A stretch of time: from the first on, before the second, as `2026-01-01T00:00:00Z`.
@@ -34,7 +34,7 @@ pub fn query(chart: &Chart, set: Option<&MeasureSet>, contract: &Contract, betwe
     if let Some(order) = order(chart, contract) {
         text.push_str(&format!("\nORDER BY {order}"));
     }
-    text.push_str(&format!("\nLIMIT {}", chart.limit.unwrap_or(LIMIT_DEFAULT)));
+    text.push_str(&format!("\nLIMIT {}", chart.limit()));
     text
 }
 

@@ -175,6 +175,16 @@ fn form(file: &mut File<'_>, entry: &Entry, kind: &str) -> Option<Form> {
     }
     let first = measures.first().cloned().unwrap_or_default();
     let by = file.names(node, "by");
+    for (key, names) in [("by", by.as_slice()), ("y", file.title(node, "y").as_slice())] {
+        // Along an axis, time goes across; elsewhere it has no step.
+        if names.iter().any(|name| name == TIME)
+            && kind != "table"
+            && let Some(value) = node.get(key)
+        {
+            let message = format!("time goes across a chart of type {kind}, not into `{key}`");
+            file.error(value.place, "not-allowed", message, "write it as `x`, or name another dimension");
+        }
+    }
     let stacked = file.flag(node, "stacked").unwrap_or(false);
     Some(match kind {
         "number" => Form::Number { measure: first, trend: file.flag(node, "trend").unwrap_or(false) },

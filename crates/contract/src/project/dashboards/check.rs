@@ -98,7 +98,9 @@ fn check_measures(file: &MeasureFile, contract: &Contract, found: &mut Vec<Diagn
 fn dimensions<'a>(contract: &'a Contract, set: Option<&'a MeasureSet>) -> Vec<&'a str> {
     let computed = set.into_iter().flat_map(|set| &set.dimensions).filter(|dimension| dimension.sql.is_some());
     let time = time_of(contract).map(|_| TIME);
-    let columns = contract.columns.iter().map(|column| &*column.name);
+    // The time column has one name in charts.
+    let is_time = |name: &str| time_of(contract).is_some_and(|time| *time.column.name == *name);
+    let columns = contract.columns.iter().map(|column| &*column.name).filter(move |name| !is_time(name));
     columns.chain(computed.map(|dimension| dimension.name.as_str())).chain(time).collect()
 }
 
@@ -171,6 +173,9 @@ fn unknown_dimension(contract: &Contract, dimension: &str, known: &[&str]) -> (S
     if dimension == TIME {
         let message = format!("{} has no time: neither a required timestamp nor a required date", contract.dataset);
         return (message, "chart another dataset along time, or give the contract a `timeColumn`".to_owned());
+    }
+    if time_of(contract).is_some_and(|time| *time.column.name == *dimension) {
+        return (format!("`{dimension}` is the time of {}", contract.dataset), "write `time`".to_owned());
     }
     let message = format!("{} has no column `{dimension}`", contract.dataset);
     let help = did_you_mean(dimension, known.iter().copied()).unwrap_or_else(|| format!("known: {}", known.join(", ")));
