@@ -16,6 +16,7 @@ import statistics
 import sys
 import threading
 import time
+import urllib.error
 
 import questions
 
@@ -229,8 +230,7 @@ class Druid(Engine):
         self.first_ms = newest_hour_ms(self.place)
         files = questions.live_files(self.place / "lake/serving/readings_hourly")
         rows = duckdb.connect().execute(f"SELECT COUNT(*) FROM read_parquet({files!r})").fetchone()[0]
-        begun = time.perf_counter()
-        task = self.druid.post("coordinator", "/druid/indexer/v1/task", hourly_task(files))["task"]
+        task, begun = self.submitted(hourly_task(files)), time.perf_counter()
         while (state := self.druid.get("coordinator", f"/druid/indexer/v1/task/{task}/status")["status"]["statusCode"]) == "RUNNING":
             time.sleep(0.5)
         if state != "SUCCESS":
@@ -238,6 +238,17 @@ class Druid(Engine):
         while self.druid.sql("SELECT COUNT(*) FROM readings_hourly") != [[rows]]:
             time.sleep(0.5)
         self.loading_seconds = time.perf_counter() - begun
+
+    def submitted(self, task, seconds=60):
+        """An overlord answers 404 until it is the leader."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.druid.post("coordinator", "/druid/indexer/v1/task", task)["task"]
+            except urllib.error.HTTPError as error:
+                if error.code not in (404, 503) or time.monotonic() > end:
+                    raise RuntimeError(f"Druid takes no task: {error.code} {error.read()[:300]}") from None
+                time.sleep(1)
 
     def __exit__(self, *_):
         self.druid.__exit__()

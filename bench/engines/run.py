@@ -127,7 +127,7 @@ def run(step, options, seconds):
         return {**json.loads(out.strip().splitlines()[-1]), **beside}
     except (IndexError, ValueError):
         words = (options.data / "step.log").read_text(errors="replace").strip().splitlines()
-        return {"failed": words[-1][:300] if words else f"ended with {child.returncode}", **beside}
+        return {"failed": " ".join(words[-3:])[-300:] if words else f"ended with {child.returncode}", **beside}
 
 
 def end_group(child):

@@ -65,13 +65,17 @@ def unlike_sums(results):
 
 
 def question_rows(rows, results):
+    def engine(r):
+        """With how long it took until a copy of the rows was there, where an engine needs one."""
+        return f"{r['engine']} (loaded in {r['loading_seconds']:.0f} s)" if r.get("loading_seconds") else r["engine"]
+
     lines = []
     for name, what in (("rollup", "the roll-up"), ("raw", "raw rows")):
         for clients in sorted({int(c) for r in results for c in r.get("sets", {}).get(name, {}).get("by_clients", {})}):
             for r in results:
                 if found := r.get("sets", {}).get(name, {}).get("by_clients", {}).get(str(clients)):
                     fault = f" ({len(found['faults'])} clients failed: {found['faults'][0]})" if found["faults"] else ""
-                    lines.append(f"| {rows:,} | {what} | {clients} | {r['engine']}{fault} | {found['median_ms']:.1f} ms | {found['p95_ms']:.1f} ms | {found['a_second']:,.0f} | {found['cpu_ms']:.1f} ms | {r['others_percent']}% |")
+                    lines.append(f"| {rows:,} | {what} | {clients} | {engine(r)}{fault} | {found['median_ms']:.1f} ms | {found['p95_ms']:.1f} ms | {found['a_second']:,.0f} | {found['cpu_ms']:.1f} ms | {r['others_percent']}% |")
     return lines + [f"| {rows:,} | | | {r['engine']} | not measured: {r['failed']} | | | | |" for r in results if "failed" in r]
 
 
