@@ -26,12 +26,15 @@ import tables  # noqa: E402
 TOOLS = pathlib.Path(os.environ.get("VITALAKE_TOOLS") or pathlib.Path.home() / ".cache/vitalake") / "systems"
 TRANSFORMS = ("in process", "Spark batch", "models on Spark")
 ASKED = ("vitalake", "Druid", "DuckDB", "chDB")
+OTHERS = ("Spark batch", "Druid", "DuckDB", "chDB")
+ROWS = ("load", "prepare")
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True, help="vitalake")
     parser.add_argument("--profile", default="release", help="how it was built, for the report")
+    parser.add_argument("--commit", help="that it was built from, where it is not this tree's")
     parser.add_argument("--loadgen", required=True)
     parser.add_argument("--data", required=True, type=pathlib.Path)
     parser.add_argument("--sizes", default="1000000 10000000", help="rows of the raw table that is transformed")
@@ -70,11 +73,13 @@ def steps(options):
 
 
 class Book:
-    """What was measured, kept in the data folder by step and build."""
+    """What was measured, kept in the data folder. Of another binary of vitalake only what it had no part in counts."""
 
     def __init__(self, options):
-        self.file = options.data / "measured.json"
-        self.kept = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.file, binary = options.data / "measured.json", pathlib.Path(options.bin).stat()
+        self.binary = f"{binary.st_size} {binary.st_mtime_ns}"
+        kept = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.kept = {key: result for key, result in kept.items() if self.binary == result.get("binary") or result.get("engine") in OTHERS or result["do"] in ROWS}
 
     @staticmethod
     def key(step):
@@ -84,7 +89,7 @@ class Book:
         return "failed" not in self.kept.get(self.key(step), {"failed": True})
 
     def keep(self, step, result):
-        self.kept[self.key(step)] = {**step, **result}
+        self.kept[self.key(step)] = {**step, **result, "binary": self.binary}
         self.file.write_text(json.dumps(self.kept, indent=1))
 
 
@@ -149,7 +154,7 @@ def main():
     book, end, wanted = Book(options), time.monotonic() + options.minutes * 60, list(steps(options))
     for step in wanted:
         name = " ".join(str(value) for value in step.values())
-        if book.has(step) and not (options.again and step["do"] not in ("load", "prepare")):
+        if book.has(step) and not (options.again and step["do"] not in ROWS):
             print(f"{name}: is there", flush=True)
             continue
         left = end - time.monotonic()

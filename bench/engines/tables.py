@@ -2,9 +2,8 @@
 import datetime
 import math
 import os
-import subprocess
-
 import pathlib
+import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BEGIN, END = "<!-- figures: bench/engines/run.py --docs -->", "<!-- end of figures -->"
@@ -49,7 +48,7 @@ def transform_row(rows, engine, results):
     good = sorted((r for r in results if "failed" not in r), key=lambda r: r["seconds"])
     if not good:
         return f"| {rows:,} | {engine} | not measured: {results[-1]['failed']} | | | | |"
-    middle = good[len(good) // 2]
+    middle = good[(len(good) - 1) // 2]
     each = ", ".join(f"{r['seconds']:.1f}" for r in sorted(good, key=lambda r: r["round"]))
     return (f"| {rows:,} | {engine} | {middle['seconds']:.1f} ({each}) | {middle['sums'][0] / middle['seconds']:,.0f} | {middle['cpu'] / middle['sums'][0] * 1e6:.2f} "
             f"| {max(r['memory_mb'] for r in good):,.0f} MB | {max(r['others_percent'] for r in good)}% |")
@@ -101,7 +100,7 @@ def alike(left, right):
 
 
 def write(report_text, options):
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    commit = options.commit or subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     today = datetime.date.today().isoformat()
     said = f"Measured {today} by bench/engines/run.py, {options.profile} build of commit {commit}, {os.cpu_count()} cores shared {options.shared}."
     place = ROOT / f"bench/results/{today}-engines.md"
