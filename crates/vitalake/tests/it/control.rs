@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -16,6 +17,10 @@ const FEED: &str = "name: people\ndataset: people\nlook_every: 1s\nstable: 1s\no
     source: {folder: in, pattern: 'p_{date:yyyyMMdd}.csv'}\n";
 
 fn project(folder: &Path) -> Place {
+    fed(folder, FEED)
+}
+
+fn fed(folder: &Path, feed: &str) -> Place {
     let project = folder.join("project");
     let put = |name: &str, text: &str| {
         let path = project.join(name);
@@ -24,7 +29,7 @@ fn project(folder: &Path) -> Place {
     };
     put("vitalake.yaml", "name: people\nstorage:\n  reserve_bytes: 0\n");
     put("contracts/raw/people.yaml", CONTRACT);
-    put("feeds/people.yaml", FEED);
+    put("feeds/people.yaml", feed);
     fs::create_dir_all(project.join("in")).unwrap();
     Place::new(&project, &folder.join("data"), &folder.join("log.txt"))
 }
@@ -127,4 +132,81 @@ fn feeds_alone_wait_for_a_control_store_that_is_away() {
     place.until("the third is loaded", || rows(&place) == 3);
     let said = format!("{} {} {}", place.said(), database.log(), place.status().unwrap());
     assert!(!said.contains(PASSWORD));
+}
+
+/// Whether this process runs the feed.
+fn runs_it(place: &Place) -> bool {
+    feed(place)["state"] != "elsewhere"
+}
+
+fn feed(place: &Place) -> Value {
+    let address = format!("http://{}", place.http);
+    let output = Command::new(crate::binary()).args(["feed", "list", "--json", "--server", &address]).output().unwrap();
+    serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap().remove(0)
+}
+
+#[test]
+fn one_of_two_processes_runs_a_feed_and_the_other_takes_over_when_it_is_killed() {
+    let Some(database) = PostgresServer::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let one = project(folder.path());
+    let other = Place::new(&one.project, &folder.path().join("other"), &folder.path().join("other.txt"));
+    put(&one, 1, "a\n");
+    let first = start(&one, &database).ready();
+    one.until("the first is loaded", || rows(&one) == 1);
+    let _second = start(&other, &database).ready();
+    let elsewhere = feed(&other)["error"].to_string() + &feed(&other)["state"].to_string();
+    assert!(runs_it(&one) && !runs_it(&other), "{elsewhere}");
+    put(&one, 2, "b\n");
+    one.until("the second is loaded", || rows(&one) == 2);
+    assert_eq!(rows(&other), 0, "who does not run it reads nothing");
+
+    // Nobody gives the lease back.
+    first.kill();
+    put(&one, 3, "c\nd\n");
+    other.until("the other has taken over", || rows(&other) == 2);
+    assert!(runs_it(&other));
+    let epochs = database.sql("SELECT count(*) FROM vitalake.lease WHERE name = 'feeds'");
+    assert_eq!(epochs, "1");
+    assert_eq!(
+        other.numbers("SELECT COUNT(*) FROM raw.people WHERE who IN ('a', 'b')"),
+        [0],
+        "what was taken is known"
+    );
+
+    // Who comes back waits for the one that runs it now.
+    let _first = start(&one, &database).ready();
+    put(&one, 4, "e\n");
+    other.until("the fourth is loaded", || rows(&other) == 3);
+    assert_eq!((rows(&one), runs_it(&one)), (2, false));
+}
+
+#[test]
+fn runs_that_fell_into_a_stop_are_made_up_for_once_and_said() {
+    let Some(database) = PostgresServer::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let place = fed(folder.path(), &FEED.replace("on: arrival", "schedule: '*/10 * * * *'"));
+    let said = || place.said().matches("runs of this feed fell into a stop").count();
+    put(&place, 1, "a\n");
+    let server = start(&place, &database).ready();
+    let address = format!("http://{}", place.http);
+    let run = Command::new(crate::binary()).args(["feed", "run", "people", "--server", &address]).output().unwrap();
+    assert!(run.status.success() && rows(&place) == 1 && said() == 0, "{}", place.said());
+    server.stop();
+
+    // As if it had stood still for an hour.
+    let hour_ago = "(extract(epoch from now() - interval '1 hour') * 1000)::bigint";
+    let state = format!("jsonb_set(state::jsonb, '{{last_run_ms}}', to_jsonb({hour_ago}))::text");
+    database.sql(&format!("UPDATE vitalake.feed_state SET state = {state}"));
+    put(&place, 2, "b\n");
+    let server = start(&place, &database).ready();
+    place.until("it is made up for", || rows(&place) == 2);
+    let missed = feed(&place)["missed_runs"].as_i64().unwrap();
+    assert!((5..=7).contains(&missed) && said() == 1, "{missed}: {}", place.said());
+    place.until("that is kept", || database.sql("SELECT count(*) FROM vitalake.delivery_in_flight") == "0");
+    server.stop();
+
+    let _server = start(&place, &database).ready();
+    place.until("planned", || runs_it(&place));
+    assert_eq!((feed(&place)["missed_runs"].as_i64(), said(), rows(&place)), (Some(0), 1, 2));
 }

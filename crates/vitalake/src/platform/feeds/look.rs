@@ -141,7 +141,7 @@ impl Desk {
             }
             Err(error) => {
                 tracing::warn!(feed = self.feed.name.as_str(), "a delivery was refused: {}", error.message);
-                self.standing.lock().refused = Some(error.message.clone());
+                self.standing.lock().refused = Some(format!("{}: {}", delivery.name, error.message));
                 (FeedDelivery { error: Some(error.message), ..delivery }, false)
             }
         }
