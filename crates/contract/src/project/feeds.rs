@@ -1,4 +1,4 @@
-//! feeds/*.yaml as feeds, every mistake with its place.
+//! feeds/*.yaml, and `feeds:` of the project's settings, as feeds, every mistake with its place.
 //!
 //! Nothing is looked at but the files themselves: no folder, no store, no database. Invariant: a feed is given exactly
 //! when its file has no error.
@@ -41,6 +41,9 @@ const KEYS: [&str; 14] = [
     "late_by",
 ];
 const MISSED: &str = "missed";
+const NAME: &str = "name";
+/// Where feeds stand in the project's settings.
+const SECTION: &str = "feeds";
 
 /// A feed and where it is written.
 #[derive(Clone, Debug)]
@@ -71,12 +74,42 @@ pub(super) fn read(path: &str, stem: &str, bytes: &[u8], found: &mut Vec<Diagnos
             return None;
         }
     };
-    let mut reader = Reader { path, text: &text, found: Vec::new() };
+    let mut reader = Reader { path, text: &text, in_settings: false, found: Vec::new() };
     let feed = reader.feed(stem, &root);
     let whole = reader.found.is_empty();
     found.append(&mut reader.found);
     let places = Places(places(&root));
     feed.filter(|_| whole).map(|feed| FeedFile { path: path.to_owned(), text, feed, places })
+}
+
+/// Reads the feeds that stand in the project's settings: under `feeds`, by their names.
+pub(super) fn in_settings(path: &str, text: &str, found: &mut Vec<Diagnostic>) -> Vec<FeedFile> {
+    if !text.lines().any(|line| line.starts_with(SECTION)) {
+        return Vec::new();
+    }
+    let root = match yaml::parse(path, text) {
+        Ok(root) => root,
+        Err(wrong) => {
+            found.extend(wrong);
+            return Vec::new();
+        }
+    };
+    let Some(section) = root.get(SECTION) else { return Vec::new() };
+    let mut reader = Reader { path, text, in_settings: true, found: Vec::new() };
+    if !matches!(section.value, Value::Map(_)) {
+        let help = "write each feed under its name, with the keys of a file of feeds/";
+        reader.error(section.place, "bad-feed", "`feeds` is a map of feeds", help);
+    }
+    let mut feeds = Vec::new();
+    for entry in section.entries() {
+        let before = reader.found.len();
+        let feed = reader.feed(&entry.key, &entry.node).filter(|_| reader.found.len() == before);
+        let places = [(NAME.to_owned(), entry.place)].into_iter().chain(places(&entry.node));
+        let (path, text, places) = (path.to_owned(), text.to_owned(), Places(places.collect()));
+        feeds.extend(feed.map(|feed| FeedFile { path, text, feed, places }));
+    }
+    found.append(&mut reader.found);
+    feeds
 }
 
 /// The place of every key's value, and of every key's within it as `source.url`.
@@ -93,6 +126,8 @@ fn places(root: &Node) -> Vec<(String, Place)> {
 struct Reader<'a> {
     path: &'a str,
     text: &'a str,
+    /// Whether feeds stand there by their names, and not each in a file of its name.
+    in_settings: bool,
     found: Vec<Diagnostic>,
 }
 
@@ -130,16 +165,23 @@ impl Reader<'_> {
 
     fn name(&mut self, stem: &str, root: &Node) -> Option<FeedName> {
         match root.get("name") {
+            None if self.in_settings => {}
             None => self.error(root.place, "missing-key", "the feed has no `name`", format!("add `name: {stem}`")),
             Some(name) if name.text() != Some(stem) => {
-                let message = format!("the feed's name is not that of its file, {stem}");
+                let place = if self.in_settings { "under which it stands" } else { "of its file" };
+                let message = format!("the feed's name is not that {place}, {}", shorten(stem));
                 self.error(name.place, "bad-name", message, "rename one of the two");
             }
             Some(_) => {}
         }
         let name = FeedName::new(stem);
         name.map_err(|reason| {
-            self.error(root.place, "bad-name", format!("the file's name is no feed's: {reason}"), "rename the file");
+            let (what, help) = if self.in_settings {
+                ("this name", "rename the feed")
+            } else {
+                ("the file's name", "rename the file")
+            };
+            self.error(root.place, "bad-name", format!("{what} is no feed's: {reason}"), help);
         })
         .ok()
     }
@@ -300,7 +342,15 @@ pub(super) fn check(feeds: &[FeedFile], contracts: &[&Contract], found: &mut Vec
         found.push(first.error_at("name", "too-many-feeds", message).help("let one pattern match several files"));
     }
     let mut fed: BTreeMap<&DatasetName, &FeedFile> = BTreeMap::new();
+    let mut named: BTreeMap<&str, &FeedFile> = BTreeMap::new();
     for file in feeds {
+        if let Some(first) = named.insert(file.feed.name.as_str(), file).filter(|first| first.path != file.path) {
+            for (here, there) in [(first, file), (file, first)] {
+                let message = format!("the feed {} stands in {} too", file.feed.name, there.path);
+                found.push(here.error_at(NAME, "duplicate-feed", message).help("keep one of the two"));
+            }
+            continue;
+        }
         let dataset = &file.feed.dataset;
         if let Some(first) = fed.insert(dataset, file) {
             let message = format!("{dataset} has a feed already, in {}", first.path);

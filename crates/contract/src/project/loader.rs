@@ -89,6 +89,9 @@ impl Loader {
                 (file, false) => self.unknown_top_file(file),
             }
         }
+        let of_settings = config_text.as_deref().map(|text| feeds::in_settings(CONFIG_FILE, text, &mut self.found));
+        self.feeds.extend(of_settings.into_iter().flatten());
+        self.feeds.sort_by(|left, right| left.feed.name.as_str().cmp(right.feed.name.as_str()));
         others.retain(|folder| !self.is_read_by_a_feed(folder));
         for folder in others {
             self.unknown_folder(

@@ -57,6 +57,10 @@ impl Reader<'_> {
                 continue;
             };
             let path = format!("{prefix}{name}");
+            // Feeds are read with the project's other files.
+            if path == "feeds" {
+                continue;
+            }
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == path) {
                 self.setting(setting, key, value);
             } else if SETTINGS.iter().any(|setting| setting.key.starts_with(&format!("{path}."))) {

@@ -44,6 +44,7 @@ kafka:
 log:
   retention_bytes: 10485760
 http: { listen: '[::1]:0' }
+feeds: { visits: { source: { postgres: '${NOT_SET}' } } }
 notify:
   ops:
     type: webhook

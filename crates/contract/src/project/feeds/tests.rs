@@ -149,3 +149,35 @@ fn a_feed_needs_a_raw_dataset_of_its_own_that_takes_files() {
     assert_eq!(codes(&["readings"]), ["bad-dataset"]);
     assert_eq!(codes(&["vitals"]), ["bad-dataset"]);
 }
+
+const SETTINGS: &str =
+    "name: x\nfeeds:\n  a:\n    dataset: patients\n    source: {folder: in, pattern: '*.csv'}\n    on: arrival\n";
+
+/// A project of these settings and one feed's file, the feeds and codes with their places.
+fn project(settings: &str, file: &str) -> (Vec<String>, Vec<(String, String, usize)>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("feeds")).unwrap();
+    std::fs::create_dir_all(folder.path().join("in")).unwrap();
+    std::fs::write(folder.path().join("vitalake.yaml"), settings).unwrap();
+    if !file.is_empty() {
+        std::fs::write(folder.path().join("feeds/a.yaml"), file).unwrap();
+    }
+    let (project, found) = Project::load(folder.path());
+    let said =
+        found.iter().filter(|one| !["unknown-dataset", "duplicate-dataset", "unknown-folder"].contains(&one.code));
+    let said = said.map(|one| (one.code.to_string(), one.file.clone(), one.line)).collect();
+    (project.feeds.iter().map(|file| format!("{} {}", file.feed.name, file.path)).collect(), said)
+}
+
+#[test]
+fn feeds_stand_in_the_settings_too_and_one_name_stands_once() {
+    assert_eq!(project(SETTINGS, ""), (vec!["a vitalake.yaml".to_owned()], Vec::new()));
+    let (_, said) = project(SETTINGS, &format!("{WHOLE}{FOLDER}on: arrival\n"));
+    let place = |file: &str, line| ("duplicate-feed".to_owned(), file.to_owned(), line);
+    assert_eq!(said, [place("feeds/a.yaml", 1), place("vitalake.yaml", 3)]);
+    let wrong =
+        |settings: String| project(&settings, "").1.iter().map(|one| (one.0.clone(), one.2)).collect::<Vec<_>>();
+    assert_eq!(wrong(SETTINGS.replace("on:", "onn:")), [("missing-key".into(), 4), ("unknown-key".into(), 6)]);
+    assert_eq!(wrong(SETTINGS.replace("    dataset", "    name: b\n    dataset")), [("bad-name".into(), 4)]);
+    assert_eq!(wrong("name: x\nfeeds: [a]\n".to_owned()), [("bad-feed".into(), 2)]);
+}
