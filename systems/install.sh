@@ -2,7 +2,7 @@
 # Fetches the real systems, each once per machine, into ${VITALAKE_TOOLS:-~/.cache/vitalake}/systems, from the package
 # registries alone: no Docker, nothing outside that folder.
 #
-#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel]   all of them when none is named
+#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid]   all of them when none is named
 #
 # A part that is there is left alone; one that was not finished is begun anew. A part that cannot be had does not stop the
 # others: the exit status is the number of parts that are missing.
@@ -16,6 +16,7 @@ declare -A about=(
   [python]="the Python packages of the checks: half a minute, 480 MB"
   [spark]="Spark 4.2.0 with Delta 4.4.0, from PyPI and Maven: two minutes, 1.2 GB"
   [rotel]="rotel 0.0.1a15, a receiver of OTLP, from PyPI: a few seconds, 30 MB"
+  [druid]="Apache Druid 33.0.0, from Maven: four minutes, 560 MB"
   [spark-azure]="Hadoop's driver for ADLS, from Maven: a few seconds, 7 MB"
 )
 
@@ -32,6 +33,35 @@ spark() { # Spark's own jars come with pyspark
 }
 
 spark-azure() { jars "$1" org.apache.hadoop:hadoop-azure:3.5.0; } # of the Hadoop that pyspark brings
+
+# Druid's Parquet extension is published there as 0.20.0 alone: it links, with a newer Parquet and Hadoop's client beside it.
+druid() {
+  local central parquet="$1/extensions/druid-parquet-extensions"
+  central=$(cd "$1" && mvn -q -B help:evaluate -Dexpression='project.repositories[0].url' -DforceStdout 2>/dev/null | grep -o 'https[^[:cntrl:]]*')
+  # Druid's own description names repositories that are not needed and may not be reached.
+  echo "<settings><mirrors><mirror><id>central</id><mirrorOf>*</mirrorOf><url>$central</url></mirror></mirrors></settings>" >"$1/settings.xml"
+  druid_jars "$1" core "$1/lib" org.apache.druid:druid-services:33.0.0 org.hyperic:sigar &&
+    druid_jars "$1" kafka "$1/extensions/druid-kafka-indexing-service" org.apache.druid.extensions:druid-kafka-indexing-service:33.0.0 org.hyperic:sigar &&
+    druid_jars "$1" sketches "$1/extensions/druid-datasketches" org.apache.druid.extensions:druid-datasketches:33.0.0 org.hyperic:sigar &&
+    druid_jars "$1" parquet "$parquet" org.apache.druid.extensions:druid-parquet-extensions:0.20.0 '*:*' \
+      org.apache.parquet:parquet-avro:1.13.1 org.apache.hadoop:hadoop-client-api:3.3.6 org.apache.hadoop:hadoop-client-runtime:3.3.6
+}
+
+druid_jars() { # druid_jars FOLDER NAME OUT GROUP:ARTIFACT:VERSION EXCLUDED-GROUP:ARTIFACT [GROUP:ARTIFACT:VERSION…]
+  local pom="$1/pom-$2.xml" settings="$1/settings.xml" out="$3" first="$4" excluded="$5" dependencies="" managed="" jar group artifact version
+  shift 5
+  for jar in "$first" "$@"; do
+    IFS=: read -r group artifact version <<<"$jar"
+    [ "$jar" = "$first" ] || excluded=
+    dependencies+="<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version>"
+    [ -z "$excluded" ] || dependencies+="<exclusions><exclusion><groupId>${excluded%:*}</groupId><artifactId>${excluded#*:}</artifactId></exclusion></exclusions>"
+    dependencies+="</dependency>"
+  done
+  [ $# -gt 0 ] || managed="<dependencyManagement><dependencies><dependency><groupId>org.apache.druid</groupId><artifactId>druid</artifactId><version>33.0.0</version><type>pom</type><scope>import</scope></dependency></dependencies></dependencyManagement>"
+  echo "<project xmlns='http://maven.apache.org/POM/4.0.0'><modelVersion>4.0.0</modelVersion><groupId>vitalake</groupId><artifactId>druid</artifactId><version>1</version>$managed<dependencies>$dependencies</dependencies></project>" >"$pom"
+  mvn -q -B -ntp -s "$settings" -f "$pom" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$out"
+}
 
 rotel() { python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check rotel==0.0.1a15; }
 
@@ -58,7 +88,7 @@ POM
 }
 
 missing=0
-[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel
+[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid
 for part in "$@"; do
   [ -n "${about[$part]:-}" ] || { echo "error: there is no part $part; there are: ${!about[*]}" >&2; exit 64; }
   folder=$systems/$part

@@ -17,6 +17,7 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import druid  # noqa: E402
 import faults  # noqa: E402
 import feeds  # noqa: E402
 import java_client  # noqa: E402
@@ -35,6 +36,7 @@ from parts import Failed, Skipped  # noqa: E402
 
 CHECKS = {
     "java": java_client.check,
+    "druid": druid.check,
     "spark": spark_reads.check,
     "spark-azurite": spark_reads.on_azurite,
     "spine-local": spine.check,

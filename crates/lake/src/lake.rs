@@ -261,5 +261,6 @@ async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, Lake
         moved: watch::channel(0).0,
         source_check: OnceLock::new(),
         publishing: tokio::sync::Mutex::new(()),
+        pins: crate::pinned_version::Pins::default(),
     })
 }

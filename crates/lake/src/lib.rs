@@ -28,6 +28,7 @@ mod missing;
 mod ownership;
 pub mod parquet;
 mod past;
+mod pinned_version;
 pub mod place;
 pub mod planned;
 pub mod postgres;
@@ -63,6 +64,7 @@ pub use journal::Journal;
 pub use keyed::{StateChange, StateFiles, StateTable};
 pub use lake::{Lake, LakeOptions, TableSpec};
 pub use maintain::Maintained;
+pub use pinned_version::{PinnedVersion, moments_of};
 pub use reader::ChangeReader;
 pub use rejects::{
     Again, DISCARD_ACTOR, DISCARD_REASON, DISCARDED, Discarded, GiveUp, Portion, PutThrough, Putting, RejectFilter,

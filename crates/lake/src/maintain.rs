@@ -182,11 +182,14 @@ impl Table {
         Ok(slowest)
     }
 
-    /// Files that no commit names yet.
+    /// Files that no commit names yet, and those of versions that are read from outside.
     fn uncommitted(&self, side: SideName) -> HashSet<FilePath> {
         let state = self.state.lock();
         let mut early: HashSet<FilePath> = state.side(side).chunks.files().map(|f| f.path().clone()).collect();
         early.extend(state.overlay.iter().flat_map(|overlay| &overlay.early).map(|f| f.path().clone()));
+        if side == SideName::Rows {
+            early.extend(self.pins.files());
+        }
         early
     }
 

@@ -22,6 +22,7 @@ use crate::delta::{DataFile, DeltaLog, FilePath, Snapshot, TableVersion, Version
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::lake::Shared;
+use crate::pinned_version::Pins;
 use crate::side::{Side, SideName};
 use crate::source_check::SourceCheck;
 use crate::txn::TxnId;
@@ -124,6 +125,8 @@ pub struct Table {
     pub(crate) source_check: OnceLock<Arc<dyn SourceCheck>>,
     /// One publication of this table at a time.
     pub(crate) publishing: tokio::sync::Mutex<()>,
+    /// Published versions that are read from outside.
+    pub(crate) pins: Pins,
 }
 
 impl Table {

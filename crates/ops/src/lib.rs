@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod books;
 pub mod deliveries;
+pub mod druid;
 pub mod feeds;
 pub mod gates;
 pub mod metrics;

@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod dialect;
 pub mod druid;
+pub mod druid_engine;
 pub mod engine;
 pub mod error;
 pub mod evidence;

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use datafusion::object_store::ObjectStore;
+use datafusion::object_store::path::Path;
 use futures::stream::BoxStream;
 use thiserror::Error;
 pub use vitalake_contract::DeliveryFormat;
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::deliveries::{DeliveryDecision, LedgerEntry, LedgerQuery, RejectedDelivery};
+use vitalake_ops::druid::{DruidPlan, DruidReceipt, DruidReport};
 use vitalake_ops::feeds::{FeedReport, FeedRunReport};
 use vitalake_ops::gates::{GateDecision, GateReport};
 use vitalake_ops::runbooks::{RunbookEntry, RunbookReport};
@@ -175,6 +178,47 @@ pub trait Gates: Send + Sync + 'static {
 
     /// Ends a hold, and publishes what is staged in spite of the rules, once.
     async fn release(&self, dataset: &str, decision: GateDecision) -> Result<GateReport, ApiError>;
+}
+
+/// A file of a published version.
+#[derive(Debug, Clone)]
+pub struct PublishedFile {
+    /// Where the lake's files lie.
+    pub store: Arc<dyn ObjectStore>,
+    /// Its place there.
+    pub location: Path,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// Publishing to a real Druid, and the files that it fetches for that.
+#[async_trait]
+pub trait Publishing: Send + Sync + 'static {
+    /// A file of a version, for who has a signature for it.
+    async fn file(&self, dataset: &str, version: u64, file: &str, signature: &str) -> Result<PublishedFile, ApiError> {
+        let _ = (dataset, version, file, signature);
+        Err(ApiError::NotFound("nothing is published to another engine here".to_owned()))
+    }
+
+    /// Where each dataset stands in Druid.
+    async fn druid(&self) -> Result<Vec<DruidReport>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    /// What would be sent for a dataset.
+    async fn druid_plan(&self, dataset: &str) -> Result<DruidPlan, ApiError> {
+        Err(ApiError::NotFound(format!("{dataset} is not published to Druid")))
+    }
+
+    /// Takes a datasource over that somebody else has made: what is in it is replaced.
+    async fn druid_adopt(&self, dataset: &str) -> Result<DruidReport, ApiError> {
+        Err(ApiError::NotFound(format!("{dataset} is not published to Druid")))
+    }
+
+    /// Removes what is out of use down to deep storage.
+    async fn druid_kill(&self, dataset: &str) -> Result<DruidReceipt, ApiError> {
+        Err(ApiError::NotFound(format!("{dataset} is not published to Druid")))
+    }
 }
 
 /// Runbooks to read, with their evidence.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use vitalake_ingest::decode::DeliveryFormat;
 
 use crate::command::alert::AlertArgs;
+use crate::command::druid::DruidArgs;
 use crate::command::feed::FeedArgs;
 use crate::command::gate::GateArgs;
 use crate::command::import::ImportArgs;
@@ -120,6 +121,8 @@ pub enum Command {
     Feed(FeedArgs),
     /// Show what gates hold back, hold a dataset, or release it
     Gate(GateArgs),
+    /// Show what of the serving datasets is in a real Druid, what would be sent, and remove what was replaced
+    Druid(DruidArgs),
     /// Send plausible readings and app events to a Kafka address
     #[command(long_about = SIMULATE_ABOUT)]
     Simulate(SimulateArgs),

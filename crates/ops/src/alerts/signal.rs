@@ -25,6 +25,8 @@ pub struct Facts {
     pub memory_bytes: Option<u64>,
     /// Parts outside the process that do not answer, and for how many seconds.
     pub away: Vec<(String, f64)>,
+    /// What could not be handed on to another engine, in words.
+    pub unpublished: Vec<String>,
 }
 
 /// What is known of a dataset.
@@ -206,7 +208,7 @@ fn memory(rule: &Rule, facts: &Facts) -> Observation {
 
 fn away(facts: &Facts) -> Observation {
     let parts = facts.away.iter().map(|(part, seconds)| format!("{part} does not answer for {}", age(*seconds)));
-    let words: Vec<String> = parts.collect();
+    let words: Vec<String> = parts.chain(facts.unpublished.iter().cloned()).collect();
     if words.is_empty() { Observation::Clear } else { Observation::Holds(words.join("; ")) }
 }
 

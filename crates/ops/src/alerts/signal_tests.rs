@@ -184,3 +184,13 @@ fn an_alert_of_the_project_takes_the_place_of_a_built_in_one_for_its_dataset() {
     own.name = "gate_held".to_owned();
     assert!(held(rules(&[own], &BTreeMap::new())).is_empty());
 }
+
+#[test]
+fn what_another_engine_does_not_have_is_told_beside_what_is_away() {
+    let rule = built_in("store_unreachable");
+    let words = "serving.x is not published to Druid: its task failed".to_owned();
+    let facts = Facts { away: vec![("Kafka".to_owned(), 5.0)], unpublished: vec![words], ..Facts::default() };
+    let seen = look(&rule, Signal::ComponentAway, &facts, &Rates::default(), 0);
+    let told = "Kafka does not answer for 5 s; serving.x is not published to Druid: its task failed".to_owned();
+    assert_eq!(seen[0].observation, Observation::Holds(told));
+}

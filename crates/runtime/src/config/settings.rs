@@ -17,6 +17,8 @@ pub(super) const HELD_MAX_DEFAULT: u64 = 100;
 pub(super) const HELD_BYTES_MAX_DEFAULT: u64 = 16 << 30;
 pub(super) const TELEMETRY_INTERVAL_MS_DEFAULT: u64 = 10_000;
 pub(super) const TRACES_PER_SECOND_DEFAULT: u64 = 1;
+/// Druid makes a segment of each change: a minute apart they are few.
+pub(super) const DRUID_INTERVAL_MS_DEFAULT: u64 = 60_000;
 pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
 pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
 
@@ -46,6 +48,8 @@ pub enum Kind {
     PublicUrl(fn(&mut Config, String)),
     /// `HOST:PORT[,HOST:PORT…]`.
     Brokers(fn(&mut Config, String)),
+    /// One of some words; the number is the word's place among them.
+    OneOf(&'static [&'static str], fn(&mut Config, usize)),
     /// A map that is kept as it is.
     Map(fn(&mut Config, String, serde_json::Value)),
     /// The receivers of alerts.
@@ -266,6 +270,82 @@ pub const SETTINGS: &[Setting] = &[
         description: "How many produced batches a second are followed from the socket to the published version.",
     },
     Setting {
+        key: "engines.analytics",
+        kind: Kind::OneOf(&["embedded", "druid"], |config, word| config.druid.publishes = word == 1),
+        default: "embedded",
+        description: "Who answers analytics: this process alone, or `druid`: each version of a serving dataset is published to a real Druid as well (docs/druid.md).",
+    },
+    Setting {
+        key: "engines.druid.url",
+        kind: Kind::PublicUrl(|config, value| config.druid.url = Some(value)),
+        default: "none",
+        description: "Druid's router, which passes on to overlord and coordinator (`druid.router.managementProxy.enabled=true`).",
+    },
+    Setting {
+        key: "engines.druid.overlord",
+        kind: Kind::PublicUrl(|config, value| config.druid.overlord = Some(value)),
+        default: "engines.druid.url",
+        description: "Druid's overlord.",
+    },
+    Setting {
+        key: "engines.druid.coordinator",
+        kind: Kind::PublicUrl(|config, value| config.druid.coordinator = Some(value)),
+        default: "engines.druid.url",
+        description: "Druid's coordinator.",
+    },
+    Setting {
+        key: "engines.druid.broker",
+        kind: Kind::PublicUrl(|config, value| config.druid.broker = Some(value)),
+        default: "engines.druid.url",
+        description: "Druid's broker.",
+    },
+    Setting {
+        key: "engines.druid.user",
+        kind: Kind::Text(|config, value| config.druid.user = Some(value)),
+        default: "none",
+        description: "The user that Druid is asked as.",
+    },
+    Setting {
+        key: "engines.druid.password",
+        kind: Kind::Text(|config, value| config.druid.password = Some(value.as_str().into())),
+        default: "none",
+        description: "The user's password, by `${NAME}`.",
+    },
+    Setting {
+        key: "engines.druid.prefix",
+        kind: Kind::Text(|config, value| config.druid.prefix = value),
+        default: "none",
+        description: "What the names of datasources begin with; the dataset's name follows.",
+    },
+    Setting {
+        key: "engines.druid.files_url",
+        kind: Kind::PublicUrl(|config, value| config.druid.files_url = Some(value)),
+        default: "http.public_url, else http:// and the address that it listens on",
+        description: "Where Druid's tasks reach the HTTP endpoint, to fetch the files of a version by signed addresses.",
+    },
+    Setting {
+        key: "engines.druid.interval_ms",
+        kind: Kind::Integer {
+            unit: "milliseconds",
+            least: 0,
+            most: 86_400_000,
+            set: |config, value| config.druid.interval_ms = value,
+        },
+        default: "60000",
+        description: "The least time between two publications of a dataset without a gate; the commits in between are one.",
+    },
+    Setting {
+        key: "engines.druid.subtasks",
+        kind: Kind::Integer {
+            unit: "tasks",
+            least: 1,
+            most: 1_000,
+            set: |config, value| config.druid.subtasks = value,
+        },
+        default: "1",
+        description: "How many of Druid's tasks may read the files of one publication at once, each in a slot of its own beside the one that waits for them.",
+    },
+    Setting {
         key: "notify",
         kind: Kind::Receivers,
         default: "none",
@@ -321,6 +401,10 @@ impl Setting {
                 }
                 set(config, text.to_string());
             }
+            Kind::OneOf(words, set) => match words.iter().position(|word| *word == text) {
+                Some(word) => set(config, word),
+                None => return Err(format!("{} must be one of {}", self.key, words.join(", "))),
+            },
             Kind::Map(_) | Kind::Receivers => return Err(format!("{} must be a map of names", self.key)),
         }
         Ok(())
@@ -341,6 +425,7 @@ impl Setting {
             Kind::Address(_) => "address:port",
             Kind::PublicUrl(_) => "URL",
             Kind::Brokers(_) => "host:port, …",
+            Kind::OneOf(..) => "a word",
             Kind::Map(_) | Kind::Receivers => "map",
         }
     }

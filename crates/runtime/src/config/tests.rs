@@ -82,7 +82,7 @@ fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
 #[case::unknown_key("storage:\n  commit_intervall_ms: 5\n", (2, 3), "unknown key storage.commit_intervall_ms", "storage.commit_interval_ms?")]
 #[case::unknown_section("stroage:\n  url: a\n", (1, 1), "unknown key stroage", "storage?")]
 #[case::key_without_its_section("retention_ms: 5\n", (1, 1), "unknown key retention_ms", "log.retention_ms?")]
-#[case::nothing_near("engines: {}\n", (1, 1), "unknown key engines", "docs/configuration.md")]
+#[case::nothing_near("lemonade: {}\n", (1, 1), "unknown key lemonade", "docs/configuration.md")]
 #[case::not_a_number("storage:\n  commit_interval_ms: soon\n", (2, 23), "whole number of milliseconds from 100 to 3600000", "")]
 #[case::out_of_bounds("storage: {commit_interval_ms: 5}\n", (1, 31), "whole number", "")]
 #[case::not_a_boolean("kafka: {create_topics: yes}\n", (1, 24), "must be true or false", "")]

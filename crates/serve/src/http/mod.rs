@@ -12,6 +12,7 @@ mod feeds;
 mod gates;
 mod guard;
 mod page;
+mod published;
 mod quarantine;
 mod runbook;
 mod sql;
@@ -34,7 +35,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
-use crate::platform::{Alerts, Deliveries, Feeds, Flush, Gates, Runbooks, Status};
+use crate::platform::{Alerts, Deliveries, Feeds, Flush, Gates, Publishing, Runbooks, Status};
 use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 
@@ -96,6 +97,8 @@ pub struct App {
     pub alerts: Arc<dyn Alerts>,
     /// Says what gates hold, and takes what people decide for them.
     pub gates: Arc<dyn Gates>,
+    /// Publishes to Druid, and gives it the files.
+    pub publishing: Arc<dyn Publishing>,
     /// Opens runbooks.
     pub runbooks: Arc<dyn Runbooks>,
     /// The process's numbers.
@@ -123,6 +126,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .merge(books::routes())
         .merge(feeds::routes())
         .merge(gates::routes())
+        .merge(published::routes())
         .merge(runbook::routes())
         .merge(quarantine::routes())
         .merge(deliveries::routes())

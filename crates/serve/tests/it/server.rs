@@ -28,7 +28,8 @@ use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
 use vitalake_serve::pinned::{Pinned, Tables};
 use vitalake_serve::platform::{
-    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryRequest, Feeds, Flush, Gates, Runbooks, Status,
+    Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryRequest, Feeds, Flush, Gates, Publishing, Runbooks,
+    Status,
 };
 use vitalake_serve::quarantine::{Quarantine, Shown};
 use vitalake_serve::session::Sessions;
@@ -114,6 +115,8 @@ impl Alerts for Process {
         Err(ApiError::NotFound(format!("there is no alert {alert}")))
     }
 }
+
+impl Publishing for Process {}
 
 #[async_trait]
 impl Gates for Process {
@@ -240,6 +243,7 @@ impl Server {
             quarantine: Arc::clone(&process) as _,
             alerts: Arc::clone(&process) as _,
             gates: Arc::clone(&process) as _,
+            publishing: Arc::clone(&process) as _,
             runbooks: process,
             metrics: Arc::new(Metrics::new()),
             limits: http,

@@ -3,6 +3,7 @@
 //! Invariant: a command prints its answer to standard output and everything else to standard error.
 
 pub mod alert;
+pub mod druid;
 pub mod feed;
 pub mod gate;
 pub mod import;
@@ -51,6 +52,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Alert(args) => alert::run(&args),
         Command::Feed(args) => feed::run(&args),
         Command::Gate(args) => gate::run(&args),
+        Command::Druid(args) => druid::run(&args),
         Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Datasets(args) => list::datasets(&args),

@@ -69,12 +69,16 @@ impl Noted {
         };
         let now_ms = setup.clock.now_ms();
         let away = life.away().into_iter();
+        let unpublished = life.druid.iter().flat_map(|druid| druid.troubles());
+        let unpublished =
+            unpublished.map(|(dataset, _, words)| format!("serving.{dataset} is not published to Druid: {words}"));
         Facts {
             datasets: report.datasets.iter().filter_map(of).collect(),
             disk_free_bytes: setup.disk.free_bytes(&setup.config.data).ok(),
             disk_reserve_bytes: setup.config.storage.reserve_bytes,
             memory_bytes: memory_bytes(),
             away: away.map(|away| (away.part.to_owned(), (now_ms - away.since_ms).max(0) as f64 / 1000.0)).collect(),
+            unpublished: unpublished.collect(),
         }
     }
 

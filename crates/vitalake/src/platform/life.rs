@@ -27,6 +27,7 @@ use vitalake_runtime::error::{Classified, Retry, in_full};
 use vitalake_runtime::health::{Away, LogThrottle};
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 
+use super::druid::Druid;
 use super::feeds::Feeds;
 use super::held_again::hold_again;
 use super::intake::{Intake, IntakeContext};
@@ -62,6 +63,8 @@ pub struct Life {
     pub(super) gates: Arc<Gates>,
     pub(super) deliveries: BTreeMap<DatasetName, Arc<DeliveryDesk>>,
     pub(super) feeds: Feeds,
+    /// Publishing to Druid, where this process does it.
+    pub(super) druid: Option<Druid>,
     /// Deliveries that wait for somebody to decide.
     pub(super) held: Arc<HeldDeliveries>,
     /// When it was opened, milliseconds since 1970.
@@ -122,6 +125,7 @@ impl Life {
         let health = setup.outside.control.clone();
         let control = ControlStore::new(setup.control.clone(), &config.name, clock.clone(), health);
         let feeds = Feeds::open(setup, role, &control).await;
+        let druid = Druid::open(setup, role, &lake, &control);
         let work_folder = work_folder(setup, number).await;
         let options = ModelsOptions {
             events: setup.events.clone(),
@@ -141,6 +145,7 @@ impl Life {
             models: Mutex::new(None),
             deliveries,
             feeds,
+            druid,
             held,
             opened_ms: clock.now_ms(),
             recovery,
@@ -255,6 +260,9 @@ impl Life {
             tracing::warn!("models still compute; what they make is not committed");
         }
         self.feeds.release().await;
+        if let Some(druid) = &self.druid {
+            druid.release().await;
+        }
         self.control.close().await;
         let closing = Arc::clone(self);
         let _ = tokio::task::spawn_blocking(move || {

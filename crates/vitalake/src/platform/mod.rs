@@ -12,6 +12,7 @@ mod books;
 mod broker;
 mod delivered_sets;
 mod deliveries;
+mod druid;
 mod feeds;
 mod flush;
 mod follow;

@@ -15,6 +15,8 @@ pub struct Outside {
     pub(crate) kafka: Health,
     /// The control store.
     pub(crate) control: Health,
+    /// The Druid that serving datasets are published to.
+    pub(crate) druid: Health,
     /// The topics that contracts name, on a broker that answers.
     pub(crate) topics: Health,
     /// Ids that were made up for topics of which there is another by now.
@@ -31,6 +33,7 @@ impl Outside {
             storage: health("storage"),
             kafka: health("Kafka"),
             control: health("control store"),
+            druid: health("Druid"),
             topics: health("a topic"),
             #[cfg(feature = "rdkafka")]
             replaced: std::sync::Arc::default(),
@@ -44,7 +47,10 @@ impl Outside {
 
     /// Those that do not answer now.
     pub(crate) fn away(&self) -> Vec<Away> {
-        [&self.storage, &self.kafka, &self.control, &self.topics].into_iter().filter_map(Health::away).collect()
+        [&self.storage, &self.kafka, &self.control, &self.druid, &self.topics]
+            .into_iter()
+            .filter_map(Health::away)
+            .collect()
     }
 }
 

@@ -279,6 +279,7 @@ pub fn http_app(
     mut events: EventReader,
     (http, watching): (SocketAddr, Watching),
 ) -> anyhow::Result<(App, AlertDesk)> {
+    let _known = setup.http.set(http);
     let engine = Arc::new(QueryEngine::new(QueryLimits::default(), queries.handle().clone())?);
     let Watching { metrics, telemetry } = watching;
     let sessions = Sessions::new(engine, Arc::clone(platform) as _, Arc::new(DruidSql), platform.events().clone());
@@ -299,6 +300,7 @@ pub fn http_app(
         sessions,
         runbooks,
         gates: Arc::clone(platform) as _,
+        publishing: Arc::clone(platform) as _,
         quarantine: Arc::new(QuarantineDesk::new(Arc::clone(platform))),
         alerts: Arc::new(alerts.clone()),
         status: Arc::clone(platform) as _,

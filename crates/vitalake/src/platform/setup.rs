@@ -2,7 +2,8 @@
 //!
 //! Invariant: nothing here changes from one life to the next; what does (the role, the life's number) is said apart.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -74,6 +75,8 @@ pub struct Setup {
     pub events: Events,
     /// Makes rows of the ops datasets of what happened.
     pub recorder: Recorder,
+    /// Where HTTP is answered, once that is known.
+    pub http: Arc<OnceLock<SocketAddr>>,
     /// Held for as long as anything may write to the data folder.
     pub lock: Option<Arc<FolderLock>>,
 }
@@ -100,6 +103,7 @@ impl Setup {
             cpu,
             events,
             recorder,
+            http: Arc::default(),
             lock: Some(lock),
         })
     }

@@ -12,6 +12,7 @@ use vitalake_ops::record::RecordOptions;
 use vitalake_process::quality::ScheduledRules;
 use vitalake_process::{Following, Models};
 
+use super::druid::Druid;
 use super::feeds::Feeds;
 use super::{Life, Role, deliveries, follow, samples};
 
@@ -49,6 +50,7 @@ impl Life {
         }
         if !self.setup.without_intake {
             self.watched("feeds", tokio::spawn(Feeds::run_forever(Arc::clone(self))));
+            self.watched("Druid", self.setup.cpu.spawn_background(Druid::run_forever(Arc::clone(self))));
         }
         if self.role.takes_deliveries() {
             self.say_whose_feeds();
