@@ -55,6 +55,7 @@ impl Process {
             clock,
             cpu: cpu.clone(),
             events: Events::unread(),
+            http: std::sync::Arc::default(),
             lock: None,
         };
         let life = Life::open(&setup, Role::All, 1).await.unwrap();

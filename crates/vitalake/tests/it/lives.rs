@@ -51,6 +51,7 @@ impl World {
             clock,
             cpu: Cpu::with_workers(2).unwrap(),
             events: Events::unread(),
+            http: std::sync::Arc::default(),
             lock: None,
         };
         let platform = Platform::new(&setup, Role::All);

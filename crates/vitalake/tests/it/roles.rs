@@ -61,6 +61,7 @@ impl World {
             clock,
             cpu: self.cpu.clone(),
             events: Events::unread(),
+            http: std::sync::Arc::default(),
             lock: None,
         }
     }

@@ -305,6 +305,7 @@ impl Rehearsal {
             clock,
             cpu: self.cpu.clone(),
             events: Events::unread(),
+            http: std::sync::Arc::default(),
             lock: None,
         };
         let opening = Running::open(&setup, Role::All, 1);
