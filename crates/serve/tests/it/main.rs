@@ -5,6 +5,7 @@ mod api;
 mod client;
 mod corpus;
 mod decisions;
+mod druid_engine;
 mod extremes;
 mod golden;
 mod lake;
