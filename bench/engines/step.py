@@ -4,6 +4,7 @@ A step is given as JSON: what to do, how many rows, and where everything is. It 
 step needs, and those only whole: a folder is given its name once it is complete.
 """
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -11,10 +12,14 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+# What is in the table is not kept in the log too: of 100 million rows that would be 20 GB.
+LOG_SETTINGS = {"VITALAKE_LOG__RETENTION_BYTES": str(32 << 20)}
+
 
 
 def main():
     step = json.loads(sys.argv[1])
+    os.environ.update(LOG_SETTINGS)
     if step["do"] == "load":
         found = load(step)
     elif step["do"] == "transform":
