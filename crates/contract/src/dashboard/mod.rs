@@ -6,6 +6,7 @@
 mod measure;
 pub mod sql;
 mod time;
+pub mod write;
 
 use serde_json::{Map, Value as Json};
 

@@ -62,7 +62,7 @@ pub(super) fn dataset(source: &Source<'_>, charted: &Charted<'_>) -> Json {
             "d3format": measure.format,
             "metric_type": null,
             "warning_text": null,
-            "extra": { "certification": said_by },
+            "extra": { "certification": said_by, "unit": measure.unit },
         })
     });
     let path = match charted.set {

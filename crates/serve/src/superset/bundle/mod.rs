@@ -7,6 +7,7 @@ mod chart;
 mod check;
 mod context;
 mod dataset;
+mod export;
 mod page;
 mod query;
 mod uuid;
@@ -20,6 +21,7 @@ use vitalake_contract::Contract;
 use vitalake_contract::dashboard::{Dashboard, MeasureSet, TIME};
 
 pub use self::check::check;
+pub use self::export::{Assets, Exported, Refusal, export};
 pub use self::uuid::{AssetKind, asset_uuid};
 use context::{Charted, DATABASE, VERSION};
 

@@ -110,7 +110,7 @@ fn a_dataset_has_the_contracts_words_units_and_certification() {
     assert_eq!(dataset["extra"]["certification"]["details"], "Contract 1.0.0, gate passed");
 }
 
-const EVERY_TYPE: &str = "
+pub(super) const EVERY_TYPE: &str = "
 title: Every type
 dataset: vitals_hourly
 period: last 2 days

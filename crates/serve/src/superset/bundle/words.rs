@@ -3,9 +3,7 @@
 //! Invariant: a period that is written here is read as the same.
 
 use vitalake_contract::ColumnType;
-use vitalake_contract::dashboard::Period;
-#[cfg(test)]
-use vitalake_contract::dashboard::PeriodUnit;
+use vitalake_contract::dashboard::{Period, PeriodUnit};
 
 /// Everything, in Superset's words.
 const ALL: &str = "No filter";
@@ -22,7 +20,6 @@ pub(super) fn time_range(period: Period) -> String {
     }
 }
 
-#[cfg(test)]
 /// The period of a time range, where it is one of ours.
 pub(super) fn period(time_range: &str) -> Option<Period> {
     match time_range {
