@@ -138,9 +138,30 @@ pub struct DatasetStatus {
     /// The kind of the model that makes it; none of a dataset that records or files come into.
     #[serde(default)]
     pub model: Option<String>,
+    /// What runs that model: `datafusion`, this process, or `spark`.
+    #[serde(default)]
+    pub engine: Option<String>,
+    /// The statement of the model that runs on Spark now, once that takes longer.
+    #[serde(default)]
+    pub running: Option<RunningReport>,
     /// What its gate says, where it has one.
     #[serde(default)]
     pub gate: Option<GateReport>,
+}
+
+/// A statement that runs on Spark, by Spark's own reports.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunningReport {
+    /// For how long.
+    pub seconds: f64,
+    /// Stages that it has come to.
+    pub stages: u64,
+    /// Tasks of these.
+    pub tasks: u64,
+    /// Tasks that are done.
+    pub tasks_done: u64,
+    /// Bytes that were read.
+    pub bytes_read: u64,
 }
 
 /// How often a rule of a contract was broken.

@@ -12,7 +12,8 @@ use datafusion::prelude::ident;
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, Query, SelectItem, SetExpr};
 use vitalake_contract::Contract;
 
-use crate::engine::{Engine, Ran};
+use crate::engine::spark::statement::{Column, Wanted};
+use crate::engine::{Engine, On, Ran};
 use crate::error::{Error, Result};
 use crate::graph::Contracts;
 use crate::model::Model;
@@ -39,13 +40,19 @@ impl AppendPlan {
     /// # Errors
     /// When the SELECT cannot be planned; `validate` says the same with every other problem.
     pub async fn compile(model: &Model, contracts: &Contracts) -> Result<Self> {
+        Self::compile_on(&On::DataFusion, model, contracts).await
+    }
+
+    /// The same for what it runs on.
+    pub(crate) async fn compile_on(on: &On, model: &Model, contracts: &Contracts) -> Result<Self> {
         let problem = |problem| Error::Model { model: model.dataset.clone(), problem: Box::new(problem) };
         let contract = contracts.get(&model.dataset).ok_or_else(|| {
             problem(ModelProblem::at(model.place, "the model's dataset has no contract", "add its contract"))
         })?;
         let schemas = named_schemas(model, contracts).map_err(problem)?;
-        let planned = output_plan(model, contract, &schemas).map_err(problem)?;
-        Ok(Self { engine: Engine::compile(model, planned, "deriving rows").await? })
+        let (planned, columns) = output_plan(model, contract, &schemas).map_err(problem)?;
+        let wanted = || Ok(Wanted::by_row(model, columns));
+        Ok(Self { engine: Engine::compile_on(on, model, planned, wanted, "deriving rows").await? })
     }
 
     /// The columns that the model reads of one of its tables, in lower case.
@@ -84,7 +91,11 @@ impl AppendPlan {
 
 /// The model's plan with the contract's columns in order and type, those that an upsert's header names beside them, and
 /// the lineage after them.
-fn output_plan(model: &Model, contract: &Contract, schemas: &[SchemaRef]) -> Result<Planned, ModelProblem> {
+fn output_plan(
+    model: &Model,
+    contract: &Contract,
+    schemas: &[SchemaRef],
+) -> Result<(Planned, Vec<Column>), ModelProblem> {
     let mut query: Query = model.query.as_ref().clone();
     if let (SetExpr::Select(select), Some(driving)) = (query.body.as_mut(), model.driving()) {
         for name in LINEAGE {
@@ -94,21 +105,33 @@ fn output_plan(model: &Model, contract: &Contract, schemas: &[SchemaRef]) -> Res
         }
     }
     let Planned { state, plan, slots } = plan(model, query, schemas)?;
-    let mut outputs: Vec<Expr> = contract
-        .columns
-        .iter()
-        .map(|column| {
-            let from = ident(column.name.to_lowercase());
-            Expr::Cast(Cast::new(Box::new(from), column.kind.arrow())).alias(column.name.as_ref())
-        })
-        .collect();
+    let mut columns = columns_of(contract);
     for field in shape::extra_fields(model, contract, plan.schema().as_arrow()) {
         let from = if field.name() == DELETED { model.deleted.as_ref() } else { Some(field.name()) };
-        let from = ident(from.unwrap_or(field.name()));
-        outputs.push(Expr::Cast(Cast::new(Box::new(from), field.data_type().clone())).alias(field.name()));
+        let from = from.unwrap_or(field.name()).clone();
+        columns.push(Column { from, to: field.name().clone(), kind: field.data_type().clone() });
     }
+    let mut outputs: Vec<Expr> = columns.iter().map(cast_to).collect();
     outputs.extend(LINEAGE.map(ident));
+    for field in lineage_fields() {
+        columns.push(Column { from: field.name().clone(), to: field.name().clone(), kind: field.data_type().clone() });
+    }
     let plan = LogicalPlanBuilder::from(plan).project(outputs).and_then(LogicalPlanBuilder::build);
     let plan = plan.map_err(|error| crate::plan::engine_problem(&error, model.place))?;
-    Ok(Planned { state, plan, slots })
+    Ok((Planned { state, plan, slots }, columns))
+}
+
+/// A contract's columns, as a model gives them.
+pub(crate) fn columns_of(contract: &Contract) -> Vec<Column> {
+    let column = |column: &vitalake_contract::Column| Column {
+        from: column.name.to_lowercase(),
+        to: column.name.to_string(),
+        kind: column.kind.arrow(),
+    };
+    contract.columns.iter().map(column).collect()
+}
+
+/// A column with its name and type.
+pub(crate) fn cast_to(column: &Column) -> Expr {
+    Expr::Cast(Cast::new(Box::new(ident(column.from.clone())), column.kind.clone())).alias(column.to.clone())
 }

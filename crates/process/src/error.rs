@@ -4,6 +4,7 @@ use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::LakeError;
 use vitalake_runtime::error::{Class, Classified, Retry};
 
+use crate::engine::spark::Failure;
 use crate::problem::{ModelProblem, Place};
 
 /// This crate's result.
@@ -55,6 +56,40 @@ pub enum Error {
         /// Why; may quote values, so it is shown in no log.
         #[source]
         source: Box<Error>,
+    },
+    /// A statement has given nothing.
+    #[error("model {model}: {}", of_spark(failure, *layer, model, *place))]
+    Spark {
+        /// The model's dataset.
+        model: DatasetName,
+        /// Its layer.
+        layer: Layer,
+        /// Where in the model, as far as Spark says it.
+        place: Place,
+        /// What went wrong.
+        failure: Failure,
+    },
+    /// Spark cannot run a model whatever the rows are.
+    #[error(
+        "model {model}: Spark cannot run models/{layer}/{model}.sql:{place}: {failure}; mend it, or write `-- engine: datafusion` into its header, then start the server again"
+    )]
+    RefusedBySpark {
+        /// The model's dataset.
+        model: DatasetName,
+        /// Its layer.
+        layer: Layer,
+        /// Where in the model.
+        place: Place,
+        /// What Spark says.
+        failure: Failure,
+    },
+    /// A model is to run on a Spark, and none is named.
+    #[error(
+        "model {model} is to run on Spark, and vitalake.yaml names none; add `engines: {{spark: 'sc://HOST:15002'}}`, or write `-- engine: datafusion` into its header"
+    )]
+    NoSpark {
+        /// The model's dataset.
+        model: DatasetName,
     },
     /// What is corrected in a table has moved again and again meanwhile.
     #[error("{dataset} has moved while rows of it were made again: that is tried once more")]
@@ -205,6 +240,14 @@ pub enum Error {
     },
 }
 
+/// What a statement that gave nothing says: with the place where the statement is to blame.
+fn of_spark(failure: &Failure, layer: Layer, model: &DatasetName, place: Place) -> String {
+    match failure.is_of_statement() {
+        true => format!("the statement at models/{layer}/{model}.sql:{place} gave nothing: {failure}"),
+        false => failure.to_string(),
+    }
+}
+
 impl From<LakeError> for Error {
     fn from(source: LakeError) -> Self {
         Self::Lake(Box::new(source))
@@ -220,9 +263,13 @@ impl Classified for Error {
             | Self::InputWaits { .. }
             | Self::Overtaken { .. }
             | Self::Moved { .. } => Class::External,
+            Self::Spark { failure, .. } if failure.is_of_statement() => Class::User,
+            Self::Spark { .. } => Class::External,
             Self::Lake(source) => source.class(),
             Self::Engine { .. } | Self::Panicked { .. } | Self::Columns { .. } | Self::Arrow { .. } => Class::Internal,
             Self::Unrunnable { .. }
+            | Self::RefusedBySpark { .. }
+            | Self::NoSpark { .. }
             | Self::Fatal { .. }
             | Self::Removed { .. }
             | Self::NoReplay { .. }
@@ -238,11 +285,14 @@ impl Classified for Error {
         match self {
             Self::Model { .. }
             | Self::Unrunnable { .. }
+            | Self::RefusedBySpark { .. }
+            | Self::NoSpark { .. }
             | Self::Fatal { .. }
             | Self::Removed { .. }
             | Self::StateGone { .. }
             | Self::SnapshotTooLarge { .. }
             | Self::InputMadeAnew { .. } => Retry::Never,
+            Self::Spark { failure, .. } if failure.is_of_text() => Retry::Never,
             Self::Lake(source) => source.retry(),
             _ => Retry::Later,
         }

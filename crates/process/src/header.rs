@@ -2,10 +2,10 @@
 //!
 //! Pure. Invariant: a line of the form `-- word: value` there is either understood or a problem.
 
-use crate::model::Kind;
+use crate::model::{EngineName, Kind};
 use crate::problem::{ModelProblem, Place, nearest};
 
-const KEYS: [&str; 5] = ["kind", "time", "key", "sequence", "deleted"];
+const KEYS: [&str; 6] = ["kind", "time", "key", "sequence", "deleted", "engine"];
 /// The kinds of models, as a header names them.
 const KINDS: [(&str, Kind); 4] =
     [("append", Kind::Append), ("rollup", Kind::Rollup), ("upsert", Kind::Upsert), ("full", Kind::Full)];
@@ -21,6 +21,8 @@ pub(crate) struct Header {
     pub(crate) sequence: Vec<String>,
     /// The column that marks an upsert's deletes.
     pub(crate) deleted: Option<String>,
+    /// What runs it.
+    pub(crate) engine: Option<EngineName>,
 }
 
 /// Reads the header; what is wrong is added to the problems.
@@ -56,6 +58,7 @@ pub(crate) fn parse(text: &str, problems: &mut Vec<ModelProblem>) -> Header {
                 kind_line = Some(place);
                 found.kind = kind(value, place, problems);
             }
+            "engine" => found.engine = engine(value, place, problems),
             "time" => {
                 time_place = place;
                 found.time = Some(value.to_lowercase());
@@ -117,10 +120,23 @@ fn kind(value: &str, place: Place, problems: &mut Vec<ModelProblem>) -> Option<K
     found
 }
 
+fn engine(value: &str, place: Place, problems: &mut Vec<ModelProblem>) -> Option<EngineName> {
+    let found = EngineName::ALL.into_iter().find(|engine| engine.as_str() == value);
+    if found.is_none() {
+        let near = nearest(value, EngineName::ALL.into_iter().map(EngineName::as_str));
+        let help = near.map_or_else(
+            || "the engines are datafusion and spark".to_owned(),
+            |near| format!("did you mean {near:?}?"),
+        );
+        problems.push(ModelProblem::at(place, format!("{value:?} is no engine that runs models"), help));
+    }
+    found
+}
+
 fn unknown(key: &str, place: Place) -> ModelProblem {
     let help = nearest(key, KEYS.into_iter()).map_or_else(
         || {
-            "the keys are kind, time, key, sequence and deleted; other comments stand without a colon, or after SELECT"
+            "the keys are kind, time, key, sequence, deleted and engine; other comments stand without a colon, or after SELECT"
                 .to_owned()
         },
         |near| format!("did you mean {near:?}?"),

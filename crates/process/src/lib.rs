@@ -32,15 +32,16 @@ mod validate;
 
 pub use append::AppendPlan;
 pub use check::{PRIMARY_KEY_RULE, sql_rules};
+pub use engine::{Engines, spark};
 pub use error::{Error, Result};
 pub use graph::{Contracts, Graph, GraphProblem};
 pub use kind::{MODEL_EXPRESSION_RULE, SEQUENCE_RULE, stored_schema};
-pub use model::{Kind, Model, TableUse};
+pub use model::{EngineName, Kind, Model, TableUse};
 pub use plan::INGESTED_AT;
 pub use preview::{PreviewError, preview};
 pub use problem::{ModelProblem, Place};
 pub use run::{
-    Consumed, FollowInputs, Following, ModelState, ModelStatus, Models, ModelsOptions, consumed, has_rows_to_consume,
-    table_specs,
+    Consumed, FollowInputs, Following, ModelState, ModelStatus, Models, ModelsOptions, RunningStatement, consumed,
+    has_rows_to_consume, table_specs,
 };
-pub use validate::validate_model;
+pub use validate::{problems_on_spark, validate_model};

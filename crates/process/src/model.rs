@@ -42,6 +42,30 @@ impl Kind {
     }
 }
 
+/// What runs a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineName {
+    /// This process.
+    #[default]
+    DataFusion,
+    /// A Spark, by Spark Connect.
+    Spark,
+}
+
+impl EngineName {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::DataFusion, Self::Spark];
+
+    /// Its name in a header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DataFusion => "datafusion",
+            Self::Spark => "spark",
+        }
+    }
+}
+
 /// A table named in a model's FROM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableUse {
@@ -72,6 +96,8 @@ pub struct Model {
     pub sequence: Vec<String>,
     /// The column that marks an upsert's deletes, in lower case.
     pub deleted: Option<String>,
+    /// What runs it, where its header says so.
+    pub engine: Option<EngineName>,
     /// The tables of FROM, the driving one first.
     pub tables: Vec<TableUse>,
     /// Where the SELECT begins.
@@ -102,14 +128,14 @@ impl Model {
                 Vec::new()
             }
         };
-        let Header { kind, time, key, sequence, deleted } = header;
+        let Header { kind, time, key, sequence, deleted, engine } = header;
         if let (Some(kind), Some(select)) = (kind, select_of(&query)) {
             kind_problems(kind, &query, select, place, &mut problems);
         }
         match kind {
             Some(kind) if problems.is_empty() => {
                 let text = text.to_owned();
-                Ok(Self { dataset, layer, kind, time, key, sequence, deleted, tables, place, text, query })
+                Ok(Self { dataset, layer, kind, time, key, sequence, deleted, engine, tables, place, text, query })
             }
             _ => Err(problems),
         }
@@ -134,7 +160,7 @@ fn select_of(query: &Query) -> Option<&Select> {
     }
 }
 
-fn parse_query(text: &str) -> Result<(Box<Query>, Place), ModelProblem> {
+pub(crate) fn parse_query(text: &str) -> Result<(Box<Query>, Place), ModelProblem> {
     let tokens = tokens(text)?;
     let start = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
     let place = start.map_or(Place::new(1, 1), |t| Place::of(t.span, Place::new(1, 1)));

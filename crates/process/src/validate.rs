@@ -2,11 +2,13 @@
 //!
 //! Pure. Invariant: a model without a problem here can be compiled and run.
 
+use crate::engine::spark::statement::{Statement, Wanted};
 use crate::graph::Contracts;
 use crate::kind;
-use crate::model::Model;
+use crate::model::{Kind, Model};
 use crate::plan::{self, Planned};
-use crate::problem::ModelProblem;
+use crate::problem::{ModelProblem, Place};
+use crate::rollup;
 
 /// Every problem of a model against the contracts: columns, types, and what its kind does not allow.
 #[must_use]
@@ -40,6 +42,28 @@ pub fn validate_model(model: &Model, contracts: &Contracts) -> Vec<ModelProblem>
         problems.extend(kind::problems(model, contract, &planned.plan));
     }
     problems
+}
+
+/// What keeps a model that has no other problem from running on a Spark, offline: whether one is named, and whether the
+/// text can be sent to it.
+#[must_use]
+pub fn problems_on_spark(model: &Model, contracts: &Contracts, has_spark: bool) -> Vec<ModelProblem> {
+    if !has_spark {
+        let is_engine =
+            |line: &str| line.trim().strip_prefix("--").is_some_and(|text| text.trim().starts_with("engine"));
+        let line = model.text.lines().position(is_engine).map_or(1, |line| line + 1);
+        let help = "add `engines: {spark: 'sc://HOST:15002'}` to vitalake.yaml, or write `-- engine: datafusion`";
+        return vec![ModelProblem::at(
+            Place::new(line, 4),
+            "the model runs on Spark, and vitalake.yaml names none",
+            help,
+        )];
+    }
+    let sent = match model.kind {
+        Kind::Rollup => contracts.get(&model.dataset).map(|contract| rollup::sent(model, contract, contracts)),
+        Kind::Append | Kind::Upsert | Kind::Full => Some(Statement::of(model, Wanted::default())),
+    };
+    sent.and_then(Result::err).into_iter().collect()
 }
 
 /// Types are checked when the plan is analysed, functions' arguments among them.

@@ -5,6 +5,7 @@
 //! the parser, the environment and the reference page (docs/configuration.md) are made; no message here holds a value.
 
 mod document;
+pub mod engines;
 pub mod notify;
 mod problem;
 mod settings;
@@ -39,6 +40,8 @@ pub struct Config {
     pub http: Http,
     /// The control store.
     pub control: Control,
+    /// What runs models.
+    pub engines: engines::Engines,
     /// Delivered files.
     pub deliveries: Deliveries,
     /// The ops datasets.
@@ -241,6 +244,7 @@ impl Config {
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
             http: Http { listen: settings::HTTP_LISTEN_DEFAULT, public_url: None },
             control: Control::default(),
+            engines: engines::Engines::default(),
             deliveries: Deliveries {
                 held_max: settings::HELD_MAX_DEFAULT,
                 held_bytes_max: settings::HELD_BYTES_MAX_DEFAULT,
@@ -321,6 +325,7 @@ impl fmt::Debug for Config {
             .field("log", &self.log)
             .field("http", &self.http)
             .field("control", &self.control)
+            .field("engines", &self.engines)
             .field("deliveries", &self.deliveries)
             .field("ops", &self.ops)
             .field("telemetry", &self.telemetry)

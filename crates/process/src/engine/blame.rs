@@ -28,7 +28,10 @@ struct Part {
 impl Blame {
     /// The reason why a row is rejected, in full.
     pub(crate) async fn reason(&mut self, model: &Model, contracts: &Contracts, failed: &FailedRow) -> String {
-        let place = self.place(model, contracts, &failed.row).await;
+        let place = match failed.place {
+            Some(place) => place,
+            None => self.place(model, contracts, &failed.row).await,
+        };
         format!(
             "the expression at models/{}/{}.sql:{place} cannot be computed for this row: {}",
             model.layer, model.dataset, failed.cause

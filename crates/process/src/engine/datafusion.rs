@@ -59,6 +59,11 @@ impl Compiled {
         Ok(Self { model: model.clone(), attempted, slots, needed, physical, context: Arc::new(context), schema })
     }
 
+    /// The columns that are read of a table.
+    pub(crate) fn columns(&self, table: usize) -> Option<&SchemaRef> {
+        self.slots.get(table).map(|slot| slot.columns())
+    }
+
     pub(crate) fn needed(&self, table: usize) -> &[String] {
         self.needed.get(table).map_or(&[], Vec::as_slice)
     }

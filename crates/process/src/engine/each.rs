@@ -3,6 +3,8 @@
 //! Taken for a batch that failed only. Invariant: every row is in what was made or among the failed ones, never in both;
 //! an engine that fails whatever the rows are is an error, and no row is blamed for it.
 
+use std::borrow::Cow;
+
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
@@ -10,6 +12,7 @@ use datafusion::common::DataFusionError;
 use crate::engine::Engine;
 use crate::engine::bounded::TooLarge;
 use crate::error::{Error, Result};
+use crate::problem::Place;
 
 /// What came of rows.
 #[derive(Debug, Default)]
@@ -26,7 +29,9 @@ pub(crate) struct FailedRow {
     /// The row, alone, with the columns that the model reads.
     pub(crate) row: RecordBatch,
     /// Why, without a value.
-    pub(crate) cause: &'static str,
+    pub(crate) cause: Cow<'static, str>,
+    /// Where in the model, as far as the engine says it.
+    pub(crate) place: Option<Place>,
 }
 
 /// Runs rows, and where that fails finds those that cannot be run: with one such row about twice as many runs as the
@@ -40,10 +45,13 @@ pub(crate) async fn run_each(engine: &Engine, rows: &[RecordBatch]) -> Result<Ra
     if cause(&failure).is_none() {
         return Err(failure);
     }
-    // What fails without any row fails for all of them.
+    // What fails without any row fails for all of them; an engine that has gone meanwhile says nothing of them.
     let none = first.slice(0, 0);
-    if engine.run(std::slice::from_ref(&none)).await.is_err() {
-        return Ok(Ran { unrunnable: Some((none, failure)), ..Ran::default() });
+    if let Err(without) = engine.run(std::slice::from_ref(&none)).await {
+        return match cause(&without) {
+            Some(_) => Ok(Ran { unrunnable: Some((none, failure)), ..Ran::default() }),
+            None => Err(without),
+        };
     }
     let mut ran = Ran::default();
     // Last in, first out: the halves of a batch come before what follows it, so that rows keep their order.
@@ -59,7 +67,10 @@ pub(crate) async fn run_each(engine: &Engine, rows: &[RecordBatch]) -> Result<Ra
         let count = piece.num_rows();
         match cause(&failure) {
             None => return Err(failure),
-            Some(cause) if count == 1 => ran.failed.push(FailedRow { row: engine.as_read(&piece)?, cause }),
+            Some(cause) if count == 1 => {
+                let place = place(&failure);
+                ran.failed.push(FailedRow { row: engine.as_read(&piece)?, cause, place });
+            }
             Some(_) => {
                 pieces.push(piece.slice(count / 2, count - count / 2));
                 pieces.push(piece.slice(0, count / 2));
@@ -72,10 +83,19 @@ pub(crate) async fn run_each(engine: &Engine, rows: &[RecordBatch]) -> Result<Ra
 }
 
 /// What a row can be blamed for; `None` for what is no row's fault.
-fn cause(failure: &Error) -> Option<&'static str> {
+fn cause(failure: &Error) -> Option<Cow<'static, str>> {
     match failure {
-        Error::Panicked { .. } => Some("a function of the engine broke down"),
-        Error::Engine { source, .. } => of_engine(source),
+        Error::Panicked { .. } => Some("a function of the engine broke down".into()),
+        Error::Engine { source, .. } => of_engine(source).map(Cow::Borrowed),
+        Error::Spark { failure, .. } if failure.is_of_statement() => Some(failure.to_string().into()),
+        _ => None,
+    }
+}
+
+/// Where in the model an engine says that it fails.
+fn place(failure: &Error) -> Option<Place> {
+    match failure {
+        Error::Spark { place, .. } => Some(*place),
         _ => None,
     }
 }

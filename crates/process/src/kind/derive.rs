@@ -46,7 +46,7 @@ pub(crate) type Judge<'a> = &'a mut (dyn FnMut(&RecordBatch) -> Result<Vec<Verdi
 
 impl Derive {
     pub(crate) async fn start(job: &Job) -> Result<Self> {
-        let plan = AppendPlan::compile(&job.model, &job.contracts).await?;
+        let plan = AppendPlan::compile_on(&job.on()?, &job.model, &job.contracts).await?;
         let checks = RowChecks::compile(Arc::clone(job.output.contract()), plan.schema())?;
         Ok(Self { plan, checks, joined: Joined::of(job)?, blame: Blame::default() })
     }

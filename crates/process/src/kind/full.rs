@@ -10,14 +10,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::row::{RowConverter, SortField};
-use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::prelude::ident;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use futures::FutureExt;
 use futures::future::select_all;
 use vitalake_contract::{Contract, DatasetName};
 use vitalake_lake::{DataFile, FilePath, Overlay, Seal, Table, TxnId};
 
+use crate::append::{cast_to, columns_of};
 use crate::check::{RowChecks, quarantined, without};
+use crate::engine::spark::statement::Wanted;
 use crate::engine::{Blame, Engine, Ran};
 use crate::error::{Error, Result};
 use crate::kind::append::count;
@@ -61,7 +62,9 @@ impl FullWork {
         let query = job.model.query.as_ref().clone();
         let planned = plan(&job.model, query, &schemas).and_then(|planned| output(job, planned)).map_err(problem)?;
         let by_row = !is_aggregated(&planned.plan);
-        let engine = Engine::compile(&job.model, planned, "computing the table").await?;
+        let wanted = || Ok(Wanted { columns: columns_of(&contract), is_divisible: false, ..Wanted::default() });
+        let on = job.on()?;
+        let engine = Engine::compile_on(&on, &job.model, planned, wanted, "computing the table").await?;
         let checks = RowChecks::compile(contract, engine.schema())?;
         let mut inputs = Vec::new();
         for used in &job.model.tables {
@@ -285,15 +288,12 @@ fn is_aggregated(plan: &LogicalPlan) -> bool {
 fn output(job: &Job, planned: Planned) -> Result<Planned, ModelProblem> {
     let contract: &Contract = job.output.contract();
     let Planned { state, plan, slots } = planned;
-    let columns = contract.columns.iter().map(|column| {
-        let from = ident(column.name.to_lowercase());
-        Expr::Cast(Cast::new(Box::new(from), column.kind.arrow())).alias(column.name.as_ref())
-    });
+    let columns: Vec<Expr> = columns_of(contract).iter().map(cast_to).collect();
     let mut builder = LogicalPlanBuilder::from(plan);
     if job.model.select().is_some_and(|select| select.distinct.is_some()) {
         builder = builder.distinct().map_err(|error| crate::plan::engine_problem(&error, job.model.place))?;
     }
-    let plan = builder.project(columns.collect::<Vec<_>>()).and_then(LogicalPlanBuilder::build);
+    let plan = builder.project(columns).and_then(LogicalPlanBuilder::build);
     let plan = plan.map_err(|error| crate::plan::engine_problem(&error, job.model.place))?;
     Ok(Planned { state, plan, slots })
 }

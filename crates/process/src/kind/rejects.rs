@@ -23,6 +23,10 @@ pub const MODEL_EXPRESSION_RULE: &str = "model_expression";
 /// `Unrunnable` when the engine fails whatever the rows are.
 pub(crate) async fn failed_rows(job: &Job, blame: &mut Blame, ran: &mut Ran) -> Result<Vec<RecordBatch>> {
     if let Some((none, failure)) = ran.unrunnable.take() {
+        // A Spark says itself where.
+        if let Error::Spark { model, layer, place, failure } = failure {
+            return Err(Error::RefusedBySpark { model, layer, place, failure });
+        }
         let place = blame.place(&job.model, &job.contracts, &none).await;
         let (model, layer) = (job.model.dataset.clone(), job.model.layer);
         return Err(Error::Unrunnable { model, layer, place, source: Box::new(failure) });

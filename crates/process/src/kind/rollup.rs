@@ -80,7 +80,7 @@ pub(crate) struct RollupWork {
 
 impl RollupWork {
     pub(crate) async fn start(job: &Job, process: Process) -> Result<Self> {
-        let plan = RollupPlan::compile(&job.model, &job.contracts).await?;
+        let plan = RollupPlan::compile_on(&job.on()?, &job.model, &job.contracts).await?;
         of_this_input(job, &job.output.head())?;
         let leaves = Leaves::new(&plan, job.options.leaves, head_leaves(&job.output.head(), &plan))?;
         let recovered = match process {

@@ -190,6 +190,11 @@ impl Builder<'_> {
         }
     }
 
+    /// What the states of an aggregate are made by.
+    pub(super) fn sources(&mut self, index: usize) -> Vec<Expr> {
+        self.parts(index).into_iter().map(|part| part.source).collect()
+    }
+
     fn refuse(&mut self, what: &str) {
         let message = format!("a rollup cannot merge {what}");
         if self.problems.iter().all(|p| p.message != message) {

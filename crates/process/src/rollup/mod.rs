@@ -1,6 +1,6 @@
 //! Rollup models: new rows become partial groups, which merge into leaves, which become files of the table.
 //!
-//! `shape` says (and `build` finds out) which columns hold a group, its aggregates' state and the output; `partial` makes groups of new rows;
+//! `shape` says (and `build` finds out) which columns hold a group, its aggregates' state and the output; `partial` makes groups of new rows, by a `statement` where they run on Spark;
 //! `leaf` holds the groups of one range of time; `leaves` is the whole table as ranges, `layout` says which holds what and
 //! `memory` what of it is in memory, `again` sets groups that are computed anew and `range` finds the files of the input
 //! that hold them. Invariant of all of them:
@@ -16,9 +16,11 @@ mod order;
 mod partial;
 mod range;
 mod shape;
+mod statement;
 mod values;
 
 pub(crate) use again::Groups;
 pub use leaves::{HeadLeaf, LeafId, Leaves, LeavesLimits, Sealed, Shown, TimeRange};
 pub use partial::RollupPlan;
 pub use shape::RollupShape;
+pub(crate) use statement::sent;

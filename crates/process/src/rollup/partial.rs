@@ -14,7 +14,7 @@ use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
 
-use crate::engine::{Engine, Ran};
+use crate::engine::{Engine, On, Ran};
 use crate::error::{Error, Result};
 use crate::graph::Contracts;
 use crate::model::Model;
@@ -23,6 +23,7 @@ use crate::problem::ModelProblem;
 use crate::rollup::order::of_order_key;
 use crate::rollup::range::TimeOfInput;
 use crate::rollup::shape::{Output, RollupShape};
+use crate::rollup::statement;
 use crate::slot::conform;
 
 /// A compiled rollup model.
@@ -53,6 +54,11 @@ impl RollupPlan {
     /// # Errors
     /// When the SELECT cannot be planned; `validate` says the same with every other problem.
     pub async fn compile(model: &Model, contracts: &Contracts) -> Result<Self> {
+        Self::compile_on(&On::DataFusion, model, contracts).await
+    }
+
+    /// The same for what it runs on.
+    pub(crate) async fn compile_on(on: &On, model: &Model, contracts: &Contracts) -> Result<Self> {
         let problem = |problem| Error::Model { model: model.dataset.clone(), problem: Box::new(problem) };
         let engine = |source: DataFusionError| Error::Engine {
             model: model.dataset.clone(),
@@ -63,7 +69,8 @@ impl RollupPlan {
         let (planned, shape) = partial_plan(model, contracts, &schemas).map_err(problem)?;
         let finish = Finish::compile(&planned.state, &shape).map_err(engine)?;
         let time_of_input = TimeOfInput::of(&planned.state, &shape);
-        let engine = Engine::compile(model, planned, "aggregating rows").await?;
+        let wanted = || statement::wanted(model, &schemas, &shape);
+        let engine = Engine::compile_on(on, model, planned, wanted, "aggregating rows").await?;
         Ok(Self { shape, engine, finish, time_of_input })
     }
 

@@ -11,10 +11,11 @@ use vitalake_runtime::retry::Backoff;
 
 use super::ModelsOptions;
 use super::progress::{self, Progress};
+use crate::engine::On;
 use crate::error::{Error, Result};
 use crate::graph::{Contracts, Feeding};
 use crate::kind::{consumed_by_state, followed_tables};
-use crate::model::{Kind, Model};
+use crate::model::{EngineName, Kind, Model};
 use crate::replay::Request;
 
 /// What one model's task is given.
@@ -60,6 +61,19 @@ impl Job {
             self.progress.committed(first_seal, committed);
         }
         Ok(Reader { changes, first_seal, rejects_ahead })
+    }
+
+    /// What the model's plans run on.
+    ///
+    /// # Errors
+    /// When it is to run on a Spark and there is none.
+    pub(crate) fn on(&self) -> Result<On> {
+        self.options.engines.on(&self.model, self.progress.runs())
+    }
+
+    /// Whether rows are gathered before they are run: each run on a Spark costs as much as many rows.
+    pub(crate) fn gathers(&self) -> bool {
+        self.options.engines.of(&self.model) == EngineName::Spark
     }
 
     /// The tables that the model joins and whose changes it follows.

@@ -5,6 +5,7 @@
 //! committed with the version of its input that holds the epoch, and with the versions of all other tables that it read,
 //! so that a restart goes on from exactly there.
 
+mod gather;
 mod job;
 mod owner;
 pub(crate) mod progress;
@@ -26,10 +27,11 @@ use vitalake_runtime::events::Events;
 pub(crate) use job::{Job, Reader};
 pub(crate) use owner::{wait_after, wait_to_commit};
 use progress::Progress;
-pub use progress::{ModelState, ModelStatus};
+pub use progress::{ModelState, ModelStatus, RunningStatement};
 use replica::Replica;
 pub use replica::{FollowInputs, Following};
 
+use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::graph::{Contracts, Graph, feeding};
 use crate::kind::{followed_tables, is_grouped, stored_schema};
@@ -58,6 +60,8 @@ pub struct ModelsOptions {
     pub ahead_rows_max: u64,
     /// Where runs and broken rules are told.
     pub events: Events,
+    /// What models run on.
+    pub engines: Engines,
 }
 
 impl ModelsOptions {
@@ -75,6 +79,7 @@ impl ModelsOptions {
             joined_bytes_max,
             ahead_rows_max,
             events: Events::unread(),
+            engines: Engines::default(),
         }
     }
 }
@@ -324,7 +329,7 @@ fn jobs(
     for Edge { model, input, output, txn } in edges(lake, models, contracts)? {
         let makes = |name: &str| jobs.iter().find(|job| job.model.dataset.as_str() == name);
         let upstream = model.tables.iter().filter_map(|table| makes(&table.table)).map(|job| Arc::clone(&job.progress));
-        let progress = Arc::new(Progress::new(model, upstream.collect()));
+        let progress = Arc::new(Progress::new(model, options.engines.of(model), upstream.collect()));
         let (to_replay, replays) = mpsc::channel(1);
         jobs.push(Job {
             replays: tokio::sync::Mutex::new(replays),

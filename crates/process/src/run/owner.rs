@@ -21,6 +21,7 @@ use vitalake_runtime::events::{Event, Outcome};
 use crate::error::{Error, Result};
 use crate::kind::{EndedEpoch, Process, Rows, Work, count, signed, write_beside};
 use crate::replay::Request;
+use crate::run::gather::Gathered;
 use crate::run::progress::Counts;
 use crate::run::{Job, Reader};
 
@@ -86,7 +87,7 @@ async fn live(job: &Job, reader: Option<Reader>, restarts: &AtomicBool) -> Resul
     restarts.store(work.begins_again_from_its_table(), Ordering::Relaxed);
     let (ended, to_commit) = mpsc::channel(OPEN_EPOCHS_MAX);
     let mut committing = std::pin::pin!(commit_epochs(job, first_seal, to_commit));
-    let owner = Owner { work, changes, first_seal, ended };
+    let owner = Owner { work, changes, gathered: Gathered::default(), first_seal, ended };
     let outcome = tokio::select! {
         outcome = owner.follow(job) => outcome,
         () = &mut committing => Ok(()),
@@ -105,6 +106,8 @@ async fn live(job: &Job, reader: Option<Reader>, restarts: &AtomicBool) -> Resul
 struct Owner {
     work: Work,
     changes: ChangeReader,
+    /// What has come and waits for the end of its epoch.
+    gathered: Gathered,
     first_seal: u64,
     ended: mpsc::Sender<EndedEpoch>,
 }
@@ -122,22 +125,7 @@ impl Owner {
                 self.replay(job, request).await;
             }
             self.work.commit_known(job, self.first_seal).await?;
-            let last = job.input.last_change();
-            let increment = match self.changes.try_next() {
-                Some(increment) => increment,
-                None => {
-                    job.progress.processed(last.0);
-                    tokio::select! {
-                        increment = self.changes.next() => increment?,
-                        () = self.work.knows_a_version() => continue,
-                        () = self.work.joined_moves(), if between_epochs => continue,
-                        Some(request) = replays.recv() => {
-                            self.replay(job, request).await;
-                            continue;
-                        }
-                    }
-                }
-            };
+            let Some(increment) = self.next(job, &mut replays, between_epochs).await? else { continue };
             if !between_epochs && !increment.removed.is_empty() && !self.end_before(job, &increment).await? {
                 return Ok(());
             }
@@ -156,6 +144,44 @@ impl Owner {
                 return Ok(());
             }
         }
+    }
+
+    /// What is to be processed next; `None` where there is something else to do before.
+    async fn next(
+        &mut self,
+        job: &Job,
+        replays: &mut mpsc::Receiver<Request>,
+        between_epochs: bool,
+    ) -> Result<Option<Increment>> {
+        if let Some(increment) = self.gathered.ripe() {
+            return Ok(Some(increment));
+        }
+        let last = job.input.last_change();
+        let increment = match self.changes.try_next() {
+            Some(increment) => increment,
+            // Who waits for the backlog waits for its rows.
+            None if !self.gathered.is_empty() && !job.progress.has_begun() => return Ok(self.gathered.take()),
+            None => {
+                match self.gathered.is_empty() {
+                    true => job.progress.processed(last.0),
+                    false => job.progress.reached(last.0),
+                }
+                tokio::select! {
+                    increment = self.changes.next() => increment?,
+                    () = self.work.knows_a_version() => return Ok(None),
+                    () = self.work.joined_moves(), if between_epochs => return Ok(None),
+                    Some(request) = replays.recv() => {
+                        self.replay(job, request).await;
+                        return Ok(None);
+                    }
+                }
+            }
+        };
+        if !job.gathers() {
+            return Ok(Some(increment));
+        }
+        self.gathered.push(increment);
+        Ok(self.gathered.ripe())
     }
 
     /// Ends the epoch of the output before a commit of the input that takes rows away: whatever came before is in the
@@ -232,8 +258,9 @@ impl Owner {
                     Err(error) => wait_after(job, &mut attempts, error.into()).await?,
                 }
             };
-            for batch in rows.chunks(1) {
-                self.step_until_done(job, Rows { batches: batch, version }).await?;
+            let at_once = if job.gathers() { rows.len().max(1) } else { 1 };
+            for batches in rows.chunks(at_once) {
+                self.step_until_done(job, Rows { batches, version }).await?;
             }
             self.account_for(job, file, &rows);
         }

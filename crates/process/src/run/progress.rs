@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, select_all};
@@ -12,8 +13,12 @@ use tokio::sync::watch;
 use vitalake_contract::{DatasetName, Layer};
 use vitalake_runtime::error::in_full;
 
+use crate::engine::spark::{RunProgress, Runs};
 use crate::error::Error;
-use crate::model::{Kind, Model};
+use crate::model::{EngineName, Kind, Model};
+
+/// How long a statement has run before it is shown.
+const SHOWN_AFTER: Duration = Duration::from_secs(2);
 
 /// What a model is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,10 @@ pub struct ModelStatus {
     pub layer: Layer,
     /// Its kind.
     pub kind: Kind,
+    /// What runs it.
+    pub engine: EngineName,
+    /// What runs of it on Spark now, once that takes longer.
+    pub running: Option<RunningStatement>,
     /// What it is doing.
     pub state: ModelState,
     /// Why it is stalled or has failed, with what to do.
@@ -82,6 +91,15 @@ pub struct ModelStatus {
     pub input_version: Option<i64>,
     /// Changes of the input that are still to be processed.
     pub changes_behind: u64,
+}
+
+/// A statement that has run for some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningStatement {
+    /// For how long.
+    pub took: Duration,
+    /// How far it is, as Spark reports it.
+    pub progress: RunProgress,
 }
 
 /// What a step counted.
@@ -126,6 +144,9 @@ pub(crate) struct Progress {
     dataset: DatasetName,
     layer: Layer,
     kind: Kind,
+    engine: EngineName,
+    /// What of it runs on Spark now.
+    runs: Arc<Runs>,
     /// The models that make what it reads.
     upstream: Vec<Arc<Progress>>,
     counts: Mutex<(Counts, ModelState, Option<String>, Option<i64>)>,
@@ -137,17 +158,24 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(model: &Model, upstream: Vec<Arc<Self>>) -> Self {
+    pub(crate) fn new(model: &Model, engine: EngineName, upstream: Vec<Arc<Self>>) -> Self {
         Self {
             dataset: model.dataset.clone(),
             layer: model.layer,
             kind: model.kind,
+            engine,
+            runs: Arc::default(),
             upstream,
             counts: Mutex::new((Counts::default(), ModelState::CatchingUp, None, None)),
             uncommitted: Mutex::new(None),
             joined: Mutex::new(BTreeMap::new()),
             marks: watch::channel(Marks::default()).0,
         }
+    }
+
+    /// Where it is noted what runs on Spark.
+    pub(crate) fn runs(&self) -> &Arc<Runs> {
+        &self.runs
     }
 
     pub(crate) fn count(&self, step: Counts) {
@@ -265,6 +293,11 @@ impl Progress {
         if each.is_empty() { std::future::pending().boxed() } else { select_all(each).map(|_| ()).boxed() }
     }
 
+    fn running(&self) -> Option<RunningStatement> {
+        let running = self.runs.now().map(|(took, progress)| RunningStatement { took, progress });
+        running.filter(|running| running.took >= SHOWN_AFTER)
+    }
+
     pub(crate) fn status(&self, last_change: u64) -> ModelStatus {
         let (counts, state, error, input_version) = self.counts.lock().clone();
         let uncommitted = self.uncommitted.lock().clone();
@@ -284,6 +317,8 @@ impl Progress {
             dataset: self.dataset.clone(),
             layer: self.layer,
             kind: self.kind,
+            engine: self.engine,
+            running: self.running(),
             state,
             error,
             behind,

@@ -253,7 +253,8 @@ impl Model {
         if self.state == State::Failed {
             return Ok(Rebuilt::Committed);
         }
-        if shows_commits_alone(self.job.model.kind) {
+        // One Spark run for each process that follows would be many for the same rows.
+        if shows_commits_alone(self.job.model.kind) || self.job.gathers() {
             (self.state, self.rebuilt_at) = (State::Ahead, self.job.input.last_change().0);
             return Ok(Rebuilt::Ahead(Ahead::default()));
         }

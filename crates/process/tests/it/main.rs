@@ -14,6 +14,7 @@ mod goes_on;
 mod graph;
 mod measured;
 mod model;
+mod on_spark;
 mod rebuild;
 mod replay;
 mod replica;

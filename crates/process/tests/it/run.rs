@@ -13,7 +13,7 @@ use vitalake_contract::{DatasetName, Layer};
 use vitalake_lake::{Lake, LakeOptions, Space, TableId};
 use vitalake_process::rollup::LeavesLimits;
 use vitalake_process::{
-    Consumed, Contracts, Model, ModelState, Models, ModelsOptions, consumed, has_rows_to_consume, table_specs,
+    Consumed, Contracts, Engines, Model, ModelState, Models, ModelsOptions, consumed, has_rows_to_consume, table_specs,
 };
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
@@ -32,6 +32,7 @@ pub struct World {
     pub clock: Clock,
     pub lake: LakeOptions,
     pub joined_bytes_max: Option<usize>,
+    pub engines: Engines,
 }
 
 pub struct Up {
@@ -70,6 +71,7 @@ impl World {
             clock: Clock::system(),
             lake: LakeOptions::default(),
             joined_bytes_max: None,
+            engines: Engines::default(),
         }
     }
 
@@ -87,6 +89,7 @@ impl World {
         let mut options = ModelsOptions::new(Arc::clone(&self.disk), "/data/keys".into(), Clock::system());
         options.keys_in_memory_max = self.keys_in_memory_max;
         options.leaves = self.leaves;
+        options.engines = self.engines.clone();
         options.joined_bytes_max = self.joined_bytes_max.unwrap_or(options.joined_bytes_max);
         options
     }

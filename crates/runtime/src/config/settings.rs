@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::engines::{Transform, spark_address};
 use super::problem::ConfigProblem;
 use super::{Config, Environment, Overrides};
 
@@ -50,6 +51,13 @@ pub enum Kind {
     Brokers(fn(&mut Config, String)),
     /// One of some words; the number is the word's place among them.
     OneOf(&'static [&'static str], fn(&mut Config, usize)),
+    /// Text of a form of its own; the function takes it, or says what it must be.
+    Form {
+        /// The form, for the reference page.
+        form: &'static str,
+        /// Where it goes.
+        set: fn(&mut Config, &str) -> Result<(), &'static str>,
+    },
     /// A map that is kept as it is.
     Map(fn(&mut Config, String, serde_json::Value)),
     /// The receivers of alerts.
@@ -198,6 +206,30 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Text(|config, value| config.control.url = Some(value.as_str().into())),
         default: "none",
         description: "The PostgreSQL database of the control store, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, for processes that share feeds; without it `control.db` in the data folder (docs/operations.md). Secrets by `${NAME}`.",
+    },
+    Setting {
+        key: "engines.transform",
+        kind: Kind::Form {
+            form: "`datafusion`, `spark` or `sc://…`",
+            set: |config, value| {
+                config.engines.transform = Transform::parse(value)?;
+                Ok(())
+            },
+        },
+        default: "`datafusion`",
+        description: "What runs the models whose header names no engine: `datafusion` is this process, `sc://HOST:PORT/;use_ssl=true;token=${NAME}` a Spark 4 by Spark Connect, `spark` the one at `engines.spark` (docs/spark.md). Secrets by `${NAME}`.",
+    },
+    Setting {
+        key: "engines.spark",
+        kind: Kind::Form {
+            form: "`sc://…`",
+            set: |config, value| {
+                config.engines.spark = Some(spark_address(value)?);
+                Ok(())
+            },
+        },
+        default: "that of `engines.transform`",
+        description: "The Spark that models with `-- engine: spark` in their header run on, where `engines.transform` names none. Secrets by `${NAME}`.",
     },
     Setting {
         key: "deliveries.held_max",
@@ -405,6 +437,7 @@ impl Setting {
                 Some(word) => set(config, word),
                 None => return Err(format!("{} must be one of {}", self.key, words.join(", "))),
             },
+            Kind::Form { set, .. } => set(config, text).map_err(|must| format!("{} {must}", self.key))?,
             Kind::Map(_) | Kind::Receivers => return Err(format!("{} must be a map of names", self.key)),
         }
         Ok(())
@@ -426,6 +459,7 @@ impl Setting {
             Kind::PublicUrl(_) => "URL",
             Kind::Brokers(_) => "host:port, …",
             Kind::OneOf(..) => "a word",
+            Kind::Form { form, .. } => form,
             Kind::Map(_) | Kind::Receivers => "map",
         }
     }

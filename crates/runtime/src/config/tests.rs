@@ -83,6 +83,9 @@ fn a_flag_is_stronger_than_the_environment_and_that_than_the_file() {
 #[case::unknown_section("stroage:\n  url: a\n", (1, 1), "unknown key stroage", "storage?")]
 #[case::key_without_its_section("retention_ms: 5\n", (1, 1), "unknown key retention_ms", "log.retention_ms?")]
 #[case::nothing_near("lemonade: {}\n", (1, 1), "unknown key lemonade", "docs/configuration.md")]
+#[case::no_engine("engines:\n  transform: sparc\n", (2, 14), "engines.transform must be datafusion, spark or an address", "")]
+#[case::no_address_of_spark("engines: {spark: 'http://spark:15002'}\n", (1, 18), "engines.spark must be the address of Spark Connect", "")]
+#[case::no_host_of_spark("engines: {transform: 'sc://:15002'}\n", (1, 22), "engines.transform must be the address of Spark Connect", "")]
 #[case::not_a_number("storage:\n  commit_interval_ms: soon\n", (2, 23), "whole number of milliseconds from 100 to 3600000", "")]
 #[case::out_of_bounds("storage: {commit_interval_ms: 5}\n", (1, 31), "whole number", "")]
 #[case::not_a_boolean("kafka: {create_topics: yes}\n", (1, 24), "must be true or false", "")]
@@ -249,4 +252,21 @@ fn a_receiver_that_cannot_be_is_told_without_its_value(#[case] text: &str, #[cas
     assert!(problems[0].message.contains(message), "{problems:?}");
     assert!(problems[0].help.as_deref().unwrap_or_default().contains(help), "{problems:?}");
     assert!(!format!("{problems:?}").contains("hunter2"));
+}
+
+#[test]
+fn the_address_of_spark_is_shown_nowhere() {
+    let text = "engines:\n  transform: 'sc://spark:15002/;token=${SPARK_TOKEN}'\n";
+    let config = parse_with(text, &[("SPARK_TOKEN", "a-secret")], &Overrides::default()).unwrap();
+    let address = config.engines.spark_address().unwrap();
+    assert_eq!(address.expose(), "sc://spark:15002/;token=a-secret");
+    assert!(config.engines.transforms_on_spark());
+    assert!(!format!("{config:?}").contains("a-secret"));
+}
+
+#[test]
+fn one_model_alone_can_be_meant() {
+    let config = parse_with("engines: {spark: 'sc://spark'}\n", &[], &Overrides::default()).unwrap();
+    assert!(!config.engines.transforms_on_spark());
+    assert_eq!(config.engines.spark_address().unwrap().expose(), "sc://spark");
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use vitalake_ops::alerts::report::AlertReport;
 use vitalake_ops::gates::GateReport;
-use vitalake_ops::status::{DatasetStatus, FAILED, FlushReport, STALLED, StatusReport};
+use vitalake_ops::status::{DatasetStatus, FAILED, FlushReport, RunningReport, STALLED, StatusReport};
 
 use crate::cli::ListArgs;
 use crate::client::Client;
@@ -105,6 +105,12 @@ fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result
         if let Some(error) = &dataset.error {
             writeln!(out, "{} {}: {error}", style.red(&dataset.state), qualified(dataset))?;
         }
+    }
+    for dataset in &report.datasets {
+        let Some(run) = &dataset.running else { continue };
+        let (name, took) = (qualified(dataset), age(run.seconds));
+        let RunningReport { tasks, tasks_done, bytes_read, .. } = run;
+        writeln!(out, "Spark runs {name} for {took}: {tasks_done} of {tasks} tasks done, {bytes_read} bytes read")?;
     }
     for away in &report.away {
         let (part, since) = (style.yellow(&format!("{} is away", away.part)), &away.since);

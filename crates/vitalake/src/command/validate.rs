@@ -19,9 +19,12 @@ use vitalake_lake::place::Place;
 use vitalake_lake::planned::table_schemas;
 use vitalake_ops::tables::OpsTable;
 use vitalake_process::quality::check::problem;
+use vitalake_process::spark::connect;
 use vitalake_process::{
-    Contracts, Error as ModelError, Graph, Kind, Model, ModelProblem, sql_rules, table_specs, validate_model,
+    Contracts, EngineName, Error as ModelError, Graph, Kind, Model, ModelProblem, problems_on_spark, sql_rules,
+    table_specs, validate_model,
 };
+use vitalake_runtime::config::engines::Engines;
 use vitalake_runtime::config::notify::Hidden;
 use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environment};
 
@@ -82,7 +85,7 @@ pub fn run(args: &ValidateArgs) -> anyhow::Result<ExitCode> {
 pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     let (mut project, mut diagnostics) = Project::load(dir);
     let config = check_config(&project, overrides, &mut diagnostics);
-    let models = check_models(&project, &mut diagnostics);
+    let models = check_models(&project, config.as_ref(), &mut diagnostics);
     rules_of_rollups(&mut project, &models);
     // Of SQL over the project's tables nothing is said while a contract or a model is wrong: what reads it would seem wrong
     // because of that alone.
@@ -156,6 +159,15 @@ fn unsupported(config: &Config) -> Vec<ConfigProblem> {
     if let Err(error) = ControlPlace::parse(control, &config.data) {
         problems.push(ConfigProblem::nowhere(error.to_string()));
     }
+    let spark = config.engines.spark_address();
+    if let Some(bad) = spark.and_then(|address| connect::bad_address(address.expose())) {
+        problems.push(ConfigProblem::nowhere(format!("engines: {}", bad.message)).with_help(bad.help));
+    }
+    if spark.is_none() && config.engines.transforms_on_spark() {
+        let problem = ConfigProblem::nowhere("engines.transform is spark, and no Spark is named");
+        problems
+            .push(problem.with_help("write its address, `transform: sc://HOST:15002`, or name it as engines.spark"));
+    }
     if config.kafka.bootstrap.is_some() && !EXTERNAL_KAFKA {
         let problem = ConfigProblem::nowhere("kafka.bootstrap: this binary was built without external Kafka");
         problems.push(problem.with_help(
@@ -170,7 +182,7 @@ fn unsupported(config: &Config) -> Vec<ConfigProblem> {
 }
 
 /// Parses the models, then looks at the graph, then plans each against the contracts: as far as it makes sense.
-fn check_models(project: &Project, found: &mut Vec<Diagnostic>) -> Vec<Model> {
+fn check_models(project: &Project, config: Option<&Config>, found: &mut Vec<Diagnostic>) -> Vec<Model> {
     let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
     let mut models = Vec::new();
     let mut problems: Vec<(DatasetName, ModelProblem)> = Vec::new();
@@ -185,8 +197,16 @@ fn check_models(project: &Project, found: &mut Vec<Diagnostic>) -> Vec<Model> {
         match Graph::build(&models, &contracts) {
             Err(wrong) => problems.extend(wrong.into_iter().map(|p| (p.model, p.problem))),
             Ok(_) => {
+                let engines = config.map(|config| &config.engines);
                 for model in &models {
-                    problems.extend(validate_model(model, &contracts).into_iter().map(|p| (model.dataset.clone(), p)));
+                    let mut wrong = validate_model(model, &contracts);
+                    let by_default = engines.is_some_and(Engines::transforms_on_spark);
+                    let otherwise = if by_default { EngineName::Spark } else { EngineName::DataFusion };
+                    if wrong.is_empty() && model.engine.unwrap_or(otherwise) == EngineName::Spark {
+                        let has_spark = engines.is_some_and(|engines| engines.spark_address().is_some());
+                        wrong.extend(problems_on_spark(model, &contracts, has_spark));
+                    }
+                    problems.extend(wrong.into_iter().map(|p| (model.dataset.clone(), p)));
                 }
             }
         }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use vitalake_ingest::landing::{RuleCount, TopicLanding};
 use vitalake_lake::{Catalogue, Space, TableId, TableView};
 use vitalake_ops::status::{
-    BrokenRule, DatasetStatus, FAILED, FlushReport, FlushedTable, OK, PartitionStatus, RECOVERING, Readiness, STALLED,
-    StatusReport, Trouble,
+    BrokenRule, DatasetStatus, FAILED, FlushReport, FlushedTable, OK, PartitionStatus, RECOVERING, Readiness,
+    RunningReport, STALLED, StatusReport, Trouble,
 };
-use vitalake_process::ModelStatus;
+use vitalake_process::{ModelStatus, RunningStatement};
 use vitalake_serve::pinned::{Pinned, PinnedLake};
 use vitalake_serve::platform::ApiError;
 
@@ -130,6 +130,8 @@ impl Api {
             error,
             broken_rules: landing.map(broken_rules).unwrap_or_default(),
             model: model.map(|model| format!("{:?}", model.kind).to_lowercase()),
+            engine: model.map(|model| model.engine.as_str().to_owned()),
+            running: model.and_then(|model| model.running).map(running),
             gate: self.0.gates.status(name.as_str()).filter(|_| view.id.space == Space::Serving).map(gates::report),
         }
     }
@@ -173,4 +175,16 @@ fn broken_rules(landing: &Arc<TopicLanding>) -> Vec<BrokenRule> {
     let rule =
         |count: RuleCount| BrokenRule { rule: count.rule, severity: count.severity.to_string(), rows: count.records };
     landing.counters().broken_rules().into_iter().map(rule).collect()
+}
+
+/// A statement on Spark as status has it.
+fn running(statement: RunningStatement) -> RunningReport {
+    let RunningStatement { took, progress } = statement;
+    RunningReport {
+        seconds: took.as_secs_f64(),
+        stages: progress.stages,
+        tasks: progress.tasks,
+        tasks_done: progress.tasks_done,
+        bytes_read: progress.bytes_read,
+    }
 }

@@ -129,6 +129,7 @@ impl Life {
         let work_folder = work_folder(setup, number).await;
         let options = ModelsOptions {
             events: setup.events.clone(),
+            engines: setup.engines.clone(),
             ..ModelsOptions::new(Arc::clone(disk), work_folder.clone(), clock.clone())
         };
         let models = if role.runs_models() { checked.models.clone() } else { Vec::new() };
@@ -258,6 +259,9 @@ impl Life {
             && tokio::time::timeout(ENDING_MAX, stop(models)).await.is_err()
         {
             tracing::warn!("models still compute; what they make is not committed");
+        }
+        if let Some(spark) = &self.setup.engines.spark {
+            spark.close().await;
         }
         self.feeds.release().await;
         if let Some(druid) = &self.druid {

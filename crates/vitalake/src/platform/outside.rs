@@ -19,6 +19,8 @@ pub struct Outside {
     pub(crate) druid: Health,
     /// The topics that contracts name, on a broker that answers.
     pub(crate) topics: Health,
+    /// The Spark that models run on.
+    pub(crate) spark: Health,
     /// Ids that were made up for topics of which there is another by now.
     #[cfg(feature = "rdkafka")]
     pub(crate) replaced: std::sync::Arc<parking_lot::Mutex<std::collections::BTreeSet<vitalake_ingest::log::TopicId>>>,
@@ -35,6 +37,7 @@ impl Outside {
             control: health("control store"),
             druid: health("Druid"),
             topics: health("a topic"),
+            spark: health("Spark"),
             #[cfg(feature = "rdkafka")]
             replaced: std::sync::Arc::default(),
         }
@@ -47,10 +50,8 @@ impl Outside {
 
     /// Those that do not answer now.
     pub(crate) fn away(&self) -> Vec<Away> {
-        [&self.storage, &self.kafka, &self.control, &self.druid, &self.topics]
-            .into_iter()
-            .filter_map(Health::away)
-            .collect()
+        let parts = [&self.storage, &self.kafka, &self.control, &self.druid, &self.topics, &self.spark];
+        parts.into_iter().filter_map(Health::away).collect()
     }
 }
 

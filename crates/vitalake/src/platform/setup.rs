@@ -11,6 +11,8 @@ use vitalake_ingest::log::LogOptions;
 use vitalake_lake::LakeOptions;
 use vitalake_lake::control::ControlPlace;
 use vitalake_ops::record::Recorder;
+use vitalake_process::spark::connect;
+use vitalake_process::{EngineName, Engines};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::config::notify::Hidden;
@@ -21,6 +23,7 @@ use vitalake_runtime::lock::FolderLock;
 
 use super::Outside;
 use crate::command::validate::CheckedProject;
+use crate::failure::Failure;
 
 /// How often tables are looked after.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
@@ -71,6 +74,8 @@ pub struct Setup {
     pub clock: Clock,
     /// Workers for decoding, Parquet and models.
     pub cpu: Cpu,
+    /// What models run on.
+    pub engines: Engines,
     /// Where it is told what happened.
     pub events: Events,
     /// Makes rows of the ops datasets of what happened.
@@ -85,18 +90,21 @@ impl Setup {
     /// The usual surroundings on this machine's disk.
     ///
     /// # Errors
-    /// When the threads for computing cannot be started, or `control.url` is no address.
+    /// When the threads for computing cannot be started, or `control.url` or the address of Spark is none.
     pub fn new(checked: CheckedProject, config: Config, lock: Arc<FolderLock>, events: Events) -> anyhow::Result<Self> {
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
         let clock = Clock::system();
         let recorder = recorder(&checked, &clock);
         let control = ControlPlace::parse(config.control.url.as_ref().map(Hidden::expose), &config.data)?;
+        let outside = Outside::new(&clock);
+        let engines = engines(&config, &outside)?;
         Ok(Self {
             checked: Arc::new(checked),
             config,
             tuning: Tuning::default(),
             without_intake: false,
-            outside: Outside::new(&clock),
+            outside,
+            engines,
             control,
             disk: LocalDisk::shared(),
             clock,
@@ -107,6 +115,19 @@ impl Setup {
             lock: Some(lock),
         })
     }
+}
+
+/// What models run on, by the configuration.
+fn engines(config: &Config, outside: &Outside) -> anyhow::Result<Engines> {
+    let otherwise = if config.engines.transforms_on_spark() { EngineName::Spark } else { EngineName::DataFusion };
+    let spark = match config.engines.spark_address() {
+        Some(address) => {
+            let opened = connect::open(address.expose(), outside.spark.clone());
+            Some(opened.map_err(|bad| Failure::input(format!("engines: {}", bad.message), bad.help))?)
+        }
+        None => None,
+    };
+    Ok(Engines { otherwise, spark })
 }
 
 /// A recorder that knows the datasets of a project.

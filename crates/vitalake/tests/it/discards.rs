@@ -48,6 +48,7 @@ impl Process {
             tuning: Tuning::default(),
             without_intake: false,
             outside: Outside::new(&clock),
+            engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,
             recorder: recorder(&checked, &clock),
             checked,

@@ -46,6 +46,7 @@ impl World {
             tuning: Tuning::default(),
             without_intake: false,
             outside: Outside::new(&clock),
+            engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,
             disk: LocalDisk::shared(),
             clock,

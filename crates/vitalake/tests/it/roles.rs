@@ -55,6 +55,7 @@ impl World {
             tuning: Tuning::default(),
             without_intake: false,
             outside: Outside::new(&clock),
+            engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,
             recorder: recorder(&self.checked, &clock),
             disk: LocalDisk::shared(),

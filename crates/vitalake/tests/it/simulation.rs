@@ -299,6 +299,7 @@ impl Rehearsal {
             tuning: self.tuning,
             without_intake: false,
             outside: Outside::new(&clock),
+            engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,
             recorder: recorder(&self.checked, &clock),
             disk: Arc::clone(&process) as _,

@@ -83,7 +83,7 @@ pub(crate) struct UpsertWork {
 
 impl UpsertWork {
     pub(crate) async fn start(job: &Job, rejects_ahead: Option<i64>) -> Result<Self> {
-        let plan = AppendPlan::compile(&job.model, &job.contracts).await?;
+        let plan = AppendPlan::compile_on(&job.on()?, &job.model, &job.contracts).await?;
         let contract = Arc::clone(job.output.contract());
         let shape = UpsertShape::of(&job.model, &contract, plan.schema(), job.feeding);
         let seed = crate::duplicates::random_seed();
