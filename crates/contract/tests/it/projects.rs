@@ -79,7 +79,7 @@ fn the_example_project_is_in_order() {
 
 #[test]
 fn a_project_in_order() {
-    let folder = project(&[("README.md", "words"), ("dashboards/a.yaml", "x"), (".git/HEAD", "x")]);
+    let folder = project(&[("README.md", "words"), ("tests/a.yaml", "x"), (".git/HEAD", "x")]);
     let (project, found) = Project::load(folder.path());
     assert!(found.is_empty(), "{}", render(&found, false));
     assert_eq!(project.contract("vitals").unwrap().layer, Layer::Curated);
