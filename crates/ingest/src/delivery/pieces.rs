@@ -163,3 +163,30 @@ impl Read for PieceReader {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn all_that_came_is_hashed_and_the_end_of_a_file_counts() {
+        let (sender, pieces) = mpsc::channel(4);
+        let (mut passed, hashing) = hashed(pieces);
+        for piece in [Piece::Bytes("a".into()), Piece::NextFile, Piece::Bytes("b".into()), Piece::End] {
+            sender.send(Ok(piece.clone())).await.unwrap();
+            assert_eq!(passed.recv().await.unwrap().unwrap(), piece);
+        }
+        drop(sender);
+        let whole = Sha256::digest(b"a\0b").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hashing.await.unwrap(), whole);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_given_up_leaves_nobody_waiting_for_a_sender_that_stands_still() {
+        let (_sender, pieces) = mpsc::channel(1);
+        let (passed, hashing) = hashed(pieces);
+        drop(passed);
+        hashing.await.unwrap();
+    }
+}
