@@ -267,6 +267,8 @@ impl Table {
     }
 }
 
-pub(crate) fn signed(count: u64) -> i64 {
+/// A number of records as books and differences have it.
+#[must_use]
+pub fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -231,12 +231,12 @@ impl Table {
             return Ok(());
         }
         if self.is_taken_over(before, newest, &commit.txns) {
-            self.give_way();
+            self.lose_lease();
         }
         if commit.to == SideName::Rows && self.others_moved_rows(log, before, newest, &commit.adds).await {
             let table = self.id();
             tracing::warn!(%table, "another writer has changed the table under this process, which begins anew from it");
-            self.give_way();
+            self.lose_lease();
             // Groups are known by their files: to show these beside what is in memory could count rows twice.
             return if self.grouped { Err(self.lease_lost()) } else { Ok(()) };
         }
@@ -307,7 +307,7 @@ impl Table {
     /// Makes what others have committed the head of a side.
     async fn advance(&self, log: &DeltaLog, head: &Snapshot, side: SideName, newest: Snapshot) {
         if side == SideName::Rows && self.others_moved_rows(log, head, &newest, &[]).await {
-            self.give_way();
+            self.lose_lease();
         }
         let mut state = self.state.lock();
         state.side_mut(side).head = Arc::new(newest);

@@ -1,22 +1,20 @@
-//! Rows in memory become files, and files become commits: the early writes, the epochs, the deliveries.
+//! Rows in memory become files, and files become commits: the early writes and the epochs; `deliver` has deliveries.
 //!
 //! Writing and committing are two steps. Writing turns runs of the tail into Parquet files that no commit names yet; a
 //! commit only lists them. So a tail that is full is written early, and a commit that failed is tried again with the
-//! same files. Any failed commit is "unknown": the transaction ids in the log decide whether it took place.
+//! same files. Any failed commit is "unknown": the commit's own id in the log decides whether it took place.
 //! Invariant: an epoch's rejects are committed before its rows, with the same transactions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use vitalake_runtime::error::{Classified, Retry};
 
-use crate::books::{Account, Balance, signed};
+use crate::books::{Balance, signed};
 use crate::changes::Change;
 use crate::commit::{Commit, Done, Turn};
+use crate::deliver::{DeliveredFiles, Pending};
 use crate::delta::{DataFile, DeltaError, FilePath, Snapshot};
-use crate::displaced::Displaced;
 use crate::epoch::{ChangeNumber, Seal};
 use crate::error::LakeError;
 use crate::parquet::{self, ParquetOptions};
@@ -25,42 +23,6 @@ use crate::table::{Overlay, State, Table};
 use crate::tail::Run;
 use crate::txn::{Counter, TxnId};
 use crate::windows::WindowColumn;
-
-/// Rows for a commit of their own: what a delivery holds.
-#[derive(Debug, Default)]
-pub struct DeliveredFiles {
-    /// Files of accepted rows.
-    pub rows: Vec<Arc<DataFile>>,
-    /// Files of rejects.
-    pub rejects: Vec<Arc<DataFile>>,
-    /// Whether they take the place of everything that is there.
-    pub replace: bool,
-    /// The delivery that they take the place of, where they correct one: its rows go in the same commit.
-    pub instead_of: Option<i64>,
-    /// `txn` actions: application id and version.
-    pub txns: Vec<(TxnId, i64)>,
-    /// Transactions that must still be where they were when it was decided what this is to be.
-    pub unless_moved: Vec<(TxnId, Option<i64>)>,
-    /// How many records the delivery held, counted as they were read, and which of them quarantine has from before. Without
-    /// it the files are taken at their word.
-    pub account: Option<Account>,
-    /// What the commit says of itself beside.
-    pub info: BTreeMap<String, String>,
-}
-
-/// A delivery's place among the changes of its table.
-struct Place {
-    number: ChangeNumber,
-    /// What takes the rows away that it takes the place of.
-    displaced: Displaced,
-}
-
-impl DeliveredFiles {
-    fn account(&self) -> Account {
-        let rows = self.rows.iter().chain(&self.rejects).filter_map(|file| file.rows).sum();
-        self.account.unwrap_or_else(|| Account::of(rows))
-    }
-}
 
 impl Table {
     /// Writes as files what is in memory, when it is more than the table should hold; what is open stays open.
@@ -108,85 +70,6 @@ impl Table {
             version = Some(self.commit_epoch(&mut turn, &seal, &DeliveredFiles::default(), None).await?);
         }
         Ok(version)
-    }
-
-    /// Commits a delivery: one epoch that ends with it, visible whole with its commit and not before. While the store is
-    /// away it is tried again without end, since models wait at its place: run it in a task that outlives the request.
-    ///
-    /// # Errors
-    /// When trying again cannot help; the delivery is not in the table then, and its place among the changes and its
-    /// seal are given up. `Superseded` says that another process has delivered meanwhile: take the next number.
-    pub async fn deliver(&self, delivered: DeliveredFiles) -> Result<i64, LakeError> {
-        let mut turn = self.turn().await;
-        for seal in self.open_seals() {
-            self.commit_epoch(&mut turn, &seal, &DeliveredFiles::default(), None).await?;
-        }
-        // What cannot be committed is refused before its rejects are: they would be there without it.
-        self.catch_up(&mut turn, SideName::Rejects).await?;
-        self.catch_up(&mut turn, SideName::Rows).await?;
-        let head = self.head();
-        if let Some((txn, _)) = delivered.unless_moved.iter().find(|(txn, was)| head.txn(txn) != *was) {
-            let committed = head.txn(txn).unwrap_or_default();
-            return Err(LakeError::Superseded { table: self.id(), txn: txn.clone(), committed });
-        }
-        let txns: BTreeMap<TxnId, i64> = delivered.txns.iter().cloned().collect();
-        self.check_rejects(&txns, !delivered.rejects.is_empty())?;
-        let displaced = match delivered.instead_of.and_then(|number| i32::try_from(number).ok()) {
-            Some(number) => self.displaced(SideName::Rows, &[number]).await?,
-            None => Displaced::default(),
-        };
-        let removes = displaced.removes.clone();
-        self.check(&Commit { replace_all: delivered.replace, removes, txns, ..Commit::to(SideName::Rows, "WRITE") })?;
-        let (seal, place) = {
-            let mut state = self.state.lock();
-            let number = state.changes.advance();
-            state.changes.push_pending(number);
-            (Self::seal_in(&mut state), Place { number, displaced })
-        };
-        let outcome = self.deliver_until_known(&mut turn, &seal, &delivered, &place).await;
-        if outcome.is_err() {
-            self.state.lock().changes.resolve(place.number, Change::default());
-            // What came beside it is committed without it; where nothing did, the seal has the version that is there.
-            if let Err(error) = self.commit_epoch(&mut turn, &seal, &DeliveredFiles::default(), None).await {
-                tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "an epoch waits for its commit");
-            }
-        }
-        outcome
-    }
-
-    /// Refuses a delivery whose number the quarantine has given to another: rejects of two files would be under one. Those
-    /// of the same content are its own; where it brings them once more, another process is at it too.
-    fn check_rejects(&self, txns: &BTreeMap<TxnId, i64>, brings_some: bool) -> Result<(), LakeError> {
-        let (_, head) = self.at(SideName::Rejects);
-        if !brings_some && txns.iter().all(|(id, version)| head.txn(id.as_str()) == Some(*version)) {
-            return Ok(());
-        }
-        self.check(&Commit { txns: txns.clone(), ..Commit::to(SideName::Rejects, "WRITE") })
-    }
-
-    /// Tries a delivery's commit again for as long as that can help and the lake is not closed.
-    async fn deliver_until_known(
-        &self,
-        turn: &mut Turn,
-        seal: &Arc<Seal>,
-        delivered: &DeliveredFiles,
-        place: &Place,
-    ) -> Result<i64, LakeError> {
-        let mut closed = self.shared.closed.subscribe();
-        let mut wait = Duration::from_millis(100);
-        loop {
-            let error = match self.commit_epoch(turn, seal, delivered, Some(place)).await {
-                Err(error) if error.retry() == Retry::Later => error,
-                outcome => return outcome,
-            };
-            tracing::warn!(table = %self.id(), error = &error as &dyn std::error::Error, "a delivery waits for its commit");
-            tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
-                _ = closed.wait_for(|closed| *closed) => {
-                    return Err(LakeError::Stopped { attempt: "a delivery", table: self.id() });
-                }
-            }
-        }
     }
 
     /// Replaces whole files by others in one commit, for tables that keep one final row per group; the rejects of
@@ -264,16 +147,16 @@ impl Table {
         self.write_files(SideName::Rejects, batches).await
     }
 
-    fn open_seals(&self) -> Vec<Arc<Seal>> {
+    pub(crate) fn open_seals(&self) -> Vec<Arc<Seal>> {
         self.state.lock().changes.open_seals()
     }
 
-    async fn commit_epoch(
+    pub(crate) async fn commit_epoch(
         &self,
         turn: &mut Turn,
         seal: &Arc<Seal>,
         extra: &DeliveredFiles,
-        place: Option<&Place>,
+        pending: Option<&Pending>,
     ) -> Result<i64, LakeError> {
         if let Some(version) = seal.version_now() {
             return Ok(version);
@@ -299,7 +182,7 @@ impl Table {
         let is_empty =
             rows.is_empty() && rejects.is_empty() && rejected == 0 && extra.txns.is_empty() && !extra.replace;
         let balance = self.balance_of(seal, extra, &rows, &rejects)?;
-        let displaced = place.map(|place| place.displaced.clone()).unwrap_or_default();
+        let displaced = pending.map(|pending| pending.displaced.clone()).unwrap_or_default();
         if !is_empty {
             txns.extend(self.counters(seal, extra, displaced.rows));
         }
@@ -327,7 +210,7 @@ impl Table {
         };
         let added = extra.rows.iter().chain(&displaced.kept).cloned().collect();
         let change = Change { added, removed: done.removed, version: Some(version_of(&done.head)) };
-        Ok(self.published(seal, done.head, &files, place.map(|place| (place.number, change))))
+        Ok(self.published(seal, done.head, &files, pending.map(|pending| (pending.number, change))))
     }
 
     /// The sum of what is about to be committed.

@@ -99,7 +99,7 @@ impl Table {
                 && log.reload(&head).await.map_err(failed)?.version() > head.version().next()
             {
                 tracing::warn!(table = %self.id(), "its log was cleaned past what this process has seen");
-                self.give_way();
+                self.lose_lease();
             }
             if looks % LOOKS_PER_LOOK_AT_REJECTS != LOOKS_PER_LOOK_AT_REJECTS - 1 {
                 return Ok(None);

@@ -14,6 +14,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use serde_json::Value;
 
+use crate::deliver::DeliveredFiles;
 use crate::delta::action::{Action, Add};
 use crate::delta::{
     Change, CheckpointOptions, CleanOptions, DataFile, DeltaError, DeltaLog, FilePath, Snapshot, TableVersion,
@@ -21,7 +22,7 @@ use crate::delta::{
 };
 use crate::epoch::Seal;
 use crate::error::LakeError;
-use crate::flush::{DeliveredFiles, version_of};
+use crate::flush::version_of;
 use crate::lake::Lake;
 use crate::parquet::{self, ParquetOptions, read_file};
 use crate::side::{SideName, brought_up};

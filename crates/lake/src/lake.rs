@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) cpu: Cpu,
     /// Set when a commit found that another process has taken over what this one was doing.
-    pub(crate) lost: watch::Sender<bool>,
+    pub(crate) lease_lost: watch::Sender<bool>,
     /// Set when the lake is closed: nothing is committed from then on.
     pub(crate) closed: watch::Sender<bool>,
 }
@@ -125,9 +125,9 @@ impl Lake {
     ) -> Result<Self, LakeError> {
         let missing = Missing::default();
         let store: Arc<dyn ObjectStore> = Arc::new(NotingStore { store, missing: missing.clone() });
-        let (pointer, lost, closed) = (Pointer::default(), watch::channel(false).0, watch::channel(false).0);
+        let (pointer, lease_lost, closed) = (Pointer::default(), watch::channel(false).0, watch::channel(false).0);
         let id = Uuid::new_v4();
-        let shared = Arc::new(Shared { id, store, missing, pointer, options, clock, cpu, lost, closed });
+        let shared = Arc::new(Shared { id, store, missing, pointer, options, clock, cpu, lease_lost, closed });
         let opening = specs.into_iter().map(|spec| {
             let (shared, name) = (Arc::clone(&shared), spec.contract.dataset.clone());
             async move { Ok::<_, LakeError>((name, Arc::new(open_table(&shared, spec).await?))) }

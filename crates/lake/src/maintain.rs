@@ -241,7 +241,7 @@ impl Table {
             let added: Vec<_> = added.iter().map(|add| Arc::new(DataFile::new(add.clone()))).collect();
             let alone = next.version() == newest.version().next();
             if side == SideName::Rows && !alone && self.others_moved_rows(&log, &newest, &next, &added).await {
-                self.give_way();
+                self.lose_lease();
             }
             let mut state = self.state.lock();
             state.side_mut(side).head = Arc::new(next);

@@ -19,7 +19,7 @@ impl Shared {
         if *self.closed.borrow() {
             return Err(LakeError::Stopped { attempt, table: table.id() });
         }
-        if *self.lost.borrow() {
+        if *self.lease_lost.borrow() {
             return Err(LakeError::LeaseLost { table: table.id() });
         }
         Ok(())
@@ -29,27 +29,27 @@ impl Shared {
 impl Lake {
     /// Waits until a commit finds that another process has taken over what this one was doing: what is not committed
     /// here is the other's to do, and this process must begin anew from the tables.
-    pub async fn lost(&self) {
-        let mut lost = self.shared.lost.subscribe();
+    pub async fn lease_lost(&self) {
+        let mut lost = self.shared.lease_lost.subscribe();
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
     /// Whether another process has taken over what this one was doing.
     #[must_use]
-    pub fn is_lost(&self) -> bool {
-        *self.shared.lost.borrow()
+    pub fn has_lost_lease(&self) -> bool {
+        *self.shared.lease_lost.borrow()
     }
 }
 
 impl Table {
     /// Another process does what this one did: nothing is committed here any longer, and everything begins anew.
-    pub fn give_way(&self) {
-        self.shared.lost.send_replace(true);
+    pub fn lose_lease(&self) {
+        self.shared.lease_lost.send_replace(true);
     }
 
-    /// Gives way, and the error that says so.
+    /// Loses the lease, and the error that says so.
     pub(crate) fn lease_lost(&self) -> LakeError {
-        self.give_way();
+        self.lose_lease();
         LakeError::LeaseLost { table: self.id() }
     }
 

@@ -181,7 +181,7 @@ async fn several_processes_correct_one_day_at_once_and_one_of_the_files_is_there
     let mut numbers = futures::future::join_all(deliveries).await;
     numbers.sort_unstable();
     assert_eq!(numbers, (2..=10).collect::<Vec<_>>());
-    assert!(processes.iter().all(|process| !process.lake.is_lost()));
+    assert!(processes.iter().all(|process| !process.lake.has_lost_lease()));
     let fresh = Process::open(folder.path(), Delivery::Append, &cpu).await;
     fresh.table.withdraw().await.unwrap();
     let first = seen(&fresh).await.remove(&Some(day(1))).unwrap();

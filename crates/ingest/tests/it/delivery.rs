@@ -308,12 +308,12 @@ async fn two_processes_deliver_to_one_table_and_neither_loses_its_work(
     // What this process knows is from before the other's commit.
     let second = other.whole(&format!("{}{{\"n\":9}}\n", rows([3, 4]))).await.unwrap();
     assert_eq!((second.number, second.known()), (Some(2), false));
-    assert!(!one.lake.is_lost() && !other.lake.is_lost());
+    assert!(!one.lake.has_lost_lease() && !other.lake.has_lost_lease());
     assert_eq!(other.read(Space::Raw, "n").await, numbers);
     assert_eq!(other.read(Space::Quarantine, "_partition").await, rejects);
     let again = one.whole(&format!("{}{{\"n\":9}}\n", rows([3, 4]))).await.unwrap();
     assert_eq!((again.number, again.known()), (Some(2), true));
-    assert!(!one.lake.is_lost());
+    assert!(!one.lake.has_lost_lease());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +331,7 @@ async fn many_deliveries_of_several_processes_at_once_all_arrive_under_numbers_o
     let mut numbers = futures::future::join_all(deliveries).await;
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
-    assert!(processes.iter().all(|process| !process.lake.is_lost()));
+    assert!(processes.iter().all(|process| !process.lake.has_lost_lease()));
     let fresh = Process::open(folder.path(), Delivery::Append, &cpu).await;
     assert_eq!(fresh.read(Space::Raw, "n").await, (0..12).collect::<Vec<_>>());
     assert_eq!(fresh.read(Space::Raw, "_partition").await, (1..=12).collect::<Vec<_>>());

@@ -126,7 +126,7 @@ async fn a_commit_records_every_table_that_it_read_also_those_that_stood_still()
         .commit_replace(&[], &[], vec![(driving.clone(), 7), (joined.clone(), 2)], None, Overlay::default)
         .await
         .unwrap();
-    assert_eq!((table.committed_txn(&driving), lake.is_lost()), (Some(7), false));
+    assert_eq!((table.committed_txn(&driving), lake.has_lost_lease()), (Some(7), false));
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn a_property_that_somebody_sets_is_passed_over_and_nobodys_work_is_lost()
         set_property(&store, &table, "delta.logRetentionDuration", &format!("interval {number} days")).await;
         let delivered = delivery(&table, 0, 10 * number, number, replace).await;
         table.deliver(delivered).await.unwrap();
-        assert_eq!((counted(&lake, "raw").await.0, lake.is_lost()), (10 * number, false));
+        assert_eq!((counted(&lake, "raw").await.0, lake.has_lost_lease()), (10 * number, false));
     }
 }
 
@@ -226,7 +226,7 @@ async fn a_delivery_that_replaces_leaves_nothing_that_others_put_there_meanwhile
     let adds = table.write_rows(vec![rows(100, 3)]).await.unwrap().iter().map(|file| file.add.clone()).collect();
     log.append(&head, Change { adds, ..Change::new("WRITE", 1) }).await.unwrap();
     table.deliver(delivery(&table, 0, 4, 2, true).await).await.unwrap();
-    assert_eq!((counted(&lake, "raw").await.0, lake.is_lost()), (4, false));
+    assert_eq!((counted(&lake, "raw").await.0, lake.has_lost_lease()), (4, false));
     assert_eq!(foreign(&store, &table).await.1.rows(), Some(4));
     // And nothing of what somebody has compacted: the same rows under another name.
     table.deliver(delivery(&table, 0, 6, 3, true).await).await.unwrap();
@@ -237,7 +237,7 @@ async fn a_delivery_that_replaces_leaves_nothing_that_others_put_there_meanwhile
     adds.iter_mut().for_each(|add| add.data_change = false);
     log.append(&head, Change { adds, removes, ..Change::new("OPTIMIZE", 1) }).await.unwrap();
     table.deliver(delivery(&table, 0, 5, 4, true).await).await.unwrap();
-    assert_eq!((counted(&lake, "raw").await.0, lake.is_lost()), (5, false));
+    assert_eq!((counted(&lake, "raw").await.0, lake.has_lost_lease()), (5, false));
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn a_delivery_that_can_never_be_committed_says_so_and_holds_nothing_up() {
     let refused = delivery(&table, 0, 4, 2, true).await;
     let error = tokio::time::timeout(SOON, table.deliver(refused)).await.unwrap().unwrap_err();
     let LakeError::Delta { source: DeltaError::AppendOnly { .. }, .. } = &error else { panic!("{error:?}") };
-    assert_eq!((error.class(), error.retry(), lake.is_lost()), (Class::User, Retry::Never, false));
+    assert_eq!((error.class(), error.retry(), lake.has_lost_lease()), (Class::User, Retry::Never, false));
     // It has no place among the changes, so that readers go on.
     assert_eq!(drain(&mut reader).await.0, 0);
     assert!(table.flush().await.unwrap().is_none());
@@ -281,7 +281,7 @@ async fn a_delivery_that_is_refused_on_its_way_gives_up_its_place_and_its_seal()
     let error = tokio::time::timeout(SOON, delivering).await.unwrap().unwrap().unwrap_err();
     assert!(matches!(&error, LakeError::Delta { source: DeltaError::AppendOnly { .. }, .. }), "{error:?}");
     let (count, versions) = drain(&mut reader).await;
-    assert_eq!((count, versions.len(), lake.is_lost()), (0, 1, false));
+    assert_eq!((count, versions.len(), lake.has_lost_lease()), (0, 1, false));
     assert!(table.flush().await.unwrap().is_none());
 }
 
@@ -294,7 +294,7 @@ async fn of_two_processes_that_deliver_the_later_takes_the_next_number_and_loses
     here.deliver(delivery(&here, 0, 10, 1, false).await).await.unwrap();
     let error = there.deliver(delivery(&there, 10, 3, 1, false).await).await.unwrap_err();
     assert!(matches!(&error, LakeError::Superseded { committed: 1, .. }), "{error}");
-    assert_eq!((other.is_lost(), there.committed_txn(&TxnId::delivery("readings"))), (false, Some(1)));
+    assert_eq!((other.has_lost_lease(), there.committed_txn(&TxnId::delivery("readings"))), (false, Some(1)));
     there.deliver(delivery(&there, 10, 3, 2, false).await).await.unwrap();
     assert_eq!(counted(&other, "raw").await.0, 18);
     assert_eq!(foreign(&store, &here).await.1.rows(), Some(18));
@@ -361,11 +361,11 @@ async fn rows_of_another_writer_are_not_passed_over_by_models_that_read_the_tabl
     foreign_commit(&store, &table, true).await;
     table.append(vec![rows(10, 1)], Vec::new(), [(txn_id("app"), 10)]).unwrap();
     table.flush().await.unwrap();
-    assert_eq!((drain(&mut reader).await.0, lake.is_lost()), (1, false));
+    assert_eq!((drain(&mut reader).await.0, lake.has_lost_lease()), (1, false));
     foreign_commit(&store, &table, false).await;
     table.append(vec![rows(11, 1)], Vec::new(), [(txn_id("app"), 11)]).unwrap();
     table.flush().await.unwrap();
-    assert!(lake.is_lost());
+    assert!(lake.has_lost_lease());
     assert!(matches!(table.flush().await, Ok(None)));
     // Begun anew, a model that has consumed what it had made of version 3 meets them.
     let again = open(&store, LakeOptions::default()).await;
@@ -382,7 +382,7 @@ async fn without_a_reader_here_another_writers_rows_change_nothing_for_a_writer(
         foreign_commit(&store, &table, false).await;
         table.append(vec![rows(n, 1)], Vec::new(), [(txn_id("app"), n)]).unwrap();
         table.flush().await.unwrap();
-        assert!(!lake.is_lost());
+        assert!(!lake.has_lost_lease());
     }
     assert_eq!(counted(&lake, "raw").await.0, 22);
 }
@@ -399,7 +399,7 @@ async fn groups_are_not_shown_beside_files_that_another_writer_has_joined() {
     foreign_commit(&store, &table, true).await;
     let more = table.write_rows(vec![rows(10, 1)]).await.unwrap();
     let shown = table.commit_replace(&[], &more, vec![(txn_id("m"), 2)], None, || panic!("nothing may be shown")).await;
-    assert!(matches!(shown, Err(LakeError::LeaseLost { .. })) && lake.is_lost());
+    assert!(matches!(shown, Err(LakeError::LeaseLost { .. })) && lake.has_lost_lease());
     // The commit is in the log, and is found by who begins anew.
     let again = open(&store, LakeOptions::default()).await;
     assert_eq!(crate::table::table(&again).committed_txn(&txn_id("m")), Some(2));
@@ -433,7 +433,7 @@ async fn a_commit_that_another_process_has_made_word_for_word_is_not_taken_for_o
         here.flush().await.unwrap();
     }
     assert!(matches!(there.flush().await, Err(LakeError::LeaseLost { .. })));
-    assert!(other.is_lost() && !one.is_lost());
+    assert!(other.has_lost_lease() && !one.has_lost_lease());
     here.flush().await.unwrap();
     let again = open(&shared, LakeOptions::default()).await;
     assert_eq!((counted(&again, "raw").await.0, counted(&again, "quarantine").await.0), (10, 1));
@@ -452,7 +452,7 @@ async fn a_commit_without_files_is_told_from_anothers_and_found_when_its_answer_
     assert_eq!(here.commit_replace(&[], &[], txns(), None, Overlay::default).await.unwrap(), 1);
     let theirs = there.commit_replace(&[], &[], txns(), None, Overlay::default).await;
     assert!(matches!(theirs, Err(LakeError::LeaseLost { .. })), "{theirs:?}");
-    assert_eq!((one.is_lost(), other.is_lost()), (false, true));
+    assert_eq!((one.has_lost_lease(), other.has_lost_lease()), (false, true));
 }
 
 #[tokio::test]

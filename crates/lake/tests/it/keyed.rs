@@ -56,7 +56,7 @@ async fn of_two_who_commit_to_a_state_the_second_has_lost_its_lease() {
     state.commit(&mine).await.unwrap();
     let theirs = change(&stale, "1", 1).await;
     assert!(matches!(stale.commit(&theirs).await, Err(LakeError::LeaseLost { .. })));
-    assert!(second.is_lost());
+    assert!(second.has_lost_lease());
 }
 
 #[tokio::test]

@@ -444,7 +444,7 @@ async fn a_follower_sees_what_its_owner_has_published() {
     ours.publish(&candidate(&ours)).await.unwrap();
     theirs.follow(&|_, batch| Some(batch.clone())).await.unwrap();
     assert_eq!((count(&follower, "daily").await, live(&follower, "daily").await), (2, vec![2, 0]));
-    assert!(!unpublished(&ours) && !follower.is_lost());
+    assert!(!unpublished(&ours) && !follower.has_lost_lease());
 }
 
 fn unpublished(table: &Table) -> bool {

@@ -239,7 +239,7 @@ async fn a_writer_whose_partition_another_has_brought_forward_gives_way() {
     // Its own partition alone: the commit is right, and shows that the other partition is no longer its own.
     table(&one).append(vec![rows(10, 10)], vec![], txn("t/0", 19)).unwrap();
     table(&one).flush().await.unwrap();
-    tokio::time::timeout(std::time::Duration::from_secs(5), one.lost()).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(5), one.lease_lost()).await.unwrap();
     table(&one).append(vec![rows(10, 20)], vec![], txn("t/1", 29)).unwrap();
     assert!(table(&one).flush().await.is_err());
     let fresh = open(&store, LakeOptions::default()).await;

@@ -210,7 +210,7 @@ impl Unit {
                 match self.publish(&passed).await {
                     Ok(published) => version = Some(published).filter(|_| has_news),
                     Err(error) => {
-                        self.give_way(&error);
+                        self.lose_lease(&error);
                         judged.iter_mut().for_each(|judgement| judgement.reasons.push(not_published(&error)));
                     }
                 }
@@ -250,12 +250,12 @@ impl Unit {
     }
 
     /// Another writer has changed a table: everything begins anew, and finds what is staged begun anew from that.
-    fn give_way(&self, error: &LakeError) {
+    fn lose_lease(&self, error: &LakeError) {
         let LakeError::ForeignCommit { table, .. } = error else { return };
         let member = self.members.iter().find(|member| member.table.id() == *table);
         if let Some(member) = member.filter(|member| member.table.can_be_staged_again()) {
             tracing::warn!(%table, "another writer has changed the table: beginning anew from it");
-            member.table.give_way();
+            member.table.lose_lease();
         }
     }
 

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use vitalake_lake::{Account, Newer, Seal};
+use vitalake_lake::{Account, Newer, Seal, signed};
 
 use crate::duplicates::KeysBeside;
 use crate::error::Result;
-use crate::kind::derive::{Derive, judge, signed};
+use crate::kind::derive::{Derive, judge};
 use crate::kind::seen::{Recovered, Seen};
 use crate::kind::{EndedEpoch, Made, Process, Rows};
 use crate::run::Job;

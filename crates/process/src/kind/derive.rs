@@ -10,6 +10,7 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Schema;
 
+use vitalake_lake::signed;
 use vitalake_runtime::events::Event;
 
 use crate::append::AppendPlan;
@@ -113,10 +114,6 @@ impl Derive {
         }
         Ok(all)
     }
-}
-
-pub(crate) fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The primary key, over rows that keep every other rule; a table without one takes them all.

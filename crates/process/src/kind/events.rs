@@ -10,13 +10,14 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use vitalake_contract::Contract;
 use vitalake_contract::rule::Severity;
+use vitalake_lake::signed;
 
 use crate::append::AppendPlan;
 use crate::check::{PRIMARY_KEY_RULE, Reject, RowChecks, quarantined, without};
 use crate::engine::Blame;
 use crate::error::{Error, Result};
 use crate::kind::append::count;
-use crate::kind::derive::{signed, tell, tell_rejects};
+use crate::kind::derive::{tell, tell_rejects};
 use crate::kind::rejects::failed_rows;
 use crate::plan::LINEAGE;
 use crate::run::Job;

@@ -23,12 +23,13 @@ use crate::engine::{Blame, Engine, Ran};
 use crate::error::{Error, Result};
 use crate::kind::append::count;
 use crate::kind::derive::{tell, tell_rejects};
+use crate::kind::open::until_known;
 use crate::kind::rejects::failed_rows;
 use crate::kind::seen::Recovered;
 use crate::plan::{Planned, named_schemas, plan};
 use crate::problem::ModelProblem;
 use crate::run::progress::Counts;
-use crate::run::{Job, table_id, wait_after, wait_to_commit};
+use crate::run::{Job, table_id};
 
 /// A version of each input, with the id of its table.
 type Versions = Vec<(String, i64)>;
@@ -93,7 +94,7 @@ impl FullWork {
         if self.has_moved() {
             let mut attempts = 0;
             while let Err(error) = self.compute_and_commit(job).await {
-                wait_after(job, &mut attempts, error).await?;
+                job.try_again(&mut attempts, error).await?;
             }
             job.progress.ok();
         }
@@ -116,12 +117,6 @@ impl FullWork {
     /// Waits until an input has a version that the table was not computed of, or an epoch's version is known.
     pub(crate) async fn knows_a_version(&self) {
         let mut watched: Vec<_> = self.inputs.iter().map(|table| table.watch()).collect();
-        let seal = async {
-            match self.open.front() {
-                Some(seal) => drop(seal.version().await),
-                None => std::future::pending().await,
-            }
-        };
         let moved = async {
             while !self.has_moved() {
                 let changes = watched.iter_mut().map(|table| table.changed().boxed());
@@ -132,7 +127,7 @@ impl FullWork {
             }
         };
         tokio::select! {
-            () = seal => {}
+            () = until_known(self.open.front()) => {}
             () = moved => {}
         }
     }
@@ -158,7 +153,7 @@ impl FullWork {
         let mut attempts = 0;
         let shown = Overlay::default;
         while let Err(error) = job.output.commit_replace(&removes, &adds, txns.clone(), rejects.as_ref(), shown).await {
-            wait_to_commit(job, &mut attempts, error.into()).await?;
+            job.commit_again(&mut attempts, error.into()).await?;
         }
         self.computed = versions;
         Ok(())

@@ -10,6 +10,7 @@ mod events;
 mod explained;
 mod full;
 mod joined;
+mod open;
 mod regroup;
 mod rejects;
 mod remade;
@@ -36,7 +37,6 @@ use crate::run::Job;
 use crate::run::progress::Counts;
 
 pub(crate) use append::count;
-pub(crate) use derive::signed;
 
 use append::AppendWork;
 use full::FullWork;
@@ -360,8 +360,8 @@ impl Work {
     pub(crate) async fn knows_a_version(&self) {
         match self {
             Self::Append(_) => std::future::pending().await,
-            Self::Rollup(work) => work.knows_a_version().await,
-            Self::Upsert(work) => work.knows_a_version().await,
+            Self::Rollup(work) => open::until_known(work.oldest_open()).await,
+            Self::Upsert(work) => open::until_known(work.oldest_open()).await,
             Self::Full(work) => work.knows_a_version().await,
         }
     }

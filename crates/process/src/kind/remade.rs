@@ -11,10 +11,10 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::not;
 use futures::TryStreamExt;
-use vitalake_lake::{Account, Correction, DataFile, Increment, TxnId};
+use vitalake_lake::{Account, Correction, DataFile, Increment, TxnId, signed};
 
 use super::append::{AppendWork, Keys, count};
-use super::derive::{Checked, judge, signed, stored};
+use super::derive::{Checked, judge, stored};
 use super::regroup::{files_at, is_gone, moved, unknown};
 use super::seen::Seen;
 use crate::error::{Error, Result};

@@ -20,6 +20,7 @@ use crate::engine::Blame;
 use crate::error::{Error, Result};
 use crate::graph::Contracts;
 use crate::kind::append::count;
+use crate::kind::open::known_version;
 use crate::kind::rejects::failed_rows;
 use crate::kind::seen::Recovered;
 use crate::kind::{Made, Process, Rows};
@@ -27,8 +28,8 @@ use crate::model::Model;
 use crate::plan;
 use crate::problem::ModelProblem;
 use crate::rollup::{HeadLeaf, Leaves, RollupPlan, RollupShape, Sealed, Shown, TimeRange};
+use crate::run::Job;
 use crate::run::progress::Counts;
-use crate::run::{Job, wait_after, wait_to_commit};
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
@@ -204,7 +205,7 @@ impl RollupWork {
             let files = loop {
                 match job.output.write_rows(rows.clone()).await {
                     Ok(files) => break files,
-                    Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+                    Err(error) => job.try_again(&mut attempts, error.into()).await?,
                 }
             };
             // A leaf's rows are one file, and a leaf without rows stays where it is.
@@ -220,22 +221,16 @@ impl RollupWork {
 
     /// Commits the oldest epochs whose input's version is known; waits for one where too many are open.
     pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64) -> Result<()> {
-        while let Some(epoch) = self.open.front() {
-            let full = self.open.len() >= OPEN_EPOCHS_MAX || self.leaves.is_full();
-            match epoch.input.version_now() {
-                Some(version) => self.commit(job, version, first_seal).await?,
-                None if full => drop(epoch.input.version().await),
-                None => break,
-            }
+        let full = |work: &Self| work.open.len() >= OPEN_EPOCHS_MAX || work.leaves.is_full();
+        while let Some(version) = known_version(self.oldest_open(), full(self)).await {
+            self.commit(job, version, first_seal).await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn knows_a_version(&self) {
-        match self.open.front() {
-            Some(epoch) => drop(epoch.input.version().await),
-            None => std::future::pending().await,
-        }
+    /// The end of the oldest epoch that waits for its commit.
+    pub(crate) fn oldest_open(&self) -> Option<&Arc<Seal>> {
+        self.open.front().map(|epoch| &epoch.input)
     }
 
     /// Commits the oldest epoch that has ended, as that version of the input.
@@ -245,14 +240,14 @@ impl RollupWork {
         let head = job.output.head();
         if let Some(path) = removes.iter().find(|path| head.file(path).is_none()) {
             // Something else rewrote the table. To go on would count its rows twice.
-            job.output.give_way();
+            job.output.lose_lease();
             return Err(gone(path.as_str()));
         }
         let mut attempts = 0;
         let files = loop {
             match written(job, &sealed).await {
                 Ok(files) => break files,
-                Err(error) => wait_to_commit(job, &mut attempts, error).await?,
+                Err(error) => job.commit_again(&mut attempts, error).await?,
             }
         };
         let path = |file: &Arc<DataFile>| file.path().to_string();
@@ -278,7 +273,7 @@ impl RollupWork {
                     shown?;
                     break;
                 }
-                Err(error) => wait_to_commit(job, &mut attempts, error.into()).await?,
+                Err(error) => job.commit_again(&mut attempts, error.into()).await?,
             }
         }
         job.progress.ok();
@@ -298,7 +293,7 @@ impl RollupWork {
         if let Err(Error::Columns { .. }) = &read
             && self.process != Process::Replica
         {
-            job.output.give_way();
+            job.output.lose_lease();
         }
         held.extend(read?);
         Ok(held)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use vitalake_contract::DatasetName;
 use vitalake_lake::{ChangeReader, Lake, Seal, Table, TxnId};
+use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::retry::Backoff;
 
 use super::ModelsOptions;
@@ -87,24 +88,29 @@ impl Job {
         seal.number.max(first_seal)
     }
 
-    /// Waits longer and longer between attempts; tells the status and the log why.
-    pub(crate) async fn stalled(&self, attempts: u32, error: &Error) {
-        self.progress.stalled(error);
-        self.wait(attempts, error).await;
+    /// Waits after an error that may pass, longer and longer between attempts, and tells the status and the log why; gives
+    /// back one that cannot pass.
+    pub(crate) async fn try_again(&self, attempts: &mut u32, error: Error) -> Result<()> {
+        self.wait(attempts, error, Progress::stalled).await
     }
 
-    /// The same for a commit, which steps beside it do not make good.
-    pub(crate) async fn not_committed(&self, attempts: u32, error: &Error) {
-        self.progress.not_committed(error);
-        self.wait(attempts, error).await;
+    /// The same after a commit, which steps beside it do not make good.
+    pub(crate) async fn commit_again(&self, attempts: &mut u32, error: Error) -> Result<()> {
+        self.wait(attempts, error, Progress::not_committed).await
     }
 
-    async fn wait(&self, attempts: u32, error: &Error) {
-        tracing::warn!(model = %self.model.dataset, attempts, error = progress::in_words(error), "a model waits and tries again");
-        let noise = u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        if let Some(wait) = Backoff::default().wait(attempts, noise) {
+    async fn wait(&self, attempts: &mut u32, error: Error, tell: impl FnOnce(&Progress, &Error)) -> Result<()> {
+        if error.retry() == Retry::Never {
+            return Err(error);
+        }
+        *attempts += 1;
+        tell(&self.progress, &error);
+        tracing::warn!(model = %self.model.dataset, attempts, error = progress::in_words(&error), "a model waits and tries again");
+        let noise = u64::from(*attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        if let Some(wait) = Backoff::default().wait(*attempts, noise) {
             tokio::time::sleep(wait).await;
         }
+        Ok(())
     }
 }
 

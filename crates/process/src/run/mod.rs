@@ -25,7 +25,6 @@ use vitalake_runtime::disk::Disk;
 use vitalake_runtime::events::Events;
 
 pub(crate) use job::{Job, Reader};
-pub(crate) use owner::{wait_after, wait_to_commit};
 use progress::Progress;
 pub use progress::{ModelState, ModelStatus, RunningStatement};
 use replica::Replica;

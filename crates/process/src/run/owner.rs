@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use futures::FutureExt;
 use tokio::sync::{MutexGuard, mpsc};
-use vitalake_lake::{Account, ChangeReader, DataFile, Increment, Seal, TxnId};
+use vitalake_lake::{Account, ChangeReader, DataFile, Increment, Seal, TxnId, signed};
 use vitalake_runtime::error::{Classified, Retry};
 use vitalake_runtime::events::{Event, Outcome};
 
 use crate::error::{Error, Result};
-use crate::kind::{EndedEpoch, Process, Rows, Work, count, signed, write_beside};
+use crate::kind::{EndedEpoch, Process, Rows, Work, count, write_beside};
 use crate::replay::Request;
 use crate::run::gather::Gathered;
 use crate::run::progress::Counts;
@@ -49,14 +49,12 @@ async fn supervise(job: &Job, mut reader: Option<Reader>) {
             Ok(Err(error)) => error,
             Err(_) => Error::Panicked { model: job.model.dataset.clone(), attempted: "its task" },
         };
-        if error.retry() == Retry::Never {
-            return give_up(job, &error);
-        }
-        if !restarts.load(Ordering::Relaxed) {
+        if error.retry() != Retry::Never && !restarts.load(Ordering::Relaxed) {
             return break_down(job, &error).await;
         }
-        attempts += 1;
-        job.stalled(attempts, &error).await;
+        if let Err(error) = job.try_again(&mut attempts, error).await {
+            return give_up(job, &error);
+        }
     }
 }
 
@@ -72,7 +70,7 @@ async fn break_down(job: &Job, error: &Error) {
 fn give_up(job: &Job, error: &Error) {
     job.progress.failed(error);
     // Another process does this work, or the lake is closed: everything here begins anew.
-    if !job.lake.is_lost() && !job.lake.is_closed() {
+    if !job.lake.has_lost_lease() && !job.lake.is_closed() {
         tracing::error!(model = %job.model.dataset, error = %error, "the model has failed; its table is not brought forward until that is mended");
     }
 }
@@ -214,7 +212,7 @@ impl Owner {
                     job.progress.ok();
                     return Ok(());
                 }
-                Err(error) => wait_after(job, &mut attempts, error).await?,
+                Err(error) => job.try_again(&mut attempts, error).await?,
             }
         }
     }
@@ -255,7 +253,7 @@ impl Owner {
             let rows = loop {
                 match job.input.read_columns(file, self.work.needed()).await {
                     Ok(rows) => break rows,
-                    Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+                    Err(error) => job.try_again(&mut attempts, error.into()).await?,
                 }
             };
             let at_once = if job.gathers() { rows.len().max(1) } else { 1 };
@@ -322,7 +320,7 @@ impl Owner {
                 self.work.make_room(job).await.map(|()| true)
             }
             Err(error) if self.work.must_begin_again() => Err(error),
-            Err(error) => wait_after(job, attempts, error).await.map(|()| false),
+            Err(error) => job.try_again(attempts, error).await.map(|()| false),
         }
     }
 
@@ -346,26 +344,6 @@ fn tell(job: &Job, step: &Result<Counts>, took: Duration) {
     job.options.events.send(Event::Run { dataset, outcome, rows_in, rows_out, error, took });
 }
 
-/// Waits after an error that may pass; gives back one that cannot.
-pub(crate) async fn wait_after(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
-    if error.retry() == Retry::Never {
-        return Err(error);
-    }
-    *attempts += 1;
-    job.stalled(*attempts, &error).await;
-    Ok(())
-}
-
-/// The same after a commit.
-pub(crate) async fn wait_to_commit(job: &Job, attempts: &mut u32, error: Error) -> Result<()> {
-    if error.retry() == Retry::Never {
-        return Err(error);
-    }
-    *attempts += 1;
-    job.not_committed(*attempts, &error).await;
-    Ok(())
-}
-
 /// Commits what was made of each epoch once the input's version of it is known; ends when no more are to come.
 async fn commit_epochs(job: &Job, first_seal: u64, mut ended: mpsc::Receiver<EndedEpoch>) {
     while let Some(EndedEpoch { input, own, joined }) = ended.recv().await {
@@ -374,7 +352,7 @@ async fn commit_epochs(job: &Job, first_seal: u64, mut ended: mpsc::Receiver<End
         let txns: Vec<(TxnId, i64)> = joined.chain([(job.txn.clone(), version)]).collect();
         let mut attempts = 0;
         while let Err(error) = job.output.commit(&own, txns.clone()).await {
-            if let Err(error) = wait_to_commit(job, &mut attempts, error.into()).await {
+            if let Err(error) = job.commit_again(&mut attempts, error.into()).await {
                 return give_up(job, &error);
             }
         }

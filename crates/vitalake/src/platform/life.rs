@@ -184,7 +184,7 @@ impl Life {
 
     /// Waits until another process has taken over what this one did. For ever, as a rule.
     pub async fn lease_lost(&self) {
-        self.lake.lost().await;
+        self.lake.lease_lost().await;
         tracing::warn!("another process has committed what this one was about to: beginning anew from the tables");
     }
 

@@ -25,10 +25,11 @@ use crate::error::{Error, Result};
 use crate::graph::Feeding;
 use crate::kind::append::count;
 use crate::kind::events::Rules;
+use crate::kind::open::known_version;
 use crate::kind::rollup::of_this_input;
 use crate::kind::seen::Recovered;
+use crate::run::Job;
 use crate::run::progress::Counts;
-use crate::run::{Job, wait_after, wait_to_commit};
 use crate::upsert::{Change, Merger, Range, UpsertShape};
 
 /// Epochs that may wait for their commit before the model waits for them.
@@ -181,7 +182,7 @@ impl UpsertWork {
         loop {
             match job.input.read_columns(file, self.rules.needed()).await {
                 Ok(rows) => return Ok(rows),
-                Err(error) => wait_after(job, &mut attempts, error.into()).await?,
+                Err(error) => job.try_again(&mut attempts, error.into()).await?,
             }
         }
     }
@@ -240,7 +241,7 @@ impl UpsertWork {
         let mut prepared = loop {
             match self.prepare(job, &portion, None).await {
                 Ok(prepared) => break prepared,
-                Err(error) => wait_to_commit(job, &mut attempts, error).await?,
+                Err(error) => job.commit_again(&mut attempts, error).await?,
             }
         };
         if prepared.state.ranges.is_empty() {
@@ -248,7 +249,7 @@ impl UpsertWork {
         }
         prepared.state.portion = true;
         while let Err(error) = self.state.commit(&prepared.state).await {
-            wait_to_commit(job, &mut attempts, error.into()).await?;
+            job.commit_again(&mut attempts, error.into()).await?;
         }
         self.gathered.touched.extend(prepared.state.ranges.iter().filter_map(|range| Range::parse(range)));
         Ok(())
@@ -268,21 +269,15 @@ impl UpsertWork {
         {
             job.progress.committed(first_seal, Some(version));
         }
-        while let Some(epoch) = self.open.front() {
-            match epoch.input.version_now() {
-                Some(version) => self.commit(job, version, first_seal).await?,
-                None if self.open.len() >= OPEN_EPOCHS_MAX => drop(epoch.input.version().await),
-                None => break,
-            }
+        while let Some(version) = known_version(self.oldest_open(), self.open.len() >= OPEN_EPOCHS_MAX).await {
+            self.commit(job, version, first_seal).await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn knows_a_version(&self) {
-        match self.open.front() {
-            Some(epoch) => drop(epoch.input.version().await),
-            None => std::future::pending().await,
-        }
+    /// The end of the oldest epoch that waits for its commit.
+    pub(crate) fn oldest_open(&self) -> Option<&Arc<Seal>> {
+        self.open.front().map(|epoch| &epoch.input)
     }
 
     /// Commits the oldest epoch that has ended, as that version of the input: rejects, then events, then rows.
@@ -292,19 +287,19 @@ impl UpsertWork {
         let mut prepared = loop {
             match self.prepare(job, &gathered, Some(version)).await {
                 Ok(prepared) => break prepared,
-                Err(error) => wait_to_commit(job, &mut attempts, error).await?,
+                Err(error) => job.commit_again(&mut attempts, error).await?,
             }
         };
         let txns = vec![(job.txn.clone(), version)];
         if let Some(seal) = &rejects {
             while let Err(error) = job.output.commit_rejects_first(seal, &txns).await {
-                wait_to_commit(job, &mut attempts, error.into()).await?;
+                job.commit_again(&mut attempts, error.into()).await?;
             }
         }
         if !prepared.state.ranges.is_empty() || !gathered.touched.is_empty() {
             prepared.state.txns = txns.into_iter().collect();
             while let Err(error) = self.state.commit(&prepared.state).await {
-                wait_to_commit(job, &mut attempts, error.into()).await?;
+                job.commit_again(&mut attempts, error.into()).await?;
             }
         }
         if !gathered.touched.is_empty() {
@@ -313,7 +308,7 @@ impl UpsertWork {
             prepared = loop {
                 match self.derived(job, Some(&touched)).await {
                     Ok(prepared) => break prepared,
-                    Err(error) => wait_to_commit(job, &mut attempts, error).await?,
+                    Err(error) => job.commit_again(&mut attempts, error).await?,
                 }
             };
         }
@@ -346,7 +341,7 @@ impl UpsertWork {
         let mut attempts = 0;
         let shown = Overlay::default;
         while let Err(error) = job.output.commit_replace(&removes, &adds, txns.clone(), rejects, shown).await {
-            wait_to_commit(job, &mut attempts, error.into()).await?;
+            job.commit_again(&mut attempts, error.into()).await?;
         }
         Ok(())
     }
