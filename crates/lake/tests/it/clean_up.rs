@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 use vitalake_contract::{Contract, DatasetName, Layer};
 use vitalake_lake::{Lake, LakeError, LakeOptions, Maintained, Space, TableId, TableSpec, TxnId};
 use vitalake_runtime::clock::Clock;
@@ -118,4 +118,33 @@ async fn a_model_that_is_no_longer_in_the_project_keeps_nothing() {
     assert!(maintained.files_removed >= 12, "{maintained:?}");
     let error = table(&lake).reader(Some(3)).await.unwrap_err();
     assert!(matches!(error, LakeError::Delta { attempt: "reading the history", .. }), "{error}");
+}
+
+#[rstest::rstest]
+#[case::is_read(true)]
+#[case::was_read(false)]
+#[tokio::test]
+async fn a_version_that_is_read_from_outside_keeps_its_files_for_as_long_as_that_takes(#[case] is_read: bool) {
+    let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), clock());
+    let lake = open(&store, vec![raw(false)], &clock).await;
+    commit(&lake, COMMITS).await;
+    // Not the newest: an engine that goes on after a restart names the version that it was given.
+    commit(&lake, 1).await;
+    let version = table(&lake).head().version().0 - 1;
+    let pin = table(&lake).pin_published(Some(version)).await.unwrap().unwrap();
+    let files: Vec<_> = pin.snapshot().files().map(|file| file.location(&table(&lake).id().root())).collect();
+    assert!(files.len() >= 8);
+    let kept = is_read.then_some(pin);
+    let (_, maintained) = a_month(&lake, &clock).await;
+    let mut left = 0;
+    for file in &files {
+        left += usize::from(store.head(file).await.is_ok());
+    }
+    assert_eq!(left == files.len(), is_read, "{left} of {} files, {maintained:?}", files.len());
+    drop(kept);
+    commit(&lake, 4).await;
+    table(&lake).maintain().await.unwrap();
+    for file in &files {
+        assert!(store.head(file).await.is_err(), "{file} is nobody's any longer");
+    }
 }

@@ -107,7 +107,8 @@ async fn an_input_without_rows_has_its_columns() {
 #[tokio::test]
 async fn what_takes_longer_than_a_stream_comes_to_its_end() {
     let Some(session) = session(&[]) else { return };
-    let slow = "SELECT count(slept) FROM (SELECT reflect('java.lang.Thread', 'sleep', 500L) AS slept FROM range(0, 16, 1, 1))";
+    let slow =
+        "SELECT count(slept) FROM (SELECT reflect('java.lang.Thread', 'sleep', 500L) AS slept FROM range(0, 16, 1, 1))";
     let began = Instant::now();
     let mut answer = session.query(&query(slow, vec![])).await.expect("a plan");
     let progress = answer.progress();
