@@ -68,12 +68,19 @@ mod client {
     const CLOSING_MAX: Duration = Duration::from_secs(3);
 
     /// Spark's settings under which a statement means what it means here.
-    const SETTINGS: [(&str, &str); 4] = [
+    const SETTINGS: [(&str, &str); 9] = [
         // A stream must not stop at a value.
         ("spark.sql.ansi.enabled", "false"),
         ("spark.sql.session.timeZone", "UTC"),
         ("spark.sql.caseSensitive", "false"),
         ("spark.sql.timestampType", "TIMESTAMP_LTZ"),
+        // `${env:…}` in a text is a text, and no value of Spark's environment.
+        ("spark.sql.variable.substitute", "false"),
+        // What a Spark may have been given for the programs that it ran before.
+        ("spark.sql.parser.escapedStringLiterals", "false"),
+        ("spark.sql.legacy.timeParserPolicy", "CORRECTED"),
+        ("spark.sql.legacy.sizeOfNull", "true"),
+        ("spark.sql.decimalOperations.allowPrecisionLoss", "true"),
     ];
 
     #[derive(Debug)]
