@@ -3,6 +3,7 @@
 //! One invariant: once Spark has said which session of its own answers ours, each request names it, so that a Spark that
 //! began anew says so instead of quietly running us without our settings.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,6 @@ use crate::proto::{self, UserContext};
 use crate::verdict::{self, Fault, Said};
 use crate::{Error, Result};
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Who asks whom.
 #[derive(Clone)]
 pub(crate) struct Wire {
@@ -26,6 +25,8 @@ pub(crate) struct Wire {
     pub(crate) endpoint: String,
     pub(crate) user_id: String,
     pub(crate) user_agent: String,
+    /// How long a short call may take.
+    pub(crate) call_max: Duration,
 }
 
 /// One session of Spark's, as long as it lives there.
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     pub(crate) wire: Wire,
     session_id: String,
     observed: Arc<Mutex<Option<String>>>,
+    lost: Arc<AtomicBool>,
 }
 
 /// Makes a request of the fields that all have, and those that are named.
@@ -53,7 +55,7 @@ pub(crate) use request;
 impl Context {
     /// A session that Spark does not know yet; the first request makes it.
     pub(crate) fn new(wire: Wire) -> Self {
-        Self { wire, session_id: Uuid::new_v4().to_string(), observed: Arc::default() }
+        Self { wire, session_id: Uuid::new_v4().to_string(), observed: Arc::default(), lost: Arc::default() }
     }
 
     pub(crate) fn session_id(&self) -> &str {
@@ -148,10 +150,10 @@ impl Context {
         &self,
         answer: impl Future<Output = std::result::Result<tonic::Response<T>, Status>>,
     ) -> Result<T> {
-        match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+        match tokio::time::timeout(self.wire.call_max, answer).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(self.short(verdict::fault(&status))),
-            Err(_) => Err(self.away(format!("no answer within {} s", CALL_TIMEOUT.as_secs()))),
+            Err(_) => Err(self.away(format!("no answer within {:?}", self.wire.call_max))),
         }
     }
 
@@ -177,7 +179,13 @@ impl Context {
         Error::Away { endpoint: self.wire.endpoint.clone(), reason }
     }
 
+    /// Whether an answer has said that Spark does not know the session, or what ran in it, any more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn lost(&self) -> Error {
+        self.lost.store(true, Ordering::Relaxed);
         Error::SessionLost { endpoint: self.wire.endpoint.clone() }
     }
 

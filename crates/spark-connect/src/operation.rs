@@ -43,6 +43,8 @@ pub(crate) struct Operation {
     patience: Patience,
     stream: Option<Streaming<ExecutePlanResponse>>,
     attached: Instant,
+    /// Whether Spark may know it, though it may not have said so.
+    asked: bool,
     started: bool,
     complete: bool,
     last: Option<String>,
@@ -68,7 +70,7 @@ impl Operation {
             context,
             ExecutePlanRequest { operation_id: operation_id, plan: plan, tags: tags, request_options: request_options }
         );
-        let (attached, started, complete, last) = (Instant::now(), false, false, None);
+        let (attached, asked, started, complete, last) = (Instant::now(), false, false, false, None);
         let (stream, unreleased, trouble, attempts) = (None, 0, None, 0);
         Self {
             context,
@@ -78,6 +80,7 @@ impl Operation {
             patience,
             stream,
             attached,
+            asked,
             started,
             complete,
             last,
@@ -108,7 +111,7 @@ impl Operation {
                 }
                 Ok(Ok(None)) => self.cut(None).await?,
                 Ok(Err(status)) => self.judge(&status).await?,
-                Err(_) => self.stream = None,
+                Err(_) => self.cut(Some(String::from("it says nothing"))).await?,
             }
         }
         Ok(None)
@@ -117,7 +120,7 @@ impl Operation {
     /// Stops it there, and lets Spark forget it. For who does not want the rest.
     pub(crate) async fn abandon(&mut self) {
         self.stream = None;
-        if self.complete || !self.started {
+        if self.complete || !self.asked {
             return;
         }
         self.complete = true;
@@ -156,7 +159,7 @@ impl Operation {
 
     /// Begins the operation, or goes on with it after the last response that came.
     async fn attach(&mut self) -> Result<()> {
-        self.attached = Instant::now();
+        (self.attached, self.asked) = (Instant::now(), true);
         let answer = timeout(self.patience.silence, self.ask()).await;
         match answer {
             Ok(Ok(answer)) => {

@@ -22,6 +22,9 @@ const LOCAL_BYTES_MAX: u64 = 1 << 20;
 /// What one input may have at most: Spark holds it in its driver's memory.
 const INPUT_BYTES_MAX: u64 = 1 << 30;
 
+/// How long a call may take that has one answer.
+const CALL_MAX: Duration = Duration::from_secs(30);
+
 /// How a session is.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -64,6 +67,7 @@ impl Session {
             endpoint: endpoint.to_string(),
             user_id: endpoint.user_id().to_owned(),
             user_agent: options.user_agent.clone(),
+            call_max: CALL_MAX.min(options.silence_max),
         };
         Ok(Self { wire, options: Arc::new(options), current: Arc::default(), planning: Arc::default() })
     }
@@ -85,8 +89,7 @@ impl Session {
     /// # Errors
     /// Spark cannot be asked.
     pub async fn version(&self) -> Result<String> {
-        let context = self.context().await?;
-        match self.unless_lost(&context, context.version().await).await {
+        match self.context().await?.version().await {
             Err(Error::SessionLost { .. }) => self.context().await?.version().await,
             other => other,
         }
@@ -138,8 +141,7 @@ impl Session {
         let context = self.context().await?;
         // Spark makes views of the inputs while it plans, in the session, and takes them away again.
         let planning = if query.inputs.is_empty() { None } else { Some(self.planning.clone().lock_owned().await) };
-        let begun = self.begin(query, &context, sent, Held { planning, session: None }).await;
-        self.unless_lost(&context, begun).await
+        self.begin(query, &context, sent, Held { planning, session: None }).await
     }
 
     /// What is sent before a statement stays in Spark until the session ends, so this statement has one of its own.
@@ -183,10 +185,10 @@ impl Session {
         zone.map_or_else(|| String::from("UTC"), |(_, zone)| zone.clone())
     }
 
-    /// The session there is, or one begun now.
+    /// The session there is, or one begun now. One that Spark has lost, while a statement ran or before, is none.
     async fn context(&self) -> Result<Context> {
         let mut current = self.current.lock().await;
-        if let Some(context) = current.as_ref() {
+        if let Some(context) = current.as_ref().filter(|context| !context.is_lost()) {
             return Ok(context.clone());
         }
         let context = self.fresh().await?;
@@ -201,17 +203,6 @@ impl Session {
         }
         context.configure(&settings).await?;
         Ok(context)
-    }
-
-    /// Forgets a session that Spark has lost.
-    async fn unless_lost<T>(&self, context: &Context, result: Result<T>) -> Result<T> {
-        if matches!(result, Err(Error::SessionLost { .. })) {
-            let mut current = self.current.lock().await;
-            if current.as_ref().is_some_and(|now| now.session_id() == context.session_id()) {
-                *current = None;
-            }
-        }
-        result
     }
 }
 

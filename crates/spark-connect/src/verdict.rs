@@ -123,7 +123,9 @@ fn said(status: &Status, info: Option<ErrorInfo>, class: Option<String>) -> Said
 
 fn class(status: &Status, info: Option<&ErrorInfo>) -> Option<String> {
     let told = info.and_then(|info| info.metadata.get("errorClass")).and_then(|text| as_class(text));
-    told.or_else(|| as_class(status.message().strip_prefix('[')?.split_once(']')?.0))
+    // Only the protocol's own are taken from a message: what else begins with a bracket may be a value.
+    let of_the_protocol = |class: &String| class.starts_with("INVALID_HANDLE.") || class.starts_with("INVALID_CURSOR.");
+    told.or_else(|| as_class(status.message().strip_prefix('[')?.split_once(']')?.0).filter(of_the_protocol))
 }
 
 fn error_info(status: &Status) -> Option<ErrorInfo> {
