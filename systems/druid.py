@@ -7,6 +7,15 @@ import shutil
 from parts import Failed, Vitalake, need, until
 from parts_druid import Druid
 
+# Deliveries by business date, and what is made of them: a row of a day and ward.
+DOSES = {
+    "contracts/raw/doses.yaml": ("3e", ["day date", "ward string", "doses integer"], ["source: feed"]),
+    "contracts/curated/doses_given.yaml": ("3f", ["day date", "ward string", "doses integer"], []),
+    "contracts/serving/doses_daily.yaml": ("40", ["day date key", "ward string key", "doses integer", "rounds integer"], []),
+    "models/curated/doses_given.sql": "-- kind: append\nSELECT day, ward, doses FROM raw.doses\n",
+    "models/serving/doses_daily.sql": "-- kind: rollup\n-- time: day\nSELECT day, ward, SUM(doses) AS doses, COUNT(*) AS rounds\n"
+                                      "FROM curated.doses_given GROUP BY day, ward\n",
+}
 PROJECT = pathlib.Path(__file__).resolve().parent.parent / "examples/remote-care"
 HOURLY = "vitals_hourly"
 COLUMNS = "COUNT(*), SUM(readings), SUM(heart_rate_min), SUM(steps), MIN(heart_rate_min), MAX(heart_rate_max)"
@@ -17,8 +26,8 @@ def check(run):
     with Druid(run.folder / "druid") as druid:
         with Vitalake(project(run.folder / "vitalake"), run.binary, PROJECT, settings=settings(druid)) as platform:
             deliver(platform)
-            said = [published(platform, druid), changed(platform, druid), restarted(platform, druid),
-                    task_killed(platform, druid), away(platform, druid), killed(platform, druid)]
+            said = [published(platform, druid), changed(platform, druid), corrected(platform, druid), restarted(platform, druid),
+                    task_killed(platform, druid), away(platform, druid), killed(platform, druid), rows_of_others(platform, druid)]
         said.append(somebody_elses(run, druid))
         return "; ".join(said)
 
@@ -28,7 +37,23 @@ def project(folder):
     shutil.copytree(PROJECT, folder / "project")
     for contract in (folder / "project/contracts/serving").glob("*.yaml"):
         contract.write_text(contract.read_text().split("slaProperties:")[0])
+    for name, said in DOSES.items():
+        text = said if isinstance(said, str) else contract_of(pathlib.Path(name).stem, *said)
+        (folder / "project" / name).write_text(text)
     return folder
+
+
+def contract_of(name, number, columns, properties):
+    lines = ["apiVersion: v3.1.0", "kind: DataContract", f"id: 00000000-0000-4000-8000-0000000000{number}", f"name: {name}",
+             "version: 1.0.0", "status: active", "schema:", f"  - name: {name}", "    properties:"]
+    for position, (column, kind, *key) in enumerate((column.split() for column in columns), 1):
+        lines += [f"      - name: {column}", f"        logicalType: {kind}", "        required: true"]
+        lines += ["        primaryKey: true", f"        primaryKeyPosition: {position}"] if key else []
+    lines += ["customProperties:"] if properties else []
+    for said in properties:
+        word, value = said.split(": ")
+        lines += [f"  - {{property: {word}, value: {value}}}"]
+    return "\n".join([*lines, ""])
 
 
 def deliver(platform):
@@ -95,6 +120,53 @@ def changed(platform, druid):
         if not any(start <= "2026-05-10T06" < end for start, end in intervals):
             raise Failed(f"{task} replaces {intervals}, and the change lies elsewhere")
     return "a change is there as well"
+
+
+def corrected(platform, druid):
+    """A corrected delivery has fewer rows than the one before: what went is gone there too, also the last row of a segment."""
+    doses(platform, "2025-03-01", *(f"2025-03-{day:02},{ward},{day}" for day in range(1, 11) for ward in "ABC"))
+    doses(platform, "2026-03-01", *(f"2026-03-{day:02},{ward},{day}" for day in range(1, 11) for ward in "ABC"))
+    same_doses(platform, druid, 20, 60)
+    doses(platform, "2026-03-01", *(f"2026-03-{day:02},A,{day}" for day in range(1, 6)))
+    same_doses(platform, druid, 15, 35)
+    doses(platform, "2025-03-01", "2026-03-02,B,1")
+    same_doses(platform, druid, 5, 6)
+    need("rows of the year that is empty now", druid.sql("SELECT COUNT(*) FROM doses_daily WHERE __time < TIMESTAMP '2026-01-01'"), [[0]])
+    rows = "SELECT COALESCE(SUM(num_rows), 0) FROM sys.segments WHERE datasource = 'doses_daily' AND is_active = 1"
+    until("its segments hold what the table does", lambda: druid.sql(rows), [[6]], 60)
+    return "rows that corrections took away are gone, with their segments"
+
+
+def rows_of_others(platform, druid):
+    """Somebody adds a row to what is ours: nothing of it is replaced."""
+    row = {"__time": "2026-03-20T00:00:00Z", "ward": "Z", "doses": 1000}
+    data = {"dataSource": "doses_daily", "timestampSpec": {"column": "__time", "format": "iso"}, "dimensionsSpec": {"dimensions": ["ward", "doses"]},
+            "granularitySpec": {"segmentGranularity": "MONTH", "queryGranularity": "NONE", "rollup": False}}
+    reads = {"type": "index", "inputSource": {"type": "inline", "data": json.dumps(row)}, "inputFormat": {"type": "json"}, "appendToExisting": True}
+    task = druid.post("coordinator", "/druid/indexer/v1/task", {"type": "index", "spec": {
+        "dataSchema": data, "ioConfig": reads, "tuningConfig": {"type": "index", "partitionsSpec": {"type": "dynamic"}}}})["task"]
+    state = f"/druid/indexer/v1/task/{task}/status"
+    until("somebody's row is there", lambda: druid.get("coordinator", state)["status"]["statusCode"], "SUCCESS", 120)
+    until("it is loaded", lambda: druid.sql("SELECT COUNT(*) FROM doses_daily"), [[7]], 60)
+    doses(platform, "2026-04-01", "2026-04-01,A,1")
+    until("it is refused", lambda: standing(platform, "doses_daily")["state"], "refused", 180)
+    need("somebody's row stays", druid.sql("SELECT COUNT(*) FROM doses_daily WHERE ward = 'Z'"), [[1]])
+    return "rows of somebody else were refused"
+
+
+def doses(platform, date, *rows):
+    file = platform.folder / f"doses-{date}.csv"
+    file.write_text("\n".join(["day,ward,doses", *rows, ""]))
+    platform.command_line("ingest", "doses", file, "--business-date", date)
+    platform.flush()
+
+
+def same_doses(platform, druid, days, rows):
+    asked = "SELECT {}, COUNT(*), SUM(doses), SUM(rounds) FROM {} GROUP BY 1 ORDER BY 1"
+    of_ours = lambda: [[row[0][:10], *row[1:]] for row in platform.sql(asked.format('"day"', "serving.doses_daily"))]  # noqa: E731
+    until("the roll-up follows", lambda: (len(of_ours()), sum(row[1] for row in of_ours())), (days, rows), 60)
+    until("doses_daily is published", lambda: is_up_to_date(platform, "doses_daily"), ("published", True), 240)
+    until("Druid's doses are ours", lambda: druid.sql(asked.format('"day"', "doses_daily")), of_ours(), 60)
 
 
 def restarted(platform, druid):

@@ -16,7 +16,7 @@ declare -A about=(
   [python]="the Python packages of the checks: half a minute, 480 MB"
   [spark]="Spark 4.2.0 with Delta 4.4.0, from PyPI and Maven: two minutes, 1.2 GB"
   [rotel]="rotel 0.0.1a15, a receiver of OTLP, from PyPI: a few seconds, 30 MB"
-  [druid]="Apache Druid 33.0.0, from Maven: four minutes, 560 MB"
+  [druid]="Apache Druid 33.0.0, from Maven: a minute, 270 MB"
   [spark-azure]="Hadoop's driver for ADLS, from Maven: a few seconds, 7 MB"
 )
 
