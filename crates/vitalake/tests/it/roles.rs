@@ -107,7 +107,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Commits one row.
+    /// Commits one row. Where it is given up in the middle, the next call commits that row too.
     async fn commit(&mut self) {
         let table = self.lake.tables().next().unwrap();
         let n = self.next;
@@ -124,8 +124,8 @@ impl Writer {
         });
         let row = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
         table.append(vec![row], Vec::new(), [(vitalake_lake::TxnId::parse("writer"), n)]).unwrap();
-        table.flush().await.unwrap();
         self.next += 1;
+        table.flush().await.unwrap();
     }
 }
 
@@ -183,6 +183,7 @@ async fn of_two_that_run_the_models_one_stands_by_and_takes_over_when_nothing_is
         alone = spare.leader_silent(Duration::from_secs(2)) => alone.unwrap(),
         () = tokio::time::sleep(WITHIN) => panic!("nobody makes anything, and nobody takes over"),
     }
+    writer.commit().await;
     spare.end().await;
     let taken = world.process("spare", Role::Process).await;
     let all = tokio::time::timeout(WITHIN, async {
