@@ -56,6 +56,14 @@ pub enum LakeError {
     /// No such dataset in this project.
     #[error("there is no dataset {0}; `vitalake datasets` lists them")]
     NoSuchDataset(DatasetName),
+    /// The dataset's table could not be opened when the lake was.
+    #[error("{table} is not open: {reason}")]
+    NotOpen {
+        /// The table.
+        table: TableId,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// A table that another process makes or changes is not there, or not as the contract wants it.
     #[error(
         "{0} is not there yet as its contract says; the process that writes it makes it at its start (docs/operations.md)"
@@ -178,7 +186,7 @@ impl LakeError {
     fn verdict(&self) -> (Class, Retry) {
         match self {
             Self::Delta { source, .. } | Self::Parquet { source, .. } => (source.class(), source.retry()),
-            Self::ContractChanged { .. } | Self::NoSuchDataset(_) => (Class::User, Retry::Never),
+            Self::ContractChanged { .. } | Self::NotOpen { .. } | Self::NoSuchDataset(_) => (Class::User, Retry::Never),
             Self::WrongColumns { .. } | Self::Unbalanced { .. } => (Class::Internal, Retry::Never),
             Self::NotThereYet(_)
             | Self::ForeignCommit { .. }
@@ -312,6 +320,7 @@ mod tests {
 
     #[rstest]
     #[case(LakeError::ContractChanged { table: id(), reason: text() }, USER)]
+    #[case(LakeError::NotOpen { table: id(), reason: text() }, USER)]
     #[case(LakeError::NoSuchDataset(DatasetName::new("x").unwrap()), USER)]
     #[case(LakeError::WrongColumns { table: id(), reason: text() }, OURS)]
     #[case(LakeError::Unbalanced { table: id(), balance: Balance { offered: 2, accepted: 1, quarantined: 0, duplicates: 0, filtered: 0 } }, OURS)]

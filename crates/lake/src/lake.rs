@@ -1,15 +1,15 @@
 //! The lake: all tables of a project over one store, opened from their contracts and their Delta logs alone.
 //!
-//! `open` makes missing tables, empty, and refuses a contract that no longer fits its table; nothing else is read at
-//! start: transactions in the logs say what is in. Invariant: after `open` every dataset has a table and every table a
-//! value in the catalogue.
+//! `open` makes missing tables, empty, and refuses a contract that no longer fits its table; `open_each` sets such a table
+//! aside and opens the others. Nothing else is read at start: transactions in the logs say what is in. Invariant: every
+//! dataset has a table, with a value in the catalogue, or is known as unopened with the reason.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
@@ -32,6 +32,7 @@ use crate::rejects::{finish, give_back, shown};
 use crate::side::Side;
 use crate::staged;
 use crate::table::{State, Table};
+use crate::unopened::Unopened;
 
 /// How many tables are opened at once: each costs a few requests.
 const OPENED_AT_ONCE: usize = 8;
@@ -109,6 +110,7 @@ impl TableSpec {
 pub struct Lake {
     pub(crate) shared: Arc<Shared>,
     tables: BTreeMap<DatasetName, Arc<Table>>,
+    pub(crate) unopened: BTreeMap<DatasetName, Unopened>,
 }
 
 impl Lake {
@@ -123,29 +125,54 @@ impl Lake {
         clock: Clock,
         cpu: Cpu,
     ) -> Result<Self, LakeError> {
+        let mut lake = Self::open_each(store, specs, options, clock, cpu).await;
+        match lake.unopened.pop_first() {
+            Some((_, unopened)) => Err(unopened.into_error()),
+            None => Ok(lake),
+        }
+    }
+
+    /// Opens or makes the tables of all datasets, each by itself: one that cannot be opened is set aside, and said.
+    pub async fn open_each(
+        store: Arc<dyn ObjectStore>,
+        specs: Vec<TableSpec>,
+        options: LakeOptions,
+        clock: Clock,
+        cpu: Cpu,
+    ) -> Self {
         let missing = Missing::default();
         let store: Arc<dyn ObjectStore> = Arc::new(NotingStore { store, missing: missing.clone() });
         let (pointer, lease_lost, closed) = (Pointer::default(), watch::channel(false).0, watch::channel(false).0);
         let id = Uuid::new_v4();
         let shared = Arc::new(Shared { id, store, missing, pointer, options, clock, cpu, lease_lost, closed });
         let opening = specs.into_iter().map(|spec| {
-            let (shared, name) = (Arc::clone(&shared), spec.contract.dataset.clone());
-            async move { Ok::<_, LakeError>((name, Arc::new(open_table(&shared, spec).await?))) }
+            let shared = Arc::clone(&shared);
+            async move {
+                let opened = open_table(&shared, spec.clone()).await;
+                (spec.contract.dataset.clone(), opened.map_err(|error| Unopened::new(spec, error)))
+            }
         });
-        let opened = futures::stream::iter(opening).buffered(OPENED_AT_ONCE);
-        let tables: BTreeMap<_, _> = opened.try_collect::<Vec<_>>().await?.into_iter().collect();
-        let lake = Self { shared, tables };
+        let mut opening = futures::stream::iter(opening).buffered(OPENED_AT_ONCE);
+        let (mut tables, mut unopened) = (BTreeMap::new(), BTreeMap::new());
+        while let Some((name, opened)) = opening.next().await {
+            match opened {
+                Ok(table) => drop(tables.insert(name, Arc::new(table))),
+                Err(aside) => drop(unopened.insert(name, aside)),
+            }
+        }
+        drop(opening);
+        let lake = Self { shared, tables, unopened };
         if let Err(error) = lake.finish_publications().await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(error, "a publication of several tables was cut short and cannot be finished yet");
         }
-        let Self { shared, tables } = &lake;
+        let Self { shared, tables, .. } = &lake;
         shared.pointer.publish(|catalogue| {
             for table in tables.values() {
                 table.state.lock().put_into(catalogue);
             }
         });
-        Ok(lake)
+        lake
     }
 
     /// The current value over all tables.
@@ -181,9 +208,12 @@ impl Lake {
     /// A dataset's table.
     ///
     /// # Errors
-    /// `NoSuchDataset`.
+    /// `NoSuchDataset`; `NotOpen` with the reason.
     pub fn table(&self, dataset: &DatasetName) -> Result<&Arc<Table>, LakeError> {
-        self.tables.get(dataset).ok_or_else(|| LakeError::NoSuchDataset(dataset.clone()))
+        self.tables.get(dataset).ok_or_else(|| match self.unopened.get(dataset) {
+            Some(unopened) => unopened.refusal(),
+            None => LakeError::NoSuchDataset(dataset.clone()),
+        })
     }
 
     /// All tables, by name.
@@ -216,7 +246,7 @@ impl Lake {
     }
 }
 
-async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, LakeError> {
+pub(crate) async fn open_table(shared: &Arc<Shared>, spec: TableSpec) -> Result<Table, LakeError> {
     let dataset = &spec.contract.dataset;
     let rows_id = TableId::new(Space::from(spec.contract.layer), dataset.clone());
     let rejects_id = TableId::new(Space::Quarantine, dataset.clone());

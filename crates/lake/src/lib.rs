@@ -49,6 +49,7 @@ pub mod store;
 pub mod table;
 mod tail;
 pub mod txn;
+mod unopened;
 mod windows;
 mod withdraw;
 
@@ -76,3 +77,4 @@ pub use source_check::SourceCheck;
 pub use staged::BEGUN_AFTER_GAP;
 pub use table::{Overlay, Table};
 pub use txn::{Counter, TxnId, TxnKind};
+pub use unopened::Unopened;

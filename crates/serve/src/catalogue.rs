@@ -51,7 +51,8 @@ impl SessionCatalogue {
         let Some(tables) = self.tables_of(schema) else {
             return Some(format!("Object '{schema}' not found{}", nearest(schema, dialect.schemata().iter().copied())));
         };
-        if tables.iter().any(|name| name == table) {
+        let not_open = || self.pinned.not_open(dialect.layer(schema), table).is_some();
+        if tables.iter().any(|name| name == table) || not_open() {
             return None;
         }
         let place = if within { format!(" within '{schema}'") } else { String::new() };
@@ -116,6 +117,9 @@ impl SchemaProvider for Schema {
             return dialect.system_table(&self.name, name, &**pinned, &surface.library().routines);
         }
         let layer = dialect.layer(&self.name);
+        if let Some(reason) = pinned.not_open(layer, name) {
+            return Err(DataFusionError::External(Box::new(QueryError::NotOpen(reason))));
+        }
         if let Some(waiting_for) = pinned.waiting_for(layer, name) {
             return Err(DataFusionError::External(Box::new(QueryError::NotReady(vec![waiting_for]))));
         }

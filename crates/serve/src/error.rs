@@ -49,6 +49,9 @@ pub enum QueryError {
     /// Recovery is not complete.
     #[error("vitalake is not ready: waiting for {}", .0.join(", "))]
     NotReady(Vec<String>),
+    /// A table is not open: the others are answered.
+    #[error("{0}")]
+    NotOpen(String),
     /// Our fault; the cause is in the server's log under this id.
     #[error("the query failed inside the server; its log has the cause under error id {id}")]
     Internal {
@@ -77,7 +80,7 @@ impl QueryError {
             Self::Timeout { .. } => "timeout",
             Self::Cancelled => "cancelled",
             Self::NotReady(_) => "not_ready",
-            Self::Runtime(_) | Self::Internal { .. } => "failed",
+            Self::Runtime(_) | Self::NotOpen(_) | Self::Internal { .. } => "failed",
         }
     }
 }

@@ -56,6 +56,10 @@ impl Pinned for WithoutColumns {
         self.pinned.waiting_for(schema, table)
     }
 
+    fn not_open(&self, schema: &str, table: &str) -> Option<String> {
+        self.pinned.not_open(schema, table)
+    }
+
     fn store(&self) -> Option<Arc<dyn ObjectStore>> {
         self.pinned.store()
     }

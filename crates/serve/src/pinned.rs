@@ -12,10 +12,10 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::object_store::ObjectStore;
 use parking_lot::Mutex;
 use vitalake_contract::{Contract, Layer, Source};
-use vitalake_lake::TableSpec;
 use vitalake_lake::catalogue::Catalogue;
 use vitalake_lake::lake::Lake;
 use vitalake_lake::planned::{TableSchemas, table_schemas};
+use vitalake_lake::{Space, TableId, TableSpec, Unopened};
 
 /// One immutable value over all tables.
 pub trait Pinned: Debug + Send + Sync + 'static {
@@ -32,6 +32,11 @@ pub trait Pinned: Debug + Send + Sync + 'static {
 
     /// What a table still waits for before it may be read; the others are.
     fn waiting_for(&self, _schema: &str, _table: &str) -> Option<String> {
+        None
+    }
+
+    /// Why a table of the project cannot be read before a person has mended something.
+    fn not_open(&self, _schema: &str, _table: &str) -> Option<String> {
         None
     }
 
@@ -70,6 +75,8 @@ pub struct PinnedLake {
     value: Arc<Catalogue>,
     store: Arc<dyn ObjectStore>,
     recovering: Arc<BTreeMap<String, String>>,
+    /// The tables that are not open, by dataset, each with the reason.
+    unopened: BTreeMap<String, (TableId, String)>,
     time_columns: BTreeMap<String, String>,
     standings: Arc<Vec<Standing>>,
     /// Serving datasets that were asked for.
@@ -82,8 +89,13 @@ impl PinnedLake {
         let value = lake.pin();
         let datasets = value.tables().filter_map(|view| lake.table(&view.id.dataset).ok());
         let time_columns = datasets.filter_map(|table| named_time(table.contract())).collect();
+        let aside = |unopened: &Unopened| {
+            let (id, reason) = (unopened.id(), unopened.reason());
+            (id.dataset.to_string(), (id.clone(), format!("{id} is not open: {reason}")))
+        };
+        let unopened = lake.unopened().map(aside).collect();
         let (standings, read) = (Arc::default(), Arc::default());
-        Self { value, store: Arc::clone(lake.store()), recovering, time_columns, standings, read }
+        Self { value, store: Arc::clone(lake.store()), recovering, unopened, time_columns, standings, read }
     }
 
     /// The same with what is known of its gates.
@@ -125,6 +137,12 @@ impl Pinned for PinnedLake {
         }
         let of = |name: &str| self.recovering.get(name).cloned();
         of(table).or_else(|| table.strip_suffix("_live").and_then(of))
+    }
+
+    fn not_open(&self, schema: &str, table: &str) -> Option<String> {
+        let of = |name: &str| self.unopened.get(name);
+        let (id, reason) = of(table).or_else(|| table.strip_suffix("_live").and_then(of))?;
+        (schema == id.space.as_str() || schema == Space::Quarantine.as_str()).then(|| reason.clone())
     }
 
     fn store(&self) -> Option<Arc<dyn ObjectStore>> {

@@ -51,7 +51,9 @@ pub enum DeltaError {
         missing: TableVersion,
     },
     /// The log has commits and neither schema nor protocol.
-    #[error("the log of {table} has no {what} action: it is not a whole delta table")]
+    #[error(
+        "the log of {table} has no {what} action: it is not a whole delta table: restore its _delta_log from a copy"
+    )]
     Incomplete {
         /// The table's root.
         table: String,

@@ -162,7 +162,7 @@ impl Judge<'_> {
         others: &Arc<Catalogue>,
         measured: &mut Measured,
     ) -> Result<Option<i64>, String> {
-        let table = self.lake.table(input).map_err(|_| "there is no such dataset".to_owned())?;
+        let table = self.lake.table(input).map_err(|error| error.to_string())?;
         let (id, contract) = (table.id(), table.contract());
         let view = others.table(&id).ok_or_else(|| "it is not open yet".to_owned())?;
         let version = view.published().version().0;

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use vitalake_contract::DatasetName;
-use vitalake_lake::{Lake, LakeError};
+use vitalake_contract::{Contract, DatasetName};
+use vitalake_lake::{Lake, LakeError, Unopened};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::{Class, Classified, Retry};
 use vitalake_runtime::events::{Event, Events};
@@ -28,6 +28,8 @@ use unit::{Member, Unit};
 #[derive(Debug)]
 pub struct Gates {
     units: Vec<Arc<Unit>>,
+    /// Those of tables that are not open.
+    closed: Vec<GateStatus>,
 }
 
 /// A gate at one moment.
@@ -66,6 +68,11 @@ pub enum GateError {
         "{0} has no gate: it is no serving dataset, or its contract asks for none; `vitalake gate status` lists them"
     )]
     NoGate(String),
+    /// Its table, or one that is published with it, is not open.
+    #[error(
+        "{0} cannot be decided about: its table, or one that is published together with it, is not open; `vitalake status` says why"
+    )]
+    Closed(DatasetName),
     /// Another process decides.
     #[error("this process only follows {0}: ask the one that runs the models")]
     Follows(DatasetName),
@@ -80,14 +87,14 @@ pub enum GateError {
 impl Classified for GateError {
     fn class(&self) -> Class {
         match self {
-            Self::NoGate(_) | Self::Follows(_) | Self::NoReason => Class::User,
+            Self::NoGate(_) | Self::Closed(_) | Self::Follows(_) | Self::NoReason => Class::User,
             Self::Lake(error) => error.class(),
         }
     }
 
     fn retry(&self) -> Retry {
         match self {
-            Self::NoGate(_) | Self::Follows(_) | Self::NoReason => Retry::Never,
+            Self::NoGate(_) | Self::Closed(_) | Self::Follows(_) | Self::NoReason => Retry::Never,
             Self::Lake(error) => error.retry(),
         }
     }
@@ -97,16 +104,23 @@ impl Gates {
     /// The gates of all gated tables, as they were left. Datasets that are published together have one.
     #[must_use]
     pub fn new(lake: &Arc<Lake>, clock: &Clock, events: &Events) -> Self {
-        let mut groups: BTreeMap<String, Vec<Member>> = BTreeMap::new();
+        let mut groups: BTreeMap<String, (Vec<Member>, Vec<GateReason>)> = BTreeMap::new();
+        let mut closed = Vec::new();
         for table in lake.tables().filter(|table| table.is_gated()) {
-            let contract = table.contract();
-            // A group's name may be that of a dataset: the two are told apart by what stands before.
-            let key = contract.publish_group.as_ref().map(|group| format!("group {group}"));
-            let key = key.unwrap_or_else(|| format!("dataset {}", contract.dataset));
-            groups.entry(key).or_default().push(Member::of(Arc::clone(table), clock.now_ms()));
+            let (members, _) = groups.entry(group_of(table.contract())).or_default();
+            members.push(Member::of(Arc::clone(table), clock.now_ms()));
         }
-        let unit = |members| Arc::new(Unit::new(lake, members, clock.clone(), events.clone()));
-        Self { units: groups.into_values().map(unit).collect() }
+        for unopened in lake.unopened().filter(|unopened| unopened.is_gated()) {
+            let contract = unopened.contract();
+            let reason = not_open(unopened);
+            if contract.publish_group.is_some() {
+                groups.entry(group_of(contract)).or_default().1.push(reason.clone());
+            }
+            closed.push(GateStatus::closed(contract.dataset.clone(), clock.now_ms(), reason));
+        }
+        let unit = |(members, absent)| Arc::new(Unit::new(lake, members, absent, (clock.clone(), events.clone())));
+        let units = groups.into_values().filter(|(members, _)| !members.is_empty()).map(unit);
+        Self { units: units.collect(), closed }
     }
 
     /// Judges and publishes until dropped, each gate on its own. For the process that owns the models alone.
@@ -119,6 +133,7 @@ impl Gates {
     pub fn statuses(&self) -> Vec<GateStatus> {
         let mut all: Vec<GateStatus> =
             self.units.iter().flat_map(|unit| unit.members.iter().map(Member::status)).collect();
+        all.extend(self.closed.iter().cloned());
         all.sort_by(|a, b| a.dataset.cmp(&b.dataset));
         all
     }
@@ -126,7 +141,8 @@ impl Gates {
     /// What the gate of a dataset says; `None` where it has none.
     #[must_use]
     pub fn status(&self, dataset: &str) -> Option<GateStatus> {
-        self.member(dataset).map(|(_, member)| member.status())
+        let closed = || self.closed.iter().find(|closed| closed.dataset.as_str() == bare(dataset)).cloned();
+        self.member(dataset).map(|(_, member)| member.status()).or_else(closed)
     }
 
     /// Holds a dataset back until it is released, whatever its rules say. The event is to be recorded by the caller.
@@ -146,6 +162,9 @@ impl Gates {
     /// are gone.
     pub async fn release(&self, dataset: &str, decision: Decision) -> Result<(GateStatus, Event), GateError> {
         let (unit, member) = self.owned(dataset, &decision)?;
+        if !unit.absent.is_empty() {
+            return Err(GateError::Closed(member.table.id().dataset));
+        }
         let version = unit.release(&decision).await?;
         Ok((member.status(), told(member, "release", version, &decision)))
     }
@@ -171,7 +190,10 @@ impl Gates {
     }
 
     fn owned(&self, dataset: &str, decision: &Decision) -> Result<(&Arc<Unit>, &Member), GateError> {
-        let (unit, member) = self.member(dataset).ok_or_else(|| GateError::NoGate(dataset.to_owned()))?;
+        let closed = self.closed.iter().find(|closed| closed.dataset.as_str() == bare(dataset));
+        let absent = closed.map(|closed| GateError::Closed(closed.dataset.clone()));
+        let none = || absent.unwrap_or_else(|| GateError::NoGate(dataset.to_owned()));
+        let (unit, member) = self.member(dataset).ok_or_else(none)?;
         if member.table.is_followed() {
             return Err(GateError::Follows(member.table.id().dataset));
         }
@@ -182,10 +204,32 @@ impl Gates {
     }
 
     fn member(&self, dataset: &str) -> Option<(&Arc<Unit>, &Member)> {
-        let name = dataset.strip_prefix("serving.").unwrap_or(dataset);
+        let name = bare(dataset);
         let of = |unit: &'_ Arc<Unit>| unit.members.iter().position(|m| m.table.id().dataset.as_str() == name);
         self.units.iter().find_map(|unit| Some((unit, unit.members.get(of(unit)?)?)))
     }
+}
+
+impl GateStatus {
+    /// Of a table that is not open.
+    fn closed(dataset: DatasetName, since_ms: i64, reason: GateReason) -> Self {
+        Self { dataset, held: true, since_ms, reasons: vec![reason], stale: false, by: None, newest_ms: None }
+    }
+}
+
+/// What its datasets are published with. A group's name may be that of a dataset: the two are told apart.
+fn group_of(contract: &Contract) -> String {
+    let group = contract.publish_group.as_ref().map(|group| format!("group {group}"));
+    group.unwrap_or_else(|| format!("dataset {}", contract.dataset))
+}
+
+fn not_open(unopened: &Unopened) -> GateReason {
+    let got = format!("{} is not open: {}", unopened.id(), unopened.reason());
+    GateReason { rule: "table".to_owned(), got, want: "a table that fits its contract and can be read".to_owned() }
+}
+
+fn bare(dataset: &str) -> &str {
+    dataset.strip_prefix("serving.").unwrap_or(dataset)
 }
 
 /// A person's decision as an event.

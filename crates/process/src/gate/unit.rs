@@ -82,6 +82,8 @@ struct Looks {
 pub(super) struct Unit {
     lake: Arc<Lake>,
     pub(super) members: Vec<Member>,
+    /// Why datasets that are published with these cannot be: nothing is, then.
+    pub(super) absent: Vec<GateReason>,
     clock: Clock,
     events: Events,
     /// One decision at a time.
@@ -91,9 +93,14 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    pub(super) fn new(lake: &Arc<Lake>, members: Vec<Member>, clock: Clock, events: Events) -> Self {
-        let judged = watch::channel(Vec::new()).0;
-        Self { lake: Arc::clone(lake), members, clock, events, deciding: tokio::sync::Mutex::new(()), judged }
+    pub(super) fn new(
+        lake: &Arc<Lake>,
+        members: Vec<Member>,
+        absent: Vec<GateReason>,
+        (clock, events): (Clock, Events),
+    ) -> Self {
+        let (lake, judged) = (Arc::clone(lake), watch::channel(Vec::new()).0);
+        Self { lake, members, absent, clock, events, deciding: tokio::sync::Mutex::new(()), judged }
     }
 
     /// Judges and publishes until dropped.
@@ -200,6 +207,7 @@ impl Unit {
             return false;
         }
         for (member, judgement) in self.members.iter().zip(&mut judged) {
+            judgement.reasons.extend(self.absent.iter().cloned());
             judgement.reasons.extend(member.record().hold.as_ref().map(held_by));
         }
         let waits = candidates.iter().any(Candidate::waits);
@@ -361,6 +369,9 @@ impl Unit {
     /// A release whose publication a crash has cut short.
     async fn finish_release(&self) {
         let _one_at_a_time = self.deciding.lock().await;
+        if !self.absent.is_empty() {
+            return; // Published together or not at all: it is finished when all are open.
+        }
         let mut candidates = Vec::new();
         for member in &self.members {
             let Some(release) = member.record().released else { return };

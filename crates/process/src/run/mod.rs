@@ -19,7 +19,7 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use vitalake_contract::{DatasetName, Layer};
-use vitalake_lake::{Lake, Space, Table, TableId, TableSpec, TxnId};
+use vitalake_lake::{Lake, LakeError, Space, Table, TableId, TableSpec, TxnId};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 use vitalake_runtime::events::Events;
@@ -34,7 +34,7 @@ use crate::engine::Engines;
 use crate::error::{Error, Result};
 use crate::graph::{Contracts, Graph, feeding};
 use crate::kind::{followed_tables, is_grouped, stored_schema};
-use crate::model::Model;
+use crate::model::{Model, TableUse};
 use crate::problem::ModelProblem;
 use crate::replay::Request;
 use crate::rollup::LeavesLimits;
@@ -83,22 +83,34 @@ impl ModelsOptions {
     }
 }
 
+/// A model; one of whose tables is not open has failed and does no work.
 #[derive(Debug)]
 struct Running {
+    progress: Arc<Progress>,
+    work: Option<AtWork>,
+}
+
+/// A model's tables and how it is reached.
+#[derive(Debug)]
+struct AtWork {
     input: Arc<Table>,
     output: Arc<Table>,
     txn: TxnId,
     /// The tables that it joins, where it follows them.
     joined: Vec<Arc<Table>>,
-    progress: Arc<Progress>,
     replays: mpsc::WeakSender<Request>,
 }
 
 impl Running {
+    fn last_change(&self) -> u64 {
+        self.work.as_ref().map_or(0, |work| work.input.last_change().0)
+    }
+
     /// Waits until what was made of the ended epochs is committed, with joined tables as they are.
     async fn settled(&self) {
-        let joined: Vec<_> = self.joined.iter().map(|table| table.head()).collect();
-        self.progress.wait_committed(self.input.last_seal()).await;
+        let Some(work) = &self.work else { return };
+        let joined: Vec<_> = work.joined.iter().map(|table| table.head()).collect();
+        self.progress.wait_committed(work.input.last_seal()).await;
         for head in joined {
             let version = i64::try_from(head.version().0).unwrap_or(i64::MAX);
             self.progress.wait_joined(&head.metadata().id, version).await;
@@ -140,8 +152,8 @@ impl Models {
     /// appended to the lake.
     ///
     /// # Errors
-    /// When the models do not form a graph or a dataset has no table. A model that cannot be planned or run is `failed`,
-    /// and the others work.
+    /// When the models do not form a graph. A model that cannot be planned or run, or whose tables are not open, is
+    /// `failed`, and the others work.
     pub async fn start(
         lake: &Arc<Lake>,
         models: &[Model],
@@ -150,8 +162,7 @@ impl Models {
     ) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let broken = watch::channel(false).0;
-        let jobs = jobs(lake, models, contracts, options, (&stopped, &broken))?;
-        let running = running(&jobs);
+        let (jobs, running) = jobs(lake, models, contracts, options, (&stopped, &broken))?;
         let mut tasks = Vec::with_capacity(jobs.len());
         let mut ready = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -174,7 +185,7 @@ impl Models {
     /// Starts all models of a process that only follows: what they make is shown and committed by nobody.
     ///
     /// # Errors
-    /// When the models do not form a graph or a dataset has no table.
+    /// When the models do not form a graph.
     pub fn follow(
         lake: &Arc<Lake>,
         models: &[Model],
@@ -184,8 +195,7 @@ impl Models {
     ) -> Result<Self> {
         let (stop, mut stopped) = watch::channel(false);
         let broken = watch::channel(false).0;
-        let jobs = jobs(lake, models, contracts, options, (&stopped, &broken))?;
-        let running = running(&jobs);
+        let (jobs, running) = jobs(lake, models, contracts, options, (&stopped, &broken))?;
         let replica = Replica::new(Arc::clone(lake), jobs, following);
         let breaks = broken.clone();
         let task = lake.cpu().spawn_cpu(async move {
@@ -211,7 +221,7 @@ impl Models {
     /// then see no fewer rows than before a crash.
     pub async fn caught_up(&self) {
         for model in &self.running {
-            model.progress.wait_processed(model.input.last_change().0).await;
+            model.progress.wait_processed(model.last_change()).await;
         }
     }
 
@@ -226,7 +236,7 @@ impl Models {
     /// What each model is doing, inputs first.
     #[must_use]
     pub fn statuses(&self) -> Vec<ModelStatus> {
-        self.running.iter().map(|model| model.progress.status(model.input.last_change().0)).collect()
+        self.running.iter().map(|model| model.progress.status(model.last_change())).collect()
     }
 
     /// Stops the models and waits for them. What is not committed is made again at the next start.
@@ -247,7 +257,7 @@ impl Models {
     /// As [`Models::caught_up`], of one model.
     pub async fn caught_up_of(&self, dataset: &DatasetName) {
         if let Some(model) = self.running.iter().find(|model| model.progress.is_of(dataset)) {
-            model.progress.wait_processed(model.input.last_change().0).await;
+            model.progress.wait_processed(model.last_change()).await;
         }
     }
 
@@ -256,7 +266,8 @@ impl Models {
         let (mut wanted, mut chain) = (vec![dataset.clone()], Vec::new());
         for model in self.running.iter().rev() {
             if wanted.iter().any(|dataset| model.progress.is_of(dataset)) {
-                let read = std::iter::once(&model.input).chain(&model.joined);
+                let work = model.work.iter();
+                let read = work.flat_map(|work| std::iter::once(&work.input).chain(&work.joined));
                 wanted.extend(read.map(|table| table.contract().dataset.clone()));
                 chain.push(model);
             }
@@ -271,13 +282,17 @@ impl Models {
     /// The transaction under which a model's table says how far the model has come.
     #[must_use]
     pub fn transaction_of(&self, dataset: &DatasetName) -> Option<TxnId> {
-        self.running.iter().find(|model| model.progress.is_of(dataset)).map(|model| model.txn.clone())
+        Some(self.at_work(dataset)?.txn.clone())
     }
 
     /// A model's table, and where portions of its quarantine are sent.
     pub(crate) fn replays_of(&self, dataset: &DatasetName) -> Option<(Arc<Table>, mpsc::Sender<Request>)> {
-        let model = self.running.iter().find(|model| model.progress.is_of(dataset))?;
-        Some((Arc::clone(&model.output), model.replays.upgrade()?))
+        let work = self.at_work(dataset)?;
+        Some((Arc::clone(&work.output), work.replays.upgrade()?))
+    }
+
+    fn at_work(&self, dataset: &DatasetName) -> Option<&AtWork> {
+        self.running.iter().find(|model| model.progress.is_of(dataset))?.work.as_ref()
     }
 }
 
@@ -290,16 +305,16 @@ pub struct Consumed {
     pub there: i64,
 }
 
-/// How far each model has come, inputs first.
+/// How far each model has come, inputs first; those whose tables are not open are left out.
 ///
 /// # Errors
-/// When the models do not form a graph or a dataset has no table.
+/// When the models do not form a graph.
 pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<Vec<Consumed>> {
-    let far = |edge: Edge<'_>| {
-        let there = i64::try_from(edge.input.head().version().0).unwrap_or(i64::MAX);
-        Consumed { consumed: edge.output.committed_txn(&edge.txn), there }
+    let far = |tables: EdgeTables| {
+        let there = i64::try_from(tables.input.head().version().0).unwrap_or(i64::MAX);
+        Consumed { consumed: tables.output.committed_txn(&tables.txn), there }
     };
-    Ok(edges(lake, models, contracts)?.into_iter().map(far).collect())
+    Ok(edges(lake, models, contracts)?.into_iter().filter_map(|edge| edge.tables.ok()).map(far).collect())
 }
 
 /// Whether any input has rows that its model has not consumed.
@@ -307,7 +322,8 @@ pub fn consumed(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<
 /// # Errors
 /// As [`consumed`]; when the history of an input cannot be read.
 pub async fn has_rows_to_consume(lake: &Lake, models: &[Model], contracts: &Contracts) -> Result<bool> {
-    for Edge { input, output, txn, .. } in edges(lake, models, contracts)? {
+    for edge in edges(lake, models, contracts)? {
+        let Ok(EdgeTables { input, output, txn }) = edge.tables else { continue };
         let consumed = output.committed_txn(&txn);
         if input.history(consumed, &input.head()).await?.iter().any(|increment| !increment.is_empty()) {
             return Ok(true);
@@ -316,21 +332,30 @@ pub async fn has_rows_to_consume(lake: &Lake, models: &[Model], contracts: &Cont
     Ok(false)
 }
 
-/// What each model's task is given, inputs first.
+/// What each model's task is given, and what the outside sees of each model, both inputs first.
 fn jobs(
     lake: &Arc<Lake>,
     models: &[Model],
     contracts: &Arc<Contracts>,
     options: &ModelsOptions,
     (stop, broken): (&watch::Receiver<bool>, &watch::Sender<bool>),
-) -> Result<Vec<Job>> {
+) -> Result<(Vec<Job>, Vec<Running>)> {
     let mut jobs: Vec<Job> = Vec::with_capacity(models.len());
-    for Edge { model, input, output, txn } in edges(lake, models, contracts)? {
-        let makes = |name: &str| jobs.iter().find(|job| job.model.dataset.as_str() == name);
-        let upstream = model.tables.iter().filter_map(|table| makes(&table.table)).map(|job| Arc::clone(&job.progress));
+    let mut running: Vec<Running> = Vec::with_capacity(models.len());
+    for Edge { model, tables } in edges(lake, models, contracts)? {
+        let makes = |table: &TableUse| running.iter().find(|made| made.progress.is_named(&table.table));
+        let upstream = model.tables.iter().filter_map(makes).map(|made| Arc::clone(&made.progress));
         let progress = Arc::new(Progress::new(model, options.engines.of(model), upstream.collect()));
+        let EdgeTables { input, output, txn } = match tables {
+            Ok(tables) => tables,
+            Err(error) => {
+                progress.failed(&error.into());
+                running.push(Running { progress, work: None });
+                continue;
+            }
+        };
         let (to_replay, replays) = mpsc::channel(1);
-        jobs.push(Job {
+        let job = Job {
             replays: tokio::sync::Mutex::new(replays),
             to_replay,
             lake: Arc::clone(lake),
@@ -344,14 +369,21 @@ fn jobs(
             progress,
             stop: stop.clone(),
             broken: broken.clone(),
-        });
+        };
+        running.push(Running::of(&job));
+        jobs.push(job);
     }
-    Ok(jobs)
+    Ok((jobs, running))
 }
 
-/// A model between its driving table and its own.
+/// A model with its tables, or why one of them is not open.
 struct Edge<'a> {
     model: &'a Model,
+    tables: Result<EdgeTables, LakeError>,
+}
+
+/// The driving table of a model and its own.
+struct EdgeTables {
     input: Arc<Table>,
     output: Arc<Table>,
     /// Names the input's versions in the commits of the output.
@@ -363,24 +395,36 @@ fn edges<'a>(lake: &Lake, models: &'a [Model], contracts: &Contracts) -> Result<
     let graph = Graph::build(models, contracts).map_err(|problems| first_problem(models, problems))?;
     let mut edges = Vec::with_capacity(models.len());
     for index in graph.order() {
-        let (Some(model), Some(input)) = (models.get(*index), graph.inputs(*index).first()) else { continue };
-        let (input, output) = (Arc::clone(lake.table(input)?), Arc::clone(lake.table(&model.dataset)?));
-        let txn = TxnId::model(&model.dataset, &input.head().metadata().id);
-        edges.push(Edge { model, input, output, txn });
+        let Some(model) = models.get(*index) else { continue };
+        edges.extend(tables_of(lake, model, graph.inputs(*index)).map(|tables| Edge { model, tables }));
     }
     Ok(edges)
 }
 
-fn running(jobs: &[Job]) -> Vec<Running> {
-    let running = |job: &Job| Running {
-        input: Arc::clone(&job.input),
-        output: Arc::clone(&job.output),
-        txn: job.txn.clone(),
-        joined: job.joined(),
-        progress: Arc::clone(&job.progress),
-        replays: job.to_replay.downgrade(),
+/// The tables of a model that reads these; `None` of one that reads none.
+fn tables_of(lake: &Lake, model: &Model, inputs: &[DatasetName]) -> Option<Result<EdgeTables, LakeError>> {
+    let driving = inputs.first()?;
+    let open = || {
+        let output = Arc::clone(lake.table(&model.dataset)?);
+        inputs.iter().try_for_each(|input| lake.table(input).map(|_| ()))?;
+        let input = Arc::clone(lake.table(driving)?);
+        let txn = TxnId::model(&model.dataset, &input.head().metadata().id);
+        Ok(EdgeTables { input, output, txn })
     };
-    jobs.iter().map(running).collect()
+    Some(open())
+}
+
+impl Running {
+    fn of(job: &Job) -> Self {
+        let work = AtWork {
+            input: Arc::clone(&job.input),
+            output: Arc::clone(&job.output),
+            txn: job.txn.clone(),
+            joined: job.joined(),
+            replays: job.to_replay.downgrade(),
+        };
+        Self { progress: Arc::clone(&job.progress), work: Some(work) }
+    }
 }
 
 fn first_problem(models: &[Model], problems: Vec<crate::graph::GraphProblem>) -> Error {

@@ -199,6 +199,11 @@ impl Progress {
         self.dataset == *dataset
     }
 
+    /// The same by a name in SQL.
+    pub(crate) fn is_named(&self, dataset: &str) -> bool {
+        self.dataset.as_str() == dataset
+    }
+
     /// Whether anything has been processed yet.
     pub(crate) fn has_begun(&self) -> bool {
         self.marks.borrow().processed.is_some()

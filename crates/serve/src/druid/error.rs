@@ -49,7 +49,7 @@ pub fn render(error: &QueryError) -> (StatusCode, Value) {
             StatusCode::INTERNAL_SERVER_ERROR,
             legacy("Unknown exception", "java.lang.RuntimeException", "RUNTIME_FAILURE", &message),
         ),
-        QueryError::NotReady(_) => (
+        QueryError::NotReady(_) | QueryError::NotOpen(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             legacy("Service unavailable", "org.apache.druid.java.util.common.ISE", "RUNTIME_FAILURE", &message),
         ),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vitalake_ingest::landing::{RuleCount, TopicLanding};
-use vitalake_lake::{Catalogue, Space, TableId, TableView};
+use vitalake_lake::{Catalogue, Space, TableId, TableView, Unopened};
 use vitalake_ops::status::{
     BrokenRule, DatasetStatus, FAILED, FlushReport, FlushedTable, OK, PartitionStatus, RECOVERING, Readiness,
     RunningReport, STALLED, StatusReport, Trouble,
@@ -61,6 +61,7 @@ impl Api {
             .tables()
             .filter(|view| view.id.space.is_of_project())
             .map(|view| self.dataset(&catalogue, view, &models, troubles))
+            .chain(self.0.lake.unopened().map(|unopened| self.unopened(unopened, &models, troubles)))
             .collect();
         datasets.sort_by_key(|d| (["raw", "curated", "serving"].iter().position(|l| *l == d.layer), d.dataset.clone()));
         StatusReport { datasets, partitions: self.partitions(), ..StatusReport::default() }
@@ -133,6 +134,23 @@ impl Api {
             engine: model.map(|model| model.engine.as_str().to_owned()),
             running: model.and_then(|model| model.running).map(running),
             gate: self.0.gates.status(name.as_str()).filter(|_| view.id.space == Space::Serving).map(gates::report),
+        }
+    }
+
+    /// A dataset whose table is not open: nothing is known of its rows.
+    fn unopened(&self, unopened: &Unopened, models: &[ModelStatus], troubles: &[Trouble]) -> DatasetStatus {
+        let id = unopened.id();
+        let model = models.iter().find(|model| model.dataset == id.dataset);
+        let (state, error) = self.state(id.dataset.as_str(), None, troubles);
+        DatasetStatus {
+            dataset: id.dataset.to_string(),
+            layer: id.space.as_str().to_owned(),
+            state: state.to_owned(),
+            error,
+            model: model.map(|model| format!("{:?}", model.kind).to_lowercase()),
+            engine: model.map(|model| model.engine.as_str().to_owned()),
+            gate: self.0.gates.status(id.dataset.as_str()).map(gates::report),
+            ..DatasetStatus::default()
         }
     }
 

@@ -6,7 +6,7 @@ use vitalake_lake::{Books, Table};
 use vitalake_ops::books::DatasetBooks;
 use vitalake_serve::platform::ApiError;
 
-use super::Life;
+use super::{Life, tables};
 
 impl Life {
     /// The books of one dataset, named with or without its layer, or of all that have books.
@@ -22,6 +22,15 @@ impl Life {
                 None => grouped = true,
             }
         }
+        let unopened = self.lake.unopened().filter(|unopened| {
+            let id = unopened.id();
+            dataset.is_none_or(|asked| asked == id.to_string() || asked == id.dataset.as_str())
+        });
+        found.extend(unopened.map(|unopened| DatasetBooks {
+            dataset: unopened.id().to_string(),
+            note: format!("its rows cannot be counted: {}", tables::sentence(unopened)),
+            ..DatasetBooks::default()
+        }));
         found.sort_by_key(|books| (layer_order(&books.dataset), books.dataset.clone()));
         match dataset {
             Some(name) if found.is_empty() && grouped => Err(ApiError::Invalid(format!(

@@ -54,7 +54,7 @@ pub(crate) async fn open(context: &IntakeContext<'_>, bootstrap: &str) -> anyhow
         properties: config.kafka.properties.iter().map(|(k, v)| (k.clone(), plain(v))).collect(),
     };
     let source = KafkaSource::connect(options, outside.kafka.clone(), clock.clone())?;
-    let streams = context.streams()?;
+    let streams = context.streams();
     let wanted: Vec<(String, u32)> =
         streams.iter().map(|(topic, partitions, _)| (topic.clone(), *partitions)).collect();
     let topics = find_or_make(&source, &wanted, config.kafka.create_topics, &outside.topics, clock).await?;

@@ -95,7 +95,7 @@ fn refusal(error: &GateError) -> ApiError {
     match (error, error.class()) {
         (GateError::NoGate(_), _) => ApiError::NotFound(error.to_string()),
         (GateError::NoReason, _) => ApiError::Invalid(error.to_string()),
-        (GateError::Follows(_), _) => ApiError::Conflict(error.to_string()),
+        (GateError::Follows(_) | GateError::Closed(_), _) => ApiError::Conflict(error.to_string()),
         (_, Class::Internal) => ApiError::internal("the decision could not be carried out", error),
         _ => ApiError::Conflict(in_full(error)),
     }

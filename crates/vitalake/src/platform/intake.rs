@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
-use vitalake_contract::Source as Origin;
+use vitalake_contract::{Contract, Source as Origin};
 use vitalake_ingest::landing::{Landing, LandingSpec, TopicLanding};
 use vitalake_ingest::log::{Log, LogOptions};
 use vitalake_ingest::source::RecordSource;
-use vitalake_lake::Lake;
+use vitalake_lake::{Lake, Table};
 use vitalake_process::{Contracts, sql_rules};
 
 use super::{Role, Setup, troubles};
@@ -35,14 +35,20 @@ pub(crate) struct IntakeContext<'a> {
 }
 
 impl IntakeContext<'_> {
-    /// The streams that contracts name: topic, partitions asked for, and the table.
-    pub(crate) fn streams(&self) -> anyhow::Result<Vec<(String, u32, Arc<vitalake_lake::Table>)>> {
-        let mut streams = Vec::new();
-        for contract in self.contracts.values() {
-            let Some(Origin::Stream { topic, partitions }) = &contract.source else { continue };
-            streams.push((topic.clone(), *partitions, Arc::clone(self.lake.table(&contract.dataset)?)));
-        }
-        Ok(streams)
+    /// The streams that contracts name and whose tables are open: topic, partitions asked for, and the table.
+    pub(crate) fn streams(&self) -> Vec<(String, u32, Arc<Table>)> {
+        let open = |(topic, partitions, contract): (_, _, &Contract)| {
+            Some((topic, partitions, Arc::clone(self.lake.table(&contract.dataset).ok()?)))
+        };
+        self.topics().filter_map(open).collect()
+    }
+
+    /// All topics that contracts name, with the partitions asked for.
+    fn topics(&self) -> impl Iterator<Item = (String, u32, &Contract)> {
+        self.contracts.values().filter_map(|contract| match &contract.source {
+            Some(Origin::Stream { topic, partitions }) => Some((topic.clone(), *partitions, &**contract)),
+            _ => None,
+        })
     }
 }
 
@@ -77,9 +83,13 @@ impl Intake {
     async fn open_log(context: &IntakeContext<'_>) -> anyhow::Result<Self> {
         let log = open_log(context.setup)?;
         let mut landings = Vec::new();
-        for (topic, partitions, table) in context.streams()? {
-            let id =
-                log.ensure_topic(&topic, partitions).with_context(|| format!("topic {topic} could not be made"))?;
+        let made = |topic: &str, partitions| {
+            log.ensure_topic(topic, partitions).with_context(|| format!("topic {topic} could not be made"))
+        };
+        // What is sent to a table that is not open waits in the log.
+        context.topics().try_for_each(|(topic, partitions, _)| made(&topic, partitions).map(|_| ()))?;
+        for (topic, partitions, table) in context.streams() {
+            let id = made(&topic, partitions)?;
             let partitions = log.topic(&topic).map_or(partitions, |t| t.partitions);
             let source: Arc<dyn RecordSource> = Arc::clone(&log) as _;
             let sql = sql_rules(table.contract())?;

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,14 +16,13 @@ use vitalake_contract::{DatasetName, Layer};
 use vitalake_ingest::delivery::{DeliveryDesk, HeldDeliveries, HeldLimits};
 use vitalake_ingest::landing::EpochOptions;
 use vitalake_ingest::log::Log;
+use vitalake_lake::Lake;
 use vitalake_lake::control::ControlStore;
 use vitalake_lake::place::{Cache, Place, Requests};
-use vitalake_lake::{Lake, LakeOptions, TableSpec};
 use vitalake_process::gate::Gates;
 use vitalake_process::{Contracts, Model, Models, ModelsOptions, table_specs};
 use vitalake_runtime::config::Config;
-use vitalake_runtime::error::{Classified, Retry, in_full};
-use vitalake_runtime::health::{Away, LogThrottle};
+use vitalake_runtime::health::Away;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 
 use super::druid::Druid;
@@ -33,12 +31,10 @@ use super::held_again::hold_again;
 use super::intake::{Intake, IntakeContext};
 use super::quarantine::Unrecorded;
 use super::recovery::Recovery;
-use super::{Role, Setup};
+use super::{Role, Setup, tables};
 
 /// Bytes of log of one epoch beyond which it ends before its time (docs/decisions/0004).
 const EPOCH_LOG_BYTES_MAX: u64 = 512 << 20;
-/// How long a store that does not answer is left before it is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a stop waits for what was acknowledged to land. What does not land in it, because a landing fails, keeps
 /// nothing else from its commit.
 const LAST_LANDING_MAX: Duration = Duration::from_secs(3);
@@ -76,6 +72,8 @@ pub struct Life {
     /// Requests that work on this life hold its end up, and stop when it begins.
     pub(super) ending: Shutdown,
     pub(super) tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Set when a table opens that could not be opened before: the next life has it.
+    pub(super) reopened: watch::Sender<bool>,
     /// The task of this life that panicked.
     pub(super) panicked: watch::Sender<Option<&'static str>>,
     /// Discards whose rows in ops.discards are missing.
@@ -95,7 +93,7 @@ impl Life {
     /// Opens log and tables as they were left. The number tells this life's work folder from those of others.
     ///
     /// # Errors
-    /// When a table no longer fits its contract, or log or tables cannot be read.
+    /// When the log or none of the tables can be read. A table that does not open is set aside, and the others go on.
     pub async fn open(setup: &Setup, role: Role, number: u64) -> anyhow::Result<Arc<Self>> {
         let Setup { config, clock, cpu, disk, checked, .. } = setup;
         let place = Place::parse(config.storage.url.as_deref(), &config.data)?;
@@ -106,7 +104,7 @@ impl Life {
         let specs = table_specs(&checked.models, &contracts)?;
         let contracts: Contracts = contracts.into_iter().filter(|(_, c)| role.opens(c.layer)).collect();
         let remote = opened.health.is_some();
-        let lake = open_tables(setup, role, &opened.store, specs, remote).await?;
+        let lake = tables::open(setup, role, &opened.store, specs, remote).await?;
         setup.recorder.attach(&lake).await;
         let kept_ms = i64::try_from(config.ops.retention_ms).unwrap_or(i64::MAX);
         let unrecorded = Unrecorded::find(&lake, &setup.recorder, clock.now_ms().saturating_sub(kept_ms)).await;
@@ -158,6 +156,7 @@ impl Life {
             },
             ending: Shutdown::new(),
             tasks: Mutex::new(Vec::new()),
+            reopened: watch::channel(false).0,
             panicked: watch::channel(None).0,
             unrecorded: Arc::new(unrecorded),
             work_folder,
@@ -188,12 +187,14 @@ impl Life {
         tracing::warn!("another process has committed what this one was about to: beginning anew from the tables");
     }
 
-    /// Waits until this life cannot go on: its source has changed under it, or one of its tasks has panicked.
+    /// Waits until this life cannot go on: its source has changed under it, one of its tasks has panicked, or a table opens
+    /// that it does not have.
     pub async fn must_restart(&self) {
-        let mut panicked = self.panicked.subscribe();
+        let (mut panicked, mut reopened) = (self.panicked.subscribe(), self.reopened.subscribe());
         tokio::select! {
             () = self.intake.must_restart() => {}
             _ = panicked.wait_for(Option::is_some) => {}
+            _ = reopened.wait_for(|opens| *opens) => {}
         }
     }
 
@@ -319,50 +320,4 @@ async fn work_folder(setup: &Setup, number: u64) -> PathBuf {
         let _gone = tokio::task::spawn_blocking(move || disk.remove_dir_all(&all)).await;
     }
     folder
-}
-
-/// Opens the tables that this role has. Every table is made by the first process that may, so that readers find all.
-async fn open_tables(
-    setup: &Setup,
-    role: Role,
-    store: &Arc<dyn ObjectStore>,
-    specs: Vec<TableSpec>,
-    remote: bool,
-) -> anyhow::Result<Arc<Lake>> {
-    let (mut specs, others): (Vec<_>, Vec<_>) = specs.into_iter().partition(|spec| role.opens(spec.contract.layer));
-    specs.iter_mut().for_each(|spec| spec.followed = role.follows(spec.contract.layer));
-    let wait = !setup.without_intake && (remote || specs.iter().any(|spec| spec.followed));
-    if !others.is_empty() {
-        drop(open_lake(setup, store, others, wait).await?);
-    }
-    open_lake(setup, store, specs, wait).await
-}
-
-/// Opens tables; waits for a store over the network, and for tables that another process is yet to make.
-async fn open_lake(
-    setup: &Setup,
-    store: &Arc<dyn ObjectStore>,
-    specs: Vec<TableSpec>,
-    wait: bool,
-) -> anyhow::Result<Arc<Lake>> {
-    let options = LakeOptions {
-        tail_bytes_max: usize::try_from(setup.config.storage.tail_bytes_max).unwrap_or(usize::MAX),
-        file_bytes_in_memory: setup.tuning.file_bytes_in_memory,
-        commits_per_checkpoint: setup.tuning.commits_per_checkpoint,
-        events: setup.events.clone(),
-    };
-    let mut said = LogThrottle::new(setup.clock.clone());
-    loop {
-        let (clock, cpu) = (setup.clock.clone(), setup.cpu.clone());
-        match Lake::open(Arc::clone(store), specs.clone(), options.clone(), clock, cpu).await {
-            Ok(lake) => return Ok(Arc::new(lake)),
-            Err(error) if wait && error.retry() == Retry::Later => {
-                if said.is_news(error.to_string()) {
-                    tracing::warn!(error = in_full(&error), "the lake is waited for");
-                }
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
 }

@@ -31,6 +31,7 @@ mod runbooks;
 mod samples;
 mod setup;
 mod spare;
+mod tables;
 mod tasks;
 mod troubles;
 

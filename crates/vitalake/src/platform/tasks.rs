@@ -14,7 +14,7 @@ use vitalake_process::{Following, Models};
 
 use super::druid::Druid;
 use super::feeds::Feeds;
-use super::{Life, Role, deliveries, follow, samples};
+use super::{Life, Role, deliveries, follow, samples, tables};
 
 /// How often the log of a table that another process writes is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -42,6 +42,9 @@ impl Life {
         if matches!(self.role, Role::Process | Role::Spare) {
             let inputs = follow::inputs(&self.intake.landings, self.lake.tables().filter(|t| t.is_followed()));
             self.watched("following", tokio::spawn(follow::forever(inputs, FOLLOW_INTERVAL)));
+        }
+        if self.lake.unopened().next().is_some() && !self.setup.without_intake {
+            self.watched("tables that are not open", tokio::spawn(tables::look_again(Arc::clone(self))));
         }
         let maintenance = Arc::clone(&self.lake).maintain_forever(self.setup.tuning.maintenance_interval);
         self.watched("maintenance", self.setup.cpu.spawn_background(maintenance));

@@ -8,18 +8,19 @@ use std::sync::Arc;
 use vitalake_contract::Layer;
 use vitalake_ingest::landing::{TopicLanding, transaction_id};
 use vitalake_ingest::log::{Log, TopicId, TopicInfo, TopicPartition};
-use vitalake_lake::{Lake, Table, TxnId, TxnKind};
+use vitalake_lake::{Lake, Table, TxnId, TxnKind, Unopened};
 use vitalake_ops::status::{FAILED, STALLED, Trouble};
 use vitalake_process::{ModelState, ModelStatus};
 use vitalake_runtime::error::in_full;
 
-use super::Life;
 use super::feeds::Desk;
+use super::{Life, tables};
 
 impl Life {
     /// Everything that is not well: what needs a person first, then what comes back by itself.
     pub(super) fn troubles(&self) -> Vec<Trouble> {
         let mut troubles = missing_files(&self.lake);
+        troubles.extend(self.lake.unopened().map(of_unopened));
         troubles.extend(self.intake.landings.iter().flat_map(of_landing));
         if let Some(log) = self.log() {
             troubles.extend(damages(log, &self.intake.landings));
@@ -37,6 +38,12 @@ impl Life {
         troubles.sort_by_key(|trouble| trouble.state != FAILED);
         troubles
     }
+}
+
+/// A table that does not open; records for it are kept.
+fn of_unopened(unopened: &Unopened) -> Trouble {
+    let state = if unopened.may_come_back() { STALLED } else { FAILED }.to_owned();
+    Trouble { dataset: Some(unopened.id().dataset.to_string()), state, message: tables::sentence(unopened) }
 }
 
 /// A source of deliveries that cannot be read: the feed goes on by itself when it can.

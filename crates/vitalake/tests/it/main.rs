@@ -45,6 +45,7 @@ mod secrets;
 mod simulation;
 mod spine;
 mod tables;
+mod unopened;
 
 /// The binary under test: the one that VITALAKE_BIN names, such as a release build, else the one built with the tests.
 fn binary() -> std::path::PathBuf {

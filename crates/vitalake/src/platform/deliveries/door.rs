@@ -12,7 +12,7 @@ use vitalake_ingest::delivery::{
     DeliverError, Delivered, DeliveredState, DeliveryDesk, DeliveryRules, HeldDeliveries, Incoming, OnRefusal,
     Overruled, deliver,
 };
-use vitalake_lake::Table;
+use vitalake_lake::{LakeError, Table};
 use vitalake_process::sql_rules;
 use vitalake_runtime::error::in_full;
 use vitalake_runtime::events::{DeliveryTold, Event};
@@ -48,7 +48,10 @@ impl Door {
             )));
         }
         let desk = Arc::clone(life.deliveries.get(&id).ok_or_else(unknown)?);
-        let table = Arc::clone(life.lake.table(&id).map_err(|_| unknown())?);
+        let table = Arc::clone(life.lake.table(&id).map_err(|error| match error {
+            LakeError::NotOpen { .. } => ApiError::Conflict(error.to_string()),
+            _ => unknown(),
+        })?);
         let sql = sql_rules(table.contract()).map_err(|error| ApiError::Internal(error.to_string()))?;
         Ok(Self { life: Arc::clone(life), table, desk, sql })
     }

@@ -186,7 +186,10 @@ fn owned_table(life: &Life, dataset: &str) -> Result<Arc<Table>, ApiError> {
             owner.as_str()
         ))
     };
-    let table = life.lake.table(&contract.dataset).map_err(|_| elsewhere())?;
+    let table = life.lake.table(&contract.dataset).map_err(|error| match error {
+        LakeError::NotOpen { .. } => ApiError::Conflict(error.to_string()),
+        _ => elsewhere(),
+    })?;
     if table.is_followed() { Err(elsewhere()) } else { Ok(Arc::clone(table)) }
 }
 
