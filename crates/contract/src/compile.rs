@@ -3,6 +3,7 @@
 //! First the standard's verdict, then what a project asks beyond it: one dataset in a file, columns that Delta can
 //! hold, rules that refer to something. Invariant: a contract is given exactly when there is no error.
 
+mod access;
 mod columns;
 pub mod custom;
 pub(crate) mod duration;
@@ -11,6 +12,7 @@ mod gate;
 mod metrics;
 mod options;
 mod pattern;
+mod predicate;
 mod quality;
 mod references;
 mod sla;
@@ -137,6 +139,8 @@ impl<'d> Context<'d> {
         let mut references = std::mem::take(&mut columns.references);
         references.extend(self.references(object, None, &mut columns));
         let (references, reference_places) = references.into_iter().unzip();
+        self.hashed_columns(&columns);
+        let readers = self.readers(root, &columns);
         let sla = self.sla(root, &columns);
         let places = Places {
             columns: std::mem::take(&mut columns.places),
@@ -172,6 +176,7 @@ impl<'d> Context<'d> {
             row_rules,
             set_rules,
             references,
+            readers,
             sla,
         };
         (Some(contract), places)

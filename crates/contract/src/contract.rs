@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use crate::access::{Classification, Mask, Reader};
 use crate::dashboard::Grain;
 use crate::fhir::View;
 use crate::file_options::FileOptions;
@@ -139,14 +140,34 @@ pub struct Column {
     pub required: bool,
     /// Where the value stands in an arriving record: `$.vitals.hr` is `["vitals", "hr"]`.
     pub path: Vec<String>,
-    /// The contract's classification, as written.
-    pub classification: Option<String>,
+    /// How much harm its values do in the wrong hands; none where the contract is silent.
+    pub classification: Option<Classification>,
+    /// What a reader sees in the place of a value above its clearance; where there is none, it may not use the column.
+    pub mask: Option<Mask>,
     /// What the column means, as written.
     pub description: Option<String>,
     /// What people call it: the contract's `businessName`.
     pub title: Option<String>,
     /// What its numbers are counted in, such as `bpm`.
     pub unit: Option<String>,
+}
+
+impl Column {
+    /// A column of a name and type of which a contract says nothing else.
+    #[must_use]
+    pub fn new(name: &str, kind: ColumnType) -> Self {
+        Self {
+            name: Arc::from(name),
+            kind,
+            required: false,
+            path: vec![name.to_owned()],
+            classification: None,
+            mask: None,
+            description: None,
+            title: None,
+            unit: None,
+        }
+    }
 }
 
 /// How a raw dataset's rows arrive.
@@ -236,6 +257,8 @@ pub struct Contract {
     pub set_rules: Vec<SetRule>,
     /// Columns whose values are keys of other datasets; a project makes rules about sets of them.
     pub references: Vec<Reference>,
+    /// The roles that may read it; where none is listed, the layers of a role decide.
+    pub readers: Vec<Reader>,
     /// Time promises.
     pub sla: Sla,
     /// How raw rows arrive; `None` in the other layers.
@@ -344,6 +367,7 @@ impl Contract {
             row_rules: Vec::new(),
             set_rules: Vec::new(),
             references: Vec::new(),
+            readers: Vec::new(),
             sla: Sla::default(),
             source: None,
             view: None,

@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O but reading a project's directory, no tokio. Everything else in vitalake takes the compiled contract.
 
+pub mod access;
 pub mod alert;
 pub mod check;
 pub mod compile;

@@ -147,6 +147,7 @@ fn contract() -> Result<Contract, String> {
         required,
         path: path.iter().map(|&p| p.to_owned()).collect(),
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

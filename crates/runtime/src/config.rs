@@ -4,6 +4,7 @@
 //! (`VITALAKE_STORAGE__URL` is `storage.url`), flags. Invariant: every setting stands once in `settings`, from which
 //! the parser, the environment and the reference page (docs/configuration.md) are made; no message here holds a value.
 
+pub mod access;
 mod document;
 pub mod engines;
 pub mod notify;
@@ -52,6 +53,8 @@ pub struct Config {
     pub druid: Druid,
     /// Where alerts are sent, by name; variables are still as written.
     pub notify: BTreeMap<String, notify::Receiver>,
+    /// Who may come in, and what they may see and do.
+    pub access: access::Access,
 }
 
 /// Where and how the lake is kept.
@@ -270,6 +273,7 @@ impl Config {
                 subtasks: 1,
             },
             notify: BTreeMap::new(),
+            access: access::Access::default(),
         }
     }
 
@@ -331,6 +335,7 @@ impl fmt::Debug for Config {
             .field("telemetry", &self.telemetry)
             .field("druid", &self.druid)
             .field("notify", &notify)
+            .field("access", &self.access)
             .finish()
     }
 }

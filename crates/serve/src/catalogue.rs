@@ -55,6 +55,9 @@ impl SessionCatalogue {
         if tables.iter().any(|name| name == table) || not_open() {
             return None;
         }
+        if let Some(refused) = self.pinned.refused_table(dialect.layer(schema), table) {
+            return Some(refused);
+        }
         let place = if within { format!(" within '{schema}'") } else { String::new() };
         Some(format!("Object '{table}' not found{place}{}", nearest(table, tables.iter().map(String::as_str))))
     }

@@ -17,9 +17,10 @@ use crate::druid::request::ResultFormat;
 use crate::druid::result::{Headers, ResultWriter};
 use crate::druid::value::Style;
 use crate::error::QueryError;
-use crate::identity::{Identity, Policy};
+use crate::identity::Identity;
 use crate::pinned::{Pinned, Schemas};
 use crate::plan;
+use crate::policy::{Access, Policy};
 use crate::session::{QueryOptions, Sessions};
 use crate::surface::Surface;
 
@@ -101,7 +102,7 @@ impl Blueprint {
     /// The tables that these are to be, those of the platform's own among them.
     #[must_use]
     pub fn new(specs: &[TableSpec]) -> Self {
-        let pinned = Policy::of(&Identity::runbook()).view(Arc::new(Schemas::of(specs)));
+        let pinned = Policy::of(&Identity::runbook(), &Arc::<Access>::default()).view(Arc::new(Schemas::of(specs)));
         Self { surface: Arc::new(Surface::new(Arc::new(DruidSql))), pinned }
     }
 

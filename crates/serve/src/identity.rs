@@ -1,14 +1,8 @@
-//! Who asks, and what they may see. No surface makes a policy: [`Sessions::open`](crate::session::Sessions::open) does.
+//! Who asks. What they may see is decided by [`policy`](crate::policy), when a session is opened.
 //!
 //! Invariant: two identities are the same only when the same door let them in under the same name.
 
 use std::sync::Arc;
-
-use crate::hidden::WithoutColumns;
-use crate::pinned::Pinned;
-
-/// Columns that hold a record, or parts of it, as it came: no contract says what is in them.
-pub const RECORD_COLUMNS: [&str; 4] = ["_raw", "_rescued", "_key", "_headers"];
 
 /// What vouches for a client's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +12,8 @@ pub enum Door {
     Loopback,
     /// Being a query of a runbook, whoever opens it: its answer is kept and shown to whoever is called at night.
     Runbook,
+    /// A token of its own, whose hash the project holds.
+    Token,
 }
 
 /// Who asks.
@@ -25,6 +21,7 @@ pub enum Door {
 pub struct Identity {
     door: Door,
     name: String,
+    roles: Arc<[Arc<str>]>,
 }
 
 impl Identity {
@@ -40,7 +37,36 @@ impl Identity {
 
     /// A client by the name that a door vouches for.
     pub fn new(door: Door, name: impl Into<String>) -> Self {
-        Self { door, name: name.into() }
+        Self { door, name: name.into(), roles: Arc::default() }
+    }
+
+    /// A client that proved its name, with the roles that it has.
+    pub fn client(name: impl Into<String>, roles: impl IntoIterator<Item = String>) -> Self {
+        let roles = roles.into_iter().map(Arc::from).collect();
+        Self { door: Door::Token, name: name.into(), roles }
+    }
+
+    /// The name under which a decision is written down: who proved a name signs with it, whatever he says.
+    #[must_use]
+    pub fn signs(&self, said: String) -> String {
+        match self.door {
+            Door::Token => self.name.clone(),
+            Door::Loopback | Door::Runbook => said,
+        }
+    }
+
+    /// The same where nobody may have been named.
+    #[must_use]
+    pub fn signs_maybe(&self, said: Option<String>) -> Option<String> {
+        match self.door {
+            Door::Token => Some(self.name.clone()),
+            Door::Loopback | Door::Runbook => said,
+        }
+    }
+
+    /// Names of its roles.
+    pub fn roles(&self) -> &[Arc<str>] {
+        &self.roles
     }
 
     /// What let it in.
@@ -51,40 +77,5 @@ impl Identity {
     /// The name that audit knows.
     pub fn name(&self) -> &str {
         &self.name
-    }
-}
-
-/// Whether an identity may see records as they came: their bytes cannot be masked column by column, so only who may see
-/// everything does.
-#[must_use]
-pub fn may_see_records(identity: &Identity) -> bool {
-    Policy::of(identity) == Policy::AllowAll
-}
-
-/// What an identity may see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Policy {
-    /// Everything.
-    AllowAll,
-    /// Everything but the columns that hold a record as it came.
-    WithoutRecords,
-}
-
-impl Policy {
-    /// The policy of an identity.
-    pub(crate) fn of(identity: &Identity) -> Self {
-        match identity.door() {
-            Door::Loopback => Self::AllowAll,
-            Door::Runbook => Self::WithoutRecords,
-        }
-    }
-
-    /// The value as this policy shows it. Queries, EXPLAIN and the introspection tables are all made of what this gives,
-    /// so that none of them can name what another hides.
-    pub(crate) fn view(&self, pinned: Arc<dyn Pinned>) -> Arc<dyn Pinned> {
-        match self {
-            Self::AllowAll => pinned,
-            Self::WithoutRecords => Arc::new(WithoutColumns::new(pinned, &RECORD_COLUMNS)),
-        }
     }
 }

@@ -40,6 +40,16 @@ pub trait Pinned: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Why a table that is there is not shown to who asks, and what to do about it.
+    fn refused_table(&self, _schema: &str, _table: &str) -> Option<String> {
+        None
+    }
+
+    /// The same of a column, of the tables that were asked for so far.
+    fn refused_column(&self, _column: &str) -> Option<String> {
+        None
+    }
+
     /// Where its files lie.
     fn store(&self) -> Option<Arc<dyn ObjectStore>> {
         None

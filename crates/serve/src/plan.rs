@@ -28,7 +28,7 @@ use crate::functions::zone::Zone;
 use crate::grouping::with_few_groups;
 use crate::pinned::Pinned;
 use crate::session::Message;
-use crate::sql::fault::{Phase, explain};
+use crate::sql::fault::{Phase, explain, missing_column};
 use crate::sql::parse::{Parsed, TextLimits};
 use crate::sql::rewrite::Names;
 use crate::sql::size::check_tree;
@@ -72,7 +72,13 @@ async fn work(
     request: Request,
     rows: &Sender,
 ) -> Result<(), QueryError> {
-    let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id, request.is_repeated);
+    let seen = Arc::clone(&pinned);
+    let planning = |error: DataFusionError| {
+        // A column that is there and not for this client is told apart from one that nobody has.
+        let refused = missing_column(&error).and_then(|column| seen.refused_column(&column));
+        let explained = explain(&error, Phase::Planning, &request.query_id, request.is_repeated);
+        refused.map_or(explained, QueryError::invalid)
+    };
     let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id, request.is_repeated);
 
     let dialect = request.surface.dialect();

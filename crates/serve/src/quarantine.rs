@@ -1,6 +1,6 @@
 //! What the server needs of the platform to show quarantine, put it through again, or give it up.
 //!
-//! Invariant: a record's bytes are asked for only after [`may_see_records`](crate::identity::may_see_records) was.
+//! Invariant: a record's bytes are asked for only after [`Sessions::shows_records`](crate::session::Sessions::shows_records) was.
 
 use async_trait::async_trait;
 use vitalake_ops::quarantine::{

@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::sql::sqlparser::ast::Expr;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use vitalake_runtime::config::access::Action;
 use vitalake_runtime::events::{Event, Events};
 
 use crate::dialect::Dialect;
@@ -19,10 +20,11 @@ use crate::engine::QueryEngine;
 use crate::error::QueryError;
 use crate::functions::growing::array_bytes;
 use crate::functions::zone::Zone;
-use crate::identity::{Identity, Policy};
+use crate::identity::{Door, Identity};
 use crate::pinned::{Pinned, Standing};
 use crate::plan;
 use crate::platform::Datasets;
+use crate::policy::{Access, Policy};
 use crate::running::Running;
 use crate::surface::Surface;
 
@@ -52,6 +54,7 @@ pub struct Sessions {
     engine: Arc<QueryEngine>,
     datasets: Arc<dyn Datasets>,
     events: Events,
+    access: Arc<Access>,
 }
 
 impl Sessions {
@@ -62,7 +65,29 @@ impl Sessions {
         dialect: Arc<dyn Dialect>,
         events: Events,
     ) -> Self {
-        Self { surface: Arc::new(Surface::new(dialect)), engine, datasets, events }
+        Self { surface: Arc::new(Surface::new(dialect)), engine, datasets, events, access: Arc::default() }
+    }
+
+    /// The same, where these rules say what clients see.
+    #[must_use]
+    pub fn with_access(self, access: Arc<Access>) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Whether an identity may see records as they came.
+    #[must_use]
+    pub fn shows_records(&self, identity: &Identity) -> bool {
+        Policy::of(identity, &self.access).shows_records()
+    }
+
+    /// Whether an identity may do something beside reading.
+    #[must_use]
+    pub fn may(&self, identity: &Identity, action: Action) -> bool {
+        match identity.door() {
+            Door::Loopback => true,
+            Door::Runbook => false,
+            Door::Token => self.access.roles_of(identity).may(action),
+        }
     }
 
     /// A session of an identity, on the newest value as its policy shows it. Its queries all see that value.
@@ -71,7 +96,7 @@ impl Sessions {
     /// [`QueryError::NotReady`] while there is no value to be seen.
     pub fn open(&self, identity: Identity) -> Result<Session, QueryError> {
         let pinned = self.datasets.pin().map_err(QueryError::NotReady)?;
-        let pinned = Policy::of(&identity).view(pinned);
+        let pinned = Policy::of(&identity, &self.access).view(pinned);
         Ok(Session { sessions: self.clone(), identity, pinned })
     }
 

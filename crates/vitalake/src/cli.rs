@@ -15,6 +15,7 @@ use crate::command::import::ImportArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
 use crate::command::runbook::RunbookArgs;
+use crate::command::token::TokenArgs;
 use crate::platform::Role;
 use crate::simulate::incident::Incident;
 
@@ -83,6 +84,9 @@ const SIMULATE_ABOUT: &str = "Send what wearables and an app would send, to any 
                   The same seed, start and count give the same events. Readings follow the hours of the day: sleep, rest, \
                   activity, an empty battery, a device left on the table.";
 
+const TOKEN_ABOUT: &str = "Make a token with which a person, a service or a tool comes in, and show the lines of vitalake.yaml that let it: its \
+                  name, its roles, the SHA-256 of the token and the day on which it ends. Nothing is written anywhere.";
+
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -123,6 +127,9 @@ pub enum Command {
     Gate(GateArgs),
     /// Show what of the serving datasets is in a real Druid, what would be sent, and remove what was replaced
     Druid(DruidArgs),
+    /// Make a token with which a client comes in, and the lines that let it
+    #[command(long_about = TOKEN_ABOUT)]
+    Token(TokenArgs),
     /// Send plausible readings and app events to a Kafka address
     #[command(long_about = SIMULATE_ABOUT)]
     Simulate(SimulateArgs),

@@ -3,11 +3,13 @@
 //! Blocking, one request at a time. Invariant: what the server says of a mistake reaches the user in its own words.
 
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use ureq::middleware::MiddlewareNext;
 use ureq::{Agent, Body, SendBody, http};
 use vitalake_ops::status::{DeliveryReport, ErrorBody, FlushReport, StatusReport};
 
@@ -52,12 +54,12 @@ impl Client {
     /// # Errors
     /// When a named server does not answer, or there is neither a server nor a project.
     pub fn connect(args: &ConnectArgs, purpose: Purpose) -> anyhow::Result<Self> {
-        let agent = agent();
         let url = args.server.as_deref().unwrap_or(DEFAULT_SERVER).trim_end_matches('/').to_owned();
         if !url.starts_with("http://") {
             let help = "give it as http://HOST:PORT; the command line speaks plain HTTP";
             return Err(Failure::usage(format!("{url} is not an address of a server"), help).into());
         }
+        let agent = agent_of(token_for(&url)?);
         match agent.get(format!("{url}/health/live")).call() {
             Ok(_) => return Ok(Self { agent, url, _local: None }),
             Err(error) if args.server.is_some() => return Err(unreachable(&url, &error)),
@@ -72,6 +74,7 @@ impl Client {
         }
         let data = args.data.clone().unwrap_or_else(|| dir.join("data"));
         let local = local::open(dir, &data, purpose)?;
+        let agent = agent_of(Some(local.secret().to_owned()));
         Ok(Self { agent, url: local.url().to_owned(), _local: Some(local) })
     }
 
@@ -183,8 +186,28 @@ impl Client {
     }
 }
 
-fn agent() -> Agent {
+/// The token of VITALAKE_TOKEN, for a server to which nobody else listens.
+fn token_for(url: &str) -> anyhow::Result<Option<String>> {
+    let token = std::env::var("VITALAKE_TOKEN").ok().filter(|token| !token.is_empty());
+    let host = url.trim_start_matches("http://").split(['/', '?']).next().unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    let is_here = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if token.is_some() && !is_here {
+        let help = "reach the server through a tunnel to this machine, or unset VITALAKE_TOKEN";
+        return Err(Failure::usage(format!("the token is not sent to {url} in the clear"), help).into());
+    }
+    Ok(token)
+}
+
+fn agent_of(token: Option<String>) -> Agent {
+    let authorization = token.map(|token| format!("Bearer {token}"));
     Agent::config_builder()
+        .middleware(move |mut request: http::Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
+            if let Some(value) = authorization.as_deref().and_then(|text| http::HeaderValue::from_str(text).ok()) {
+                request.headers_mut().insert(http::header::AUTHORIZATION, value);
+            }
+            next.handle(request)
+        })
         .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS_MAX)))
         .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
@@ -210,6 +233,7 @@ fn refused(url: &str, status: http::StatusCode, body: &str) -> Failure {
     });
     let said = said.unwrap_or_else(|| format!("{url} answered {status}"));
     match status.as_u16() {
+        401 => Failure::input(said, "give the token as VITALAKE_TOKEN"),
         502..=504 => {
             Failure::unreachable(said, "`vitalake status` says what is waited for; try again when it is there")
         }

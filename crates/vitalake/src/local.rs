@@ -3,6 +3,7 @@
 //! It takes the data folder's LOCK, recovers, and answers HTTP on a loopback port of its own without opening Kafka's, so
 //! that a command speaks to it as to any server. Invariant: it ends with the command, everything committed.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,23 +12,30 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_contract::diagnostic::has_errors;
+use vitalake_runtime::config::access::Access;
 use vitalake_runtime::config::{Config, Overrides, notify, process_environment};
 use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
-use vitalake_serve::http;
+use vitalake_serve::http::{self, Doors};
 
-use crate::command::validate;
+use crate::command::{token, validate};
 use crate::failure::Failure;
 use crate::output::Style;
 use crate::platform::{Life, Platform, Role, Setup, Watching, http_app};
 
 /// An opened project; dropping it closes it.
-#[derive(Debug)]
 pub struct Local {
     url: String,
+    secret: String,
     runtime: Option<Runtime>,
     life: Arc<Life>,
     stop: Option<oneshot::Sender<()>>,
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Local {
@@ -35,6 +43,12 @@ impl Local {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What lets a client in there.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.secret
     }
 }
 
@@ -74,6 +88,9 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         .into());
     }
     let mut config = checked.configuration(&overrides)?;
+    // Whoever holds the folder sees it all, and nobody else comes in meanwhile.
+    config.access = Access::default();
+    let secret = token::fresh();
     config.notify = notify::resolvable(&config.notify, &process_environment());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -92,7 +109,9 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback port is free")?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop, stopped) = oneshot::channel::<()>();
-        let (app, _) = http_app(&setup, &platform, &setup.cpu, reader, (listener.local_addr()?, Watching::default()))?;
+        let (mut app, _) =
+            http_app(&setup, &platform, &setup.cpu, reader, (listener.local_addr()?, Watching::default()))?;
+        app.doors = Arc::new(Doors::of_secret(&secret, setup.clock.clone()));
         tokio::spawn(http::serve(listener, app, async move {
             let _ = stopped.await;
         }));
@@ -101,7 +120,7 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         }
         anyhow::Ok((life, url, stop))
     })?;
-    Ok(Local { url, runtime: Some(runtime), life, stop: Some(stop) })
+    Ok(Local { url, secret, runtime: Some(runtime), life, stop: Some(stop) })
 }
 
 impl Drop for Local {

@@ -79,6 +79,7 @@ fn reasons_name_the_column_and_the_bound() {
         required: false,
         path: vec![name.to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

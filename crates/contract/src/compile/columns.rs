@@ -95,12 +95,14 @@ impl<'d> Context<'d> {
         };
         let text_of = |key| property.get(key).and_then(Node::text).map(ToOwned::to_owned);
         let flag = |key| property.get(key).and_then(Node::boolean) == Some(true);
+        let kind = self.kind(property, place);
         columns.columns.push(Column {
             name: Arc::from(name),
-            kind: self.kind(property, place),
+            mask: self.mask(&custom, &kind),
+            kind,
             required: flag("required") || flag("primaryKey"),
             path,
-            classification: text_of("classification"),
+            classification: self.classification(property),
             description: text_of("description"),
             title: text_of("businessName"),
             unit: custom.text(self, "unit").map(|(unit, _)| unit.to_owned()),

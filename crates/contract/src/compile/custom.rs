@@ -19,6 +19,8 @@ pub enum Level {
     Column,
     /// Under a relationship.
     Relationship,
+    /// Under a role.
+    Role,
 }
 
 /// A name that vitalake understands.
@@ -37,7 +39,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 22] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 24] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -159,6 +161,18 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 22] = [
         about: "what the numbers are counted in: `bpm`, `%`; charts show it",
     },
     CustomProperty {
+        name: "mask",
+        level: Level::Column,
+        layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
+        about: "what readers see who may not see the value: `redact`, `year`, `first3`, `bucket(WIDTH)` or `hash`; default: they may not use the column (docs/access.md)",
+    },
+    CustomProperty {
+        name: "rowFilter",
+        level: Level::Role,
+        layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
+        about: "which rows the role sees: columns compared with constants, `consent = true AND clinic IN ('north', 'south')`; default: all",
+    },
+    CustomProperty {
         name: "path",
         level: Level::Column,
         layers: RAW,
@@ -209,6 +223,7 @@ pub(super) fn collect<'d>(context: &mut Context<'_>, lists: &[Option<&'d Node>],
                 Level::Contract => "the contract",
                 Level::Column => "a column",
                 Level::Relationship => "a relationship",
+                Level::Role => "a role",
             };
             context.error(
                 name.place,

@@ -32,12 +32,12 @@ pub(super) struct Token<'s> {
 }
 
 impl Token<'_> {
-    fn is(&self, word: &str) -> bool {
+    pub(super) fn is(&self, word: &str) -> bool {
         matches!(self.kind, Kind::Word | Kind::Symbol) && self.text.eq_ignore_ascii_case(word)
     }
 
     /// The name that it is, without its backticks.
-    fn name(&self) -> Option<&str> {
+    pub(super) fn name(&self) -> Option<&str> {
         match self.kind {
             Kind::Word => Some(self.text),
             Kind::Name => Some(self.text.trim_matches('`')),

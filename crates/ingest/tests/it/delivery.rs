@@ -42,6 +42,7 @@ pub(crate) fn contract(delivery: Delivery) -> Arc<Contract> {
         required: name == "who",
         path: vec![name.to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

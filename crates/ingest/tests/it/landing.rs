@@ -70,6 +70,7 @@ pub fn contract(required: usize) -> Arc<Contract> {
         required: at == required,
         path: vec![name.to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

@@ -21,6 +21,7 @@ fn contract() -> Contract {
         required: true,
         path: vec![name.to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

@@ -85,6 +85,7 @@ fn wide_contract() -> Arc<Contract> {
         required: false,
         path: vec![name.to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

@@ -26,6 +26,7 @@ fn spec(name: &str, grouped: bool) -> TableSpec {
         required: false,
         path: vec!["n".to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

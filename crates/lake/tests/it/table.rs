@@ -25,6 +25,7 @@ pub fn contract() -> Arc<Contract> {
         required: false,
         path: vec![name.to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

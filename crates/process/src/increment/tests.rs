@@ -24,6 +24,7 @@ async fn lake() -> Lake {
         required: false,
         path: vec!["v".to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: None,

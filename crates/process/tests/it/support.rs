@@ -41,6 +41,7 @@ pub fn contract(layer: Layer, dataset: &str, columns: &str, feed: bool) -> Contr
                 required: false,
                 path: vec![column.to_owned()],
                 classification: None,
+                mask: None,
                 description: None,
                 title: None,
                 unit: None,

@@ -84,6 +84,10 @@ impl Reader<'_> {
             self.config.notify = super::notify::read(value, self.problems);
             return;
         }
+        if let Kind::Access = setting.kind {
+            self.config.access = super::access::read(value, self.problems);
+            return;
+        }
         if let Kind::Map(set) = setting.kind {
             self.map(setting, set, value);
             return;

@@ -62,6 +62,8 @@ pub enum Kind {
     Map(fn(&mut Config, String, serde_json::Value)),
     /// The receivers of alerts.
     Receivers,
+    /// Roles and clients.
+    Access,
 }
 
 /// One setting.
@@ -378,6 +380,12 @@ pub const SETTINGS: &[Setting] = &[
         description: "How many of Druid's tasks may read the files of one publication at once, each in a slot of its own beside the one that waits for them.",
     },
     Setting {
+        key: "access",
+        kind: Kind::Access,
+        default: "whoever reaches the loopback address",
+        description: "Who may come in, and what they may see and do: `roles`, `clients` with the SHA-256 of their tokens, and `mask_key`, the key of the mask `hash` (docs/access.md).",
+    },
+    Setting {
         key: "notify",
         kind: Kind::Receivers,
         default: "none",
@@ -389,7 +397,7 @@ impl Setting {
     /// The environment variable that sets it; none for a map.
     pub fn environment_variable(&self) -> Option<String> {
         match self.kind {
-            Kind::Map(_) | Kind::Receivers => None,
+            Kind::Map(_) | Kind::Receivers | Kind::Access => None,
             _ => Some(format!("{ENVIRONMENT_PREFIX}{}", self.key.replace('.', "__").to_uppercase())),
         }
     }
@@ -438,7 +446,9 @@ impl Setting {
                 None => return Err(format!("{} must be one of {}", self.key, words.join(", "))),
             },
             Kind::Form { set, .. } => set(config, text).map_err(|must| format!("{} {must}", self.key))?,
-            Kind::Map(_) | Kind::Receivers => return Err(format!("{} must be a map of names", self.key)),
+            Kind::Map(_) | Kind::Receivers | Kind::Access => {
+                return Err(format!("{} must be a map of names", self.key));
+            }
         }
         Ok(())
     }
@@ -460,7 +470,7 @@ impl Setting {
             Kind::Brokers(_) => "host:port, …",
             Kind::OneOf(..) => "a word",
             Kind::Form { form, .. } => form,
-            Kind::Map(_) | Kind::Receivers => "map",
+            Kind::Map(_) | Kind::Receivers | Kind::Access => "map",
         }
     }
 }

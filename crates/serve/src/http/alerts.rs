@@ -6,11 +6,12 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use vitalake_ops::alerts::report::{AckRequest, SilenceRequest};
 
 use super::App;
 use super::api::answer;
+use crate::identity::Identity;
 use crate::platform::ApiError;
 
 /// Bytes of a request.
@@ -36,18 +37,26 @@ async fn list(State(app): State<App>) -> Response {
 
 async fn acknowledge(
     State(app): State<App>,
+    Extension(identity): Extension<Identity>,
     Path(fingerprint): Path<String>,
     sent: Result<Json<AckRequest>, JsonRejection>,
 ) -> Response {
     match body(sent) {
-        Ok(request) => answer(app.alerts.acknowledge(&fingerprint, request).await),
+        Ok(request) => {
+            let request = AckRequest { by: identity.signs(request.by), ..request };
+            answer(app.alerts.acknowledge(&fingerprint, request).await)
+        }
         Err(error) => error.into_response(),
     }
 }
 
-async fn silence(State(app): State<App>, sent: Result<Json<SilenceRequest>, JsonRejection>) -> Response {
+async fn silence(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    sent: Result<Json<SilenceRequest>, JsonRejection>,
+) -> Response {
     match body(sent) {
-        Ok(request) => answer(app.alerts.silence(request).await),
+        Ok(request) => answer(app.alerts.silence(SilenceRequest { by: identity.signs(request.by), ..request }).await),
         Err(error) => error.into_response(),
     }
 }

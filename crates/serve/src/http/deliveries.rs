@@ -2,14 +2,15 @@
 //!
 //! Beside `upload`, which takes the files. Invariant: nothing of a file leaves here but counts and words about it.
 
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use vitalake_ops::deliveries::{DeliveryDecision, LedgerQuery};
 
 use super::App;
 use super::api::answer;
+use crate::identity::Identity;
 use crate::platform::ApiError;
 
 /// The addresses of the ledger and of decisions.
@@ -24,22 +25,33 @@ async fn ledger(State(app): State<App>, Query(asked): Query<LedgerQuery>) -> Res
     answer(app.deliveries.ledger(asked).await)
 }
 
-async fn release(State(app): State<App>, Path(id): Path<String>, body: String) -> Response {
-    match decision(&body) {
+async fn release(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(id): Path<String>,
+    body: String,
+) -> Response {
+    match decision(&identity, &body) {
         Ok(decision) => answer(app.deliveries.release(&id, decision).await),
         Err(error) => error.into_response(),
     }
 }
 
-async fn reject(State(app): State<App>, Path(id): Path<String>, body: String) -> Response {
-    match decision(&body) {
+async fn reject(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(id): Path<String>,
+    body: String,
+) -> Response {
+    match decision(&identity, &body) {
         Ok(decision) => answer(app.deliveries.reject(&id, decision).await),
         Err(error) => error.into_response(),
     }
 }
 
-fn decision(body: &str) -> Result<DeliveryDecision, ApiError> {
-    serde_json::from_str(body).map_err(|_| {
+fn decision(identity: &Identity, body: &str) -> Result<DeliveryDecision, ApiError> {
+    let decision: DeliveryDecision = serde_json::from_str(body).map_err(|_| {
         ApiError::Invalid("a decision is JSON with a reason: {\"reason\": \"…\", \"by\": \"…\"}".to_owned())
-    })
+    })?;
+    Ok(DeliveryDecision { by: identity.signs_maybe(decision.by), ..decision })
 }

@@ -2,16 +2,17 @@
 //!
 //! Invariant: a decision is answered when it is kept, and not before.
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use vitalake_ops::gates::GateDecision;
 
 use super::App;
 use super::api::{answer, error_response};
+use crate::identity::Identity;
 
 /// Bytes of a decision.
 const DECISION_BYTES_MAX: usize = 64 << 10;
@@ -33,22 +34,34 @@ async fn one(State(app): State<App>, Path(dataset): Path<String>) -> Response {
     answer(app.gates.gates(Some(&dataset)).await)
 }
 
-async fn hold(State(app): State<App>, Path(dataset): Path<String>, body: Body) -> Response {
-    match decision(body).await {
+async fn hold(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(dataset): Path<String>,
+    body: Body,
+) -> Response {
+    match decision(&identity, body).await {
         Ok(decision) => answer(app.gates.hold(&dataset, decision).await),
         Err(refused) => refused,
     }
 }
 
-async fn release(State(app): State<App>, Path(dataset): Path<String>, body: Body) -> Response {
-    match decision(body).await {
+async fn release(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(dataset): Path<String>,
+    body: Body,
+) -> Response {
+    match decision(&identity, body).await {
         Ok(decision) => answer(app.gates.release(&dataset, decision).await),
         Err(refused) => refused,
     }
 }
 
-async fn decision(body: Body) -> Result<GateDecision, Response> {
+async fn decision(identity: &Identity, body: Body) -> Result<GateDecision, Response> {
     let refused = |message: &str| error_response(StatusCode::BAD_REQUEST, "invalid", message).into_response();
     let bytes = to_bytes(body, DECISION_BYTES_MAX).await.map_err(|_| refused("the decision could not be read"))?;
-    serde_json::from_slice(&bytes).map_err(|_| refused("a decision is {\"reason\": …, \"by\": …}"))
+    let said: Result<GateDecision, _> = serde_json::from_slice(&bytes);
+    let decision = said.map_err(|_| refused("a decision is {\"reason\": …, \"by\": …}"))?;
+    Ok(GateDecision { by: identity.signs(decision.by), ..decision })
 }

@@ -19,6 +19,25 @@ pub async fn local_only(request: Request, next: Next) -> Response {
     }
 }
 
+/// Lets a request through that no page of another site sends: a browser would add what its user once said.
+pub async fn own_pages_only(request: Request, next: Next) -> Response {
+    if is_foreign(request.headers()) {
+        return error_response(StatusCode::FORBIDDEN, "forbidden", FOREIGN_PAGE).into_response();
+    }
+    next.run(request).await
+}
+
+const FOREIGN_PAGE: &str = "this server does not answer pages of other sites";
+
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text("host").unwrap_or_default();
+    match text("origin") {
+        Some(origin) => origin.split_once("://").is_none_or(|(_, from)| !from.eq_ignore_ascii_case(host)),
+        None => text("sec-fetch-site") == Some("cross-site"),
+    }
+}
+
 fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if !text(header::HOST).is_some_and(is_local) {
@@ -27,11 +46,11 @@ fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     let origin = text(header::ORIGIN);
     let origin_is_local = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| is_local(host));
     if origin.is_some_and(|origin| !origin_is_local(origin)) {
-        return Some("this server does not answer pages of other sites");
+        return Some(FOREIGN_PAGE);
     }
     let site = headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or_default());
     if site == Some("cross-site") && origin.is_none() {
-        return Some("this server does not answer pages of other sites");
+        return Some(FOREIGN_PAGE);
     }
     None
 }
@@ -47,7 +66,23 @@ fn is_local(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    #[test]
+    fn a_page_of_another_site_is_told_from_ones_own() {
+        let of = |pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            is_foreign(&pairs.collect::<HeaderMap>())
+        };
+        assert!(!of(&[("host", "lake.example:8888")]));
+        assert!(!of(&[("host", "lake.example:8888"), ("origin", "https://lake.example:8888")]));
+        assert!(of(&[("host", "lake.example"), ("origin", "https://evil.example")]));
+        assert!(of(&[("host", "lake.example"), ("origin", "null")]));
+        assert!(of(&[("host", "lake.example"), ("sec-fetch-site", "cross-site")]));
+        assert!(!of(&[("host", "lake.example"), ("sec-fetch-site", "none")]));
+    }
 
     #[test]
     fn only_loopback_names_are_local() {

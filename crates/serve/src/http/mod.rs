@@ -7,6 +7,7 @@ mod alerts;
 mod api;
 mod books;
 mod deliveries;
+mod doors;
 mod explained;
 mod feeds;
 mod gates;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -38,6 +39,8 @@ use vitalake_ops::metrics::Metrics;
 use crate::platform::{Alerts, Deliveries, Feeds, Flush, Gates, Publishing, Runbooks, Status};
 use crate::quarantine::Quarantine;
 use crate::session::Sessions;
+
+pub use doors::Doors;
 
 /// Limits of connections and bodies.
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +106,8 @@ pub struct App {
     pub runbooks: Arc<dyn Runbooks>,
     /// The process's numbers.
     pub metrics: Arc<Metrics>,
+    /// Says who comes in.
+    pub doors: Arc<Doors>,
     /// Limits of bodies.
     pub limits: HttpLimits,
 }
@@ -111,6 +116,7 @@ pub struct App {
 pub fn router(app: App, local_only: bool) -> Router {
     let sql = || post(sql::query);
     let places = Arc::new(Semaphore::new(app.limits.deliveries_max));
+    let (is_locked, entering) = (app.doors.is_locked(), app.clone());
     let router = Router::new()
         .route("/druid/v2/sql", sql())
         .route("/druid/v2/sql/", sql())
@@ -133,10 +139,16 @@ pub fn router(app: App, local_only: bool) -> Router {
         .merge(alerts::routes())
         .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(entering, doors::enter))
         .with_state(app);
     // A router tells which methods an address has only after its own layers, so this one is around the whole of it.
     let router = Router::new().fallback_service(router).layer(from_fn(explained::explain_refusals));
-    if local_only { router.layer(from_fn(guard::local_only)) } else { router }
+    // Who has to say his name may come by any name of this machine, and no page of another site may use what he said.
+    match (is_locked, local_only) {
+        (true, _) => router.layer(from_fn(guard::own_pages_only)),
+        (false, true) => router.layer(from_fn(guard::local_only)),
+        (false, false) => router,
+    }
 }
 
 /// Serves until `stop` completes, then lets open answers finish.

@@ -2,10 +2,10 @@
 //!
 //! Invariant: a record's bytes leave here only where the identity that asks may see records.
 
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use vitalake_ops::quarantine::{DiscardRequest, ReplayRequest, Which};
 
 use super::App;
 use super::api::answer;
-use crate::identity::{Identity, may_see_records};
+use crate::identity::Identity;
 use crate::platform::ApiError;
 use crate::quarantine::Shown;
 
@@ -59,14 +59,19 @@ async fn counts(State(app): State<App>, Query(asked): Query<Counted>) -> Respons
     answer(app.quarantine.counts(dataset.as_deref(), &Which { rule, since, until, delivery }).await)
 }
 
-async fn rows(State(app): State<App>, Path(dataset): Path<String>, Query(asked): Query<Listed>) -> Response {
+async fn rows(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(dataset): Path<String>,
+    Query(asked): Query<Listed>,
+) -> Response {
     let Listed { rule, since, until, delivery, limit, raw } = asked;
     let limit = limit.unwrap_or(ROWS_SHOWN);
     if limit > ROWS_SHOWN_MAX {
         let message = format!("at most {ROWS_SHOWN_MAX} rejects are shown at once; ask for fewer, or in SQL");
         return ApiError::Invalid(message).into_response();
     }
-    if raw && !may_see_records(&Identity::local()) {
+    if raw && !app.sessions.shows_records(&identity) {
         return ApiError::Forbidden("records as they came are for who may see everything".to_owned()).into_response();
     }
     answer(app.quarantine.rows(&dataset, &Which { rule, since, until, delivery }, Shown { limit, raw }).await)
@@ -83,9 +88,17 @@ async fn progress(State(app): State<App>, Path(dataset): Path<String>) -> Respon
     answer(app.quarantine.progress(&dataset).await)
 }
 
-async fn discard(State(app): State<App>, Path(dataset): Path<String>, body: String) -> Response {
+async fn discard(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(dataset): Path<String>,
+    body: String,
+) -> Response {
     match read::<DiscardRequest>(&body, "reason, by") {
-        Ok(request) => answer(app.quarantine.discard(&dataset, request).await),
+        Ok(request) => {
+            let request = DiscardRequest { by: identity.signs_maybe(request.by), ..request };
+            answer(app.quarantine.discard(&dataset, request).await)
+        }
         Err(error) => error.into_response(),
     }
 }

@@ -6,11 +6,11 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited, StreamBody};
@@ -40,23 +40,26 @@ const COMPLETE: HeaderName = HeaderName::from_static("x-druid-response-complete"
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Answers a query.
-pub async fn query(State(app): State<App>, request: Request) -> Response {
+pub async fn query(State(app): State<App>, Extension(identity): Extension<Identity>, request: Request) -> Response {
     if !is_json(request.headers()) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
     if !accepts_json(request.headers()) {
         return StatusCode::NOT_ACCEPTABLE.into_response();
     }
-    match answer(&app, request).await {
+    match answer(&app, identity, request).await {
         Ok(response) => response,
         Err((error, query_id)) => error_response(&error, query_id.as_deref()),
     }
 }
 
 /// Cancels every query with that id.
-pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let status =
-        if app.sessions.cancel(&Identity::local(), &id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND };
+pub async fn cancel(
+    State(app): State<App>,
+    Extension(identity): Extension<Identity>,
+    Path(id): Path<String>,
+) -> Response {
+    let status = if app.sessions.cancel(&identity, &id) { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND };
     (status, [(header::CONTENT_TYPE, "application/json")]).into_response()
 }
 
@@ -73,14 +76,13 @@ fn accepts_json(headers: &HeaderMap) -> bool {
 
 type Failure = (QueryError, Option<String>);
 
-async fn answer(app: &App, request: Request) -> Result<Response, Failure> {
+async fn answer(app: &App, identity: Identity, request: Request) -> Result<Response, Failure> {
     let started = Instant::now();
     let refused = |error: QueryError| {
         app.sessions.refused(&error, started.elapsed());
         (error, None)
     };
-    // Every client of a loopback address is the same one, until there are others.
-    let session = app.sessions.open(Identity::local()).map_err(refused)?;
+    let session = app.sessions.open(identity).map_err(refused)?;
     let body = read_body(app, request).await.map_err(refused)?;
     let request = SqlRequest::parse(&body).map_err(refused)?;
     let query_id = request.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());

@@ -118,6 +118,19 @@ fn classify(error: &DataFusionError, phase: Phase, place: Option<Position>) -> O
     }
 }
 
+/// The column that a query names and no table has.
+pub fn missing_column(error: &DataFusionError) -> Option<String> {
+    match error.find_root() {
+        DataFusionError::SchemaError(error, _) => match &**error {
+            SchemaError::FieldNotFound { field, .. } => Some(field.name().to_owned()),
+            _ => None,
+        },
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => missing_column(inner),
+        DataFusionError::Collection(errors) => errors.first().and_then(missing_column),
+        _ => None,
+    }
+}
+
 fn at(message: &str, place: Option<Position>) -> QueryError {
     let message = match place {
         Some(place) => format!("{message} (line [{}], column [{}])", place.start.0, place.start.1),

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 use vitalake_runtime::events::Event;
-use vitalake_serve::identity::{Identity, may_see_records};
+use vitalake_serve::identity::Identity;
 
 use crate::client::{JSON, post, send};
 use crate::server::Server;
@@ -190,5 +190,6 @@ fn quarantine_is_asked_and_worked_on_by_its_own_addresses() {
         let refused = sent("/api/v1/quarantine/x/replay", body);
         assert!(refused.status == 400 && refused.body.contains(says), "{body}: {}", refused.body);
     }
-    assert!(may_see_records(&Identity::local()) && !may_see_records(&Identity::runbook()));
+    let shows = |identity: &Identity| server.sessions.shows_records(identity);
+    assert!(shows(&Identity::local()) && !shows(&Identity::runbook()) && !shows(&Identity::client("x", [])));
 }

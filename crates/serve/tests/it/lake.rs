@@ -29,6 +29,7 @@ fn contract() -> Arc<Contract> {
             required: false,
             path: vec!["n".to_owned()],
             classification: None,
+            mask: None,
             description: None,
             title: None,
             unit: None,

@@ -10,6 +10,7 @@ mod extremes;
 mod golden;
 mod lake;
 mod limits;
+mod policies;
 mod pydruid;
 mod server;
 mod sql;

@@ -17,6 +17,7 @@ pub mod reconcile;
 pub mod runbook;
 pub mod simulate;
 mod simulate_feed;
+pub mod token;
 pub mod up;
 pub mod validate;
 mod validate_alerts;
@@ -59,6 +60,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => list::status(&args),
         Command::Flush(args) => list::flush(&args),
         Command::Reconcile(args) => reconcile::run(&args),
+        Command::Token(args) => token::run(&args),
         Command::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
     }
 }

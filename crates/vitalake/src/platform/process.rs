@@ -21,13 +21,17 @@ use tokio::net::TcpListener;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::telemetry::{Telemetry, Who};
+use vitalake_runtime::config::process_environment;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::EventReader;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
-use vitalake_serve::http::{self, App, HttpLimits};
+use vitalake_serve::http::{self, App, Doors, HttpLimits};
+use vitalake_serve::policy::Access;
 use vitalake_serve::session::Sessions;
+
+use crate::failure::Failure;
 
 use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, sample_forever};
 
@@ -283,6 +287,10 @@ pub fn http_app(
     let engine = Arc::new(QueryEngine::new(QueryLimits::default(), queries.handle().clone())?);
     let Watching { metrics, telemetry } = watching;
     let sessions = Sessions::new(engine, Arc::clone(platform) as _, Arc::new(DruidSql), platform.events().clone());
+    let settings = setup.config.access.resolved(&process_environment())?;
+    let contracts = setup.checked.project.contracts.iter().map(AsRef::as_ref);
+    let access = Access::new(&settings, contracts).map_err(|problem| Failure::input(problem.to_string(), ""))?;
+    let sessions = sessions.with_access(Arc::new(access));
     let runbooks = Arc::new(platform.runbooks(sessions.clone()));
     let alerts = AlertDesk::new(setup, platform, sessions.clone(), Arc::clone(&runbooks) as _, http);
     let (counted, recorder, alerted) = (Arc::clone(&metrics), platform.recorder().clone(), alerts.clone());
@@ -308,6 +316,7 @@ pub fn http_app(
         flush: Arc::clone(platform) as _,
         feeds: Arc::clone(platform) as _,
         metrics,
+        doors: Arc::new(Doors::new(&settings, setup.clock.clone())),
         limits: HttpLimits::default(),
     };
     Ok((app, alerts))

@@ -28,6 +28,7 @@ fn contract(name: &str, layer: Layer) -> Contract {
         required: true,
         path: vec![name.to_owned()],
         classification: None,
+        mask: None,
         description: None,
         title: None,
         unit: unit.map(ToOwned::to_owned),

@@ -26,6 +26,7 @@ fn contract(columns: &[(&str, ColumnType, &str)], rules: &[(usize, Check, Severi
             required: false,
             path: path.split('.').map(str::to_owned).collect(),
             classification: None,
+            mask: None,
             description: None,
             title: None,
             unit: None,

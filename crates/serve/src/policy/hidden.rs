@@ -15,13 +15,13 @@ use crate::pinned::{Pinned, Standing};
 
 /// A value without some columns.
 #[derive(Debug)]
-pub(crate) struct WithoutColumns {
+pub(super) struct WithoutColumns {
     pinned: Arc<dyn Pinned>,
     hidden: &'static [&'static str],
 }
 
 impl WithoutColumns {
-    pub(crate) fn new(pinned: Arc<dyn Pinned>, hidden: &'static [&'static str]) -> Self {
+    pub(super) fn new(pinned: Arc<dyn Pinned>, hidden: &'static [&'static str]) -> Self {
         Self { pinned, hidden }
     }
 

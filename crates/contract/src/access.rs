@@ -1,0 +1,223 @@
+//! Who may see what of a dataset, as its contract says it: classes of columns, masks, readers and row filters.
+//!
+//! Compiled from ODCS' `classification` and `roles` with two custom properties; `vitalake-serve` enforces it. Invariant:
+//! what is not understood counts as the strictest, and a row filter cannot fail on any row.
+
+use std::sync::Arc;
+
+use crate::contract::ColumnType;
+
+/// How much harm a column's values do in the wrong hands; each class includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Classification {
+    /// Anybody may know it.
+    Public,
+    /// For whoever works here: where a contract is silent.
+    #[default]
+    Internal,
+    /// For whoever needs it.
+    Confidential,
+    /// It names or may name a person.
+    Restricted,
+}
+
+/// Words that contracts have for classes, in any case; the first of each is its own name.
+const CLASSIFICATIONS: [(&str, Classification); 14] = [
+    ("public", Classification::Public),
+    ("open", Classification::Public),
+    ("internal", Classification::Internal),
+    ("general", Classification::Internal),
+    ("private", Classification::Internal),
+    ("confidential", Classification::Confidential),
+    ("sensitive", Classification::Confidential),
+    ("restricted", Classification::Restricted),
+    ("secret", Classification::Restricted),
+    ("highly confidential", Classification::Restricted),
+    ("pii", Classification::Restricted),
+    ("phi", Classification::Restricted),
+    ("identifier", Classification::Restricted),
+    ("pseudonym", Classification::Restricted),
+];
+
+impl Classification {
+    /// The class that a word means.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        let word = word.trim();
+        CLASSIFICATIONS.iter().find(|(known, _)| word.eq_ignore_ascii_case(known)).map(|(_, class)| *class)
+    }
+
+    /// Every word that [`Classification::named`] knows.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        CLASSIFICATIONS.iter().map(|(word, _)| *word)
+    }
+
+    /// Its own name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Confidential => "confidential",
+            Self::Restricted => "restricted",
+        }
+    }
+}
+
+/// What stands in the place of a value that a reader may not see. It has the value's type, and null stays null.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mask {
+    /// Nothing of it: `***` for texts, null for all else.
+    Redact,
+    /// The first day of the year of a date or timestamp.
+    Year,
+    /// The first three characters of a postal code; `000` where fewer than 20,000 people share them (45 CFR 164.514(b)).
+    FirstThree,
+    /// The lower end of the step of this width that a number lies in.
+    Bucket(f64),
+    /// HMAC-SHA256 of a text under the platform's key, the first 128 bits as hex digits: equal values stay equal.
+    Hash,
+}
+
+impl Mask {
+    /// The mask that a text means.
+    ///
+    /// # Errors
+    /// Says what may be written.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let bucket = || text.strip_prefix("bucket(")?.strip_suffix(')')?.trim().parse::<f64>().ok();
+        match text {
+            "redact" => Ok(Self::Redact),
+            "year" => Ok(Self::Year),
+            "first3" => Ok(Self::FirstThree),
+            "hash" | "hmac-sha256" => Ok(Self::Hash),
+            _ => bucket()
+                .filter(|width| width.is_finite() && *width > 0.0)
+                .map(Self::Bucket)
+                .ok_or("write redact, year, first3, bucket(WIDTH) or hash"),
+        }
+    }
+
+    /// Whether it can mask values of a type.
+    #[must_use]
+    pub fn fits(self, kind: &ColumnType) -> bool {
+        match self {
+            Self::Redact => true,
+            Self::Year => matches!(kind, ColumnType::Date(_) | ColumnType::Timestamp(_)),
+            Self::FirstThree | Self::Hash => matches!(kind, ColumnType::String),
+            Self::Bucket(_) => {
+                matches!(kind, ColumnType::Long | ColumnType::Int | ColumnType::Double | ColumnType::Float)
+            }
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redact => "redact",
+            Self::Year => "year",
+            Self::FirstThree => "first3",
+            Self::Bucket(_) => "bucket",
+            Self::Hash => "hash",
+        }
+    }
+}
+
+/// A role that a contract lets in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reader {
+    /// The role's name, as `access.roles` of the project has it.
+    pub role: String,
+    /// Which rows it sees; all where there is none.
+    pub rows: Option<Predicate>,
+}
+
+/// A condition on the columns of one row that cannot fail: columns are compared with constants alone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Predicate {
+    /// All hold.
+    All(Vec<Self>),
+    /// One holds.
+    Any(Vec<Self>),
+    /// It does not hold; of what is unknown neither it nor its opposite holds.
+    Not(Box<Self>),
+    /// A column of type boolean is true.
+    IsTrue(usize),
+    /// A column is null.
+    IsNull(usize),
+    /// A column compared with a constant of its type.
+    Compare(usize, Comparison, Constant),
+    /// A column is one of these.
+    OneOf(usize, Vec<Constant>),
+}
+
+impl Predicate {
+    /// The columns that it asks for, indices into the contract's.
+    #[must_use]
+    pub fn columns(&self) -> Vec<usize> {
+        let mut columns = match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::columns).collect(),
+            Self::Not(part) => part.columns(),
+            Self::IsTrue(column) | Self::IsNull(column) | Self::Compare(column, ..) | Self::OneOf(column, _) => {
+                vec![*column]
+            }
+        };
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+}
+
+/// How a column is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `<>`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+/// A constant of a row filter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    /// Text.
+    Text(Arc<str>),
+    /// A whole number; days since 1970 for dates, microseconds for timestamps.
+    Whole(i64),
+    /// Another number.
+    Real(f64),
+    /// True or false.
+    Boolean(bool),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_other_tools_mean_a_class_and_unknown_ones_none() {
+        assert_eq!(Classification::named("PHI"), Some(Classification::Restricted));
+        assert_eq!(Classification::named(" internal "), Some(Classification::Internal));
+        assert_eq!(Classification::named("top"), None);
+        assert!(Classification::Public < Classification::Restricted);
+    }
+
+    #[test]
+    fn masks_are_read_and_know_what_they_fit() {
+        assert_eq!(Mask::parse("bucket(5)"), Ok(Mask::Bucket(5.0)));
+        for wrong in ["bucket(0)", "bucket(-1)", "bucket(NaN)", "bucket(inf)", "bucket", "Hash", ""] {
+            assert!(Mask::parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(Mask::Year.fits(&ColumnType::Date(None)) && !Mask::Year.fits(&ColumnType::String));
+        assert!(!Mask::Hash.fits(&ColumnType::Long) && Mask::Bucket(1.0).fits(&ColumnType::Int));
+    }
+}

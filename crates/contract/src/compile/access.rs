@@ -1,0 +1,90 @@
+//! Who may see what: `classification` and `mask` of columns, `roles` with their `rowFilter`.
+//!
+//! Invariant: a word that is not known makes a column restricted, never open.
+
+use super::Context;
+use super::columns::Columns;
+use super::custom::{self, Custom, Level};
+use super::predicate;
+use crate::access::{Classification, Mask, Reader};
+use crate::contract::ColumnType;
+use crate::rule::Check;
+use crate::verdict::nearest;
+use crate::yaml::{Node, shorten};
+
+impl Context<'_> {
+    /// The class of a column; none where the contract is silent.
+    pub(super) fn classification(&mut self, property: &Node) -> Option<Classification> {
+        let node = property.get("classification")?;
+        let word = node.text().unwrap_or_default();
+        Some(Classification::named(word).unwrap_or_else(|| {
+            let message = format!("the classification `{}` is not known, and counts as restricted", shorten(word));
+            let help = match nearest(word, Classification::words()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write public, internal, confidential or restricted".to_owned(),
+            };
+            self.warn(node.place, "unknown-classification", message, help);
+            Classification::Restricted
+        }))
+    }
+
+    /// What a reader sees in the place of a value above its clearance.
+    pub(super) fn mask(&mut self, custom: &Custom<'_>, kind: &ColumnType) -> Option<Mask> {
+        let (text, place) = custom.text(self, "mask")?;
+        match Mask::parse(text) {
+            Ok(mask) if mask.fits(kind) => Some(mask),
+            Ok(mask) => {
+                let message = format!("the mask `{}` cannot mask values of this type", mask.as_str());
+                let help = "year masks dates and timestamps, first3 and hash texts, bucket numbers, redact anything";
+                self.error(place, "bad-mask", message, help);
+                None
+            }
+            Err(allowed) => {
+                let message = format!("`{}` is not a mask", shorten(text));
+                self.error(place, "bad-mask", message, allowed);
+                None
+            }
+        }
+    }
+
+    /// A hash over few values is a dictionary: who knows the values knows whose hash is whose.
+    pub(super) fn hashed_columns(&mut self, columns: &Columns) {
+        let hashed = columns.columns.iter().enumerate().filter(|(_, column)| column.mask == Some(Mask::Hash));
+        for (index, column) in hashed {
+            let listed = columns.row_rules.iter().any(|rule| {
+                rule.column == Some(index) && matches!(&rule.check, Check::OneOf(values) if values.len() < FEW_VALUES)
+            });
+            if listed && let Some(place) = columns.places.get(index) {
+                let message = format!(
+                    "the column `{}` has fewer than {FEW_VALUES} values, so that its hash would be a dictionary of them",
+                    column.name
+                );
+                self.error(*place, "bad-mask", message, "mask it with `redact`");
+            }
+        }
+    }
+
+    /// The roles that may read the dataset; none listed where the layers of a role decide.
+    pub(super) fn readers(&mut self, root: &Node, columns: &Columns) -> Vec<Reader> {
+        let mut readers: Vec<Reader> = Vec::new();
+        for item in root.get("roles").map_or(&[][..], Node::items) {
+            let custom = custom::collect(self, &[item.get("customProperties")], Level::Role);
+            let Some(name) = item.get("role") else { continue };
+            let role = name.text().unwrap_or_default().to_owned();
+            let rows = custom.text(self, "rowFilter").and_then(|(text, place)| {
+                predicate::parse(text, &columns.columns)
+                    .map_err(|(message, help)| self.error(place, "bad-row-filter", message, help))
+                    .ok()
+            });
+            if readers.iter().any(|reader| reader.role == role) {
+                let message = format!("the role `{}` stands twice", shorten(&role));
+                self.error(name.place, "duplicate-name", message, "keep one of the two, with one `rowFilter`");
+            }
+            readers.push(Reader { role, rows });
+        }
+        readers
+    }
+}
+
+/// Below this a column's values are few.
+const FEW_VALUES: usize = 1_000;

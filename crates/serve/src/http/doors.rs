@@ -1,0 +1,195 @@
+//! Who a request comes from, and whether it may ask that: the one place where HTTP is let in.
+//!
+//! A client proves its name by its token, as `Authorization: Bearer TOKEN` or as the password of its name (`Basic`), for
+//! tools that know no other way. Where no client is listed, whoever reaches the loopback address may all. Invariant: a
+//! request without an identity reaches no handler but those that tell nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::config::access::{Access, Action};
+
+use super::App;
+use super::api::error_response;
+use crate::identity::Identity;
+
+/// How long a wrong token waits for its answer.
+const REFUSAL_DELAY: Duration = Duration::from_millis(500);
+/// Refusals that wait at once; a client beyond them is told to come back.
+const REFUSALS_MAX: usize = 64;
+/// No token of ours is longer.
+const TOKEN_BYTES_MAX: usize = 512;
+
+/// Who may come in.
+#[derive(Debug)]
+pub struct Doors {
+    clients: BTreeMap<[u8; 32], Client>,
+    clock: Clock,
+    refusals: Semaphore,
+}
+
+#[derive(Debug)]
+struct Client {
+    name: String,
+    identity: Identity,
+    expires_ms: Option<i64>,
+}
+
+/// What a request needs of who sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing: it tells nothing of the data, or carries its own proof.
+    Nothing,
+    /// A name.
+    Name,
+    /// A role that may do this.
+    Role(Action),
+}
+
+impl Doors {
+    /// The clients that a project lists.
+    #[must_use]
+    pub fn new(access: &Access, clock: Clock) -> Self {
+        let clients = access.clients.iter().map(|(name, client)| {
+            let identity = Identity::client(name, client.roles.iter().cloned());
+            let expires_ms = client.expires.map(|moment| moment.timestamp_millis());
+            (client.token_sha256, Client { name: name.clone(), identity, expires_ms })
+        });
+        Self { clients: clients.collect(), clock, refusals: Semaphore::new(REFUSALS_MAX) }
+    }
+
+    /// The doors of a command that has opened a project in its own process: whoever has its secret may all.
+    #[must_use]
+    pub fn of_secret(secret: &str, clock: Clock) -> Self {
+        let identity = Identity::local();
+        let client = Client { name: identity.name().to_owned(), identity, expires_ms: None };
+        let clients = BTreeMap::from([(Sha256::digest(secret.as_bytes()).into(), client)]);
+        Self { clients, clock, refusals: Semaphore::new(REFUSALS_MAX) }
+    }
+
+    /// Whether a client has to say who it is.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
+    /// Who a request's headers prove that it is.
+    fn identify(&self, headers: &HeaderMap) -> Result<Identity, &'static str> {
+        if !self.is_locked() {
+            return Ok(Identity::local());
+        }
+        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(value) = given.next() else {
+            return Err("this server wants to know who asks; send `Authorization: Bearer TOKEN`");
+        };
+        let wrong = "the Authorization header is not one that is read here; send `Bearer TOKEN`, or your name and token as Basic";
+        if given.next().is_some() {
+            return Err("the request has two Authorization headers; send one");
+        }
+        let (scheme, rest) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')).ok_or(wrong)?;
+        let (name, token) = if scheme.eq_ignore_ascii_case("bearer") {
+            (None, rest.trim().to_owned())
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            let text = BASE64_STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let (name, token) = text.as_deref().and_then(|text| text.split_once(':')).ok_or(wrong)?;
+            (Some(name.to_owned()), token.to_owned())
+        } else {
+            return Err(wrong);
+        };
+        // What is compared is the hash, which tells nothing of the token however long the comparison takes.
+        let refused = "the token is not one of this server, or not one of this name; ask whoever keeps `access:`";
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(refused);
+        }
+        let client = self.clients.get(&<[u8; 32]>::from(Sha256::digest(token.as_bytes()))).ok_or(refused)?;
+        if name.is_some_and(|name| name != client.name) {
+            return Err(refused);
+        }
+        if client.expires_ms.is_some_and(|end| self.clock.now_ms() >= end) {
+            return Err("the token is over; make a new one with `vitalake token`");
+        }
+        Ok(client.identity.clone())
+    }
+}
+
+/// Lets a request in that says who it is and may ask that, with its identity for the handlers.
+pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let need = need(request.method(), request.uri().path());
+    if need == Need::Nothing {
+        return next.run(request).await;
+    }
+    let druid = request.uri().path().starts_with("/druid/");
+    let identity = match app.doors.identify(request.headers()) {
+        Ok(identity) => identity,
+        Err(message) => return app.doors.refuse(message, druid).await,
+    };
+    if let Need::Role(action) = need
+        && !app.sessions.may(&identity, action)
+    {
+        let message = format!("this is for roles that may {}; ask whoever keeps `access:` for one", action.as_str());
+        return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
+    }
+    request.extensions_mut().insert(identity);
+    next.run(request).await
+}
+
+impl Doors {
+    /// Whoever tries tokens waits for each answer, and not many do at once.
+    async fn refuse(&self, message: &'static str, druid: bool) -> Response {
+        let Ok(_waiting) = self.refusals.try_acquire() else {
+            let message = "too many requests without a good token; come back later";
+            let mut response = error_response(StatusCode::TOO_MANY_REQUESTS, "capacity", message).into_response();
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return response;
+        };
+        tokio::time::sleep(REFUSAL_DELAY).await;
+        let mut response = if druid {
+            // As Druid's own authenticators answer, for clients that look for this form.
+            (StatusCode::UNAUTHORIZED, Json(json!({"error": "unauthorized", "errorMessage": message}))).into_response()
+        } else {
+            error_response(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response()
+        };
+        let headers = response.headers_mut();
+        headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"vitalake\""));
+        headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"vitalake\""));
+        response
+    }
+}
+
+/// What each address needs. One that is not known here needs the most.
+fn need(method: &Method, path: &str) -> Need {
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    match parts.as_slice() {
+        ["health", "live" | "ready"] | ["status", "health"] if reads => Need::Nothing,
+        // Its address is signed.
+        ["api", "v1", "published", ..] if reads => Need::Nothing,
+        ["druid", "v2", "sql", ..] => Need::Name,
+        // The evidence in runbooks and the rows of quarantines are shown as the platform sees them.
+        ["runbooks", ..] | ["api", "v1", "runbooks" | "alerts", ..] => Need::Role(Action::Operate),
+        ["api", "v1", "quarantine", ..] => Need::Role(Action::Operate),
+        []
+        | ["metrics"]
+        | ["api", "v1", "status" | "datasets" | "books" | "gates" | "feeds" | "deliveries" | "druid", ..]
+            if reads =>
+        {
+            Need::Name
+        }
+        ["api", "v1", "deliveries", _dataset] if *method == Method::POST => Need::Role(Action::Deliver),
+        _ => Need::Role(Action::Operate),
+    }
+}
+
+#[cfg(test)]
+mod tests;

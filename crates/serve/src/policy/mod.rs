@@ -1,0 +1,66 @@
+//! What an identity may see: made of its roles and of what contracts say, and put into every session by one function.
+//!
+//! A column is shown in the clear, masked or not at all; a row is shown or is not there. [`view::PolicyView`] gives
+//! sessions a value whose tables are so, each behind a barrier in the plan ([`barrier`]). Invariant: what no contract and
+//! no role says is not seen.
+
+mod barrier;
+mod hidden;
+mod mask;
+mod rows;
+mod rules;
+mod view;
+
+use std::sync::Arc;
+
+use crate::identity::{Door, Identity};
+use crate::pinned::Pinned;
+
+use hidden::WithoutColumns;
+use rules::Roles;
+pub use rules::{Access, AccessProblem};
+use view::PolicyView;
+
+/// Columns that hold a record, or parts of it, as it came: no contract says what is in them.
+pub const RECORD_COLUMNS: [&str; 4] = ["_raw", "_rescued", "_key", "_headers"];
+
+/// What an identity may see.
+#[derive(Debug, Clone)]
+pub(crate) enum Policy {
+    /// Everything.
+    AllowAll,
+    /// Everything but the columns that hold a record as it came.
+    WithoutRecords,
+    /// What its roles say.
+    Roles(Roles),
+}
+
+impl Policy {
+    /// The policy of an identity.
+    pub(crate) fn of(identity: &Identity, access: &Arc<Access>) -> Self {
+        match identity.door() {
+            Door::Loopback => Self::AllowAll,
+            Door::Runbook => Self::WithoutRecords,
+            Door::Token => Self::Roles(access.roles_of(identity)),
+        }
+    }
+
+    /// Whether it shows records as they came: their bytes cannot be masked column by column.
+    pub(crate) fn shows_records(&self) -> bool {
+        match self {
+            Self::AllowAll => true,
+            Self::WithoutRecords => false,
+            Self::Roles(roles) => roles.shows_records(),
+        }
+    }
+
+    /// The value as this policy shows it. Queries, EXPLAIN and the introspection tables are all made of what this gives,
+    /// so that none of them can name what another hides.
+    pub(crate) fn view(&self, pinned: Arc<dyn Pinned>) -> Arc<dyn Pinned> {
+        match self {
+            Self::AllowAll => pinned,
+            Self::WithoutRecords => Arc::new(WithoutColumns::new(pinned, &RECORD_COLUMNS)),
+            Self::Roles(roles) => Arc::new(PolicyView::new(pinned, roles.clone())),
+        }
+    }
+}

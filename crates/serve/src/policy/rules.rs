@@ -1,0 +1,214 @@
+//! Roles over datasets: which of them a client reads, with what clearance, and which rows.
+//!
+//! Pure. Invariant: two roles together never show a value in a row that neither of them shows there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+use vitalake_contract::access::{Classification, Mask, Predicate, Reader};
+use vitalake_contract::{Contract, Layer};
+use vitalake_runtime::config::access::{Access as Settings, Action, Role};
+
+use super::RECORD_COLUMNS;
+use super::mask::MaskKey;
+use crate::identity::Identity;
+
+/// Why what a project says of access cannot be kept.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AccessProblem {
+    /// A hash without a key could be undone by trying.
+    #[error("access.mask_key is missing, and {0} is masked with hash; give it as ${{NAME}}")]
+    NoMaskKey(String),
+    /// A contract lets in a role that there is none of.
+    #[error("the contract of {dataset} names the role {role}, which access.roles does not have; add it there")]
+    UnknownRole {
+        /// The dataset.
+        dataset: String,
+        /// The role.
+        role: String,
+    },
+}
+
+/// Everything that decides who sees what. Immutable; a process makes it once.
+#[derive(Debug, Default)]
+pub struct Access {
+    roles: BTreeMap<String, Role>,
+    datasets: BTreeMap<String, Dataset>,
+    key: Option<MaskKey>,
+}
+
+/// What a contract says of a dataset.
+#[derive(Debug)]
+struct Dataset {
+    layer: Layer,
+    readers: Vec<Reader>,
+    columns: Arc<[Column]>,
+}
+
+/// What a contract says of a column.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub(super) name: Arc<str>,
+    classification: Classification,
+    mask: Option<Mask>,
+}
+
+impl Access {
+    /// What a project's settings and contracts say, with a key where a mask needs one.
+    ///
+    /// # Errors
+    /// The first thing that could not be kept.
+    pub fn new<'c>(
+        settings: &Settings,
+        contracts: impl IntoIterator<Item = &'c Contract>,
+    ) -> Result<Self, AccessProblem> {
+        let key = settings.mask_key.as_ref().map(|key| MaskKey::new(key.expose().as_bytes()));
+        let mut datasets = BTreeMap::new();
+        for contract in contracts {
+            let name = contract.dataset.to_string();
+            let hashed = contract.columns.iter().find(|column| column.mask == Some(Mask::Hash));
+            if let Some(column) = hashed.filter(|_| key.is_none() && settings.is_given()) {
+                return Err(AccessProblem::NoMaskKey(format!("{name}.{}", column.name)));
+            }
+            let unknown = contract.readers.iter().find(|reader| !settings.roles.contains_key(&reader.role));
+            if let Some(reader) = unknown.filter(|_| settings.is_given()) {
+                return Err(AccessProblem::UnknownRole { dataset: name, role: reader.role.clone() });
+            }
+            let columns = contract.columns.iter().map(|column| Column {
+                name: Arc::clone(&column.name),
+                classification: column.classification.unwrap_or_default(),
+                mask: column.mask,
+            });
+            let readers = contract.readers.clone();
+            datasets.insert(name, Dataset { layer: contract.layer, readers, columns: columns.collect() });
+        }
+        Ok(Self { roles: settings.roles.clone(), datasets, key })
+    }
+
+    /// The roles of an identity. Names that there is no role of give nothing.
+    pub(crate) fn roles_of(self: &Arc<Self>, identity: &Identity) -> Roles {
+        let known = identity.roles().iter().filter(|name| self.roles.contains_key(&***name));
+        Roles { access: Arc::clone(self), names: known.cloned().collect() }
+    }
+}
+
+/// Some roles, as one client has them.
+#[derive(Debug, Clone)]
+pub(crate) struct Roles {
+    access: Arc<Access>,
+    names: Arc<[Arc<str>]>,
+}
+
+/// How a client sees one table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sight {
+    clearance: Classification,
+    /// Which rows; each of a contract's indices is of `columns`.
+    pub(super) rows: Option<Predicate>,
+    pub(super) columns: Arc<[Column]>,
+    records: bool,
+}
+
+/// How a client sees one column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Shown {
+    /// As it is.
+    Clear,
+    /// Something else stands in its place.
+    Masked(Mask),
+    /// It cannot be named; a role of this clearance can.
+    Not(Classification),
+}
+
+impl Roles {
+    fn all(&self) -> impl Iterator<Item = (&str, &Role)> {
+        self.names.iter().filter_map(|name| self.access.roles.get(&**name).map(|role| (&**name, role)))
+    }
+
+    /// Whether one of them may do that.
+    pub(crate) fn may(&self, action: Action) -> bool {
+        self.all().any(|(_, role)| role.may.contains(&action))
+    }
+
+    pub(super) fn shows_records(&self) -> bool {
+        self.all().any(|(_, role)| role.records)
+    }
+
+    pub(super) fn key(&self) -> Option<&MaskKey> {
+        self.access.key.as_ref()
+    }
+
+    /// How they see a table; none when they do not.
+    pub(super) fn sight(&self, schema: &str, table: &str) -> Option<Sight> {
+        let by_layer = || self.all().filter(|(_, role)| role.layers.contains(schema));
+        let Some(dataset) = self.dataset(schema, table) else {
+            // Quarantines and what the platform says of itself have no contract of the project.
+            let is_ours = matches!(schema, "quarantine" | "ops");
+            let records = self.shows_records();
+            return (is_ours && by_layer().next().is_some()).then(|| Sight { records, ..Sight::default() });
+        };
+        let read: Vec<(&Role, Option<&Predicate>)> = if dataset.readers.is_empty() {
+            by_layer().map(|(_, role)| (role, None)).collect()
+        } else {
+            let of = |name: &str| dataset.readers.iter().find(|reader| reader.role == name);
+            self.all().filter_map(|(name, role)| Some((role, of(name)?.rows.as_ref()))).collect()
+        };
+        let (_, first_rows) = *read.first()?;
+        let clearances = read.iter().map(|(role, _)| clearance(role));
+        let same_rows = read.iter().all(|(_, rows)| *rows == first_rows);
+        // Of other rows another clearance would show what no role shows: the strictest holds for all.
+        let clearance = if same_rows { clearances.max() } else { clearances.min() }.unwrap_or_default();
+        let rows: Option<Vec<Predicate>> = read.iter().map(|(_, rows)| rows.cloned()).collect();
+        let rows = if same_rows { first_rows.cloned() } else { rows.map(Predicate::Any) };
+        Some(Sight { clearance, rows, columns: Arc::clone(&dataset.columns), records: self.shows_records() })
+    }
+
+    /// Who may read a table that they may not.
+    pub(super) fn readers(&self, schema: &str, table: &str) -> Vec<String> {
+        match self.dataset(schema, table) {
+            Some(dataset) if !dataset.readers.is_empty() => {
+                dataset.readers.iter().map(|reader| reader.role.clone()).collect()
+            }
+            _ => {
+                let reads = |role: &&String| self.access.roles.get(*role).is_some_and(|r| r.layers.contains(schema));
+                self.access.roles.keys().filter(reads).cloned().collect()
+            }
+        }
+    }
+
+    /// Roles whose clearance is at least that.
+    pub(super) fn cleared(&self, class: Classification) -> Vec<String> {
+        let roles = self.access.roles.iter().filter(|(_, role)| clearance(role) >= class);
+        roles.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn dataset(&self, schema: &str, table: &str) -> Option<&Dataset> {
+        let of = |name: &str| self.access.datasets.get(name).filter(|dataset| dataset.layer.as_str() == schema);
+        of(table).or_else(|| of(table.strip_suffix("_live").filter(|_| schema == "serving")?))
+    }
+}
+
+fn clearance(role: &Role) -> Classification {
+    Classification::named(&role.clearance).unwrap_or(Classification::Public)
+}
+
+impl Sight {
+    /// How a column of the stored table is seen. Columns of ours that are no record tell where and when.
+    pub(super) fn of(&self, name: &str) -> Shown {
+        if RECORD_COLUMNS.contains(&name) {
+            return if self.records { Shown::Clear } else { Shown::Not(Classification::Restricted) };
+        }
+        match self.columns.iter().find(|column| &*column.name == name) {
+            Some(column) if column.classification <= self.clearance => Shown::Clear,
+            Some(column) => column.mask.map_or(Shown::Not(column.classification), Shown::Masked),
+            None if self.columns.is_empty() || name.starts_with('_') => Shown::Clear,
+            // A column that the contract does not name has no class.
+            None if self.clearance == Classification::Restricted => Shown::Clear,
+            None => Shown::Not(Classification::Restricted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! A pinned value as some roles see it: tables that they may read, each behind its barrier.
+//!
+//! Invariant: a table whose rules cannot be kept is not there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::object_store::ObjectStore;
+use parking_lot::Mutex;
+use vitalake_contract::access::Classification;
+
+use super::barrier::GuardedTable;
+use super::rules::{Roles, Shown};
+use crate::pinned::{Pinned, Standing};
+
+/// A value behind some roles.
+#[derive(Debug)]
+pub(super) struct PolicyView {
+    pinned: Arc<dyn Pinned>,
+    roles: Roles,
+    /// Columns that the tables asked for so far have and do not show.
+    hidden: Mutex<BTreeMap<String, (String, Classification)>>,
+}
+
+impl PolicyView {
+    pub(super) fn new(pinned: Arc<dyn Pinned>, roles: Roles) -> Self {
+        Self { pinned, roles, hidden: Mutex::default() }
+    }
+}
+
+impl Pinned for PolicyView {
+    fn table_names(&self) -> Vec<(String, String)> {
+        let mut names = self.pinned.table_names();
+        names.retain(|(schema, table)| self.roles.sight(schema, table).is_some());
+        names
+    }
+
+    fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+        let sight = self.roles.sight(schema, table)?;
+        let stored = self.pinned.provider(schema, table)?;
+        for field in stored.schema().fields() {
+            if let Shown::Not(class) = sight.of(field.name()) {
+                self.hidden.lock().insert(field.name().clone(), (format!("{schema}.{table}"), class));
+            }
+        }
+        GuardedTable::of(stored, &sight, self.roles.key().cloned()).ok()
+    }
+
+    fn time_column(&self, schema: &str, table: &str) -> Option<String> {
+        let sight = self.roles.sight(schema, table)?;
+        let time = self.pinned.time_column(schema, table)?;
+        (!matches!(sight.of(&time), Shown::Not(_))).then_some(time)
+    }
+
+    fn waiting_for(&self, schema: &str, table: &str) -> Option<String> {
+        self.roles.sight(schema, table)?;
+        self.pinned.waiting_for(schema, table)
+    }
+
+    fn not_open(&self, schema: &str, table: &str) -> Option<String> {
+        self.roles.sight(schema, table)?;
+        self.pinned.not_open(schema, table)
+    }
+
+    fn store(&self) -> Option<Arc<dyn ObjectStore>> {
+        self.pinned.store()
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        self.pinned.standings()
+    }
+
+    fn refused_table(&self, schema: &str, table: &str) -> Option<String> {
+        let is_there = self.pinned.table_names().iter().any(|(s, t)| s == schema && t == table);
+        if !is_there || self.roles.sight(schema, table).is_some() {
+            return None;
+        }
+        let ask = asked_for(&self.roles.readers(schema, table));
+        Some(format!("you may not read '{schema}.{table}'{ask}"))
+    }
+
+    fn refused_column(&self, column: &str) -> Option<String> {
+        let hidden = self.hidden.lock();
+        let (table, class) = hidden.get(column)?;
+        let ask = asked_for(&self.roles.cleared(*class));
+        Some(format!("the column '{column}' of '{table}' is {} and you may not use it{ask}", class.as_str()))
+    }
+}
+
+fn asked_for(roles: &[String]) -> String {
+    match roles {
+        [] => String::new(),
+        [only] => format!("; ask for the role '{only}'"),
+        several => format!("; ask for one of the roles {}", several.join(", ")),
+    }
+}
