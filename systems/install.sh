@@ -2,7 +2,7 @@
 # Fetches the real systems, each once per machine, into ${VITALAKE_TOOLS:-~/.cache/vitalake}/systems, from the package
 # registries alone: no Docker, nothing outside that folder.
 #
-#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid]   all of them when none is named
+#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid] [superset] [browser]   all of them when none is named
 #
 # A part that is there is left alone; one that was not finished is begun anew. A part that cannot be had does not stop the
 # others: the exit status is the number of parts that are missing.
@@ -17,6 +17,8 @@ declare -A about=(
   [spark]="Spark 4.2.0 with Delta 4.4.0, from PyPI and Maven: two minutes, 1.2 GB"
   [rotel]="rotel 0.0.1a15, a receiver of OTLP, from PyPI: a few seconds, 30 MB"
   [druid]="Apache Druid 33.0.0, from Maven: a minute, 270 MB"
+  [superset]="Superset 6.1.0, from PyPI: two minutes, 850 MB"
+  [browser]="playwright-core, from npm, for the Chromium that the machine has: a few seconds, 10 MB"
   [spark-azure]="Hadoop's driver for ADLS, from Maven: a few seconds, 7 MB"
 )
 
@@ -65,6 +67,18 @@ druid_jars() { # druid_jars FOLDER NAME OUT GROUP:ARTIFACT:VERSION EXCLUDED-GROU
 
 rotel() { python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check rotel==0.0.1a15; }
 
+# With its database made and an administrator in it, once: that takes longer than all else about it.
+superset() {
+  packages "$1" "$here/requirements-superset.txt" && cp "$here/superset_config.py" "$1/superset_config.py" &&
+    SUPERSET_CONFIG_PATH="$1/superset_config.py" SUPERSET_HOME="$1/fresh" PATH="$1/bin:$PATH" bash -ec '
+      mkdir -p "$SUPERSET_HOME"
+      superset db upgrade
+      superset fab create-admin --username admin --firstname A --lastname D --email admin@localhost --password admin
+      superset init'
+}
+
+browser() { npm install --prefix "$1" --no-fund --no-audit --loglevel=error playwright-core@1.56.1; }
+
 packages() { # packages FOLDER REQUIREMENTS
   python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
 }
@@ -88,7 +102,7 @@ POM
 }
 
 missing=0
-[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid
+[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid superset browser
 for part in "$@"; do
   [ -n "${about[$part]:-}" ] || { echo "error: there is no part $part; there are: ${!about[*]}" >&2; exit 64; }
   folder=$systems/$part

@@ -28,6 +28,7 @@ import same_answers  # noqa: E402
 import secure_kafka  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
+import superset  # noqa: E402
 import telemetry  # noqa: E402
 import topic_anew  # noqa: E402
 import trust  # noqa: E402
@@ -37,6 +38,7 @@ from parts import Failed, Skipped  # noqa: E402
 CHECKS = {
     "java": java_client.check,
     "druid": druid.check,
+    "superset": superset.check,
     "spark": spark_reads.check,
     "spark-azurite": spark_reads.on_azurite,
     "spine-local": spine.check,

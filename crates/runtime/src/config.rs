@@ -10,6 +10,7 @@ pub mod engines;
 pub mod notify;
 mod problem;
 mod settings;
+pub mod superset;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,6 +52,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// The real Druid that serving datasets are published to, where `engines.analytics` is `druid`.
     pub druid: Druid,
+    /// The Superset that dashboards are kept in.
+    pub superset: superset::Superset,
     /// Where alerts are sent, by name; variables are still as written.
     pub notify: BTreeMap<String, notify::Receiver>,
     /// Who may come in, and what they may see and do.
@@ -218,6 +221,7 @@ impl Config {
         settings::apply_overrides(overrides, &mut config, &mut problems);
         config.check_listeners(&mut problems);
         config.check_druid(&mut problems);
+        config.check_superset(&mut problems);
         if config.name.is_empty() && problems.is_empty() {
             let named = project.canonicalize().unwrap_or_else(|_| project.to_path_buf());
             config.name = named.file_name().map_or("vitalake".into(), |name| name.to_string_lossy().into_owned());
@@ -272,6 +276,7 @@ impl Config {
                 interval_ms: settings::DRUID_INTERVAL_MS_DEFAULT,
                 subtasks: 1,
             },
+            superset: superset::Superset::default(),
             notify: BTreeMap::new(),
             access: access::Access::default(),
         }
@@ -334,6 +339,7 @@ impl fmt::Debug for Config {
             .field("ops", &self.ops)
             .field("telemetry", &self.telemetry)
             .field("druid", &self.druid)
+            .field("superset", &self.superset)
             .field("notify", &notify)
             .field("access", &self.access)
             .finish()

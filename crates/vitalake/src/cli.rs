@@ -15,6 +15,7 @@ use crate::command::import::ImportArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
 use crate::command::runbook::RunbookArgs;
+use crate::command::superset::SupersetArgs;
 use crate::command::token::TokenArgs;
 use crate::platform::Role;
 use crate::simulate::incident::Incident;
@@ -130,6 +131,8 @@ pub enum Command {
     /// Make a token with which a client comes in, and the lines that let it
     #[command(long_about = TOKEN_ABOUT)]
     Token(TokenArgs),
+    /// Keep the project's dashboards in a Superset: show what would change, do it, read them back
+    Superset(SupersetArgs),
     /// Send plausible readings and app events to a Kafka address
     #[command(long_about = SIMULATE_ABOUT)]
     Simulate(SimulateArgs),

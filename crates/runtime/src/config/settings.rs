@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::engines::{Transform, spark_address};
 use super::problem::ConfigProblem;
+use super::superset::database_uri;
 use super::{Config, Environment, Overrides};
 
 pub(super) const COMMIT_INTERVAL_MS_DEFAULT: u64 = 30_000;
@@ -384,6 +385,36 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Access,
         default: "whoever reaches the loopback address",
         description: "Who may come in, and what they may see and do: `roles`, `clients` with the SHA-256 of their tokens, and `mask_key`, the key of the mask `hash` (docs/access.md).",
+    },
+    Setting {
+        key: "superset.url",
+        kind: Kind::PublicUrl(|config, value| config.superset.url = Some(value)),
+        default: "none",
+        description: "The Superset that `vitalake superset` keeps the project's dashboards in (docs/superset.md).",
+    },
+    Setting {
+        key: "superset.user",
+        kind: Kind::Text(|config, value| config.superset.user = Some(value)),
+        default: "none",
+        description: "The user that logs in there, with the role Admin.",
+    },
+    Setting {
+        key: "superset.password",
+        kind: Kind::Text(|config, value| config.superset.password = Some(value.as_str().into())),
+        default: "none",
+        description: "The user's password, by `${NAME}`.",
+    },
+    Setting {
+        key: "superset.database_uri",
+        kind: Kind::Form {
+            form: "`DIALECT://…`",
+            set: |config, value| {
+                config.superset.database_uri = Some(database_uri(value)?);
+                Ok(())
+            },
+        },
+        default: "the HTTP endpoint, by `http.public_url` or the address that it listens on",
+        description: "How Superset reaches the datasets, as SQLAlchemy's URI: our own endpoint, or a real Druid's broker. Secrets by `${NAME}`.",
     },
     Setting {
         key: "notify",

@@ -14,6 +14,8 @@ mod policies;
 mod pydruid;
 mod server;
 mod sql;
+mod superset;
+mod superset_double;
 mod tiny;
 mod uploads;
 mod vitals;

@@ -17,6 +17,8 @@ pub mod reconcile;
 pub mod runbook;
 pub mod simulate;
 mod simulate_feed;
+pub mod superset;
+mod superset_data;
 pub mod token;
 pub mod up;
 pub mod validate;
@@ -54,6 +56,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Feed(args) => feed::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Druid(args) => druid::run(&args),
+        Command::Superset(args) => superset::run(&args),
         Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),
         Command::Datasets(args) => list::datasets(&args),

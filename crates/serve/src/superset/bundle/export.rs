@@ -71,7 +71,7 @@ fn measures(assets: &Assets, source: &Source<'_>, exported: &mut Exported) -> Ve
             exported.refused.push(Refusal { what: format!("dataset \"{name}\""), reason });
             continue;
         };
-        let set = question::measure_set(file, &charted);
+        let set = in_order(question::measure_set(file, &charted), charted.set);
         for reason in lost_columns(file, source, &charted, &set) {
             exported.refused.push(Refusal { what: format!("dataset \"{name}\""), reason });
         }
@@ -82,6 +82,16 @@ fn measures(assets: &Assets, source: &Source<'_>, exported: &mut Exported) -> Ve
         sets.push(set);
     }
     sets
+}
+
+/// Measures in the order in which the project has them, as Superset keeps none; others after these, by name.
+fn in_order(mut set: MeasureSet, known: Option<&MeasureSet>) -> MeasureSet {
+    let measure = |name: &str| known?.measures.iter().position(|measure| measure.name == name);
+    let dimension = |name: &str| known?.dimensions.iter().position(|dimension| dimension.name == name);
+    let place = |at: Option<usize>, name: &str| (at.unwrap_or(usize::MAX), name.to_owned());
+    set.measures.sort_by_key(|one| place(measure(&one.name), &one.name));
+    set.dimensions.sort_by_key(|one| place(dimension(&one.name), &one.name));
+    set
 }
 
 /// What the dataset's file says that the measures made of it do not.

@@ -29,6 +29,10 @@ fn as_superset_exports(files: &mut [(String, Json)]) {
             }
             file["css"] = Json::Null;
         }
+        // A dataset's columns and measures come back in no order.
+        for list in ["columns", "metrics"] {
+            file.get_mut(list).and_then(Json::as_array_mut).into_iter().for_each(|items| items.reverse());
+        }
         file.as_object_mut().unwrap().remove("is_managed_externally");
         file.as_object_mut().unwrap().remove("external_url");
     }
