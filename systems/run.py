@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import druid  # noqa: E402
+import druid_live  # noqa: E402
 import faults  # noqa: E402
 import feeds  # noqa: E402
 import java_client  # noqa: E402
@@ -38,6 +39,7 @@ from parts import Failed, Skipped  # noqa: E402
 CHECKS = {
     "java": java_client.check,
     "druid": druid.check,
+    "druid-live": druid_live.check,
     "superset": superset.check,
     "spark": spark_reads.check,
     "spark-azurite": spark_reads.on_azurite,

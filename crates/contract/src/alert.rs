@@ -77,6 +77,8 @@ pub enum Signal {
     SchemaDrift,
     /// Small files that compaction has not come to.
     CompactionBehind,
+    /// A real Druid does not have what it should have of a dataset.
+    DruidBehind,
 }
 
 /// The unit of a signal's threshold.
@@ -111,7 +113,7 @@ pub enum About {
 
 impl Signal {
     /// All signals, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Lag,
         Self::Freshness,
         Self::GateHeld,
@@ -125,6 +127,7 @@ impl Signal {
         Self::ComponentAway,
         Self::SchemaDrift,
         Self::CompactionBehind,
+        Self::DruidBehind,
     ];
 
     /// Its name in an alert's file.
@@ -144,6 +147,7 @@ impl Signal {
             Self::ComponentAway => "component_away",
             Self::SchemaDrift => "schema_drift",
             Self::CompactionBehind => "compaction_behind",
+            Self::DruidBehind => "druid_behind",
         }
     }
 
@@ -156,7 +160,9 @@ impl Signal {
             Self::QuarantineRate => Unit::Share,
             Self::Volume => Unit::Deviations,
             Self::Disk | Self::Memory => Unit::Bytes,
-            Self::GateHeld | Self::DeliveryHeld | Self::Conservation | Self::ComponentAway => Unit::None,
+            Self::GateHeld | Self::DeliveryHeld | Self::Conservation | Self::ComponentAway | Self::DruidBehind => {
+                Unit::None
+            }
         }
     }
 

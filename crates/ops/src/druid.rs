@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub const PUBLISHED: &str = "published";
 /// A version is on its way.
 pub const PUBLISHING: &str = "publishing";
+/// A topic's records stream in.
+pub const STREAMING: &str = "streaming";
 /// A version waits for its turn.
 pub const WAITING: &str = "waiting";
 /// A version could not be published; it is tried again by itself.
@@ -22,7 +24,7 @@ pub struct DruidReport {
     pub dataset: String,
     /// What it is called in Druid.
     pub datasource: String,
-    /// `published`, `publishing`, `waiting`, `failed` or `refused`.
+    /// `published`, `publishing`, `streaming`, `waiting`, `failed` or `refused`.
     pub state: String,
     /// The version that readers of the table see.
     pub version: u64,
@@ -36,6 +38,9 @@ pub struct DruidReport {
     pub task: Option<String>,
     /// How long the last publication took, in seconds.
     pub took_seconds: Option<f64>,
+    /// Records of its topic that Druid has not read, where it streams.
+    #[serde(default)]
+    pub lag_records: Option<u64>,
     /// What is waited for, or what to do.
     #[serde(default)]
     pub message: String,

@@ -6,6 +6,7 @@
 
 pub mod access;
 mod document;
+mod druid;
 pub mod engines;
 pub mod notify;
 mod problem;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use druid::{Druid, DruidLive};
 pub use problem::{ConfigError, ConfigProblem};
 pub use settings::{Kind, SETTINGS, Setting, reference_markdown};
 
@@ -144,33 +146,6 @@ pub struct Telemetry {
     pub traces_per_second: u64,
 }
 
-/// A real Druid that serving datasets are published to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Druid {
-    /// Whether they are.
-    pub publishes: bool,
-    /// The router that passes everything on.
-    pub url: Option<String>,
-    /// The overlord, where no router passes on to it.
-    pub overlord: Option<String>,
-    /// The coordinator, where no router passes on to it.
-    pub coordinator: Option<String>,
-    /// The broker, where no router passes on to it.
-    pub broker: Option<String>,
-    /// Who asks.
-    pub user: Option<String>,
-    /// The user's password.
-    pub password: Option<notify::Hidden>,
-    /// What datasources' names begin with.
-    pub prefix: String,
-    /// How Druid reaches the HTTP endpoint; without a slash at its end.
-    pub files_url: Option<String>,
-    /// The least time between two publications of a dataset without a gate, in milliseconds.
-    pub interval_ms: u64,
-    /// How many tasks may read the files of one publication at once.
-    pub subtasks: u64,
-}
-
 /// What the command line says over everything else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -220,7 +195,7 @@ impl Config {
         settings::apply_environment(environment, &mut config, &mut problems);
         settings::apply_overrides(overrides, &mut config, &mut problems);
         config.check_listeners(&mut problems);
-        config.check_druid(&mut problems);
+        config.druid.check(&mut problems);
         config.check_superset(&mut problems);
         if config.name.is_empty() && problems.is_empty() {
             let named = project.canonicalize().unwrap_or_else(|_| project.to_path_buf());
@@ -263,41 +238,10 @@ impl Config {
                 interval_ms: settings::TELEMETRY_INTERVAL_MS_DEFAULT,
                 traces_per_second: settings::TRACES_PER_SECOND_DEFAULT,
             },
-            druid: Druid {
-                publishes: false,
-                url: None,
-                overlord: None,
-                coordinator: None,
-                broker: None,
-                user: None,
-                password: None,
-                prefix: String::new(),
-                files_url: None,
-                interval_ms: settings::DRUID_INTERVAL_MS_DEFAULT,
-                subtasks: 1,
-            },
+            druid: Druid::default(),
             superset: superset::Superset::default(),
             notify: BTreeMap::new(),
             access: access::Access::default(),
-        }
-    }
-
-    /// Whoever publishes to Druid says where it is.
-    fn check_druid(&self, problems: &mut Vec<ConfigProblem>) {
-        let druid = &self.druid;
-        let parts = [&druid.overlord, &druid.coordinator, &druid.broker];
-        if druid.publishes && druid.url.is_none() && parts.into_iter().any(Option::is_none) {
-            problems.push(
-                ConfigProblem::nowhere("engines.analytics is druid, and nothing says where Druid is").with_help(
-                    "give engines.druid.url, a router that passes on to overlord and coordinator, or all of engines.druid.overlord, .coordinator and .broker",
-                ),
-            );
-        }
-        if druid.user.is_some() != druid.password.is_some() {
-            problems.push(
-                ConfigProblem::nowhere("engines.druid.user and engines.druid.password belong together")
-                    .with_help("give both, the password as ${NAME}, or neither"),
-            );
         }
     }
 

@@ -51,7 +51,7 @@ impl Rule {
 }
 
 /// The platform's own alerts: name, signal, severity, and how long each must hold.
-const BUILT_IN: [(&str, Signal, AlertSeverity, u64); 11] = [
+const BUILT_IN: [(&str, Signal, AlertSeverity, u64); 12] = [
     ("source_silent", Signal::Freshness, AlertSeverity::Error, 5 * 60),
     ("schema_drift", Signal::SchemaDrift, AlertSeverity::Warning, 0),
     ("gate_held", Signal::GateHeld, AlertSeverity::Warning, 5 * 60),
@@ -63,11 +63,12 @@ const BUILT_IN: [(&str, Signal, AlertSeverity, u64); 11] = [
     ("feed_late", Signal::FeedLate, AlertSeverity::Error, 5 * 60),
     ("delivery_held", Signal::DeliveryHeld, AlertSeverity::Error, 0),
     ("conservation_broken", Signal::Conservation, AlertSeverity::Critical, 0),
+    ("druid_behind", Signal::DruidBehind, AlertSeverity::Error, 60),
 ];
 
 /// The names of the platform's own alerts, which are those of their runbooks.
 #[must_use]
-pub fn built_in_names() -> [&'static str; 11] {
+pub fn built_in_names() -> [&'static str; 12] {
     BUILT_IN.map(|(name, ..)| name)
 }
 

@@ -25,8 +25,6 @@ pub struct Facts {
     pub memory_bytes: Option<u64>,
     /// Parts outside the process that do not answer, and for how many seconds.
     pub away: Vec<(String, f64)>,
-    /// What could not be handed on to another engine, in words.
-    pub unpublished: Vec<String>,
 }
 
 /// What is known of a dataset.
@@ -58,6 +56,8 @@ pub struct DatasetFacts {
     pub gate: Option<GateFacts>,
     /// Whether its books balance, and if not in which words; none before they were looked at.
     pub balanced: Option<Result<(), String>>,
+    /// Why a real Druid does not have what it should have of it; none where nothing is to be there, or all is.
+    pub not_in_druid: Option<String>,
     /// Its rows by the hour; none before they were counted.
     pub volume: Option<Volume>,
 }
@@ -162,6 +162,10 @@ fn of_dataset(rule: &Rule, signal: Signal, facts: &DatasetFacts, rates: &Rates, 
             Some(Err(words)) => seen(Observation::Holds(words.clone()), false),
             Some(Ok(())) => seen(Observation::Clear, false),
         },
+        Signal::DruidBehind => match &facts.not_in_druid {
+            Some(words) => seen(Observation::Holds(words.clone()), false),
+            None => seen(Observation::Clear, false),
+        },
         Signal::Volume => match &facts.volume {
             None => seen(Observation::NoData("its rows have not been counted since the start".into()), true),
             Some(volume) => seen(volume.judge(threshold.unwrap_or(5.0)), false),
@@ -207,9 +211,11 @@ fn memory(rule: &Rule, facts: &Facts) -> Observation {
 }
 
 fn away(facts: &Facts) -> Observation {
-    let parts = facts.away.iter().map(|(part, seconds)| format!("{part} does not answer for {}", age(*seconds)));
-    let words: Vec<String> = parts.chain(facts.unpublished.iter().cloned()).collect();
-    if words.is_empty() { Observation::Clear } else { Observation::Holds(words.join("; ")) }
+    let words = |(part, seconds): &(String, f64)| format!("{part} does not answer for {}", age(*seconds));
+    match facts.away.as_slice() {
+        [] => Observation::Clear,
+        parts => Observation::Holds(parts.iter().map(words).collect::<Vec<_>>().join("; ")),
+    }
 }
 
 fn fresh(facts: &DatasetFacts, threshold: Option<f64>) -> Observation {

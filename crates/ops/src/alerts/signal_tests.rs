@@ -34,6 +34,7 @@ pub(super) fn of(layer: Layer) -> DatasetFacts {
         held: None,
         gate: None,
         balanced: None,
+        not_in_druid: None,
         volume: None,
     }
 }
@@ -186,11 +187,12 @@ fn an_alert_of_the_project_takes_the_place_of_a_built_in_one_for_its_dataset() {
 }
 
 #[test]
-fn what_another_engine_does_not_have_is_told_beside_what_is_away() {
-    let rule = built_in("store_unreachable");
-    let words = "serving.x is not published to Druid: its task failed".to_owned();
-    let facts = Facts { away: vec![("Kafka".to_owned(), 5.0)], unpublished: vec![words], ..Facts::default() };
-    let seen = look(&rule, Signal::ComponentAway, &facts, &Rates::default(), 0);
-    let told = "Kafka does not answer for 5 s; serving.x is not published to Druid: its task failed".to_owned();
-    assert_eq!(seen[0].observation, Observation::Holds(told));
+fn what_druid_does_not_have_is_told_of_its_dataset_alone() {
+    let rule = built_in("druid_behind");
+    let words = "Druid does not have its newest version: its task failed".to_owned();
+    let there = DatasetFacts { not_in_druid: Some(words.clone()), ..of(Layer::Serving) };
+    let all = Facts { datasets: vec![there, of(Layer::Serving)], ..Facts::default() };
+    let seen = look(&rule, Signal::DruidBehind, &all, &Rates::default(), 0);
+    assert_eq!(seen[0].observation, Observation::Holds(words));
+    assert_eq!(seen[1].observation, Observation::Clear);
 }

@@ -6,6 +6,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("conservation_broken", include_str!("../../runbooks/conservation_broken.md")),
     ("delivery_held", include_str!("../../runbooks/delivery_held.md")),
     ("disk_full", include_str!("../../runbooks/disk_full.md")),
+    ("druid_behind", include_str!("../../runbooks/druid_behind.md")),
     ("feed_late", include_str!("../../runbooks/feed_late.md")),
     ("gate_held", include_str!("../../runbooks/gate_held.md")),
     ("landing_lag", include_str!("../../runbooks/landing_lag.md")),

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::druid::DruidLive;
 use super::engines::{Transform, spark_address};
 use super::problem::ConfigProblem;
 use super::superset::database_uri;
@@ -21,6 +22,8 @@ pub(super) const TELEMETRY_INTERVAL_MS_DEFAULT: u64 = 10_000;
 pub(super) const TRACES_PER_SECOND_DEFAULT: u64 = 1;
 /// Druid makes a segment of each change: a minute apart they are few.
 pub(super) const DRUID_INTERVAL_MS_DEFAULT: u64 = 60_000;
+/// Versions come within minutes: what streams in bridges that, and a week of it is more than a fault takes to be mended.
+pub(super) const DRUID_LIVE_DAYS_DEFAULT: u64 = 7;
 pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9092);
 pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
 
@@ -379,6 +382,43 @@ pub const SETTINGS: &[Setting] = &[
         },
         default: "1",
         description: "How many of Druid's tasks may read the files of one publication at once, each in a slot of its own beside the one that waits for them.",
+    },
+    Setting {
+        key: "engines.druid.live",
+        kind: Kind::Form {
+            form: "`none`, `all`, or names with commas between",
+            set: |config, value| {
+                config.druid.live = DruidLive::parse(value)?;
+                Ok(())
+            },
+        },
+        default: "`none`",
+        description: "The raw datasets whose topics Druid streams in as well, each into a datasource of its name and `_live` (docs/druid.md).",
+    },
+    Setting {
+        key: "engines.druid.live_bootstrap",
+        kind: Kind::Brokers(|config, value| config.druid.live_bootstrap = Some(value)),
+        default: "kafka.bootstrap, else kafka.listen",
+        description: "The brokers of these topics as Druid reaches them.",
+    },
+    Setting {
+        key: "engines.druid.live_properties",
+        kind: Kind::Map(|config, name, value| {
+            config.druid.live_properties.insert(name, value);
+        }),
+        default: "none",
+        description: "Further properties of Druid's consumer, by the names of Kafka's Java client, such as `security.protocol`. Druid keeps them in its metadata as they are: give secrets by its own `druid.dynamic.config.provider`.",
+    },
+    Setting {
+        key: "engines.druid.live_days",
+        kind: Kind::Integer {
+            unit: "days",
+            least: 1,
+            most: 36_500,
+            set: |config, value| config.druid.live_days = value,
+        },
+        default: "7",
+        description: "How many days of what is streamed in Druid keeps, by the records' own time.",
     },
     Setting {
         key: "access",

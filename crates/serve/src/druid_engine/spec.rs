@@ -41,6 +41,13 @@ pub enum DruidType {
     Double,
 }
 
+impl PublishedColumn {
+    /// Its name in an expression.
+    pub(super) fn quoted(&self) -> String {
+        format!("\"{}\"", self.name.replace('\\', "\\\\").replace('"', "\\\""))
+    }
+}
+
 impl DruidType {
     /// Whether sums of it can be compared.
     #[must_use]
@@ -188,7 +195,7 @@ impl Publication<'_> {
     }
 }
 
-fn dimension(column: &PublishedColumn) -> Value {
+pub(super) fn dimension(column: &PublishedColumn) -> Value {
     let kind = match column.kind {
         DruidType::Text | DruidType::Day | DruidType::Moment => "string",
         DruidType::Long => "long",
@@ -197,15 +204,18 @@ fn dimension(column: &PublishedColumn) -> Value {
     json!({"type": kind, "name": column.name})
 }
 
+/// A moment that an expression gives, as the text of a day or a moment.
+pub(super) fn iso_of(column: &PublishedColumn, moment: &str) -> String {
+    let form = if column.kind == DruidType::Day { ", 'yyyy-MM-dd'" } else { "" };
+    format!("timestamp_format({moment}{form})")
+}
+
 /// Days and moments come out of Parquet as milliseconds since 1970.
 fn transform(column: &PublishedColumn) -> Option<Value> {
-    let form = match column.kind {
-        DruidType::Day => ", 'yyyy-MM-dd'",
-        DruidType::Moment => "",
-        DruidType::Text | DruidType::Long | DruidType::Double => return None,
-    };
-    let name = column.name.replace('\\', "\\\\").replace('"', "\\\"");
-    let expression = format!("timestamp_format(cast(\"{name}\", 'LONG'){form})");
+    if !matches!(column.kind, DruidType::Day | DruidType::Moment) {
+        return None;
+    }
+    let expression = iso_of(column, &format!("cast({}, 'LONG')", column.quoted()));
     Some(json!({"type": "expression", "name": column.name, "expression": expression}))
 }
 

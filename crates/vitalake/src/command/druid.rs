@@ -98,7 +98,9 @@ fn status(reports: &[DruidReport], json: bool) -> anyhow::Result<ExitCode> {
         output::json(&reports)?;
         return Ok(code);
     }
-    let names = ["dataset", "datasource", "state", "version", "in Druid", "rows", "since"].map(str::to_owned).to_vec();
+    let names = ["dataset", "datasource", "state", "version", "in Druid", "rows", "behind", "since"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |report: &DruidReport| -> Vec<Value> {
         vec![
             report.dataset.as_str().into(),
@@ -107,6 +109,7 @@ fn status(reports: &[DruidReport], json: bool) -> anyhow::Result<ExitCode> {
             report.version.into(),
             report.published_version.map_or(Value::Null, Value::from),
             report.rows.map_or(Value::Null, Value::from),
+            report.lag_records.map_or(Value::Null, Value::from),
             report.since.as_str().into(),
         ]
     };

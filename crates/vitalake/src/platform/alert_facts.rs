@@ -61,24 +61,23 @@ impl Noted {
         let knows_held = self.look_at_held(life).await;
         let setup = &life.setup;
         let contracts = &setup.checked.project.contracts;
+        let in_druid = life.druid.iter().flat_map(|druid| druid.troubles(setup.clock.now_ms()));
+        let in_druid: BTreeMap<String, String> = in_druid.map(|(dataset, _, words)| (dataset, words)).collect();
         let of = |status: &DatasetStatus| {
             let contract = contracts.iter().find(|contract| contract.dataset.as_str() == status.dataset)?;
             let facts = self.dataset(life, contract, status, files.get(&status.dataset).copied());
             let held = || life.held.known(&status.dataset).iter().map(Held::reason).collect();
-            Some(DatasetFacts { held: knows_held.then(held), ..facts })
+            let not_in_druid = in_druid.get(&status.dataset).cloned();
+            Some(DatasetFacts { held: knows_held.then(held), not_in_druid, ..facts })
         };
         let now_ms = setup.clock.now_ms();
         let away = life.away().into_iter();
-        let unpublished = life.druid.iter().flat_map(|druid| druid.troubles());
-        let unpublished =
-            unpublished.map(|(dataset, _, words)| format!("serving.{dataset} is not published to Druid: {words}"));
         Facts {
             datasets: report.datasets.iter().filter_map(of).collect(),
             disk_free_bytes: setup.disk.free_bytes(&setup.config.data).ok(),
             disk_reserve_bytes: setup.config.storage.reserve_bytes,
             memory_bytes: memory_bytes(),
             away: away.map(|away| (away.part.to_owned(), (now_ms - away.since_ms).max(0) as f64 / 1000.0)).collect(),
-            unpublished: unpublished.collect(),
         }
     }
 
@@ -100,6 +99,7 @@ impl Noted {
             small_files: files,
             held: None,
             gate: status.gate.as_ref().map(gate_facts),
+            not_in_druid: None,
             balanced: self.books.lock().get(&status.dataset).cloned(),
             volume: None,
         }

@@ -37,6 +37,7 @@ mod postgres;
 mod postgres_server;
 mod producer;
 mod quarantine;
+mod real_druid;
 mod rehearsal;
 mod roles;
 mod rules;

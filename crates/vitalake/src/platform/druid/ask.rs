@@ -16,13 +16,15 @@ use vitalake_serve::platform::{ApiError, PublishedFile, Publishing};
 use super::super::outside::instant;
 use super::super::tasks::until_the_end;
 use super::super::{Life, Platform};
-use super::known::Sent;
-use super::publish::PublishError;
+use super::failure::PublishError;
+use super::known::{Known, Sent};
 use super::{Dataset, Druid, file_name};
 
 /// How long a task that removes segments is waited for.
 const KILL_MAX: Duration = Duration::from_secs(120);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long it is waited until a publication has ended.
+const TURN_MAX: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl Publishing for Platform {
@@ -54,10 +56,11 @@ impl Publishing for Platform {
         for dataset in &druid.datasets {
             if dataset.standing.lock().known.version.is_none() {
                 let known = druid.keeper.read(&dataset.datasource).await;
-                dataset.standing.lock().known = known;
+                dataset.standing.lock().known = known.unwrap_or_default();
             }
             reports.push(dataset.report());
         }
+        reports.extend(druid.live.reports());
         Ok(reports)
     }
 
@@ -71,15 +74,7 @@ impl Publishing for Platform {
     async fn druid_adopt(&self, dataset: &str) -> Result<DruidReport, ApiError> {
         let life = self.living()?;
         let (druid, dataset) = published(&life, dataset)?;
-        let _one = dataset.publishing.lock().await;
-        let mut known = druid.keeper.read(&dataset.datasource).await;
-        (known.ours, known.version) = (true, None);
-        if !druid.keeper.holds().await || !druid.keeper.keep(&dataset.datasource, &known).await {
-            return Err(refusal(&PublishError::NotOurs));
-        }
-        // Whoever waits to try again looks at once.
-        dataset.note_waiting("it is taken over: all of it is replaced with the next publication");
-        dataset.adopted.notify_one();
+        adopt(druid, dataset, life.setup.clock.now_ms()).await.map_err(|error| refusal(&error))?;
         Ok(dataset.report())
     }
 
@@ -112,13 +107,40 @@ impl Druid {
     }
 }
 
+/// Nothing of it is sent meanwhile.
+///
+/// # Errors
+/// Where a publication is under way that goes on.
+async fn alone(dataset: &Dataset) -> Result<tokio::sync::MutexGuard<'_, ()>, PublishError> {
+    tokio::time::timeout(TURN_MAX, dataset.publishing.lock()).await.map_err(|_| {
+        let name = dataset.name();
+        PublishError::Foreign(format!(
+            "a publication of {name} is under way: ask again when it has ended, which `vitalake druid status` tells"
+        ))
+    })
+}
+
+/// Remembers that the datasource is ours, whatever is in it.
+async fn adopt(druid: &Druid, dataset: &Dataset, now_ms: i64) -> Result<(), PublishError> {
+    dataset.taken.notify_one();
+    let _one = alone(dataset).await?;
+    let mut known: Known = druid.keeper.read(&dataset.datasource).await.ok_or(PublishError::NotOurs)?;
+    (known.ours, known.version) = (true, None);
+    if !druid.keeper.holds().await || !druid.keeper.keep(&dataset.datasource, &known).await {
+        return Err(PublishError::NotOurs);
+    }
+    dataset.note_adopted(now_ms);
+    dataset.adopted.notify_one();
+    Ok(())
+}
+
 /// What would be sent now, and what Druid says of its first rows.
 async fn plan(druid: &Druid, desk: &super::Desk<'_>, dataset: &Dataset) -> Result<DruidPlan, PublishError> {
-    let known = druid.keeper.read(&dataset.datasource).await;
+    let known = druid.keeper.read(&dataset.datasource).await.ok_or(PublishError::NotOurs)?;
     let there = druid.cluster.segments(&dataset.datasource).await?;
     let gone = || PublishError::Foreign("the version that was to be planned is gone; ask again".to_owned());
     let pin = dataset.table.pin_published(None).await?.ok_or_else(gone)?;
-    let prepared = dataset.source().prepare(pin, &known, &there).await?;
+    let prepared = desk.counted(dataset.source().prepare(pin, &known, &there)).await?;
     let sent = Sent {
         id: format!("{}_v{}_0", dataset.task_ids(&prepared.pin.snapshot().metadata().id), prepared.version()),
         version: prepared.version(),
@@ -170,9 +192,9 @@ fn hide_signatures(task: &mut Value) {
 
 /// Removes what a correction left behind: segments that newer ones cover, and those that are out of use.
 async fn kill(druid: &Druid, life: &Life, dataset: &Dataset) -> Result<DruidReceipt, PublishError> {
-    let _one = dataset.publishing.lock().await;
+    let _one = alone(dataset).await?;
     let (cluster, datasource) = (&druid.cluster, &dataset.datasource);
-    let known = druid.keeper.read(datasource).await;
+    let known: Known = druid.keeper.read(datasource).await.ok_or(PublishError::NotOurs)?;
     if known.version.is_none() {
         return Err(PublishError::Foreign(format!("{datasource} was not published yet: nothing of it is removed")));
     }

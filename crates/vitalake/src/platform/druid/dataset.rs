@@ -12,10 +12,12 @@ use vitalake_runtime::health::Health;
 use vitalake_serve::druid_engine::{PublishedColumn, columns, time_of};
 
 use super::super::outside::instant;
+use super::failure::PublishError;
 use super::known::Known;
 use super::prepare::Source;
-use super::publish::PublishError;
 
+/// How long a publication may wait for something of Druid's until that is told.
+const WAITS_MAX_MS: i64 = 5 * 60_000;
 /// Digits of a table's id in a task's.
 const ID_CHARS: usize = 8;
 
@@ -31,8 +33,10 @@ pub(super) struct Dataset {
     pub(super) read: Mutex<BTreeMap<u64, PinnedVersion>>,
     pub(super) publishing: tokio::sync::Mutex<()>,
     pub(super) health: Health,
-    /// Told when a person has taken the datasource over.
+    /// Told when a person has taken the datasource over: whoever waits to try again looks at once.
     pub(super) adopted: tokio::sync::Notify,
+    /// Told before that: whoever waits for what is there to be ours leaves off.
+    pub(super) taken: tokio::sync::Notify,
 }
 
 /// Where it stands.
@@ -43,6 +47,10 @@ pub(super) struct Standing {
     pub(super) task: Option<String>,
     pub(super) message: String,
     pub(super) known: Known,
+    /// Since when something of Druid's is waited for.
+    waits_since_ms: Option<i64>,
+    /// Why the last publication failed, until one arrives; and whether a person has to decide.
+    failure: Option<(bool, String)>,
 }
 
 impl Dataset {
@@ -62,6 +70,7 @@ impl Dataset {
             publishing,
             health,
             adopted: tokio::sync::Notify::new(),
+            taken: tokio::sync::Notify::new(),
         }
     }
 
@@ -87,11 +96,24 @@ impl Dataset {
         }
         (standing.state, standing.message) = (PUBLISHING, format!("version {version} is on its way"));
         standing.task = task.map(str::to_owned).or_else(|| standing.task.take());
+        standing.waits_since_ms = None;
     }
 
     /// What a publication under way waits for; nothing while it runs.
-    pub(super) fn note_waiting(&self, what: &str) {
-        self.standing.lock().message = what.to_owned();
+    pub(super) fn note_waiting(&self, what: &str, now_ms: i64) {
+        let mut standing = self.standing.lock();
+        what.clone_into(&mut standing.message);
+        let since_ms = standing.waits_since_ms.unwrap_or(now_ms);
+        standing.waits_since_ms = (!what.is_empty()).then_some(since_ms);
+    }
+
+    /// A person has taken the datasource over.
+    pub(super) fn note_adopted(&self, now_ms: i64) {
+        let mut standing = self.standing.lock();
+        let known = std::mem::take(&mut standing.known);
+        let message = "it is taken over: all of it is replaced with the next publication".to_owned();
+        let task = standing.task.take();
+        *standing = Standing { state: WAITING, since_ms: now_ms, message, task, known, ..Standing::default() };
     }
 
     pub(super) fn note_published(&self, known: &Known, now_ms: i64) {
@@ -100,6 +122,7 @@ impl Dataset {
             standing.since_ms = now_ms;
         }
         (standing.state, standing.message, standing.known) = (PUBLISHED, String::new(), known.clone());
+        (standing.waits_since_ms, standing.failure) = (None, None);
     }
 
     pub(super) fn note_failed(&self, error: &PublishError, now_ms: i64) {
@@ -109,13 +132,19 @@ impl Dataset {
             standing.since_ms = now_ms;
             tracing::warn!(dataset = %self.table.id(), "not published to Druid: {words}");
         }
-        (standing.state, standing.message) = (state, words);
+        standing.failure = Some((state == REFUSED, words.clone()));
+        (standing.state, standing.message, standing.waits_since_ms) = (state, words, None);
     }
 
-    /// Why it is not in Druid as it should be; `None` where it is, or is on its way.
-    pub(super) fn trouble(&self) -> Option<(bool, String)> {
+    /// Why it is not in Druid as it should be, and whether a person has to decide: what went wrong last, until a
+    /// publication arrives, or what has been waited for too long. `None` where all is well, or on its way.
+    pub(super) fn trouble(&self, now_ms: i64) -> Option<(bool, String)> {
         let standing = self.standing.lock();
-        matches!(standing.state, FAILED | REFUSED).then(|| (standing.state == REFUSED, standing.message.clone()))
+        let waits = || {
+            let since_ms = standing.waits_since_ms?;
+            (now_ms.saturating_sub(since_ms) >= WAITS_MAX_MS).then(|| (false, standing.message.clone()))
+        };
+        standing.failure.clone().or_else(waits)
     }
 
     pub(super) fn report(&self) -> DruidReport {
@@ -131,6 +160,7 @@ impl Dataset {
             since: instant(standing.since_ms).unwrap_or_default(),
             task: standing.task,
             took_seconds: known.took_seconds,
+            lag_records: None,
             message: standing.message,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vitalake_lake::control::{ControlStore, Lease};
 use vitalake_runtime::error::in_full;
@@ -27,6 +28,8 @@ pub(super) struct Known {
     pub(super) version: Option<u64>,
     /// Its rows.
     pub(super) rows: u64,
+    /// The rows that it would have by the last publication that was sent and not seen to arrive.
+    pub(super) rows_tried: Option<u64>,
     /// The stretch of time of a segment, which stays.
     pub(super) granularity: Option<Granularity>,
     /// Whether the datasource is ours whatever is in it: we made it, or a person has said so.
@@ -92,15 +95,15 @@ impl Keeper {
         }
     }
 
-    /// What is remembered of a datasource; nothing where the store was lost.
-    pub(super) async fn read(&self, datasource: &str) -> Known {
-        let state = self.store.feed_state(&key(datasource)).await.ok().flatten();
-        state.and_then(|state| serde_json::from_str(&state).ok()).unwrap_or_default()
+    /// What is remembered of a datasource: nothing where the store was lost. `None` where the store does not answer.
+    pub(super) async fn read<T: Default + DeserializeOwned>(&self, datasource: &str) -> Option<T> {
+        let state = self.store.feed_state(&key(datasource)).await.ok()?;
+        Some(state.and_then(|state| serde_json::from_str(&state).ok()).unwrap_or_default())
     }
 
     /// Remembers it. `false` where this process does not publish any longer, or the store does not answer: then nothing
     /// is to be sent.
-    pub(super) async fn keep(&self, datasource: &str, known: &Known) -> bool {
+    pub(super) async fn keep<T: Serialize>(&self, datasource: &str, known: &T) -> bool {
         let (Some(lease), Ok(state)) = (self.lease(), serde_json::to_string(known)) else { return false };
         match self.store.set_feed_state(&key(datasource), &state, &lease).await {
             Ok(kept) => kept,

@@ -6,10 +6,14 @@
 
 mod ask;
 mod dataset;
+mod failure;
 mod key;
 mod known;
+mod live;
 mod prepare;
 mod publish;
+mod watch;
+mod whose;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +28,10 @@ use vitalake_runtime::error::{Classified, Retry};
 use vitalake_serve::druid_engine::{Addresses, Cluster, DruidError, FileKey};
 
 use dataset::Dataset;
+use failure::PublishError;
 use known::Keeper;
-use publish::{ADDRESS_HOLDS_S, Desk, PublishError};
+use live::Streams;
+use publish::{ADDRESS_HOLDS_S, Desk};
 
 use super::{Life, Role, Setup};
 
@@ -34,7 +40,7 @@ const LEASE_AGAIN: Duration = Duration::from_secs(2);
 /// The first pause after a failure; each further one is twice as long.
 const AGAIN_MIN: Duration = Duration::from_secs(5);
 const AGAIN_MAX: Duration = Duration::from_secs(300);
-/// Publications at once.
+/// Datasets whose rows are read and counted at once; and publications at once that take several of Druid's places each.
 const AT_ONCE_MAX: usize = 2;
 
 /// The datasets of a life that are published to Druid.
@@ -42,11 +48,13 @@ const AT_ONCE_MAX: usize = 2;
 pub(super) struct Druid {
     cluster: Cluster,
     datasets: Vec<Arc<Dataset>>,
+    live: Streams,
     keeper: Keeper,
     key: FileKey,
     interval: Duration,
     subtasks: u64,
-    at_once: Semaphore,
+    places: Semaphore,
+    turns: Option<Semaphore>,
 }
 
 impl Druid {
@@ -64,18 +72,21 @@ impl Druid {
         Some(Self {
             cluster,
             datasets: tables.map(dataset).collect(),
+            live: Streams::new(&setup.config, lake, now_ms),
             keeper: Keeper::new(control.clone()),
             key: key::open(setup.disk.as_ref(), &setup.config.data),
             interval: Duration::from_millis(settings.interval_ms),
             subtasks: settings.subtasks,
-            at_once: Semaphore::new(AT_ONCE_MAX),
+            places: Semaphore::new(AT_ONCE_MAX),
+            turns: (settings.subtasks > 1).then(|| Semaphore::new(AT_ONCE_MAX)),
         })
     }
 
     /// Publishes until dropped.
     pub(super) async fn run_forever(life: Arc<Life>) {
         let Some(druid) = &life.druid else { return };
-        join_all(druid.datasets.iter().map(|dataset| druid.keep_up(&life, dataset))).await;
+        let published = join_all(druid.datasets.iter().map(|dataset| druid.keep_up(&life, dataset)));
+        tokio::join!(published, druid.keep_streams(&life));
     }
 
     /// Lets another process publish.
@@ -84,10 +95,13 @@ impl Druid {
     }
 
     /// What is not well, by dataset, and whether a person has to decide.
-    pub(super) fn troubles(&self) -> Vec<(String, bool, String)> {
-        let of =
-            |dataset: &Arc<Dataset>| dataset.trouble().map(|(needs, words)| (dataset.name().to_owned(), needs, words));
-        self.datasets.iter().filter_map(of).collect()
+    pub(super) fn troubles(&self, now_ms: i64) -> Vec<(String, bool, String)> {
+        let of = |dataset: &Arc<Dataset>| {
+            let (needs_a_person, words) = dataset.trouble(now_ms)?;
+            let words = format!("Druid does not have its newest version: {words}");
+            Some((dataset.name().to_owned(), needs_a_person, words))
+        };
+        self.datasets.iter().filter_map(of).chain(self.live.troubles(now_ms)).collect()
     }
 
     /// Keeps Druid up with one dataset.
@@ -100,11 +114,7 @@ impl Druid {
                 tokio::time::sleep(LEASE_AGAIN).await;
                 continue;
             }
-            let outcome = {
-                let Ok(_place) = self.at_once.acquire().await else { return };
-                self.publish(life, dataset).await
-            };
-            match outcome {
+            match self.publish(life, dataset).await {
                 Ok(published) => {
                     again = AGAIN_MIN;
                     if published && !dataset.table.is_gated() {
@@ -114,6 +124,7 @@ impl Druid {
                         return;
                     }
                 }
+                Err(PublishError::Adopted) => {}
                 Err(error) => {
                     self.note(dataset, &error, life.setup.clock.now_ms());
                     tokio::select! {
@@ -161,6 +172,8 @@ impl Druid {
             clock: &life.setup.clock,
             events: &life.setup.events,
             subtasks: self.subtasks,
+            places: &self.places,
+            turns: self.turns.as_ref(),
             address: &address,
         };
         what(&desk).await
