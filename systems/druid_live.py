@@ -8,7 +8,7 @@ from parts import Failed, Vitalake, need, until
 from parts_druid import Druid
 
 RAW, LIVE = "raw.wearable_readings", "wearable_readings_live"
-READINGS = "COUNT(*), COUNT(heart_rate), SUM(heart_rate), SUM(steps), MIN(recorded_at), MAX(recorded_at)"
+READINGS = "COUNT(*), COUNT(heart_rate), SUM(heart_rate), SUM(steps), MIN(__time), MAX(__time), COUNT(recorded_at)"
 # What is published up to its last hour, and that hour and what follows as it streams.
 BOTH = f"""SELECT TIME_FLOOR(__time, 'PT1H') AS "hour", SUM(readings) AS readings FROM {HOURLY}
 WHERE __time < (SELECT MAX(__time) FROM {HOURLY}) GROUP BY 1

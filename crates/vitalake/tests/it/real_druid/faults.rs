@@ -57,10 +57,13 @@ fn a_druid_without_a_free_place_delays_what_is_sent_and_nothing_else_waits_for_i
         is_sent(&double, &here.place, datasource);
     }
     here.place.until("said", || report(&here.place, DATASOURCE)["message"].to_string().contains("no free place"));
+    for datasource in ALL {
+        double.brings(&here.place, datasource);
+    }
     ticked(&here.place, 3, 3);
     double.state.lock().runner = "RUNNING";
     for datasource in ALL {
-        double.arrives(&here.place, datasource);
+        double.ends(datasource);
     }
     // The version that came meanwhile follows, and its row counts.
     for datasource in ALL {
@@ -122,12 +125,13 @@ fn a_druid_that_is_away_in_the_middle_is_gone_on_with_by_the_same_task() {
     let server = here.place.start().ready();
     ticked(&here.place, 1, 2);
     is_sent(&double, &here.place, DATASOURCE);
+    double.brings(&here.place, DATASOURCE);
     double.state.lock().status = Some(503);
     let away = || here.place.status().is_some_and(|status| status["away"].to_string().contains("Druid"));
     here.place.until("it is told that it is away", away);
     ticked(&here.place, 3, 3);
     double.state.lock().status = None;
-    double.arrives(&here.place, DATASOURCE);
+    double.ends(DATASOURCE);
     here.place.until("it is there again", || !away());
     here.place.until("the newest is sent", || double.tasks(DATASOURCE).len() == 2);
     published(&double, &here.place, DATASOURCE);
