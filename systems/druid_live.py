@@ -3,7 +3,7 @@ its dataset; a question over what is published and what streams. Beside it a Dru
 import json
 import urllib.error
 
-from druid import HOURLY, PROJECT, deliver, project, same_answers, settings, simulate, standing
+from druid import HOURLY, PROJECT, contract_of, deliver, project, same_answers, settings, simulate, standing
 from parts import Failed, Vitalake, need, until
 from parts_druid import Druid
 
@@ -15,23 +15,29 @@ WHERE __time < (SELECT MAX(__time) FROM {HOURLY}) GROUP BY 1
 UNION ALL
 SELECT TIME_FLOOR(__time, 'PT1H') AS "hour", COUNT(*) AS readings FROM {LIVE}
 WHERE __time >= (SELECT MAX(__time) FROM {HOURLY}) GROUP BY 1"""
-PLACES = 3
+PLACES, HELD_MS = 3, 40_000
+# A record that comes twice is streamed in twice.
+ONCE = ["--duplicate", "0"]
 
 
 def check(run):
     with Druid(run.folder / "druid") as druid:
-        told = {**settings(druid), "VITALAKE_ENGINES__DRUID__LIVE": "wearable_readings", "VITALAKE_ENGINES__DRUID__LIVE_DAYS": "36500"}
-        with Vitalake(project(run.folder / "vitalake"), run.binary, PROJECT, settings=told) as platform:
+        told = {**settings(druid), "VITALAKE_ENGINES__DRUID__LIVE": "wearable_readings, notes", "VITALAKE_ENGINES__DRUID__LIVE_DAYS": "36500"}
+        folder = project(run.folder / "vitalake")
+        notes = contract_of("notes", 42, ["note string", "number integer"], ["topic: notes"])
+        (folder / "project/contracts/raw/notes.yaml").write_text(notes)
+        with Vitalake(folder, run.binary, PROJECT, settings=told) as platform:
             deliver(platform)
-            said = [streams(platform, druid), full(platform, druid), changed(platform, druid), restarted(platform, druid),
+            said = [streams(platform, druid), timeless(platform, druid), full(platform, druid), changed(platform, druid), restarted(platform, druid),
                     ended(platform, druid)]
         return "; ".join(said)
 
 
 def streams(platform, druid):
-    simulate(platform, "2026-03-01T00:00:00Z", 2000)
+    simulate(platform, "2026-03-01T00:00:00Z", 1000, 1, *ONCE)
+    simulate(platform, "2026-03-01T05:00:00Z", 1000, 1, *ONCE)
     rows = same_readings(platform, druid)
-    same_answers(platform, druid)
+    need("hours published", same_answers(platform, druid), 2)
     asked = f'SELECT date_trunc(\'hour\', "hour"), SUM(readings) FROM serving.{HOURLY} GROUP BY 1'
     ours = sorted([row[0][:19], row[1]] for row in platform.sql(asked))
     until("a question over both has our answer", lambda: sorted([row[0][:19], row[1]] for row in druid.sql(BOTH)), ours, 60)
@@ -47,16 +53,29 @@ def same_readings(platform, druid):
     return ours[0][0]
 
 
+def timeless(platform, druid):
+    """A contract without a time: rows are at the time of their records."""
+    from confluent_kafka import Producer
+    producer = Producer({"bootstrap.servers": platform.bootstrap})
+    for number in range(10):
+        producer.produce("notes", json.dumps({"note": f"note {number}", "number": number}), timestamp=1_770_000_000_000 + number)
+    need("records that were not taken", producer.flush(30), 0)
+    until("notes stream", lambda: standing(platform, "notes_live")["state"], "streaming", 120)
+    asked = "SELECT COUNT(*), SUM(number), MIN({}), MAX({}) FROM {}"
+    until("they are in the table", lambda: platform.sql("SELECT COUNT(*) FROM raw.notes"), [[10]], 30)
+    ours = platform.sql(asked.format("_timestamp", "_timestamp", "raw.notes"))
+    until("Druid's notes are ours", lambda: druid.sql(asked.format("__time", "__time", "notes_live")), ours, 60)
+    return "rows without a time of their own are at their records'"
+
+
 def full(platform, druid):
-    """One place is the supervisor's; others' tasks take the rest."""
-    tasks = [druid.post("coordinator", "/druid/indexer/v1/task", {"type": "noop", "runTime": 600_000})["task"] for _ in range(PLACES - 1)]
+    """The supervisors have a place each; somebody's task takes the last one."""
+    tasks = [druid.post("coordinator", "/druid/indexer/v1/task", {"type": "noop", "runTime": HELD_MS})["task"] for _ in range(PLACES - 2)]
     until("no place is free", lambda: [druid.get("coordinator", f"/druid/indexer/v1/task/{task}/status")["status"]["runnerStatusCode"]
                                        for task in tasks], ["RUNNING"] * len(tasks), 60)
     simulate(platform, "2026-03-02T00:00:00Z", 500, 2)
     until("it is told", lambda: standing(platform)["message"], lambda words: "no free place" in words, 60)
     same_readings(platform, druid)
-    for task in tasks:
-        druid.post("coordinator", f"/druid/indexer/v1/task/{task}/shutdown", {})
     same_answers(platform, druid)
     return "a Druid without a free place was told of, and caught up with"
 

@@ -28,11 +28,12 @@ impl DruidLive {
             "all" => Ok(Self::All),
             names => {
                 let named: BTreeSet<String> = names.split(',').map(|name| name.trim().to_owned()).collect();
-                let is_whole = named.iter().all(|name| !name.is_empty() && !name.contains(char::is_whitespace));
-                if is_whole {
-                    Ok(Self::Named(named))
-                } else {
-                    Err("must be `none`, `all`, or raw datasets with commas between")
+                let is_name = |name: &String| {
+                    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+                };
+                match named.iter().all(is_name) {
+                    true => Ok(Self::Named(named)),
+                    false => Err("must be `none`, `all`, or raw datasets with commas between"),
                 }
             }
         }
@@ -132,5 +133,21 @@ impl fmt::Debug for Druid {
             .field("live_bootstrap", &self.live_bootstrap)
             .field("live_properties", &properties)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_streams_is_nothing_all_or_datasets_by_name() {
+        let named = |names: &[&str]| Ok(DruidLive::Named(names.iter().map(|name| (*name).to_owned()).collect()));
+        assert_eq!(DruidLive::parse("none"), Ok(DruidLive::Nothing));
+        assert_eq!(DruidLive::parse(" all "), Ok(DruidLive::All));
+        assert_eq!(DruidLive::parse("readings, raw.events"), named(&["readings", "raw.events"]));
+        for wrong in ["", "a,,b", "a b", "a;b", "`none`"] {
+            assert!(DruidLive::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

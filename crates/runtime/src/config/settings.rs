@@ -392,7 +392,7 @@ pub const SETTINGS: &[Setting] = &[
                 Ok(())
             },
         },
-        default: "`none`",
+        default: "none",
         description: "The raw datasets whose topics Druid streams in as well, each into a datasource of its name and `_live` (docs/druid.md).",
     },
     Setting {
