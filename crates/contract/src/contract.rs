@@ -144,6 +144,8 @@ pub struct Column {
     pub classification: Option<Classification>,
     /// What a reader sees in the place of a value above its clearance; where there is none, it may not use the column.
     pub mask: Option<Mask>,
+    /// Why it is less strict than what it is computed from; where there is no reason, it is as strict.
+    pub declassified: Option<String>,
     /// What the column means, as written.
     pub description: Option<String>,
     /// What people call it: the contract's `businessName`.
@@ -163,6 +165,7 @@ impl Column {
             path: vec![name.to_owned()],
             classification: None,
             mask: None,
+            declassified: None,
             description: None,
             title: None,
             unit: None,

@@ -148,6 +148,7 @@ fn contract() -> Result<Contract, String> {
         path: path.iter().map(|&p| p.to_owned()).collect(),
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

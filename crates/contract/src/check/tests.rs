@@ -80,6 +80,7 @@ fn reasons_name_the_column_and_the_bound() {
         path: vec![name.to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

@@ -39,7 +39,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 24] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 25] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -165,6 +165,12 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 24] = [
         level: Level::Column,
         layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
         about: "what readers see who may not see the value: `redact`, `year`, `first3`, `bucket(WIDTH)` or `hash`; default: they may not use the column (docs/access.md)",
+    },
+    CustomProperty {
+        name: "declassified",
+        level: Level::Column,
+        layers: &[Layer::Curated, Layer::Serving],
+        about: "why the column's own `classification` holds although it is computed from stricter columns (docs/access.md); default: it is as strict as they are",
     },
     CustomProperty {
         name: "rowFilter",

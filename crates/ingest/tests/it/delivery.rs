@@ -43,6 +43,7 @@ pub(crate) fn contract(delivery: Delivery) -> Arc<Contract> {
         path: vec![name.to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

@@ -71,6 +71,7 @@ pub fn contract(required: usize) -> Arc<Contract> {
         path: vec![name.to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

@@ -22,6 +22,7 @@ fn contract() -> Contract {
         path: vec![name.to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

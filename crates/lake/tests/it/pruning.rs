@@ -86,6 +86,7 @@ fn wide_contract() -> Arc<Contract> {
         path: vec![name.to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

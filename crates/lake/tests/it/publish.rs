@@ -27,6 +27,7 @@ fn spec(name: &str, grouped: bool) -> TableSpec {
         path: vec!["n".to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

@@ -26,6 +26,7 @@ pub fn contract() -> Arc<Contract> {
         path: vec![name.to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

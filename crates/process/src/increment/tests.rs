@@ -25,6 +25,7 @@ async fn lake() -> Lake {
         path: vec!["v".to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: None,

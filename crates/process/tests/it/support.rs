@@ -42,6 +42,7 @@ pub fn contract(layer: Layer, dataset: &str, columns: &str, feed: bool) -> Contr
                 path: vec![column.to_owned()],
                 classification: None,
                 mask: None,
+                declassified: None,
                 description: None,
                 title: None,
                 unit: None,

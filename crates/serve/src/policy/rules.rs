@@ -30,6 +30,17 @@ pub enum AccessProblem {
     },
 }
 
+impl AccessProblem {
+    /// The dataset whose contract it is about.
+    #[must_use]
+    pub fn dataset(&self) -> Option<&str> {
+        match self {
+            Self::NoMaskKey(column) => column.split('.').next(),
+            Self::UnknownRole { dataset, .. } => Some(dataset),
+        }
+    }
+}
+
 /// Everything that decides who sees what. Immutable; a process makes it once.
 #[derive(Debug, Default)]
 pub struct Access {

@@ -30,6 +30,7 @@ fn contract() -> Arc<Contract> {
             path: vec!["n".to_owned()],
             classification: None,
             mask: None,
+            declassified: None,
             description: None,
             title: None,
             unit: None,

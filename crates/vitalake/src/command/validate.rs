@@ -30,6 +30,7 @@ use vitalake_runtime::config::{Config, ConfigProblem, Overrides, process_environ
 
 use vitalake_serve::evidence::Blueprint;
 
+use super::validate_access::check_access;
 use super::validate_alerts::check_alerts;
 use super::validate_dashboards::check_dashboards;
 use super::validate_feeds::check_feeds;
@@ -95,6 +96,7 @@ pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     check_runbooks(&project, blueprint.as_ref(), &mut diagnostics);
     check_feeds(&project, &mut diagnostics);
     check_dashboards(&project, blueprint.as_ref(), &mut diagnostics);
+    check_access(&project, &models, config.as_ref(), &mut diagnostics);
     check_alerts(&project, config.as_ref(), blueprint.as_ref(), &mut diagnostics);
     sort(&mut diagnostics);
     CheckedProject { project, models, config, diagnostics }

@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::telemetry::{Telemetry, Who};
+use vitalake_process::with_inherited_classes;
 use vitalake_runtime::config::process_environment;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::EventReader;
@@ -288,8 +289,10 @@ pub fn http_app(
     let Watching { metrics, telemetry } = watching;
     let sessions = Sessions::new(engine, Arc::clone(platform) as _, Arc::new(DruidSql), platform.events().clone());
     let settings = setup.config.access.resolved(&process_environment())?;
-    let contracts = setup.checked.project.contracts.iter().map(AsRef::as_ref);
-    let access = Access::new(&settings, contracts).map_err(|problem| Failure::input(problem.to_string(), ""))?;
+    let contracts = setup.checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+    let classed = with_inherited_classes(&setup.checked.models, &contracts);
+    let access = Access::new(&settings, classed.values().map(AsRef::as_ref))
+        .map_err(|problem| Failure::input(problem.to_string(), ""))?;
     let sessions = sessions.with_access(Arc::new(access));
     let runbooks = Arc::new(platform.runbooks(sessions.clone()));
     let alerts = AlertDesk::new(setup, platform, sessions.clone(), Arc::clone(&runbooks) as _, http);

@@ -9,6 +9,7 @@
     missing_docs
 )]
 
+mod access;
 mod alerts;
 mod broker;
 mod clinic;

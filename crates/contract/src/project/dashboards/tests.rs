@@ -29,6 +29,7 @@ fn contract(name: &str, layer: Layer) -> Contract {
         path: vec![name.to_owned()],
         classification: None,
         mask: None,
+        declassified: None,
         description: None,
         title: None,
         unit: unit.map(ToOwned::to_owned),

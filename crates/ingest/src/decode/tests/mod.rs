@@ -27,6 +27,7 @@ fn contract(columns: &[(&str, ColumnType, &str)], rules: &[(usize, Check, Severi
             path: path.split('.').map(str::to_owned).collect(),
             classification: None,
             mask: None,
+            declassified: None,
             description: None,
             title: None,
             unit: None,

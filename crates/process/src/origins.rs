@@ -1,0 +1,146 @@
+//! Where each column of a model comes from, and what that says of who may see it: the strictest class of its origins.
+//!
+//! Pure, from the model's plan over empty tables. Invariant: where the origins of a column are not known, they are all
+//! columns of all of the model's tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{DFSchemaRef, Result as EngineResult};
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
+use vitalake_contract::access::Classification;
+use vitalake_contract::{Contract, DatasetName};
+
+use crate::graph::{Contracts, Graph};
+use crate::model::Model;
+use crate::plan;
+
+/// A column of a dataset, in lower case.
+pub type ColumnName = (DatasetName, String);
+
+/// The columns that a column is computed from.
+pub type Origins = BTreeSet<ColumnName>;
+
+/// The origins of a model's columns, by name in lower case; none when the model cannot be planned.
+#[must_use]
+pub fn origins(model: &Model, contracts: &Contracts) -> Option<BTreeMap<String, Origins>> {
+    let schemas = plan::input_schemas(model, contracts).ok()?;
+    let planned = plan::plan_all(model, &model.query, &schemas).ok()?;
+    let found = of_plan(&planned.plan).ok()?;
+    let names = planned.plan.schema().fields().iter().map(|field| field.name().to_lowercase());
+    Some(names.zip(found).collect())
+}
+
+/// The contracts with each column of a model at least as strict as what it comes from, unless its contract declassifies
+/// it by name. Of a model that cannot be planned every column is restricted.
+#[must_use]
+pub fn with_inherited_classes(models: &[Model], contracts: &Contracts) -> Contracts {
+    let mut classed = contracts.clone();
+    let order = match Graph::build(models, contracts) {
+        Ok(graph) => graph.order().to_vec(),
+        Err(_) => (0..models.len()).collect(),
+    };
+    for model in order.into_iter().filter_map(|index| models.get(index)) {
+        let Some(contract) = classed.get(&model.dataset) else { continue };
+        let origins = origins(model, contracts);
+        let mut contract = Contract::clone(contract);
+        for column in contract.columns.iter_mut().filter(|column| column.declassified.is_none()) {
+            let inherited = match origins.as_ref().map(|all| all.get(&column.name.to_lowercase())) {
+                Some(Some(from)) => strictest(from, &classed),
+                // A column of the contract that the SELECT does not give is ours: counts and times of versions.
+                Some(None) => Classification::Public,
+                None => Classification::Restricted,
+            };
+            column.classification = Some(column.classification.unwrap_or_default().max(inherited));
+        }
+        classed.insert(model.dataset.clone(), Arc::new(contract));
+    }
+    classed
+}
+
+/// The strictest class of columns. Records as they came are restricted; what else is ours says where and when.
+fn strictest(columns: &Origins, contracts: &Contracts) -> Classification {
+    let class = |(dataset, name): &ColumnName| {
+        let Some(contract) = contracts.get(dataset) else { return Classification::Restricted };
+        match contract.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)) {
+            Some(column) => column.classification.unwrap_or_default(),
+            None if ["_rescued", "_key", "_headers", "_raw"].contains(&name.as_str()) => Classification::Restricted,
+            None => Classification::Internal,
+        }
+    };
+    columns.iter().map(class).max().unwrap_or(Classification::Public)
+}
+
+/// The origins of each column of a plan.
+fn of_plan(plan: &LogicalPlan) -> EngineResult<Vec<Origins>> {
+    let inputs = plan.inputs();
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let dataset = DatasetName::new(scan.table_name.table()).ok();
+            let name = |name: &String| dataset.clone().map(|dataset| (dataset, name.to_lowercase()));
+            let fields = scan.projected_schema.fields().iter();
+            Ok(fields.map(|field| name(field.name()).into_iter().collect()).collect())
+        }
+        LogicalPlan::Projection(projection) => of_expressions(&projection.expr, &projection.input),
+        LogicalPlan::Aggregate(aggregate) => {
+            let expressions: Vec<Expr> = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).cloned().collect();
+            let found = of_expressions(&expressions, &aggregate.input)?;
+            if found.len() == plan.schema().fields().len() { Ok(found) } else { everything(plan) }
+        }
+        LogicalPlan::Window(window) => {
+            let mut found = of_plan(&window.input)?;
+            found.extend(of_expressions(&window.window_expr, &window.input)?);
+            Ok(found)
+        }
+        LogicalPlan::Filter(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Repartition(_)
+        | LogicalPlan::SubqueryAlias(_) => inputs.first().map_or_else(|| everything(plan), |input| of_plan(input)),
+        LogicalPlan::Join(join)
+            if matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full) =>
+        {
+            let mut found = of_plan(&join.left)?;
+            found.extend(of_plan(&join.right)?);
+            Ok(found)
+        }
+        _ => everything(plan),
+    }
+}
+
+fn of_expressions(expressions: &[Expr], input: &LogicalPlan) -> EngineResult<Vec<Origins>> {
+    let below = of_plan(input)?;
+    expressions.iter().map(|expression| of_expression(expression, input.schema(), &below)).collect()
+}
+
+fn of_expression(expression: &Expr, schema: &DFSchemaRef, below: &[Origins]) -> EngineResult<Origins> {
+    let mut found = Origins::new();
+    let mut is_known = true;
+    expression.apply(|part| {
+        match part {
+            Expr::Column(column) => match schema.index_of_column(column).ok().and_then(|index| below.get(index)) {
+                Some(origins) => found.extend(origins.iter().cloned()),
+                None => is_known = false,
+            },
+            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..) => {
+                is_known = false;
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(if is_known { found } else { below.iter().flatten().cloned().collect() })
+}
+
+/// Every column may come from every column below.
+fn everything(plan: &LogicalPlan) -> EngineResult<Vec<Origins>> {
+    let mut all = Origins::new();
+    for input in plan.inputs() {
+        all.extend(of_plan(input)?.into_iter().flatten());
+    }
+    Ok(vec![all; plan.schema().fields().len()])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Clients of the real server: each by its token, each seeing what contracts allow its roles, from file to model.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::rehearsal::server::Place;
+
+const PEOPLE: &str = "apiVersion: v3.1.0
+kind: DataContract
+id: 00000000-0000-4000-8000-000000000001
+name: people
+version: 1.0.0
+status: active
+schema:
+  - name: people
+    properties:
+      - {name: who, logicalType: string, required: true, classification: restricted, customProperties: [{property: mask, value: redact}]}
+      - {name: zip, logicalType: string, classification: phi, customProperties: [{property: mask, value: first3}]}
+      - {name: ward, logicalType: string, classification: internal}
+      - {name: code, logicalType: string, classification: restricted}
+customProperties:
+  - {property: source, value: feed}
+ROLES
+";
+
+const STAYS: &str = "apiVersion: v3.1.0
+kind: DataContract
+id: 00000000-0000-4000-8000-000000000002
+name: stays
+version: 1.0.0
+status: active
+schema:
+  - name: stays
+    properties:
+      - {name: ward, logicalType: string}
+      - {name: label, logicalType: string, classification: LABEL}
+ROLES
+";
+
+const MODEL: &str = "-- kind: append\nSELECT ward, concat(ward, '-', code) AS label FROM raw.people\n";
+
+const LISTED: &str = "roles:
+  - {role: steward, access: read}
+  - {role: analyst, access: read, customProperties: [{property: rowFilter, value: \"ward = 'north'\"}]}
+";
+
+fn write(project: &Path, name: &str, text: &str) {
+    let path = project.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn vitalake(folder: &Path, arguments: &[&str], token: Option<&str>) -> Output {
+    let mut command = Command::new(crate::binary());
+    command.args(arguments).current_dir(folder).env_clear().env("NO_COLOR", "1").env("COLUMNS", "100");
+    command.envs(token.map(|token| ("VITALAKE_TOKEN", token))).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8([output.stdout.clone(), output.stderr.clone()].concat()).unwrap()
+}
+
+/// A token, and the line of the file that lets it in.
+fn token(folder: &Path, name: &str, role: &str) -> (String, String) {
+    let text = said(&vitalake(folder, &["token", name, "--role", role], None));
+    let line = |start: &str| text.lines().map(str::trim).find(|line| line.starts_with(start)).unwrap().to_owned();
+    (line("vl_"), line("token: sha256:").replace("token: ", ""))
+}
+
+fn settings(clients: &str) -> String {
+    format!(
+        "name: people\nstorage:\n  reserve_bytes: 0\naccess:\n  roles:\n    analyst: {{layers: [raw, curated]}}\n    \
+         steward: {{clearance: restricted, layers: [raw, curated, quarantine, ops], records: true, may: [deliver, operate]}}\n    \
+         sender: {{layers: [], may: [deliver]}}\n  clients:\n{clients}"
+    )
+}
+
+struct Here {
+    folder: tempfile::TempDir,
+    place: Place,
+    ann: String,
+    sam: String,
+}
+
+fn here(people: &str, stays: &str) -> Here {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    let ((ann, ann_hash), (sam, sam_hash)) =
+        (token(folder.path(), "ann", "analyst"), token(folder.path(), "sam", "steward"));
+    let client = |name: &str, role: &str, hash: &str| format!("    {name}: {{roles: [{role}], token: '{hash}'}}\n");
+    let clients = client("ann", "analyst", &ann_hash) + &client("sam", "steward", &sam_hash);
+    write(&project, "vitalake.yaml", &settings(&clients));
+    write(&project, "contracts/raw/people.yaml", people);
+    write(&project, "contracts/curated/stays.yaml", stays);
+    write(&project, "models/curated/stays.sql", MODEL);
+    let place = Place::new(&project, &folder.path().join("data"), &folder.path().join("log.txt"));
+    Here { folder, place, ann, sam }
+}
+
+fn plain() -> Here {
+    here(&PEOPLE.replace("ROLES\n", ""), &STAYS.replace("ROLES\n", "").replace("LABEL", "restricted"))
+}
+
+/// A request's status and answer.
+fn asked(here: &Here, token: Option<&str>, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", here.place.http));
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.header("content-type", "application/json").body(body.to_string()).unwrap();
+    let mut response = agent.run(request).unwrap();
+    let text = response.body_mut().read_to_string().unwrap();
+    (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+fn rows(here: &Here, token: &str, sql: &str) -> Value {
+    let question = json!({"query": sql, "resultFormat": "array"});
+    let (status, answer) = asked(here, Some(token), "POST", "/druid/v2/sql", &question);
+    if status == 200 { answer } else { answer["errorMessage"].clone() }
+}
+
+fn deliver(here: &Here) {
+    let file = here.folder.path().join("people.csv");
+    fs::write(&file, "who,zip,ward,code\nAda Example,94110,north,c-1\nBob Example,03601,south,c-2\n").unwrap();
+    let server = format!("http://{}", here.place.http);
+    let arguments = ["ingest", "people", file.to_str().unwrap(), "--server", &server];
+    let refused = vitalake(here.folder.path(), &arguments, Some(&here.ann));
+    assert!(!refused.status.success() && said(&refused).contains("roles that may deliver"), "{}", said(&refused));
+    let loaded = vitalake(here.folder.path(), &arguments, Some(&here.sam));
+    assert!(loaded.status.success(), "{}", said(&loaded));
+}
+
+#[test]
+fn each_client_sees_what_its_roles_allow_and_nobody_comes_in_without_a_name() {
+    let here = plain();
+    let server = here.place.start().ready();
+    let nobody = asked(&here, None, "GET", "/api/v1/status", &Value::Null);
+    assert_eq!((nobody.0, &nobody.1["error"]), (401, &"unauthorized".into()), "{}", nobody.1);
+    let question = json!({"query": "SELECT 1"});
+    assert_eq!(asked(&here, Some("vl_guess"), "POST", "/druid/v2/sql", &question).0, 401);
+    assert_eq!(asked(&here, None, "GET", "/health/ready", &Value::Null).0, 200);
+    for (method, path) in [("POST", "/api/v1/flush"), ("GET", "/runbooks"), ("GET", "/api/v1/quarantine/people")] {
+        assert_eq!(asked(&here, Some(&here.ann), method, path, &Value::Null).0, 403, "{path}");
+    }
+    deliver(&here);
+
+    let all = "SELECT who, zip, ward FROM raw.people ORDER BY ward";
+    assert_eq!(
+        rows(&here, &here.sam, all),
+        json!([["Ada Example", "94110", "north"], ["Bob Example", "03601", "south"]])
+    );
+    assert_eq!(rows(&here, &here.ann, all), json!([["***", "941", "north"], ["***", "000", "south"]]));
+    assert_eq!(rows(&here, &here.ann, "SELECT COUNT(*) FROM raw.people WHERE who LIKE 'Ada%'"), json!([[0]]));
+    let refused = rows(&here, &here.ann, "SELECT code FROM raw.people");
+    assert_eq!(
+        refused,
+        "the column 'code' of 'raw.people' is restricted and you may not use it; ask for the role 'steward'"
+    );
+    let refused = rows(&here, &here.ann, "SELECT * FROM quarantine.people").to_string();
+    assert!(refused.contains("you may not read 'quarantine.people'; ask for the role 'steward'"), "{refused}");
+
+    // What is computed from a restricted column is restricted.
+    here.place.until("derived", || rows(&here, &here.sam, "SELECT COUNT(*) FROM curated.stays") == json!([[2]]));
+    assert_eq!(rows(&here, &here.ann, "SELECT ward FROM curated.stays ORDER BY ward"), json!([["north"], ["south"]]));
+    let refused = rows(&here, &here.ann, "SELECT label FROM curated.stays").to_string();
+    assert!(refused.contains("'label' of 'curated.stays' is restricted"), "{refused}");
+    let log = here.place.said();
+    assert!(!log.contains(&here.ann) && !log.contains(&here.sam) && !log.contains("Example"), "{log}");
+    server.stop();
+
+    // Whoever holds the folder sees it all, and no token is asked for.
+    let arguments = ["query", all, "--project", "project", "--data", "data"];
+    let local = vitalake(here.folder.path(), &arguments, None);
+    assert!(said(&local).contains("Ada Example"), "{}", said(&local));
+}
+
+#[test]
+fn a_decision_is_written_down_under_the_name_that_was_proved() {
+    let here = plain();
+    let _server = here.place.start().ready();
+    let file = here.folder.path().join("people.csv");
+    fs::write(&file, "who,zip,ward,code\n,94110,north,c-1\n").unwrap();
+    let server = format!("http://{}", here.place.http);
+    let loaded = vitalake(
+        here.folder.path(),
+        &["ingest", "people", file.to_str().unwrap(), "--server", &server],
+        Some(&here.sam),
+    );
+    assert!(said(&loaded).contains("quarantine"), "{}", said(&loaded));
+    let decision = json!({"reason": "a test", "by": "the director"});
+    let (status, report) = asked(&here, Some(&here.sam), "POST", "/api/v1/quarantine/people/discard", &decision);
+    assert_eq!((status, &report["by"]), (200, &"sam".into()), "{report}");
+}
+
+#[test]
+fn rows_are_filtered_by_role_and_a_model_keeps_the_filter() {
+    let here =
+        here(&PEOPLE.replace("ROLES\n", LISTED), &STAYS.replace("ROLES\n", LISTED).replace("LABEL", "restricted"));
+    let _server = here.place.start().ready();
+    deliver(&here);
+    assert_eq!(rows(&here, &here.ann, "SELECT zip FROM raw.people"), json!([["941"]]));
+    assert_eq!(rows(&here, &here.ann, "SELECT COUNT(*), MAX(ward) FROM raw.people"), json!([[1, "north"]]));
+    here.place.until("derived", || rows(&here, &here.sam, "SELECT COUNT(*) FROM curated.stays") == json!([[2]]));
+    assert_eq!(rows(&here, &here.ann, "SELECT ward FROM curated.stays"), json!([["north"]]));
+}
+
+#[rstest]
+#[case::rows_of_others(LISTED, "", "restricted", "rows-of-others", "`analyst` sees some rows of raw.people")]
+#[case::another_filter(
+    LISTED,
+    "roles: [{role: analyst, customProperties: [{property: rowFilter, value: \"label = 'x'\"}]}]\n",
+    "restricted",
+    "rows-of-others",
+    "filter `analyst` by them"
+)]
+#[case::a_role_that_there_is_none_of("roles: [{role: surgeon}]\n", "", "restricted", "access", "surgeon")]
+#[case::a_class_that_is_too_mild("", "", "internal", "stricter-origin", "computed from what is restricted")]
+#[case::a_class_that_nobody_knows("", "", "topsecret", "unknown-classification", "counts as restricted")]
+fn validate_says_what_would_not_hold(
+    #[case] of_people: &str,
+    #[case] of_stays: &str,
+    #[case] label: &str,
+    #[case] code: &str,
+    #[case] says: &str,
+) {
+    let here = here(&PEOPLE.replace("ROLES\n", of_people), &STAYS.replace("ROLES\n", of_stays).replace("LABEL", label));
+    let verdict = vitalake(&here.place.project, &["validate", "--json"], None);
+    let verdict: Value = serde_json::from_slice(&verdict.stdout).unwrap();
+    let findings = verdict["diagnostics"].as_array().unwrap();
+    let found = findings.iter().find(|finding| finding["code"] == code);
+    assert!(found.is_some_and(|found| found.to_string().contains(says)), "{verdict}");
+}
