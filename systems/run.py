@@ -27,6 +27,8 @@ import postgres  # noqa: E402
 import roles  # noqa: E402
 import same_answers  # noqa: E402
 import secure_kafka  # noqa: E402
+import spark_faults  # noqa: E402
+import spark_models  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
 import superset  # noqa: E402
@@ -43,6 +45,8 @@ CHECKS = {
     "superset": superset.check,
     "spark": spark_reads.check,
     "spark-azurite": spark_reads.on_azurite,
+    "spark-models": spark_models.check,
+    "spark-faults": spark_faults.check,
     "spine-local": spine.check,
     "spine-azurite": lambda run: spine.check(run, azurite=True),
     "spine-kafka": lambda run: spine.check(run, kafka=True),

@@ -11,11 +11,11 @@ use arrow_schema::SchemaRef;
 use futures::Stream;
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 
-use crate::context::Context;
 use crate::operation::Operation;
 use crate::proto::ExecutePlanResponse;
 use crate::proto::execute_plan_response::{ExecutionProgress, ResponseType};
 use crate::rows::Rows;
+use crate::running::{OneMore, OwnSession};
 use crate::{Error, Result};
 
 const EVENTS_WAITING: usize = 2;
@@ -116,7 +116,9 @@ pub(crate) struct Held {
     /// Views of one session have names, which no other statement may take meanwhile.
     pub(crate) planning: Option<OwnedMutexGuard<()>>,
     /// A session that is there for this statement alone.
-    pub(crate) session: Option<Context>,
+    pub(crate) _session: Option<OwnSession>,
+    /// That it runs.
+    pub(crate) _running: OneMore,
 }
 
 /// Runs an operation in a task of its own, and waits until Spark has made a plan of it.
@@ -128,12 +130,9 @@ pub(crate) async fn begin(operation: Operation, zone: String, held: Held) -> Res
     let operation_id = operation.id().to_owned();
     let mut pump = Pump { operation, rows: None, sender, progress: progress_told, nodes: nodes_told };
     tokio::spawn(async move {
-        pump.run(told, &zone, held.planning).await;
+        let Held { planning, _session, _running } = held;
+        pump.run(told, &zone, planning).await;
         pump.operation.abandon().await;
-        if let Some(session) = held.session {
-            // Spark closes it by itself when nobody does.
-            let _ = session.close().await;
-        }
     });
     let schema = schema.await.map_err(|_| broken_off())??;
     Ok(Answer { schema, operation_id, events, progress, plan_nodes, over: false })

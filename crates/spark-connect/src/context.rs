@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -27,6 +28,8 @@ pub(crate) struct Wire {
     pub(crate) user_agent: String,
     /// How long a short call may take.
     pub(crate) call_max: Duration,
+    /// Why Spark does not answer what is asked again and again; nothing while it does.
+    pub(crate) trouble: Arc<watch::Sender<Option<String>>>,
 }
 
 /// One session of Spark's, as long as it lives there.
@@ -151,7 +154,10 @@ impl Context {
         answer: impl Future<Output = std::result::Result<tonic::Response<T>, Status>>,
     ) -> Result<T> {
         match tokio::time::timeout(self.wire.call_max, answer).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Ok(answer)) => {
+                self.answers();
+                Ok(answer.into_inner())
+            }
             Ok(Err(status)) => Err(self.short(verdict::fault(&status))),
             Err(_) => Err(self.away(format!("no answer within {:?}", self.wire.call_max))),
         }
@@ -173,6 +179,16 @@ impl Context {
                 }
             }
         }
+    }
+
+    /// Spark has answered.
+    pub(crate) fn answers(&self) {
+        self.wire.trouble.send_if_modified(|trouble| trouble.take().is_some());
+    }
+
+    /// Spark does not answer, and is asked again.
+    pub(crate) fn troubled(&self, reason: &str) {
+        self.wire.trouble.send_replace(Some(self.away(reason.to_owned()).to_string()));
     }
 
     pub(crate) fn away(&self, reason: String) -> Error {

@@ -69,6 +69,14 @@ pub enum Error {
         /// What it said, or did not say.
         reason: &'static str,
     },
+    /// Spark is older than what is asked of it.
+    #[error("Spark at {endpoint} is version {version}: Spark 4.1 or newer is needed")]
+    Version {
+        /// Where it is.
+        endpoint: String,
+        /// Its version.
+        version: String,
+    },
     /// A column of an input has a type that Spark does not take.
     #[error("column {column} of input {input} is {kind}, which Spark does not take")]
     InputType {
@@ -133,7 +141,7 @@ impl Classified for Error {
             Self::Away { .. } | Self::Refused { .. } | Self::SessionLost { .. } | Self::Failed { .. } => {
                 Class::External
             }
-            Self::Protocol { .. } | Self::Answer { .. } => Class::External,
+            Self::Protocol { .. } | Self::Version { .. } | Self::Answer { .. } => Class::External,
         }
     }
 
@@ -141,7 +149,7 @@ impl Classified for Error {
         match self {
             Self::Away { .. } | Self::Refused { .. } | Self::SessionLost { .. } | Self::Failed { .. } => Retry::Later,
             // What answers there may be replaced by what should.
-            Self::Protocol { .. } => Retry::Later,
+            Self::Protocol { .. } | Self::Version { .. } => Retry::Later,
             Self::Endpoint { .. } | Self::Statement { .. } => Retry::Never,
             Self::InputType { .. } | Self::InputSize { .. } | Self::Answer { .. } => Retry::Never,
         }

@@ -12,9 +12,11 @@ mod error;
 mod operation;
 mod query;
 mod rows;
+mod running;
 mod session;
 mod types;
 mod verdict;
+mod version;
 
 /// The protocol's messages, its client and (for tests) its server, made from `proto/` at build time.
 #[allow(missing_docs, clippy::all, rustdoc::all)]

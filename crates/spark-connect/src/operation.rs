@@ -4,6 +4,7 @@
 //! and its next stream begins after the last response that was seen. One invariant: `next` says that an operation has
 //! ended only when Spark did.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -24,14 +25,26 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const STREAM_SHORTEST: Duration = Duration::from_secs(1);
 /// Spark keeps what it sent until it is told that it came; this often it is told.
 const RELEASE_EACH_RESPONSES: u32 = 16;
+/// Trouble is told of once it has lasted so long: most is over before.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
+/// How long a Spark that says nothing may take to say that it is there.
+const PROBE_MAX: Duration = Duration::from_secs(10);
 
 /// How long to wait for what does not come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// How long a broken connection is tried again.
     pub(crate) away: Duration,
+    /// How long nothing may come before Spark is asked whether it is there.
+    pub(crate) quiet: Duration,
     /// How long a stream may say nothing before another takes its place.
     pub(crate) silence: Duration,
+}
+
+/// Why it is no longer waited for what did not come.
+enum Silence {
+    Cut(&'static str),
+    Lost(Error),
 }
 
 /// One operation.
@@ -98,12 +111,13 @@ impl Operation {
     /// The next response, or `None` once Spark has said that the result is complete.
     pub(crate) async fn next(&mut self) -> Result<Option<ExecutePlanResponse>> {
         while !self.complete {
-            let Some(stream) = self.stream.as_mut() else {
+            let Some(mut stream) = self.stream.take() else {
                 self.attach().await?;
                 continue;
             };
-            match timeout(self.patience.silence, stream.message()).await {
+            match self.patiently(stream.message()).await {
                 Ok(Ok(Some(response))) => {
+                    self.stream = Some(stream);
                     self.heard(&response).await?;
                     if !self.complete {
                         return Ok(Some(response));
@@ -111,10 +125,34 @@ impl Operation {
                 }
                 Ok(Ok(None)) => self.cut(None).await?,
                 Ok(Err(status)) => self.judge(&status).await?,
-                Err(_) => self.cut(Some(String::from("it says nothing"))).await?,
+                Err(silence) => self.silent(silence).await?,
             }
         }
         Ok(None)
+    }
+
+    /// Waits for what Spark may be long in saying, and asks now and then whether it is still there.
+    async fn patiently<T>(&self, what: impl Future<Output = T>) -> std::result::Result<T, Silence> {
+        let mut what = pin!(what);
+        let since = Instant::now();
+        loop {
+            if let Ok(came) = timeout(self.patience.quiet, &mut what).await {
+                return Ok(came);
+            }
+            match timeout(PROBE_MAX, self.context.version()).await {
+                Ok(Err(error @ Error::SessionLost { .. })) => return Err(Silence::Lost(error)),
+                Ok(Err(Error::Away { .. })) | Err(_) => return Err(Silence::Cut("it does not answer")),
+                _ if since.elapsed() >= self.patience.silence => return Err(Silence::Cut("it says nothing")),
+                _ => {}
+            }
+        }
+    }
+
+    async fn silent(&mut self, silence: Silence) -> Result<()> {
+        match silence {
+            Silence::Cut(reason) => self.cut(Some(reason.to_owned())).await,
+            Silence::Lost(error) => Err(error),
+        }
     }
 
     /// Stops it there, and lets Spark forget it. For who does not want the rest.
@@ -134,6 +172,7 @@ impl Operation {
     async fn heard(&mut self, response: &ExecutePlanResponse) -> Result<()> {
         self.context.observe(&response.server_side_session_id)?;
         (self.trouble, self.attempts) = (None, 0);
+        self.context.answers();
         if !response.response_id.is_empty() {
             self.last = Some(response.response_id.clone());
         }
@@ -160,14 +199,13 @@ impl Operation {
     /// Begins the operation, or goes on with it after the last response that came.
     async fn attach(&mut self) -> Result<()> {
         (self.attached, self.asked) = (Instant::now(), true);
-        let answer = timeout(self.patience.silence, self.ask()).await;
-        match answer {
+        match self.patiently(self.ask()).await {
             Ok(Ok(answer)) => {
                 (self.stream, self.started) = (Some(answer.into_inner()), true);
                 Ok(())
             }
             Ok(Err(status)) => self.judge(&status).await,
-            Err(_) => self.cut(Some(String::from("it does not answer"))).await,
+            Err(silence) => self.silent(silence).await,
         }
     }
 
@@ -214,6 +252,9 @@ impl Operation {
         if since.elapsed() >= self.patience.away {
             let reason = reason.unwrap_or_else(|| String::from("its streams end at once"));
             return Err(self.context.away(reason));
+        }
+        if since.elapsed() >= TOLD_AFTER {
+            self.context.troubled(reason.as_deref().unwrap_or("its streams end at once"));
         }
         let longest = BACKOFF_MAX.min(BACKOFF_FIRST * 2u32.saturating_pow(self.attempts));
         self.attempts += 1;

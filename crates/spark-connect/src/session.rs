@@ -7,14 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::answer::{self, Answer, Held};
 use crate::context::{Context, Wire};
 use crate::operation::{Operation, Patience};
 use crate::proto::interrupt_request::{Interrupt, InterruptType};
 use crate::query::{self, Outgoing, Query, Source};
-use crate::{Endpoint, Error, Result, artifacts};
+use crate::running::{OwnSession, Running};
+use crate::{Endpoint, Error, Result, artifacts, version};
 
 const ZONE: &str = "spark.sql.session.timeZone";
 /// Above this, the rows of a statement are sent before it, in parts.
@@ -34,6 +35,8 @@ pub struct Options {
     pub settings: Vec<(String, String)>,
     /// How long a connection that broke under a statement is tried again.
     pub away_max: Duration,
+    /// How long nothing may come before Spark is asked whether it is there.
+    pub quiet_max: Duration,
     /// How long a stream may say nothing before another takes its place. Spark ends each after two minutes by itself.
     pub silence_max: Duration,
 }
@@ -42,8 +45,9 @@ impl Options {
     /// With the limits that suit a Spark as it is installed.
     #[must_use]
     pub fn new(user_agent: &str, settings: Vec<(String, String)>) -> Self {
-        let (away_max, silence_max) = (Duration::from_secs(30), Duration::from_secs(180));
-        Self { user_agent: user_agent.to_owned(), settings, away_max, silence_max }
+        let (away_max, quiet_max, silence_max) =
+            (Duration::from_secs(30), Duration::from_secs(15), Duration::from_secs(180));
+        Self { user_agent: user_agent.to_owned(), settings, away_max, quiet_max, silence_max }
     }
 }
 
@@ -54,6 +58,7 @@ pub struct Session {
     options: Arc<Options>,
     current: Arc<Mutex<Option<Context>>>,
     planning: Arc<Mutex<()>>,
+    running: Running,
 }
 
 impl Session {
@@ -68,8 +73,11 @@ impl Session {
             user_id: endpoint.user_id().to_owned(),
             user_agent: options.user_agent.clone(),
             call_max: CALL_MAX.min(options.silence_max),
+            trouble: Arc::new(watch::Sender::new(None)),
         };
-        Ok(Self { wire, options: Arc::new(options), current: Arc::default(), planning: Arc::default() })
+        let (options, current, planning, running) =
+            (Arc::new(options), Arc::default(), Arc::default(), Running::default());
+        Ok(Self { wire, options, current, planning, running })
     }
 
     /// Runs a statement: gives its answer when Spark has made a plan of it. A session that Spark does not know any more is
@@ -93,6 +101,19 @@ impl Session {
             Err(Error::SessionLost { .. }) => self.context().await?.version().await,
             other => other,
         }
+    }
+
+    /// Why Spark does not answer statements that are asked again meanwhile; nothing while it answers.
+    #[must_use]
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.wire.trouble.subscribe()
+    }
+
+    /// Waits until nothing of this session runs in Spark any more: statements whose answers were dropped are stopped there
+    /// by tasks, which end with the process.
+    pub async fn stopped(&self) {
+        let mut running = self.running.0.subscribe();
+        let _ = running.wait_for(|running| *running == 0).await;
     }
 
     /// Stops all statements of the session that have a tag; gives how many.
@@ -141,28 +162,18 @@ impl Session {
         let context = self.context().await?;
         // Spark makes views of the inputs while it plans, in the session, and takes them away again.
         let planning = if query.inputs.is_empty() { None } else { Some(self.planning.clone().lock_owned().await) };
-        self.begin(query, &context, sent, Held { planning, session: None }).await
+        self.begin(query, &context, sent, Held { planning, _session: None, _running: self.running.one_more() }).await
     }
 
     /// What is sent before a statement stays in Spark until the session ends, so this statement has one of its own.
     async fn query_with_much(&self, query: &Query, rows: Vec<(String, Outgoing)>) -> Result<Answer> {
         let context = self.fresh().await?;
+        let session = OwnSession { context: context.clone(), running: self.running.clone() };
         let mut sent = HashMap::new();
-        let mut uploaded = Ok(());
         for (name, rows) in rows {
-            match artifacts::upload(&context, rows).await {
-                Ok(relation) => drop(sent.insert(name, relation)),
-                Err(error) => {
-                    uploaded = Err(error);
-                    break;
-                }
-            }
+            sent.insert(name, artifacts::upload(&context, rows).await?);
         }
-        if let Err(error) = uploaded {
-            let _ = context.close().await;
-            return Err(error);
-        }
-        let held = Held { planning: None, session: Some(context.clone()) };
+        let held = Held { planning: None, _session: Some(session), _running: self.running.one_more() };
         self.begin(query, &context, sent, held).await
     }
 
@@ -174,7 +185,8 @@ impl Session {
         held: Held,
     ) -> Result<Answer> {
         let plan = query::plan(query, sent)?;
-        let patience = Patience { away: self.options.away_max, silence: self.options.silence_max };
+        let Options { away_max: away, silence_max: silence, quiet_max, .. } = *self.options;
+        let patience = Patience { away, quiet: quiet_max.min(silence), silence };
         let operation = Operation::new(context.clone(), plan, query.tags.clone(), query.sql.clone(), patience);
         answer::begin(operation, self.zone(), held).await
     }
@@ -197,6 +209,10 @@ impl Session {
 
     async fn fresh(&self) -> Result<Context> {
         let context = Context::new(self.wire.clone());
+        let version = context.version().await?;
+        if !version::suffices(&version) {
+            return Err(Error::Version { endpoint: self.wire.endpoint.clone(), version: version::shown(&version) });
+        }
         let mut settings = self.options.settings.clone();
         if !settings.iter().any(|(key, _)| key == ZONE) {
             settings.push((ZONE.to_owned(), self.zone()));

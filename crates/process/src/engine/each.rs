@@ -11,6 +11,7 @@ use datafusion::common::DataFusionError;
 
 use crate::engine::Engine;
 use crate::engine::bounded::TooLarge;
+use crate::engine::spark::Failure;
 use crate::error::{Error, Result};
 use crate::problem::Place;
 
@@ -95,7 +96,7 @@ fn cause(failure: &Error) -> Option<Cow<'static, str>> {
 /// Where in the model an engine says that it fails.
 fn place(failure: &Error) -> Option<Place> {
     match failure {
-        Error::Spark { place, .. } => Some(*place),
+        Error::Spark { place, failure: Failure::Statement { at: Some(_), .. }, .. } => Some(*place),
         _ => None,
     }
 }

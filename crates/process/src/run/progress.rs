@@ -306,10 +306,13 @@ impl Progress {
     pub(crate) fn status(&self, last_change: u64) -> ModelStatus {
         let (counts, state, error, input_version) = self.counts.lock().clone();
         let uncommitted = self.uncommitted.lock().clone();
+        let trouble = self.runs.trouble();
         let marks = *self.marks.borrow();
         let behind = self.held_up_by().filter(|model| !std::ptr::eq(*model, self)).map(|model| model.dataset.clone());
         let state = match state {
-            ModelState::Running | ModelState::CatchingUp if uncommitted.is_some() => ModelState::Stalled,
+            ModelState::Running | ModelState::CatchingUp if uncommitted.is_some() || trouble.is_some() => {
+                ModelState::Stalled
+            }
             ModelState::Running if behind.is_some() => ModelState::BehindFailed,
             ModelState::Running if marks.processed.is_none() => ModelState::CatchingUp,
             ModelState::CatchingUp if behind.is_some() => ModelState::BehindFailed,
@@ -317,6 +320,7 @@ impl Progress {
         };
         let error = error
             .or(uncommitted)
+            .or(trouble)
             .or_else(|| behind.as_ref().map(|model| format!("it derives from {model}, which has failed")));
         ModelStatus {
             dataset: self.dataset.clone(),

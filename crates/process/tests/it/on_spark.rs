@@ -42,6 +42,10 @@ struct Double {
     always: Mutex<Option<Fault>>,
     /// Rows with these steps cannot be run.
     poison: Option<i64>,
+    /// Whether it says where.
+    poison_has_no_place: bool,
+    /// Why statements are asked for again.
+    trouble: Mutex<Option<String>>,
     sql: Mutex<Vec<String>>,
     interrupted: Arc<AtomicBool>,
 }
@@ -75,12 +79,16 @@ impl Spark for Double {
             None => {}
         }
         if self.poison.is_some_and(|poison| holds(&question, poison)) {
-            let at = question.sql.find("steps * steps");
+            let at = question.sql.find("steps * steps").filter(|_| !self.poison_has_no_place);
             let class = Some("ARITHMETIC_OVERFLOW".to_owned());
             return Err(Failure::Statement { class, sql_state: Some("22003".to_owned()), at });
         }
         let rows = run(question).await;
         Ok(Answer { rows: futures::stream::iter(rows.into_iter().map(Ok)).boxed(), progress })
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 }
 
@@ -296,6 +304,44 @@ async fn a_row_that_spark_cannot_run_is_rejected_with_its_place_and_its_neighbou
     let rejects = up.rows_in_full(Space::Quarantine, "steps").await.join("\n");
     let reason = "the expression at models/curated/steps.sql:4:3 cannot be computed for this row: Spark says ARITHMETIC_OVERFLOW (SQLSTATE 22003)";
     assert!(rejects.contains(reason), "{rejects}");
+    up.models.stop().await;
+}
+
+/// Spark says no place of a row that fails while it makes its plan: the expression is looked for here.
+#[tokio::test]
+async fn a_row_that_spark_rejects_without_a_place_is_placed_by_this_process() {
+    let double = Arc::new(Double { poison: Some(9), poison_has_no_place: true, ..Double::default() });
+    let mut world = wide(&double);
+    let parts = "-- kind: append\n\nSELECT subject_id, hour,\n  CAST(length(repeat('x', CASE WHEN steps = 9 THEN 1000000000 ELSE 1 END)) AS BIGINT) AS steps FROM raw.hourly_steps";
+    world.models = vec![model(Layer::Curated, "steps", parts)];
+    let up = world.up().await;
+    up.append(&[("a", 1, Some(5)), ("a", 2, Some(9))], 0);
+    up.commit().await;
+    let rejects = up.rows_in_full(Space::Quarantine, "steps").await.join("\n");
+    assert!(rejects.contains("the expression at models/curated/steps.sql:4:8 cannot be computed"), "{rejects}");
+    up.models.stop().await;
+}
+
+/// A statement that waits for a Spark that has gone: nobody waits for its model meanwhile.
+#[tokio::test]
+async fn a_model_whose_statement_waits_for_spark_is_stalled_until_spark_answers() {
+    let double = Arc::new(Double::default());
+    double.next.lock().push_back(Fault::Stalls);
+    let up = wide(&double).up().await;
+    up.append(&[("a", 1, Some(5))], 0);
+    up.lake.table(&name("hourly_steps")).unwrap().flush().await.unwrap();
+    let asked = async {
+        while double.asked.load(Ordering::Acquire) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    up.within(asked).await;
+    let status = || up.models.statuses().remove(0);
+    assert_eq!((status().state, status().error), (ModelState::CatchingUp, None));
+    *double.trouble.lock() = Some("Spark at double:1 is away: refused".to_owned());
+    assert_eq!((status().state, status().error), (ModelState::Stalled, double.trouble()));
+    *double.trouble.lock() = None;
+    assert_eq!((status().state, status().error), (ModelState::CatchingUp, None));
     up.models.stop().await;
 }
 

@@ -50,6 +50,8 @@ pub(crate) enum Call {
     Interrupt { operation: String },
     Details { error: String },
     Close { session: String },
+    Version,
+    Artifacts,
 }
 
 #[derive(Default)]
@@ -60,6 +62,8 @@ struct State {
     details: FetchErrorDetailsResponse,
     token: Option<String>,
     deaf: bool,
+    version: Option<String>,
+    holds_artifacts: bool,
     lives: u32,
     /// Which session of its own stands for which of a client's.
     sessions: HashMap<String, String>,
@@ -116,6 +120,21 @@ impl Double {
         self.spark.state.lock().unwrap().token = Some(token.to_owned());
     }
 
+    /// What happened to all streams happens no longer.
+    pub(crate) fn mend(&self) {
+        self.spark.state.lock().unwrap().always = None;
+    }
+
+    /// Takes what is sent before a statement and never says so.
+    pub(crate) fn hold_artifacts(&self) {
+        self.spark.state.lock().unwrap().holds_artifacts = true;
+    }
+
+    /// Says that it is of this version.
+    pub(crate) fn is_of(&self, version: &str) {
+        self.spark.state.lock().unwrap().version = Some(version.to_owned());
+    }
+
     /// Answers no short call any more.
     pub(crate) fn deafen(&self) {
         self.spark.state.lock().unwrap().deaf = true;
@@ -161,6 +180,15 @@ impl Spark {
         match observed {
             Some(observed) if observed != known => Err(handle("SESSION_CHANGED")),
             _ => Ok(known.clone()),
+        }
+    }
+
+    fn admit(&self, headers: &tonic::metadata::MetadataMap) -> Result<(), Status> {
+        let header = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        let token = self.state.lock().unwrap().token.clone();
+        match token.is_some_and(|token| header != Some(format!("Bearer {token}"))) {
+            true => Err(Status::unauthenticated(format!("not with {header:?}"))),
+            false => Ok(()),
         }
     }
 
@@ -251,17 +279,13 @@ impl SparkConnectService for Spark {
     }
 
     async fn config(&self, request: Request<ConfigRequest>) -> Short<ConfigResponse> {
-        let header = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        self.admit(request.metadata())?;
         let asked = request.into_inner();
         let settings = match asked.operation.unwrap().op_type.unwrap() {
             OpType::Set(set) => set.pairs.into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect(),
             other => panic!("{other:?}"),
         };
         self.note(Call::Config { session: asked.session_id.clone(), settings });
-        let token = self.state.lock().unwrap().token.clone();
-        if token.is_some_and(|token| header != Some(format!("Bearer {token}"))) {
-            return Err(Status::unauthenticated(format!("not with {header:?}")));
-        }
         let server_side_session_id =
             self.session(&asked.session_id, asked.client_observed_server_side_session_id.as_ref())?;
         self.short(ConfigResponse { server_side_session_id, ..ConfigResponse::default() }).await
@@ -289,11 +313,23 @@ impl SparkConnectService for Spark {
         self.short(ReleaseSessionResponse::default()).await
     }
 
-    async fn analyze_plan(&self, _: Request<AnalyzePlanRequest>) -> Short<AnalyzePlanResponse> {
-        Err(Status::unimplemented(""))
+    async fn analyze_plan(&self, request: Request<AnalyzePlanRequest>) -> Short<AnalyzePlanResponse> {
+        use analyze_plan_response::{Result as Told, SparkVersion};
+        self.admit(request.metadata())?;
+        let asked = request.into_inner();
+        self.note(Call::Version);
+        let server_side_session_id =
+            self.session(&asked.session_id, asked.client_observed_server_side_session_id.as_ref())?;
+        let version = self.state.lock().unwrap().version.clone().unwrap_or_else(|| String::from("4.2.0"));
+        let result = Some(Told::SparkVersion(SparkVersion { version }));
+        self.short(AnalyzePlanResponse { server_side_session_id, result, ..AnalyzePlanResponse::default() }).await
     }
 
     async fn add_artifacts(&self, _: Request<Streaming<AddArtifactsRequest>>) -> Short<AddArtifactsResponse> {
+        self.note(Call::Artifacts);
+        if self.state.lock().unwrap().holds_artifacts {
+            std::future::pending::<()>().await;
+        }
         Err(Status::unimplemented(""))
     }
 

@@ -4,4 +4,5 @@
 
 mod double;
 mod faults;
+mod gone;
 mod live;

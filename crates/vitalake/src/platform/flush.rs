@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use vitalake_ops::status::Behind;
-use vitalake_process::{ModelStatus, Models};
+use vitalake_process::{EngineName, ModelStatus, Models};
 use vitalake_runtime::error::in_full;
 
 use super::Life;
@@ -16,6 +16,8 @@ use super::recovery::Recovery;
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long gates are waited for: a rule over a large table takes its time.
 const JUDGED_MAX: Duration = Duration::from_secs(5);
+/// How long a flush waits for models on Spark and those behind them: a statement may run for hours.
+const SPARK_MAX: Duration = Duration::from_secs(20);
 /// How long a model may be stalled before a flush no longer waits for it: most come back within this.
 const STALLED_MAX: Duration = Duration::from_secs(2);
 
@@ -57,6 +59,7 @@ async fn settle(models: &Models, recovery: &Recovery) -> Vec<Behind> {
             biased;
             () = models.settled_of(&model.dataset) => now().filter(|now| now.state.needs_a_person()),
             () = held_up(model.dataset.as_str(), models, recovery) => now(),
+            () = too_long(model.dataset.as_str(), models, recovery) => now(),
         };
         held_up.map(|status| Behind { dataset: status.dataset.to_string(), reason: reason(&status) })
     });
@@ -73,7 +76,26 @@ async fn held_up(dataset: &str, models: &Models, recovery: &Recovery) {
     }
 }
 
+/// Waits as long as it is waited for a model that runs on Spark or is made of one that does; for ever for others.
+async fn too_long(dataset: &str, models: &Models, recovery: &Recovery) {
+    let on_spark = |model: &ModelStatus| model.engine == EngineName::Spark;
+    if recovery.made_of(&models.statuses(), on_spark).contains(dataset) {
+        tokio::time::sleep(SPARK_MAX).await;
+    } else {
+        std::future::pending().await
+    }
+}
+
 fn reason(status: &ModelStatus) -> String {
-    let error = status.error.clone().unwrap_or_else(|| "it waits for a model that is stalled".to_owned());
-    format!("{}: {error}", status.state.as_str())
+    let state = status.state.as_str();
+    match (&status.error, status.running) {
+        (Some(error), _) => format!("{state}: {error}"),
+        (None, Some(statement)) => {
+            format!("{state}: its statement has run on Spark for {} s", statement.took.as_secs())
+        }
+        (None, None) if status.engine == EngineName::Spark => {
+            format!("{state}: what it has to run on Spark is not done yet")
+        }
+        (None, None) => format!("{state}: it waits for a model that is stalled or runs on Spark"),
+    }
 }

@@ -93,15 +93,20 @@ impl Recovery {
 
     /// The tables whose model is stalled or has failed, and those that are made of them.
     pub(super) fn held_up(&self, models: &[ModelStatus]) -> BTreeSet<String> {
-        let mut held_up = BTreeSet::new();
+        self.made_of(models, |model| model.state == ModelState::Stalled || model.state.needs_a_person())
+    }
+
+    /// The tables of which the model is such a one, and those that are made of them.
+    pub(super) fn made_of(&self, models: &[ModelStatus], is: impl Fn(&ModelStatus) -> bool) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
         // Inputs come first, so one pass finds all that is behind one.
         for model in models {
             let inputs = self.inputs.get(&model.dataset);
-            let behind = inputs.is_some_and(|inputs| inputs.iter().any(|input| held_up.contains(input)));
-            if behind || model.state == ModelState::Stalled || model.state.needs_a_person() {
-                held_up.insert(model.dataset.to_string());
+            let behind = inputs.is_some_and(|inputs| inputs.iter().any(|input| found.contains(input)));
+            if behind || is(model) {
+                found.insert(model.dataset.to_string());
             }
         }
-        held_up
+        found
     }
 }

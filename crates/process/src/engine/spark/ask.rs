@@ -70,6 +70,11 @@ pub trait Spark: Debug + Send + Sync {
     /// When Spark is away or refuses; what fails later comes with the rows.
     async fn ask(&self, question: Question) -> Result<Answer, Failure>;
 
+    /// Why it does not answer now, though statements ask it again and again; nothing while it answers.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Ends what still runs there for this process.
     async fn close(&self) {}
 }

@@ -54,6 +54,7 @@ mod client {
 
 #[cfg(feature = "spark")]
 mod client {
+    use std::sync::OnceLock;
     use std::time::Duration;
 
     use async_trait::async_trait;
@@ -87,6 +88,26 @@ mod client {
     struct Connected {
         session: connect::Session,
         health: Health,
+        /// Told once that somebody passes on what the session tells of trouble.
+        watched: OnceLock<()>,
+    }
+
+    impl Connected {
+        /// Tells health of a Spark that went under a statement while that is asked for again, and not when it is given up.
+        fn watch(&self) {
+            if self.watched.set(()).is_err() {
+                return;
+            }
+            let (mut trouble, health) = (self.session.trouble(), self.health.clone());
+            tokio::spawn(async move {
+                while trouble.changed().await.is_ok() {
+                    match trouble.borrow_and_update().as_ref() {
+                        Some(what) => health.failed(what.clone()),
+                        None => health.answered(),
+                    }
+                }
+            });
+        }
     }
 
     pub(super) fn open(address: &str, health: Health) -> Result<Arc<dyn Spark>, BadAddress> {
@@ -94,7 +115,7 @@ mod client {
         let settings = SETTINGS.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let options = connect::Options::new(concat!("vitalake/", env!("CARGO_PKG_VERSION")), settings);
         let session = connect::Session::open(&endpoint, options).map_err(bad)?;
-        Ok(Arc::new(Connected { session, health }))
+        Ok(Arc::new(Connected { session, health, watched: OnceLock::new() }))
     }
 
     pub(super) fn bad_address(address: &str) -> Option<BadAddress> {
@@ -109,6 +130,7 @@ mod client {
     #[async_trait]
     impl Spark for Connected {
         async fn ask(&self, question: Question) -> Result<Answer, Failure> {
+            self.watch();
             let Question { sql, inputs, tags } = question;
             let input = |input: crate::engine::spark::Input| connect::Input {
                 name: input.name,
@@ -123,8 +145,16 @@ mod client {
             Ok(Answer { rows, progress })
         }
 
+        fn trouble(&self) -> Option<String> {
+            self.session.trouble().borrow().clone()
+        }
+
         async fn close(&self) {
-            let _ = tokio::time::timeout(CLOSING_MAX, self.session.close()).await;
+            let ended = async {
+                self.session.stopped().await;
+                let _ = self.session.close().await;
+            };
+            let _ = tokio::time::timeout(CLOSING_MAX, ended).await;
         }
     }
 
@@ -145,6 +175,7 @@ mod client {
             connect::Error::Away { .. }
             | connect::Error::Refused { .. }
             | connect::Error::Failed { .. }
+            | connect::Error::Version { .. }
             | connect::Error::Protocol { .. } => Failure::Away { what },
             connect::Error::SessionLost { .. } => Failure::SessionLost,
             connect::Error::Statement { class, sql_state, place } => Failure::Statement {

@@ -46,17 +46,38 @@ pub(crate) struct OnSpark {
 
 /// The statement of a model that runs now.
 #[derive(Debug, Default)]
-pub(crate) struct Runs(Mutex<Option<(Instant, watch::Receiver<RunProgress>)>>);
+pub(crate) struct Runs(Mutex<Option<Run>>);
+
+/// A statement from when it is sent on.
+#[derive(Debug)]
+struct Run {
+    since: Instant,
+    /// How far it is, once Spark has a plan of it.
+    progress: Option<watch::Receiver<RunProgress>>,
+    spark: Arc<dyn Spark>,
+}
 
 impl Runs {
     /// How long the statement has run, and how far it is.
     pub(crate) fn now(&self) -> Option<(Duration, RunProgress)> {
-        self.0.lock().as_ref().map(|(since, progress)| (since.elapsed(), *progress.borrow()))
+        let far = |run: &Run| run.progress.as_ref().map(|progress| *progress.borrow()).unwrap_or_default();
+        self.0.lock().as_ref().map(|run| (run.since.elapsed(), far(run)))
     }
 
-    fn begin(&self, progress: watch::Receiver<RunProgress>) -> RunsGuard<'_> {
-        *self.0.lock() = Some((Instant::now(), progress));
+    /// Why the statement does not go on, where Spark does not answer.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.0.lock().as_ref().and_then(|run| run.spark.trouble())
+    }
+
+    fn begin(&self, spark: &Arc<dyn Spark>) -> RunsGuard<'_> {
+        *self.0.lock() = Some(Run { since: Instant::now(), progress: None, spark: Arc::clone(spark) });
         RunsGuard(self)
+    }
+
+    fn is_planned(&self, progress: watch::Receiver<RunProgress>) {
+        if let Some(run) = self.0.lock().as_mut() {
+            run.progress = Some(progress);
+        }
     }
 }
 
@@ -149,8 +170,9 @@ impl Compiled {
     async fn ask_once(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
         let failed = |failure: Failure| self.failed(failure);
         let question = self.question(rows)?;
+        let _running = self.on.runs.begin(&self.on.spark);
         let mut answer = self.on.spark.ask(question).await.map_err(failed)?;
-        let _running = self.on.runs.begin(answer.progress.clone());
+        self.on.runs.is_planned(answer.progress.clone());
         let (mut made, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = answer.rows.try_next().await.map_err(failed)? {
             bytes += batch.get_array_memory_size();

@@ -1,0 +1,3 @@
+-- kind: append
+-- engine: datafusion
+SELECT id, note FROM raw.notes
