@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -35,7 +35,7 @@ pub(super) fn hashed(mut pieces: Pieces) -> (Pieces, JoinHandle<String>) {
     let (sender, passed) = mpsc::channel(PIECES_AHEAD_MAX);
     let runtime = tokio::runtime::Handle::current();
     let hashing = tokio::task::spawn_blocking(move || {
-        let mut hash = Sha256::new();
+        let mut hash = Context::new(&SHA256);
         // Who decodes may give a file up that nothing more comes of for a while.
         let next = async |pieces: &mut Pieces| {
             tokio::select! {
@@ -55,7 +55,7 @@ pub(super) fn hashed(mut pieces: Pieces) -> (Pieces, JoinHandle<String>) {
             }
             hash.update(&hashed);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     });
     (passed, hashing)
 }
@@ -167,6 +167,8 @@ impl Read for PieceReader {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use sha2::{Digest, Sha256};
+
     use super::*;
 
     #[tokio::test]
