@@ -281,6 +281,13 @@ impl Changes {
         }
     }
 
+    /// Whether rows or files wait for a reader.
+    pub(crate) fn has_more(&self, reader: ReaderId) -> bool {
+        let Some(cursor) = self.readers.get(reader.0) else { return false };
+        let next = self.entries.iter().find(|entry| entry.number > cursor.through);
+        next.is_some_and(|entry| !matches!(entry.what, What::Pending))
+    }
+
     /// What a reader has not seen yet, as far as the next seal and about `rows_max` rows.
     pub(crate) fn take(&mut self, reader: ReaderId, rows_max: usize) -> Option<Increment> {
         let cursor = self.readers.get(reader.0)?.clone();

@@ -3,7 +3,7 @@
 //!
 //! The events lie in `state/{dataset}`, a plain Delta table that no query names. It is committed before the rows that
 //! follow from it, and never after: who opens both finds the rows at the state's version or behind it. Invariant: every
-//! file of a state names its range, and ranges of one version do not overlap.
+//! file of a state names its range, and ranges of one version that are not the same do not overlap.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,10 +82,18 @@ impl StateFiles {
     /// # Errors
     /// When the file cannot be read.
     pub async fn read(&self, file: &DataFile) -> Result<Vec<RecordBatch>, LakeError> {
+        self.read_columns(file, &self.schema).await
+    }
+
+    /// Some columns of the rows of one file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read_columns(&self, file: &DataFile, schema: &SchemaRef) -> Result<Vec<RecordBatch>, LakeError> {
         let location = file.location(self.log.root());
         let failed =
             |source| LakeError::Parquet { attempt: "reading a file of the state", table: self.table.id(), source };
-        let rows = read_file(self.log.store(), &location, file.size_bytes(), &self.schema, BATCH_ROWS).await;
+        let rows = read_file(self.log.store(), &location, file.size_bytes(), schema, BATCH_ROWS).await;
         rows.map_err(failed)?.try_collect().await.map_err(failed)
     }
 

@@ -57,6 +57,12 @@ impl ChangeReader {
         self.backlog.drain(..).collect()
     }
 
+    /// Whether rows or files wait to be given.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.backlog.is_empty() || self.table.state.lock().changes.has_more(self.id)
+    }
+
     /// The next increment, if there is one.
     pub fn try_next(&mut self) -> Option<Increment> {
         let increment = self.backlog.pop_front().or_else(|| self.table.take(self.id, INCREMENT_ROWS_MAX))?;

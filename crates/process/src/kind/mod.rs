@@ -331,12 +331,13 @@ impl Work {
         }
     }
 
-    /// Commits the ended epochs whose input's version is known, where the work itself has to do it.
-    pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64) -> Result<()> {
+    /// Commits the ended epochs whose input's version is known, where the work itself has to do it. Where more of the input
+    /// waits, a work whose commit costs less for several epochs at once may take that in first.
+    pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64, is_behind: bool) -> Result<()> {
         match self {
             Self::Append(_) => Ok(()),
             Self::Rollup(work) => work.commit_known(job, first_seal).await,
-            Self::Upsert(work) => work.commit_known(job, first_seal).await,
+            Self::Upsert(work) => work.commit_known(job, first_seal, is_behind).await,
             Self::Full(work) => work.commit_known(job, first_seal).await,
         }
     }

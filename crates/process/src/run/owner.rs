@@ -122,7 +122,7 @@ impl Owner {
             if let Ok(request) = replays.try_recv() {
                 self.replay(job, request).await;
             }
-            self.work.commit_known(job, self.first_seal).await?;
+            self.work.commit_known(job, self.first_seal, self.changes.has_more()).await?;
             let Some(increment) = self.next(job, &mut replays, between_epochs).await? else { continue };
             if !between_epochs && !increment.removed.is_empty() && !self.end_before(job, &increment).await? {
                 return Ok(());
@@ -275,7 +275,7 @@ impl Owner {
         let _undisturbed = self.undisturbed(job, replays).await;
         let mut attempts = 0;
         loop {
-            self.work.commit_known(job, self.first_seal).await?;
+            self.work.commit_known(job, self.first_seal, false).await?;
             let started = Instant::now();
             let mut counts = Counts::default();
             let step = AssertUnwindSafe(self.work.take_back(job, increment, &mut counts)).catch_unwind().await;

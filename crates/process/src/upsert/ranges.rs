@@ -63,20 +63,24 @@ fn mask(bits: u8) -> u64 {
     if bits == 0 { 0 } else { u64::MAX << (64 - bits) }
 }
 
-/// The ranges of a table, each with what holds it.
+/// The ranges of a table, each with the files that hold it, of which none has a key that another has.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout<T>(BTreeMap<Range, T>);
+pub(crate) struct Layout<T>(BTreeMap<Range, Vec<T>>);
 
 impl<T> FromIterator<(Range, T)> for Layout<T> {
-    fn from_iter<I: IntoIterator<Item = (Range, T)>>(ranges: I) -> Self {
-        Self(ranges.into_iter().collect())
+    fn from_iter<I: IntoIterator<Item = (Range, T)>>(files: I) -> Self {
+        let mut ranges: BTreeMap<Range, Vec<T>> = BTreeMap::new();
+        for (range, file) in files {
+            ranges.entry(range).or_default().push(file);
+        }
+        Self(ranges)
     }
 }
 
 impl<T> Layout<T> {
-    /// What holds a range.
-    pub(crate) fn get(&self, range: Range) -> Option<&T> {
-        self.0.get(&range)
+    /// What holds a range; nothing where it is none of the table's.
+    pub(crate) fn get(&self, range: Range) -> &[T] {
+        self.0.get(&range).map_or(&[], Vec::as_slice)
     }
 
     /// The ranges that are there.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use tokio::task::JoinHandle;
@@ -50,6 +52,21 @@ impl Gated {
     fn published(&self, dataset: &str) -> u64 {
         let pinned = self.up.lake.pin();
         pinned.table(&TableId::new(Space::Serving, name(dataset))).unwrap().published().rows().unwrap()
+    }
+
+    /// Published rows of two whole numbers each.
+    async fn pairs(&self, dataset: &str) -> Vec<(i64, i64)> {
+        let pinned = self.up.lake.pin();
+        let view = pinned.table(&TableId::new(Space::Serving, name(dataset))).unwrap();
+        let mut pairs = Vec::new();
+        for file in view.published().files() {
+            for batch in self.up.lake.table(&name(dataset)).unwrap().read_file(file).await.unwrap() {
+                let column = |at: usize| batch.column(at).as_primitive::<Int64Type>().clone();
+                pairs.extend(column(0).values().iter().copied().zip(column(1).values().iter().copied()));
+            }
+        }
+        pairs.sort_unstable();
+        pairs
     }
 
     fn status(&self, dataset: &str) -> GateStatus {
@@ -437,4 +454,47 @@ async fn an_upsert_is_staged_and_published_as_others_are() {
     gated.until("published again", |gated| !gated.status("newest").held && gated.published("newest") == 2).await;
     let shown = ["|a|1970-01-01T03:00:00Z|9|hourly-steps|0|4|", "|b|1970-01-02T01:00:00Z|3|hourly-steps|0|2|"];
     assert_eq!(gated.up.committed(Space::Serving, "newest").await, shown);
+}
+
+#[tokio::test]
+async fn a_full_table_is_held_and_published_whole() {
+    let mut world = World::new(Severity::Error);
+    let mut all = Contracts::clone(&world.contracts);
+    let newest = contract(Layer::Curated, "newest", "*subject_id string, hour timestamp, steps long", false);
+    let mut counted = contract(Layer::Serving, "counted", "*steps long, subjects long", false);
+    counted.set_rules.push(at_least(2.0));
+    for contract in [newest, counted] {
+        all.insert(contract.dataset.clone(), Arc::new(contract));
+    }
+    world.contracts = Arc::new(all);
+    let text =
+        "-- kind: upsert\n-- key: subject_id\n-- sequence: hour\nSELECT subject_id, hour, steps FROM raw.hourly_steps";
+    let full = "-- kind: full\nSELECT steps, count(*) AS subjects FROM curated.newest GROUP BY steps";
+    world.models = vec![model(Layer::Curated, "newest", text), model(Layer::Serving, "counted", full)];
+    let gated = Gated::start(world).await;
+    gated.up.append(&[("a", 1, Some(5)), ("b", 2, Some(5))], 0);
+    gated.up.commit().await;
+    gated.until("held", |gated| gated.status("counted").held).await;
+    assert_eq!(gated.published("counted"), 0);
+    let gated = gated.restart().await;
+    let shows = async |wanted: &[(i64, i64)]| {
+        let reached = async {
+            while gated.pairs("counted").await != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let reached = tokio::time::timeout(SOON, reached).await;
+        assert!(reached.is_ok(), "{wanted:?}: {:#?}", gated.gates.statuses());
+    };
+    gated.up.append(&[("b", 3, Some(6)), ("c", 3, Some(6))], 2);
+    gated.up.commit().await;
+    shows(&[(5, 1), (6, 2)]).await;
+    // All of it is one row: readers keep the version before, until there are two again.
+    gated.up.append(&[("a", 4, Some(6))], 4);
+    gated.up.commit().await;
+    gated.until("held again", |gated| gated.status("counted").held).await;
+    shows(&[(5, 1), (6, 2)]).await;
+    gated.up.append(&[("c", 5, Some(7))], 5);
+    gated.up.commit().await;
+    shows(&[(6, 2), (7, 1)]).await;
 }

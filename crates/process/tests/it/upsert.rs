@@ -245,6 +245,42 @@ async fn a_row_that_breaks_a_rule_leaves_its_key_as_it_was() {
     up.models.stop().await;
 }
 
+#[tokio::test]
+async fn keys_that_are_new_come_beside_what_is_there_until_these_are_many_files() {
+    let mut world = world();
+    world.leaves.leaf_rows_max = 1_000;
+    let up = world.up().await;
+    let files = || {
+        let head = up.lake.table(&name("latest")).unwrap().head();
+        head.files().map(|file| file.path().to_string()).collect::<Vec<_>>()
+    };
+    let (mut events, mut merged): (Vec<Event>, Vec<u8>) = Default::default();
+    for round in 0..20 {
+        let before = files();
+        let came: Vec<Event> = (0..3).map(|key| (3 * round + key, 5, Some(1), key == 2)).collect();
+        append(&up, &came, events.len() as i64);
+        events.extend(came);
+        commit(&up).await;
+        let after = files();
+        match before.iter().all(|file| after.contains(file)) {
+            true => assert_eq!(after.len(), before.len() + 1),
+            false => merged.push(round),
+        }
+        assert_eq!(up.rows(Space::Curated, "latest", false).await, newest("changes", &placed(&events), true, false));
+        assert_eq!(up.rows(Space::Curated, "versions", false).await, versions("changes", &placed(&events)));
+    }
+    assert_eq!(merged, [8, 16]);
+    // A key that is there brings all of its range together.
+    let came = [(0, 9, Some(2), false), (2, 9, Some(2), false), (100, 1, Some(2), false), (1, 4, Some(2), false)];
+    append(&up, &came, events.len() as i64);
+    events.extend(came);
+    commit(&up).await;
+    assert_eq!(files().len(), 1);
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, newest("changes", &placed(&events), true, false));
+    assert_eq!(up.rows(Space::Curated, "versions", false).await, versions("changes", &placed(&events)));
+    up.models.stop().await;
+}
+
 fn an_event() -> impl Strategy<Value = Event> {
     let value = prop_oneof![1 => Just(None), 6 => (0..3_i64).prop_map(Some)];
     (0..7_u8, 0..6_i64, value, prop::bool::weighted(0.2))
@@ -259,10 +295,14 @@ proptest! {
 
     #[test]
     fn any_order_and_split_of_events_gives_the_tables_of_a_rebuild(
-        run in prop::collection::vec((prop::collection::vec(an_event(), 1..9), 0..4_u8), 1..8)
+        run in prop::collection::vec((prop::collection::vec(an_event(), 1..9), 0..4_u8), 1..8),
+        in_one_range in any::<bool>(),
     ) {
         runtime().block_on(async {
-            let world = world();
+            let mut world = world();
+            if in_one_range {
+                world.leaves.leaf_rows_max = 100;
+            }
             let mut up = world.up().await;
             let mut events: Vec<Event> = Vec::new();
             for (came, then) in &run {

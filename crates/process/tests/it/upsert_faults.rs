@@ -86,6 +86,43 @@ async fn a_panic_at_any_write_leaves_what_a_rebuild_gives(#[case] folder: &'stat
     up.models.stop().await;
 }
 
+#[rstest]
+#[case::the_state("state/latest")]
+#[case::its_log("state/latest/_delta_log")]
+#[case::the_rows("curated/latest/0")]
+#[case::their_log("curated/latest/_delta_log")]
+#[case::the_rejects("quarantine/latest/_delta_log")]
+#[tokio::test]
+async fn a_panic_while_keys_come_beside_others_leaves_what_a_rebuild_gives(#[case] folder: &'static str) {
+    let mut world = world();
+    world.leaves.leaf_rows_max = 1_000;
+    let next = breaking(&mut world);
+    let up = world.up().await;
+    append(&up, &FIRST, 0);
+    commit(&up).await;
+    *next.lock() = Some((folder, Puts::Panic));
+    let then = [(6, 5, Some(1), false), (7, 6, None, true), (8, 7, Some(1), false), (9, 9, Some(-1), false)];
+    append(&up, &then, FIRST.len() as i64);
+    up.lake.table(&name("changes")).unwrap().flush().await.unwrap();
+    up.within(up.models.settled()).await;
+    assert!(next.lock().is_none(), "nothing was written to {folder}");
+    let mut events: Vec<Event> = FIRST.into_iter().chain(then).collect();
+    let good = |events: &[Event]| placed(events).into_iter().filter(|((_, _, value, _), _)| *value != Some(-1));
+    let latest = |events: &[Event]| newest("changes", &good(events).collect::<Vec<_>>(), true, false);
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, latest(&events));
+    let up = restarted(&world, up).await;
+    let last = [(10, 5, Some(1), false), (6, 4, Some(3), false), (7, 7, Some(3), false)];
+    append(&up, &last[..1], events.len() as i64);
+    commit(&up).await;
+    append(&up, &last[1..], events.len() as i64 + 1);
+    commit(&up).await;
+    events.extend(last);
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, latest(&events));
+    assert_eq!(up.rows(Space::Curated, "versions", false).await, versions("changes", &placed(&events)));
+    assert_eq!(up.committed(Space::Quarantine, "latest").await.len(), 1);
+    up.models.stop().await;
+}
+
 /// How far the state of `latest` has come in its input.
 async fn state_of(up: &Up) -> Option<i64> {
     let (input, output) = (up.lake.table(&name("changes")).unwrap(), up.lake.table(&name("latest")).unwrap());
@@ -211,6 +248,34 @@ async fn a_range_that_nothing_came_to_keeps_its_files() {
     assert_eq!((gone, after.len()), (1, before.len()));
     let log = DeltaLog::new(Arc::clone(&world.store), TableId::new(Space::Curated, name("latest")).root());
     assert!(log.load().await.unwrap().unwrap().files().all(|file| file.range().is_some()));
+    up.models.stop().await;
+}
+
+#[tokio::test]
+async fn epochs_that_wait_are_committed_as_one() {
+    let mut world = world();
+    world.leaves.dirty_rows_max = 1_000;
+    let next = breaking(&mut world);
+    let up = world.up().await;
+    append(&up, &FIRST, 0);
+    commit(&up).await;
+    *next.lock() = Some(("state/latest/_delta_log", Puts::Refuse));
+    let latest = up.lake.table(&name("latest")).unwrap();
+    let before = latest.head().version().0;
+    let mut events = FIRST.to_vec();
+    for number in 0..12 {
+        let event = (number % 8, 10 + i64::from(number), Some(i64::from(number)), number == 9);
+        append(&up, &[event], events.len() as i64);
+        up.lake.table(&name("changes")).unwrap().flush().await.unwrap();
+        events.push(event);
+    }
+    *next.lock() = None;
+    up.within(up.models.settled()).await;
+    // A few had begun when the store refused; those that came meanwhile are one.
+    let commits = latest.head().version().0 - before;
+    assert!((1..=6).contains(&commits), "{commits}");
+    assert_eq!(up.rows(Space::Curated, "latest", false).await, newest("changes", &placed(&events), true, false));
+    assert_eq!(up.rows(Space::Curated, "versions", false).await, versions("changes", &placed(&events)));
     up.models.stop().await;
 }
 

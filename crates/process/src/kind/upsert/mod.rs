@@ -5,6 +5,7 @@
 //! state's version that its rows follow from, and is brought up to it at start. Invariant: the table's rows of a range
 //! are those that follow from the events that the state holds of it at that version.
 
+mod epoch;
 mod range;
 mod write;
 
@@ -12,11 +13,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use vitalake_contract::contract::BUSINESS_DATE;
 use vitalake_lake::{DataFile, Increment, Overlay, Seal, StateTable};
 
+use epoch::{Gathered, OpenEpoch};
 use write::Prepared;
 
 use crate::append::AppendPlan;
@@ -38,32 +40,9 @@ const OPEN_EPOCHS_MAX: usize = 32;
 /// How many joined tables a snapshot may be as large as.
 const SNAPSHOT_SHARES: usize = 4;
 
-/// What an epoch brings.
-#[derive(Default)]
-struct Gathered {
-    /// Events, in the order in which they came.
-    changes: Vec<Change>,
-    /// Of an input that comes as a whole: its rows, once any came.
-    whole: Option<Vec<RecordBatch>>,
-    /// Rows of a whole that were rejected: their keys are not absent.
-    rejected: Vec<RecordBatch>,
-    /// The day for which a whole stands, in days since 1970.
-    business_date: Option<i32>,
-    has_rejects: bool,
-    /// Events and rows that are in memory.
-    rows: u64,
-    /// Bytes of a whole.
-    bytes: usize,
-    /// Ranges whose events a part of the epoch has brought into the state already.
-    touched: Vec<Range>,
-}
-
-/// An epoch of the input that has ended.
-struct OpenEpoch {
-    input: Arc<Seal>,
-    gathered: Gathered,
-    /// The output's own seal, where rows were rejected.
-    rejects: Option<Arc<Seal>>,
+/// Events in memory before a part of an epoch is brought into the state.
+fn rows_max(job: &Job) -> u64 {
+    job.options.leaves.dirty_rows_max as u64
 }
 
 /// An upsert model at work.
@@ -71,6 +50,8 @@ pub(crate) struct UpsertWork {
     rules: Rules,
     merger: Arc<Merger>,
     hasher: RowHasher,
+    /// The columns of the key alone, and what hashes them as `hasher` does.
+    keys: (SchemaRef, RowHasher),
     state: StateTable,
     /// Rejects that a crash has left committed without what follows them.
     recovered: Option<Recovered>,
@@ -90,13 +71,15 @@ impl UpsertWork {
         let seed = crate::duplicates::random_seed();
         let state = job.lake.state_table(&job.output, Arc::clone(&shape.events), seed).await?;
         let hasher = RowHasher::with_seed(shape.key.clone(), Vec::new(), state.seed());
+        let keys = keys_alone(&shape, state.seed())?;
         // Those of a task before this one come again.
         job.output.take_back_rejects().await;
         let recovered = Recovered::read(job, rejects_ahead).await?;
         let rules = Rules::new(plan, contract)?;
         let (gathered, open) = (Gathered::default(), VecDeque::new());
         let (merger, brought_up_to, first_seal) = (Arc::new(Merger::new(shape)?), None, 0);
-        let mut work = Self { rules, merger, hasher, state, recovered, gathered, open, brought_up_to, first_seal };
+        let mut work =
+            Self { rules, merger, hasher, keys, state, recovered, gathered, open, brought_up_to, first_seal };
         work.catch_up(job).await?;
         Ok(work)
     }
@@ -135,7 +118,7 @@ impl UpsertWork {
     fn is_in_disorder(&self, job: &Job) -> bool {
         let layout = self.layout();
         let is_ours = |file: &Arc<DataFile>| {
-            let known = file.range().and_then(Range::parse).is_some_and(|range| layout.get(range).is_some());
+            let known = file.range().and_then(Range::parse).is_some_and(|range| !layout.get(range).is_empty());
             let nulls = file.stats().and_then(|stats| stats.null_count(crate::upsert::shape::VALID_FROM));
             known && !(self.shape().history && nulls.is_some() && nulls == file.rows)
         };
@@ -220,12 +203,16 @@ impl UpsertWork {
         self.make_room(job).await
     }
 
+    /// Events of ended epochs that wait for their commit.
+    fn waiting_rows(&self) -> u64 {
+        self.open.iter().map(|epoch| epoch.gathered.rows).sum()
+    }
+
     /// Brings a part of an epoch into the state, where its events are too many for memory. The table follows with the
     /// epoch's end.
     async fn make_room(&mut self, job: &Job) -> Result<()> {
-        let rows_max = job.options.leaves.dirty_rows_max as u64;
-        let waiting: u64 = self.open.iter().map(|epoch| epoch.gathered.rows).sum();
-        if self.gathered.rows + waiting <= rows_max || self.shape().feeding == Feeding::Whole {
+        let rows_max = rows_max(job);
+        if self.gathered.rows + self.waiting_rows() <= rows_max || self.shape().feeding == Feeding::Whole {
             return Ok(());
         }
         while let Some(epoch) = self.open.front() {
@@ -261,9 +248,13 @@ impl UpsertWork {
         self.open.push_back(OpenEpoch { input, gathered, rejects });
     }
 
-    /// Commits the oldest epochs whose input's version is known; waits for one where too many are open.
-    pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64) -> Result<()> {
+    /// Commits the oldest epochs whose input's version is known; waits for one where too many are open. Where it is
+    /// behind and there is room, they wait for those that come: what several bring to a range is written once.
+    pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64, is_behind: bool) -> Result<()> {
         self.first_seal = first_seal;
+        if is_behind && self.open.len() < OPEN_EPOCHS_MAX && self.waiting_rows() <= rows_max(job) / 2 {
+            return Ok(());
+        }
         if let Some(version) = self.brought_up_to.take()
             && job.input.head().version().0 == u64::try_from(version).unwrap_or(u64::MAX)
         {
@@ -280,9 +271,24 @@ impl UpsertWork {
         self.open.front().map(|epoch| &epoch.input)
     }
 
-    /// Commits the oldest epoch that has ended, as that version of the input: rejects, then events, then rows.
+    /// The oldest epoch that has ended, as that version of the input, with those after it that can be committed as one.
+    fn oldest_as_one(&mut self, mut version: i64) -> Option<(OpenEpoch, i64)> {
+        let mut epoch = self.open.pop_front()?;
+        while let Some(later) =
+            self.open.front().filter(|next| epoch.can_take(next)).and_then(|n| n.input.version_now())
+        {
+            let Some(next) = self.open.pop_front() else { break };
+            epoch.take(next);
+            version = later;
+        }
+        Some((epoch, version))
+    }
+
+    /// Commits the oldest epochs that have ended, the first of them as that version of the input: rejects, then events,
+    /// then rows.
     async fn commit(&mut self, job: &Job, version: i64, first_seal: u64) -> Result<()> {
-        let Some(OpenEpoch { input, gathered, rejects }) = self.open.pop_front() else { return Ok(()) };
+        let Some((epoch, version)) = self.oldest_as_one(version) else { return Ok(()) };
+        let OpenEpoch { input, gathered, rejects } = epoch;
         let mut attempts = 0;
         let mut prepared = loop {
             match self.prepare(job, &gathered, Some(version)).await {
@@ -345,6 +351,14 @@ impl UpsertWork {
         }
         Ok(())
     }
+}
+
+/// The columns of the key, in its order, and their hashes.
+fn keys_alone(shape: &UpsertShape, seed: u64) -> Result<(SchemaRef, RowHasher)> {
+    let schema = shape.events.project(&shape.key);
+    let schema = schema.map_err(|source| Error::Arrow { attempted: "choosing the key", source })?;
+    let key = (0..shape.key.len()).collect();
+    Ok((Arc::new(schema), RowHasher::with_seed(key, Vec::new(), seed)))
 }
 
 /// The newest day for which a delivered file stands.

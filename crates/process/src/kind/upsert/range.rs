@@ -1,18 +1,25 @@
 //! One range of an upsert's keys: its events as they are, what comes to them, and the files of what they are then.
 //!
-//! Ranges know nothing of each other, so that several are read, merged and written at once. Invariant: a range is read and
-//! written whole, and what is in memory is bounded by the ranges at work.
+//! Ranges know nothing of each other, so that several are read, merged and written at once. Keys that a range does not
+//! hold yet are written beside what it holds, in files of their own, until these are many: a first load in many portions
+//! then writes each row a few times and not once for every portion. All else reads and writes a range whole. Invariant:
+//! all events of a key are in one file of the state, and what is in memory is bounded by the ranges at work.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::SchemaRef;
 use tokio::task::JoinSet;
 use vitalake_lake::{DataFile, StateFiles, Table};
 
 use crate::duplicates::RowHasher;
 use crate::error::{Error, Result};
 use crate::upsert::{Change, Merger, Range, Stamp};
+
+/// Files of a range after which they are merged into one.
+const FILES_MAX: usize = 8;
 
 /// What an epoch brings to one range.
 #[derive(Default)]
@@ -37,6 +44,8 @@ pub(super) enum Rows {
 pub(super) struct RangeWork {
     pub(super) merger: Arc<Merger>,
     pub(super) hasher: RowHasher,
+    /// The columns of the key alone, and what hashes them.
+    pub(super) keys: (SchemaRef, RowHasher),
     pub(super) state: StateFiles,
     pub(super) output: Arc<Table>,
     /// Events after which a range is halved.
@@ -51,24 +60,35 @@ pub(super) struct Written {
     pub(super) range: Range,
     pub(super) state: Vec<Arc<DataFile>>,
     pub(super) rows: Vec<Arc<DataFile>>,
-    /// Whether the rows are others than before.
-    pub(super) differs: bool,
+    /// What they take the place of.
+    pub(super) instead: Instead,
+}
+
+/// What the files of a range take the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Instead {
+    /// They come beside what is there.
+    Nothing,
+    /// Of the events; the rows are as they were.
+    Events,
+    /// Of the events and the rows.
+    EventsAndRows,
 }
 
 /// Writes what becomes of ranges that are held in these files, as many at a time as the machine has cores; those that
 /// change, in their order.
 pub(super) async fn all_at_once(
     work: RangeWork,
-    ranges: impl Iterator<Item = (Range, Option<Arc<DataFile>>, OfRange)>,
+    ranges: impl Iterator<Item = (Range, Vec<Arc<DataFile>>, OfRange)>,
 ) -> Result<Vec<Written>> {
     let at_once_max = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (work, mut running, mut written) = (Arc::new(work), JoinSet::new(), Vec::new());
-    for (range, file, came) in ranges {
+    for (range, files, came) in ranges {
         if running.len() >= at_once_max {
             written.extend(next(&mut running).await?);
         }
         let work = Arc::clone(&work);
-        running.spawn(async move { work.write(range, file.as_deref(), came).await });
+        running.spawn(async move { work.write(range, &files, came).await });
     }
     while !running.is_empty() {
         written.extend(next(&mut running).await?);
@@ -87,11 +107,19 @@ async fn next(running: &mut JoinSet<Result<Option<Written>>>) -> Result<Option<W
 }
 
 impl RangeWork {
-    async fn held(&self, file: Option<&DataFile>) -> Result<RecordBatch> {
-        match file {
-            Some(file) => self.joined(&self.state.read(file).await?),
-            None => Ok(RecordBatch::new_empty(Arc::clone(&self.merger.shape().events))),
+    /// All events of a range, in order.
+    async fn held(&self, files: &[Arc<DataFile>]) -> Result<RecordBatch> {
+        let mut batches = Vec::with_capacity(files.len());
+        for file in files {
+            batches.extend(self.state.read(file).await?);
         }
+        let held = self.joined(&batches)?;
+        // One file is in order already.
+        if files.len() > 1 { self.merger.merge(&self.nothing(), &[Change::Add(held)]) } else { Ok(held) }
+    }
+
+    fn nothing(&self) -> RecordBatch {
+        RecordBatch::new_empty(Arc::clone(&self.merger.shape().events))
     }
 
     fn joined(&self, batches: &[RecordBatch]) -> Result<RecordBatch> {
@@ -100,12 +128,16 @@ impl RangeWork {
     }
 
     /// Writes what a range is after what came; none where it stays as it was.
-    async fn write(&self, range: Range, file: Option<&DataFile>, came: OfRange) -> Result<Option<Written>> {
-        let before = self.held(file).await?;
+    async fn write(&self, range: Range, files: &[Arc<DataFile>], came: OfRange) -> Result<Option<Written>> {
         if self.rows == Rows::Alone {
-            let rows = self.output.write_range(vec![self.merger.visible(&before)?], &range.to_string()).await?;
-            return Ok(Some(Written { range, state: Vec::new(), rows, differs: true }));
+            let rows = self.merger.visible(&self.held(files).await?)?;
+            let rows = self.output.write_range(vec![rows], &range.to_string()).await?;
+            return Ok(Some(Written { range, state: Vec::new(), rows, instead: Instead::EventsAndRows }));
         }
+        if self.are_new(files, &came).await? {
+            return self.write_beside(range, &came.changes).await.map(Some);
+        }
+        let before = self.held(files).await?;
         let after = self.after(&before, came)?;
         if after == before {
             return Ok(None);
@@ -116,7 +148,8 @@ impl RangeWork {
             _ => Some(self.shown(&before, &parts)?).filter(|shown| shown.differs),
         };
         drop((before, after));
-        let mut written = Written { range, state: Vec::new(), rows: Vec::new(), differs: shown.is_some() };
+        let instead = if shown.is_some() { Instead::EventsAndRows } else { Instead::Events };
+        let mut written = Written { range, state: Vec::new(), rows: Vec::new(), instead };
         for ((part, _), rows) in parts.iter().zip(shown.into_iter().flat_map(|shown| shown.rows)) {
             written.rows.extend(self.output.write_range(vec![rows], &part.to_string()).await?);
         }
@@ -124,6 +157,46 @@ impl RangeWork {
             written.state.extend(self.state.write(&[events], &part.to_string()).await?);
         }
         Ok(Some(written))
+    }
+
+    /// Whether what came are events of keys that the range holds none of, and there is room for them beside it.
+    async fn are_new(&self, files: &[Arc<DataFile>], came: &OfRange) -> Result<bool> {
+        let mut rows = 0;
+        let mut hashes = HashSet::new();
+        for change in &came.changes {
+            let Change::Add(events) = change else { return Ok(false) };
+            rows += events.num_rows() as u64;
+            hashes.extend(self.hasher.hash(events)?.0);
+        }
+        for file in files {
+            let Some(held) = file.rows else { return Ok(false) };
+            rows += held;
+        }
+        let has_room = (1..FILES_MAX).contains(&files.len()) && rows <= self.rows_max as u64;
+        if self.stamp.is_some() || hashes.is_empty() || !has_room {
+            return Ok(false);
+        }
+        let (schema, hasher) = &self.keys;
+        for file in files {
+            for keys in self.state.read_columns(file, schema).await? {
+                // Two keys of one hash are taken for one, which costs a merge.
+                if hasher.hash(&keys)?.0.iter().any(|hash| hashes.contains(hash)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes events of new keys, and the rows that follow from them, beside what the range holds.
+    async fn write_beside(&self, range: Range, changes: &[Change]) -> Result<Written> {
+        let events = self.merger.merge(&self.nothing(), changes)?;
+        let rows = match self.rows {
+            Rows::Later => Vec::new(),
+            _ => self.output.write_range(vec![self.merger.visible(&events)?], &range.to_string()).await?,
+        };
+        let state = self.state.write(&[events], &range.to_string()).await?.into_iter().collect();
+        Ok(Written { range, state, rows, instead: Instead::Nothing })
     }
 
     /// What a range holds after what came.

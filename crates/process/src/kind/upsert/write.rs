@@ -1,7 +1,6 @@
 //! What an upsert's epoch writes: the events of the ranges that it touches, and the rows that follow from them.
 //!
-//! Between what was gathered and the commits. Invariant: a range is read and written whole, and no file is named by a
-//! commit before all of an epoch are written.
+//! Between what was gathered and the commits. Invariant: no file is named by a commit before all of an epoch are written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use vitalake_lake::{DataFile, FilePath, StateChange};
 
-use super::range::{OfRange, RangeWork, Rows, all_at_once};
+use super::range::{Instead, OfRange, RangeWork, Rows, all_at_once};
 use super::{Gathered, UpsertWork};
 use crate::error::{Error, Result};
 use crate::plan::INGESTED_AT;
@@ -38,6 +37,7 @@ impl UpsertWork {
         RangeWork {
             merger: Arc::clone(&self.merger),
             hasher: self.hasher.clone(),
+            keys: self.keys.clone(),
             state: self.state.files(),
             output: Arc::clone(&job.output),
             rows_max: job.options.leaves.leaf_rows_max,
@@ -52,7 +52,7 @@ impl UpsertWork {
         let layout = self.layout();
         let mut prepared = Prepared::default();
         let touched = layout.ranges().filter(|range| is_touched(*range));
-        let touched = touched.map(|range| (range, layout.get(range).cloned(), OfRange::default()));
+        let touched = touched.map(|range| (range, layout.get(range).to_vec(), OfRange::default()));
         for written in all_at_once(self.ranges(job, None, Rows::Alone), touched).await? {
             prepared.adds.extend(written.rows);
         }
@@ -104,16 +104,18 @@ impl UpsertWork {
             true => Rows::WhereTheyDiffer,
             false => Rows::Later,
         };
-        let came = ranges.into_iter().map(|(range, came)| (range, layout.get(range).cloned(), came));
+        let came = ranges.into_iter().map(|(range, came)| (range, layout.get(range).to_vec(), came));
         for written in all_at_once(self.ranges(job, stamp, rows), came).await? {
             let range = written.range;
             prepared.state.ranges.push(range.to_string());
-            prepared.state.removes.extend(layout.get(range).map(|file| file.path().clone()));
             prepared.state.adds.extend(written.state);
-            if written.differs {
+            prepared.adds.extend(written.rows);
+            if written.instead != Instead::Nothing {
+                prepared.state.removes.extend(layout.get(range).iter().map(|file| file.path().clone()));
+            }
+            if written.instead == Instead::EventsAndRows {
                 let gone = visible.iter().filter(|(of, _)| of.overlaps(range));
                 prepared.removes.extend(gone.map(|(_, path)| path.clone()));
-                prepared.adds.extend(written.rows);
             }
         }
         Ok(prepared)
