@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use futures::{Stream, StreamExt};
 
 use crate::books::{Balance, signed};
 use crate::changes::Change;
@@ -139,7 +140,30 @@ impl Table {
         self.write_files(SideName::Rows, batches).await
     }
 
-    /// The same for rejects.
+    /// Writes batches as they come as a file that no commit names yet; none when there are no rows. They are encoded while
+    /// more are made, and memory holds a row group of them. Nobody takes batches any longer after an error.
+    ///
+    /// # Errors
+    /// When they cannot be encoded or stored.
+    pub async fn write_coming_rows(
+        &self,
+        batches: impl Stream<Item = RecordBatch> + Send + Unpin + 'static,
+    ) -> Result<Vec<Arc<DataFile>>, LakeError> {
+        self.encode(SideName::Rows, batches).await
+    }
+
+    /// As [`Table::write_coming_rows`], for rejects.
+    ///
+    /// # Errors
+    /// When they cannot be encoded or stored.
+    pub async fn write_coming_rejects(
+        &self,
+        batches: impl Stream<Item = RecordBatch> + Send + Unpin + 'static,
+    ) -> Result<Vec<Arc<DataFile>>, LakeError> {
+        self.encode(SideName::Rejects, batches).await
+    }
+
+    /// As [`Table::write_rows`], for rejects.
     ///
     /// # Errors
     /// When they cannot be encoded or stored.
@@ -316,6 +340,26 @@ impl Table {
         if batches.iter().all(|b| b.num_rows() == 0) {
             return Ok(Vec::new());
         }
+        let window = WindowColumn::of(&self.contract).filter(|_| side == SideName::Rows && self.is_gated());
+        let Some(window) = window else {
+            return self.encode(side, futures::stream::iter(batches)).await;
+        };
+        let root = self.state.lock().side(side).log.root().clone();
+        let parts = window.split(batches).map_err(|error| DeltaError::parquet(&root, error.into()));
+        let parts = parts.map_err(|source| LakeError::Parquet { attempt: "write", table: self.id(), source })?;
+        let mut files = Vec::with_capacity(parts.len());
+        for part in parts {
+            files.extend(self.encode(side, futures::stream::iter(part)).await?);
+        }
+        Ok(files)
+    }
+
+    /// Encodes batches as they come, on the workers for that.
+    async fn encode(
+        &self,
+        side: SideName,
+        batches: impl Stream<Item = RecordBatch> + Send + Unpin + 'static,
+    ) -> Result<Vec<Arc<DataFile>>, LakeError> {
         self.shared.may_commit("a write", self)?;
         let (root, schema) = {
             let state = self.state.lock();
@@ -323,25 +367,13 @@ impl Table {
             (side.log.root().clone(), Arc::clone(&side.schema))
         };
         let (store, now_ms) = (Arc::clone(&self.shared.store), self.shared.clock.now_ms());
-        let window = WindowColumn::of(&self.contract).filter(|_| side == SideName::Rows && self.is_gated());
-        let encoding = async move {
-            let parts = match window {
-                Some(window) => window.split(batches).map_err(|error| DeltaError::parquet(&root, error.into()))?,
-                None => vec![batches],
-            };
-            let mut files = Vec::with_capacity(parts.len());
-            for part in parts {
-                files.extend(
-                    parquet::write_batches(&store, &root, &schema, &part, &ParquetOptions::default(), now_ms).await?,
-                );
-            }
-            Ok(files)
-        };
-        let writing = self.shared.cpu.spawn_cpu(encoding);
+        let writing = self.shared.cpu.spawn_cpu(async move {
+            parquet::write_file(&store, &root, &schema, batches.map(Ok), &ParquetOptions::default(), now_ms).await
+        });
         let written =
             writing.await.map_err(|source| LakeError::Interrupted { attempt: "write", table: self.id(), source })?;
-        let files = written.map_err(|source| LakeError::Parquet { attempt: "write", table: self.id(), source })?;
-        Ok(files.iter().map(|file| Arc::new(DataFile::new(file.to_add(true)))).collect())
+        let file = written.map_err(|source| LakeError::Parquet { attempt: "write", table: self.id(), source })?;
+        Ok(file.iter().map(|file| Arc::new(DataFile::new(file.to_add(true)))).collect())
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Date32Array, Int32Array, RecordBatch};
 use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
+use futures::Stream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use vitalake_contract::contract::BUSINESS_DATE;
 use vitalake_lake::{DataFile, LakeError, Table};
@@ -16,8 +18,10 @@ use vitalake_lake::{DataFile, LakeError, Table};
 use super::DeliverError;
 use crate::decode::{DecodeError, Decoded};
 
-/// Decoded rows that wait, in bytes of memory, before they become a file.
+/// Rows of a file, in bytes of memory.
 const FILE_BYTES_IN_MEMORY: usize = 64 << 20;
+/// Batches that may wait for their encoding.
+const BATCHES_AHEAD_MAX: usize = 2;
 /// The column that holds the delivery's number.
 const NUMBER_COLUMN: &str = "_partition";
 
@@ -28,7 +32,25 @@ struct Written {
     rejects: Vec<Arc<DataFile>>,
 }
 
-/// Rows and rejects of one delivery, in memory first and then in files. One portion is written while the next is gathered.
+/// A file of rows and one of rejects that are being written, as long as more comes.
+#[derive(Debug)]
+struct Open {
+    rows: mpsc::Sender<RecordBatch>,
+    rejects: mpsc::Sender<RecordBatch>,
+    /// Of rows and rejects that were sent, in memory.
+    bytes: usize,
+}
+
+impl Open {
+    /// Sends a batch on; false where nobody takes it.
+    async fn take(&mut self, rows: RecordBatch, rejects: RecordBatch) -> bool {
+        self.bytes += rows.get_array_memory_size() + rejects.get_array_memory_size();
+        let took_rows = rows.num_rows() == 0 || self.rows.send(rows).await.is_ok();
+        took_rows && (rejects.num_rows() == 0 || self.rejects.send(rejects).await.is_ok())
+    }
+}
+
+/// Rows and rejects of one delivery in files, encoded while more is decoded.
 #[derive(Debug)]
 pub(super) struct Files {
     number: i64,
@@ -39,19 +61,16 @@ pub(super) struct Files {
     fatal: BTreeMap<usize, u64>,
     rows: Vec<Arc<DataFile>>,
     rejects: Vec<Arc<DataFile>>,
-    waiting_rows: Vec<RecordBatch>,
-    waiting_rejects: Vec<RecordBatch>,
-    bytes: usize,
-    /// The portion that is being written, at most one; it ends with the delivery.
+    open: Option<Open>,
+    /// Who writes the open files, and the ones before; they end with the delivery.
     writing: JoinSet<Result<Written, LakeError>>,
 }
 
 impl Files {
     /// None yet, of a delivery that is to have this number and stands for this day.
     pub(super) fn new(number: i64, date: Option<NaiveDate>, stops_at_fatal: bool) -> Self {
-        let (fatal, rows, rejects, waiting_rows, waiting_rejects) = Default::default();
-        let (bytes, writing) = (0, JoinSet::new());
-        Self { number, date, stops_at_fatal, fatal, rows, rejects, waiting_rows, waiting_rejects, bytes, writing }
+        let (fatal, rows, rejects) = Default::default();
+        Self { number, date, stops_at_fatal, fatal, rows, rejects, open: None, writing: JoinSet::new() }
     }
 
     /// Rules of severity fatal that rows break, and how many break each.
@@ -83,10 +102,19 @@ impl Files {
         for (rule, rows) in &decoded.fatal {
             *self.fatal.entry(*rule).or_default() += rows;
         }
-        self.bytes += decoded.rows.get_array_memory_size() + decoded.rejects.get_array_memory_size();
-        self.waiting_rows.push(self.dated(table, decoded.rows)?);
-        self.waiting_rejects.push(decoded.rejects);
-        if self.bytes >= FILE_BYTES_IN_MEMORY { self.begin_to_write(table).await } else { Ok(()) }
+        let (rows, rejects) = (self.dated(table, decoded.rows)?, decoded.rejects);
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin_to_write(table).await?,
+        };
+        if !open.take(rows, rejects).await {
+            // Whoever wrote has failed, and says why.
+            drop(open);
+            self.until_written(table).await?;
+            return Err(DeliverError::Stopped(table.contract().dataset.to_string()));
+        }
+        self.open = Some(open).filter(|open| open.bytes < FILE_BYTES_IN_MEMORY);
+        Ok(())
     }
 
     /// Rows with the day that the delivery stands for, where the table has a place for it.
@@ -101,16 +129,20 @@ impl Files {
         Ok(RecordBatch::try_new(rows.schema(), columns).map_err(build)?)
     }
 
-    /// Begins to write what waits in memory, once what was begun before is written.
-    async fn begin_to_write(&mut self, table: &Arc<Table>) -> Result<(), DeliverError> {
+    /// Begins new files, once those before are written.
+    async fn begin_to_write(&mut self, table: &Arc<Table>) -> Result<Open, DeliverError> {
         self.until_written(table).await?;
-        let (rows, rejects) = (std::mem::take(&mut self.waiting_rows), std::mem::take(&mut self.waiting_rejects));
-        self.bytes = 0;
+        let (rows, coming_rows) = mpsc::channel(BATCHES_AHEAD_MAX);
+        let (rejects, coming_rejects) = mpsc::channel(BATCHES_AHEAD_MAX);
         let table = Arc::clone(table);
         self.writing.spawn(async move {
-            Ok(Written { rows: table.write_rows(rows).await?, rejects: table.write_rejects(rejects).await? })
+            let (rows, rejects) = tokio::try_join!(
+                table.write_coming_rows(as_stream(coming_rows)),
+                table.write_coming_rejects(as_stream(coming_rejects)),
+            )?;
+            Ok(Written { rows, rejects })
         });
-        Ok(())
+        Ok(Open { rows, rejects, bytes: 0 })
     }
 
     async fn until_written(&mut self, table: &Table) -> Result<(), DeliverError> {
@@ -125,7 +157,7 @@ impl Files {
 
     /// Writes what is left: all of it is in files then.
     pub(super) async fn finish(&mut self, table: &Arc<Table>) -> Result<(), DeliverError> {
-        self.begin_to_write(table).await?;
+        self.open = None;
         self.until_written(table).await
     }
 
@@ -164,4 +196,8 @@ impl Files {
         let build = |source| crate::decode::DeliveryError::from(DecodeError::Build { dataset, source });
         Ok(batches.into_iter().map(with_number).collect::<Result<_, _>>().map_err(build)?)
     }
+}
+
+fn as_stream(mut batches: mpsc::Receiver<RecordBatch>) -> impl Stream<Item = RecordBatch> + Send + Unpin {
+    futures::stream::poll_fn(move |context| batches.poll_recv(context))
 }
