@@ -93,7 +93,7 @@ impl Door {
     /// crash, and waits for nobody here.
     async fn enter(&self, told: DeliveryTold) {
         let told = match told.state {
-            "superseded" | "held" | "released" => {
+            "superseded" | "held" | "released" | "known" | "refused" => {
                 let kept = self.keep(told.clone()).await;
                 if let Err(error) = &kept {
                     tracing::warn!(dataset = self.dataset(), error = %error, "a decision about a delivery is entered later");
