@@ -108,6 +108,20 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Where people reach it, where that is elsewhere; without a slash at its end.
     pub public_url: Option<String>,
+    /// The certificate that it is served under, and those above it.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key.
+    pub key: Option<PathBuf>,
+    /// Whether a proxy in front of it speaks TLS.
+    pub behind_proxy: bool,
+}
+
+impl Http {
+    /// How an address begins that it is reached at.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
 }
 
 /// The control store.
@@ -224,7 +238,13 @@ impl Config {
                 create_topics: true,
             },
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
-            http: Http { listen: settings::HTTP_LISTEN_DEFAULT, public_url: None },
+            http: Http {
+                listen: settings::HTTP_LISTEN_DEFAULT,
+                public_url: None,
+                certificate: None,
+                key: None,
+                behind_proxy: false,
+            },
             control: Control::default(),
             engines: engines::Engines::default(),
             deliveries: Deliveries {
@@ -246,17 +266,28 @@ impl Config {
     }
 
     fn check_listeners(&self, problems: &mut Vec<ConfigProblem>) {
-        for (key, address) in [("kafka.listen", self.kafka.listen), ("http.listen", self.http.listen)] {
-            if !address.ip().is_loopback() {
-                problems.push(
-                    ConfigProblem::nowhere(format!(
-                        "{key}: only a loopback address is allowed without authentication and TLS"
-                    ))
-                    .with_help(
-                        "use an address such as 127.0.0.1 and reach it through a tunnel or a proxy that authenticates",
-                    ),
-                );
-            }
+        if !self.kafka.listen.ip().is_loopback() {
+            problems.push(
+                ConfigProblem::nowhere(
+                    "kafka.listen: only a loopback address is allowed, since it asks nobody for a name",
+                )
+                .with_help("use an address such as 127.0.0.1, or kafka.bootstrap with a broker that authenticates"),
+            );
+        }
+        let http = &self.http;
+        if http.certificate.is_some() != http.key.is_some() {
+            problems.push(
+                ConfigProblem::nowhere("http.tls.certificate and http.tls.key belong together")
+                    .with_help("give both, or neither"),
+            );
+        }
+        let is_private = http.certificate.is_some() || http.behind_proxy;
+        let is_guarded = self.access.is_required() && is_private;
+        if !http.listen.ip().is_loopback() && !is_guarded {
+            let message = "http.listen: only a loopback address is allowed without authentication and TLS";
+            problems.push(ConfigProblem::nowhere(message).with_help(
+                "list clients under access.clients, and give http.tls.certificate and http.tls.key, or set http.behind_proxy: true where a proxy speaks TLS",
+            ));
         }
         if self.kafka.listen == self.http.listen && self.kafka.listen.port() != 0 {
             problems.push(

@@ -5,11 +5,13 @@
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use ureq::middleware::MiddlewareNext;
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody, http};
 use vitalake_ops::status::{DeliveryReport, ErrorBody, FlushReport, StatusReport};
 
@@ -55,8 +57,8 @@ impl Client {
     /// When a named server does not answer, or there is neither a server nor a project.
     pub fn connect(args: &ConnectArgs, purpose: Purpose) -> anyhow::Result<Self> {
         let url = args.server.as_deref().unwrap_or(DEFAULT_SERVER).trim_end_matches('/').to_owned();
-        if !url.starts_with("http://") {
-            let help = "give it as http://HOST:PORT; the command line speaks plain HTTP";
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            let help = "give it as http://HOST:PORT or https://HOST:PORT";
             return Err(Failure::usage(format!("{url} is not an address of a server"), help).into());
         }
         let agent = agent_of(token_for(&url)?);
@@ -189,11 +191,14 @@ impl Client {
 /// The token of VITALAKE_TOKEN, for a server to which nobody else listens.
 fn token_for(url: &str) -> anyhow::Result<Option<String>> {
     let token = std::env::var("VITALAKE_TOKEN").ok().filter(|token| !token.is_empty());
+    if url.starts_with("https://") {
+        return Ok(token);
+    }
     let host = url.trim_start_matches("http://").split(['/', '?']).next().unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
     let is_here = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if token.is_some() && !is_here {
-        let help = "reach the server through a tunnel to this machine, or unset VITALAKE_TOKEN";
+        let help = "use https://, reach the server through a tunnel to this machine, or unset VITALAKE_TOKEN";
         return Err(Failure::usage(format!("the token is not sent to {url} in the clear"), help).into());
     }
     Ok(token)
@@ -202,6 +207,12 @@ fn token_for(url: &str) -> anyhow::Result<Option<String>> {
 fn agent_of(token: Option<String>) -> Agent {
     let authorization = token.map(|token| format!("Bearer {token}"));
     Agent::config_builder()
+        .tls_config(
+            TlsConfig::builder()
+                .root_certs(RootCerts::PlatformVerifier)
+                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .build(),
+        )
         .middleware(move |mut request: http::Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
             if let Some(value) = authorization.as_deref().and_then(|text| http::HeaderValue::from_str(text).ok()) {
                 request.headers_mut().insert(http::header::AUTHORIZATION, value);

@@ -202,6 +202,24 @@ pub const SETTINGS: &[Setting] = &[
         description: "The address of the HTTP endpoint. Only a loopback address is allowed.",
     },
     Setting {
+        key: "http.tls.certificate",
+        kind: Kind::Text(|config, value| config.http.certificate = Some(value.into())),
+        default: "none",
+        description: "A file with the server's certificate and those above it, in PEM. It is read again when it changes. Without `access.clients` TLS lets nobody in from elsewhere (docs/access.md).",
+    },
+    Setting {
+        key: "http.tls.key",
+        kind: Kind::Text(|config, value| config.http.key = Some(value.into())),
+        default: "none",
+        description: "A file with the certificate's private key, in PEM.",
+    },
+    Setting {
+        key: "http.behind_proxy",
+        kind: Kind::Boolean(|config, value| config.http.behind_proxy = value),
+        default: "false",
+        description: "Whether a proxy in front of the HTTP endpoint speaks TLS with clients, so that it may listen beyond loopback without a certificate. `access.clients` is needed all the same.",
+    },
+    Setting {
         key: "http.public_url",
         kind: Kind::PublicUrl(|config, value| config.http.public_url = Some(value)),
         default: "http:// and the address that it listens on",

@@ -17,6 +17,7 @@ mod published;
 mod quarantine;
 mod runbook;
 mod sql;
+mod tls;
 mod upload;
 
 use std::future::Future;
@@ -31,6 +32,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -41,6 +43,7 @@ use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 
 pub use doors::Doors;
+pub use tls::{Certificate, TlsError};
 
 /// Limits of connections and bodies.
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +156,16 @@ pub fn router(app: App, local_only: bool) -> Router {
 
 /// Serves until `stop` completes, then lets open answers finish.
 pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()> + Send) {
+    serve_under(listener, app, None, stop).await;
+}
+
+/// The same under a certificate, where there is one.
+pub async fn serve_under(
+    listener: TcpListener,
+    app: App,
+    certificate: Option<Arc<Certificate>>,
+    stop: impl Future<Output = ()> + Send,
+) {
     let limits = app.limits;
     let local_only = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let router = router(app, local_only);
@@ -167,9 +180,19 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
             accepted = accept(&listener, &slots) => accepted,
         };
         if let Some((stream, _, slot)) = accepted {
-            let connection = connection(stream, router.clone(), limits, stopped.clone());
+            let (router, stopped) = (router.clone(), stopped.clone());
+            let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
             connections.spawn(async move {
-                connection.await;
+                match acceptor {
+                    None => connection(stream, router, limits, stopped).await,
+                    // A client that does not agree is gone: what went wrong is in its own log.
+                    Some(acceptor) => {
+                        let agreed = tokio::time::timeout(limits.header_timeout, acceptor.accept(stream)).await;
+                        if let Ok(Ok(stream)) = agreed {
+                            connection(stream, router, limits, stopped).await;
+                        }
+                    }
+                }
                 drop(slot);
             });
         }
@@ -200,7 +223,12 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accept
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: HttpLimits, mut stopped: watch::Receiver<bool>) {
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    limits: HttpLimits,
+    mut stopped: watch::Receiver<bool>,
+) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)

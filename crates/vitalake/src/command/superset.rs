@@ -223,7 +223,10 @@ fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     }
     let tell = |step: &str| eprintln!("{} {step}", Style::stderr().dim("superset:"));
     let done = plan::apply(&client, &assets, project, (&plan, there), Utc::now(), &tell).map_err(failed)?;
-    let server = args.server.clone().unwrap_or_else(|| format!("http://{}", wanted.config.http.listen));
+    let server = args
+        .server
+        .clone()
+        .unwrap_or_else(|| format!("{}://{}", wanted.config.http.scheme(), wanted.config.http.listen));
     tell("fetching each chart's data");
     let data = compare(&client, &assets, &done.there, &server);
     if args.json {

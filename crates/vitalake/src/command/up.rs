@@ -108,9 +108,10 @@ fn announce(config: &Config, started: &Started) -> anyhow::Result<()> {
         (None, Some(bootstrap)) if role.takes_records() => writeln!(out, "  Kafka   {bootstrap}, read from")?,
         (None, _) => {}
     }
-    writeln!(out, "  page    http://{http}/")?;
-    writeln!(out, "  SQL     http://{http}/druid/v2/sql")?;
-    writeln!(out, "  status  http://{http}/api/v1/status")?;
+    let scheme = config.http.scheme();
+    writeln!(out, "  page    {scheme}://{http}/")?;
+    writeln!(out, "  SQL     {scheme}://{http}/druid/v2/sql")?;
+    writeln!(out, "  status  {scheme}://{http}/api/v1/status")?;
     if let Some(url) = &config.storage.url {
         writeln!(out, "  lake    {}", masked_url(url))?;
     }

@@ -72,7 +72,12 @@ impl AlertDesk {
             teams: teams(&project.contracts),
             time_columns: time_columns(&project.contracts),
             project: setup.config.name.clone(),
-            address: setup.config.http.public_url.clone().unwrap_or_else(|| format!("http://{http}")),
+            address: setup
+                .config
+                .http
+                .public_url
+                .clone()
+                .unwrap_or_else(|| format!("{}://{http}", setup.config.http.scheme())),
             clock: setup.clock.clone(),
             events: setup.events.clone(),
             recorder: Some(setup.recorder.clone()),

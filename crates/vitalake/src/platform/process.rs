@@ -28,7 +28,7 @@ use vitalake_runtime::events::EventReader;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
-use vitalake_serve::http::{self, App, Doors, HttpLimits};
+use vitalake_serve::http::{self, App, Certificate, Doors, HttpLimits, TlsError};
 use vitalake_serve::policy::Access;
 use vitalake_serve::session::Sessions;
 
@@ -118,7 +118,10 @@ impl Process {
         let mut stop = close.watch();
         let alerting = tokio::spawn(alerts.clone().run_forever());
         let sampling = tokio::spawn(sample_forever(Arc::clone(&self.platform), Arc::clone(&app.metrics)));
-        let serving = tokio::spawn(http::serve(http, app, async move { stop.wait_for(Stage::Close).await }));
+        let certificate = self.certificate()?;
+        let serving = tokio::spawn(http::serve_under(http, app, certificate, async move {
+            stop.wait_for(Stage::Close).await;
+        }));
         loop {
             let began = Instant::now();
             let end = self.live(address, &mut announce).await?;
@@ -141,6 +144,16 @@ impl Process {
             telemetry.stop(LAST_TELEMETRY_MAX);
         }
         Ok(())
+    }
+
+    /// What HTTP is served under; a relative path is one in the project's folder.
+    fn certificate(&self) -> anyhow::Result<Option<Arc<Certificate>>> {
+        let (http, root) = (&self.setup.config.http, &self.setup.checked.project.root);
+        let Some((certificate, key)) = http.certificate.as_ref().zip(http.key.as_ref()) else { return Ok(None) };
+        let loaded = Certificate::load(&root.join(certificate), &root.join(key));
+        let help = "give PEM files of a certificate and its key as http.tls.certificate and http.tls.key";
+        let failed = |error: TlsError| Failure::input(format!("http.tls: {error}"), help);
+        Ok(Some(Arc::new(loaded.map_err(failed)?)))
     }
 
     /// The process's numbers, and what sends them and the rest to a receiver, where one is named.

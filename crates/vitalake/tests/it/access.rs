@@ -235,3 +235,87 @@ fn validate_says_what_would_not_hold(
     let found = findings.iter().find(|finding| finding["code"] == code);
     assert!(found.is_some_and(|found| found.to_string().contains(says)), "{verdict}");
 }
+
+/// A certificate for this machine and what it was signed with, or none where there is no OpenSSL to make them.
+fn certificate(folder: &Path, name: &str) -> bool {
+    let path = |ending: &str| folder.join(format!("{name}.{ending}")).to_str().unwrap().to_owned();
+    let (key, pem) = (path("key"), path("pem"));
+    let arguments = [
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+            .as_slice(),
+        &[
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ],
+        &["-keyout", &key, "-out", &pem],
+    ];
+    let made = Command::new("openssl").args(arguments.concat()).output();
+    made.is_ok_and(|made| made.status.success())
+}
+
+#[test]
+fn with_a_certificate_nothing_is_answered_in_the_clear_and_a_new_one_is_taken_up() {
+    let here = plain();
+    let project = here.place.project.clone();
+    if !certificate(&project, "first") || !certificate(&project, "second") {
+        eprintln!("skipped: openssl is not installed, which makes the certificates");
+        return;
+    }
+    let copy = |name: &str| {
+        fs::copy(project.join(format!("{name}.pem")), project.join("now.pem")).unwrap();
+        fs::copy(project.join(format!("{name}.key")), project.join("now.key")).unwrap();
+    };
+    copy("first");
+    let text = fs::read_to_string(project.join("vitalake.yaml")).unwrap();
+    let tls = "http:\n  tls: {certificate: now.pem, key: now.key}\n";
+    write(&project, "vitalake.yaml", &(text + tls));
+    let server = here.place.start();
+    let url = format!("https://{}", here.place.http);
+    let asks = |certificate: &str, url: &str| {
+        let mut command = Command::new(crate::binary());
+        command.args(["query", "SELECT COUNT(*) FROM raw.people", "--server", url]).current_dir(here.folder.path());
+        command.env_clear().env("NO_COLOR", "1").env("VITALAKE_TOKEN", &here.ann);
+        command.env("SSL_CERT_FILE", project.join(format!("{certificate}.pem"))).output().unwrap()
+    };
+    here.place.until("the command line comes in", || asks("first", &url).status.success());
+    let stranger = asks("second", &url);
+    assert!(!stranger.status.success(), "{}", said(&stranger));
+    let clear = asks("first", &format!("http://{}", here.place.http));
+    assert!(!clear.status.success(), "{}", said(&clear));
+    // A key without its certificate changes nothing, both together do.
+    fs::copy(project.join("second.key"), project.join("now.key")).unwrap();
+    here.place.until("it is said", || {
+        asks("first", &url).status.success() && here.place.said().contains("the new certificate cannot be used yet")
+    });
+    copy("second");
+    here.place.until("the new one is taken up", || asks("second", &url).status.success());
+    server.stop();
+}
+
+#[rstest]
+#[case::nothing("", "only a loopback address is allowed")]
+#[case::tls_alone("  tls: {certificate: a.pem, key: a.key}\n", "only a loopback address is allowed")]
+#[case::half_of_it("  tls: {certificate: a.pem}\n", "belong together")]
+fn an_unsafe_address_is_refused(#[case] http: &str, #[case] says: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "vitalake.yaml", &format!("name: x\nhttp:\n  listen: 0.0.0.0:8888\n{http}"));
+    let verdict = said(&vitalake(folder.path(), &["validate", "."], None));
+    assert!(verdict.contains(says), "{verdict}");
+}
+
+#[test]
+fn an_address_of_others_needs_clients_and_tls() {
+    let here = plain();
+    let text = fs::read_to_string(here.place.project.join("vitalake.yaml")).unwrap();
+    for (http, fine) in
+        [("", false), ("  behind_proxy: true\n", true), ("  tls: {certificate: a.pem, key: a.key}\n", true)]
+    {
+        write(&here.place.project, "vitalake.yaml", &format!("{text}http:\n  listen: 0.0.0.0:8888\n{http}"));
+        let verdict = vitalake(&here.place.project, &["validate", "."], None);
+        assert_eq!(verdict.status.success(), fine, "{}", said(&verdict));
+    }
+}

@@ -196,7 +196,7 @@ fn files_url(setup: &Setup) -> String {
     let config = &setup.config;
     let named = config.druid.files_url.clone().or_else(|| config.http.public_url.clone());
     let address = setup.http.get().copied().unwrap_or(config.http.listen);
-    named.unwrap_or_else(|| format!("http://{address}"))
+    named.unwrap_or_else(|| format!("{}://{address}", config.http.scheme()))
 }
 
 /// A file's name in an address.
