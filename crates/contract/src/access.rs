@@ -131,6 +131,8 @@ pub struct Reader {
     pub role: String,
     /// Which rows it sees; all where there is none.
     pub rows: Option<Predicate>,
+    /// The same as it is written.
+    pub written: Option<String>,
 }
 
 /// A condition on the columns of one row that cannot fail: columns are compared with constants alone.

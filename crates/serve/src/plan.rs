@@ -73,12 +73,7 @@ async fn work(
     rows: &Sender,
 ) -> Result<(), QueryError> {
     let seen = Arc::clone(&pinned);
-    let planning = |error: DataFusionError| {
-        // A column that is there and not for this client is told apart from one that nobody has.
-        let refused = missing_column(&error).and_then(|column| seen.refused_column(&column));
-        let explained = explain(&error, Phase::Planning, &request.query_id, request.is_repeated);
-        refused.map_or(explained, QueryError::invalid)
-    };
+    let planning = |error: DataFusionError| in_words(&error, &*seen, &request);
     let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id, request.is_repeated);
 
     let dialect = request.surface.dialect();
@@ -122,6 +117,14 @@ async fn work(
 /// # Errors
 /// What a session would say to it.
 pub fn check(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Result<(), QueryError> {
+    planned(surface, pinned, sql).map(drop)
+}
+
+/// The plan of a query over these tables, as it would be run.
+///
+/// # Errors
+/// What a session would say to it.
+pub fn planned(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Result<LogicalPlan, QueryError> {
     let limits = TextLimits::default();
     let request = Request {
         surface: Arc::clone(surface),
@@ -132,7 +135,8 @@ pub fn check(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Resu
         is_repeated: false,
         ended: Arc::default(),
     };
-    let planning = |error: DataFusionError| explain(&error, Phase::Planning, &request.query_id, request.is_repeated);
+    let seen = Arc::clone(&pinned);
+    let planning = |error: DataFusionError| in_words(&error, &*seen, &request);
     let dialect = surface.dialect();
     let Parsed { mut query, .. } = dialect.parse(sql, &limits)?;
     let state = Planner::new(Arc::default(), pinned, &request);
@@ -142,8 +146,14 @@ pub fn check(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Resu
     // Nothing here waits: tables whose columns are known are there at once.
     let planned = state.state.statement_to_plan(statement).now_or_never();
     let plan = planned.unwrap_or_else(|| plan_err!("planning waits for a table")).map_err(planning)?;
-    state.state.optimize(&plan).map_err(planning)?;
-    Ok(())
+    state.state.optimize(&plan).map_err(planning)
+}
+
+/// An error of planning; a column that is there and not for this client is told apart from one that nobody has.
+fn in_words(error: &DataFusionError, seen: &dyn Pinned, request: &Request) -> QueryError {
+    let refused = missing_column(error).and_then(|column| seen.refused_column(&column));
+    let explained = explain(error, Phase::Planning, &request.query_id, request.is_repeated);
+    refused.map_or(explained, QueryError::invalid)
 }
 
 /// Names of a `*`: the second `k` is `k0`, as in Druid.

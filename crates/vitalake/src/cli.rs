@@ -12,6 +12,7 @@ use crate::command::druid::DruidArgs;
 use crate::command::feed::FeedArgs;
 use crate::command::gate::GateArgs;
 use crate::command::import::ImportArgs;
+use crate::command::policy::PolicyArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
 use crate::command::runbook::RunbookArgs;
@@ -128,6 +129,8 @@ pub enum Command {
     Gate(GateArgs),
     /// Show what of the serving datasets is in a real Druid, what would be sent, and remove what was replaced
     Druid(DruidArgs),
+    /// Show what a client would see of a query, and why
+    Policy(PolicyArgs),
     /// Make a token with which a client comes in, and the lines that let it
     #[command(long_about = TOKEN_ABOUT)]
     Token(TokenArgs),

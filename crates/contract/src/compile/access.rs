@@ -71,7 +71,9 @@ impl Context<'_> {
             let custom = custom::collect(self, &[item.get("customProperties")], Level::Role);
             let Some(name) = item.get("role") else { continue };
             let role = name.text().unwrap_or_default().to_owned();
-            let rows = custom.text(self, "rowFilter").and_then(|(text, place)| {
+            let filter = custom.text(self, "rowFilter");
+            let written = filter.map(|(text, _)| text.split_whitespace().collect::<Vec<_>>().join(" "));
+            let rows = filter.and_then(|(text, place)| {
                 predicate::parse(text, &columns.columns)
                     .map_err(|(message, help)| self.error(place, "bad-row-filter", message, help))
                     .ok()
@@ -80,7 +82,7 @@ impl Context<'_> {
                 let message = format!("the role `{}` stands twice", shorten(&role));
                 self.error(name.place, "duplicate-name", message, "keep one of the two, with one `rowFilter`");
             }
-            readers.push(Reader { role, rows });
+            readers.push(Reader { role, rows, written });
         }
         readers
     }

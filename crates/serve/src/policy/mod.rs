@@ -5,6 +5,7 @@
 //! no role says is not seen.
 
 mod barrier;
+mod explained;
 mod hidden;
 mod mask;
 mod rows;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use crate::identity::{Door, Identity};
 use crate::pinned::Pinned;
 
+pub use explained::{ColumnSeen, Explained, TableSeen, explain};
 use hidden::WithoutColumns;
 use rules::Roles;
 pub use rules::{Access, AccessProblem};

@@ -117,6 +117,8 @@ pub(crate) struct Sight {
     clearance: Classification,
     /// Which rows; each of a contract's indices is of `columns`.
     pub(super) rows: Option<Predicate>,
+    /// The filters behind `rows`, as contracts write them.
+    written: Vec<String>,
     pub(super) columns: Arc<[Column]>,
     records: bool,
 }
@@ -172,7 +174,11 @@ impl Roles {
         let clearance = if same_rows { clearances.max() } else { clearances.min() }.unwrap_or_default();
         let rows: Option<Vec<Predicate>> = read.iter().map(|(_, rows)| rows.cloned()).collect();
         let rows = if same_rows { first_rows.cloned() } else { rows.map(Predicate::Any) };
-        Some(Sight { clearance, rows, columns: Arc::clone(&dataset.columns), records: self.shows_records() })
+        let reads = |reader: &&Reader| self.names.iter().any(|name| **name == *reader.role);
+        let filters = dataset.readers.iter().filter(reads).filter_map(|reader| reader.written.clone());
+        let mut written: Vec<String> = if rows.is_some() { filters.collect() } else { Vec::new() };
+        written.dedup();
+        Some(Sight { clearance, rows, written, columns: Arc::clone(&dataset.columns), records: self.shows_records() })
     }
 
     /// Who may read a table that they may not.
@@ -205,6 +211,23 @@ fn clearance(role: &Role) -> Classification {
 }
 
 impl Sight {
+    /// Which rows, as contracts say it.
+    pub(super) fn rows_in_words(&self) -> Option<String> {
+        self.rows.as_ref()?;
+        Some(match self.written.as_slice() {
+            [only] => only.clone(),
+            several => several.iter().map(|filter| format!("({filter})")).collect::<Vec<_>>().join(" OR "),
+        })
+    }
+
+    /// The class of a column.
+    pub(super) fn class(&self, name: &str) -> Option<Classification> {
+        if RECORD_COLUMNS.contains(&name) {
+            return Some(Classification::Restricted);
+        }
+        self.columns.iter().find(|column| &*column.name == name).map(|column| column.classification)
+    }
+
     /// How a column of the stored table is seen. Columns of ours that are no record tell where and when.
     pub(super) fn of(&self, name: &str) -> Shown {
         if RECORD_COLUMNS.contains(&name) {

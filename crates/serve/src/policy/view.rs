@@ -2,7 +2,7 @@
 //!
 //! Invariant: a table whose rules cannot be kept is not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
@@ -21,11 +21,17 @@ pub(super) struct PolicyView {
     roles: Roles,
     /// Columns that the tables asked for so far have and do not show.
     hidden: Mutex<BTreeMap<String, (String, Classification)>>,
+    asked: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl PolicyView {
     pub(super) fn new(pinned: Arc<dyn Pinned>, roles: Roles) -> Self {
-        Self { pinned, roles, hidden: Mutex::default() }
+        Self { pinned, roles, hidden: Mutex::default(), asked: Mutex::default() }
+    }
+
+    /// The tables that were asked for so far.
+    pub(super) fn asked(&self) -> BTreeSet<(String, String)> {
+        self.asked.lock().clone()
     }
 }
 
@@ -39,6 +45,7 @@ impl Pinned for PolicyView {
     fn provider(&self, schema: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
         let sight = self.roles.sight(schema, table)?;
         let stored = self.pinned.provider(schema, table)?;
+        self.asked.lock().insert((schema.to_owned(), table.to_owned()));
         for field in stored.schema().fields() {
             if let Shown::Not(class) = sight.of(field.name()) {
                 self.hidden.lock().insert(field.name().clone(), (format!("{schema}.{table}"), class));

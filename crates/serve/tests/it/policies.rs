@@ -125,8 +125,8 @@ fn contract() -> Arc<Contract> {
             column("seen", ColumnType::Timestamp(None), internal, None),
         ],
         readers: vec![
-            Reader { role: "steward".to_owned(), rows: None },
-            Reader { role: "analyst".to_owned(), rows: Some(Predicate::All(vec![consenting, north])) },
+            Reader { role: "steward".to_owned(), rows: None, written: None },
+            Reader { role: "analyst".to_owned(), rows: Some(Predicate::All(vec![consenting, north])), written: None },
         ],
         time_column: Some(8),
         ..Contract::new(DatasetName::new("people").unwrap(), Layer::Curated)

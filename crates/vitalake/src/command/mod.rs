@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod init;
 pub mod lint;
 pub mod list;
+pub mod policy;
 pub mod quarantine;
 pub mod query;
 pub mod reconcile;
@@ -64,6 +65,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(args) => list::status(&args),
         Command::Flush(args) => list::flush(&args),
         Command::Reconcile(args) => reconcile::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
     }

@@ -319,3 +319,27 @@ fn an_address_of_others_needs_clients_and_tls() {
         assert_eq!(verdict.status.success(), fine, "{}", said(&verdict));
     }
 }
+
+#[test]
+fn what_will_happen_to_a_query_is_explained_without_a_server() {
+    let here =
+        here(&PEOPLE.replace("ROLES\n", LISTED), &STAYS.replace("ROLES\n", LISTED).replace("LABEL", "restricted"));
+    let explain = |arguments: &[&str]| {
+        let all = [&["policy", "explain"], arguments, &["--project", "project"]].concat();
+        said(&vitalake(here.folder.path(), &all, None))
+    };
+    let sql = "SELECT who, COUNT(*) FROM raw.people WHERE zip = '941' GROUP BY who";
+    assert_eq!(
+        explain(&["ann", sql]),
+        "ann (analyst) is answered\n\nraw.people: rows where ward = 'north'\n  who  masked by redact (restricted); in the clear for steward\n  \
+         zip  masked by first3 (restricted); in the clear for steward\n  not there for it: code, _key, _headers, _rescued\n"
+    );
+    assert!(explain(&["--role", "steward", sql]).contains("raw.people: all rows\n  who  as it is (restricted)"));
+    let refused = explain(&["ann", "SELECT label FROM curated.stays"]);
+    assert!(
+        refused.contains("ann (analyst) is refused: the column 'label' of 'curated.stays' is restricted"),
+        "{refused}"
+    );
+    assert!(explain(&["ben", sql]).contains("there is no ben under access\n  help: known: ann, sam"));
+    assert!(explain(&["ann"]).contains("there is no query"));
+}

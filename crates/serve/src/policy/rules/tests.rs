@@ -27,7 +27,7 @@ fn ward(name: &str) -> Predicate {
 }
 
 fn reader(role: &str, rows: Option<Predicate>) -> Reader {
-    Reader { role: role.to_owned(), rows }
+    Reader { role: role.to_owned(), rows, written: None }
 }
 
 fn access(contracts: &[Contract]) -> Arc<Access> {
