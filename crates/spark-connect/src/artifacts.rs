@@ -8,7 +8,7 @@ use futures::stream;
 use sha2::{Digest, Sha256};
 
 use crate::context::{Context, request};
-use crate::proto::add_artifacts_request::{ArtifactChunk, BeginChunkedArtifact, Payload};
+use crate::proto::add_artifacts_request::{ArtifactChunk, Batch, BeginChunkedArtifact, Payload, SingleChunkArtifact};
 use crate::proto::relation::RelType;
 use crate::proto::{AddArtifactsRequest, ChunkedCachedLocalRelation};
 use crate::query::Outgoing;
@@ -35,12 +35,18 @@ pub(crate) async fn upload(context: &Context, rows: Outgoing) -> Result<RelType>
 }
 
 async fn send(context: &Context, name: String, bytes: Bytes) -> Result<()> {
+    // Spark ends an artifact in chunks after its second chunk at the earliest: one that is a single chunk goes otherwise.
+    if bytes.len() <= CHUNK_BYTES {
+        let data = Some(chunk(bytes));
+        let artifacts = vec![SingleChunkArtifact { name, data }];
+        let payload = Some(Payload::Batch(Batch { artifacts }));
+        return ask(context, vec![request!(context, AddArtifactsRequest { payload: payload })]).await;
+    }
     let total_bytes = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
     let num_chunks = i64::try_from(bytes.len().div_ceil(CHUNK_BYTES)).unwrap_or(i64::MAX);
     let asking = context.clone();
     let requests = (0..bytes.len()).step_by(CHUNK_BYTES).map(move |start| {
-        let data = bytes.slice(start..bytes.len().min(start + CHUNK_BYTES));
-        let chunk = ArtifactChunk { crc: i64::from(crc32(&data)), data };
+        let chunk = chunk(bytes.slice(start..bytes.len().min(start + CHUNK_BYTES)));
         let payload = Some(if start == 0 {
             let initial_chunk = Some(chunk);
             Payload::BeginChunk(BeginChunkedArtifact { name: name.clone(), total_bytes, num_chunks, initial_chunk })
@@ -49,8 +55,16 @@ async fn send(context: &Context, name: String, bytes: Bytes) -> Result<()> {
         });
         request!(asking, AddArtifactsRequest { payload: payload })
     });
+    ask(context, requests.collect()).await
+}
+
+fn chunk(data: Bytes) -> ArtifactChunk {
+    ArtifactChunk { crc: i64::from(crc32(&data)), data }
+}
+
+/// Sends the requests of one artifact, and sees that it came as it was sent.
+async fn ask(context: &Context, requests: Vec<AddArtifactsRequest>) -> Result<()> {
     let mut client = context.wire.client.clone();
-    let requests: Vec<AddArtifactsRequest> = requests.collect();
     let answer = context.call(client.add_artifacts(stream::iter(requests))).await?;
     context.observe(&answer.server_side_session_id)?;
     match answer.artifacts.as_slice() {

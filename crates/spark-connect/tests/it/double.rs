@@ -325,12 +325,32 @@ impl SparkConnectService for Spark {
         self.short(AnalyzePlanResponse { server_side_session_id, result, ..AnalyzePlanResponse::default() }).await
     }
 
-    async fn add_artifacts(&self, _: Request<Streaming<AddArtifactsRequest>>) -> Short<AddArtifactsResponse> {
+    /// As Spark takes them: one that is a chunk alone and is not said to be is never whole.
+    async fn add_artifacts(&self, request: Request<Streaming<AddArtifactsRequest>>) -> Short<AddArtifactsResponse> {
+        use add_artifacts_request::Payload;
+        use add_artifacts_response::ArtifactSummary;
         self.note(Call::Artifacts);
         if self.state.lock().unwrap().holds_artifacts {
             std::future::pending::<()>().await;
         }
-        Err(Status::unimplemented(""))
+        let (mut requests, mut session, mut artifacts) = (request.into_inner(), String::new(), Vec::new());
+        let mut whole = |name: String| artifacts.push(ArtifactSummary { name, is_crc_successful: true });
+        let mut chunked: Option<(String, i64)> = None;
+        while let Some(asked) = requests.message().await? {
+            session = asked.session_id;
+            match (asked.payload.unwrap(), chunked.take()) {
+                (Payload::Batch(batch), None) => batch.artifacts.into_iter().for_each(|single| whole(single.name)),
+                (Payload::BeginChunk(begin), None) => chunked = Some((begin.name, begin.num_chunks - 1)),
+                (Payload::Chunk(_), Some((name, 1))) => whole(name),
+                (Payload::Chunk(_), Some((name, left))) => chunked = Some((name, left - 1)),
+                (payload, _) => panic!("{payload:?}"),
+            }
+        }
+        if chunked.is_some() {
+            return Err(spark_status("requirement failed", &[]));
+        }
+        let server_side_session_id = self.session(&session, None)?;
+        self.short(AddArtifactsResponse { session_id: session, server_side_session_id, artifacts }).await
     }
 
     async fn artifact_status(&self, _: Request<ArtifactStatusesRequest>) -> Short<ArtifactStatusesResponse> {

@@ -80,16 +80,29 @@ async fn who_ends_can_wait_until_nothing_runs() {
     assert!(stopped(&double.calls()));
 }
 
+fn numbers(name: &str, count: i64) -> Input {
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+    let batch = RecordBatch::try_from_iter([("id", numbers)]).unwrap();
+    Input { name: name.to_owned(), rows: Source::Rows { schema: batch.schema(), batches: vec![batch] } }
+}
+
+#[tokio::test]
+async fn a_small_input_goes_beside_a_large_one() {
+    let double = double(4).await;
+    let inputs = vec![numbers("t", 500_000), numbers("u", 2), numbers("v", 0)];
+    let query = Query { sql: String::from("SELECT id FROM t"), inputs, tags: vec![] };
+    let mut answer = session(&double, options()).query(&query).await.expect("a plan");
+    let rows: usize = answer.collect().await.expect("rows").iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(rows, all(4).len());
+}
+
 /// What was sent for a statement that is given up is not kept in Spark.
 #[tokio::test]
 async fn the_session_of_a_large_statement_that_is_given_up_is_closed() {
     let double = double(1).await;
     let session = session(&double, options());
-    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..500_000));
-    let batch = RecordBatch::try_from_iter([("id", numbers)]).unwrap();
-    let rows = Source::Rows { schema: batch.schema(), batches: vec![batch] };
-    let input = Input { name: String::from("t"), rows };
-    let query = Query { sql: String::from("SELECT id FROM t"), inputs: vec![input], tags: vec![] };
+    let inputs = vec![numbers("t", 500_000)];
+    let query = Query { sql: String::from("SELECT id FROM t"), inputs, tags: vec![] };
     double.hold_artifacts();
     tokio::select! {
         ended = session.query(&query) => panic!("{ended:?}"),

@@ -139,8 +139,11 @@ async fn a_large_input_is_sent_before_its_statement() {
     let texts = StringArray::from_iter_values((0..200_000).map(|number| format!("{number:0>100}")));
     let columns: Vec<(&str, ArrayRef)> = vec![("number", Arc::new(numbers)), ("text", Arc::new(texts))];
     let sent = RecordBatch::try_from_iter(columns).unwrap();
-    let sql = "SELECT sum(number) FROM given WHERE length(text) = 100";
-    assert_eq!(one_number(&session, &query(sql, vec![rows("given", sent)])).await, 199_999 * 100_000);
+    let small: ArrayRef = Arc::new(Int64Array::from(vec![0, 1]));
+    let small = RecordBatch::try_from_iter([("digit", small)]).unwrap();
+    let sql = "SELECT sum(number) FROM given JOIN small ON digit = 0 WHERE length(text) = 100";
+    let inputs = vec![rows("given", sent), rows("small", small)];
+    assert_eq!(one_number(&session, &query(sql, inputs)).await, 199_999 * 100_000);
 }
 
 #[tokio::test]
