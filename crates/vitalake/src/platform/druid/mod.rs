@@ -120,8 +120,11 @@ impl Druid {
                     if published && !dataset.table.is_gated() {
                         tokio::time::sleep(self.interval).await;
                     }
-                    if !published && moved.changed().await.is_err() {
-                        return;
+                    if !published {
+                        tokio::select! {
+                            changed = moved.changed() => if changed.is_err() { return },
+                            () = dataset.adopted.notified() => {}
+                        }
                     }
                 }
                 Err(PublishError::Adopted) => {}

@@ -85,11 +85,13 @@ impl Double {
         self.state.lock().outcomes.insert(task["id"].as_str().unwrap().to_owned(), outcome);
     }
 
-    /// Lets the rows of a datasource be those of our table: what its task does. All rows are in one segment.
+    /// Lets the rows of a datasource be those of our table: what its task does. All rows are in the last
+    /// segment.
     pub fn brings(&self, place: &Place, datasource: &str) {
         let task = self.tasks(datasource).pop().unwrap();
         let schema = &task["spec"]["dataSchema"];
-        let start = schema["granularitySpec"]["intervals"][0].as_str().unwrap().split('/').next().unwrap();
+        let intervals = schema["granularitySpec"]["intervals"].as_array().unwrap();
+        let start = intervals.last().unwrap().as_str().unwrap().split('/').next().unwrap();
         let start_ms = chrono::DateTime::parse_from_rfc3339(start).unwrap().timestamp_millis();
         let numbers = schema["dimensionsSpec"]["dimensions"].as_array().unwrap().iter();
         let numbers =

@@ -87,12 +87,18 @@ fn a_datasource_that_somebody_else_made_is_told_and_gets_nothing_before_a_person
     assert!(said.contains("ticks_hourly that vitalake did not make") && said.contains("druid adopt"), "{said}");
     assert!(double.tasks(DATASOURCE).is_empty());
     let adopt = format!("http://{}/api/v1/druid/ticks_hourly/adopt", here.place.http);
-    let mut adopted = ureq::post(adopt).send_empty().unwrap();
+    let mut adopted = ureq::post(&adopt).send_empty().unwrap();
     let adopted: Value = adopted.body_mut().read_json().unwrap();
     assert_eq!(adopted["state"], "waiting", "it is refused no longer: {adopted}");
     here.place.until("a task is sent", || double.running(DATASOURCE).is_some());
     let intervals =
         double.running(DATASOURCE).unwrap()["spec"]["dataSchema"]["granularitySpec"]["intervals"].to_string();
     assert!(intervals.contains("2020-01-01") && intervals.contains("2026-01-01"), "all of it is replaced: {intervals}");
+
+    // Once more, where all is well: somebody has done away with it there.
+    double.arrives(&here.place, DATASOURCE);
+    state(&here.place, DATASOURCE, "published");
+    ureq::post(&adopt).send_empty().unwrap();
+    here.place.until("all of it is sent", || double.running(DATASOURCE).is_some());
     server.stop();
 }
