@@ -100,9 +100,8 @@ def published(platform, druid):
     asked = "SELECT \"day\", SUM(events), SUM(sessions) FROM {} GROUP BY 1 ORDER BY 1"
     ours = [[row[0][:10], *row[1:]] for row in platform.sql(asked.format("serving.engagement_daily"))]
     need("days of engagement", druid.sql(asked.format("engagement_daily")), ours)
-    checks = platform.sql("SELECT COUNT(*) FROM ops.checks WHERE rule = 'druid_rows' AND passed = TRUE")
-    if not checks or checks[0][0] < 2:
-        raise Failed(f"ops.checks has {checks} checks of publications")
+    checks = "SELECT COUNT(*) FROM ops.checks WHERE rule = 'druid_rows' AND passed = TRUE"
+    until("ops.checks has checks of publications", lambda: platform.sql(checks)[0][0], lambda count: count >= 2, 30)
     return f"{hours} hours published, with the same answers"
 
 

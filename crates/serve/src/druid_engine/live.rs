@@ -35,6 +35,8 @@ pub struct Streamed<'a> {
     pub bootstrap: &'a str,
     /// Further properties of its consumer.
     pub properties: &'a BTreeMap<String, Value>,
+    /// How many days of it Druid keeps, which is told to it beside the specification.
+    pub days: u64,
 }
 
 impl Streamed<'_> {
@@ -69,7 +71,7 @@ impl Streamed<'_> {
         let made_of = json!({
             "dataset": self.contract.dataset.as_str(),
             "table": self.table,
-            "specification": fingerprint(&spec),
+            "specification": fingerprint(&json!([spec, self.days])),
         });
         Ok(json!({"type": "kafka", "spec": spec, "context": {"vitalake": made_of}}))
     }

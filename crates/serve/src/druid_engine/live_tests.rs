@@ -39,6 +39,7 @@ fn specification(text: &str, properties: &BTreeMap<String, Value>) -> Result<Val
         datasource: "readings_live",
         bootstrap: "broker:9092",
         properties,
+        days: 7,
     };
     streamed.specification()
 }

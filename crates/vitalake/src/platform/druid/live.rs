@@ -225,6 +225,7 @@ impl Druid {
             datasource: &live.datasource,
             bootstrap: &streams.bootstrap,
             properties: &streams.properties,
+            days: streams.days,
         };
         let mut specification = streamed.specification().map_err(PublishError::Foreign)?;
         let there = self.cluster.supervisor(&live.datasource).await?;

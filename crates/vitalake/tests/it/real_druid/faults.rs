@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use super::double::Double;
-use super::{fetched, publishing, report, state, ticked};
-use crate::folders::Here;
+use super::{TICKS, fetched, publishing, report, state, ticked};
+use crate::folders::{Here, landed, send, tick};
+use crate::rehearsal::project;
 use crate::rehearsal::server::Place;
 
 const DATASOURCE: &str = "ticks_hourly";
@@ -106,7 +107,9 @@ fn a_task_that_somebody_ended_is_sent_again_also_where_it_had_done_its_work() {
     let server = here.place.start().ready();
     ticked(&here.place, 1, 1);
     published(&double, &here.place, DATASOURCE);
-    ticked(&here.place, 2, 2);
+    // A row of another hour: there are more of them than were left there.
+    send(&here.place, project::TOPIC, &[tick(2, "").replace("T00:00", "T01:00")]);
+    landed(&here.place, TICKS, &[2]);
     is_sent(&double, &here.place, DATASOURCE);
     double.brings(&here.place, DATASOURCE);
     double.fails(DATASOURCE, "Task canceled by shutdown request, row {patient=7}");
