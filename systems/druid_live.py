@@ -89,8 +89,7 @@ def changed(platform, druid):
     platform.stop()
     contract.write_text("\n".join([*lines, ""]))
     platform.start()
-    columns = lambda: [column["name"] for column in supervisor(druid)["spec"]["dataSchema"]["dimensionsSpec"]["dimensions"]]  # noqa: E731
-    until("the supervisor knows the column", columns, lambda names: "firmware" in names, 60)
+    until("the supervisor knows the column", lambda: columns(druid), lambda names: "firmware" in names, 60)
     simulate(platform, "2026-03-03T00:00:00Z", 500, 3)
     same_readings(platform, druid)
     return "a changed contract changed the supervisor, and each record is there once"
@@ -114,6 +113,13 @@ def ended(platform, druid):
     until("the supervisor is ended", lambda: supervisor(druid), None, 60)
     need("no report of it", [report for report in json.loads(platform.get("/api/v1/druid")[1]) if report["datasource"] == LIVE], [])
     return "and ended when it was named no longer"
+
+
+def columns(druid):
+    there = supervisor(druid)
+    if not there:  # Druid takes the old one away before the new one is there.
+        raise Failed("there is no supervisor now")
+    return [column["name"] for column in there["spec"]["dataSchema"]["dimensionsSpec"]["dimensions"]]
 
 
 def supervisor(druid):
