@@ -147,7 +147,7 @@ async fn plan(druid: &Druid, desk: &super::Desk<'_>, dataset: &Dataset) -> Resul
         from: prepared.from,
         granularity: prepared.granularity,
         intervals: prepared.intervals.clone(),
-        at_ms: 0,
+        began_ms: 0,
     };
     let _reading = dataset.reading(&prepared.pin);
     let sample = match prepared.files.is_empty() {

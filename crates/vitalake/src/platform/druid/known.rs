@@ -53,8 +53,8 @@ pub(super) struct Sent {
     pub(super) granularity: Granularity,
     /// What it replaces.
     pub(super) intervals: Vec<Interval>,
-    /// When it was sent, milliseconds since 1970.
-    pub(super) at_ms: i64,
+    /// When the publication began, milliseconds since 1970.
+    pub(super) began_ms: i64,
 }
 
 /// The lease, and the control store's part of it.

@@ -49,7 +49,8 @@ impl Desk<'_> {
             dataset.note_published(&known, self.clock.now_ms());
             return Ok(false);
         }
-        dataset.note_working(newest.version().0, None, self.clock.now_ms());
+        let began_ms = self.clock.now_ms();
+        dataset.note_working(newest.version().0, None, began_ms);
         self.cluster.is_new_enough().await?;
         let there = self.whose(dataset, &known).await?;
         let Some(pin) = dataset.table.pin_published(None).await? else { return Ok(false) };
@@ -64,7 +65,7 @@ impl Desk<'_> {
             from: prepared.from,
             granularity: prepared.granularity,
             intervals: prepared.intervals.clone(),
-            at_ms: self.clock.now_ms(),
+            began_ms,
         };
         (known.table, known.ours, known.sent) = (table, true, Some(sent.clone()));
         known.rows_tried = prepared.pin.snapshot().rows();
@@ -136,7 +137,7 @@ impl Desk<'_> {
                 known.rows = prepared.pin.snapshot().rows().unwrap_or(known.rows);
                 (known.version, known.granularity) = (Some(sent.version), Some(sent.granularity));
                 known.rows_tried = None;
-                let took_ms = self.clock.now_ms().saturating_sub(sent.at_ms).max(0);
+                let took_ms = self.clock.now_ms().saturating_sub(sent.began_ms).max(0);
                 known.took_seconds = Some(took_ms as f64 / 1_000.0);
             }
             // What is there now is nobody's version.
