@@ -281,11 +281,12 @@ impl Changes {
         }
     }
 
-    /// Whether rows or files wait for a reader.
-    pub(crate) fn has_more(&self, reader: ReaderId) -> bool {
+    /// Whether an epoch that a reader has not been given has ended, and can be given now.
+    pub(crate) fn has_ended(&self, reader: ReaderId) -> bool {
         let Some(cursor) = self.readers.get(reader.0) else { return false };
         let next = self.entries.iter().find(|entry| entry.number > cursor.through);
-        next.is_some_and(|entry| !matches!(entry.what, What::Pending))
+        let is_pending = next.is_some_and(|entry| matches!(entry.what, What::Pending));
+        !is_pending && self.seals.iter().any(|seal| seal.number > cursor.seals_seen && seal.for_readers)
     }
 
     /// What a reader has not seen yet, as far as the next seal and about `rows_max` rows.

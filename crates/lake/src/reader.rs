@@ -57,10 +57,11 @@ impl ChangeReader {
         self.backlog.drain(..).collect()
     }
 
-    /// Whether rows or files wait to be given.
+    /// Whether an epoch that was not given yet has ended: its rows need not be waited for.
     #[must_use]
-    pub fn has_more(&self) -> bool {
-        !self.backlog.is_empty() || self.table.state.lock().changes.has_more(self.id)
+    pub fn is_behind(&self) -> bool {
+        self.backlog.iter().any(|increment| increment.seal.is_some())
+            || self.table.state.lock().changes.has_ended(self.id)
     }
 
     /// The next increment, if there is one.

@@ -331,8 +331,8 @@ impl Work {
         }
     }
 
-    /// Commits the ended epochs whose input's version is known, where the work itself has to do it. Where more of the input
-    /// waits, a work whose commit costs less for several epochs at once may take that in first.
+    /// Commits the ended epochs whose input's version is known, where the work itself has to do it. Where later
+    /// epochs have ended too, a work whose commit costs less for several at once may take these in first.
     pub(crate) async fn commit_known(&mut self, job: &Job, first_seal: u64, is_behind: bool) -> Result<()> {
         match self {
             Self::Append(_) => Ok(()),

@@ -122,7 +122,7 @@ impl Owner {
             if let Ok(request) = replays.try_recv() {
                 self.replay(job, request).await;
             }
-            self.work.commit_known(job, self.first_seal, self.changes.has_more()).await?;
+            self.work.commit_known(job, self.first_seal, self.changes.is_behind()).await?;
             let Some(increment) = self.next(job, &mut replays, between_epochs).await? else { continue };
             if !between_epochs && !increment.removed.is_empty() && !self.end_before(job, &increment).await? {
                 return Ok(());
