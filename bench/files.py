@@ -23,6 +23,7 @@ NOTES = ["", "seen by the nurse", "\"no show\", called twice", "follow-up in fou
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
+    parser.add_argument("--beside", help="another build of vitalake, in turns")
     parser.add_argument("--rows", type=int, default=1_500_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", default="vitalake duckdb spark")
@@ -49,10 +50,8 @@ def write_csv(path, rows):
 
 
 class Vitalake:
-    name = "vitalake"
-
-    def __init__(self, binary, folder):
-        self.binary, self.folder = binary, folder
+    def __init__(self, binary, folder, name="vitalake"):
+        self.binary, self.folder, self.name = binary, folder, name
         self.peak = 0
 
     def load(self, path, form):
@@ -149,6 +148,8 @@ def main():
             columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in TYPES.items()) + "}"
             duckdb.sql(f"SET TimeZone='UTC'; COPY (SELECT * REPLACE (started_at AT TIME ZONE 'UTC' AS started_at) FROM read_csv('{csv}', header=true, columns={columns})) TO '{paths['parquet']}' (FORMAT parquet, COMPRESSION snappy)")
         engines = [made[name]() for name in args.engines.split()]
+        if args.beside:
+            engines.append(Vitalake(args.beside, folder, "vitalake before"))
         small = f"{folder}/small.csv"
         write_csv(small, 20_000)
         for engine in engines:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What an upsert of few keys costs at one and at ten times the table's size, beside delta-rs' MERGE of the same rows.
 
-    keyed.py --bin PATH/vitalake [--rows 1000000] [--share 0.01] [--few 10] [--shared "what else ran"]
+    keyed.py --bin PATH/vitalake [--beside PATH] [--rows 1000000] [--share 0.01] [--few 10] [--shared "what else ran"]
 
 A dataset is delivered as Parquet files of a million rows and upserted by its key. Then deliveries of `--share` of the keys,
 chosen at random, and of `--few` of them are timed, from the delivery's first byte to the commit of the upserted table. Bytes are
@@ -89,25 +89,56 @@ def measured(pid, act):
     return figure(seconds, after[0] - before[0], after[1] - before[1])
 
 
+class Loaded:
+    """One build of vitalake with a table of its own."""
+
+    def __init__(self, name, binary):
+        self.name, self.folder = name, Path(tempfile.mkdtemp(prefix="vitalake-bench-keyed-"))
+        project(self.folder / "p")
+        self.server = Server(binary, str(self.folder / "p"), str(self.folder / "d"))
+        self.server.start()
+        self.seconds, self.cpu, self.written = [], 0, 0
+
+    def load(self, table):
+        cpu, written, begun = self.server.cpu_seconds(), io_of(self.server.process.pid)[1], time.perf_counter()
+        deliver(self.server, table)
+        self.seconds.append(time.perf_counter() - begun)
+        self.cpu += self.server.cpu_seconds() - cpu
+        self.written += io_of(self.server.process.pid)[1] - written
+
+    def change(self, table):
+        cpu = self.server.cpu_seconds()
+        said = measured(self.server.process.pid, lambda: deliver(self.server, table))
+        return f"{said}, {self.server.cpu_seconds() - cpu:.1f} s of CPU"
+
+    def size_mb(self, part):
+        return sum(f.stat().st_size for f in (self.folder / "d" / part).rglob("*.parquet")) / 1e6
+
+
 def of_vitalake(options, report, count, changes):
-    folder = Path(tempfile.mkdtemp(prefix="vitalake-bench-keyed-"))
-    project(folder / "p")
-    server = Server(options.bin, str(folder / "p"), str(folder / "d"))
-    server.start()
+    builds = [("vitalake", options.bin)] + ([("vitalake before", options.beside)] if options.beside else [])
+    builds = [Loaded(name, binary) for name, binary in builds]
     try:
-        begun = time.perf_counter()
         for start in range(0, count, FILE_ROWS):
-            deliver(server, rows(range(start, min(count, start + FILE_ROWS)), 1_700_000_000 + start))
-        report.row(f"{count:,} rows: vitalake, the first load in deliveries of a million", f"{time.perf_counter() - begun:.1f} s")
+            table = rows(range(start, min(count, start + FILE_ROWS)), 1_700_000_000 + start)
+            for build in builds:
+                build.load(table)
+        for build in builds:
+            each = ", ".join(f"{seconds:.1f}" for seconds in build.seconds)
+            report.row(f"{count:,} rows: {build.name}, the first load in deliveries of a million",
+                       f"{sum(build.seconds):.1f} s ({each}), {build.cpu:.1f} s of CPU, {build.written / 1e6:,.0f} MB written")
         for what, table in changes:
-            report.row(f"{count:,} rows: vitalake, {what}", measured(server.process.pid, lambda: deliver(server, table)))
-        there = server.sql("SELECT COUNT(*) AS n FROM curated.latest")[0]
-        assert there["n"] == count, there
-        size = lambda part: sum(f.stat().st_size for f in (folder / "d" / part).rglob("*.parquet")) / 1e6
-        report.row(f"{count:,} rows: files of the table, of its state (old ones among them)", f"{size('lake/curated/latest'):,.0f} MB, {size('state/latest'):,.0f} MB")
+            for build in builds:
+                report.row(f"{count:,} rows: {build.name}, {what}", build.change(table))
+        for build in builds:
+            there = build.server.sql("SELECT COUNT(*) AS n FROM curated.latest")[0]
+            assert there["n"] == count, there
+            report.row(f"{count:,} rows: {build.name}, files of the table, of its state (old ones among them), peak of memory",
+                       f"{build.size_mb('lake/curated/latest'):,.0f} MB, {build.size_mb('state/latest'):,.0f} MB, {build.server.memory_mb('VmHWM'):,.0f} MB")
     finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        for build in builds:
+            build.server.stop()
+            shutil.rmtree(build.folder, ignore_errors=True)
 
 
 def of_delta_rs(report, count, changes):
@@ -128,6 +159,7 @@ def of_delta_rs(report, count, changes):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--bin", required=True)
+    arguments.add_argument("--beside", help="another build of vitalake, in turns")
     arguments.add_argument("--rows", type=int, default=1_000_000)
     arguments.add_argument("--share", type=float, default=0.01)
     arguments.add_argument("--few", type=int, default=10)
