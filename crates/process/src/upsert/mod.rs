@@ -12,5 +12,5 @@ mod tests;
 pub(crate) mod visible;
 
 pub(crate) use events::{Change, Merger, Stamp};
-pub(crate) use ranges::{Layout, Range};
+pub(crate) use ranges::{Layout, Range, bits_for};
 pub(crate) use shape::{UpsertShape, stored_schema};

@@ -1,10 +1,14 @@
-//! Ranges of key hashes: a table begins with one, and a range that has grown too large is halved by the next bit.
+//! Ranges of key hashes: a table begins with as many as its first rows fill by half, and one that has grown too large is
+//! halved by the next bit.
 //!
 //! A range is named by the bits that its hashes begin with, `0110`. Invariant: ranges that were made by halving do not
 //! overlap, and every hash lies in exactly one range that is there or could be made.
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// By how many bits a table's first rows are divided at most.
+const FIRST_BITS_MAX: u8 = 12;
 
 /// The hashes that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +57,12 @@ impl Range {
     }
 }
 
+/// Bits by which so many rows are divided into ranges that are about half full at most.
+pub(crate) fn bits_for(rows: usize, rows_max: usize) -> u8 {
+    let is_too_much = |bits: &u8| rows >> bits > (rows_max / 2).max(1);
+    (0..FIRST_BITS_MAX).find(|bits| !is_too_much(bits)).unwrap_or(FIRST_BITS_MAX)
+}
+
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (0..self.bits).try_for_each(|bit| f.write_str(if self.start >> (63 - bit) & 1 == 1 { "1" } else { "0" }))
@@ -88,8 +98,12 @@ impl<T> Layout<T> {
         self.0.keys().copied()
     }
 
-    /// The range that a hash lies in; where none is there for it, the largest that overlaps none.
-    pub(crate) fn range_of(&self, hash: u64) -> Range {
+    /// The range that a hash lies in; where none is there for it, the largest that overlaps none. A table without ranges
+    /// begins with those of so many bits.
+    pub(crate) fn range_of(&self, hash: u64, first_bits: u8) -> Range {
+        if self.0.is_empty() {
+            return Range::of(hash, first_bits);
+        }
         let here = Range { start: hash, bits: u8::MAX };
         let (before, after) = (self.0.range(..here).next_back(), self.0.range(here..).next());
         if let Some((range, _)) = before.filter(|(range, _)| range.contains(hash)) {
@@ -98,5 +112,21 @@ impl<T> Layout<T> {
         let shared = |range: &Range| u8::try_from((range.start ^ hash).leading_zeros()).unwrap_or(64);
         let neighbours = [before, after].into_iter().flatten().map(|(range, _)| shared(range));
         Range::of(hash, neighbours.max().map_or(0, |shared| (shared + 1).min(64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_rows_are_divided_until_no_range_is_more_than_half_full() {
+        for (rows, bits) in [(0, 0), (4, 0), (8, 1), (64, 4), (1 << 40, FIRST_BITS_MAX)] {
+            assert_eq!(bits_for(rows, 8), bits, "{rows}");
+        }
+        let nothing: Layout<()> = std::iter::empty().collect();
+        assert_eq!(nothing.range_of(u64::MAX, 2).to_string(), "11");
+        let some: Layout<()> = [(Range::of(0, 1), ())].into_iter().collect();
+        assert_eq!(some.range_of(u64::MAX, 2).to_string(), "1");
     }
 }

@@ -29,6 +29,15 @@ pub(super) struct Gathered {
     pub(super) touched: Vec<Range>,
 }
 
+impl Gathered {
+    /// How many events and rows are in memory.
+    pub(super) fn held(&self) -> usize {
+        let events = self.changes.iter().map(|(Change::Add(events) | Change::Retract(events))| events.num_rows());
+        let whole = self.whole.iter().flatten().map(RecordBatch::num_rows);
+        events.chain(whole).sum()
+    }
+}
+
 /// An epoch of the input that has ended.
 pub(super) struct OpenEpoch {
     pub(super) input: Arc<Seal>,

@@ -15,7 +15,7 @@ use super::{Gathered, UpsertWork};
 use crate::error::{Error, Result};
 use crate::plan::INGESTED_AT;
 use crate::run::Job;
-use crate::upsert::{Change, Layout, Range, Stamp};
+use crate::upsert::{Change, Layout, Range, Stamp, bits_for};
 
 const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 
@@ -65,11 +65,11 @@ impl UpsertWork {
     /// Writes the files of what an epoch changes; of a part of one, which has no version, those of the state alone. So
     /// too where parts of the epoch are in the state: the rows are derived when all of it is.
     pub(super) async fn prepare(&self, job: &Job, gathered: &Gathered, version: Option<i64>) -> Result<Prepared> {
-        let layout = self.layout();
+        let (layout, bits) = (self.layout(), bits_for(gathered.held(), job.options.leaves.leaf_rows_max));
         let mut ranges: BTreeMap<Range, OfRange> = BTreeMap::new();
         for change in &gathered.changes {
             let (Change::Add(events) | Change::Retract(events)) = change;
-            for (range, events) in self.divided(&layout, events)? {
+            for (range, events) in self.divided(&layout, bits, events)? {
                 let change = match change {
                     Change::Add(_) => Change::Add(events),
                     Change::Retract(_) => Change::Retract(events),
@@ -81,12 +81,12 @@ impl UpsertWork {
             // Every key that is held may be absent.
             ranges.extend(layout.ranges().map(|range| (range, OfRange::default())));
             for events in whole {
-                for (range, events) in self.divided(&layout, events)? {
+                for (range, events) in self.divided(&layout, bits, events)? {
                     ranges.entry(range).or_default().whole.push(events);
                 }
             }
             for events in &gathered.rejected {
-                for (range, events) in self.divided(&layout, events)? {
+                for (range, events) in self.divided(&layout, bits, events)? {
                     ranges.entry(range).or_default().rejected.push(events);
                 }
             }
@@ -121,12 +121,17 @@ impl UpsertWork {
         Ok(prepared)
     }
 
-    /// Events by the ranges that their keys lie in.
-    fn divided(&self, layout: &Layout<Arc<DataFile>>, events: &RecordBatch) -> Result<Vec<(Range, RecordBatch)>> {
+    /// Events by the ranges that their keys lie in; in a table without ranges, by the first bits of their hashes.
+    fn divided(
+        &self,
+        layout: &Layout<Arc<DataFile>>,
+        bits: u8,
+        events: &RecordBatch,
+    ) -> Result<Vec<(Range, RecordBatch)>> {
         let (hashes, _) = self.hasher.hash(events)?;
         let mut rows: BTreeMap<Range, Vec<u32>> = BTreeMap::new();
         for (row, hash) in (0_u32..).zip(hashes) {
-            rows.entry(layout.range_of(hash)).or_default().push(row);
+            rows.entry(layout.range_of(hash, bits)).or_default().push(row);
         }
         let taken = rows.into_iter().map(|(range, rows)| {
             let events = take_record_batch(events, &UInt32Array::from(rows));
