@@ -25,6 +25,7 @@ use crate::maintain::Maintained;
 use crate::parquet::{self, ParquetOptions, read_file};
 use crate::rejects::{BATCH_ROWS, chosen, projected};
 use crate::side::Side;
+use crate::txn::TxnId;
 
 /// Rows that may wait for a commit; while the store is away the rest is refused.
 const WAITING_ROWS_MAX: usize = 50_000;
@@ -170,6 +171,41 @@ impl Journal {
         Ok(())
     }
 
+    /// The version of a transaction in the newest commit that is known here.
+    #[must_use]
+    pub fn committed_txn(&self, id: &TxnId) -> Option<i64> {
+        self.state.lock().head.txn(id)
+    }
+
+    /// Commits these rows at once under a transaction, past what waits. `false` where a commit has that transaction or a
+    /// later one already: they are not added then, whoever was first.
+    ///
+    /// # Errors
+    /// As [`Journal::commit`]; a next call with the same transaction finds out whether this one took place.
+    pub async fn commit_once(&self, rows: RecordBatch, (id, version): (&TxnId, i64)) -> Result<bool, LakeError> {
+        let _turn = self.committing.lock().await;
+        self.may_write("a commit")?;
+        self.reload().await?;
+        if self.committed_txn(id).is_some_and(|committed| committed >= version) {
+            return Ok(false);
+        }
+        let Some(file) = self.write(vec![rows]).await? else { return Ok(true) };
+        let head = Arc::clone(&self.state.lock().head);
+        let mut change = Change::new("WRITE", self.shared.clock.now_ms()).with_txn(id.as_str(), version);
+        change.adds = vec![file.add.clone()];
+        match self.log.append(&head, change).await {
+            Ok(newest) => {
+                self.advance(newest);
+                Ok(true)
+            }
+            Err(DeltaError::TxnSuperseded { .. }) => {
+                self.reload().await?;
+                Ok(false)
+            }
+            Err(source) => Err(self.failed("a commit", source)),
+        }
+    }
+
     /// Shows what other processes have committed.
     ///
     /// # Errors
@@ -211,6 +247,13 @@ impl Journal {
             state.rows.clone()
         };
         let count = rows.iter().map(RecordBatch::num_rows).sum();
+        let Some(file) = self.write(rows).await? else { return Ok(None) };
+        self.state.lock().written = Some((Arc::clone(&file), count));
+        Ok(Some(file))
+    }
+
+    /// A file of rows that no commit names yet.
+    async fn write(&self, rows: Vec<RecordBatch>) -> Result<Option<Arc<DataFile>>, LakeError> {
         let (store, root, schema) = (Arc::clone(&self.shared.store), self.log.root().clone(), self.schema.clone());
         let now_ms = self.shared.clock.now_ms();
         let writing = self.shared.cpu.spawn_cpu(async move {
@@ -218,10 +261,8 @@ impl Journal {
         });
         let interrupted = |source| LakeError::Interrupted { attempt: "write", table: self.id.clone(), source };
         let failed = |source| LakeError::Parquet { attempt: "write", table: self.id.clone(), source };
-        let Some(file) = writing.await.map_err(interrupted)?.map_err(failed)? else { return Ok(None) };
-        let file = Arc::new(DataFile::new(file.to_add(true)));
-        self.state.lock().written = Some((Arc::clone(&file), count));
-        Ok(Some(file))
+        let file = writing.await.map_err(interrupted)?.map_err(failed)?;
+        Ok(file.map(|file| Arc::new(DataFile::new(file.to_add(true)))))
     }
 
     /// Makes a version the head; rows of the tail that it holds leave the tail in the same publication.

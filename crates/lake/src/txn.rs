@@ -105,6 +105,11 @@ pub enum TxnKind<'a> {
         /// The dataset.
         dataset: &'a str,
     },
+    /// The number of the last discard that `ops.discards` has a row of.
+    DiscardEntered {
+        /// The dataset.
+        dataset: &'a str,
+    },
     /// How many records of a partition have been offered to its table.
     LandedCount {
         /// The topic's id.
@@ -216,6 +221,12 @@ impl TxnId {
         Self(format!("{OURS}discard/{dataset}").into())
     }
 
+    /// Of the discards of a dataset that `ops.discards` has rows of.
+    #[must_use]
+    pub fn discard_entered(dataset: impl fmt::Display) -> Self {
+        Self(format!("{OURS}discard/{dataset}/entered").into())
+    }
+
     /// Of the count of records that a partition has offered to its table.
     #[must_use]
     pub fn landed_count(topic: Uuid, partition: i32) -> Self {
@@ -290,6 +301,7 @@ impl TxnId {
             ["replay", dataset, "staged"] => TxnKind::ReplayStaged { dataset },
             ["replay", dataset, "undone"] => TxnKind::ReplayUndone { dataset },
             ["discard", dataset] => TxnKind::Discard { dataset },
+            ["discard", dataset, "entered"] => TxnKind::DiscardEntered { dataset },
             ["books", of, what] => match (Counter::parse(what), Uuid::try_parse(of), what.parse()) {
                 (Some(counter), ..) => TxnKind::Books { dataset: of, counter },
                 (None, Ok(topic), Ok(partition)) => TxnKind::LandedCount { topic, partition },
@@ -369,6 +381,7 @@ mod tests {
             (TxnId::replay_staged("hours"), TxnKind::ReplayStaged { dataset: "hours" }),
             (TxnId::replay_undone("hours"), TxnKind::ReplayUndone { dataset: "hours" }),
             (TxnId::discard("hours"), TxnKind::Discard { dataset: "hours" }),
+            (TxnId::discard_entered("hours"), TxnKind::DiscardEntered { dataset: "hours" }),
             (TxnId::published_in_part("daily"), TxnKind::PublishedInPart { name: "daily" }),
             (TxnId::staged_on("daily"), TxnKind::StagedOn { name: "daily" }),
         ];

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::TimestampMicrosecondType;
 
 use vitalake_lake::CONSERVATION_RULE;
 
@@ -29,30 +29,10 @@ pub struct GateDecided {
 }
 
 impl Recorder {
-    /// The last number in `ops.discards` of each dataset, by its name in SQL.
-    ///
-    /// # Errors
-    /// When there is no lake, or its rows cannot be read.
-    pub async fn last_discards(&self) -> Result<BTreeMap<String, i64>, RecordError> {
-        let mut last = BTreeMap::new();
-        for batch in self.read(OpsTable::Discards, &["dataset", "number"], None).await? {
-            let Some(numbers) = column(&batch, "number").and_then(|column| column.as_primitive_opt::<Int64Type>())
-            else {
-                continue;
-            };
-            for (dataset, number) in texts(&batch, "dataset").zip(numbers) {
-                let (Some(dataset), Some(number)) = (dataset, number) else { continue };
-                let known = last.entry(dataset.to_owned()).or_insert(number);
-                *known = number.max(*known);
-            }
-        }
-        Ok(last)
-    }
-
     /// The last hold and the last release of each gate by a person.
     ///
     /// # Errors
-    /// As [`Recorder::last_discards`].
+    /// When there is no lake, or its rows cannot be read.
     pub async fn decisions_of_people(&self) -> Result<Vec<GateDecided>, RecordError> {
         let columns = ["at", "dataset", "decision", "actor", "comment"];
         let mut last: BTreeMap<(String, bool), GateDecided> = BTreeMap::new();
@@ -81,7 +61,7 @@ impl Recorder {
     /// What commits brought since a moment, of datasets that have books, by their balances in `ops.checks`.
     ///
     /// # Errors
-    /// As [`Recorder::last_discards`].
+    /// As [`Recorder::decisions_of_people`].
     pub async fn brought_since(&self, since_ms: i64) -> Result<Vec<Brought>, RecordError> {
         let since_us = since_ms.saturating_mul(1000);
         let mut found = Vec::new();

@@ -6,6 +6,7 @@
 //! which there is no room or no lake are dropped and counted.
 
 mod cells;
+mod discards;
 mod known;
 mod ledger;
 mod rows;
@@ -245,12 +246,16 @@ impl Recorder {
         if rows.is_empty() { Ok(()) } else { self.durably(OpsTable::Evidence, &rows).await }
     }
 
-    async fn durably(&self, table: OpsTable, rows: &[Row]) -> Result<(), RecordError> {
+    /// A table's journal, as soon as there is a lake.
+    async fn journal(&self, table: OpsTable) -> Result<Arc<Journal>, RecordError> {
         let mut attached = self.0.attached.subscribe();
-        let journal = tokio::time::timeout(ATTACHED_MAX, attached.wait_for(Option::is_some)).await;
-        let journal =
-            journal.ok().and_then(Result::ok).and_then(|journals| journals.as_ref()?.tables.get(&table).cloned());
-        let journal = journal.ok_or_else(|| RecordError::NotOpen { table: name(table) })?;
+        let journals = tokio::time::timeout(ATTACHED_MAX, attached.wait_for(Option::is_some)).await;
+        let journal = journals.ok().and_then(Result::ok).and_then(|open| open.as_ref()?.tables.get(&table).cloned());
+        journal.ok_or_else(|| RecordError::NotOpen { table: name(table) })
+    }
+
+    async fn durably(&self, table: OpsTable, rows: &[Row]) -> Result<(), RecordError> {
+        let journal = self.journal(table).await?;
         let rows = batch(journal.schema(), rows).ok_or(RecordError::NotKept)?;
         let mark = journal.append(rows).ok_or_else(|| RecordError::Full { table: name(table) })?;
         let failed = |source| RecordError::Commit { table: name(table), source };

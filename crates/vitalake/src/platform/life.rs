@@ -29,7 +29,6 @@ use super::druid::Druid;
 use super::feeds::Feeds;
 use super::held_again::hold_again;
 use super::intake::{Intake, IntakeContext};
-use super::quarantine::Unrecorded;
 use super::recovery::Recovery;
 use super::{Role, Setup, tables};
 
@@ -76,8 +75,6 @@ pub struct Life {
     pub(super) reopened: watch::Sender<bool>,
     /// The task of this life that panicked.
     pub(super) panicked: watch::Sender<Option<&'static str>>,
-    /// Discards whose rows in ops.discards are missing.
-    pub(super) unrecorded: Arc<Unrecorded>,
     work_folder: PathBuf,
 }
 
@@ -106,8 +103,6 @@ impl Life {
         let remote = opened.health.is_some();
         let lake = tables::open(setup, role, &opened.store, specs, remote).await?;
         setup.recorder.attach(&lake).await;
-        let kept_ms = i64::try_from(config.ops.retention_ms).unwrap_or(i64::MAX);
-        let unrecorded = Unrecorded::find(&lake, &setup.recorder, clock.now_ms().saturating_sub(kept_ms)).await;
         let context = IntakeContext { setup, role, contracts: &contracts, lake: &lake };
         let intake = match setup.without_intake && config.kafka.bootstrap.is_some() {
             true => Intake::none(),
@@ -158,7 +153,6 @@ impl Life {
             tasks: Mutex::new(Vec::new()),
             reopened: watch::channel(false).0,
             panicked: watch::channel(None).0,
-            unrecorded: Arc::new(unrecorded),
             work_folder,
         }))
     }

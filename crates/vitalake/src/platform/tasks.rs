@@ -14,7 +14,7 @@ use vitalake_process::{Following, Models};
 
 use super::druid::Druid;
 use super::feeds::Feeds;
-use super::{Life, Role, deliveries, follow, samples, tables};
+use super::{Life, Role, deliveries, follow, quarantine, samples, tables};
 
 /// How often the log of a table that another process writes is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ impl Life {
             self.watched("control store", tokio::spawn(self.control.clone().watch_forever()));
         }
         self.watched("recording", tokio::spawn(self.setup.recorder.clone().run(self.record_options())));
-        self.watched("discards", tokio::spawn(Arc::clone(&self.unrecorded).record(self.setup.recorder.clone())));
+        self.watched("discards", tokio::spawn(quarantine::enter_again(Arc::clone(self))));
         self.watched("the ledger", tokio::spawn(deliveries::keep_again(Arc::clone(self), self.opened_ms)));
         if !self.setup.without_intake {
             self.watched("samples", tokio::spawn(samples::take_forever(Arc::clone(self))));

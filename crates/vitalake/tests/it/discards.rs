@@ -38,15 +38,25 @@ struct Process {
 
 impl Process {
     async fn start(disk: &CrashDisk, folder: &Path, cpu: &Cpu) -> Self {
+        let process = Self::open(disk, folder, cpu, true).await;
+        process.life.start().await.unwrap();
+        process
+    }
+
+    /// `takes_records` or leaves that to another: two processes over the same tables have one log between them.
+    async fn open(disk: &CrashDisk, folder: &Path, cpu: &Cpu, takes_records: bool) -> Self {
         let checked = Arc::new(project::checked(folder));
         let mut config = checked.config.clone().unwrap();
         config.data = PathBuf::from("/data");
         config.storage.reserve_bytes = 0;
+        if !takes_records {
+            config.kafka.bootstrap = Some("another process reads".to_owned());
+        }
         let (clock, disk) = (Clock::system(), ProcessDisk::new(disk));
         let setup = Setup {
             config,
             tuning: Tuning::default(),
-            without_intake: false,
+            without_intake: !takes_records,
             outside: Outside::new(&clock),
             engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,
@@ -64,7 +74,6 @@ impl Process {
         platform.begin(&life);
         let engine = Arc::new(QueryEngine::new(QueryLimits::default(), cpu.handle().clone()).unwrap());
         let sessions = Sessions::new(engine, Arc::clone(&platform) as _, Arc::new(DruidSql), Events::unread());
-        life.start().await.unwrap();
         Self { disk, life, platform, sessions }
     }
 
@@ -160,4 +169,45 @@ async fn what_is_given_up_by_a_process_that_is_killed_at_any_operation_is_in_ops
     let process = Process::start(&disk, folder.path(), &cpu).await;
     assert_eq!(process.all_have_places(sent).await, (0, sent));
     process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_processes_find_given_up_is_in_ops_discards_once() {
+    let folder = tempfile::tempdir().unwrap();
+    project::write(folder.path(), "");
+    let (disk, cpu) = (CrashDisk::new(4711), Cpu::with_workers(1).unwrap());
+    let (mut sent, mut operations, mut found_late) = (0, 0, 0);
+    loop {
+        let process = Process::start(&disk, folder.path(), &cpu).await;
+        process.reject_some().await;
+        sent += REJECTS;
+        process.all_have_places(sent).await;
+        process.life.commit_everything().await.unwrap();
+        disk.kill_after(operations);
+        let answered = process.discard().await;
+        process.end().await;
+        disk.crash();
+        if answered {
+            break;
+        }
+        operations += STEP;
+
+        // Both are open, and know of the discard, before either has entered it.
+        let first = Process::open(&disk, folder.path(), &cpu, true).await;
+        let second = Process::open(&disk, folder.path(), &cpu, false).await;
+        let (one, other) = tokio::join!(first.life.start(), second.life.start());
+        one.and(other).unwrap();
+        let (waiting, entered) = first.all_have_places(sent).await;
+        found_late += i64::from(waiting == 0);
+        second.end().await;
+        first.end().await;
+        disk.crash();
+        let after = Process::start(&disk, folder.path(), &cpu).await;
+        let doubled = r#"SELECT COUNT(*) - COUNT(DISTINCT "number") FROM ops.discards"#;
+        assert_eq!(after.all_have_places(sent).await.1, entered);
+        assert_eq!(after.number(doubled).await, Some(0));
+        after.end().await;
+        disk.crash();
+    }
+    assert!(found_late > 0, "at no operation did the two find a discard without its row");
 }

@@ -25,13 +25,12 @@ use vitalake_ops::quarantine::{
 use vitalake_ops::record::Recorder;
 use vitalake_process::sql_rules;
 use vitalake_runtime::error::{Class, Classified, Retry, in_full};
-use vitalake_runtime::events::Event;
 use vitalake_serve::platform::ApiError;
 use vitalake_serve::quarantine::{Quarantine, Shown};
 
 use super::{Life, Platform, Role};
 
-pub(super) use unrecorded::Unrecorded;
+pub(super) use unrecorded::enter_again;
 
 /// The longest reason of a discard.
 const REASON_BYTES_MAX: usize = 2000;
@@ -131,7 +130,7 @@ impl Quarantine for QuarantineDesk {
             let outcome = give_up(&life, &table, filter, (&reason, &by), (&going.progress, &mut discarded)).await;
             let dataset = table.id().to_string();
             let report = DiscardReport { dataset, discarded, reason, by };
-            kept(&recorder, &report, table.last_discard().unwrap_or_default()).await?;
+            kept(&recorder, &report, (&table, since_ms(&life))).await?;
             outcome.map(|()| report)
         });
         let outcome = discarding.await;
@@ -140,18 +139,12 @@ impl Quarantine for QuarantineDesk {
 }
 
 /// Keeps what was given up in `ops.discards`. The commits of quarantine say the same, and the next start looks there.
-async fn kept(recorder: &Recorder, report: &DiscardReport, number: i64) -> Result<(), ApiError> {
+async fn kept(recorder: &Recorder, report: &DiscardReport, of: (&Table, i64)) -> Result<(), ApiError> {
     if report.discarded == 0 {
         return Ok(());
     }
-    let event = Event::Discard {
-        dataset: report.dataset.as_str().into(),
-        number,
-        rows: report.discarded,
-        reason: report.reason.as_str().into(),
-        actor: report.by.as_str().into(),
-    };
-    recorder.record_durably(&event).await.map_err(|error| {
+    let (table, since_ms) = of;
+    recorder.enter_discards(table, since_ms).await.map(|_| ()).map_err(|error| {
         let rejects = report.discarded;
         tracing::error!(dataset = report.dataset, rejects, error = in_full(&error), "a discard is not in ops.discards");
         ApiError::Unavailable(format!(
@@ -159,6 +152,12 @@ async fn kept(recorder: &Recorder, report: &DiscardReport, number: i64) -> Resul
             report.dataset
         ))
     })
+}
+
+/// The moment before which rows of the ops datasets have left.
+fn since_ms(life: &Life) -> i64 {
+    let kept_ms = i64::try_from(life.setup.config.ops.retention_ms).unwrap_or(i64::MAX);
+    life.setup.clock.now_ms().saturating_sub(kept_ms)
 }
 
 /// A dataset's contract, by its name with or without its layer.
