@@ -208,7 +208,8 @@ impl Unit {
         }
         for (member, judgement) in self.members.iter().zip(&mut judged) {
             judgement.reasons.extend(self.absent.iter().cloned());
-            judgement.reasons.extend(member.record().hold.as_ref().map(held_by));
+            // What a person has said comes first, and hides nothing that follows.
+            judgement.reasons.splice(0..0, member.record().hold.as_ref().map(held_by));
         }
         let waits = candidates.iter().any(Candidate::waits);
         let mut version = None;
@@ -335,7 +336,7 @@ impl Unit {
         let hold = Hold { by: decision.by.clone(), reason: decision.reason.clone(), at_ms: now_ms };
         let mut record = Record { held: true, released: None, ..old.clone() };
         record.reasons.retain(|reason| reason.rule != HOLD);
-        record.reasons.push(held_by(&hold));
+        record.reasons.insert(0, held_by(&hold));
         record.hold = Some(hold);
         if !old.held {
             record.since_ms = now_ms;

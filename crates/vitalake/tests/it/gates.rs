@@ -108,3 +108,34 @@ fn a_hold_outlives_the_removal_of_what_is_staged_until_it_is_released() {
     place.until("passed", || state(place).0 == "passed");
     server.stop();
 }
+
+#[test]
+fn a_hold_comes_first_among_the_reasons_and_hides_no_other() {
+    let here = gated();
+    let place = &here.place;
+    let mut server = place.start().ready();
+    send(place, project::TOPIC, &[tick(1, ""), tick(2, "")]);
+    landed(place, LIVE, &[2]);
+    place.until("held", || state(place).0 == "held");
+    let reasons = || -> Vec<(String, String)> {
+        let (_, gates) = asked(place, "GET", "/api/v1/gates/ticks_hourly", "");
+        let text = |reason: &Value, field: &str| reason[field].as_str().unwrap().to_owned();
+        gates[0]["reasons"].as_array().unwrap().iter().map(|r| (text(r, "rule"), text(r, "got"))).collect()
+    };
+    let held = |got: &str| {
+        [("hold", "held by maria: looks wrong"), ("enough", got)].map(|(r, g)| (r.to_owned(), g.to_owned())).to_vec()
+    };
+    let answer = asked(place, "POST", "/api/v1/gates/ticks_hourly/hold", r#"{"reason": "looks wrong", "by": "maria"}"#);
+    assert_eq!((answer.0.as_u16(), &answer.1["reasons"][0]["rule"]), (200, &json!("hold")), "{answer:?}");
+    assert_eq!(reasons(), held("2"));
+    send(place, project::TOPIC, &[tick(3, "")]);
+    place.until("judged again", || reasons() == held("3"));
+    server.kill();
+    server = place.start().ready();
+    place.until("judged again", || reasons() == held("3"));
+    let (_, said) = crate::folders::asked(&here, &["gate", "status"]);
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(" is held by ")).collect();
+    let [first, second] = lines.as_slice() else { panic!("{said}") };
+    assert!(first.contains("is held by hold: held by maria") && second.contains("is held by enough: 3"), "{said}");
+    server.stop();
+}
