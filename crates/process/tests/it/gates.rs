@@ -404,6 +404,52 @@ async fn datasets_of_a_group_are_published_together_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_group_of_which_a_table_does_not_open_publishes_nothing_and_says_why() {
+    let mut world = world(|daily| daily.publish_group = Some("nightly".to_owned()));
+    let mut contracts = Contracts::clone(&world.contracts);
+    let mut totals = contracts[&name("steps_daily")].as_ref().clone();
+    totals.dataset = name("steps_totals");
+    contracts.insert(name("steps_totals"), Arc::new(totals));
+    world.contracts = Arc::new(contracts);
+    world.models.push(model(Layer::Serving, "steps_totals", STEPS_DAILY));
+    let gated = Gated::start(world).await;
+    gated.up.append(&[("a", 1, Some(5))], 0);
+    gated.up.commit().await;
+    gated.until("published", |gated| gated.published("steps_daily") == 1).await;
+    gated.task.abort();
+    gated.up.models.stop().await;
+    let world = gated.world;
+    let commit = object_store::path::Path::from(format!("lake/serving/steps_totals/_delta_log/{:020}.json", 0));
+    world.store.put(&commit, "no commit".into()).await.unwrap();
+
+    let up = world.up_as_far_as_it_opens().await;
+    let (sender, events) = Events::channel();
+    let gates = Arc::new(Gates::new(&up.lake, &world.clock, &sender));
+    let task = tokio::spawn(Arc::clone(&gates).run());
+    let gated = Gated { world, up, gates, events, task };
+    gated.up.append(&[("b", 25, Some(5))], 1);
+    gated.up.lake.table(&name("hourly_steps")).unwrap().flush().await.unwrap();
+    gated.up.within(gated.up.models.settled()).await;
+    gated.gates.settled().await;
+    let (daily, totals) = (gated.status("steps_daily"), gated.status("steps_totals"));
+    assert!(daily.held && totals.held, "{daily:?} {totals:?}");
+    for reason in [&daily.reasons[0], &totals.reasons[0]] {
+        assert!(
+            reason.got.contains("serving.steps_totals is not open") && reason.got.contains("restore"),
+            "{reason:?}"
+        );
+    }
+    assert_eq!(gated.published("steps_daily"), 1);
+    for dataset in ["steps_daily", "steps_totals"] {
+        let refused = gated.gates.release(dataset, decision("now")).await.unwrap_err().to_string();
+        assert!(refused.contains("is not open"), "{refused}");
+    }
+    assert_eq!(gated.published("steps_daily"), 1);
+    gated.task.abort();
+    gated.up.models.stop().await;
+}
+
+#[tokio::test]
 async fn windows_that_pass_are_published_and_those_that_do_not_wait() {
     let gated = Gated::start(world(|daily| {
         daily.gate_window = Some(1);

@@ -85,6 +85,15 @@ impl World {
         Up { lake, models }
     }
 
+    /// The same where some tables do not open.
+    pub async fn up_as_far_as_it_opens(&self) -> Up {
+        let specs = table_specs(&self.models, &self.contracts).unwrap();
+        let (lake, clock, cpu) = (self.lake.clone(), self.clock.clone(), self.cpu.clone());
+        let lake = Arc::new(Lake::open_each(Arc::clone(&self.store), specs, lake, clock, cpu).await);
+        let models = Models::start(&lake, &self.models, &self.contracts, &self.options()).await.unwrap();
+        Up { lake, models }
+    }
+
     pub fn options(&self) -> ModelsOptions {
         let mut options = ModelsOptions::new(Arc::clone(&self.disk), "/data/keys".into(), Clock::system());
         options.keys_in_memory_max = self.keys_in_memory_max;
