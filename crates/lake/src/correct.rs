@@ -15,7 +15,7 @@ use crate::error::LakeError;
 use crate::flush::version_of;
 use crate::rejects::{Begun, adds};
 use crate::side::SideName;
-use crate::table::Table;
+use crate::table::{Overlay, Table};
 use crate::txn::{Counter, TxnId};
 
 /// The operation's name in the history of both tables.
@@ -73,6 +73,26 @@ impl Table {
     /// # Errors
     /// When trying again cannot help. Nothing is done then, or the next opening of the table finishes what was begun.
     pub async fn correct(&self, correction: &Correction) -> Result<Option<i64>, LakeError> {
+        self.correct_and(correction, None::<fn() -> Overlay>).await
+    }
+
+    /// The same to a table that shows rows in the place of files: what it shows from then on is in the same publication.
+    ///
+    /// # Errors
+    /// As [`Table::correct`].
+    pub async fn correct_showing(
+        &self,
+        correction: &Correction,
+        then: impl FnOnce() -> Overlay + Send,
+    ) -> Result<Option<i64>, LakeError> {
+        self.correct_and(correction, Some(then)).await
+    }
+
+    async fn correct_and<F: FnOnce() -> Overlay + Send>(
+        &self,
+        correction: &Correction,
+        then: Option<F>,
+    ) -> Result<Option<i64>, LakeError> {
         let mut turn = self.turn_between_epochs(OPERATION).await?;
         self.catch_up(&mut turn, SideName::Rejects).await?;
         self.catch_up(&mut turn, SideName::Rows).await?;
@@ -96,7 +116,7 @@ impl Table {
             }
             false => None,
         };
-        Ok(Some(self.publish_correction(correction, came, left)))
+        Ok(Some(self.publish_correction(correction, (came, left), then)))
     }
 
     /// Whether every row that came is in an epoch, and every epoch in a commit.
@@ -157,11 +177,19 @@ impl Table {
     }
 
     /// Both heads in one publication, and an epoch of its own for readers.
-    fn publish_correction(&self, correction: &Correction, came: Done, left: Option<Done>) -> i64 {
+    fn publish_correction(
+        &self,
+        correction: &Correction,
+        (came, left): (Done, Option<Done>),
+        then: Option<impl FnOnce() -> Overlay>,
+    ) -> i64 {
         let version = version_of(&came.head);
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.rows.head = Arc::new(came.head);
+        if let Some(then) = then {
+            state.overlay = Some(then());
+        }
         if let Some(left) = left {
             state.rejects.head = Arc::new(left.head);
         }

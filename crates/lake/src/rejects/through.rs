@@ -34,6 +34,14 @@ pub struct Portion {
     pub rejects: u64,
 }
 
+impl Portion {
+    /// Its files.
+    #[must_use]
+    pub fn files(&self) -> &[Arc<DataFile>] {
+        &self.files
+    }
+}
+
 /// What rejects became.
 #[derive(Debug, Default)]
 pub struct Again {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::Schema;
 use vitalake_contract::Contract;
 use vitalake_contract::rule::Severity;
 use vitalake_lake::signed;
@@ -19,7 +20,8 @@ use crate::error::{Error, Result};
 use crate::kind::append::count;
 use crate::kind::derive::{tell, tell_rejects};
 use crate::kind::rejects::failed_rows;
-use crate::plan::LINEAGE;
+use crate::plan::{LINEAGE, input_schema};
+use crate::replay::rows_of;
 use crate::run::Job;
 use crate::run::progress::Counts;
 use crate::upsert::UpsertShape;
@@ -76,21 +78,65 @@ impl Rules {
         let rejects = failed_rows(job, &mut self.blame, &mut ran).await?;
         let mut made = MadeEvents { rejects, ..MadeEvents::default() };
         for batch in ran.made {
-            let broken = self.broken(job, shape, &batch, counts)?;
-            if !broken.is_empty() {
-                tell_rejects(job, &broken);
-                let columns = batch.num_columns() - LINEAGE.len();
-                let now_us = job.options.clock.now_ms().saturating_mul(1000);
-                made.rejects.push(quarantined(&batch, columns, &broken, &self.contract.fingerprint, now_us)?);
-                let rows = broken.iter().map(|reject| u32::try_from(reject.row).unwrap_or(u32::MAX));
-                let rows: arrow::array::UInt32Array = rows.collect::<Vec<_>>().into();
-                made.rejected.push(as_events(shape, &take_record_batch(&batch, &rows).map_err(failed)?)?);
-            }
-            made.events.push(as_events(shape, &without(&batch, &broken)?)?);
+            self.judge(job, shape, &batch, (&mut made, counts))?;
         }
         counts.rows_out += count(&made.events);
         counts.rows_rejected += count(&made.rejects);
         Ok(made)
+    }
+
+    /// Judges rows that the plan gave.
+    fn judge(
+        &self,
+        job: &Job,
+        shape: &UpsertShape,
+        batch: &RecordBatch,
+        (made, counts): (&mut MadeEvents, &mut Counts),
+    ) -> Result<()> {
+        let broken = self.broken(job, shape, batch, counts)?;
+        if !broken.is_empty() {
+            tell_rejects(job, &broken);
+            let columns = batch.num_columns() - LINEAGE.len();
+            let now_us = job.options.clock.now_ms().saturating_mul(1000);
+            made.rejects.push(quarantined(batch, columns, &broken, &self.contract.fingerprint, now_us)?);
+            let rows = broken.iter().map(|reject| u32::try_from(reject.row).unwrap_or(u32::MAX));
+            let rows: arrow::array::UInt32Array = rows.collect::<Vec<_>>().into();
+            made.rejected.push(as_events(shape, &take_record_batch(batch, &rows).map_err(failed)?)?);
+        }
+        made.events.push(as_events(shape, &without(batch, &broken)?)?);
+        Ok(())
+    }
+
+    /// What comes of rejects that were rows of the table, by the rules as they are now.
+    pub(crate) fn judged_again(
+        &self,
+        job: &Job,
+        shape: &UpsertShape,
+        rejects: &RecordBatch,
+        counts: &mut Counts,
+    ) -> Result<MadeEvents> {
+        let mut made = MadeEvents::default();
+        self.judge(job, shape, &rows_of(rejects, self.plan.schema())?, (&mut made, counts))?;
+        Ok(made)
+    }
+
+    /// What comes of rejects that the model could not be run on.
+    pub(crate) async fn made_again(
+        &mut self,
+        job: &Job,
+        shape: &UpsertShape,
+        rejects: &RecordBatch,
+        counts: &mut Counts,
+    ) -> Result<MadeEvents> {
+        let all = input_schema(job.input.contract());
+        let read = all.fields().iter().filter(|field| self.needed().contains(field.name()));
+        let read = Arc::new(Schema::new(read.cloned().collect::<Vec<_>>()));
+        self.events(job, shape, &[rows_of(rejects, &read)?], counts).await
+    }
+
+    /// The columns of the input that are kept with a row that the model cannot be run on.
+    pub(crate) fn read_columns(&self) -> Vec<String> {
+        self.needed().iter().filter(|name| !LINEAGE.contains(&name.as_str())).cloned().collect()
     }
 
     /// The events that were made of rows which are gone.

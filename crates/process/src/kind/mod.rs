@@ -11,8 +11,10 @@ mod explained;
 mod full;
 mod joined;
 mod open;
+mod portion;
 mod regroup;
 mod rejects;
+mod rejoined;
 mod remade;
 mod replayed;
 mod rollup;
@@ -342,16 +344,22 @@ impl Work {
         }
     }
 
+    /// Whether rejects can be put through at any moment, or else between two epochs alone.
+    pub(crate) fn replays_at_any_time(&self) -> bool {
+        match self {
+            Self::Append(_) | Self::Full(_) => true,
+            Self::Rollup(_) | Self::Upsert(_) => false,
+        }
+    }
+
     /// Puts rejects of the table through again. The work's own increments wait meanwhile.
-    pub(crate) async fn replay(&mut self, job: &Job, request: &Request) -> Result<Came> {
+    pub(crate) async fn replay(&mut self, job: &Job, request: &Request, first_seal: u64) -> Result<Came> {
         match self {
             Self::Append(work) => work.replay(job, request).await,
-            Self::Upsert(_) | Self::Full(_) => {
-                let why = "its rows follow from their keys and are not added: mend the contract or the model and let the records come again, or discard the rejects";
-                Err(Error::NoReplay { dataset: job.model.dataset.clone(), why })
-            }
-            Self::Rollup(_) => {
-                let why = "it is a rollup, whose rows are merged and not added: mend the model, stop the server, remove the rollup's folder under lake/ and start again to have it made anew, then discard its rejects";
+            Self::Rollup(work) => work.replay(job, request, first_seal).await,
+            Self::Upsert(work) => work.replay(job, request, first_seal).await,
+            Self::Full(_) => {
+                let why = "its table is computed anew as a whole whenever an input changes, and its rejects with it: mend the model or the contract, start the server again, and let an input change";
                 Err(Error::NoReplay { dataset: job.model.dataset.clone(), why })
             }
         }

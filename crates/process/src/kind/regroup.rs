@@ -13,7 +13,7 @@ use vitalake_lake::{Correction, DataFile, Increment};
 
 use super::rejects::failed_rows;
 use super::rollup::RollupWork;
-use crate::engine::Ran;
+use crate::engine::{FailedRow, Ran};
 use crate::error::{Error, Result};
 use crate::increment::{Signed, SignedIncrement, chosen};
 use crate::kind::Made;
@@ -52,7 +52,7 @@ impl RollupWork {
         if touched.all {
             self.make_all_again(job, version, &mut touched).await?;
         } else if !touched.groups.is_empty() {
-            self.make_groups_again(job, version, &touched.groups).await?;
+            self.make_groups_again(job, version, &touched.groups, None).await?;
         }
         let rejects = std::mem::take(&mut touched.rejects);
         touched.counts.rows_rejected += count(&rejects);
@@ -93,7 +93,15 @@ impl RollupWork {
         self.needed().iter().filter(|name| is_read(name)).cloned().collect()
     }
 
-    async fn make_groups_again(&mut self, job: &Job, version: i64, groups: &Groups) -> Result<()> {
+    /// Makes groups again of the input at a version. A row that cannot be run and is not among those of `in_quarantine`, where
+    /// that is asked, would go unseen: it is an error, before anything has changed.
+    pub(super) async fn make_groups_again(
+        &mut self,
+        job: &Job,
+        version: i64,
+        groups: &Groups,
+        in_quarantine: Option<&Lineages>,
+    ) -> Result<()> {
         let files = files_at(job, version).await?;
         let (all, mut read, mut bytes) = (files.len(), 0_usize, 0);
         let mut beside = self.leaves.beside();
@@ -106,7 +114,10 @@ impl RollupWork {
             let mut batches = job.input.stream_columns(file, &columns).await?;
             while let Some(batch) = batches.try_next().await? {
                 // Rows that cannot be aggregated are in quarantine already.
-                let Ran { made, .. } = self.plan.partial_each(&[batch]).await?;
+                let Ran { made, failed, .. } = self.plan.partial_each(&[batch]).await?;
+                if let Some(known) = in_quarantine {
+                    refuse_unknown(job, known, &failed)?;
+                }
                 let of_groups = self.leaves.only(&made, groups)?;
                 self.leaves.merge_beside(&mut beside, &of_groups)?;
             }
@@ -180,6 +191,17 @@ impl RollupWork {
             None => Err(moved(job)),
         }
     }
+}
+
+/// Refuses to make groups again by a model that fails on other rows than those that are in quarantine.
+fn refuse_unknown(job: &Job, known: &Lineages, failed: &[FailedRow]) -> Result<()> {
+    for row in failed {
+        if known.mask(&row.row)?.true_count() < row.row.num_rows() {
+            let why = "the model as it is now cannot be run on rows that are not in its quarantine: they were discarded, or it could be run on them before. Mend that too; or stop the server, remove the rollup's folder under lake/ and start again to have it made anew, then discard its rejects";
+            return Err(Error::NoReplay { dataset: job.model.dataset.clone(), why });
+        }
+    }
+    Ok(())
 }
 
 /// The files of the input at a version.

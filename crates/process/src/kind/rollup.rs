@@ -160,6 +160,11 @@ impl RollupWork {
         self.merging = true;
     }
 
+    /// What is in the leaves is what is shown.
+    pub(super) fn merged(&mut self) {
+        self.merging = false;
+    }
+
     pub(crate) fn overlay(&mut self) -> Result<Overlay> {
         Ok(overlay(self.leaves.overlay()?, &self.aside))
     }
@@ -234,7 +239,7 @@ impl RollupWork {
     }
 
     /// Commits the oldest epoch that has ended, as that version of the input.
-    async fn commit(&mut self, job: &Job, version: i64, first_seal: u64) -> Result<()> {
+    pub(super) async fn commit(&mut self, job: &Job, version: i64, first_seal: u64) -> Result<()> {
         let Some(OpenEpoch { input, sealed, rejects }) = self.open.pop_front() else { return Ok(()) };
         let removes: Vec<FilePath> = self.leaves.removes(&sealed).iter().map(|path| FilePath::of_store(path)).collect();
         let head = job.output.head();
@@ -317,7 +322,7 @@ pub(super) fn of_this_input(job: &Job, head: &Snapshot) -> Result<()> {
 }
 
 /// The files of each sealed leaf, none where it has no rows; no commit names them yet.
-async fn written(job: &Job, sealed: &Sealed) -> Result<Vec<Vec<Arc<DataFile>>>> {
+pub(super) async fn written(job: &Job, sealed: &Sealed) -> Result<Vec<Vec<Arc<DataFile>>>> {
     let mut files = Vec::with_capacity(sealed.adds.len());
     for leaf in &sealed.adds {
         files.push(job.output.write_rows(leaf.clone()).await?);

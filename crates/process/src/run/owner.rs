@@ -119,8 +119,10 @@ impl Owner {
             if between_epochs && self.work.joined_has_moved() {
                 self.follow_joined(job, &mut replays).await?;
             }
-            if let Ok(request) = replays.try_recv() {
-                self.replay(job, request).await;
+            if self.may_replay(between_epochs)
+                && let Ok(request) = replays.try_recv()
+            {
+                self.replay(job, request, between_epochs).await?;
             }
             self.work.commit_known(job, self.first_seal, self.changes.is_behind()).await?;
             let Some(increment) = self.next(job, &mut replays, between_epochs).await? else { continue };
@@ -168,8 +170,8 @@ impl Owner {
                     increment = self.changes.next() => increment?,
                     () = self.work.knows_a_version() => return Ok(None),
                     () = self.work.joined_moves(), if between_epochs => return Ok(None),
-                    Some(request) = replays.recv() => {
-                        self.replay(job, request).await;
+                    Some(request) = replays.recv(), if self.may_replay(between_epochs) => {
+                        self.replay(job, request, between_epochs).await?;
                         return Ok(None);
                     }
                 }
@@ -202,7 +204,7 @@ impl Owner {
 
     /// Makes again what joined tables explain that have changed.
     async fn follow_joined(&mut self, job: &Job, replays: &mut mpsc::Receiver<Request>) -> Result<()> {
-        let _undisturbed = self.undisturbed(job, replays).await;
+        let _undisturbed = self.undisturbed(job, replays).await?;
         let mut attempts = 0;
         loop {
             let mut counts = Counts::default();
@@ -218,21 +220,40 @@ impl Owner {
     }
 
     /// The turn to take rejects out of quarantine. Whoever has it and waits for a replay of its own is served first.
-    async fn undisturbed<'a>(&mut self, job: &'a Job, replays: &mut mpsc::Receiver<Request>) -> MutexGuard<'a, ()> {
+    async fn undisturbed<'a>(
+        &mut self,
+        job: &'a Job,
+        replays: &mut mpsc::Receiver<Request>,
+    ) -> Result<MutexGuard<'a, ()>> {
         loop {
             let request = tokio::select! {
-                turn = job.output.turn_to_take_back() => return turn,
+                turn = job.output.turn_to_take_back() => return Ok(turn),
                 Some(request) = replays.recv() => request,
             };
-            self.replay(job, request).await;
+            self.replay(job, request, false).await?;
         }
     }
 
+    /// Whether rejects can be put through now: rows of some kinds are of all that an epoch holds.
+    fn may_replay(&self, between_epochs: bool) -> bool {
+        between_epochs || self.work.replays_at_any_time()
+    }
+
     /// Puts a portion of quarantine through. Whoever asked is told of a failure; the work goes on from what the table has.
-    async fn replay(&mut self, job: &Job, request: Request) {
-        let came = AssertUnwindSafe(self.work.replay(job, &request)).catch_unwind().await;
-        let panicked = || Error::Panicked { model: job.model.dataset.clone(), attempted: "replaying rejects" };
+    ///
+    /// # Errors
+    /// When the work has to begin again from its table for that.
+    async fn replay(&mut self, job: &Job, request: Request, between_epochs: bool) -> Result<()> {
+        let dataset = || job.model.dataset.clone();
+        if !self.may_replay(between_epochs) {
+            let why = "its model takes in a change of its input just now; try again in a moment";
+            let _ = request.answer.send(Err(Error::NoReplay { dataset: dataset(), why }));
+            return Ok(());
+        }
+        let came = AssertUnwindSafe(self.work.replay(job, &request, self.first_seal)).catch_unwind().await;
+        let panicked = || Error::Panicked { model: dataset(), attempted: "replaying rejects" };
         let _ = request.answer.send(came.unwrap_or_else(|_| Err(panicked())));
+        if self.work.must_begin_again() { Err(Error::Moved { dataset: dataset() }) } else { Ok(()) }
     }
 
     async fn process(&mut self, job: &Job, increment: &Increment, replays: &mut mpsc::Receiver<Request>) -> Result<()> {
@@ -272,7 +293,7 @@ impl Owner {
         increment: &Increment,
         replays: &mut mpsc::Receiver<Request>,
     ) -> Result<()> {
-        let _undisturbed = self.undisturbed(job, replays).await;
+        let _undisturbed = self.undisturbed(job, replays).await?;
         let mut attempts = 0;
         loop {
             self.work.commit_known(job, self.first_seal, false).await?;

@@ -87,6 +87,8 @@ pub enum Puts {
     /// Then what is put into another folder is refused.
     PanicThenRefuse(&'static str),
     Refuse,
+    /// The first so many are taken.
+    RefuseAfter(usize),
 }
 
 /// Panics once at what is put into a folder, or refuses it for as long as it is told to.
@@ -110,7 +112,13 @@ impl BreakingStore {
                 drop(next);
                 panic!("the store breaks down")
             }
-            Some((_, Puts::Refuse)) => Err(object_store::Error::Generic { store: "test", source: "503".into() }),
+            Some((folder, Puts::RefuseAfter(taken))) if taken > 0 => {
+                *next = Some((folder, Puts::RefuseAfter(taken - 1)));
+                Ok(())
+            }
+            Some((_, Puts::Refuse | Puts::RefuseAfter(_))) => {
+                Err(object_store::Error::Generic { store: "test", source: "503".into() })
+            }
             None => Ok(()),
         }
     }

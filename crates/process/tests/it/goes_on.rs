@@ -162,15 +162,20 @@ async fn a_column_may_be_named_and_not_needed(#[case] text: &str, #[case] want: 
     assert_eq!(printed(&plan.run(&[rows]).await.unwrap())[0].split('|').nth(1), Some(want));
 }
 
-const PADDED_DAILY: &str = "-- kind: rollup\n-- time: day\nSELECT CAST(hour AS DATE) AS day, COUNT(*) AS hours,\n       SUM(length(lpad(subject_id, CAST(steps AS INT), 'x'))) AS padded\nFROM raw.hourly_steps\nGROUP BY CAST(hour AS DATE)\n";
+pub const PADDED_DAILY: &str = "-- kind: rollup\n-- time: day\nSELECT CAST(hour AS DATE) AS day, COUNT(*) AS hours,\n       SUM(length(lpad(subject_id, CAST(steps AS INT), 'x'))) AS padded\nFROM raw.hourly_steps\nGROUP BY CAST(hour AS DATE)\n";
 
 /// The usual models, and a rollup that a large number of steps breaks.
 pub fn with_padded_daily() -> World {
+    with_padded_daily_as(PADDED_DAILY)
+}
+
+/// The same with another text of that rollup.
+pub fn with_padded_daily_as(text: &str) -> World {
     let mut world = World::new(Severity::Error);
     let mut all = world.contracts.as_ref().clone();
     all.extend(contracts(vec![contract(Layer::Serving, "padded_daily", "day date, hours long, padded long", false)]));
     world.contracts = Arc::new(all);
-    world.models.push(model(Layer::Serving, "padded_daily", PADDED_DAILY));
+    world.models.push(model(Layer::Serving, "padded_daily", text));
     world
 }
 

@@ -7,6 +7,7 @@
 
 mod epoch;
 mod range;
+mod replay;
 mod write;
 
 use std::collections::VecDeque;
