@@ -2,7 +2,7 @@
 //! them.
 //!
 //! The rules and all that follows are `vitalake_ops::alerts`. Invariant: alerts are evaluated and sent while this process
-//! owns the models, and at no other time.
+//! owns the models and has the turn to (`alert_turn`), and at no other time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -36,10 +36,13 @@ use vitalake_serve::platform::{Alerts, ApiError};
 use vitalake_serve::session::{QueryOptions, Sessions};
 
 use super::alert_facts::Noted;
+use super::alert_turn::AlertTurn;
 use super::{Life, Platform, Role, Setup};
 
 /// How long a stop waits for a message that is under way.
 const LAST_MESSAGE_MAX: Duration = Duration::from_secs(3);
+/// How long another process's turn is left before it is asked for again.
+const ANOTHERS_TURN: Duration = Duration::from_secs(1);
 /// How often it is looked whether there is another life.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -94,23 +97,29 @@ impl AlertDesk {
 
     /// Evaluates and sends while this process owns the models, until dropped.
     pub async fn run_forever(self) {
+        let mut is_anothers = false;
         loop {
-            match self.owned() {
-                Some(life) => {
-                    let watching = run(
-                        Arc::clone(&self.desk),
-                        Arc::clone(life.lake().store()),
-                        Arc::new(self.clone()),
-                        Arc::new(self.clone()),
-                    );
-                    tokio::select! {
-                        () = watching => {}
-                        () = self.gone_and_quiet(&life) => {}
-                    }
-                    self.desk.close().await;
-                }
-                None => tokio::time::sleep(LOOK_INTERVAL).await,
+            let Some(life) = self.owned() else {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                continue;
+            };
+            let Some(mut turn) = AlertTurn::take(&life, &mut is_anothers).await else {
+                tokio::time::sleep(ANOTHERS_TURN).await;
+                continue;
+            };
+            let watching = run(
+                Arc::clone(&self.desk),
+                Arc::clone(life.lake().store()),
+                Arc::new(self.clone()),
+                Arc::new(self.clone()),
+            );
+            tokio::select! {
+                () = watching => {}
+                () = self.gone_and_quiet(&life) => {}
+                () = turn.over(&life) => self.finish().await,
             }
+            self.desk.close().await;
+            turn.give_back().await;
         }
     }
 

@@ -5,6 +5,7 @@
 //! next life when one has ended. Invariant: nothing of a life commits after its end, and the next begins only then.
 
 mod alert_facts;
+mod alert_turn;
 mod alerts;
 mod api;
 mod books;

@@ -1,7 +1,8 @@
 //! A second process with the role `process` on standby: it takes over when the one that runs the models makes nothing
 //! any longer.
 //!
-//! Nobody is elected: both read the same logs, and a commit too many loses by its transaction. Invariant: who stands by
+//! Nobody is elected: both read the same logs, and a commit too many loses by its transaction. Where processes share a
+//! control store, one that is gone is known by the turn to send alerts, which nobody has then. Invariant: who stands by
 //! writes nothing.
 
 use std::time::Duration;
@@ -10,17 +11,29 @@ use vitalake_process::{consumed, has_rows_to_consume};
 use vitalake_runtime::error::in_full;
 
 use super::Life;
+use super::alert_turn::nobody_has_it;
 
 /// How often the logs are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Life {
+    /// Waits until the process that runs the models is gone, or makes nothing of what there is for so long.
+    ///
+    /// # Errors
+    /// When the models do not fit the tables.
+    pub async fn leader_silent(&self, patience: Duration) -> anyhow::Result<()> {
+        tokio::select! {
+            silent = self.nothing_made(patience) => silent,
+            () = nobody_has_it(self) => Ok(()),
+        }
+    }
+
     /// Waits until some input has had rows for a model that it has not consumed, and none has consumed anything, for so
     /// long. Time in which storage is away does not count: nobody can commit then, and nobody here would see it.
     ///
     /// # Errors
     /// When the models do not fit the tables.
-    pub async fn leader_silent(&self, patience: Duration) -> anyhow::Result<()> {
+    async fn nothing_made(&self, patience: Duration) -> anyhow::Result<()> {
         let (mut last, mut idle) = (Vec::new(), Duration::ZERO);
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;

@@ -3,12 +3,15 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::folders::{Here, landed, send, tick};
+use crate::postgres_server::PostgresServer;
+use crate::rehearsal::server::Place;
 
 /// A receiver of webhooks that keeps what it got.
 struct Pager {
@@ -138,4 +141,70 @@ fn an_alert_is_told_once_also_after_a_kill_and_is_resolved() {
     assert_eq!((state("few"), state("large")), (Some("resolved".into()), Some("firing".into())));
     landed(&place, "SELECT COUNT(*) FROM ops.alerts WHERE alert = 'few' AND state IN ('firing', 'resolved')", &[2]);
     server.stop();
+}
+
+/// A process with the role `process`, killed with the test.
+struct Runner(Child);
+
+impl Runner {
+    fn start(place: &Place) -> Self {
+        let log = fs::File::options().create(true).append(true).open(&place.log).unwrap();
+        let mut command = place.command();
+        Self(command.args(["--role", "process"]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let _already_ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+#[test]
+fn one_of_two_processes_sends_alerts_and_the_other_takes_over_when_it_is_killed() {
+    let Some(database) = PostgresServer::start() else { return };
+    let here = Here::new();
+    let pager = Pager::new();
+    with_receiver(&here);
+    let memory = |wait: &str| format!("signal: memory\nthreshold: 1 MiB\nfor: {wait}\nnotify: [ops]\n");
+    write(&here, "alerts/soon.yaml", &alert("soon", &memory("1s")));
+    write(&here, "alerts/late.yaml", &alert("late", &memory("20s")));
+    let shared = here.project("../shared");
+    let place = |name: &str| {
+        let (data, log) = (here.project(&format!("../{name}")), here.project(&format!("../{name}.txt")));
+        let place = Place::new(&here.place.project, &data, &log).set("ALERTS_TEST_HOOK", &pager.url);
+        place.set("VITALAKE_STORAGE__URL", shared.display()).set("VITALAKE_CONTROL__URL", database.url())
+    };
+    // Somebody has to make the raw tables.
+    place("makes").set("ALERTS_TEST_HOOK", "http://127.0.0.1:9/nobody").start().ready().stop();
+
+    let (one, other) = (place("one"), place("other"));
+    let first = Runner::start(&one);
+    one.until("ready", || one.is_ready());
+    let second = Runner::start(&other);
+    other.until("ready", || other.is_ready());
+    one.until("the first alert is told", || pager.states("soon") == ["firing"]);
+    let kept = "SELECT COUNT(*) FROM ops.alerts WHERE alert = 'soon' AND state = 'firing'";
+    landed(&one, kept, &[1]);
+    first.kill();
+    other.until("the other tells the next", || pager.states("late") == ["firing"]);
+    assert_eq!(pager.states("soon"), ["firing"], "{}", other.said());
+    assert_eq!(database.sql("SELECT count(*) FROM vitalake.lease WHERE name = 'alerts'"), "1");
+
+    // Who comes back waits for the one that sends now.
+    let first = Runner::start(&one);
+    one.until("ready", || one.is_ready());
+    second.kill();
+    one.until("it takes the turn again", || {
+        let owners = "SELECT count(DISTINCT epoch) FROM vitalake.lease WHERE name = 'alerts' AND until_us > extract(epoch from now()) * 1000000";
+        database.sql(owners) == "1"
+    });
+    assert_eq!((pager.states("soon"), pager.states("late")), (vec!["firing".to_owned()], vec!["firing".to_owned()]));
+    first.kill();
 }
