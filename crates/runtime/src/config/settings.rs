@@ -1,12 +1,22 @@
 //! The list of settings: the one place that a setting's key, type, default and description are written.
+//!
+//! What a setting is, is in `kind`, what a text must be to be its value in `value`, where texts come from beside the file in `sources`, the page
+//! for people in `reference`. Invariant: nothing but this list says which settings there are.
+
+mod kind;
+mod reference;
+mod sources;
+mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::druid::DruidLive;
 use super::engines::{Transform, spark_address};
-use super::problem::ConfigProblem;
 use super::superset::database_uri;
-use super::{Config, Environment, Overrides};
+
+pub use kind::{Kind, Setting};
+pub use reference::reference_markdown;
+pub(super) use sources::{apply_environment, apply_overrides};
 
 pub(super) const COMMIT_INTERVAL_MS_DEFAULT: u64 = 30_000;
 pub(super) const TAIL_BYTES_MAX_DEFAULT: u64 = 256 << 20;
@@ -28,60 +38,6 @@ pub(super) const KAFKA_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(I
 pub(super) const HTTP_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8888);
 
 const ENVIRONMENT_PREFIX: &str = "VITALAKE_";
-
-/// A setting's type, with the place in [`Config`] that takes it.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// Text, not empty.
-    Text(fn(&mut Config, String)),
-    /// A whole number within bounds, both included.
-    Integer {
-        /// The unit, for the reference page.
-        unit: &'static str,
-        /// The least.
-        least: u64,
-        /// The most.
-        most: u64,
-        /// Where it goes.
-        set: fn(&mut Config, u64),
-    },
-    /// `true` or `false`.
-    Boolean(fn(&mut Config, bool)),
-    /// `IP:PORT`.
-    Address(fn(&mut Config, SocketAddr)),
-    /// `http://HOST[:PORT][/PATH]`, or the same by https; kept without a slash at its end.
-    PublicUrl(fn(&mut Config, String)),
-    /// `HOST:PORT[,HOST:PORT…]`.
-    Brokers(fn(&mut Config, String)),
-    /// One of some words; the number is the word's place among them.
-    OneOf(&'static [&'static str], fn(&mut Config, usize)),
-    /// Text of a form of its own; the function takes it, or says what it must be.
-    Form {
-        /// The form, for the reference page.
-        form: &'static str,
-        /// Where it goes.
-        set: fn(&mut Config, &str) -> Result<(), &'static str>,
-    },
-    /// A map that is kept as it is.
-    Map(fn(&mut Config, String, serde_json::Value)),
-    /// The receivers of alerts.
-    Receivers,
-    /// Roles and clients.
-    Access,
-}
-
-/// One setting.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// Its key, with dots.
-    pub key: &'static str,
-    /// Its type.
-    pub kind: Kind,
-    /// Its default in words.
-    pub default: &'static str,
-    /// What it is for.
-    pub description: &'static str,
-}
 
 /// Every setting of `vitalake.yaml`, in the order of the reference page.
 pub const SETTINGS: &[Setting] = &[
@@ -481,203 +437,3 @@ pub const SETTINGS: &[Setting] = &[
         description: "Where alerts are sent: a map from a name, which alerts refer to, to a receiver (docs/alerts.md). The one named `default` gets alerts that name none. Secrets by `${NAME}`; a variable that is not set is an error when the platform starts.",
     },
 ];
-
-impl Setting {
-    /// The environment variable that sets it; none for a map.
-    pub fn environment_variable(&self) -> Option<String> {
-        match self.kind {
-            Kind::Map(_) | Kind::Receivers | Kind::Access => None,
-            _ => Some(format!("{ENVIRONMENT_PREFIX}{}", self.key.replace('.', "__").to_uppercase())),
-        }
-    }
-
-    /// Sets it from text; the error says what the text must be.
-    pub(super) fn set(&self, text: &str, config: &mut Config) -> Result<(), String> {
-        match self.kind {
-            Kind::Text(_) if text.is_empty() => {
-                return Err(format!("{} must not be empty", self.key));
-            }
-            Kind::Text(set) => set(config, text.to_string()),
-            Kind::Integer { unit, least, most, set } => match text.parse::<u64>() {
-                Ok(number) if (least..=most).contains(&number) => set(config, number),
-                _ => {
-                    return Err(format!("{} must be a whole number of {unit} from {least} to {most}", self.key));
-                }
-            },
-            Kind::Boolean(set) => match text {
-                "true" => set(config, true),
-                "false" => set(config, false),
-                _ => return Err(format!("{} must be true or false", self.key)),
-            },
-            Kind::Address(set) => match parse_address(text) {
-                Some(address) => set(config, address),
-                None => {
-                    return Err(format!("{} must be an address and a port, such as 127.0.0.1:9092", self.key));
-                }
-            },
-            Kind::PublicUrl(set) => match public_url(text) {
-                Some(url) => set(config, url),
-                None => {
-                    return Err(format!(
-                        "{} must be an address of a browser without user, query or fragment, such as https://lake.example.org",
-                        self.key
-                    ));
-                }
-            },
-            Kind::Brokers(set) => {
-                for (at, broker) in text.split(',').enumerate() {
-                    broker_is_whole(broker).map_err(|wrong| format!("{}: broker {} {wrong}", self.key, at + 1))?;
-                }
-                set(config, text.to_string());
-            }
-            Kind::OneOf(words, set) => match words.iter().position(|word| *word == text) {
-                Some(word) => set(config, word),
-                None => return Err(format!("{} must be one of {}", self.key, words.join(", "))),
-            },
-            Kind::Form { set, .. } => set(config, text).map_err(|must| format!("{} {must}", self.key))?,
-            Kind::Map(_) | Kind::Receivers | Kind::Access => {
-                return Err(format!("{} must be a map of names", self.key));
-            }
-        }
-        Ok(())
-    }
-
-    /// What to do where a text was not what it must be, and the message does not say it.
-    pub(super) fn help(&self) -> Option<&'static str> {
-        matches!(self.kind, Kind::Brokers(_)).then_some(
-            "write HOST:PORT with commas between and no spaces, such as broker-1:9092,broker-2:9092; the port of Event Hubs is 9093",
-        )
-    }
-
-    fn type_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Text(_) => "text",
-            Kind::Integer { unit, .. } => unit,
-            Kind::Boolean(_) => "true or false",
-            Kind::Address(_) => "address:port",
-            Kind::PublicUrl(_) => "URL",
-            Kind::Brokers(_) => "host:port, …",
-            Kind::OneOf(..) => "a word",
-            Kind::Form { form, .. } => form,
-            Kind::Map(_) | Kind::Receivers | Kind::Access => "map",
-        }
-    }
-}
-
-/// Whether this is `HOST:PORT`; the error says what it is instead.
-fn broker_is_whole(broker: &str) -> Result<(), &'static str> {
-    if broker.is_empty() {
-        return Err("is empty");
-    }
-    if broker.contains(char::is_whitespace) {
-        return Err("has a space in it");
-    }
-    if broker.contains("://") {
-        return Err("is a URL");
-    }
-    match broker.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
-        _ => Err("has no port"),
-    }
-}
-
-fn public_url(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://")?;
-    let host = rest.split('/').next().unwrap_or_default();
-    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '@' | '"' | '<' | '>' | '\\' | '`');
-    let is_url = matches!(scheme, "http" | "https") && !host.is_empty() && rest.chars().all(is_plain);
-    is_url.then(|| text.trim_end_matches('/').to_owned())
-}
-
-/// `IP:PORT`, and `localhost:PORT` without asking a name server.
-fn parse_address(text: &str) -> Option<SocketAddr> {
-    match text.strip_prefix("localhost:") {
-        Some(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)),
-        None => text.parse().ok(),
-    }
-}
-
-/// Takes the `VITALAKE_*` variables that are settings. One with a double underscore must be a setting.
-pub(super) fn apply_environment(environment: &Environment, config: &mut Config, problems: &mut Vec<ConfigProblem>) {
-    for (variable, value) in environment {
-        if !variable.starts_with(ENVIRONMENT_PREFIX) {
-            continue;
-        }
-        let setting = SETTINGS.iter().find(|setting| setting.environment_variable().as_ref() == Some(variable));
-        match setting {
-            Some(setting) => {
-                if let Err(message) = setting.set(value, config) {
-                    let problem = ConfigProblem::nowhere(format!("environment variable {variable}: {message}"));
-                    problems.push(problem.with_help_of(setting));
-                }
-            }
-            // Without it, the variable is the command line's own (VITALAKE_SERVER, VITALAKE_LOG) and no setting.
-            None if variable.contains("__") => problems.push(unknown_variable(variable)),
-            None => {}
-        }
-    }
-}
-
-fn unknown_variable(variable: &str) -> ConfigProblem {
-    let known: Vec<String> = SETTINGS.iter().filter_map(Setting::environment_variable).collect();
-    let problem = ConfigProblem::nowhere(format!("environment variable {variable} is not a setting"));
-    match super::document::nearest(variable, known.iter().map(String::as_str)) {
-        Some(near) => problem.with_help(format!("did you mean {near}?")),
-        None => problem.with_help("remove it; docs/configuration.md lists the settings"),
-    }
-}
-
-/// Takes what the command line says.
-pub(super) fn apply_overrides(overrides: &Overrides, config: &mut Config, problems: &mut Vec<ConfigProblem>) {
-    if let Some(data) = &overrides.data {
-        config.data.clone_from(data);
-    }
-    for (flag, key, value) in
-        [("--kafka", "kafka.listen", &overrides.kafka), ("--http", "http.listen", &overrides.http)]
-    {
-        let setting = SETTINGS.iter().find(|setting| setting.key == key);
-        if let (Some(setting), Some(value)) = (setting, value)
-            && let Err(message) = setting.set(value, config)
-        {
-            problems.push(ConfigProblem::nowhere(format!("{flag}: {message}")));
-        }
-    }
-}
-
-const REFERENCE_HEAD: &str = "\
-# Configuration
-
-The settings of a project's `vitalake.yaml`. This page is made from the list in `crates/runtime/src/config/settings.rs`;
-`UPDATE_DOCS=1 cargo test -p vitalake-runtime` writes it again.
-
-A value is taken from the first of these that gives one:
-
-1. a flag (`--data`, `--kafka`, `--http`),
-2. the environment variable of the setting,
-3. `vitalake.yaml`,
-4. the default.
-
-`${NAME}` inside a value of the file stands for the environment variable `NAME`, so that a secret need not be written
-there; `$${NAME}` stands for the text `${NAME}`. A key that is not in this list is an error.
-
-| setting | type | default | environment variable | what it is |
-|---|---|---|---|---|
-";
-
-/// The reference page of all settings (docs/configuration.md).
-pub fn reference_markdown() -> String {
-    let mut page = String::from(REFERENCE_HEAD);
-    for setting in SETTINGS {
-        let variable = setting.environment_variable().map_or("none".to_string(), |name| format!("`{name}`"));
-        let row = format!(
-            "| `{}` | {} | {} | {} | {} |\n",
-            setting.key,
-            setting.type_name(),
-            setting.default,
-            variable,
-            setting.description
-        );
-        page.push_str(&row);
-    }
-    page
-}
