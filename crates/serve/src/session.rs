@@ -180,7 +180,7 @@ impl Session {
         let mut work = Work { query_id, receiver, running, rows_left, bytes_left };
         match work.receive().await? {
             Message::Schema(schema, labels) => Ok((schema, labels, work)),
-            _ => Err(lost(&work.query_id)),
+            _ => Err(without_answer(&work.query_id)),
         }
     }
 }
@@ -237,7 +237,7 @@ impl Work {
         match self.running.guard(self.receiver.recv()).await? {
             Some(message) => message,
             // The work ended without saying so: it panicked.
-            None => Err(lost(&self.query_id)),
+            None => Err(without_answer(&self.query_id)),
         }
     }
 
@@ -245,7 +245,7 @@ impl Work {
         let batch = match self.receive().await? {
             Message::Rows(batch) => batch,
             Message::End => return Ok(None),
-            Message::Schema(..) => return Err(lost(&self.query_id)),
+            Message::Schema(..) => return Err(without_answer(&self.query_id)),
         };
         let over = |what: &str| {
             QueryError::ResourceLimit(format!(
@@ -300,7 +300,7 @@ impl Answer {
     }
 }
 
-fn lost(query_id: &str) -> QueryError {
+fn without_answer(query_id: &str) -> QueryError {
     let id = uuid::Uuid::new_v4().to_string();
     tracing::error!(error_id = %id, query_id, "a query's work ended without an answer");
     QueryError::Internal { id }

@@ -22,11 +22,11 @@ const UNREADABLE: &str = "it cannot be looked at";
 
 /// A folder.
 #[derive(Clone, Debug)]
-pub struct FolderPlace {
+pub struct FolderFiles {
     path: PathBuf,
 }
 
-impl FolderPlace {
+impl FolderFiles {
     /// The folder at an absolute path; it may be there or not.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {

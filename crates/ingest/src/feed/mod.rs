@@ -17,9 +17,9 @@ use vitalake_runtime::error::{Class, Classified, Retry};
 
 use crate::delivery::{MANIFEST_BYTES_MAX, Piece, Pieces};
 
-pub use folder::FolderPlace;
+pub use folder::FolderFiles;
 pub use looks::{Arrival, Look, Looks, Taken};
-pub use objects::StorePlace;
+pub use objects::StoreFiles;
 
 /// The most entries of a place that are looked at.
 pub const ENTRIES_MAX: usize = 200_000;
@@ -124,18 +124,18 @@ pub struct Listing {
 
 /// Where a feed's files lie.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Files {
     /// A folder of this machine.
-    Folder(FolderPlace),
+    Folder(FolderFiles),
     /// A prefix of an object store.
-    Store(StorePlace),
+    Store(StoreFiles),
 }
 
-impl Place {
+impl Files {
     /// A store with what it is called in messages, without a credential.
     #[must_use]
     pub fn store(store: Arc<dyn ObjectStore>, label: String) -> Self {
-        Self::Store(StorePlace::new(store, label))
+        Self::Store(StoreFiles::new(store, label))
     }
 
     /// What lies there now.

@@ -14,19 +14,19 @@ use crate::delivery::Piece;
 
 /// A store, seen from its prefix.
 #[derive(Clone)]
-pub struct StorePlace {
+pub struct StoreFiles {
     store: Arc<dyn ObjectStore>,
     label: String,
 }
 
-impl std::fmt::Debug for StorePlace {
+impl std::fmt::Debug for StoreFiles {
     /// The store's own form may show its credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StorePlace").field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("StoreFiles").field("label", &self.label).finish_non_exhaustive()
     }
 }
 
-impl StorePlace {
+impl StoreFiles {
     pub(super) fn new(store: Arc<dyn ObjectStore>, label: String) -> Self {
         Self { store, label }
     }

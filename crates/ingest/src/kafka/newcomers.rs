@@ -41,7 +41,7 @@ impl Newcomers {
     }
 
     /// Ends the oldest; false when there is none.
-    pub(super) fn give_way(&self) -> bool {
+    pub(super) fn evict_oldest(&self) -> bool {
         self.0.lock().tasks.pop_first().map(|(_, task)| task.abort()).is_some()
     }
 }

@@ -65,7 +65,7 @@ impl KafkaServer {
             };
             while connections.try_join_next().is_some() {}
             if connections.len() >= self.options.connections_max {
-                let gave_way = newcomers.give_way();
+                let gave_way = newcomers.evict_oldest();
                 if let Some((refused, gave_way)) = shortage.note(gave_way, Instant::now()) {
                     tracing::warn!(
                         connections_max = self.options.connections_max,

@@ -66,7 +66,7 @@ pub struct RecoveryReport {
     pub orphans: Vec<PathBuf>,
 }
 
-pub(super) struct Place<'a> {
+pub(super) struct PartitionToOpen<'a> {
     pub disk: &'a Arc<dyn Disk>,
     pub folder: PathBuf,
     pub id: TopicPartition,
@@ -76,7 +76,7 @@ pub(super) struct Place<'a> {
 
 /// Opens a partition's folder, or makes it.
 pub(super) fn open_partition(
-    place: Place<'_>,
+    place: PartitionToOpen<'_>,
     options: &LogOptions,
     now_ms: i64,
 ) -> Result<(Partition, PartitionRecovery), LogError> {
@@ -117,7 +117,7 @@ struct Found {
 impl Found {
     fn open_segment(
         &mut self,
-        place: &Place<'_>,
+        place: &PartitionToOpen<'_>,
         base: i64,
         next_base: Option<i64>,
         options: &LogOptions,
@@ -172,7 +172,7 @@ impl Found {
 
     fn into_partition(
         self,
-        place: Place<'_>,
+        place: PartitionToOpen<'_>,
         segment: Arc<Segment>,
         producers: Producers,
     ) -> (Partition, PartitionRecovery) {
@@ -208,7 +208,7 @@ impl Found {
 
 /// Newest intact snapshot at or before the last segment's beginning, then every batch after it.
 fn rebuild_producers(
-    place: &Place<'_>,
+    place: &PartitionToOpen<'_>,
     segments: &[Arc<Segment>],
     snapshots: &[i64],
     producers_max: usize,

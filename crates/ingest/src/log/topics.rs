@@ -13,7 +13,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::disk::Disk;
 
 use super::partition::Partition;
-use super::recovery::{Place, open_partition};
+use super::recovery::{PartitionToOpen, open_partition};
 use super::{LogError, LogMetrics, LogOptions, RecoveryReport, TopicId, TopicInfo, TopicPartition};
 
 /// A topic in memory.
@@ -70,7 +70,7 @@ impl Opening<'_> {
         let have = u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX);
         for number in have..partitions {
             let id = TopicPartition::new(topic.id, i32::try_from(number).unwrap_or(i32::MAX));
-            let place = Place {
+            let place = PartitionToOpen {
                 disk: self.disk,
                 folder: self.folder.join(id.to_string()),
                 id,

@@ -10,25 +10,25 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 use tempfile::TempDir;
 use vitalake_ingest::delivery::Piece;
-use vitalake_ingest::feed::{FeedError, FolderPlace, FoundFile, Listing, Place};
+use vitalake_ingest::feed::{FeedError, Files, FolderFiles, FoundFile, Listing};
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-fn folder(files: &[(&str, &str)]) -> (TempDir, Place) {
+fn folder(files: &[(&str, &str)]) -> (TempDir, Files) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
-    let place = Place::Folder(FolderPlace::new(folder.path().to_owned()));
+    let place = Files::Folder(FolderFiles::new(folder.path().to_owned()));
     (folder, place)
 }
 
-async fn store(files: &[(&str, &str)]) -> (Arc<dyn ObjectStore>, Place) {
+async fn store(files: &[(&str, &str)]) -> (Arc<dyn ObjectStore>, Files) {
     let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(InMemory::new(), "clinic"));
     for (name, text) in files {
         store.put(&(*name).into(), PutPayload::from((*text).to_owned())).await.unwrap();
     }
-    (Arc::clone(&store), Place::store(store, "az://c/clinic".into()))
+    (Arc::clone(&store), Files::store(store, "az://c/clinic".into()))
 }
 
 fn names(listing: &Listing) -> Vec<&str> {
@@ -38,7 +38,7 @@ fn names(listing: &Listing) -> Vec<&str> {
 }
 
 /// The text of files, each with its end, or why it did not come.
-async fn read(place: &Place, files: Vec<FoundFile>) -> Result<String, String> {
+async fn read(place: &Files, files: Vec<FoundFile>) -> Result<String, String> {
     let mut pieces = place.read(files);
     let mut text = String::new();
     let reading = async {
@@ -121,6 +121,6 @@ async fn a_folder_that_is_gone_says_so_and_is_back_when_it_is() {
     assert!(matches!(error, FeedError::Folder { .. }) && error.to_string().contains("it is not there"), "{error}");
     std::fs::rename(&aside, kept.path()).unwrap();
     assert_eq!(names(&place.list().await.unwrap()), ["a.csv"]);
-    let file = Place::Folder(FolderPlace::new(Path::new(kept.path()).join("a.csv")));
+    let file = Files::Folder(FolderFiles::new(Path::new(kept.path()).join("a.csv")));
     assert!(file.list().await.is_err(), "a file is no folder");
 }

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use vitalake_contract::feed::{Feed, FeedSource, FeedTrigger};
 use vitalake_ingest::delivery::WATERMARK;
-use vitalake_ingest::feed::{FolderPlace, Looks, Place};
+use vitalake_ingest::feed::{Files, FolderFiles, Looks};
 use vitalake_ingest::postgres::{PostgresSource, Watermark};
-use vitalake_lake::place::{Cache, Place as LakePlace, PlaceError};
+use vitalake_lake::place::{Cache, Place, PlaceError};
 use vitalake_lake::{TxnId, TxnKind};
 use vitalake_ops::feeds::FeedReport;
 use vitalake_runtime::clock::Clock;
@@ -44,7 +44,7 @@ pub(crate) struct Desk {
 #[derive(Debug)]
 pub(super) enum Source {
     /// Files of a folder or a store.
-    Files(Place),
+    Files(Files),
     /// Rows of a database.
     Rows(PostgresSource),
 }
@@ -227,7 +227,7 @@ async fn source(setup: &Setup, feed: &Feed) -> Result<Source, String> {
     match &feed.source {
         FeedSource::Folder(files) => {
             let folder = setup.checked.project.root.join(&files.place);
-            Ok(Source::Files(Place::Folder(FolderPlace::new(folder))))
+            Ok(Source::Files(Files::Folder(FolderFiles::new(folder))))
         }
         FeedSource::Store(files) => store(setup, &files.place).await.map(Source::Files),
         FeedSource::Postgres(rows) => rows::source(rows).map(Source::Rows),
@@ -235,16 +235,16 @@ async fn source(setup: &Setup, feed: &Feed) -> Result<Source, String> {
 }
 
 /// The store that a URL names; nothing is asked of it yet.
-async fn store(setup: &Setup, url: &str) -> Result<Place, String> {
-    let place = match LakePlace::parse(Some(url), &setup.config.data).map_err(|error| in_words(&error))? {
-        LakePlace::Folder { root, .. } => return Ok(Place::Folder(FolderPlace::new(root))),
-        place @ LakePlace::Azure(_) => place,
+async fn store(setup: &Setup, url: &str) -> Result<Files, String> {
+    let place = match Place::parse(Some(url), &setup.config.data).map_err(|error| in_words(&error))? {
+        Place::Folder { root, .. } => return Ok(Files::Folder(FolderFiles::new(root))),
+        place @ Place::Azure(_) => place,
     };
     // What a feed reads is read once: nothing of it is kept on this machine.
     let cache = Cache { folder: setup.config.data.join("cache-of-feeds"), bytes_max: 0 };
     let health = Health::new("a feed's store", setup.clock.clone());
     let opened = place.open(&setup.disk, &cache, health).await.map_err(|error| in_words(&error))?;
-    Ok(Place::store(opened.store, url.to_owned()))
+    Ok(Files::store(opened.store, url.to_owned()))
 }
 
 fn in_words(error: &PlaceError) -> String {

@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use vitalake_contract::feed::FeedFiles;
 use vitalake_ingest::decode::DeliveryFormat;
 use vitalake_ingest::delivery::{Expected, NoManifest};
-use vitalake_ingest::feed::{Arrival, FeedError, Listing, Look, Looks, Place};
+use vitalake_ingest::feed::{Arrival, FeedError, Files, Listing, Look, Looks};
 use vitalake_ops::feeds::{FeedDelivery, FeedRunReport};
 use vitalake_ops::status::{DeliveryReport, DeliveryState};
 use vitalake_runtime::error::in_full;
@@ -79,7 +79,7 @@ impl Desk {
     async fn take(
         &self,
         life: &Arc<Life>,
-        (files, place, listing): (&FeedFiles, &Place, &Listing),
+        (files, place, listing): (&FeedFiles, &Files, &Listing),
         arrival: &Arrival,
     ) -> (FeedDelivery, bool) {
         let name = arrival.name();
@@ -106,7 +106,7 @@ impl Desk {
     async fn expected(
         &self,
         life: &Arc<Life>,
-        (place, listing): (&Place, &Listing),
+        (place, listing): (&Files, &Listing),
         arrival: &Arrival,
     ) -> Result<Option<Expected>, NotLoaded> {
         let asks = life.lake.table(&self.feed.dataset).is_ok_and(|table| table.contract().control_totals);
