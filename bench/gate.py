@@ -75,7 +75,7 @@ def main():
     server.start()
     try:
         server.request("POST", "/api/v1/gates/serving.readings_all/hold", {"reason": "measured", "by": "bench"})
-        subprocess.run([options.loadgen, "--json", "--bootstrap", server.kafka, "--topic", "readings", "--events", str(options.events), *(["--rate", options.rate] if options.rate else [])], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([options.loadgen, "--json", "--bootstrap", server.kafka, "--topic", "readings", "--events", str(options.events), *(["--rate", options.rate, "--seconds", "86400"] if options.rate else [])], check=True, stdout=subprocess.DEVNULL)
         while server.sql("SELECT COUNT(*) AS n FROM serving.readings_all_live")[0]["n"] < options.events:
             time.sleep(0.2)
         server.flush()
