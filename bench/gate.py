@@ -69,6 +69,7 @@ def main():
     arguments.add_argument("--rules", type=int, default=3)
     arguments.add_argument("--rate", help="events per second while the table is filled; as fast as it goes when absent")
     options = arguments.parse_args()
+    os.environ["VITALAKE_STORAGE__COMMIT_INTERVAL_MS"] = "2000"
     folder = Path(tempfile.mkdtemp(prefix="vitalake-bench-gate-"))
     project(folder / "p", options.events, options.rules)
     server = Server(options.bin, str(folder / "p"), str(folder / "d"))
