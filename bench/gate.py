@@ -24,6 +24,16 @@ CONTRACT = """
 """
 
 
+def widened(folder, columns):
+    """As many columns of numbers beside, which no codec makes smaller: eight bytes each."""
+    contract, model = folder / "contracts/serving/readings_all.yaml", folder / "models/serving/readings_all.sql"
+    names = [f"random_{at}" for at in range(columns)]
+    more = "".join(f"      - name: {name}\n        logicalType: integer\n" for name in names)
+    contract.write_text(contract.read_text().replace("    quality:", more + "    quality:"))
+    hashes = "".join(f", xxhash64(reading_id, {at}) AS {name}" for at, name in enumerate(names))
+    model.write_text(model.read_text().replace("\nFROM", hashes + "\nFROM"))
+
+
 def project(folder, events, rules):
     """The pipeline's project with one serving dataset more: all readings, gated."""
     shutil.copytree(ROOT / "project" / "pipeline", folder)
@@ -67,11 +77,13 @@ def main():
     arguments.add_argument("--loadgen", required=True)
     arguments.add_argument("--events", type=int, default=10_000_000)
     arguments.add_argument("--rules", type=int, default=3)
+    arguments.add_argument("--wide", type=int, default=0, help="so many columns of random numbers beside: 16 make a gigabyte of 8 million rows")
     arguments.add_argument("--rate", help="events per second while the table is filled; as fast as it goes when absent")
     options = arguments.parse_args()
     os.environ["VITALAKE_STORAGE__COMMIT_INTERVAL_MS"] = "2000"
     folder = Path(tempfile.mkdtemp(prefix="vitalake-bench-gate-"))
     project(folder / "p", options.events, options.rules)
+    widened(folder / "p", options.wide)
     server = Server(options.bin, str(folder / "p"), str(folder / "d"))
     server.start()
     try:
