@@ -32,6 +32,13 @@ impl Candidate {
         Self { adds, removes, in_part: false, window, view }
     }
 
+    /// The same table as what it changes of another version of HEAD; `None` of a part, whose windows are of the version that it
+    /// was taken beside.
+    pub(crate) fn on(&self, head: &Snapshot) -> Option<Self> {
+        let view = TableView { published: Some(Arc::new(head.clone())), ..self.view.clone() };
+        (!self.in_part).then(|| Self::of(view, self.window.clone()))
+    }
+
     /// The windows in which it is another table than HEAD; none where it cannot be published in parts.
     #[must_use]
     pub fn changed_windows(&self) -> BTreeSet<String> {

@@ -151,6 +151,18 @@ impl Table {
         if is_in(&newest) {
             return Ok(newest);
         }
+        // A publication that seemed to fail has taken place: what this one takes away and adds is to be seen anew.
+        let moved = newest.version() != candidate.follows();
+        let on_newest = if moved { candidate.on(&newest) } else { None };
+        if moved && (on_newest.is_none() || is_said(&newest)) {
+            let mut state = self.state.lock();
+            state.rows.show_published(newest.clone());
+            self.publish_value(&state);
+            let version = newest.version();
+            let source = DeltaError::ConcurrentChange { table: self.id().root().to_string(), version, what: "head" };
+            return Err(failed(source));
+        }
+        let candidate = on_newest.as_ref().unwrap_or(candidate);
         self.find_staged_files(candidate).await?;
         let version = if is_said(&newest) { self.next_staged_version().await? } else { candidate.version() };
         let head = match published.log.append(&newest, candidate.change(version, self.shared.clock.now_ms())).await {

@@ -87,6 +87,8 @@ pub enum Puts {
     /// Then what is put into another folder is refused.
     PanicThenRefuse(&'static str),
     Refuse,
+    /// So many are refused, and the first of them is taken all the same.
+    TakeAndRefuse(usize),
     /// The first so many are taken.
     RefuseAfter(usize),
 }
@@ -96,6 +98,8 @@ pub enum Puts {
 pub struct BreakingStore {
     pub store: Arc<dyn ObjectStore>,
     pub next: Arc<Mutex<Option<(&'static str, Puts)>>>,
+    /// Whether one that is refused was taken.
+    pub taken: AtomicBool,
 }
 
 impl BreakingStore {
@@ -119,8 +123,20 @@ impl BreakingStore {
             Some((_, Puts::Refuse | Puts::RefuseAfter(_))) => {
                 Err(object_store::Error::Generic { store: "test", source: "503".into() })
             }
-            None => Ok(()),
+            Some((_, Puts::TakeAndRefuse(_))) | None => Ok(()),
         }
+    }
+
+    /// Whether a put is refused whose like may be taken, and whether this one is.
+    fn refuses_now(&self, location: &StorePath) -> Option<bool> {
+        let mut next = self.next.lock();
+        let (folder, Puts::TakeAndRefuse(times)) = (*next)? else { return None };
+        if !location.as_ref().contains(folder) {
+            return None;
+        }
+        let first = !self.taken.swap(true, Ordering::SeqCst);
+        *next = (times > 1).then_some((folder, Puts::TakeAndRefuse(times - 1)));
+        Some(first)
     }
 }
 
@@ -138,6 +154,12 @@ impl ObjectStore for BreakingStore {
         payload: PutPayload,
         options: PutOptions,
     ) -> object_store::Result<PutResult> {
+        if let Some(first) = self.refuses_now(location) {
+            if first {
+                self.store.put_opts(location, payload, options).await?;
+            }
+            return Err(object_store::Error::Generic { store: "test", source: "503".into() });
+        }
         self.maybe(location)?;
         self.store.put_opts(location, payload, options).await
     }

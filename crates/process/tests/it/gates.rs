@@ -11,12 +11,14 @@ use tokio::task::JoinHandle;
 use vitalake_contract::contract::OnStale;
 use vitalake_contract::rule::{Measure, Must, SetRule, Severity};
 use vitalake_contract::{Contract, Layer};
+use vitalake_lake::delta::DeltaLog;
 use vitalake_lake::{Space, TableId, TxnId};
 use vitalake_process::Contracts;
 use vitalake_process::gate::{Decision, GateStatus, Gates};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::events::{Event, EventReader, Events};
 
+use crate::breaking::{BreakingStore, Puts};
 use crate::run::{Up, World, raw_rows};
 use crate::support::{STEPS_DAILY, contract, model, name};
 
@@ -447,6 +449,36 @@ async fn a_group_of_which_a_table_does_not_open_publishes_nothing_and_says_why()
     assert_eq!(gated.published("steps_daily"), 1);
     gated.task.abort();
     gated.up.models.stop().await;
+}
+
+#[tokio::test]
+async fn a_publication_that_seemed_to_fail_is_no_part_of_the_next() {
+    let mut world = world(|daily| daily.set_rules.push(at_least(1.0)));
+    let next = Arc::default();
+    let store = Arc::clone(&world.store);
+    world.store = Arc::new(BreakingStore { store, next: Arc::clone(&next), taken: Default::default() });
+    // Nobody judges: what is published when is the test's.
+    let up = world.up().await;
+    let table = Arc::clone(up.lake.table(&name("steps_daily")).unwrap());
+    let candidate = || table.candidate().unwrap();
+    up.append(&[("a", 1, Some(5))], 0);
+    up.commit().await;
+    table.publish(&candidate()).await.unwrap();
+    // The commit is there, and the store says that it is not.
+    *next.lock() = Some(("serving/steps_daily/_delta_log", Puts::TakeAndRefuse(2)));
+    up.append(&[("b", 25, Some(5))], 1);
+    up.commit().await;
+    table.publish(&candidate()).await.unwrap_err();
+    assert!(next.lock().is_none());
+    // The group that came with it is another by now.
+    up.append(&[("b", 26, Some(7))], 2);
+    up.commit().await;
+    table.publish(&candidate()).await.unwrap();
+    let rows = up.committed(Space::Serving, "steps_daily").await;
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    let log = DeltaLog::new(Arc::clone(&world.store), "lake/serving/steps_daily".into());
+    assert_eq!(log.load().await.unwrap().unwrap().rows(), Some(2), "a group is in HEAD twice");
+    up.models.stop().await;
 }
 
 #[tokio::test]

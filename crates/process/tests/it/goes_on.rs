@@ -234,7 +234,8 @@ async fn a_task_that_panics_is_begun_again_and_a_step_that_panics_is_made_again(
 /// What the store is told to do next.
 fn breaking(world: &mut World) -> Arc<Mutex<Option<(&'static str, Puts)>>> {
     let next = Arc::default();
-    world.store = Arc::new(BreakingStore { store: Arc::clone(&world.store), next: Arc::clone(&next) });
+    world.store =
+        Arc::new(BreakingStore { store: Arc::clone(&world.store), next: Arc::clone(&next), taken: Default::default() });
     next
 }
 

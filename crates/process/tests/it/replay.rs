@@ -251,7 +251,8 @@ type Next = Arc<Mutex<Option<(&'static str, Puts)>>>;
 /// A world over whose store it is said how many more writes are taken.
 fn cut(mut world: World) -> (World, Next) {
     let next = Arc::default();
-    world.store = Arc::new(BreakingStore { store: Arc::clone(&world.store), next: Arc::clone(&next) });
+    world.store =
+        Arc::new(BreakingStore { store: Arc::clone(&world.store), next: Arc::clone(&next), taken: Default::default() });
     (world, next)
 }
 

@@ -20,7 +20,8 @@ type Next = Arc<Mutex<Option<(&'static str, Puts)>>>;
 
 fn breaking(world: &mut World) -> Next {
     let next = Next::default();
-    world.store = Arc::new(BreakingStore { store: Arc::clone(&world.store), next: Arc::clone(&next) });
+    world.store =
+        Arc::new(BreakingStore { store: Arc::clone(&world.store), next: Arc::clone(&next), taken: Default::default() });
     next
 }
 
