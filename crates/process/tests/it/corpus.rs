@@ -25,23 +25,23 @@ const EXPRESSIONS_A_RUN: usize = 100;
 
 /// One of Spark's answers.
 #[derive(Clone, Debug)]
-struct Case {
+pub struct Case {
     group: String,
-    expr: String,
+    pub expr: String,
     kind: String,
     value: Option<String>,
-    spark_refuses: bool,
+    pub spark_refuses: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Verdict {
+pub enum Verdict {
     Equal,
     Refused(String),
     Different(String),
     Failed(String),
 }
 
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spark-answers.ndjson");
     let path = std::env::var_os("VITALAKE_CORPUS_ANSWERS").map_or(kept, PathBuf::from);
     let text = std::fs::read_to_string(path).unwrap();
@@ -65,7 +65,7 @@ fn one_row() -> RecordBatch {
 }
 
 /// What each of these expressions gives over a table: a column, or why there is none.
-async fn evaluate(exprs: &[String], rows: &RecordBatch) -> Vec<Result<ArrayRef, Verdict>> {
+pub async fn evaluate(exprs: &[String], rows: &RecordBatch) -> Vec<Result<ArrayRef, Verdict>> {
     let mut made: Vec<Option<Result<ArrayRef, Verdict>>> = vec![None; exprs.len()];
     loop {
         let open: Vec<usize> = (0..exprs.len()).filter(|i| made[*i].is_none()).collect();
@@ -111,7 +111,7 @@ async fn evaluate(exprs: &[String], rows: &RecordBatch) -> Vec<Result<ArrayRef, 
 }
 
 /// A type by the name that Spark prints.
-fn simple(kind: &DataType) -> String {
+pub fn simple(kind: &DataType) -> String {
     match kind {
         DataType::Null => "void".to_owned(),
         DataType::Boolean => "boolean".to_owned(),
@@ -121,8 +121,8 @@ fn simple(kind: &DataType) -> String {
         DataType::Int64 => "bigint".to_owned(),
         DataType::Float32 => "float".to_owned(),
         DataType::Float64 => "double".to_owned(),
-        DataType::Utf8View => "string".to_owned(),
-        DataType::BinaryView => "binary".to_owned(),
+        DataType::Utf8 | DataType::Utf8View => "string".to_owned(),
+        DataType::Binary | DataType::BinaryView => "binary".to_owned(),
         DataType::Date32 => "date".to_owned(),
         DataType::Timestamp(_, _) => "timestamp".to_owned(),
         DataType::Decimal128(p, s) => format!("decimal({p},{s})"),
@@ -187,7 +187,7 @@ fn judged(case: &Case, found: &Result<ArrayRef, Verdict>, row: usize, kinds: boo
 }
 
 /// The constants of an expression that can be columns: where they stand, and their text.
-fn constants(expr: &str) -> Vec<(usize, usize)> {
+pub fn constants(expr: &str) -> Vec<(usize, usize)> {
     let bytes = expr.as_bytes();
     let mut found = Vec::new();
     let mut at = 0;

@@ -4,6 +4,8 @@
 
 mod append;
 mod breaking;
+#[cfg(feature = "spark")]
+mod conformance;
 mod corpus;
 mod corrected;
 mod decisions;
