@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the checks against the real systems and prints what passed, failed or was skipped, and why.
 
-    run.py --bin PATH/vitalake [--only java,faults] [--keep] [--acceptance DIR] [--lake-tests PATH]
+    run.py --bin PATH/vitalake [--only java,faults] [--keep] [--acceptance DIR] [--lake-tests PATH] [--process-tests PATH]
 
 Each check has a folder of its own; that of a failed one is kept, and said. Exit status: the number of checks that failed.
 """
@@ -17,6 +17,7 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import conformance  # noqa: E402
 import druid  # noqa: E402
 import druid_live  # noqa: E402
 import faults  # noqa: E402
@@ -47,6 +48,7 @@ CHECKS = {
     "spark-azurite": spark_reads.on_azurite,
     "spark-models": spark_models.check,
     "spark-faults": spark_faults.check,
+    "conformance": conformance.check,
     "spine-local": spine.check,
     "spine-azurite": lambda run: spine.check(run, azurite=True),
     "spine-kafka": lambda run: spine.check(run, kafka=True),
@@ -98,6 +100,7 @@ class Run:
     def __init__(self, name, arguments):
         self.binary, self.acceptance = arguments.bin.resolve(), arguments.acceptance.resolve()
         self.lake_tests = arguments.lake_tests and arguments.lake_tests.resolve()
+        self.process_tests = arguments.process_tests and arguments.process_tests.resolve()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"vitalake-systems-{name}-"))
 
     def project(self, name):
@@ -144,6 +147,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the folders of checks that passed")
     parser.add_argument("--acceptance", type=pathlib.Path, default=HERE.parent.parent / "shared/acceptance")
     parser.add_argument("--lake-tests", type=pathlib.Path, help="the lake's built test binary, which reads Spark's tables")
+    parser.add_argument("--process-tests", type=pathlib.Path, help="the models' built test binary, with the conformance suite")
     arguments = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):  # so that the parts are ended
         signal.signal(number, lambda number, _: sys.exit(128 + number))

@@ -271,20 +271,56 @@ impl Field {
     }
 }
 
-/// So many places, half away from zero by the decimal digits that the number shows.
+/// So many places, half away from zero by the decimal digits that the number shows; noughts stand for those beyond them.
 pub fn fixed(number: f64, places: usize) -> String {
-    let rounded = rounded(number, i32::try_from(places).unwrap_or(i32::MAX));
-    format!("{rounded:.places$}")
+    if !number.is_finite() {
+        return format!("{number:.places$}");
+    }
+    let behind = i64::try_from(places).unwrap_or(i64::MAX);
+    let (digits, exponent) = digits_kept(number.abs(), |exponent| behind.saturating_add(i64::from(exponent) + 1));
+    let whole_digits = usize::try_from(exponent + 1).unwrap_or(0);
+    let zeros = usize::try_from(-(exponent + 1)).unwrap_or(0);
+    let padded = format!("{}{digits:0<whole_digits$}", "0".repeat(zeros));
+    let (whole, fraction) = padded.split_at(whole_digits);
+    let sign = if number.is_sign_negative() { "-" } else { "" };
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let point = if places == 0 { "" } else { "." };
+    let fraction: String = fraction.chars().chain(std::iter::repeat('0')).take(places).collect();
+    format!("{sign}{whole}{point}{fraction}")
 }
 
 /// `1.500000e+00`
 fn scientific(size: f64, places: usize) -> String {
-    let exponent = format!("{size:e}").split_once('e').and_then(|(_, e)| e.parse::<i32>().ok()).unwrap_or(0);
-    let rounded = rounded(size, i32::try_from(places).unwrap_or(i32::MAX).saturating_sub(exponent));
-    let text = format!("{rounded:.places$e}");
-    let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, power) = power.strip_prefix('-').map_or(('+', power), |power| ('-', power));
-    format!("{digits}e{sign}{power:0>2}")
+    let (digits, exponent) = digits_kept(size, |_| i64::try_from(places).unwrap_or(i64::MAX).saturating_add(1));
+    let (first, rest) = digits.split_at(1.min(digits.len()));
+    let point = if places == 0 { "" } else { "." };
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{first}{point}{rest:0<places$}e{sign}{:0>2}", exponent.abs())
+}
+
+/// The shortest digits that stand for a number and the power of ten of the first, so many of them as are said for that power,
+/// rounded half up.
+fn digits_kept(size: f64, keep: impl Fn(i32) -> i64) -> (String, i32) {
+    let text = format!("{size:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent = exponent.parse::<i32>().unwrap_or(0);
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let Ok(keep) = usize::try_from(keep(exponent)) else { return ("0".to_owned(), 0) };
+    if keep >= digits.len() {
+        return (digits, exponent);
+    }
+    let (kept, rest) = digits.split_at(keep);
+    if rest < "5" {
+        return if keep == 0 { ("0".to_owned(), 0) } else { (kept.to_owned(), exponent) };
+    }
+    let head = kept.trim_end_matches('9');
+    let zeros = "0".repeat(keep - head.len());
+    match head.as_bytes().split_last() {
+        Some((last, before)) => {
+            (format!("{}{}{zeros}", String::from_utf8_lossy(before), char::from(last + 1)), exponent)
+        }
+        None => (format!("1{zeros}"), exponent + 1),
+    }
 }
 
 /// The shortest decimal that stands for the number, rounded half away from zero at a place, as `BigDecimal.valueOf` does.

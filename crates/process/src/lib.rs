@@ -12,6 +12,7 @@ mod error;
 pub mod functions;
 pub mod gate;
 mod graph;
+mod groups;
 mod header;
 mod increment;
 mod kind;

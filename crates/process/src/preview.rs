@@ -7,7 +7,8 @@ use arrow::array::RecordBatch;
 use datafusion::physical_plan::collect;
 use vitalake_contract::{DatasetName, Layer};
 
-use crate::model::Model;
+use crate::groups::as_spark_groups;
+use crate::model::{Kind, Model};
 use crate::plan::{Planned, plan_all, plan_problems};
 use crate::problem::{ModelProblem, Place};
 use crate::slot::lower_case;
@@ -33,7 +34,11 @@ pub async fn preview(text: &str, rows: RecordBatch) -> Result<Vec<RecordBatch>, 
     let dataset = DatasetName::new("preview").map_err(|_| one("the dataset has no name"))?;
     let model = Model::parse(dataset, Layer::Curated, text).map_err(PreviewError::Refused)?;
     let schema = lower_case(rows.schema_ref());
-    let Planned { state, plan, slots } = plan_all(&model, &model.query, &[schema]).map_err(PreviewError::Refused)?;
+    let Planned { state, mut plan, slots } =
+        plan_all(&model, &model.query, &[schema]).map_err(PreviewError::Refused)?;
+    if model.kind == Kind::Full {
+        plan = as_spark_groups(plan).map_err(|error| failed(&error))?;
+    }
     let problems = plan_problems(&model, &plan);
     if !problems.is_empty() {
         return Err(PreviewError::Refused(problems));

@@ -165,15 +165,24 @@ fn said(class: Option<&str>, sql_state: Option<&str>) -> String {
     }
 }
 
+/// What Java itself throws at a value, where Spark has no error class for it: `Division impossible` of a decimal is one.
+const OF_VALUES: [&str; 4] = [
+    "java.lang.ArithmeticException",
+    "java.lang.IllegalArgumentException",
+    "java.lang.NegativeArraySizeException",
+    "java.time.DateTimeException",
+];
+
 /// An error of Spark's with what it tells of it: the first cause that has a class is the one that says what happened.
 pub(crate) fn from_details(details: FetchErrorDetailsResponse, said: Said, statement: &str) -> Error {
     let mut at = details.root_error_idx;
     let mut found = None;
-    let mut line = said.line;
+    let (mut line, mut of_values) = (said.line, false);
     // Causes are as many as errors at most, whatever they point at.
     for _ in 0..details.errors.len() {
         let Some(error) = at.and_then(|at| details.errors.get(usize::try_from(at).ok()?)) else { break };
         line = line.or_else(|| verdict::line(&error.message));
+        of_values |= error.error_type_hierarchy.iter().any(|name| OF_VALUES.contains(&name.as_str()));
         if let Some(throwable) = error.spark_throwable.as_ref().filter(|throwable| throwable.error_class.is_some()) {
             found = Some(throwable);
             break;
@@ -182,7 +191,8 @@ pub(crate) fn from_details(details: FetchErrorDetailsResponse, said: Said, state
     }
     let class = found.and_then(|found| verdict::as_class(found.error_class.as_deref()?)).or(said.class);
     let sql_state = found.and_then(|found| verdict::as_sql_state(found.sql_state.as_deref()?)).or(said.sql_state);
-    if !verdict::is_of_the_statement(class.as_deref(), sql_state.as_deref()) {
+    let of_values = of_values && class.is_none() && sql_state.is_none();
+    if !of_values && !verdict::is_of_the_statement(class.as_deref(), sql_state.as_deref()) {
         return Error::Failed { class, sql_state };
     }
     let contexts = found.map(|found| found.query_contexts.as_slice()).unwrap_or_default();

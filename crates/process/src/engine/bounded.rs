@@ -272,8 +272,13 @@ fn text(column: &ArrayRef, row: usize) -> Option<&str> {
     })
 }
 
-/// The numbers in a text, added.
+/// The numbers that stand behind signs of per cent in a text, added.
 fn numbers_in(text: &str) -> u64 {
-    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let asked = text.split('%').skip(1).flat_map(|behind| {
+        let said = |c: char| c.is_ascii_digit() || "-#+ ,(<$.".contains(c);
+        let end = behind.find(|c| !said(c)).unwrap_or(behind.len());
+        behind.get(..end).unwrap_or_default().split(|c: char| !c.is_ascii_digit())
+    });
+    let numbers = asked.filter(|digits| !digits.is_empty());
     numbers.map(|digits| digits.parse().unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
 }

@@ -99,7 +99,12 @@ fn distinct(list: Vec<ScalarValue>) -> Vec<ScalarValue> {
     let mut made: Vec<ScalarValue> = Vec::new();
     for value in list {
         if !holds(&made, &value) {
-            made.push(value);
+            // Of two noughts there is one, and it has no sign.
+            made.push(match value {
+                ScalarValue::Float64(Some(0.0)) => ScalarValue::Float64(Some(0.0)),
+                ScalarValue::Float32(Some(0.0)) => ScalarValue::Float32(Some(0.0)),
+                other => other,
+            });
         }
     }
     made

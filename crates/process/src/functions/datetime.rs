@@ -105,7 +105,9 @@ fn moved(c: Calling, sign: i64) -> Bound {
         DATE,
         &[DATE, I],
         numbers::<Date32Type, _>(move |args, row| {
-            day32(i64::from(args.day(0, row)?) + sign * i64::from(args.int(1, row)?))
+            // Beyond the calendar days wrap, as Spark's do.
+            let (day, by) = (args.day(0, row)?, args.int(1, row)?);
+            Some(if sign < 0 { day.wrapping_sub(by) } else { day.wrapping_add(by) })
         }),
     )
 }

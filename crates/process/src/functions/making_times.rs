@@ -140,6 +140,10 @@ fn to_date(c: Calling) -> Bound {
 }
 
 fn to_timestamp(c: Calling) -> Bound {
+    if c.kind(0) == DataType::Boolean {
+        // It is read as the text that it is, and neither 'true' nor 'false' is a time.
+        return null(&instant());
+    }
     if c.args.len() == 1 || !is_text(&c.kind(0)) {
         let arg = c.arg(0)?;
         return Ok(Typed::new(arg.to(&instant())?, instant()));

@@ -9,6 +9,7 @@ use arrow::array::{Array, ArrayRef, MapArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::logical_expr::Expr;
 
 use crate::functions::arrays::elements;
 use crate::functions::bind::{Bound, Refusal, Typed, no_common};
@@ -214,7 +215,7 @@ fn str_to_map(c: Calling) -> Bound {
     )
 }
 
-fn struct_of(fields: Fields, args: Vec<datafusion::logical_expr::Expr>) -> Typed {
+fn struct_of(fields: Fields, args: Vec<Expr>) -> Typed {
     let kind = DataType::Struct(fields.clone());
     let made = values(move |args, row| {
         let columns = (0..args.args.len())
@@ -240,8 +241,13 @@ fn named_struct(c: Calling) -> Bound {
     Ok(struct_of(fields.into(), args))
 }
 
+/// A column gives its field the name; what has none is `col` with its place.
 fn plain_struct(c: Calling) -> Bound {
-    let field = |(index, arg): (usize, &Typed)| Field::new(format!("col{}", index + 1), arg.kind.clone(), true);
+    let name = |index: usize, arg: &Typed| match &arg.expr {
+        Expr::Column(column) => column.name.clone(),
+        _ => format!("col{}", index + 1),
+    };
+    let field = |(index, arg): (usize, &Typed)| Field::new(name(index, arg), arg.kind.clone(), true);
     let fields: Vec<Field> = c.args.iter().enumerate().map(field).collect();
     Ok(struct_of(fields.into(), c.args.into_iter().map(|a| a.expr).collect()))
 }

@@ -20,7 +20,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     function("negative", 1, 1, |c| sign_change(c, true)),
     function("positive", 1, 1, positive),
     function("acos", 1, 1, |c| real(c, |x| Some(x.acos()))),
-    function("acosh", 1, 1, |c| real(c, |x| Some((x + (x * x - 1.0).sqrt()).ln()))),
+    function("acosh", 1, 1, |c| real(c, |x| Some(acosh(x)))),
     function("asin", 1, 1, |c| real(c, |x| Some(x.asin()))),
     function("asinh", 1, 1, |c| real(c, |x| Some(asinh(x)))),
     function("atan", 1, 1, |c| real(c, |x| Some(x.atan()))),
@@ -77,8 +77,18 @@ fn reals(c: Calling, make: fn(f64, f64) -> Option<f64>) -> Bound {
     c.make(D, &[D, D], numbers::<Float64Type, _>(move |args, row| make(args.double(0, row)?, args.double(1, row)?)))
 }
 
+/// From here on one is nothing beside the square, which may be too large to be a number.
+const SQUARE_ALONE: f64 = (1_u64 << 28) as f64;
+
 fn asinh(x: f64) -> f64 {
-    x.asinh()
+    if x.abs() > SQUARE_ALONE { (x.abs().ln() + std::f64::consts::LN_2).copysign(x) } else { x.asinh() }
+}
+
+fn acosh(x: f64) -> f64 {
+    if x < 1.0 {
+        return f64::NAN;
+    }
+    if x > SQUARE_ALONE { x.ln() + std::f64::consts::LN_2 } else { (x + (x * x - 1.0).sqrt()).ln() }
 }
 
 fn ln(x: f64) -> Option<f64> {
@@ -196,25 +206,34 @@ fn pmod(c: Calling) -> Bound {
         let rest = operators::arithmetic(a, &BinaryOperator::Modulo, b.clone())?;
         return positive_rest(rest, b);
     }
-    remainder(
-        "pmod",
-        a,
-        b,
-        |a, b| {
+    // What is narrower than a BIGINT is added in 32 bits.
+    let integers: fn(i64, i64) -> i64 = match both {
+        Some(DataType::Int64) => |a, b| {
             let rest = a.wrapping_rem(b);
             if rest < 0 { rest.wrapping_add(b).wrapping_rem(b) } else { rest }
         },
-        |a, b| {
-            let rest = a % b;
-            if rest < 0.0 { (rest + b) % b } else { rest }
+        _ => |a, b| {
+            let rest = a.wrapping_rem(b);
+            if rest < 0 { wrapped(rest.wrapping_add(b)).wrapping_rem(b) } else { rest }
         },
-    )
+    };
+    remainder("pmod", a, b, integers, |a, b| {
+        let rest = a % b;
+        if rest < 0.0 { (rest + b) % b } else { rest }
+    })
+}
+
+/// The last 32 bits, as a number.
+#[expect(clippy::cast_possible_truncation, reason = "what is beyond 32 bits is to go")]
+fn wrapped(number: i64) -> i64 {
+    i64::from(number as i32)
 }
 
 /// A negative remainder of decimals, made positive by adding the divisor once.
 fn positive_rest(rest: Typed, divisor: Typed) -> Bound {
     let kind = rest.kind.clone();
-    let (Some((_, to)), Some((_, from))) = (digits(&kind), digits(&divisor.kind)) else { return Ok(rest) };
+    let (Some((precision, to)), Some((_, from))) = (digits(&kind), digits(&divisor.kind)) else { return Ok(rest) };
+    let most = 10_i128.checked_pow(u32::try_from(precision).unwrap_or(u32::MAX)).unwrap_or(i128::MAX);
     let made = numbers::<Decimal128Type, _>(move |args, row| {
         let rest = args.decimal(0, row)?;
         if rest >= 0 {
@@ -222,7 +241,7 @@ fn positive_rest(rest: Typed, divisor: Typed) -> Bound {
         }
         let factor = 10_i128.checked_pow(u32::try_from(to - from).ok()?)?;
         let divisor = args.decimal(1, row)?.checked_mul(factor)?;
-        rest.checked_add(divisor)?.checked_rem(divisor)
+        rest.checked_add(divisor)?.checked_rem(divisor).filter(|made| made.abs() < most)
     });
     let expr = crate::functions::call::call("pmod", kind.clone(), vec![rest.expr, divisor.expr], made);
     Ok(Typed::new(expr, kind))
@@ -235,10 +254,7 @@ fn extreme(c: Calling, wanted: std::cmp::Ordering) -> Bound {
     if kind.is_null() {
         return null(&kind);
     }
-    let mut args: Vec<Expr> = Vec::new();
-    for arg in &c.args {
-        args.push(operators::comparable(Typed::new(arg.clone().to(&kind)?, kind.clone())));
-    }
+    let args = c.args.iter().map(|arg| arg.clone().to(&kind)).collect::<Result<Vec<Expr>, _>>()?;
     let made = values(move |args, row| {
         let mut best = ScalarValue::Null;
         for index in 0..args.args.len() {
@@ -319,9 +335,8 @@ fn width_bucket(c: Calling) -> Bound {
         if !rising && value > to {
             return Some(0);
         }
-        let part = if rising { (value - from) / (to - from) } else { (to - value) / (to - from) };
-        let bucket = (buckets as f64 * part) as i64 + 1;
-        Some(bucket)
+        let way = if rising { value - from } else { to - value };
+        Some(((buckets as f64 * way / (to - from)) as i64).wrapping_add(1))
     });
     c.make(DataType::Int64, &[D, D, D, DataType::Int64], made)
 }

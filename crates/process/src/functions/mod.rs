@@ -28,7 +28,7 @@ pub(crate) mod literals;
 mod making_times;
 mod maps;
 mod math;
-mod operators;
+pub(crate) mod operators;
 mod patterns;
 mod refused;
 mod regex;

@@ -179,12 +179,16 @@ fn bits(left: Typed, op: &BinaryOperator, right: Typed) -> Bound {
     if kind.is_null() {
         return Ok(Typed::new(lit(ScalarValue::Int32(None)), DataType::Int32));
     }
-    let op = match op {
-        BinaryOperator::BitwiseAnd => Operator::BitwiseAnd,
-        BinaryOperator::BitwiseOr => Operator::BitwiseOr,
-        _ => Operator::BitwiseXor,
+    // The engine's own are simplified as if no value were null: `i ^ i` would be nought where i is null.
+    let (name, make): (_, fn(i64, i64) -> i64) = match op {
+        BinaryOperator::BitwiseAnd => ("bit_and", |a, b| a & b),
+        BinaryOperator::BitwiseOr => ("bit_or", |a, b| a | b),
+        _ => ("bit_xor", |a, b| a ^ b),
     };
-    Ok(Typed::new(engine(left.to(&kind)?, op, right.to(&kind)?), kind))
+    let long = DataType::Int64;
+    let made = numbers::<Int64Type, _>(move |args, row| Some(make(args.long(0, row)?, args.long(1, row)?)));
+    let sides = vec![left.to(&long)?, right.to(&long)?];
+    Ok(Typed::new(Typed::new(call(name, long.clone(), sides, made), long).to(&kind)?, kind))
 }
 
 /// A comparison in the type that Spark compares two values in.

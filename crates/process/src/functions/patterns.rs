@@ -86,10 +86,16 @@ impl Pattern {
     pub(crate) fn write(&self, micros: i64) -> Option<String> {
         let (days, rest) = split(micros);
         let mut made = String::new();
+        // A year counts from its era where the pattern says the era, and has a sign where it does not.
+        let has_era = self.0.iter().any(|part| matches!(part, Part::Field('G', _)));
         for part in &self.0 {
             match part {
                 Part::Text(text) => made.push_str(text),
                 Part::Optional => {}
+                Part::Field('y', count) => {
+                    let year = civil(days).year;
+                    write_year(&mut made, if has_era && year <= 0 { 1 - year } else { year }, *count)?;
+                }
                 Part::Field(letter, count) => write_field(&mut made, *letter, *count, days, rest)?,
             }
         }
@@ -179,8 +185,6 @@ fn write_field(made: &mut String, letter: char, count: usize, days: i64, rest: i
     let seconds = rest / SECOND_US;
     let hour = seconds / 3600;
     let number = match letter {
-        'y' if count == 2 => return write!(made, "{:02}", date.year.rem_euclid(100)).ok(),
-        'y' => return write_year(made, date.year, count),
         'M' | 'L' if count > 2 => return write_name(made, &MONTHS, date.month - 1, count),
         'Q' if count > 2 => return write_quarter(made, (date.month - 1) / 3, count),
         'G' => {
@@ -246,11 +250,15 @@ fn write_quarter(made: &mut String, index: i64, count: usize) -> Option<()> {
     if count == 3 { write!(made, "Q{number}").ok() } else { write!(made, "{number}{ending} quarter").ok() }
 }
 
-/// The year of its era, with a sign where it has more digits than letters.
+/// The year, with a sign where it is negative or has more digits than letters.
 fn write_year(made: &mut String, year: i64, count: usize) -> Option<()> {
-    let of_era = if year > 0 { year } else { 1 - year };
-    let text = format!("{of_era:0count$}");
-    if count >= 4 && text.len() > count {
+    if count == 2 {
+        return write!(made, "{:02}", year.abs() % 100).ok();
+    }
+    let text = format!("{:0count$}", year.abs());
+    if year < 0 {
+        made.push('-');
+    } else if count >= 4 && text.len() > count {
         made.push('+');
     }
     made.push_str(&text);

@@ -83,9 +83,10 @@ where
         kind,
         wants,
         values(move |args, row| {
-            let (Some(text), Some(pattern)) = (args.text(0, row), patterns.of(args, row)?) else {
-                return Ok(ScalarValue::Null);
-            };
+            // A pattern that is none is not looked at where something else is null.
+            let text = args.text(0, row).filter(|_| !any_null(args, row));
+            let Some(text) = text else { return Ok(ScalarValue::Null) };
+            let Some(pattern) = patterns.of(args, row)? else { return Ok(ScalarValue::Null) };
             make(args, row, &pattern, text)
         }),
     )
@@ -100,11 +101,16 @@ where
     c.make(
         TEXT,
         wants,
-        try_texts(move |args, row| match (args.text(0, row), patterns.of(args, row)?) {
-            (Some(text), Some(pattern)) => make(args, row, &pattern, text),
-            _ => Ok(None),
+        try_texts(move |args, row| {
+            let Some(text) = args.text(0, row).filter(|_| !any_null(args, row)) else { return Ok(None) };
+            let Some(pattern) = patterns.of(args, row)? else { return Ok(None) };
+            make(args, row, &pattern, text)
         }),
     )
+}
+
+fn any_null(args: &Args<'_>, row: usize) -> bool {
+    (0..args.args.len()).any(|index| args.null(index, row))
 }
 
 /// The match that most models make, without a detour over values.

@@ -189,6 +189,15 @@ fn span(count: impl Fn() -> i64, position: i32, length: i32) -> (i64, i64) {
     (from, from + i64::from(length))
 }
 
+/// The same of bytes, where Spark counts in 32 bits and what is left beyond them wraps.
+fn span_of_bytes(count: i64, position: i32, length: i32) -> (i64, i64) {
+    let (from, _) = span(|| count, position, 0);
+    #[expect(clippy::cast_possible_truncation, reason = "what is beyond 32 bits is to go")]
+    let wrapped = |number: i64| number as i32;
+    let to = if wrapped(count - from) < length { count } else { i64::from(wrapped(from + i64::from(length))) };
+    (from, to)
+}
+
 fn piece(c: Calling, make: fn(&str, i32, i32) -> &str) -> Bound {
     if c.kind(0) == BYTES {
         return Err(c.wrong(0, "STRING; use substring for BINARY"));
@@ -205,7 +214,7 @@ fn substring(c: Calling) -> Bound {
             binaries(|args, row| {
                 let bytes = args.bytes(0, row)?;
                 let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-                let (from, to) = span(|| length, args.int(1, row)?, args.int(2, row)?);
+                let (from, to) = span_of_bytes(length, args.int(1, row)?, args.int(2, row)?);
                 let bound = |n: i64| usize::try_from(n.clamp(0, length)).unwrap_or(0);
                 Some(bytes.get(bound(from)..bound(to).max(bound(from))).unwrap_or_default().to_vec())
             }),

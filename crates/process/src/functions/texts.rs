@@ -3,18 +3,19 @@
 //! A part of the table of functions. Those that can make much of little are asked before they run, by the engine's
 //! limits. Invariant: what is made is what the arguments say.
 
+use std::cmp::Ordering;
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
+use crate::functions::arrays;
 use crate::functions::bind::{Bound, Refusal, Typed};
 use crate::functions::call::{Args, VALUE_BYTES_MAX, binaries, call, texts};
 use crate::functions::kinds::{BYTES, TEXT, digits, element_of, is_decimal, is_text};
 use crate::functions::show;
 use crate::functions::strings::{count, first, slice};
 use crate::functions::table::{Calling, Function, MANY, function};
-use crate::functions::text_number::{double_text, parse_decimal};
-use crate::functions::{arrays, text_number};
 
 const I: DataType = DataType::Int32;
 
@@ -78,14 +79,22 @@ fn character(c: Calling) -> Bound {
 /// Words begin after a space; everything else is a letter of the word.
 fn initcap(text: &str) -> String {
     let mut made = String::with_capacity(text.len());
-    let mut begins = true;
-    for letter in text.to_lowercase().chars() {
-        if begins {
-            title(letter, &mut made);
-        } else {
-            made.push(letter);
+    for (index, word) in text.split(' ').enumerate() {
+        if index > 0 {
+            made.push(' ');
         }
-        begins = letter == ' ';
+        // A capital with a dot would be a small i and its dot apart, and no longer itself as a capital.
+        if let Some(rest) = word.strip_prefix('İ') {
+            made.push('İ');
+            made.push_str(&rest.to_lowercase());
+            continue;
+        }
+        let lower = word.to_lowercase();
+        let mut letters = lower.chars();
+        if let Some(first) = letters.next() {
+            title(first, &mut made);
+        }
+        made.push_str(letters.as_str());
     }
     made
 }
@@ -174,10 +183,9 @@ fn overlay(c: Calling) -> Bound {
         texts(|args, row| {
             let (text, new, position) = (args.text(0, row)?, args.text(1, row)?, args.int(2, row)?);
             let length = args.int(3, row)?;
-            let length = if length >= 0 { i64::from(length) } else { count(new) };
-            let head = crate::functions::strings::substring_of(text, 1, position.saturating_sub(1));
-            let from = i64::from(position) + length;
-            let start = match from {
+            let length = if length >= 0 { length } else { i32::try_from(count(new)).ok()? };
+            let head = crate::functions::strings::substring_of(text, 1, position.wrapping_sub(1));
+            let start = match i64::from(position.wrapping_add(length)) {
                 n if n > 0 => n - 1,
                 0 => 0,
                 n => count(text) + n,
@@ -291,8 +299,16 @@ fn mask(c: Calling) -> Bound {
         texts(|args, row| {
             let with = |index: usize| args.text(index, row).and_then(|t| t.chars().next());
             let (upper, lower, digit, other) = (with(1), with(2), with(3), with(4));
-            let hidden = args.text(0, row)?.chars().map(|c| {
-                let by = if c.is_uppercase() {
+            let mut hidden = String::new();
+            for c in args.text(0, row)?.chars() {
+                // Beyond U+FFFF a character is two of Java's, of which neither is a letter.
+                if let (Some(other), '\u{10000}'..) = (other, c) {
+                    hidden.extend([other, other]);
+                    continue;
+                }
+                let by = if c > '\u{ffff}' {
+                    None
+                } else if c.is_uppercase() {
                     upper
                 } else if c.is_lowercase() {
                     lower
@@ -301,9 +317,9 @@ fn mask(c: Calling) -> Bound {
                 } else {
                     other
                 };
-                by.unwrap_or(c)
-            });
-            Some(hidden.collect())
+                hidden.push(by.unwrap_or(c));
+            }
+            Some(hidden)
         }),
     )
 }
@@ -321,54 +337,100 @@ fn format_number(c: Calling) -> Bound {
     let places = c.want(1, &I)?;
     let made = texts(move |args, row| {
         let places = args.int(1, row).filter(|p| (0..=300).contains(p))?;
-        let (value, scale) = if let Some(value) = args.long(0, row) {
-            (i128::from(value), 0)
-        } else if let Some(value) = args.decimal(0, row) {
-            (value, scale)
-        } else {
-            let value = args.double(0, row)?;
-            if !value.is_finite() {
-                let infinite = if value > 0.0 { "∞" } else { "-∞" };
-                return Some(if value.is_nan() { "NaN" } else { infinite }.to_owned());
-            }
-            parse_decimal(&double_text(value))?
+        let whole = |value: i128, scale: i32| {
+            let shown =
+                Shown { negative: value < 0, digits: value.unsigned_abs().to_string(), scale, is: Ordering::Equal };
+            Some(shown.grouped(places))
         };
-        grouped(value, scale, places)
+        if let Some(value) = args.long(0, row) {
+            return whole(i128::from(value), 0);
+        }
+        if let Some(value) = args.decimal(0, row) {
+            return whole(value, scale);
+        }
+        let value = args.double(0, row)?;
+        if !value.is_finite() {
+            let infinite = if value > 0.0 { "∞" } else { "-∞" };
+            return Some(if value.is_nan() { "NaN" } else { infinite }.to_owned());
+        }
+        Some(Shown::of(value)?.grouped(places))
     });
     Ok(Typed::new(call(c.name, TEXT, vec![value, places], made), TEXT))
 }
 
-fn grouped(value: i128, scale: i32, places: i32) -> Option<String> {
-    let negative = value < 0;
-    let (value, scale) = if scale > places {
-        let step = text_number::power_of_ten(scale - places)?;
-        let (low, rest) = (value.div_euclid(step), value.rem_euclid(step));
-        let up = match (rest * 2).cmp(&step) {
-            std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => low.rem_euclid(2) == 1,
+/// A number by the digits that are shown of it.
+struct Shown {
+    negative: bool,
+    digits: String,
+    /// How many of them stand behind the point; noughts follow where it is negative.
+    scale: i32,
+    /// The number itself, compared with what its digits say.
+    is: Ordering,
+}
+
+impl Shown {
+    /// The shortest digits that stand for a number.
+    fn of(value: f64) -> Option<Self> {
+        let (digits, exponent) = digits_of(&format!("{:e}", value.abs()))?;
+        let (exact, exact_exponent) = digits_of(&format!("{:.60e}", value.abs()))?;
+        let is = (exact_exponent, exact.as_str()).cmp(&(exponent, &format!("{digits:0<width$}", width = exact.len())));
+        let scale = i32::try_from(digits.len()).ok()? - 1 - exponent;
+        Some(Self { negative: value.is_sign_negative(), digits, scale, is })
+    }
+
+    /// So many places behind the point, rounded half to even and put into groups.
+    fn grouped(&self, places: i32) -> String {
+        let wanted = usize::try_from(places).unwrap_or(0);
+        let digits = match usize::try_from(self.scale - places) {
+            Ok(dropped) => without_last(&self.digits, dropped, self.is),
+            Err(_) => format!("{}{}", self.digits, "0".repeat(usize::try_from(places - self.scale).unwrap_or(0))),
         };
-        (low + i128::from(up), places)
-    } else if scale < 0 {
-        (value.checked_mul(text_number::power_of_ten(-scale)?)?, 0)
-    } else {
-        (value, scale)
-    };
-    let text = text_number::plain_text(value, scale);
-    let (sign, text) = (if negative { "-" } else { "" }, text.trim_start_matches('-'));
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let mut made = String::from(sign);
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index) % 3 == 0 {
-            made.push(',');
+        let digits = digits.trim_start_matches('0');
+        let padded = format!("{digits:0>width$}", width = wanted + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - wanted);
+        let mut made = String::from(if self.negative { "-" } else { "" });
+        for (index, digit) in whole.chars().enumerate() {
+            if index > 0 && (whole.len() - index).is_multiple_of(3) {
+                made.push(',');
+            }
+            made.push(digit);
         }
-        made.push(digit);
+        if wanted > 0 {
+            made.push('.');
+            made.push_str(fraction);
+        }
+        made
     }
-    if places > 0 {
-        made.push('.');
-        made.push_str(fraction);
-        let missing = usize::try_from(places).unwrap_or(0).saturating_sub(fraction.len());
-        made.push_str(&"0".repeat(missing));
+}
+
+/// The digits of `1.25e3`, and its power of ten.
+fn digits_of(scientific: &str) -> Option<(String, i32)> {
+    let (mantissa, exponent) = scientific.split_once('e')?;
+    Some((mantissa.chars().filter(char::is_ascii_digit).collect(), exponent.parse().ok()?))
+}
+
+/// A whole number, by its digits, without the last of them, rounded half to even where it is just what they say.
+fn without_last(digits: &str, dropped: usize, is: Ordering) -> String {
+    let padded = format!("{digits:0>width$}", width = dropped + 1);
+    let (kept, rest) = padded.split_at(padded.len() - dropped);
+    let half = format!("5{}", "0".repeat(dropped.saturating_sub(1)));
+    let odd = kept.bytes().next_back().is_some_and(|digit| digit % 2 == 1);
+    let up = dropped > 0
+        && match rest.cmp(&half).then(is) {
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal => odd,
+        };
+    if !up {
+        return kept.to_owned();
     }
-    Some(made)
+    let nines = kept.bytes().rev().take_while(|digit| *digit == b'9').count();
+    let (head, _) = kept.split_at(kept.len() - nines);
+    let zeros = "0".repeat(nines);
+    match head.as_bytes().split_last() {
+        Some((last, before)) => {
+            format!("{}{}{zeros}", String::from_utf8_lossy(before), char::from(last + 1))
+        }
+        None => format!("1{zeros}"),
+    }
 }

@@ -21,6 +21,7 @@ use crate::check::{RowChecks, quarantined, without};
 use crate::engine::spark::statement::Wanted;
 use crate::engine::{Blame, Engine, Ran};
 use crate::error::{Error, Result};
+use crate::groups::as_spark_groups;
 use crate::kind::append::count;
 use crate::kind::derive::{tell, tell_rejects};
 use crate::kind::open::until_known;
@@ -288,7 +289,8 @@ fn output(job: &Job, planned: Planned) -> Result<Planned, ModelProblem> {
     if job.model.select().is_some_and(|select| select.distinct.is_some()) {
         builder = builder.distinct().map_err(|error| crate::plan::engine_problem(&error, job.model.place))?;
     }
-    let plan = builder.project(columns).and_then(LogicalPlanBuilder::build);
+    let plan = builder.build().and_then(as_spark_groups);
+    let plan = plan.and_then(|plan| LogicalPlanBuilder::from(plan).project(columns)?.build());
     let plan = plan.map_err(|error| crate::plan::engine_problem(&error, job.model.place))?;
     Ok(Planned { state, plan, slots })
 }

@@ -12,7 +12,7 @@ mod layout;
 mod leaf;
 mod leaves;
 mod memory;
-mod order;
+pub(crate) mod order;
 mod partial;
 mod range;
 mod shape;

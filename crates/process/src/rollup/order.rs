@@ -13,14 +13,14 @@ use datafusion::logical_expr::{
 };
 
 /// A DOUBLE as a whole number that compares as it does.
-pub(super) fn order_key(number: Expr) -> Expr {
+pub(crate) fn order_key(number: Expr) -> Expr {
     static FUNCTION: OnceLock<Arc<ScalarUDF>> = OnceLock::new();
     let function = FUNCTION.get_or_init(|| Arc::new(ScalarUDF::from(Ordered::new(Direction::ToKey))));
     function.call(vec![number])
 }
 
 /// The DOUBLE that such a number stands for.
-pub(super) fn of_order_key(key: Expr) -> Expr {
+pub(crate) fn of_order_key(key: Expr) -> Expr {
     static FUNCTION: OnceLock<Arc<ScalarUDF>> = OnceLock::new();
     let function = FUNCTION.get_or_init(|| Arc::new(ScalarUDF::from(Ordered::new(Direction::ToNumber))));
     function.call(vec![key])

@@ -16,13 +16,3 @@ const DECISIONS: &[(&str, &str)] = &[
 pub fn decided(expr: &str) -> Option<&'static str> {
     DECISIONS.iter().find(|(part, _)| expr.contains(part)).map(|(_, why)| *why)
 }
-
-/// What an expression over columns holds, and why its answer on another engine may differ.
-#[cfg(feature = "spark")]
-const CONFORMING: &[(&str, &str)] = &[];
-
-/// Why an expression over columns may differ between the engines.
-#[cfg(feature = "spark")]
-pub fn conforming(expr: &str) -> Option<&'static str> {
-    CONFORMING.iter().find(|(part, _)| expr.contains(part)).map(|(_, why)| *why)
-}

@@ -14,6 +14,7 @@ mod full;
 mod gates;
 mod goes_on;
 mod graph;
+mod groups;
 mod measured;
 mod model;
 mod on_spark;

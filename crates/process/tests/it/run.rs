@@ -149,7 +149,7 @@ impl Up {
         printed(&self.batches(space, dataset, true).await)
     }
 
-    async fn batches(&self, space: Space, dataset: &str, live: bool) -> Vec<RecordBatch> {
+    pub async fn batches(&self, space: Space, dataset: &str, live: bool) -> Vec<RecordBatch> {
         let dataset = DatasetName::new(dataset).unwrap();
         let table = self.lake.table(&dataset).unwrap();
         let pinned = self.lake.pin();

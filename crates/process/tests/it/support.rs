@@ -16,6 +16,7 @@ pub fn column_type(text: &str) -> ColumnType {
         "long" => ColumnType::Long,
         "int" => ColumnType::Int,
         "double" => ColumnType::Double,
+        "float" => ColumnType::Float,
         "boolean" => ColumnType::Boolean,
         "date" => ColumnType::Date(None),
         "timestamp" => ColumnType::Timestamp(None),

@@ -396,6 +396,27 @@ async fn an_error_of_the_statement_has_its_class_and_place_and_is_not_run_again(
 }
 
 #[rstest]
+#[case::of_a_value("java.lang.ArithmeticException", Retry::Never)]
+#[case::of_spark_itself("java.lang.IllegalStateException", Retry::Later)]
+#[tokio::test]
+async fn what_java_throws_at_a_value_is_of_the_statement_without_a_class_too(
+    #[case] thrown: &str,
+    #[case] retry: Retry,
+) {
+    let double = double(3).await;
+    let error = told::Error {
+        error_type_hierarchy: vec![thrown.to_owned(), "java.lang.RuntimeException".to_owned()],
+        message: SECRET.to_owned(),
+        ..Default::default()
+    };
+    double.details(FetchErrorDetailsResponse { root_error_idx: Some(0), errors: vec![error], ..Default::default() });
+    double.faults([Fault::FailAfter(2, spark_status(SECRET, &[("errorId", "e1")]))]);
+    let error = ids(&session(&double, options())).await.expect_err("no number");
+    assert_eq!(error.retry(), retry, "{error:?}");
+    assert!(!format!("{error} {error:?}").contains(SECRET));
+}
+
+#[rstest]
 #[case::of_spark(spark_status(SECRET, &[("messageParameters", SECRET), ("classes", SECRET)]))]
 #[case::with_a_value_for_a_class(spark_status(&format!("[{SECRET}] {SECRET}"), &[("sqlState", SECRET)]))]
 #[case::of_what_stands_before_it(Status::internal(format!("[{SECRET}] {SECRET}")))]

@@ -14,6 +14,18 @@ const TOLERANT: [&str; 29] = [
     "hypot",
 ];
 const TOLERANCE: f64 = 2e-15;
+/// Sums of DOUBLE are added in another order.
+const SUM_TOLERANCE: f64 = 1e-12;
+
+fn tolerance(expr: &str) -> f64 {
+    let lower = expr.to_lowercase();
+    let calls = |names: &[&str]| names.iter().any(|name| lower.contains(&format!("{name}(")));
+    match expr {
+        _ if calls(&["sum", "avg"]) => SUM_TOLERANCE,
+        _ if calls(&TOLERANT) => TOLERANCE,
+        _ => 0.0,
+    }
+}
 
 /// How a column of ours differs from Spark's.
 pub fn difference(expr: &str, ours: &ArrayRef, theirs: &ArrayRef) -> Option<String> {
@@ -26,10 +38,15 @@ pub fn difference(expr: &str, ours: &ArrayRef, theirs: &ArrayRef) -> Option<Stri
     }
     // The layout may be another for the same type: views of texts, names within lists.
     let theirs = cast(theirs, ours.data_type()).unwrap();
-    let lower = expr.to_lowercase();
-    let tolerance = if TOLERANT.iter().any(|name| lower.contains(&format!("{name}("))) { TOLERANCE } else { 0.0 };
+    let tolerance = tolerance(expr);
     let row = (0..ours.len()).find(|row| !same(ours, &theirs, *row, tolerance))?;
-    let shown = |column: &ArrayRef| ScalarValue::try_from_array(column, row).unwrap().to_string();
+    let shown = |column: &ArrayRef| {
+        let value = ScalarValue::try_from_array(column, row).unwrap();
+        match &value {
+            ScalarValue::BinaryView(Some(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => value.to_string(),
+        }
+    };
     Some(format!("row {row}: {}, and Spark {}", shown(ours), shown(&theirs)))
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
-    Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
+    Int64Array, ListArray, RecordBatch, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::Int32Type;
 
@@ -19,15 +19,16 @@ const CLOCK_CHANGES: [i64; 2] = [1_711_846_800_000_000, 1_730_613_600_000_000];
 pub fn edges() -> RecordBatch {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("row", Arc::new(Int32Array::from_iter_values(0..16))),
-        ("g", Arc::new(StringArray::from_iter((0..16).map(group)))),
+        ("g", Arc::new(StringViewArray::from_iter((0..16).map(group)))),
         ("i", ints()),
         ("l", longs()),
         ("f", floats()),
         ("d", doubles()),
         ("m", decimals(38, 2, 10_i128.pow(38) - 1)),
         ("n", decimals(10, 3, 9_999_999_999)),
-        ("s", Arc::new(StringArray::from_iter(TEXTS))),
-        ("x", Arc::new(BinaryArray::from_iter(BYTES))),
+        ("z", Arc::new(Int32Array::from_iter(SMALL.into_iter().enumerate().map(nulled)))),
+        ("s", Arc::new(StringViewArray::from_iter(TEXTS))),
+        ("x", Arc::new(BinaryViewArray::from_iter(BYTES))),
         ("a", days()),
         ("t", times()),
         ("b", Arc::new(BooleanArray::from_iter((0..16).map(|row| (row % 3 != 2).then_some(row % 2 == 0))))),
@@ -61,14 +62,30 @@ fn longs() -> ArrayRef {
 fn doubles() -> ArrayRef {
     let ends = [f64::MAX, f64::MIN, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE];
     let all =
-        [1.5, 0.0, -0.0, ends[0], ends[1], ends[2], ends[3], ends[4], ends[5], -1.0, 2.5, -2.5, 1e18, 0.1, 1e-7, 3.0];
+        [1.5, 0.0, -0.0, ends[0], ends[1], ends[2], ends[3], ends[4], ends[5], -1.0, 2.5, -2.5, 1e15, 0.1, 1e-7, 3.0];
     Arc::new(Float64Array::from_iter(all.into_iter().enumerate().map(nulled)))
 }
 
 fn floats() -> ArrayRef {
-    let ends = [f32::MAX, f32::MIN, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE];
-    let all =
-        [1.5, 0.0, -0.0, ends[0], ends[1], ends[2], ends[3], ends[4], ends[5], -1.0, 2.5, -2.5, 1e18, 0.1, 1e-7, 3.0];
+    let ends = [f32::MAX, f32::MIN, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-30];
+    let all = [
+        1.5,
+        0.0,
+        -0.0,
+        ends[0],
+        ends[1],
+        ends[2],
+        ends[3],
+        ends[4],
+        ends[5],
+        -1.0,
+        2.5,
+        -2.5,
+        16_777_216.0,
+        0.1,
+        1e-7,
+        3.0,
+    ];
     Arc::new(Float32Array::from_iter(all.into_iter().enumerate().map(nulled)))
 }
 
@@ -123,13 +140,16 @@ fn nulled<T>((row, value): (usize, T)) -> Option<T> {
     (row != 2 && row != 15).then_some(value)
 }
 
+/// For functions that make as much as a number says.
+const SMALL: [i32; 16] = [1, 0, 9, -1, -4, 2, 3, 4, 5, 7, 8, 11, -2, 6, 31, 1];
+
 const TEXTS: [Option<&str>; 16] = [
     Some("abc"),
     Some(""),
     None,
     Some("日本語😀"),
     Some("NaN"),
-    Some("99999999999999999999999"),
+    Some("123456789012345678901234"),
     Some("  padded\t"),
     Some("{\"a\":[1,{\"b\":null}]}"),
     Some("2024-03-31 02:30:00"),
