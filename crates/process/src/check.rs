@@ -250,9 +250,9 @@ pub(crate) fn quarantined(
 fn json_lines(rows: &RecordBatch) -> Result<Vec<Vec<u8>>> {
     let arrow = |source| Error::Arrow { attempted: "writing rows as JSON", source };
     let mut lines = Vec::with_capacity(rows.num_rows());
-    let rows = with_spelled_numbers(rows)?;
     for row in 0..rows.num_rows() {
-        let row = rows.slice(row, 1);
+        // A row by itself: what its neighbours hold must not show in it.
+        let row = with_spelled_numbers(&rows.slice(row, 1))?;
         // A time beyond the calendar of the writer fails the whole row: what can be written is.
         let line = json_line(&row).or_else(|_| json_line(&with_numbers_of_times(&row)?));
         lines.push(line.map_err(arrow)?);
@@ -271,7 +271,7 @@ fn json_line(row: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     Ok(line)
 }
 
-/// Numbers that JSON has no word for, such as NaN, as texts; columns without any stay as they are.
+/// Numbers that JSON has no word for, such as NaN, as texts; columns without any stay as they are. Of one row.
 fn with_spelled_numbers(rows: &RecordBatch) -> Result<RecordBatch> {
     let arrow = |source| Error::Arrow { attempted: "writing rows as JSON", source };
     let spelled = |column: &ArrayRef| -> Result<ArrayRef> {
@@ -304,4 +304,18 @@ fn with_columns(rows: &RecordBatch, columns: Vec<ArrayRef>) -> Result<RecordBatc
         fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true)).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use arrow::array::Float64Array;
+
+    #[test]
+    fn a_number_is_written_as_one_beside_rows_that_hold_none() {
+        let numbers: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, 1.5]));
+        let lines = json_lines(&RecordBatch::try_from_iter([("d", numbers)]).unwrap()).unwrap();
+        assert_eq!(lines, [br#"{"d":"NaN"}"#.to_vec(), br#"{"d":1.5}"#.to_vec()]);
+    }
 }
