@@ -80,6 +80,12 @@ impl Sessions {
         Policy::of(identity, &self.access).shows_records()
     }
 
+    /// Whether an identity sees a table as it is: every row, every column in the clear, records as they came.
+    #[must_use]
+    pub fn shows_whole(&self, identity: &Identity, schema: &str, table: &str) -> bool {
+        Policy::of(identity, &self.access).shows_whole(schema, table)
+    }
+
     /// Whether an identity may do something beside reading.
     #[must_use]
     pub fn may(&self, identity: &Identity, action: Action) -> bool {

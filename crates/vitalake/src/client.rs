@@ -194,14 +194,19 @@ fn token_for(url: &str) -> anyhow::Result<Option<String>> {
     if url.starts_with("https://") {
         return Ok(token);
     }
-    let host = url.trim_start_matches("http://").split(['/', '?']).next().unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-    let is_here = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    if token.is_some() && !is_here {
+    if token.is_some() && !is_here(url.trim_start_matches("http://")) {
         let help = "use https://, reach the server through a tunnel to this machine, or unset VITALAKE_TOKEN";
         return Err(Failure::usage(format!("the token is not sent to {url} in the clear"), help).into());
     }
     Ok(token)
+}
+
+/// Whether an address is one of this machine.
+#[must_use]
+pub fn is_here(address: &str) -> bool {
+    let host = address.split(['/', '?', '#']).next().unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn agent_of(token: Option<String>) -> Agent {

@@ -6,7 +6,10 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader};
+use kafka_protocol::error::ParseResponseErrorCode as _;
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes, VersionRange};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -73,6 +76,30 @@ impl Connection {
             .map(|api| (api.api_key, VersionRange { min: api.min_version, max: api.max_version }))
             .collect();
         Ok(connection)
+    }
+
+    /// Whether the other side takes a name and its secret.
+    #[must_use]
+    pub fn asks_who(&self) -> bool {
+        self.ranges.iter().any(|(key, _)| *key == ApiKey::SaslHandshake as i16)
+    }
+
+    /// Says who asks, by a name and its secret.
+    ///
+    /// # Errors
+    /// When the connection fails or the proof is refused.
+    pub async fn say_who(&mut self, name: &str, secret: &str) -> Result<(), ConnectionError> {
+        let mechanism = StrBytes::from_static_str("PLAIN");
+        let offered = self.call(1, &SaslHandshakeRequest::default().with_mechanism(mechanism)).await?;
+        if let Some(error) = offered.error_code.err() {
+            return Err(self.protocol(format!("it does not take a token ({error:?})")));
+        }
+        let proof = Bytes::from(format!("\0{name}\0{secret}"));
+        let answer = self.call(2, &SaslAuthenticateRequest::default().with_auth_bytes(proof)).await?;
+        match answer.error_code.err() {
+            None => Ok(()),
+            Some(error) => Err(self.protocol(format!("it refuses the token ({error:?})"))),
+        }
     }
 
     /// Sends a request in the newest version that both sides know and that is at most `version_max`.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::KafkaOptions;
 use super::api::{Context, Outcome, begin};
 use super::frame::{FrameHead, FrameReader};
+use super::guard::Session;
 use super::memory::{Budget, Reserved};
 use super::newcomers::Newcomer;
 use crate::log::Log;
@@ -83,7 +84,13 @@ pub(super) async fn serve(stream: TcpStream, connection: Connection, newcomer: N
     let options = Arc::clone(&connection.shared.options);
     let advertised = options.advertised.clone().unwrap_or_else(|| (local.ip().to_string(), local.port()));
     let shared = Arc::clone(&connection.shared);
-    let context = Arc::new(Context { shared, advertised, peer, told_of_groups: AtomicBool::new(false) });
+    let context = Arc::new(Context {
+        shared,
+        advertised,
+        peer,
+        told_of_groups: AtomicBool::new(false),
+        session: Session::default(),
+    });
     let (reading, writing) = stream.into_split();
     let (queue, pending) = mpsc::channel(options.pipelined_max.max(1));
     let writer = tokio::spawn(write_answers(writing, pending, Arc::clone(&options)));

@@ -15,12 +15,16 @@ pub(super) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub(super) const REQUEST_TIMED_OUT: i16 = 7;
 pub(super) const MESSAGE_TOO_LARGE: i16 = 10;
 pub(super) const INVALID_REQUIRED_ACKS: i16 = 21;
+pub(super) const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+pub(super) const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
+pub(super) const ILLEGAL_SASL_STATE: i16 = 34;
 pub(super) const UNSUPPORTED_VERSION: i16 = 35;
 pub(super) const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 pub(super) const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 pub(super) const INVALID_PRODUCER_EPOCH: i16 = 47;
 pub(super) const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
 pub(super) const KAFKA_STORAGE_ERROR: i16 = 56;
+pub(super) const SASL_AUTHENTICATION_FAILED: i16 = 58;
 pub(super) const UNKNOWN_PRODUCER_ID: i16 = 59;
 pub(super) const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 pub(super) const UNKNOWN_LEADER_EPOCH: i16 = 75;
@@ -32,6 +36,10 @@ const UNKNOWN_SERVER_ERROR: i16 = -1;
 impl Refusal {
     pub(super) fn new(code: i16, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
+    }
+
+    pub(super) fn not_allowed(topic: &str, what: &str) -> Self {
+        Self::new(TOPIC_AUTHORIZATION_FAILED, format!("this client may not {what} topic `{topic}`"))
     }
 
     pub(super) fn unknown_topic(topic: &str) -> Self {

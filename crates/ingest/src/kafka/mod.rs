@@ -9,11 +9,13 @@ pub mod client;
 mod connection;
 mod error;
 mod frame;
+mod guard;
 mod memory;
 mod newcomers;
 mod options;
 mod server;
 mod wire;
 
+pub use guard::{Doors, Rights};
 pub use options::KafkaOptions;
 pub use server::KafkaServer;

@@ -1,14 +1,19 @@
 //! The endpoint's limits, each with its default and unit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vitalake_runtime::events::Events;
+
+use super::guard::Doors;
 
 /// Limits of the endpoint.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
     /// Where it is told which batches are traced.
     pub events: Events,
+    /// Who comes in; anybody who reaches the address where there is none.
+    pub doors: Option<Arc<dyn Doors>>,
     /// Host and port that clients are told; by default the address that they connected to.
     pub advertised: Option<(String, u16)>,
     /// A longer frame closes its connection. Default 100 MiB.
@@ -54,6 +59,7 @@ impl Default for KafkaOptions {
     fn default() -> Self {
         Self {
             events: Events::unread(),
+            doors: None,
             advertised: None,
             frame_bytes_max: 100 << 20,
             message_bytes_max: 8 << 20,

@@ -11,6 +11,7 @@ mod fhir;
 mod held;
 mod kafka_hostile;
 mod kafka_limits;
+mod kafka_names;
 mod kafka_round_trip;
 mod landing;
 mod landing_rules;

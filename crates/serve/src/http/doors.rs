@@ -28,6 +28,8 @@ use crate::identity::Identity;
 const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 /// Refusals that wait at once; a client beyond them is told to come back.
 const REFUSALS_MAX: usize = 64;
+/// The name of whoever a token belongs to, for tools that have the token alone and want a name.
+pub const ANY_NAME: &str = "__token__";
 /// No token of ours is longer.
 const TOKEN_BYTES_MAX: usize = 512;
 
@@ -44,6 +46,21 @@ struct Client {
     name: String,
     identity: Identity,
     expires_ms: Option<i64>,
+}
+
+/// Somebody who was let in.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    identity: Identity,
+    expires_ms: Option<i64>,
+}
+
+impl Pass {
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
 }
 
 /// What a request needs of who sends it.
@@ -107,19 +124,31 @@ impl Doors {
         } else {
             return Err(wrong);
         };
+        self.pass(name.as_deref(), &token).map(|pass| pass.identity)
+    }
+
+    /// What a name and its token, or a token alone, let in. [`ANY_NAME`] stands for whoever the token belongs to.
+    ///
+    /// # Errors
+    /// Why they let nobody in.
+    pub fn pass(&self, name: Option<&str>, token: &str) -> Result<Pass, &'static str> {
         // What is compared is the hash, which tells nothing of the token however long the comparison takes.
         let refused = "the token is not one of this server, or not one of this name; ask whoever keeps `access:`";
         if token.len() > TOKEN_BYTES_MAX {
             return Err(refused);
         }
         let client = self.clients.get(&<[u8; 32]>::from(Sha256::digest(token.as_bytes()))).ok_or(refused)?;
-        if name.is_some_and(|name| name != client.name) {
+        if name.is_some_and(|name| name != client.name && name != ANY_NAME) {
             return Err(refused);
         }
-        if client.expires_ms.is_some_and(|end| self.clock.now_ms() >= end) {
-            return Err("the token is over; make a new one with `vitalake token`");
-        }
-        Ok(client.identity.clone())
+        let pass = Pass { identity: client.identity.clone(), expires_ms: client.expires_ms };
+        if self.holds(&pass) { Ok(pass) } else { Err("the token is over; make a new one with `vitalake token`") }
+    }
+
+    /// Whether it is still good.
+    #[must_use]
+    pub fn holds(&self, pass: &Pass) -> bool {
+        pass.expires_ms.is_none_or(|end| self.clock.now_ms() < end)
     }
 }
 

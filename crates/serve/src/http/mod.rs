@@ -42,7 +42,7 @@ use crate::platform::{Alerts, Deliveries, Feeds, Flush, Gates, Publishing, Runbo
 use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 
-pub use doors::Doors;
+pub use doors::{ANY_NAME, Doors, Pass};
 pub use tls::{Certificate, TlsError};
 
 /// Limits of connections and bodies.

@@ -56,6 +56,15 @@ impl Policy {
         }
     }
 
+    /// Whether it shows a table as it is.
+    pub(crate) fn shows_whole(&self, schema: &str, table: &str) -> bool {
+        match self {
+            Self::AllowAll => true,
+            Self::WithoutRecords => false,
+            Self::Roles(roles) => roles.sight(schema, table).is_some_and(|sight| sight.is_whole()),
+        }
+    }
+
     /// The value as this policy shows it. Queries, EXPLAIN and the introspection tables are all made of what this gives,
     /// so that none of them can name what another hides.
     pub(crate) fn view(&self, pinned: Arc<dyn Pinned>) -> Arc<dyn Pinned> {

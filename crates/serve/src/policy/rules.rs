@@ -220,6 +220,11 @@ impl Sight {
         })
     }
 
+    /// Whether nothing of the table is masked, hidden or filtered.
+    pub(super) fn is_whole(&self) -> bool {
+        self.records && self.rows.is_none() && self.columns.iter().all(|column| column.classification <= self.clearance)
+    }
+
     /// The class of a column.
     pub(super) fn class(&self, name: &str) -> Option<Classification> {
         if RECORD_COLUMNS.contains(&name) {

@@ -22,6 +22,7 @@ mod gates;
 mod gauges;
 mod held_again;
 mod intake;
+mod kafka_doors;
 mod life;
 mod outside;
 mod process;

@@ -34,6 +34,7 @@ use vitalake_serve::session::Sessions;
 
 use crate::failure::Failure;
 
+use super::kafka_doors::KafkaDoors;
 use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, sample_forever};
 
 /// How long it waits before it begins anew.
@@ -87,6 +88,8 @@ pub struct Process {
     /// When it last took over from another.
     took_over: Option<Instant>,
     before_restart: Duration,
+    /// Who comes in by Kafka's protocol, where that is asked.
+    doors: Option<KafkaDoors>,
 }
 
 impl Process {
@@ -95,7 +98,7 @@ impl Process {
     pub fn new(setup: Setup, role: Role, shutdown: Arc<Shutdown>) -> Self {
         let platform = Platform::new(&setup, role);
         let (lives, patience, before_restart) = (0, PATIENCE_MIN, BEFORE_RESTART);
-        Self { setup, role, shutdown, platform, lives, patience, took_over: None, before_restart }
+        Self { setup, role, shutdown, platform, lives, patience, took_over: None, before_restart, doors: None }
     }
 
     /// Serves HTTP, and lives until a signal says stop. Each life that has begun is announced.
@@ -114,6 +117,7 @@ impl Process {
         let watching = self.watching()?;
         let telemetry = Arc::clone(&watching.telemetry);
         let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, (address, watching))?;
+        self.doors = KafkaDoors::of(&app.doors, &app.sessions, &self.setup.checked.project.contracts);
         let close = Arc::new(Shutdown::new());
         let mut stop = close.watch();
         let alerting = tokio::spawn(alerts.clone().run_forever());
@@ -241,7 +245,8 @@ impl Process {
     async fn kafka(&self, life: &Life) -> anyhow::Result<Option<KafkaServer>> {
         let Some(log) = life.log() else { return Ok(None) };
         let address = self.setup.config.kafka.listen;
-        let options = KafkaOptions { events: self.setup.events.clone(), ..KafkaOptions::default() };
+        let doors = self.doors.clone().map(|doors| Arc::new(doors) as _);
+        let options = KafkaOptions { events: self.setup.events.clone(), doors, ..KafkaOptions::default() };
         let server = KafkaServer::bind(address, Arc::clone(log), options).await;
         Ok(Some(server.with_context(|| taken(address, "kafka.listen", "--kafka"))?))
     }

@@ -20,6 +20,9 @@ use kafka_protocol::records::{
 use tokio::time::{Instant, sleep};
 
 use vitalake_ingest::kafka::client::{Connection, ConnectionError};
+use vitalake_serve::http::ANY_NAME;
+
+use crate::client::is_here;
 
 /// Later versions name topics by id; nothing here needs that.
 const PRODUCE_VERSION_MAX: i16 = 9;
@@ -265,7 +268,7 @@ impl Producer {
         let request =
             MetadataRequest::default().with_topics(Some(topics.collect())).with_allow_auto_topic_creation(true);
         // The first address is the one that the user gave: brokers may come and go behind it.
-        let mut connection = Connection::open(&self.address, "vitalake-simulate", REQUEST_SECONDS_MAX).await?;
+        let mut connection = open(&self.address).await?;
         let metadata = connection.call(METADATA_VERSION_MAX, &request).await?;
         self.learn(metadata);
         Ok(())
@@ -292,7 +295,7 @@ impl Producer {
     async fn take_id(&mut self, until: Instant) -> Result<(), ConnectionError> {
         let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
         loop {
-            let mut connection = Connection::open(&self.address, "vitalake-simulate", REQUEST_SECONDS_MAX).await?;
+            let mut connection = open(&self.address).await?;
             let answer = connection.call(INIT_PRODUCER_ID_VERSION_MAX, &request).await?;
             match answer.error_code.err() {
                 None => {
@@ -315,15 +318,24 @@ impl Producer {
         let address = self.brokers.get(&leader).unwrap_or(&self.address).clone();
         match self.connections.entry(leader) {
             std::collections::hash_map::Entry::Occupied(open) => Ok(open.into_mut()),
-            std::collections::hash_map::Entry::Vacant(place) => {
-                Ok(place.insert(Connection::open(&address, "vitalake-simulate", REQUEST_SECONDS_MAX).await?))
-            }
+            std::collections::hash_map::Entry::Vacant(place) => Ok(place.insert(open(&address).await?)),
         }
     }
 
     fn partition(&self, topic: &str, partition: i32) -> Option<Partition> {
         self.topics.get(topic)?.get(&partition).copied()
     }
+}
+
+/// Connects, and says who asks where a token is given.
+async fn open(address: &str) -> Result<Connection, ConnectionError> {
+    let mut connection = Connection::open(address, "vitalake-simulate", REQUEST_SECONDS_MAX).await?;
+    let token = std::env::var("VITALAKE_TOKEN").ok().filter(|token| !token.is_empty());
+    // What is sent in the clear is for this machine alone.
+    if let Some(token) = token.filter(|_| connection.asks_who() && is_here(address)) {
+        connection.say_who(ANY_NAME, &token).await?;
+    }
+    Ok(connection)
 }
 
 type Answers = HashMap<(String, i32), i16>;

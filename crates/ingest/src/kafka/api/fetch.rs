@@ -198,6 +198,9 @@ fn read(
     first: bool,
 ) -> Result<PartitionData, Refusal> {
     let log = context.log();
+    if !context.may_read(topic) {
+        return Err(Refusal::not_allowed(topic, "read"));
+    }
     let id = context.partition(topic, asked.partition).ok_or_else(|| Refusal::unknown_topic(topic))?;
     if asked.leader_epoch > 0 {
         return Err(Refusal::new(UNKNOWN_LEADER_EPOCH, "there is only epoch 0"));

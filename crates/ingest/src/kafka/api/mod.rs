@@ -9,6 +9,7 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod sasl;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use super::KafkaOptions;
 use super::connection::Shared;
+use super::guard::{Rights, Session};
 use super::wire::{Reader, WireError};
 use crate::log::{Log, TopicPartition};
 
@@ -39,6 +41,8 @@ pub(super) struct Context {
     pub(super) peer: SocketAddr,
     /// Whether the log says that this client asked for a group.
     pub(super) told_of_groups: AtomicBool,
+    /// Who this client is, where that is asked.
+    pub(super) session: Session,
 }
 
 impl Context {
@@ -50,8 +54,24 @@ impl Context {
         &self.shared.options
     }
 
-    /// A partition of a topic that clients may see.
+    /// Whether the client may do that with a topic.
+    fn may(&self, what: impl Fn(&dyn Rights) -> bool) -> bool {
+        self.options().doors.is_none() || self.session.rights().is_some_and(|rights| what(&*rights))
+    }
+
+    fn may_write(&self, topic: &str) -> bool {
+        self.may(|rights| rights.writes(topic))
+    }
+
+    fn may_read(&self, topic: &str) -> bool {
+        self.may(|rights| rights.reads(topic))
+    }
+
+    /// A partition of a topic that this client may see.
     fn partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
+        if !self.may_read(topic) && !self.may_write(topic) {
+            return None;
+        }
         let info = self.log().topic(topic).filter(|info| info.active)?;
         let known = u32::try_from(partition).is_ok_and(|number| number < info.partitions);
         known.then(|| TopicPartition::new(info.id, partition))
@@ -85,6 +105,8 @@ pub(super) enum RequestError {
     Unsupported(i16, i16),
     #[error("an answer could not be encoded: {0}")]
     Encode(String),
+    #[error("the client has not said who it is, or what it said no longer holds; it has to use SASL PLAIN")]
+    Unnamed,
     #[error("the check of a request was interrupted")]
     Interrupted,
 }
@@ -102,6 +124,10 @@ const SPOKEN: [(ApiKey, i16, i16); 9] = [
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
     (ApiKey::DescribeCluster, 0, 1),
 ];
+
+/// What is spoken beside where clients have to say who they are. A handshake of version 0 is followed by bytes without
+/// a frame of Kafka's, which nobody sends any longer.
+const SASL: [(ApiKey, i16, i16); 2] = [(ApiKey::SaslHandshake, 1, 1), (ApiKey::SaslAuthenticate, 0, 2)];
 
 /// How a request is answered.
 #[derive(Clone, Copy, Debug)]
@@ -145,14 +171,20 @@ impl Call {
 pub(super) async fn begin(context: &Arc<Context>, frame: Bytes) -> Result<BoxFuture<'static, Outcome>, RequestError> {
     let mut reader = Reader::new(frame);
     let (key, version, correlation_id) = (reader.i16()?, reader.i16()?, reader.i32()?);
-    let spoken = SPOKEN.iter().find(|(api, _, _)| *api as i16 == key);
+    let asks_names = context.options().doors.is_some();
+    let sasl = if asks_names { &SASL[..] } else { &[] };
+    let spoken = SPOKEN.iter().chain(sasl).find(|(api, _, _)| *api as i16 == key);
     let &(api, min, max) = spoken.ok_or(RequestError::Unsupported(key, version))?;
     let call = Call { api, version, correlation_id };
     if !(min..=max).contains(&version) {
         if api == ApiKey::ApiVersions {
-            return api_versions::unsupported(call);
+            return api_versions::unsupported(context, call);
         }
         return Err(RequestError::Unsupported(key, version));
+    }
+    let introduces = matches!(api, ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate);
+    if asks_names && !introduces && context.session.rights().is_none() {
+        return Err(RequestError::Unnamed);
     }
     reader.classic_string()?;
     reader.set_flexible(api.request_header_version(version) >= 2);
@@ -163,9 +195,11 @@ pub(super) async fn begin(context: &Arc<Context>, frame: Bytes) -> Result<BoxFut
         ApiKey::ListOffsets => list_offsets::begin(context, call, &mut reader),
         ApiKey::Metadata => metadata::begin(context, call, &mut reader),
         ApiKey::FindCoordinator => find_coordinator::begin(context, call, &mut reader),
-        ApiKey::ApiVersions => api_versions::begin(call),
+        ApiKey::ApiVersions => api_versions::begin(context, call),
         ApiKey::InitProducerId => init_producer_id::begin(call, &mut reader),
         ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::begin(context, call, &mut reader),
+        ApiKey::SaslHandshake => sasl::handshake(context, call, &mut reader),
+        ApiKey::SaslAuthenticate => sasl::authenticate(context, call, &mut reader),
         ApiKey::DescribeCluster => describe_cluster::begin(context, call),
         _ => Err(RequestError::Unsupported(key, version)),
     }

@@ -140,6 +140,10 @@ async fn check_all(context: &Arc<Context>, topics: Vec<Sent>) -> Result<Vec<Chec
 }
 
 fn check_topic(context: &Context, sent: Sent) -> Checked {
+    if !context.may_write(&sent.topic) {
+        let refusal = Refusal::not_allowed(&sent.topic, "produce to");
+        return refuse(sent, &refusal);
+    }
     let info = context.log().topic(&sent.topic).filter(|info| info.active);
     let checked = sent.partitions.into_iter().map(|(partition, records)| {
         let known = info.as_ref().filter(|info| u32::try_from(partition).is_ok_and(|number| number < info.partitions));
