@@ -105,9 +105,12 @@ impl Mask {
             Self::Redact => true,
             Self::Year => matches!(kind, ColumnType::Date(_) | ColumnType::Timestamp(_)),
             Self::FirstThree | Self::Hash => matches!(kind, ColumnType::String),
-            Self::Bucket(_) => {
-                matches!(kind, ColumnType::Long | ColumnType::Int | ColumnType::Double | ColumnType::Float)
-            }
+            // A step of one would show each whole number as it is.
+            Self::Bucket(width) => match kind {
+                ColumnType::Long | ColumnType::Int => width >= 2.0 && width.fract() == 0.0 && width < 1e9,
+                ColumnType::Double | ColumnType::Float => true,
+                _ => false,
+            },
         }
     }
 
@@ -155,6 +158,33 @@ pub enum Predicate {
 }
 
 impl Predicate {
+    /// The same about other columns; none where one of them has no counterpart.
+    #[must_use]
+    pub fn about(&self, column: &impl Fn(usize) -> Option<usize>) -> Option<Self> {
+        let all = |parts: &[Self]| parts.iter().map(|part| part.about(column)).collect::<Option<Vec<_>>>();
+        Some(match self {
+            Self::All(parts) => Self::All(all(parts)?),
+            Self::Any(parts) => Self::Any(all(parts)?),
+            Self::Not(part) => Self::Not(Box::new(part.about(column)?)),
+            Self::IsTrue(index) => Self::IsTrue(column(*index)?),
+            Self::IsNull(index) => Self::IsNull(column(*index)?),
+            Self::Compare(index, comparison, constant) => Self::Compare(column(*index)?, *comparison, constant.clone()),
+            Self::OneOf(index, constants) => Self::OneOf(column(*index)?, constants.clone()),
+        })
+    }
+
+    /// Whether every row that it lets through the other lets through too, as far as that can be seen: all that the other
+    /// asks for, it asks for.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let parts = |predicate: &Self| match predicate {
+            Self::All(parts) => parts.clone(),
+            one => vec![one.clone()],
+        };
+        let own = parts(self);
+        parts(other).iter().all(|part| own.contains(part))
+    }
+
     /// The columns that it asks for, indices into the contract's.
     #[must_use]
     pub fn columns(&self) -> Vec<usize> {
@@ -220,6 +250,7 @@ mod tests {
             assert!(Mask::parse(wrong).is_err(), "{wrong}");
         }
         assert!(Mask::Year.fits(&ColumnType::Date(None)) && !Mask::Year.fits(&ColumnType::String));
-        assert!(!Mask::Hash.fits(&ColumnType::Long) && Mask::Bucket(1.0).fits(&ColumnType::Int));
+        assert!(!Mask::Bucket(1.0).fits(&ColumnType::Int) && !Mask::Bucket(2.5).fits(&ColumnType::Long));
+        assert!(!Mask::Hash.fits(&ColumnType::Long) && Mask::Bucket(5.0).fits(&ColumnType::Int));
     }
 }

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, Result as EngineResult};
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan};
+use datafusion::common::{Column, DFSchemaRef, Result as EngineResult};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator};
 use vitalake_contract::access::Classification;
 use vitalake_contract::{Contract, DatasetName};
 
@@ -21,6 +22,59 @@ pub type ColumnName = (DatasetName, String);
 
 /// The columns that a column is computed from.
 pub type Origins = BTreeSet<ColumnName>;
+
+/// Columns of ours that hold a record as it came.
+const RECORDS: [&str; 4] = ["_rescued", "_key", "_headers", "_raw"];
+/// Columns of ours that tell where a record is and when it came, and nothing of what it says.
+const TELLING_NOTHING: [&str; 6] = ["_topic", "_partition", "_offset", "_timestamp", "_ingested_at", "_business_date"];
+
+/// The columns of a model's dataset that carry one column of an input unchanged, by name in lower case: that column.
+#[must_use]
+pub fn carried(model: &Model, contracts: &Contracts) -> BTreeMap<String, ColumnName> {
+    let planned = plan::input_schemas(model, contracts)
+        .ok()
+        .and_then(|schemas| plan::plan_all(model, &model.query, &schemas).ok());
+    let Some(planned) = planned else { return BTreeMap::new() };
+    let names = planned.plan.schema().fields().iter().map(|field| field.name().to_lowercase());
+    let found = unchanged(&planned.plan).into_iter();
+    names.zip(found).filter_map(|(name, from)| Some((name, from?))).collect()
+}
+
+/// What each column of a plan is, where it is a column of a table as it stands.
+fn unchanged(plan: &LogicalPlan) -> Vec<Option<ColumnName>> {
+    let count = plan.schema().fields().len();
+    let of = |expressions: &mut dyn Iterator<Item = &Expr>, input: &LogicalPlan| {
+        let below = unchanged(input);
+        let bare = |expression: &Expr| match expression.clone().unalias_nested().data {
+            Expr::Column(column) => input.schema().index_of_column(&column).ok().and_then(|at| below.get(at)?.clone()),
+            _ => None,
+        };
+        expressions.map(bare).collect::<Vec<_>>()
+    };
+    let found = match plan {
+        LogicalPlan::TableScan(scan) => {
+            let dataset = DatasetName::new(scan.table_name.table()).ok();
+            let name = |name: &String| Some((dataset.clone()?, name.to_lowercase()));
+            scan.projected_schema.fields().iter().map(|field| name(field.name())).collect()
+        }
+        LogicalPlan::Projection(projection) => of(&mut projection.expr.iter(), &projection.input),
+        LogicalPlan::Aggregate(aggregate) => {
+            let mut keys = of(&mut aggregate.group_expr.iter(), &aggregate.input);
+            keys.resize(count, None);
+            keys
+        }
+        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().first().map_or_else(Vec::new, |input| unchanged(input))
+        }
+        LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Inner | JoinType::Left) => {
+            let mut found = unchanged(&join.left);
+            found.extend(unchanged(&join.right));
+            found
+        }
+        _ => Vec::new(),
+    };
+    if found.len() == count { found } else { vec![None; count] }
+}
 
 /// The origins of a model's columns, by name in lower case; none when the model cannot be planned.
 #[must_use]
@@ -65,8 +119,15 @@ fn strictest(columns: &Origins, contracts: &Contracts) -> Classification {
         let Some(contract) = contracts.get(dataset) else { return Classification::Restricted };
         match contract.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)) {
             Some(column) => column.classification.unwrap_or_default(),
-            None if ["_rescued", "_key", "_headers", "_raw"].contains(&name.as_str()) => Classification::Restricted,
-            None => Classification::Internal,
+            None if TELLING_NOTHING.contains(&name.as_str()) => Classification::Internal,
+            // A column of ours may hold what others were computed from: the times of an upsert's versions, a rollup's parts.
+            None if name.starts_with('_') && !RECORDS.contains(&name.as_str()) => contract
+                .columns
+                .iter()
+                .map(|column| column.classification.unwrap_or_default())
+                .max()
+                .unwrap_or_default(),
+            None => Classification::Restricted,
         }
     };
     columns.iter().map(class).max().unwrap_or(Classification::Public)
@@ -103,10 +164,37 @@ fn of_plan(plan: &LogicalPlan) -> EngineResult<Vec<Origins>> {
         {
             let mut found = of_plan(&join.left)?;
             found.extend(of_plan(&join.right)?);
+            equalled(join, plan.schema(), &mut found);
             Ok(found)
         }
         _ => everything(plan),
     }
+}
+
+/// Columns that a join holds equal say the same: each has the origins of both.
+fn equalled(join: &Join, schema: &DFSchemaRef, found: &mut [Origins]) {
+    let mut conditions: Vec<Vec<&Column>> = join.on.iter().map(|(left, right)| columns_of([left, right])).collect();
+    // A condition that only orders says little; any other may be an equality in the form of a function.
+    let orders = |part: &Expr| {
+        matches!(part, Expr::BinaryExpr(BinaryExpr { op, .. })
+            if matches!(op, Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq | Operator::NotEq))
+    };
+    let parts = join.filter.iter().flat_map(split_conjunction).filter(|part| !orders(part));
+    conditions.extend(parts.map(|part| columns_of([part])));
+    for condition in conditions {
+        let columns: Vec<usize> =
+            condition.into_iter().filter_map(|column| schema.index_of_column(column).ok()).collect();
+        let both: Origins = columns.iter().filter_map(|index| found.get(*index)).flatten().cloned().collect();
+        for index in columns {
+            if let Some(origins) = found.get_mut(index) {
+                origins.clone_from(&both);
+            }
+        }
+    }
+}
+
+fn columns_of<'e>(expressions: impl IntoIterator<Item = &'e Expr>) -> Vec<&'e Column> {
+    expressions.into_iter().flat_map(Expr::column_refs).collect()
 }
 
 fn of_expressions(expressions: &[Expr], input: &LogicalPlan) -> EngineResult<Vec<Origins>> {

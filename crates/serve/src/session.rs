@@ -86,6 +86,16 @@ impl Sessions {
         Policy::of(identity, &self.access).shows_whole(schema, table)
     }
 
+    /// Whether an identity may see what the platform says of all datasets, which may be values that rules have found.
+    #[must_use]
+    pub fn watches(&self, identity: &Identity) -> bool {
+        match identity.door() {
+            Door::Loopback => true,
+            Door::Runbook => false,
+            Door::Token => self.access.roles_of(identity).watches(),
+        }
+    }
+
     /// Whether an identity may do something beside reading.
     #[must_use]
     pub fn may(&self, identity: &Identity, action: Action) -> bool {

@@ -57,7 +57,8 @@ impl Client {
     /// When a named server does not answer, or there is neither a server nor a project.
     pub fn connect(args: &ConnectArgs, purpose: Purpose) -> anyhow::Result<Self> {
         let url = args.server.as_deref().unwrap_or(DEFAULT_SERVER).trim_end_matches('/').to_owned();
-        if !url.starts_with("http://") && !url.starts_with("https://") {
+        let is_plain = !url.contains('@');
+        if !is_plain || (!url.starts_with("http://") && !url.starts_with("https://")) {
             let help = "give it as http://HOST:PORT or https://HOST:PORT";
             return Err(Failure::usage(format!("{url} is not an address of a server"), help).into());
         }
@@ -205,8 +206,11 @@ fn token_for(url: &str) -> anyhow::Result<Option<String>> {
 #[must_use]
 pub fn is_here(address: &str) -> bool {
     let host = address.split(['/', '?', '#']).next().unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    // What stands before an `@` is no host, whatever it looks like.
+    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    let name = authority.host().trim_matches(['[', ']']);
+    let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    !host.contains('@') && (name == "localhost" || is_loopback)
 }
 
 fn agent_of(token: Option<String>) -> Agent {
@@ -271,4 +275,27 @@ fn percent_encoded(segment: &str) -> String {
         }
         encoded
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_here;
+
+    #[test]
+    fn only_addresses_of_this_machine_are_here() {
+        for here in ["127.0.0.1:8888", "localhost", "localhost:1/x", "[::1]:8888", "127.1.2.3"] {
+            assert!(is_here(here), "{here}");
+        }
+        for there in [
+            "localhost:pw@192.0.2.2",
+            "127.0.0.1:1@h:2",
+            "[::1]:pw@h",
+            "h",
+            "localhost.evil.example",
+            "",
+            "127.0.0.1@h",
+        ] {
+            assert!(!is_here(there), "{there}");
+        }
+    }
 }

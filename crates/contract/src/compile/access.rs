@@ -29,10 +29,17 @@ impl Context<'_> {
     }
 
     /// What a reader sees in the place of a value above its clearance.
-    pub(super) fn mask(&mut self, custom: &Custom<'_>, kind: &ColumnType) -> Option<Mask> {
+    pub(super) fn mask(&mut self, property: &Node, custom: &Custom<'_>, kind: &ColumnType) -> Option<Mask> {
         let (text, place) = custom.text(self, "mask")?;
         match Mask::parse(text) {
-            Ok(mask) if mask.fits(kind) => Some(mask),
+            Ok(mask) if mask.fits(kind) => {
+                if property.get("classification").is_none() {
+                    let message =
+                        "the column has a mask and no classification: it is internal, and masked for `public` alone";
+                    self.warn(place, "mask-without-class", message, "write its `classification:`");
+                }
+                Some(mask)
+            }
             Ok(mask) => {
                 let message = format!("the mask `{}` cannot mask values of this type", mask.as_str());
                 let help = "year masks dates and timestamps, first3 and hash texts, bucket numbers, redact anything";
@@ -67,9 +74,25 @@ impl Context<'_> {
     /// The roles that may read the dataset; none listed where the layers of a role decide.
     pub(super) fn readers(&mut self, root: &Node, columns: &Columns) -> Vec<Reader> {
         let mut readers: Vec<Reader> = Vec::new();
+        if let Some(entry) = root.entry("roles").filter(|entry| entry.node.items().is_empty()) {
+            let help = "list those who read it, or remove `roles`: then the layers of a role decide";
+            self.error(entry.place, "no-roles", "the contract's `roles` is empty", help);
+        }
         for item in root.get("roles").map_or(&[][..], Node::items) {
             let custom = custom::collect(self, &[item.get("customProperties")], Level::Role);
             let Some(name) = item.get("role") else { continue };
+            if let Some(access) =
+                item.get("access").filter(|access| !READS.contains(&access.text().unwrap_or_default()))
+            {
+                let message =
+                    format!("`{}` is no access that is understood", shorten(access.text().unwrap_or_default()));
+                self.error(
+                    access.place,
+                    "bad-access",
+                    message,
+                    "write `access: read`; a role that is not listed reads nothing",
+                );
+            }
             let role = name.text().unwrap_or_default().to_owned();
             let filter = custom.text(self, "rowFilter");
             let written = filter.map(|(text, _)| text.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -88,5 +111,7 @@ impl Context<'_> {
     }
 }
 
+/// Words that let a role read.
+const READS: [&str; 3] = ["read", "read/write", "readwrite"];
 /// Below this a column's values are few.
 const FEW_VALUES: usize = 1_000;

@@ -98,7 +98,7 @@ impl<'d> Context<'d> {
         let kind = self.kind(property, place);
         columns.columns.push(Column {
             name: Arc::from(name),
-            mask: self.mask(&custom, &kind),
+            mask: self.mask(property, &custom, &kind),
             declassified: custom.text(self, "declassified").map(|(reason, _)| reason.to_owned()),
             kind,
             required: flag("required") || flag("primaryKey"),

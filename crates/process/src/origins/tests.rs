@@ -119,3 +119,51 @@ fn what_is_not_known_is_restricted() {
         Model::parse(name("seen"), Layer::Curated, "-- kind: append\nSELECT _rescued AS id FROM raw.people").unwrap();
     assert_eq!(class(&with_inherited_classes(&[model], &contracts(all)), "seen", "id"), RESTRICTED);
 }
+
+#[test]
+fn columns_that_a_join_holds_equal_say_the_same() {
+    for (join, column) in [
+        ("JOIN raw.secret s USING (ward)", "ward"),
+        ("JOIN raw.secret s ON p.ward = s.ward", "p.ward"),
+        ("JOIN raw.secret s ON s.ward <=> p.ward", "p.ward"),
+    ] {
+        let mut all = inputs();
+        all.push(contract("secret", Layer::Raw, &[("ward", ColumnType::String, Some(RESTRICTED))]));
+        all.push(contract("seen", Layer::Curated, &[("ward", ColumnType::String, None)]));
+        let text = format!("-- kind: append\nSELECT {column} AS ward FROM raw.people p {join}");
+        let model = Model::parse(name("seen"), Layer::Curated, &text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(class(&with_inherited_classes(&[model], &contracts(all)), "seen", "ward"), RESTRICTED, "{join}");
+    }
+}
+
+#[test]
+fn times_of_versions_are_as_strict_as_the_strictest_column() {
+    let mut all = inputs();
+    let mut kept = contract(
+        "kept",
+        Layer::Curated,
+        &[("ward", ColumnType::String, None), ("at", ColumnType::Timestamp(None), Some(RESTRICTED))],
+    );
+    kept.history = true;
+    all.push(kept);
+    all.push(contract("seen", Layer::Serving, &[("since", ColumnType::Timestamp(None), None)]));
+    let text = "-- kind: full\nSELECT _valid_from AS since FROM curated.kept";
+    let model = Model::parse(name("seen"), Layer::Serving, text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(class(&with_inherited_classes(&[model], &contracts(all)), "seen", "since"), RESTRICTED);
+}
+
+#[test]
+fn a_column_is_carried_where_it_stands_as_it_is() {
+    let all = contracts(inputs());
+    let carried = |select: &str| {
+        let text =
+            format!("-- kind: append\nSELECT {select} FROM raw.people p LEFT JOIN raw.wards w ON p.ward = w.ward");
+        let model = Model::parse(name("seen"), Layer::Curated, &text).unwrap_or_else(|problems| panic!("{problems:?}"));
+        super::carried(&model, &all)
+            .into_iter()
+            .map(|(own, from)| format!("{own}={}.{}", from.0, from.1))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(carried("p.ward AS x, w.ward AS y"), ["x=people.ward", "y=wards.ward"]);
+    assert!(carried("CASE WHEN p.ward = 'a' THEN 'b' ELSE p.ward END AS x, upper(p.ward) AS y, 'c' AS z").is_empty());
+}

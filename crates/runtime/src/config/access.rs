@@ -137,7 +137,14 @@ pub(super) fn read(node: &MarkedYaml<'_>, problems: &mut Vec<ConfigProblem>) -> 
         match key {
             "roles" => reader.roles(value),
             "clients" => reader.clients(value),
-            _ => reader.access.mask_key = reader.text("access.mask_key", value).map(|text| text.as_str().into()),
+            _ => {
+                let text = reader.text("access.mask_key", value);
+                if text.as_ref().is_some_and(|text| !text.contains("${") && text.len() < MASK_KEY_BYTES_MIN) {
+                    let message = format!("access.mask_key: a key has at least {MASK_KEY_BYTES_MIN} characters");
+                    reader.problem(value, message, "give it by reference, as ${NAME}");
+                }
+                reader.access.mask_key = text.map(|text| text.as_str().into());
+            }
         }
     }
     reader.check_roles(node);
@@ -196,7 +203,16 @@ impl Reader<'_> {
             for (key, value) in self.entries(&path, value, &["clearance", "layers", "records", "may"]) {
                 let path = format!("{path}.{key}");
                 match key {
-                    "clearance" => role.clearance = self.words(&path, value, &CLASSES).pop().unwrap_or_default(),
+                    "clearance" => {
+                        let words = self.words(&path, value, &CLASSES);
+                        role.clearance = match words.as_slice() {
+                            [only] => only.clone(),
+                            _ => {
+                                self.problem(value, format!("{path} is not one class"), "write one word");
+                                String::new()
+                            }
+                        };
+                    }
                     "layers" => role.layers = self.words(&path, value, &LAYERS).into_iter().collect(),
                     "records" => match value.data {
                         YamlData::Value(Scalar::Boolean(records)) => role.records = records,
@@ -276,6 +292,7 @@ impl Reader<'_> {
     fn token(&mut self, path: &str, node: &MarkedYaml<'_>) -> Option<[u8; 32]> {
         let text = self.text(path, node)?;
         let digest = text.strip_prefix(TOKEN_HASH_PREFIX).and_then(digest_of);
+        let digest = digest.filter(|digest| *digest != NOTHING_SHA256);
         if digest.is_none() {
             self.problem(node, format!("{path} is not the SHA-256 of a token"), TOKEN_HELP);
         }
@@ -321,6 +338,12 @@ impl Reader<'_> {
         }
     }
 }
+
+/// The SHA-256 of no text at all.
+const NOTHING_SHA256: [u8; 32] = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41,
+    0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
 
 const TOKEN_HELP: &str = "make a token with `vitalake token NAME --role ROLE` and write the line that it shows";
 

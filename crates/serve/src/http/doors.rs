@@ -70,6 +70,8 @@ enum Need {
     Nothing,
     /// A name.
     Name,
+    /// A role that sees what the platform says of all datasets.
+    Watch,
     /// A role that may do this.
     Role(Action),
 }
@@ -134,7 +136,7 @@ impl Doors {
     pub fn pass(&self, name: Option<&str>, token: &str) -> Result<Pass, &'static str> {
         // What is compared is the hash, which tells nothing of the token however long the comparison takes.
         let refused = "the token is not one of this server, or not one of this name; ask whoever keeps `access:`";
-        if token.len() > TOKEN_BYTES_MAX {
+        if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return Err(refused);
         }
         let client = self.clients.get(&<[u8; 32]>::from(Sha256::digest(token.as_bytes()))).ok_or(refused)?;
@@ -167,6 +169,10 @@ pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Ne
         && !app.sessions.may(&identity, action)
     {
         let message = format!("this is for roles that may {}; ask whoever keeps `access:` for one", action.as_str());
+        return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
+    }
+    if need == Need::Watch && !app.sessions.watches(&identity) {
+        let message = "this tells of all datasets, and is for roles that may operate or that have the layer ops and the clearance restricted";
         return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
     }
     request.extensions_mut().insert(identity);
@@ -213,7 +219,7 @@ fn need(method: &Method, path: &str) -> Need {
         | ["api", "v1", "status" | "datasets" | "books" | "gates" | "feeds" | "deliveries" | "druid", ..]
             if reads =>
         {
-            Need::Name
+            Need::Watch
         }
         ["api", "v1", "deliveries", _dataset] if *method == Method::POST => Need::Role(Action::Deliver),
         _ => Need::Role(Action::Operate),

@@ -104,6 +104,13 @@ impl Access {
     }
 }
 
+/// Columns of ours that say where a row's record is.
+const PLACE_COLUMNS: [&str; 2] = ["_partition", "_offset"];
+/// Columns of ours that tell nothing of a record beside when and by what way it came.
+const TELLING_NOTHING: [&str; 5] = ["_topic", "_timestamp", "_ingested_at", "_business_date", "_published"];
+/// Columns of the platform's own tables that hold what rules, gates and runbooks found, which may be a record's value.
+const FOUND_COLUMNS: [&str; 6] = ["found", "got", "reasons", "reason", "summary", "detail"];
+
 /// Some roles, as one client has them.
 #[derive(Debug, Clone)]
 pub(crate) struct Roles {
@@ -121,6 +128,8 @@ pub(crate) struct Sight {
     written: Vec<String>,
     pub(super) columns: Arc<[Column]>,
     records: bool,
+    /// Whether it is a table of the platform's own, or a quarantine.
+    is_ours: bool,
 }
 
 /// How a client sees one column.
@@ -144,8 +153,15 @@ impl Roles {
         self.all().any(|(_, role)| role.may.contains(&action))
     }
 
+    /// Whether they see the records of quarantines.
     pub(super) fn shows_records(&self) -> bool {
-        self.all().any(|(_, role)| role.records)
+        self.all().any(|(_, role)| role.records && role.layers.contains("quarantine"))
+    }
+
+    /// Whether they see what the platform says of all datasets.
+    pub(crate) fn watches(&self) -> bool {
+        let sees_all = |role: &Role| role.layers.contains("ops") && clearance(role) == Classification::Restricted;
+        self.all().any(|(_, role)| role.may.contains(&Action::Operate) || sees_all(role))
     }
 
     pub(super) fn key(&self) -> Option<&MaskKey> {
@@ -158,8 +174,9 @@ impl Roles {
         let Some(dataset) = self.dataset(schema, table) else {
             // Quarantines and what the platform says of itself have no contract of the project.
             let is_ours = matches!(schema, "quarantine" | "ops");
-            let records = self.shows_records();
-            return (is_ours && by_layer().next().is_some()).then(|| Sight { records, ..Sight::default() });
+            let records = by_layer().any(|(_, role)| role.records);
+            let clearance = by_layer().map(|(_, role)| clearance(role)).max()?;
+            return is_ours.then(|| Sight { clearance, records, is_ours, ..Sight::default() });
         };
         let read: Vec<(&Role, Option<&Predicate>)> = if dataset.readers.is_empty() {
             by_layer().map(|(_, role)| (role, None)).collect()
@@ -172,13 +189,15 @@ impl Roles {
         let same_rows = read.iter().all(|(_, rows)| *rows == first_rows);
         // Of other rows another clearance would show what no role shows: the strictest holds for all.
         let clearance = if same_rows { clearances.max() } else { clearances.min() }.unwrap_or_default();
+        let mut of_records = read.iter().map(|(role, _)| role.records);
+        let records = if same_rows { of_records.any(|records| records) } else { of_records.all(|records| records) };
         let rows: Option<Vec<Predicate>> = read.iter().map(|(_, rows)| rows.cloned()).collect();
         let rows = if same_rows { first_rows.cloned() } else { rows.map(Predicate::Any) };
         let reads = |reader: &&Reader| self.names.iter().any(|name| **name == *reader.role);
         let filters = dataset.readers.iter().filter(reads).filter_map(|reader| reader.written.clone());
         let mut written: Vec<String> = if rows.is_some() { filters.collect() } else { Vec::new() };
         written.dedup();
-        Some(Sight { clearance, rows, written, columns: Arc::clone(&dataset.columns), records: self.shows_records() })
+        Some(Sight { clearance, rows, written, columns: Arc::clone(&dataset.columns), records, is_ours: false })
     }
 
     /// Who may read a table that they may not.
@@ -233,18 +252,31 @@ impl Sight {
         self.columns.iter().find(|column| &*column.name == name).map(|column| column.classification)
     }
 
-    /// How a column of the stored table is seen. Columns of ours that are no record tell where and when.
+    /// How a column of the stored table is seen. Of columns of ours those tell nothing of a record that say where and when
+    /// it was; any other may hold what a column of the contract was computed from, and is as strict as the strictest.
     pub(super) fn of(&self, name: &str) -> Shown {
         if RECORD_COLUMNS.contains(&name) {
             return if self.records { Shown::Clear } else { Shown::Not(Classification::Restricted) };
         }
+        if self.is_ours && FOUND_COLUMNS.contains(&name) && self.clearance < Classification::Restricted {
+            return Shown::Not(Classification::Restricted);
+        }
         match self.columns.iter().find(|column| &*column.name == name) {
             Some(column) if column.classification <= self.clearance => Shown::Clear,
             Some(column) => column.mask.map_or(Shown::Not(column.classification), Shown::Masked),
-            None if self.columns.is_empty() || name.starts_with('_') => Shown::Clear,
-            // A column that the contract does not name has no class.
-            None if self.clearance == Classification::Restricted => Shown::Clear,
-            None => Shown::Not(Classification::Restricted),
+            // Who sees some rows would count the others by their offsets.
+            None if PLACE_COLUMNS.contains(&name) && self.rows.is_some() => Shown::Not(Classification::Restricted),
+            None if PLACE_COLUMNS.contains(&name) || TELLING_NOTHING.contains(&name) => Shown::Clear,
+            None if self.is_ours => Shown::Clear,
+            None => {
+                let strictest = if name.starts_with('_') {
+                    self.columns.iter().map(|column| column.classification).max().unwrap_or_default()
+                } else {
+                    // A column that the contract does not name has no class.
+                    Classification::Restricted
+                };
+                if strictest <= self.clearance { Shown::Clear } else { Shown::Not(strictest) }
+            }
         }
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! Invariant: what passes here is what the platform starts with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vitalake_contract::access::Predicate;
 use vitalake_contract::{Contract, ContractSource, Diagnostic, Project};
-use vitalake_process::{Contracts, Model, Origins, origins, with_inherited_classes};
+use vitalake_process::{ColumnName, Contracts, Graph, Model, carried, with_inherited_classes};
 use vitalake_runtime::config::Config;
 use vitalake_runtime::config::access::Access as Settings;
 use vitalake_serve::policy::Access;
@@ -32,8 +32,12 @@ pub(super) fn check_access(project: &Project, models: &[Model], config: Option<&
         };
         found.extend(raised(contract, inherited, source));
     }
-    for model in models {
-        found.extend(rows_of_others(model, &contracts, settings, project));
+    found.extend(rows_of_others(models, &contracts, settings, project));
+    if !settings.is_required() {
+        let message =
+            "access.roles are written and no client is listed: whoever reaches the loopback address sees everything";
+        let finding = Diagnostic::warning("vitalake.yaml", "nobody-listed", message);
+        found.push(finding.help("list clients under access.clients; `vitalake token` makes the lines"));
     }
 }
 
@@ -69,39 +73,90 @@ fn raised<'c>(
     })
 }
 
-/// A role that sees some rows of an input must not see what a model makes of the others: what it reads of the model's
-/// dataset has to be filtered by columns that come from those of the input's filter.
-fn rows_of_others(model: &Model, contracts: &Contracts, settings: &Settings, project: &Project) -> Vec<Diagnostic> {
-    let (Some(contract), Some(source)) =
-        (contracts.get(&model.dataset), project.contract_source(model.dataset.as_str()))
-    else {
-        return Vec::new();
-    };
-    let origins = origins(model, contracts).unwrap_or_default();
-    let inputs = model.tables.iter().filter_map(|table| {
-        contracts.iter().find(|(name, _)| name.as_str() == table.table).map(|(_, contract)| contract)
-    });
+/// What a role must not see of a dataset: rows that a filter hides, of it or of what it is made of.
+#[derive(Clone, Debug)]
+struct Hidden {
+    /// The filter over this dataset's columns; none where its columns cannot tell the rows apart.
+    rows: Option<Predicate>,
+    /// Whose filter it is.
+    of: String,
+}
+
+/// A role that sees some rows of a dataset must not see what models make of the others, however far: a dataset that it reads
+/// has to filter it by the same condition, over columns that carry those of the filter unchanged.
+fn rows_of_others(models: &[Model], contracts: &Contracts, settings: &Settings, project: &Project) -> Vec<Diagnostic> {
+    let Ok(graph) = Graph::build(models, contracts) else { return Vec::new() };
+    let mut hidden: BTreeMap<(&str, String), Vec<Hidden>> = BTreeMap::new();
+    let roles: BTreeSet<&str> =
+        contracts.values().flat_map(|contract| &contract.readers).map(|reader| reader.role.as_str()).collect();
+    for (contract, role) in contracts.values().flat_map(|contract| roles.iter().map(move |role| (contract, *role))) {
+        if let Some(rows) = filter_of(contract, role) {
+            let own = Hidden { rows: Some(rows.clone()), of: format!("{}.{}", contract.layer, contract.dataset) };
+            hidden.entry((role, contract.dataset.to_string())).or_default().push(own);
+        }
+    }
     let mut found = Vec::new();
-    for input in inputs {
-        let filtered = input.readers.iter().filter_map(|reader| Some((&reader.role, reader.rows.as_ref()?)));
-        for (role, rows) in filtered.filter(|(role, _)| reads(role, contract, settings)) {
-            let own =
-                contract.readers.iter().find(|reader| reader.role == *role).and_then(|reader| reader.rows.as_ref());
-            if own.is_some_and(|own| covers(own, rows, (contract, input), &origins)) {
-                continue;
+    for model in graph.order().iter().filter_map(|index| models.get(*index)) {
+        let (Some(contract), Some(source)) =
+            (contracts.get(&model.dataset), project.contract_source(model.dataset.as_str()))
+        else {
+            continue;
+        };
+        let carried = carried(model, contracts);
+        for role in &roles {
+            let inherited = inherited(model, contract, role, &hidden, contracts, &carried);
+            let own = filter_of(contract, role);
+            let keeps = |hidden: &&Hidden| {
+                let pair = own.zip(hidden.rows.as_ref());
+                pair.is_some_and(|(own, rows)| own.is_within(rows))
+            };
+            if reads(role, contract, settings)
+                && let Some(open) = inherited.iter().find(|hidden| !keeps(hidden))
+            {
+                let message = format!(
+                    "the role `{role}` sees some rows of {} and would see what {}.{} makes of all of them",
+                    open.of, contract.layer, contract.dataset
+                );
+                let help = format!(
+                    "keep the columns of its rowFilter in the model as they are, and filter `{role}` by the same condition under `roles` here; or list roles without `{role}`"
+                );
+                let finding = Diagnostic::error(&source.path, "rows-of-others", message).help(help);
+                found.push(at_contract(source, finding));
             }
-            let message = format!(
-                "the role `{role}` sees some rows of {}.{} and would see what {}.{} makes of all of them",
-                input.layer, input.dataset, contract.layer, contract.dataset
-            );
-            let help = format!(
-                "keep the columns of its rowFilter in the model and filter `{role}` by them under `roles` here, or list roles without `{role}`"
-            );
-            let finding = Diagnostic::error(&source.path, "rows-of-others", message).help(help);
-            found.push(at_contract(source, finding));
+            hidden.entry((role, contract.dataset.to_string())).or_default().extend(inherited);
         }
     }
     found
+}
+
+fn filter_of<'c>(contract: &'c Contract, role: &str) -> Option<&'c Predicate> {
+    contract.readers.iter().find(|reader| reader.role == role).and_then(|reader| reader.rows.as_ref())
+}
+
+/// What is hidden from a role in a model's inputs, over the columns of what it makes.
+fn inherited(
+    model: &Model,
+    contract: &Contract,
+    role: &str,
+    hidden: &BTreeMap<(&str, String), Vec<Hidden>>,
+    contracts: &Contracts,
+    carried: &BTreeMap<String, ColumnName>,
+) -> Vec<Hidden> {
+    let mut inherited = Vec::new();
+    for table in &model.tables {
+        let Some(input) = contracts.values().find(|input| input.dataset.as_str() == table.table) else { continue };
+        // The column here that is a column of the input as it stands.
+        let here = |index: usize| {
+            let name = input.columns.get(index)?.name.to_lowercase();
+            let is_it = |from: &ColumnName| from.0 == input.dataset && from.1 == name;
+            contract.columns.iter().position(|column| carried.get(&column.name.to_lowercase()).is_some_and(is_it))
+        };
+        for of_input in hidden.get(&(role, table.table.clone())).into_iter().flatten() {
+            let rows = of_input.rows.as_ref().and_then(|rows| rows.about(&here));
+            inherited.push(Hidden { rows, of: of_input.of.clone() });
+        }
+    }
+    inherited
 }
 
 /// Whether a role reads a dataset.
@@ -110,19 +165,4 @@ fn reads(role: &str, contract: &Contract, settings: &Settings) -> bool {
         return settings.roles.get(role).is_some_and(|role| role.layers.contains(contract.layer.as_str()));
     }
     contract.readers.iter().any(|reader| reader.role == role)
-}
-
-/// Whether a filter asks for columns that carry each column of another, unchanged in name and number.
-fn covers(
-    own: &Predicate,
-    rows: &Predicate,
-    (contract, input): (&Contract, &Contract),
-    origins: &std::collections::BTreeMap<String, Origins>,
-) -> bool {
-    let name = |contract: &Contract, index: usize| contract.columns.get(index).map(|c| c.name.to_lowercase());
-    let asked: BTreeSet<String> = own.columns().into_iter().filter_map(|index| name(contract, index)).collect();
-    rows.columns().into_iter().filter_map(|index| name(input, index)).all(|column| {
-        let from = (input.dataset.clone(), column);
-        asked.iter().any(|own| origins.get(own).is_some_and(|all| all.len() == 1 && all.contains(&from)))
-    })
 }

@@ -144,6 +144,12 @@ fn each_client_sees_what_its_roles_allow_and_nobody_comes_in_without_a_name() {
     let question = json!({"query": "SELECT 1"});
     assert_eq!(asked(&here, Some("vl_guess"), "POST", "/druid/v2/sql", &question).0, 401);
     assert_eq!(asked(&here, None, "GET", "/health/ready", &Value::Null).0, 200);
+    let told =
+        ["/", "/metrics", "/api/v1/status", "/api/v1/gates", "/api/v1/books", "/api/v1/deliveries", "/api/v1/feeds"];
+    for path in told {
+        assert_eq!(asked(&here, Some(&here.ann), "GET", path, &Value::Null).0, 403, "{path}");
+        assert_eq!(asked(&here, Some(&here.sam), "GET", path, &Value::Null).0, 200, "{path}");
+    }
     for (method, path) in [("POST", "/api/v1/flush"), ("GET", "/runbooks"), ("GET", "/api/v1/quarantine/people")] {
         assert_eq!(asked(&here, Some(&here.ann), method, path, &Value::Null).0, 403, "{path}");
     }
@@ -216,7 +222,7 @@ fn rows_are_filtered_by_role_and_a_model_keeps_the_filter() {
     "roles: [{role: analyst, customProperties: [{property: rowFilter, value: \"label = 'x'\"}]}]\n",
     "restricted",
     "rows-of-others",
-    "filter `analyst` by them"
+    "filter `analyst` by the same condition"
 )]
 #[case::a_role_that_there_is_none_of("roles: [{role: surgeon}]\n", "", "restricted", "access", "surgeon")]
 #[case::a_class_that_is_too_mild("", "", "internal", "stricter-origin", "computed from what is restricted")]
@@ -320,6 +326,41 @@ fn an_address_of_others_needs_clients_and_tls() {
     }
 }
 
+/// Models that show rows of others under the filter's name, each with what `validate` has to say.
+#[rstest]
+#[case::renamed("CASE WHEN ward = 'south' THEN 'north' ELSE ward END")]
+#[case::replaced("replace(ward, 'south', 'north')")]
+#[case::constant("'north'")]
+fn a_column_that_is_changed_carries_no_filter(#[case] ward: &str) {
+    let here =
+        here(&PEOPLE.replace("ROLES\n", LISTED), &STAYS.replace("ROLES\n", LISTED).replace("LABEL", "restricted"));
+    write(
+        &here.place.project,
+        "models/curated/stays.sql",
+        &MODEL.replace("SELECT ward,", &format!("SELECT {ward} AS ward,")),
+    );
+    let verdict = said(&vitalake(&here.place.project, &["validate", "."], None));
+    assert!(verdict.contains("rows-of-others"), "{verdict}");
+}
+
+#[test]
+fn a_filter_follows_through_a_dataset_that_the_role_does_not_read() {
+    let steward = "roles: [{role: steward, access: read}]\n";
+    let here =
+        here(&PEOPLE.replace("ROLES\n", LISTED), &STAYS.replace("ROLES\n", steward).replace("LABEL", "restricted"));
+    let further = |roles: &str| {
+        let contract = STAYS.replace("0000002", "0000003").replace("stays", "further").replace("LABEL", "restricted");
+        write(&here.place.project, "contracts/curated/further.yaml", &contract.replace("ROLES\n", roles));
+        let model = "-- kind: append\nSELECT ward, label FROM curated.stays\n";
+        write(&here.place.project, "models/curated/further.sql", model);
+        said(&vitalake(&here.place.project, &["validate", "."], None))
+    };
+    let open = further("");
+    assert!(open.contains("`analyst` sees some rows of raw.people and would see what curated.further makes"), "{open}");
+    let kept = further(LISTED);
+    assert!(!kept.contains("rows-of-others"), "{kept}");
+}
+
 #[test]
 fn what_will_happen_to_a_query_is_explained_without_a_server() {
     let here =
@@ -332,7 +373,7 @@ fn what_will_happen_to_a_query_is_explained_without_a_server() {
     assert_eq!(
         explain(&["ann", sql]),
         "ann (analyst) is answered\n\nraw.people: rows where ward = 'north'\n  who  masked by redact (restricted); in the clear for steward\n  \
-         zip  masked by first3 (restricted); in the clear for steward\n  not there for it: code, _key, _headers, _rescued\n"
+         zip  masked by first3 (restricted); in the clear for steward\n  not there for it: code, _partition, _offset, _key, _headers, _rescued\n"
     );
     assert!(explain(&["--role", "steward", sql]).contains("raw.people: all rows\n  who  as it is (restricted)"));
     let refused = explain(&["ann", "SELECT label FROM curated.stays"]);

@@ -43,6 +43,13 @@ fn roles_and_clients_are_read() {
 #[case::no_token("{clients: {x: {roles: []}}}", "has no token", "vitalake token")]
 #[case::short_hash("{clients: {x: {token: 'sha256:abcd'}}}", "is not the SHA-256", "")]
 #[case::no_class("{roles: {a: {clearance: confidentail}}}", "not known", "did you mean confidential?")]
+#[case::two_classes("{roles: {a: {clearance: [public, restricted]}}}", "is not one class", "")]
+#[case::no_token_at_all(
+    "{clients: {x: {token: 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'}}}",
+    "is not the SHA-256",
+    ""
+)]
+#[case::a_short_key("{mask_key: abc}", "at least 16", "by reference")]
 #[case::no_layer("{roles: {a: {layers: [platinum]}}}", "not known", "write one of raw")]
 #[case::no_action("{roles: {a: {may: [delete]}}}", "not known", "")]
 #[case::no_day("{clients: {x: {token: HASH, expires: soon}}}", "is no day", "2027-01-31")]

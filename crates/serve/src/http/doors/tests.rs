@@ -71,7 +71,9 @@ fn an_address_that_is_not_known_needs_the_most() {
     assert_eq!(of(Method::POST, "//druid/v2/sql/"), Need::Name);
     assert_eq!(of(Method::POST, "/api/v1/deliveries/x"), Need::Role(Action::Deliver));
     assert_eq!(of(Method::POST, "/api/v1/deliveries/x/release"), Need::Role(Action::Operate));
-    assert_eq!(of(Method::GET, "/api/v1/deliveries"), Need::Name);
+    for path in ["/", "/metrics", "/api/v1/status", "/api/v1/deliveries", "/api/v1/gates/x", "/api/v1/books"] {
+        assert_eq!(of(Method::GET, path), Need::Watch, "{path}");
+    }
     assert_eq!(of(Method::POST, "/api/v1/flush"), Need::Role(Action::Operate));
     assert_eq!(of(Method::GET, "/runbooks/x"), Need::Role(Action::Operate));
     assert_eq!(of(Method::GET, "/api/v1/quarantine/x"), Need::Role(Action::Operate));

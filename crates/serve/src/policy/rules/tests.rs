@@ -112,3 +112,34 @@ fn what_could_not_be_kept_is_refused_at_start() {
     settings.mask_key = Some("0123456789abcdef".into());
     assert!(Access::new(&settings, [&hashed]).is_ok());
 }
+
+#[test]
+fn columns_of_ours_that_may_hold_what_others_were_computed_from_are_as_strict() {
+    let readers = vec![reader("analyst", Some(Predicate::IsNull(2))), reader("steward", None)];
+    let access = access(&[contract("beds", Layer::Serving, readers), contract("all", Layer::Serving, vec![])]);
+    let analyst = sight(&access, &["analyst"], "serving", "all").unwrap();
+    for helper in ["_m_sum", "_mx_max", "_valid_from", "_anything"] {
+        assert_eq!(analyst.of(helper), Shown::Not(Classification::Restricted), "{helper}");
+    }
+    assert_eq!(analyst.of("_offset"), Shown::Clear);
+    // Who sees some rows would count the others by the gaps.
+    assert_eq!(
+        sight(&access, &["analyst"], "serving", "beds").unwrap().of("_offset"),
+        Shown::Not(Classification::Restricted)
+    );
+    assert_eq!(sight(&access, &["steward"], "serving", "beds").unwrap().of("_m_sum"), Shown::Clear);
+}
+
+#[test]
+fn records_are_shown_by_roles_that_read_the_table_alone() {
+    let access = access(&[contract("arrivals", Layer::Raw, vec![reader("analyst", None), reader("nurse", None)])]);
+    let of = |roles: &[&str], schema: &str| sight(&access, roles, schema, "arrivals").map(|sight| sight.of("_raw"));
+    assert_eq!(of(&["analyst", "steward"], "raw"), Some(Shown::Not(Classification::Restricted)));
+    assert_eq!(of(&["steward"], "quarantine"), Some(Shown::Clear));
+    let watcher = Role { layers: ["ops".to_owned()].into(), ..Role::default() };
+    let mut settings = Settings::default();
+    settings.roles.insert("watcher".to_owned(), watcher);
+    let access = Arc::new(Access::new(&settings, []).unwrap());
+    let ops = sight(&access, &["watcher"], "ops", "checks").unwrap();
+    assert_eq!((ops.of("got"), ops.of("rule")), (Shown::Not(Classification::Restricted), Shown::Clear));
+}
