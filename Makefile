@@ -19,7 +19,7 @@ TOOLS ?= $(HOME)/.cache/vitalake
 DENY := $(TOOLS)/bin/cargo-deny
 DENY_VERSION := 0.20.2
 
-.PHONY: help up test tests lint format clippy doc one-copy deny example bench soak accept systems
+.PHONY: help up test tests lint format clippy doc one-copy deny example bench soak accept systems superset
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,3 +75,6 @@ accept: ## Run the black-box checks of ACCEPTANCE against the everyday build
 
 systems: ## Run the checks against real Kafka, Azurite and Spark; ONLY=java,spark picks, BIN=PATH brings a binary
 	@ACCEPTANCE="$(ACCEPTANCE)" VITALAKE_TOOLS="$(TOOLS)" BIN="$(BIN)" ONLY="$(ONLY)" scripts/systems.sh
+
+superset: ## Start the example project and a Superset that shows its dashboards, at http://127.0.0.1:8088
+	@VITALAKE_TOOLS="$(TOOLS)" PYTHON=$(PYTHON) PROJECT=$(PROJECT) DATA=$(DATA) KAFKA=$(KAFKA) HTTP=$(HTTP) WEARERS=$(WEARERS) scripts/superset.sh

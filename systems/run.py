@@ -33,6 +33,7 @@ import spark_models  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
 import superset  # noqa: E402
+import superset_attacks  # noqa: E402
 import telemetry  # noqa: E402
 import topic_anew  # noqa: E402
 import trust  # noqa: E402
@@ -44,6 +45,8 @@ CHECKS = {
     "druid": druid.check,
     "druid-live": druid_live.check,
     "superset": superset.check,
+    "superset-attacked": superset_attacks.check,
+    "superset-access": superset.by_token,
     "spark": spark_reads.check,
     "spark-azurite": spark_reads.on_azurite,
     "spark-models": spark_models.check,

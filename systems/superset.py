@@ -1,5 +1,6 @@
 """A project's dashboards in a real Superset: made, made again, changed, removed; what is somebody else's stays."""
 import contextlib
+import hashlib
 import http.server
 import json
 import threading
@@ -177,3 +178,38 @@ def shown(tool, session, superset):
         return f"not looked at: {reason}"
     need("charts and texts drawn, with an error, buttons to edit", page, {"charts": 10, "wrong": 0, "editable": 0})
     return "the page is drawn whole in Chromium"
+
+
+def by_token(run):
+    """The endpoint lets nobody in without a token: Superset has one, in the address of its database."""
+    token = "a-token-for-superset-0123456789abcdef"
+    with Superset(run.folder / "superset") as superset:
+        folder = project(run.folder / "vitalake")
+        settings_file = folder / "project/vitalake.yaml"
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        settings_file.write_text(settings_file.read_text() + ACCESS.format(digest=digest))
+        platform = Vitalake(folder, run.binary, PROJECT, settings=settings(superset))
+        platform.settings["VITALAKE_TOKEN"] = token
+        platform.settings["VITALAKE_SUPERSET__DATABASE_URI"] = f"druid://superset:{token}@127.0.0.1:{platform.http_port}/druid/v2/sql/?header=true"
+        with platform:
+            for dataset in ("patients", "device_assignments"):
+                platform.command_line("ingest", dataset, platform.project / f"deliveries/{dataset}.csv")
+            platform.command_line("simulate", "--kafka", platform.bootstrap, "--wearers", 5, "--history", 3, "--malformed", 0, "--count", 50)
+            platform.command_line("flush")
+            tool, session = Tool(platform), Session(superset)
+            charts = tool.apply()[0]["charts"]
+            need("what would change then", tool.changes(0), [])
+            database = session.get(f"database/{session.one('database', 'database_name', 'remote-care')['id']}/connection")
+            need("the token in what Superset shows", token in json.dumps(database), False)
+            return f"{charts} charts have the same data as our SQL, over an endpoint that asks for a token"
+
+
+ACCESS = """
+access:
+  roles:
+    charts: {{clearance: restricted, layers: [raw, curated, serving], records: true, may: [deliver, operate]}}
+  clients:
+    superset:
+      roles: [charts]
+      token: sha256:{digest}
+"""

@@ -97,6 +97,16 @@ fn what_was_applied_is_there_and_nothing_is_left_to_do() {
 }
 
 #[test]
+fn what_superset_does_not_show_is_sent_again_when_that_is_asked_for() {
+    let (double, client, assets) = applied();
+    let (mut plan, there) = plan_all(&client, &assets, PROJECT).unwrap();
+    plan.send_again(&assets);
+    assert_eq!((told(&plan), plan.unchanged), (vec![(Action::Change, "lake")], 6));
+    plan::apply(&client, &assets, PROJECT, (&plan, there), DateTime::<Utc>::UNIX_EPOCH, &|_| ()).unwrap();
+    assert_eq!(double.asked("POST /api/v1/assets/import/"), 2);
+}
+
+#[test]
 fn what_the_project_has_no_more_goes() {
     let (double, client, _) = applied();
     let told = apply(&client, &project(&[(10, "a")])).unwrap();

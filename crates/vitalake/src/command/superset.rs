@@ -66,7 +66,7 @@ pub struct PlanArgs {
 /// `vitalake superset apply`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  vitalake superset apply examples/remote-care\n  vitalake superset apply --adopt\n\n\
+    after_help = "Examples:\n  vitalake superset apply examples/remote-care\n  vitalake superset apply --adopt\n  vitalake superset apply --compare\n\n\
                   The status is 0 when all is done, 1 when something stands in the way or Superset refused, 3 when it is away, \
                   and 4 when all is done and a chart has no data, or another than our own SQL."
 )]
@@ -77,6 +77,12 @@ pub struct ApplyArgs {
     /// Take over what somebody made by hand where ours would be
     #[arg(long)]
     pub adopt: bool,
+    /// Compare the data of charts also when there is nothing to do
+    #[arg(long)]
+    pub compare: bool,
+    /// Send everything again, also where nothing differs: a changed password of the database is not seen
+    #[arg(long)]
+    pub force: bool,
     /// The server to compare charts with [default: the project's http.listen]
     #[arg(long, env = "VITALAKE_SERVER", value_name = "URL", hide_env_values = true)]
     pub server: Option<String>,
@@ -209,7 +215,10 @@ fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     let wanted = Wanted::read(&args.dir)?;
     let (assets, client) = (wanted.assets()?, wanted.connect()?);
     let project = &wanted.config.name;
-    let (plan, there) = plan_all(&client, &assets, project).map_err(failed)?;
+    let (mut plan, there) = plan_all(&client, &assets, project).map_err(failed)?;
+    if args.force {
+        plan.send_again(&assets);
+    }
     let refused = |change: &&plan::Change| !args.adopt || change.action == plan::Action::Refuse;
     if let Some(change) = plan.in_the_way().find(refused) {
         let message = format!("{} {}: {}", change.kind, change.name, change.what.join("; "));
@@ -227,8 +236,13 @@ fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
         .server
         .clone()
         .unwrap_or_else(|| format!("{}://{}", wanted.config.http.scheme(), wanted.config.http.listen));
-    tell("fetching each chart's data");
-    let data = compare(&client, &assets, &done.there, &server);
+    let compares = args.compare || plan.changes_something();
+    let data = if compares {
+        tell("fetching each chart's data");
+        compare(&client, &assets, &done.there, &server)
+    } else {
+        Vec::new()
+    };
     if args.json {
         output::json(&json!({ "plan": plan, "dashboards": data }))?;
     } else {

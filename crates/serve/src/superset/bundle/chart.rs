@@ -79,7 +79,7 @@ pub(super) fn params(
         Form::Number { measure, trend: true } => json!({
             "metric": measure, "x_axis": charted.column(TIME)?, "y_axis_format": format, "header_font_size": 0.4,
             "subheader_font_size": 0.15, "time_format": "smart_date", "aggregation": "LAST_VALUE",
-            "show_trend_line": true, "start_y_axis_at_zero": true, "show_timestamp": true, "rolling_type": "None",
+            "show_trend_line": true, "start_y_axis_at_zero": true, "show_timestamp": false, "rolling_type": "None",
         }),
         Form::Series { style, measures, x, by, stacked } => json!({
             "x_axis": charted.column(x)?, "metrics": measures, "groupby": columns(by)?, "x_axis_sort_asc": true,
@@ -89,13 +89,15 @@ pub(super) fn params(
             "stack": if *stacked { json!("Stack") } else { Json::Null }, "show_legend": true, "legendType": "scroll",
             "legendOrientation": "top", "rich_tooltip": true, "tooltipTimeFormat": "smart_date",
             "x_axis_time_format": "smart_date", "y_axis_format": format, "y_axis_bounds": [null, null],
+            // The course of a line is in its differences; bars and areas stand on zero.
+            "truncateYAxis": *style == SeriesStyle::Line,
             "zoomable": false, "markerEnabled": false, "only_total": true, "opacity": 0.5,
         }),
         Form::Table { by, measures } => json!({
             "query_mode": "aggregate", "groupby": columns(by)?, "metrics": measures, "all_columns": [],
             "percent_metrics": [], "temporal_columns_lookup": lookup(charted), "timeseries_limit_metric": sort,
             "order_by_cols": [], "order_desc": descending, "row_limit": limit, "server_page_length": 10,
-            "table_timestamp_format": "smart_date", "show_cell_bars": true, "color_pn": false,
+            "table_timestamp_format": "smart_date", "show_cell_bars": false, "color_pn": false,
             "conditional_formatting": [], "include_search": false,
         }),
         Form::Rows { columns: names } => json!({
@@ -107,8 +109,8 @@ pub(super) fn params(
         Form::Heatmap { x, y, measure } => json!({
             "x_axis": charted.column(x)?, "groupby": charted.column(y)?, "metric": measure, "row_limit": limit,
             "sort_x_axis": "alpha_asc", "sort_y_axis": "alpha_asc", "normalize_across": "heatmap",
-            "legend_type": "continuous", "linear_color_scheme": "superset_seq_1", "xscale_interval": -1,
-            "yscale_interval": -1, "left_margin": "auto", "bottom_margin": "auto", "value_bounds": [null, null],
+            "legend_type": "continuous", "linear_color_scheme": "schemeBlues", "xscale_interval": -1,
+            "yscale_interval": -1, "left_margin": 100, "bottom_margin": 50, "value_bounds": [null, null],
             "y_axis_format": format, "x_axis_time_format": "smart_date", "show_legend": true,
             "show_percentage": false, "show_values": false,
         }),
@@ -134,7 +136,7 @@ fn common(charted: &Charted<'_>, dashboard: &Dashboard, chart: &Chart) -> Map<St
     params.insert("viz_type".into(), viz_type(&chart.form).into());
     params.insert("extra_form_data".into(), json!({}));
     if let Some(time) = charted.time {
-        let range = time_range(chart.period.unwrap_or(dashboard.period));
+        let range = time_range(chart.period.unwrap_or(dashboard.period), charted.is_by_day());
         filters.push(json!({
             "clause": "WHERE", "expressionType": "SIMPLE", "subject": time.sql_name, "operator": "TEMPORAL_RANGE",
             "comparator": range, "filterOptionName": "filter_time",

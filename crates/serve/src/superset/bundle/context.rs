@@ -3,8 +3,8 @@
 //! Invariant: a name that the project's checks have passed is found here.
 
 use serde_json::{Value as Json, json};
-use vitalake_contract::Contract;
-use vitalake_contract::dashboard::{Measure, MeasureSet, TIME, TimeAxis, time_of, title_of};
+use vitalake_contract::dashboard::{Dashboard, Measure, MeasureSet, TIME, TimeAxis, time_of, title_of};
+use vitalake_contract::{ColumnType, Contract};
 
 use super::uuid::{AssetKind, asset_uuid};
 use super::{BundleError, Source};
@@ -29,6 +29,11 @@ impl<'a> Charted<'a> {
         let contract = contract.ok_or_else(|| BundleError::NoDataset { dataset: dataset.to_owned() })?;
         let set = source.measures.iter().find(|set| set.dataset == contract.dataset);
         Ok(Self { contract, set, time: time_of(contract) })
+    }
+
+    /// Whether its time is a day.
+    pub(super) fn is_by_day(&self) -> bool {
+        self.time.is_some_and(|time| matches!(time.column.kind, ColumnType::Date(_)))
     }
 
     pub(super) fn measure(&self, name: &str) -> Result<&'a Measure, BundleError> {
@@ -63,6 +68,12 @@ impl<'a> Charted<'a> {
 }
 
 impl Source<'_> {
+    /// Whether the time of all that a page shows is a day.
+    pub(super) fn is_by_day(&self, dashboard: &Dashboard) -> bool {
+        let mut charted = dashboard.charts().map(|(_, chart)| Charted::find(self, chart.dataset.as_str())).peekable();
+        charted.peek().is_some() && charted.all(|charted| charted.is_ok_and(|charted| charted.is_by_day()))
+    }
+
     /// The id of an asset of the project.
     pub(super) fn uuid(&self, kind: AssetKind, name: &str) -> String {
         asset_uuid(self.project, kind, name).to_string()

@@ -26,8 +26,8 @@ pub(super) fn database(source: &Source<'_>) -> Json {
         "allow_cvas": false,
         "allow_dml": false,
         "allow_csv_upload": false,
-        // Whoever looks is passed on, so that our session decides what is seen.
-        "impersonate_user": true,
+        // Superset comes as one client of ours: another name would not go with its token.
+        "impersonate_user": false,
         "extra": extra,
         "uuid": source.uuid(AssetKind::Database, DATABASE),
         "version": VERSION,

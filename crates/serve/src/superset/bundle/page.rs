@@ -12,7 +12,7 @@ use super::words::time_range;
 use super::{BundleError, Source};
 
 /// Heights in steps of 8 pixels.
-const HEIGHT_NUMBER: u16 = 20;
+const HEIGHT_NUMBER: u16 = 22;
 const HEIGHT_TEXT: u16 = 20;
 const HEIGHT_CHART: u16 = 44;
 
@@ -148,7 +148,7 @@ fn native_filter(source: &Source<'_>, dashboard: &Dashboard, filter: &Filter) ->
     });
     let own = match filter.dimension.as_str() {
         TIME => {
-            let range = time_range(dashboard.period);
+            let range = time_range(dashboard.period, source.is_by_day(dashboard));
             json!({
                 "filterType": "filter_time",
                 "name": filter.title.as_deref().unwrap_or("Time"),

@@ -8,12 +8,17 @@ use vitalake_contract::dashboard::{Period, PeriodUnit};
 /// Everything, in Superset's words.
 const ALL: &str = "No filter";
 const TODAY: &str = "today : now";
+const TOMORROW: &str = "DATEADD(DATETIME(\"today\"), 1, day)";
 const YESTERDAY: &str = "DATEADD(DATETIME(\"today\"), -1, day) : today";
 
-/// A period as a time range. Superset's own `Last 7 days` ends last midnight: so both ends are said.
-pub(super) fn time_range(period: Period) -> String {
+/// A period as a time range. Superset's own `Last 7 days` ends last midnight: so both ends are said. Of days today is one.
+pub(super) fn time_range(period: Period, of_days: bool) -> String {
     match period {
-        Period::Last { count, unit } => format!("DATEADD(DATETIME(\"now\"), -{count}, {}) : now", unit.as_str()),
+        Period::Last { count, unit } => {
+            let to = if of_days { TOMORROW } else { "now" };
+            format!("DATEADD(DATETIME(\"now\"), -{count}, {}) : {to}", unit.as_str())
+        }
+        Period::Today if of_days => format!("today : {TOMORROW}"),
         Period::Today => TODAY.to_owned(),
         Period::Yesterday => YESTERDAY.to_owned(),
         Period::All => ALL.to_owned(),
@@ -21,15 +26,16 @@ pub(super) fn time_range(period: Period) -> String {
 }
 
 /// The period of a time range, where it is one of ours.
-pub(super) fn period(time_range: &str) -> Option<Period> {
-    match time_range {
-        ALL => return Some(Period::All),
-        TODAY => return Some(Period::Today),
-        YESTERDAY => return Some(Period::Yesterday),
-        _ => {}
+pub(super) fn period(time_range: &str, of_days: bool) -> Option<Period> {
+    let simple = [Period::All, Period::Today, Period::Yesterday];
+    if let Some(period) = simple.into_iter().find(|period| self::time_range(*period, of_days) == time_range) {
+        return Some(period);
     }
-    let inner = time_range.strip_prefix("DATEADD(DATETIME(\"now\"), -")?.strip_suffix(") : now")?;
-    let (count, word) = inner.split_once(", ")?;
+    let (from, to) = time_range.split_once(" : ")?;
+    if to != if of_days { TOMORROW } else { "now" } {
+        return None;
+    }
+    let (count, word) = from.strip_prefix("DATEADD(DATETIME(\"now\"), -")?.strip_suffix(')')?.split_once(", ")?;
     let unit = PeriodUnit::ALL.into_iter().find(|unit| unit.as_str() == word)?;
     Some(Period::Last { count: count.parse().ok()?, unit })
 }
@@ -56,8 +62,12 @@ mod tests {
     fn a_period_is_read_as_it_is_written() {
         let lasts = PeriodUnit::ALL.into_iter().map(|unit| Period::Last { count: 24, unit });
         for period_of_ours in lasts.chain([Period::Today, Period::Yesterday, Period::All]) {
-            assert_eq!(period(&time_range(period_of_ours)), Some(period_of_ours));
+            for of_days in [false, true] {
+                assert_eq!(period(&time_range(period_of_ours, of_days), of_days), Some(period_of_ours));
+            }
         }
-        assert_eq!(period("Last week"), None);
+        assert_eq!(period("Last week", false), None);
+        let week = Period::Last { count: 7, unit: PeriodUnit::ALL[0] };
+        assert_eq!(period(&time_range(week, true), false), None);
     }
 }

@@ -79,6 +79,17 @@ impl Plan {
         self.changes.iter().any(|change| change.action != Action::Keep)
     }
 
+    /// Sends everything, also where nothing differs: what Superset does not show, such as a password, may be another.
+    pub fn send_again(&mut self, ours: &[Asset]) {
+        let is_planned = |asset: &Asset| self.changes.iter().any(|change| change.uuid == Some(asset.uuid));
+        let database = ours.iter().find(|asset| asset.kind == AssetKind::Database && !is_planned(asset));
+        if let Some(asset) = database {
+            let (kind, name, what) = (asset.kind.as_str(), asset.name.clone(), vec!["sent again".to_owned()]);
+            self.changes.push(Change { action: Action::Change, kind, name, what, id: None, uuid: Some(asset.uuid) });
+            self.unchanged = self.unchanged.saturating_sub(1);
+        }
+    }
+
     /// What stands in the way.
     pub fn in_the_way(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().filter(|change| matches!(change.action, Action::Adopt | Action::Refuse))

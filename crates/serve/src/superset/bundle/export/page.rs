@@ -66,7 +66,8 @@ impl<'a> Pages<'a> {
         }
         dashboard.rows.retain(|row: &Vec<String>| !row.is_empty());
         dashboard.period = match of_page {
-            Some(range) => period(range).ok_or_else(|| format!("its time `{range}` has no words here"))?,
+            Some(range) => period(range, self.source.is_by_day(&dashboard))
+                .ok_or_else(|| format!("its time `{range}` has no words here"))?,
             None => most_common(&dashboard).unwrap_or(Period::DEFAULT),
         };
         self.settle(&mut dashboard);

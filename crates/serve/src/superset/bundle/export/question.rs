@@ -164,8 +164,8 @@ impl Reader<'_> {
             match (said("expressionType"), said("operator")) {
                 ("SIMPLE", "TEMPORAL_RANGE") if is_time && range.is_none() => {
                     let comparator = said("comparator");
-                    let read =
-                        period(comparator).ok_or_else(|| format!("its time `{comparator}` has no words here"))?;
+                    let read = period(comparator, self.charted.is_by_day())
+                        .ok_or_else(|| format!("its time `{comparator}` has no words here"))?;
                     range = Some(read);
                 }
                 ("SQL", _) if only.is_none() && said("clause") == "WHERE" => {
