@@ -22,7 +22,7 @@ impl Config {
     /// Where others reach the HTTP endpoint; without a slash at its end.
     #[must_use]
     pub fn reached_at(&self) -> String {
-        let listens = || format!("http://{}", self.http.listen);
+        let listens = || format!("{}://{}", self.http.scheme(), self.http.listen);
         self.http.public_url.as_deref().map_or_else(listens, |url| url.trim_end_matches('/').to_owned())
     }
 
@@ -68,6 +68,13 @@ mod tests {
         let mut config = Config::defaults(std::path::Path::new("p"));
         config.http.public_url = public.map(str::to_owned);
         assert_eq!(config.superset_database_uri().expose(), uri);
+        if public.is_none() {
+            config.http.certificate = Some("c.pem".into());
+            assert_eq!(
+                config.superset_database_uri().expose(),
+                "druid+https://127.0.0.1:8888/druid/v2/sql/?header=true"
+            );
+        }
         config.superset.database_uri = Some("druid://u:p@broker:8082/druid/v2/sql/".into());
         assert_eq!(config.superset_database_uri().expose(), "druid://u:p@broker:8082/druid/v2/sql/");
     }
