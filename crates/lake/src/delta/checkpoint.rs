@@ -87,6 +87,13 @@ pub(super) async fn read_checkpoint(
         lines.finish().map_err(|error| DeltaError::arrow(path, error))?;
         actions.extend(parse_commit(path.as_ref(), &lines.into_inner())?);
     }
+    // A checkpoint says `false` of every file, by Delta's protocol, whether or not it brought rows: what is not known counts
+    // as news.
+    for action in &mut actions {
+        if let Action::Add(add) = action {
+            add.data_change = true;
+        }
+    }
     Ok(actions)
 }
 

@@ -101,6 +101,33 @@ async fn foreign_rows(store: &Arc<dyn ObjectStore>, table: &Table) -> Option<u64
 }
 
 #[tokio::test]
+async fn what_waits_is_news_after_a_checkpoint_and_a_start_too() {
+    let store = memory();
+    let options = || LakeOptions { commits_per_checkpoint: 2, ..LakeOptions::default() };
+    let specs = || vec![spec("daily", true), spec("weekly", false)];
+    let lake = open_specs(&store, specs(), options()).await;
+    for name in ["daily", "weekly"] {
+        let table = table(&lake, name);
+        for version in 1..5 {
+            stage(&table, &[version], version).await.unwrap();
+        }
+        assert_eq!(table.maintain().await.unwrap().checkpoints, 1);
+        assert!(candidate(&table).changes_rows());
+    }
+    drop(lake);
+    // A checkpoint does not say which of its files brought rows: no gate may take them for files that were only joined.
+    let lake = open_specs(&store, specs(), options()).await;
+    for name in ["daily", "weekly"] {
+        let table = table(&lake, name);
+        assert!(candidate(&table).changes_rows(), "{name}");
+        table.publish(&candidate(&table)).await.unwrap();
+        let added = foreign(&store, &table).await.1;
+        assert_eq!(added.rows(), Some(4));
+        assert!(added.files().all(|file| file.add.data_change), "readers of HEAD's changes would pass them by");
+    }
+}
+
+#[tokio::test]
 async fn what_is_staged_is_live_alone_until_it_is_published() {
     let store = memory();
     let lake = open(&store).await;
