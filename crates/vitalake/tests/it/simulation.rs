@@ -1,5 +1,5 @@
 //! The whole platform on a disk that forgets: producers, landing, commits, models, maintenance and readers, killed at
-//! any operation, the disk crashed, all started again, many times over.
+//! any operation, the disk crashed, all started again, many times over. A foreign reader opens HEAD of a gated dataset meanwhile.
 //!
 //! `VITALAKE_SEED=N` replays one seed, `VITALAKE_CRASHES=N` sets how many crashes there are in all. A seed fixes what is
 //! sent, at which operation the disk dies and what it loses; threads are scheduled by the machine, so a failure may
@@ -14,18 +14,26 @@ use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{Array, AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use datafusion::object_store::path::Path as StorePath;
+use datafusion::object_store::{ObjectStore, ObjectStoreExt as _};
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parking_lot::Mutex;
 use vitalake::command::validate::CheckedProject;
 use vitalake::platform::{Life as Running, Outside, Platform, Role, Setup, Tuning, recorder};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, Log, ProducerSequence, TopicPartition};
+use vitalake_lake::delta::DeltaLog;
+use vitalake_lake::place::{Cache, Place};
+use vitalake_ops::gates::GateDecision;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::CrashDisk;
 use vitalake_runtime::events::Events;
+use vitalake_runtime::health::Health;
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::identity::Identity;
+use vitalake_serve::platform::Gates as _;
 use vitalake_serve::session::{QueryOptions, Session, Sessions};
 
 use crate::rehearsal::process::ProcessDisk;
@@ -59,7 +67,7 @@ fn nothing_acknowledged_is_lost_or_doubled_whenever_the_machine_dies() {
         total.add(&done);
     }
     println!("{total:?} in {:?}", began.elapsed());
-    assert!(total.records > 0 && total.looks > 0);
+    assert!(total.records > 0 && total.looks > 0 && total.published > 0);
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +79,8 @@ struct Totals {
     batches_sent_again: u64,
     /// How often readers looked at all tables.
     looks: u64,
+    /// How often a foreign reader found HEAD of the gated dataset with rows.
+    published: u64,
 }
 
 impl Totals {
@@ -80,6 +90,7 @@ impl Totals {
         self.records += other.records;
         self.batches_sent_again += other.batches_sent_again;
         self.looks += other.looks;
+        self.published += other.published;
     }
 }
 
@@ -91,6 +102,7 @@ struct World {
     /// The most that readers have seen.
     seen: Mutex<Counts>,
     looks: AtomicU64,
+    published: AtomicU64,
     failure: Mutex<Option<String>>,
 }
 
@@ -171,6 +183,7 @@ struct Counts {
     curated: i64,
     curated_distinct: i64,
     hourly: i64,
+    published: i64,
 }
 
 impl Counts {
@@ -186,6 +199,8 @@ impl Counts {
             && self.curated == self.curated_distinct
             && self.curated <= self.raw
             && self.hourly <= self.curated
+            && self.published <= self.hourly
+            && passes_its_gate(self.published)
     }
 
     fn max(&self, other: &Self) -> Self {
@@ -199,9 +214,17 @@ impl Counts {
     }
 }
 
+/// What the gate of `serving.ticks_hourly` lets through: an even number of ticks.
+const GATE: &str = "    quality:\n      - {id: even, type: sql, query: 'SELECT COALESCE(SUM(ticks), 0) % 2 FROM {object}', mustBe: 0, severity: error}\n";
+
+fn passes_its_gate(ticks: i64) -> bool {
+    ticks % 2 == 0
+}
+
 /// The platform between two crashes.
 struct Life {
     disk: Arc<ProcessDisk>,
+    datasets: Arc<Platform>,
     platform: Arc<Running>,
     sessions: Sessions,
     /// Records that were acknowledged before it opened.
@@ -224,6 +247,7 @@ impl Life {
         let curated = "SELECT COUNT(*), COUNT(DISTINCT tick_id) FROM curated.ticks_once";
         let curated = numbers(&session, curated).await?;
         let hourly = numbers(&session, "SELECT COALESCE(SUM(ticks), 0) FROM serving.ticks_hourly_live").await?;
+        let published = numbers(&session, "SELECT COALESCE(SUM(ticks), 0) FROM serving.ticks_hourly").await?;
         Ok(Counts {
             raw: raw[0],
             raw_distinct: raw[1],
@@ -231,6 +255,7 @@ impl Life {
             curated: curated[0],
             curated_distinct: curated[1],
             hourly: hourly[0],
+            published: published[0],
         })
     }
 }
@@ -262,6 +287,9 @@ struct Rehearsal {
 impl Rehearsal {
     fn new(seed: u64, folder: &Path) -> Self {
         project::write(folder, "");
+        let gated = folder.join("contracts/serving/ticks_hourly.yaml");
+        let contract = std::fs::read_to_string(&gated).unwrap();
+        std::fs::write(&gated, contract + GATE).unwrap();
         let checked = Arc::new(project::checked(folder));
         let mut config = checked.config.clone().unwrap();
         config.data = PathBuf::from("/data");
@@ -283,6 +311,7 @@ impl Rehearsal {
             acknowledged: AtomicU64::new(0),
             seen: Mutex::default(),
             looks: AtomicU64::new(0),
+            published: AtomicU64::new(0),
             failure: Mutex::default(),
         };
         Self { checked, config, tuning, cpu: Cpu::with_workers(2).unwrap(), world: Arc::new(world) }
@@ -319,8 +348,8 @@ impl Rehearsal {
         let engine = Arc::new(QueryEngine::new(QueryLimits::default(), self.cpu.handle().clone()).unwrap());
         let datasets = Platform::new(&setup, Role::All);
         datasets.begin(&platform);
-        let sessions = Sessions::new(engine, datasets, Arc::new(DruidSql), Events::unread());
-        let life = Life { disk: process, platform, sessions, acknowledged };
+        let sessions = Sessions::new(engine, Arc::clone(&datasets) as _, Arc::new(DruidSql), Events::unread());
+        let life = Life { disk: process, datasets, platform, sessions, acknowledged };
         let started = tokio::time::timeout(START_MAX, life.platform.start()).await.map_err(|_| "starting hangs")?;
         match started {
             Ok(()) => Ok(Some(life)),
@@ -359,6 +388,7 @@ impl Rehearsal {
             tasks.push(tokio::spawn(produce(Arc::clone(&self.world), Arc::clone(life), Arc::clone(producer))));
         }
         tasks.push(tokio::spawn(watch(Arc::clone(&self.world), Arc::clone(life))));
+        tasks.push(tokio::spawn(read_head_forever(Arc::clone(&self.world), Arc::clone(life))));
         if dice.once_in(3) {
             let life = Arc::clone(life);
             tasks.push(tokio::spawn(async move {
@@ -450,6 +480,55 @@ async fn watch(world: Arc<World>, life: Arc<Life>) {
     }
 }
 
+/// What another program finds that opens HEAD of the gated dataset: its log and its files, and nothing of this process.
+async fn head(store: &Arc<dyn ObjectStore>) -> Result<i64, String> {
+    let root = StorePath::from("lake/serving/ticks_hourly");
+    let failed = |what: &str, error: &dyn std::fmt::Debug| format!("HEAD cannot be read: {what}: {error:?}");
+    let log = DeltaLog::new(Arc::clone(store), root.clone());
+    let Some(head) = log.load().await.map_err(|error| failed("its log", &error))? else { return Ok(0) };
+    let mut ticks = 0;
+    for file in head.files() {
+        let file = store.get(&file.location(&root)).await.map_err(|error| failed("a file", &error))?;
+        let bytes = file.bytes().await.map_err(|error| failed("a file", &error))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|reader| reader.build());
+        for batch in reader.map_err(|error| failed("a file", &error))? {
+            let batch = batch.map_err(|error| failed("a file", &error))?;
+            let column = batch.column_by_name("ticks").unwrap().as_primitive::<Int64Type>();
+            ticks += column.iter().flatten().sum::<i64>();
+        }
+    }
+    Ok(ticks)
+}
+
+/// A foreign reader beside everything else: it never meets what the gate has not passed.
+async fn read_head_forever(world: Arc<World>, life: Arc<Life>) {
+    loop {
+        match head(life.platform.lake().store()).await {
+            Ok(ticks) if passes_its_gate(ticks) => {
+                world.published.fetch_add(u64::from(ticks > 0), Ordering::Relaxed);
+            }
+            Ok(ticks) => return world.fail(format!("a foreign reader finds {ticks} ticks, which no gate has passed")),
+            Err(_) if !life.disk.is_alive() => return,
+            Err(what) => return world.fail(what),
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+/// The same of a disk that nobody has open.
+async fn head_at_rest(config: &Config, disk: &CrashDisk) -> Result<(), String> {
+    let process: Arc<dyn vitalake_runtime::disk::Disk> = ProcessDisk::new(disk);
+    let (place, cache) = (Place::parse(None, &config.data), Cache { folder: "/cache".into(), bytes_max: 0 });
+    let place = place.map_err(|error| format!("{error:?}"))?;
+    let opened = place.open(&process, &cache, Health::new("storage", Clock::system())).await;
+    let ticks = head(&opened.map_err(|error| format!("{error:?}"))?.store).await?;
+    if passes_its_gate(ticks) {
+        Ok(())
+    } else {
+        Err(format!("after a crash HEAD holds {ticks} ticks, which no gate has passed"))
+    }
+}
+
 async fn simulate(seed: u64, crashes: u64) -> Result<Totals, String> {
     let folder = tempfile::tempdir().unwrap();
     let rehearsal = Rehearsal::new(seed, folder.path());
@@ -482,6 +561,9 @@ async fn simulate(seed: u64, crashes: u64) -> Result<Totals, String> {
         } else {
             disk.crash()
         }
+        head_at_rest(&rehearsal.config, &disk)
+            .await
+            .map_err(|what| format!("after {} crashes: {what}", totals.crashes))?;
         totals.crashes += 1;
     }
     for again in [false, true] {
@@ -493,6 +575,7 @@ async fn simulate(seed: u64, crashes: u64) -> Result<Totals, String> {
     }
     totals.records = rehearsal.world.acknowledged.load(Ordering::SeqCst);
     totals.looks = rehearsal.world.looks.load(Ordering::SeqCst);
+    totals.published = rehearsal.world.published.load(Ordering::SeqCst);
     Ok(totals)
 }
 
@@ -521,6 +604,21 @@ async fn finish(rehearsal: &Rehearsal, disk: &CrashDisk) -> Result<(), String> {
         },
         Err(_) => return Err(format!("it never settles: {:?}", life.look().await)),
     }
+    let counts = life.look().await?;
+    if counts.published != counts.hourly {
+        // Only what does not pass waits, and a person may let it out.
+        if passes_its_gate(counts.hourly) {
+            return Err(format!("what passes its gate is not published: {counts:?}"));
+        }
+        let decision = GateDecision { by: "the simulation".to_owned(), reason: "it is the end".to_owned() };
+        let released = life.datasets.release("ticks_hourly", decision).await;
+        released.map_err(|error| format!("it is not released: {error}"))?;
+    }
+    let (ticks, hourly) = (head(life.platform.lake().store()).await?, counts.hourly);
+    if ticks != hourly {
+        return Err(format!("at the end HEAD holds {ticks} ticks of {hourly}"));
+    }
+    world.published.fetch_add(u64::from(ticks > 0), Ordering::Relaxed);
     let mut records = Vec::new();
     for producer in &world.producers {
         records.extend(producer.lock().await.acknowledged.iter().cloned());
