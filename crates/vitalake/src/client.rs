@@ -60,7 +60,9 @@ impl Client {
         let is_plain = !url.contains('@');
         if !is_plain || (!url.starts_with("http://") && !url.starts_with("https://")) {
             let help = "give it as http://HOST:PORT or https://HOST:PORT";
-            return Err(Failure::usage(format!("{url} is not an address of a server"), help).into());
+            // What stands before an `@` may be a password.
+            let shown = url.rsplit_once('@').map_or(url.clone(), |(_, host)| format!("…@{host}"));
+            return Err(Failure::usage(format!("{shown} is not an address of a server"), help).into());
         }
         let agent = agent_of(token_for(&url)?);
         match agent.get(format!("{url}/health/live")).call() {

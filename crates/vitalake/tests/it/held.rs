@@ -170,7 +170,7 @@ fn what_no_commit_says_is_in_the_ledger_before_the_answer_and_outlives_a_kill() 
     let mut here = Here::new("append");
     let day = ["--business-date", "2026-04-13"];
     assert_eq!(here.ingest("who,fee\na,1\nb,2\n", &day).0, 0);
-    assert_eq!(here.ingest("who,fee\na,1\nb,2\n", &day).1["state"], "already_loaded");
+    assert_eq!(here.ingest("who,fee\na,1\nb,2\n", &day).1["state"], "already loaded");
     assert_eq!(here.ingest("whom,fee\na,1\nb,2\n", &day).0, 1);
     here.kill();
     let mut states = here.ledger(3);
