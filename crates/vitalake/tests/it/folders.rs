@@ -110,30 +110,6 @@ fn a_contract_may_gain_a_column_under_existing_data() {
 }
 
 #[test]
-fn a_contract_that_no_longer_fits_its_table_is_refused_at_start_and_harms_nothing() {
-    let here = Here::new();
-    let server = here.place.start().ready();
-    send(&here.place, project::TOPIC, &[tick(1, "")]);
-    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[1]);
-    server.stop();
-    let column = "- name: n\n        logicalType: integer";
-    for (from, to, said) in [
-        (column, "- name: n\n        logicalType: string", "column n was integer and is string"),
-        (column, "- name: number\n        logicalType: integer", "column n is gone"),
-    ] {
-        here.raw(from, to);
-        let (status, error) = here.place.refusal();
-        assert_eq!(status, Some(1), "{error}");
-        assert!(error.contains(said) && error.contains("raw.ticks"), "{error}");
-        assert!(error.contains("give the dataset a new name, or the contract its old form back"), "{error}");
-        here.raw(to, from);
-    }
-    let server = here.place.start().ready();
-    assert_eq!(here.place.numbers("SELECT COUNT(*), SUM(n) FROM raw.ticks"), [1, 1]);
-    server.stop();
-}
-
-#[test]
 fn a_topic_whose_contract_went_away_goes_on_under_its_id_when_it_is_back() {
     let here = Here::new();
     let path = here.project("contracts/raw/ticks_too.yaml");

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use vitalake::command::validate::CheckedProject;
 use vitalake::platform::{Life as Running, Outside, Platform, Role, Setup, Tuning, recorder};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, Log, ProducerSequence, TopicPartition};
-use vitalake_lake::delta::DeltaLog;
+use vitalake_lake::delta::{DeltaError, DeltaLog};
 use vitalake_lake::place::{Cache, Place};
 use vitalake_ops::gates::GateDecision;
 use vitalake_runtime::clock::Clock;
@@ -485,7 +485,12 @@ async fn head(store: &Arc<dyn ObjectStore>) -> Result<i64, String> {
     let root = StorePath::from("lake/serving/ticks_hourly");
     let failed = |what: &str, error: &dyn std::fmt::Debug| format!("HEAD cannot be read: {what}: {error:?}");
     let log = DeltaLog::new(Arc::clone(store), root.clone());
-    let Some(head) = log.load().await.map_err(|error| failed("its log", &error))? else { return Ok(0) };
+    let head = match log.load().await {
+        Ok(Some(head)) => head,
+        // A checkpoint that a crash has torn is refused whole until the platform has begun again: nothing wrong is read.
+        Ok(None) | Err(DeltaError::InvalidCheckpoint { .. }) => return Ok(0),
+        Err(error) => return Err(failed("its log", &error)),
+    };
     let mut ticks = 0;
     for file in head.files() {
         let file = store.get(&file.location(&root)).await.map_err(|error| failed("a file", &error))?;
