@@ -1,7 +1,7 @@
 //! What an identity may see: made of its roles and of what contracts say, and put into every session by one function.
 //!
-//! A column is shown in the clear, masked or not at all; a row is shown or is not there. [`view::PolicyView`] gives
-//! sessions a value whose tables are so, each behind a barrier in the plan ([`barrier`]). Invariant: what no contract and
+//! A column is shown in the clear, masked or not at all; a row is shown or is not there. `view` gives
+//! sessions a value whose tables are so, each behind a barrier in the plan (`barrier`). Invariant: what no contract and
 //! no role says is not seen.
 
 mod barrier;
