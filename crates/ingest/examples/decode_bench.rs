@@ -142,16 +142,9 @@ fn reading(index: usize, bad: bool) -> Vec<u8> {
 
 fn contract() -> Result<Contract, String> {
     let column = |name: &str, kind: ColumnType, required: bool, path: &[&str]| Column {
-        name: name.into(),
-        kind,
         required,
         path: path.iter().map(|&p| p.to_owned()).collect(),
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
+        ..Column::new(name, kind)
     };
     let columns = vec![
         column("reading_id", ColumnType::String, true, &["reading_id"]),

@@ -73,18 +73,7 @@ fn a_check_that_does_not_fit_the_column_is_an_error() {
 
 #[test]
 fn reasons_name_the_column_and_the_bound() {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        kind,
-        required: false,
-        path: vec![name.to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
-    };
+    let column = Column::new;
     let contract = Contract {
         columns: vec![column("day", ColumnType::Date(None)), column("at", ColumnType::Timestamp(None))],
         ..Contract::new(DatasetName::new("d").unwrap(), Layer::Curated)

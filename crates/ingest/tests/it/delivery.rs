@@ -36,18 +36,7 @@ use vitalake_runtime::disk::{CrashDisk, Disk, LocalDisk};
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) fn contract(delivery: Delivery) -> Arc<Contract> {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        kind,
-        required: name == "who",
-        path: vec![name.to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
-    };
+    let column = |name: &str, kind| Column { required: name == "who", ..Column::new(name, kind) };
     let required =
         RowRule { name: "who.required".to_owned(), column: Some(0), check: Check::Required, severity: Severity::Error };
     Arc::new(Contract {

@@ -64,18 +64,7 @@ impl RecordSource for Fixed {
 
 /// `who` and `n`, of which one is required.
 pub fn contract(required: usize) -> Arc<Contract> {
-    let column = |at: usize, name: &str, kind| Column {
-        name: name.into(),
-        kind,
-        required: at == required,
-        path: vec![name.to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
-    };
+    let column = |at: usize, name: &str, kind| Column { required: at == required, ..Column::new(name, kind) };
     let rule = RowRule {
         name: "required".to_owned(),
         column: Some(required),

@@ -15,18 +15,7 @@ use vitalake_runtime::cpu::Cpu;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn contract() -> Contract {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        kind,
-        required: true,
-        path: vec![name.to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
-    };
+    let column = |name: &str, kind| Column { required: true, ..Column::new(name, kind) };
     Contract {
         columns: vec![column("at", ColumnType::Timestamp(None)), column("n", ColumnType::Long)],
         time_column: Some(0),

@@ -79,18 +79,7 @@ async fn a_file_that_cannot_match_is_not_opened_and_explain_says_how_many() {
 type Row = (Option<String>, Option<i64>, Option<f64>, Option<bool>, Option<i64>);
 
 fn wide_contract() -> Arc<Contract> {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        kind,
-        required: false,
-        path: vec![name.to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
-    };
+    let column = Column::new;
     let columns = vec![
         column("who", ColumnType::String),
         column("n", ColumnType::Long),

@@ -20,18 +20,7 @@ use crate::unruly::{Fate, Unruly};
 const MODEL: &str = "vitalake/model/daily/input";
 
 fn spec(name: &str, grouped: bool) -> TableSpec {
-    let column = Column {
-        name: "n".into(),
-        kind: ColumnType::Long,
-        required: false,
-        path: vec!["n".to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
-    };
+    let column = Column::new("n", ColumnType::Long);
     let contract = Contract { columns: vec![column], ..Contract::new(DatasetName::new(name).unwrap(), Layer::Serving) };
     TableSpec { grouped, gated: true, ..TableSpec::of(Arc::new(contract)) }
 }

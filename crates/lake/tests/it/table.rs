@@ -19,18 +19,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 
 pub fn contract() -> Arc<Contract> {
-    let column = |name: &str, kind| Column {
-        name: name.into(),
-        kind,
-        required: false,
-        path: vec![name.to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
-    };
+    let column = Column::new;
     Arc::new(Contract {
         columns: vec![column("who", ColumnType::String), column("n", ColumnType::Long)],
         source: Some(Source::Stream { topic: "readings".to_owned(), partitions: 1 }),

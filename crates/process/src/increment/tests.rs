@@ -18,18 +18,7 @@ use super::*;
 type Row = (i64, i32, i64);
 
 async fn lake() -> Lake {
-    let column = Column {
-        name: "v".into(),
-        kind: ColumnType::Long,
-        required: false,
-        path: vec!["v".to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
-        unit: None,
-    };
+    let column = Column::new("v", ColumnType::Long);
     let contract = Contract {
         columns: vec![column],
         source: Some(Source::Feed),

@@ -36,18 +36,7 @@ pub fn contract(layer: Layer, dataset: &str, columns: &str, feed: bool) -> Contr
                 key.push(index);
             }
             let column = column.trim_start_matches('*');
-            Column {
-                name: column.into(),
-                kind: column_type(kind),
-                required: false,
-                path: vec![column.to_owned()],
-                classification: None,
-                mask: None,
-                declassified: None,
-                description: None,
-                title: None,
-                unit: None,
-            }
+            Column::new(column, column_type(kind))
         })
         .collect();
     let source = (layer == Layer::Raw)

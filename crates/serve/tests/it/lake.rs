@@ -23,18 +23,7 @@ use vitalake_serve::session::{QueryOptions, Session, Sessions};
 
 fn contract() -> Arc<Contract> {
     Arc::new(Contract {
-        columns: vec![Column {
-            name: "n".into(),
-            kind: ColumnType::Long,
-            required: false,
-            path: vec!["n".to_owned()],
-            classification: None,
-            mask: None,
-            declassified: None,
-            description: None,
-            title: None,
-            unit: None,
-        }],
+        columns: vec![Column::new("n", ColumnType::Long)],
         source: Some(Source::Stream { topic: "readings".to_owned(), partitions: 1 }),
         ..Contract::new(DatasetName::new("readings").unwrap(), Layer::Raw)
     })

@@ -23,16 +23,9 @@ measures:
 
 fn contract(name: &str, layer: Layer) -> Contract {
     let column = |name: &str, kind, unit: Option<&str>| Column {
-        name: name.into(),
-        kind,
         required: true,
-        path: vec![name.to_owned()],
-        classification: None,
-        mask: None,
-        declassified: None,
-        description: None,
-        title: None,
         unit: unit.map(ToOwned::to_owned),
+        ..Column::new(name, kind)
     };
     let columns = vec![
         column("hour", ColumnType::Timestamp(None), None),

@@ -21,16 +21,8 @@ fn contract(columns: &[(&str, ColumnType, &str)], rules: &[(usize, Check, Severi
     let columns: Vec<Column> = columns
         .iter()
         .map(|(name, kind, path)| Column {
-            name: (*name).into(),
-            kind: kind.clone(),
-            required: false,
             path: path.split('.').map(str::to_owned).collect(),
-            classification: None,
-            mask: None,
-            declassified: None,
-            description: None,
-            title: None,
-            unit: None,
+            ..Column::new(name, kind.clone())
         })
         .collect();
     let mut contract = Contract {
