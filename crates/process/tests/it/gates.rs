@@ -382,17 +382,22 @@ async fn rows_from_the_future_do_not_make_a_candidate_fresh() {
     until_hours(&gated, 2).await;
 }
 
-#[tokio::test]
-async fn datasets_of_a_group_are_published_together_or_not_at_all() {
+/// Two datasets that are published together, made of the same; `totals` changes the second one's contract.
+fn group(totals: impl FnOnce(&mut Contract)) -> World {
     let mut world = world(|daily| daily.publish_group = Some("nightly".to_owned()));
     let mut contracts = Contracts::clone(&world.contracts);
-    let mut totals = contracts[&name("steps_daily")].as_ref().clone();
-    totals.dataset = name("steps_totals");
-    totals.set_rules.push(at_least(2.0));
-    contracts.insert(name("steps_totals"), Arc::new(totals));
+    let mut second = contracts[&name("steps_daily")].as_ref().clone();
+    second.dataset = name("steps_totals");
+    totals(&mut second);
+    contracts.insert(name("steps_totals"), Arc::new(second));
     world.contracts = Arc::new(contracts);
     world.models.push(model(Layer::Serving, "steps_totals", STEPS_DAILY));
-    let gated = Gated::start(world).await;
+    world
+}
+
+#[tokio::test]
+async fn datasets_of_a_group_are_published_together_or_not_at_all() {
+    let gated = Gated::start(group(|totals| totals.set_rules.push(at_least(2.0)))).await;
     gated.up.append(&[("a", 1, Some(5))], 0);
     gated.up.commit().await;
     gated.until("both held", |gated| gated.gates.statuses().iter().all(|status| status.held)).await;
@@ -407,14 +412,7 @@ async fn datasets_of_a_group_are_published_together_or_not_at_all() {
 
 #[tokio::test]
 async fn a_group_of_which_a_table_does_not_open_publishes_nothing_and_says_why() {
-    let mut world = world(|daily| daily.publish_group = Some("nightly".to_owned()));
-    let mut contracts = Contracts::clone(&world.contracts);
-    let mut totals = contracts[&name("steps_daily")].as_ref().clone();
-    totals.dataset = name("steps_totals");
-    contracts.insert(name("steps_totals"), Arc::new(totals));
-    world.contracts = Arc::new(contracts);
-    world.models.push(model(Layer::Serving, "steps_totals", STEPS_DAILY));
-    let gated = Gated::start(world).await;
+    let gated = Gated::start(group(|_| ())).await;
     gated.up.append(&[("a", 1, Some(5))], 0);
     gated.up.commit().await;
     gated.until("published", |gated| gated.published("steps_daily") == 1).await;
