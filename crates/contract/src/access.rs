@@ -64,6 +64,52 @@ impl Classification {
     }
 }
 
+/// Columns that hold a record, or parts of it, as it came: no contract says what is in them.
+pub const RECORD_COLUMNS: [&str; 4] = ["_raw", "_rescued", "_key", "_headers"];
+/// Columns that say where a row's record is among the others.
+const PLACE_COLUMNS: [&str; 2] = ["_partition", "_offset"];
+/// Columns that say when and by what way a record came.
+const ARRIVAL_COLUMNS: [&str; 5] = ["_topic", "_timestamp", "_ingested_at", "_business_date", "_published"];
+
+/// What a column of a table tells that its contract does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// A record as it came.
+    Record,
+    /// Where it is among the others: who does not see all of them would count those that are hidden.
+    Place,
+    /// When and by what way it came, and nothing of what it says.
+    Arrival,
+    /// What was made of the contract's columns, as a roll-up's parts and the times of an upsert's versions are.
+    Made,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Unnamed {
+    /// What a column of this name tells.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        match name {
+            _ if RECORD_COLUMNS.contains(&name) => Self::Record,
+            _ if PLACE_COLUMNS.contains(&name) => Self::Place,
+            _ if ARRIVAL_COLUMNS.contains(&name) => Self::Arrival,
+            _ if name.starts_with('_') => Self::Made,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Its class, beside columns of the contract with these classes.
+    #[must_use]
+    pub fn class(self, of_columns: impl Iterator<Item = Classification>) -> Classification {
+        match self {
+            Self::Record | Self::Unknown => Classification::Restricted,
+            Self::Place | Self::Arrival => Classification::Internal,
+            Self::Made => of_columns.max().unwrap_or_default(),
+        }
+    }
+}
+
 /// What stands in the place of a value that a reader may not see. It has the value's type, and null stays null.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mask {

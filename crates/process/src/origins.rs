@@ -9,8 +9,8 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef, Result as EngineResult};
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator};
-use vitalake_contract::access::Classification;
+use datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator, TableScan};
+use vitalake_contract::access::{Classification, Unnamed};
 use vitalake_contract::{Contract, DatasetName};
 
 use crate::graph::{Contracts, Graph};
@@ -23,21 +23,29 @@ pub type ColumnName = (DatasetName, String);
 /// The columns that a column is computed from.
 pub type Origins = BTreeSet<ColumnName>;
 
-/// Columns of ours that hold a record as it came.
-const RECORDS: [&str; 4] = ["_rescued", "_key", "_headers", "_raw"];
-/// Columns of ours that tell where a record is and when it came, and nothing of what it says.
-const TELLING_NOTHING: [&str; 6] = ["_topic", "_partition", "_offset", "_timestamp", "_ingested_at", "_business_date"];
-
 /// The columns of a model's dataset that carry one column of an input unchanged, by name in lower case: that column.
 #[must_use]
 pub fn carried(model: &Model, contracts: &Contracts) -> BTreeMap<String, ColumnName> {
-    let planned = plan::input_schemas(model, contracts)
-        .ok()
-        .and_then(|schemas| plan::plan_all(model, &model.query, &schemas).ok());
-    let Some(planned) = planned else { return BTreeMap::new() };
-    let names = planned.plan.schema().fields().iter().map(|field| field.name().to_lowercase());
-    let found = unchanged(&planned.plan).into_iter();
-    names.zip(found).filter_map(|(name, from)| Some((name, from?))).collect()
+    let Some(plan) = planned(model, contracts) else { return BTreeMap::new() };
+    names(&plan).zip(unchanged(&plan)).filter_map(|(name, from)| Some((name, from?))).collect()
+}
+
+/// The model's plan over empty tables.
+fn planned(model: &Model, contracts: &Contracts) -> Option<LogicalPlan> {
+    let schemas = plan::input_schemas(model, contracts).ok()?;
+    Some(plan::plan_all(model, &model.query, &schemas).ok()?.plan)
+}
+
+/// The names of a plan's columns, in lower case.
+fn names(plan: &LogicalPlan) -> impl Iterator<Item = String> {
+    plan.schema().fields().iter().map(|field| field.name().to_lowercase())
+}
+
+/// The columns of a scan; none of a table whose name is no dataset's.
+fn of_scan(scan: &TableScan) -> impl Iterator<Item = Option<ColumnName>> {
+    let dataset = DatasetName::new(scan.table_name.table()).ok();
+    let fields = scan.projected_schema.fields().iter();
+    fields.map(move |field| Some((dataset.clone()?, field.name().to_lowercase())))
 }
 
 /// What each column of a plan is, where it is a column of a table as it stands.
@@ -52,11 +60,7 @@ fn unchanged(plan: &LogicalPlan) -> Vec<Option<ColumnName>> {
         expressions.map(bare).collect::<Vec<_>>()
     };
     let found = match plan {
-        LogicalPlan::TableScan(scan) => {
-            let dataset = DatasetName::new(scan.table_name.table()).ok();
-            let name = |name: &String| Some((dataset.clone()?, name.to_lowercase()));
-            scan.projected_schema.fields().iter().map(|field| name(field.name())).collect()
-        }
+        LogicalPlan::TableScan(scan) => of_scan(scan).collect(),
         LogicalPlan::Projection(projection) => of(&mut projection.expr.iter(), &projection.input),
         LogicalPlan::Aggregate(aggregate) => {
             let mut keys = of(&mut aggregate.group_expr.iter(), &aggregate.input);
@@ -79,11 +83,9 @@ fn unchanged(plan: &LogicalPlan) -> Vec<Option<ColumnName>> {
 /// The origins of a model's columns, by name in lower case; none when the model cannot be planned.
 #[must_use]
 pub fn origins(model: &Model, contracts: &Contracts) -> Option<BTreeMap<String, Origins>> {
-    let schemas = plan::input_schemas(model, contracts).ok()?;
-    let planned = plan::plan_all(model, &model.query, &schemas).ok()?;
-    let found = of_plan(&planned.plan).ok()?;
-    let names = planned.plan.schema().fields().iter().map(|field| field.name().to_lowercase());
-    Some(names.zip(found).collect())
+    let plan = planned(model, contracts)?;
+    let found = of_plan(&plan).ok()?;
+    Some(names(&plan).zip(found).collect())
 }
 
 /// The contracts with each column of a model at least as strict as what it comes from, unless its contract declassifies
@@ -119,15 +121,9 @@ fn strictest(columns: &Origins, contracts: &Contracts) -> Classification {
         let Some(contract) = contracts.get(dataset) else { return Classification::Restricted };
         match contract.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)) {
             Some(column) => column.classification.unwrap_or_default(),
-            None if TELLING_NOTHING.contains(&name.as_str()) => Classification::Internal,
-            // A column of ours may hold what others were computed from: the times of an upsert's versions, a rollup's parts.
-            None if name.starts_with('_') && !RECORDS.contains(&name.as_str()) => contract
-                .columns
-                .iter()
-                .map(|column| column.classification.unwrap_or_default())
-                .max()
-                .unwrap_or_default(),
-            None => Classification::Restricted,
+            None => {
+                Unnamed::of(name).class(contract.columns.iter().map(|column| column.classification.unwrap_or_default()))
+            }
         }
     };
     columns.iter().map(class).max().unwrap_or(Classification::Public)
@@ -137,12 +133,7 @@ fn strictest(columns: &Origins, contracts: &Contracts) -> Classification {
 fn of_plan(plan: &LogicalPlan) -> EngineResult<Vec<Origins>> {
     let inputs = plan.inputs();
     match plan {
-        LogicalPlan::TableScan(scan) => {
-            let dataset = DatasetName::new(scan.table_name.table()).ok();
-            let name = |name: &String| dataset.clone().map(|dataset| (dataset, name.to_lowercase()));
-            let fields = scan.projected_schema.fields().iter();
-            Ok(fields.map(|field| name(field.name()).into_iter().collect()).collect())
-        }
+        LogicalPlan::TableScan(scan) => Ok(of_scan(scan).map(|column| column.into_iter().collect()).collect()),
         LogicalPlan::Projection(projection) => of_expressions(&projection.expr, &projection.input),
         LogicalPlan::Aggregate(aggregate) => {
             let expressions: Vec<Expr> = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).cloned().collect();

@@ -46,20 +46,12 @@ impl Identity {
         Self { door: Door::Token, name: name.into(), roles }
     }
 
-    /// The name under which a decision is written down: who proved a name signs with it, whatever he says.
+    /// The name under which a decision is written down: who proved a name signs with it, whatever he says, or that he says
+    /// nothing.
     #[must_use]
-    pub fn signs(&self, said: String) -> String {
+    pub fn signs<N: From<String>>(&self, said: N) -> N {
         match self.door {
-            Door::Token => self.name.clone(),
-            Door::Loopback | Door::Runbook => said,
-        }
-    }
-
-    /// The same where nobody may have been named.
-    #[must_use]
-    pub fn signs_maybe(&self, said: Option<String>) -> Option<String> {
-        match self.door {
-            Door::Token => Some(self.name.clone()),
+            Door::Token => N::from(self.name.clone()),
             Door::Loopback | Door::Runbook => said,
         }
     }

@@ -20,7 +20,7 @@ use crate::engine::QueryEngine;
 use crate::error::QueryError;
 use crate::functions::growing::array_bytes;
 use crate::functions::zone::Zone;
-use crate::identity::{Door, Identity};
+use crate::identity::Identity;
 use crate::pinned::{Pinned, Standing};
 use crate::plan;
 use crate::platform::Datasets;
@@ -89,21 +89,13 @@ impl Sessions {
     /// Whether an identity may see what the platform says of all datasets, which may be values that rules have found.
     #[must_use]
     pub fn watches(&self, identity: &Identity) -> bool {
-        match identity.door() {
-            Door::Loopback => true,
-            Door::Runbook => false,
-            Door::Token => self.access.roles_of(identity).watches(),
-        }
+        Policy::of(identity, &self.access).watches()
     }
 
     /// Whether an identity may do something beside reading.
     #[must_use]
     pub fn may(&self, identity: &Identity, action: Action) -> bool {
-        match identity.door() {
-            Door::Loopback => true,
-            Door::Runbook => false,
-            Door::Token => self.access.roles_of(identity).may(action),
-        }
+        Policy::of(identity, &self.access).may(action)
     }
 
     /// A session of an identity, on the newest value as its policy shows it. Its queries all see that value.

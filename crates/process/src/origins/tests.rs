@@ -1,3 +1,4 @@
+//! Classes along models: what a column is computed from, joined with or made of decides it, and what is not known is restricted.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use vitalake_contract::{Column, ColumnType, Layer, Source};

@@ -53,5 +53,5 @@ fn decision(identity: &Identity, body: &str) -> Result<DeliveryDecision, ApiErro
     let decision: DeliveryDecision = serde_json::from_str(body).map_err(|_| {
         ApiError::Invalid("a decision is JSON with a reason: {\"reason\": \"…\", \"by\": \"…\"}".to_owned())
     })?;
-    Ok(DeliveryDecision { by: identity.signs_maybe(decision.by), ..decision })
+    Ok(DeliveryDecision { by: identity.signs(decision.by), ..decision })
 }

@@ -36,19 +36,13 @@ const TOKEN_BYTES_MAX: usize = 512;
 /// Who may come in.
 #[derive(Debug)]
 pub struct Doors {
-    clients: BTreeMap<[u8; 32], Client>,
+    /// By the SHA-256 of their tokens.
+    clients: BTreeMap<[u8; 32], Pass>,
     clock: Clock,
     refusals: Semaphore,
 }
 
-#[derive(Debug)]
-struct Client {
-    name: String,
-    identity: Identity,
-    expires_ms: Option<i64>,
-}
-
-/// Somebody who was let in.
+/// Somebody who is let in, and until when.
 #[derive(Debug, Clone)]
 pub struct Pass {
     identity: Identity,
@@ -83,7 +77,7 @@ impl Doors {
         let clients = access.clients.iter().map(|(name, client)| {
             let identity = Identity::client(name, client.roles.iter().cloned());
             let expires_ms = client.expires.map(|moment| moment.timestamp_millis());
-            (client.token_sha256, Client { name: name.clone(), identity, expires_ms })
+            (client.token_sha256, Pass { identity, expires_ms })
         });
         Self { clients: clients.collect(), clock, refusals: Semaphore::new(REFUSALS_MAX) }
     }
@@ -91,9 +85,8 @@ impl Doors {
     /// The doors of a command that has opened a project in its own process: whoever has its secret may all.
     #[must_use]
     pub fn of_secret(secret: &str, clock: Clock) -> Self {
-        let identity = Identity::local();
-        let client = Client { name: identity.name().to_owned(), identity, expires_ms: None };
-        let clients = BTreeMap::from([(Sha256::digest(secret.as_bytes()).into(), client)]);
+        let pass = Pass { identity: Identity::local(), expires_ms: None };
+        let clients = BTreeMap::from([(Sha256::digest(secret.as_bytes()).into(), pass)]);
         Self { clients, clock, refusals: Semaphore::new(REFUSALS_MAX) }
     }
 
@@ -139,12 +132,11 @@ impl Doors {
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return Err(refused);
         }
-        let client = self.clients.get(&<[u8; 32]>::from(Sha256::digest(token.as_bytes()))).ok_or(refused)?;
-        if name.is_some_and(|name| name != client.name && name != ANY_NAME) {
+        let pass = self.clients.get(&<[u8; 32]>::from(Sha256::digest(token.as_bytes()))).ok_or(refused)?;
+        if name.is_some_and(|name| name != pass.identity.name() && name != ANY_NAME) {
             return Err(refused);
         }
-        let pass = Pass { identity: client.identity.clone(), expires_ms: client.expires_ms };
-        if self.holds(&pass) { Ok(pass) } else { Err("the token is over; make a new one with `vitalake token`") }
+        if self.holds(pass) { Ok(pass.clone()) } else { Err("the token is over; make a new one with `vitalake token`") }
     }
 
     /// Whether it is still good.

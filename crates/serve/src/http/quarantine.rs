@@ -96,7 +96,7 @@ async fn discard(
 ) -> Response {
     match read::<DiscardRequest>(&body, "reason, by") {
         Ok(request) => {
-            let request = DiscardRequest { by: identity.signs_maybe(request.by), ..request };
+            let request = DiscardRequest { by: identity.signs(request.by), ..request };
             answer(app.quarantine.discard(&dataset, request).await)
         }
         Err(error) => error.into_response(),

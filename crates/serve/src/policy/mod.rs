@@ -14,6 +14,9 @@ mod view;
 
 use std::sync::Arc;
 
+use vitalake_contract::access::RECORD_COLUMNS;
+use vitalake_runtime::config::access::Action;
+
 use crate::identity::{Door, Identity};
 use crate::pinned::Pinned;
 
@@ -22,9 +25,6 @@ use hidden::WithoutColumns;
 use rules::Roles;
 pub use rules::{Access, AccessProblem};
 use view::PolicyView;
-
-/// Columns that hold a record, or parts of it, as it came: no contract says what is in them.
-pub const RECORD_COLUMNS: [&str; 4] = ["_raw", "_rescued", "_key", "_headers"];
 
 /// What an identity may see.
 #[derive(Debug, Clone)]
@@ -53,6 +53,24 @@ impl Policy {
             Self::AllowAll => true,
             Self::WithoutRecords => false,
             Self::Roles(roles) => roles.shows_records(),
+        }
+    }
+
+    /// Whether it lets do something beside reading.
+    pub(crate) fn may(&self, action: Action) -> bool {
+        match self {
+            Self::AllowAll => true,
+            Self::WithoutRecords => false,
+            Self::Roles(roles) => roles.may(action),
+        }
+    }
+
+    /// Whether it shows what the platform says of all datasets.
+    pub(crate) fn watches(&self) -> bool {
+        match self {
+            Self::AllowAll => true,
+            Self::WithoutRecords => false,
+            Self::Roles(roles) => roles.watches(),
         }
     }
 

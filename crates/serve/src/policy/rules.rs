@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
-use vitalake_contract::access::{Classification, Mask, Predicate, Reader};
+use vitalake_contract::access::{Classification, Mask, Predicate, RECORD_COLUMNS, Reader, Unnamed};
 use vitalake_contract::{Contract, Layer};
 use vitalake_runtime::config::access::{Access as Settings, Action, Role};
 
-use super::RECORD_COLUMNS;
 use super::mask::MaskKey;
 use crate::identity::Identity;
 
@@ -104,10 +103,6 @@ impl Access {
     }
 }
 
-/// Columns of ours that say where a row's record is.
-const PLACE_COLUMNS: [&str; 2] = ["_partition", "_offset"];
-/// Columns of ours that tell nothing of a record beside when and by what way it came.
-const TELLING_NOTHING: [&str; 5] = ["_topic", "_timestamp", "_ingested_at", "_business_date", "_published"];
 /// Columns of the platform's own tables that hold what rules, gates and runbooks found, which may be a record's value.
 const FOUND_COLUMNS: [&str; 6] = ["found", "got", "reasons", "reason", "summary", "detail"];
 
@@ -252,32 +247,26 @@ impl Sight {
         self.columns.iter().find(|column| &*column.name == name).map(|column| column.classification)
     }
 
-    /// How a column of the stored table is seen. Of columns of ours those tell nothing of a record that say where and when
-    /// it was; any other may hold what a column of the contract was computed from, and is as strict as the strictest.
+    /// How a column of the stored table is seen.
     pub(super) fn of(&self, name: &str) -> Shown {
-        if RECORD_COLUMNS.contains(&name) {
-            return if self.records { Shown::Clear } else { Shown::Not(Classification::Restricted) };
+        if let Some(column) = self.columns.iter().find(|column| &*column.name == name) {
+            let above = || column.mask.map_or(Shown::Not(column.classification), Shown::Masked);
+            return if column.classification <= self.clearance { Shown::Clear } else { above() };
         }
-        if self.is_ours && FOUND_COLUMNS.contains(&name) && self.clearance < Classification::Restricted {
-            return Shown::Not(Classification::Restricted);
-        }
-        match self.columns.iter().find(|column| &*column.name == name) {
-            Some(column) if column.classification <= self.clearance => Shown::Clear,
-            Some(column) => column.mask.map_or(Shown::Not(column.classification), Shown::Masked),
-            // Who sees some rows would count the others by their offsets.
-            None if PLACE_COLUMNS.contains(&name) && self.rows.is_some() => Shown::Not(Classification::Restricted),
-            None if PLACE_COLUMNS.contains(&name) || TELLING_NOTHING.contains(&name) => Shown::Clear,
-            None if self.is_ours => Shown::Clear,
-            None => {
-                let strictest = if name.starts_with('_') {
-                    self.columns.iter().map(|column| column.classification).max().unwrap_or_default()
-                } else {
-                    // A column that the contract does not name has no class.
-                    Classification::Restricted
-                };
-                if strictest <= self.clearance { Shown::Clear } else { Shown::Not(strictest) }
+        let (unnamed, restricted) = (Unnamed::of(name), Classification::Restricted);
+        let (is_shown, class) = match unnamed {
+            Unnamed::Record => (self.records, restricted),
+            Unnamed::Place => (self.rows.is_none(), restricted),
+            Unnamed::Arrival => (true, restricted),
+            Unnamed::Made | Unnamed::Unknown if self.is_ours => {
+                (!FOUND_COLUMNS.contains(&name) || self.clearance == restricted, restricted)
             }
-        }
+            Unnamed::Made | Unnamed::Unknown => {
+                let class = unnamed.class(self.columns.iter().map(|column| column.classification));
+                (class <= self.clearance, class)
+            }
+        };
+        if is_shown { Shown::Clear } else { Shown::Not(class) }
     }
 }
 

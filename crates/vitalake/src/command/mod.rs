@@ -23,7 +23,7 @@ mod superset_data;
 pub mod token;
 pub mod up;
 pub mod validate;
-mod validate_access;
+pub mod validate_access;
 mod validate_alerts;
 mod validate_dashboards;
 mod validate_feeds;

@@ -6,17 +6,17 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use vitalake_contract::diagnostic::has_errors;
 use vitalake_ops::tables::OpsTable;
-use vitalake_process::{Contracts, table_specs, with_inherited_classes};
+use vitalake_process::table_specs;
 use vitalake_runtime::config::Overrides;
 use vitalake_serve::identity::Identity;
-use vitalake_serve::policy::{Access, ColumnSeen, Explained, explain};
+use vitalake_serve::policy::{ColumnSeen, Explained, explain};
 
-use super::validate;
+use super::validate::{self, contracts_of};
+use super::validate_access::access_of;
 use crate::failure::Failure;
 use crate::output::{self, Style};
 
@@ -88,11 +88,9 @@ pub fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
     if let Some(role) = roles.iter().find(|role| !settings.roles.contains_key(*role)) {
         return Err(unknown(role, settings.roles.keys()).into());
     }
-    let contracts: Contracts = checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
-    let classed = with_inherited_classes(&checked.models, &contracts);
-    let access = Access::new(&settings, classed.values().map(AsRef::as_ref));
-    let access = Arc::new(access.map_err(|problem| Failure::input(problem.to_string(), ""))?);
-    let specs: Vec<_> = table_specs(&checked.models, &contracts)?.into_iter().chain(OpsTable::specs()).collect();
+    let access = access_of(&checked, &settings)?;
+    let specs: Vec<_> =
+        table_specs(&checked.models, &contracts_of(&checked.project))?.into_iter().chain(OpsTable::specs()).collect();
     let identity = Identity::client(name, roles.iter().cloned());
     let explained = explain(&access, &identity, &specs, sql)
         .map_err(|refused| Failure::input(format!("{name} ({}) is refused: {refused}", roles.join(", ")), ""))?;

@@ -62,11 +62,14 @@ pub fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
 #[must_use]
 pub fn fresh() -> String {
     let bytes: [u8; 32] = rand::random();
-    bytes.iter().fold("vl_".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    format!("vl_{}", hex(&bytes))
 }
 
 /// How the project's file has a token.
 fn hash(token: &str) -> String {
-    let digest = Sha256::digest(token.as_bytes());
-    digest.iter().fold(TOKEN_HASH_PREFIX.to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    format!("{TOKEN_HASH_PREFIX}{}", hex(&Sha256::digest(token.as_bytes())))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -65,6 +65,12 @@ impl CheckedProject {
     }
 }
 
+/// A project's contracts, by dataset.
+#[must_use]
+pub fn contracts_of(project: &Project) -> Contracts {
+    project.contracts.iter().map(|contract| (contract.dataset.clone(), Arc::clone(contract))).collect()
+}
+
 /// Checks a project directory and prints the verdict.
 ///
 /// # Errors
@@ -185,7 +191,7 @@ fn unsupported(config: &Config) -> Vec<ConfigProblem> {
 
 /// Parses the models, then looks at the graph, then plans each against the contracts: as far as it makes sense.
 fn check_models(project: &Project, config: Option<&Config>, found: &mut Vec<Diagnostic>) -> Vec<Model> {
-    let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+    let contracts = contracts_of(project);
     let mut models = Vec::new();
     let mut problems: Vec<(DatasetName, ModelProblem)> = Vec::new();
     for file in &project.models {
@@ -234,7 +240,7 @@ fn rules_of_rollups(project: &mut Project, models: &[Model]) {
 
 /// The tables that the project will have, and the platform's own.
 fn planned_tables(project: &Project, models: &[Model]) -> Option<Vec<TableSpec>> {
-    let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+    let contracts = contracts_of(project);
     Some(table_specs(models, &contracts).ok()?.into_iter().chain(OpsTable::specs()).collect())
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: what passes here is what the platform starts with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use vitalake_contract::access::Predicate;
 use vitalake_contract::{Contract, ContractSource, Diagnostic, Project};
@@ -12,10 +13,26 @@ use vitalake_runtime::config::Config;
 use vitalake_runtime::config::access::Access as Settings;
 use vitalake_serve::policy::Access;
 
+use super::validate::{CheckedProject, contracts_of};
+use crate::failure::Failure;
+
+/// Who may see what of a project, with the classes that its models inherit. Nothing is planned where nothing is said of it.
+///
+/// # Errors
+/// When what is said cannot be kept.
+pub fn access_of(checked: &CheckedProject, settings: &Settings) -> anyhow::Result<Arc<Access>> {
+    if !settings.is_given() {
+        return Ok(Arc::default());
+    }
+    let classed = with_inherited_classes(&checked.models, &contracts_of(&checked.project));
+    let access = Access::new(settings, classed.values().map(AsRef::as_ref));
+    Ok(Arc::new(access.map_err(|problem| Failure::input(problem.to_string(), ""))?))
+}
+
 /// Finds what is wrong with who may see what, where anything is said of it.
 pub(super) fn check_access(project: &Project, models: &[Model], config: Option<&Config>, found: &mut Vec<Diagnostic>) {
     let Some(settings) = config.map(|config| &config.access).filter(|access| access.is_given()) else { return };
-    let contracts: Contracts = project.contracts.iter().map(|c| (c.dataset.clone(), c.clone())).collect();
+    let contracts = contracts_of(project);
     if let Err(problem) = Access::new(settings, contracts.values().map(AsRef::as_ref)) {
         let file = problem.dataset().and_then(|dataset| project.contract_source(dataset));
         found.push(match file {
@@ -85,16 +102,16 @@ struct Hidden {
 /// A role that sees some rows of a dataset must not see what models make of the others, however far: a dataset that it reads
 /// has to filter it by the same condition, over columns that carry those of the filter unchanged.
 fn rows_of_others(models: &[Model], contracts: &Contracts, settings: &Settings, project: &Project) -> Vec<Diagnostic> {
-    let Ok(graph) = Graph::build(models, contracts) else { return Vec::new() };
     let mut hidden: BTreeMap<(&str, String), Vec<Hidden>> = BTreeMap::new();
-    let roles: BTreeSet<&str> =
-        contracts.values().flat_map(|contract| &contract.readers).map(|reader| reader.role.as_str()).collect();
-    for (contract, role) in contracts.values().flat_map(|contract| roles.iter().map(move |role| (contract, *role))) {
-        if let Some(rows) = filter_of(contract, role) {
-            let own = Hidden { rows: Some(rows.clone()), of: format!("{}.{}", contract.layer, contract.dataset) };
-            hidden.entry((role, contract.dataset.to_string())).or_default().push(own);
+    for contract in contracts.values() {
+        let of = format!("{}.{}", contract.layer, contract.dataset);
+        for reader in contract.readers.iter().filter(|reader| reader.rows.is_some()) {
+            let own = Hidden { rows: reader.rows.clone(), of: of.clone() };
+            hidden.entry((&reader.role, contract.dataset.to_string())).or_default().push(own);
         }
     }
+    let roles: BTreeSet<&str> = hidden.keys().map(|(role, _)| *role).collect();
+    let Ok(graph) = Graph::build(models, contracts) else { return Vec::new() };
     let mut found = Vec::new();
     for model in graph.order().iter().filter_map(|index| models.get(*index)) {
         let (Some(contract), Some(source)) =

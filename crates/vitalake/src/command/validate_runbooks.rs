@@ -2,11 +2,11 @@
 //!
 //! Invariant: touches no network and starts nothing; a runbook without a finding has no block that cannot be planned.
 
+use vitalake_contract::access::RECORD_COLUMNS;
 use vitalake_contract::{Diagnostic, Project, RunbookFile};
 use vitalake_ops::runbooks::{Block, Library, RunbookProblem, bind};
 use vitalake_serve::error::QueryError;
 use vitalake_serve::evidence::Blueprint;
-use vitalake_serve::policy::RECORD_COLUMNS;
 
 /// Finds what is wrong with runbooks, with their SQL where the tables are known.
 pub(super) fn check_runbooks(project: &Project, blueprint: Option<&Blueprint>, found: &mut Vec<Diagnostic>) {

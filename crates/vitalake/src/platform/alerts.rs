@@ -27,13 +27,15 @@ use vitalake_ops::alerts::run::{Surroundings, run};
 use vitalake_ops::alerts::send::Sender;
 use vitalake_ops::alerts::signal::Facts;
 use vitalake_ops::runbooks::EvidenceKeeper;
-use vitalake_process::{Contracts, Graph};
+use vitalake_process::Graph;
 use vitalake_runtime::error::in_full;
 use vitalake_runtime::events::Event;
 use vitalake_serve::error::QueryError;
 use vitalake_serve::identity::Identity;
 use vitalake_serve::platform::{Alerts, ApiError};
 use vitalake_serve::session::{QueryOptions, Sessions};
+
+use crate::command::validate::contracts_of;
 
 use super::alert_facts::Noted;
 use super::alert_turn::AlertTurn;
@@ -251,7 +253,7 @@ fn refusal(error: RequestError) -> ApiError {
 /// What derives from what, by the models.
 fn lineage(setup: &Setup) -> Lineage {
     let checked = &setup.checked;
-    let contracts: Contracts = checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+    let contracts = contracts_of(&checked.project);
     let Ok(graph) = Graph::build(&checked.models, &contracts) else { return Lineage::default() };
     let of = |at: usize| graph.inputs(at).iter().map(ToString::to_string).collect();
     Lineage::new(checked.models.iter().enumerate().map(|(at, model)| (model.dataset.to_string(), of(at))))

@@ -25,6 +25,8 @@ use vitalake_runtime::config::Config;
 use vitalake_runtime::health::Away;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 
+use crate::command::validate::contracts_of;
+
 use super::druid::Druid;
 use super::feeds::Feeds;
 use super::held_again::hold_again;
@@ -96,8 +98,7 @@ impl Life {
         let place = Place::parse(config.storage.url.as_deref(), &config.data)?;
         let cache = Cache { folder: config.data.join("cache"), bytes_max: config.storage.cache_bytes_max };
         let opened = place.open(disk, &cache, setup.outside.storage.clone()).await?;
-        let contracts: Contracts =
-            checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
+        let contracts = contracts_of(&checked.project);
         let specs = table_specs(&checked.models, &contracts)?;
         let contracts: Contracts = contracts.into_iter().filter(|(_, c)| role.opens(c.layer)).collect();
         let remote = opened.health.is_some();

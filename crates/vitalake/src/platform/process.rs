@@ -21,7 +21,6 @@ use tokio::net::TcpListener;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::telemetry::{Telemetry, Who};
-use vitalake_process::with_inherited_classes;
 use vitalake_runtime::config::process_environment;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::EventReader;
@@ -29,9 +28,9 @@ use vitalake_runtime::shutdown::{Shutdown, Stage};
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{self, App, Certificate, Doors, HttpLimits, TlsError};
-use vitalake_serve::policy::Access;
 use vitalake_serve::session::Sessions;
 
+use crate::command::validate_access::access_of;
 use crate::failure::Failure;
 
 use super::kafka_doors::KafkaDoors;
@@ -307,11 +306,7 @@ pub fn http_app(
     let Watching { metrics, telemetry } = watching;
     let sessions = Sessions::new(engine, Arc::clone(platform) as _, Arc::new(DruidSql), platform.events().clone());
     let settings = setup.config.access.resolved(&process_environment())?;
-    let contracts = setup.checked.project.contracts.iter().map(|c| (c.dataset.clone(), Arc::clone(c))).collect();
-    let classed = with_inherited_classes(&setup.checked.models, &contracts);
-    let access = Access::new(&settings, classed.values().map(AsRef::as_ref))
-        .map_err(|problem| Failure::input(problem.to_string(), ""))?;
-    let sessions = sessions.with_access(Arc::new(access));
+    let sessions = sessions.with_access(access_of(&setup.checked, &settings)?);
     let runbooks = Arc::new(platform.runbooks(sessions.clone()));
     let alerts = AlertDesk::new(setup, platform, sessions.clone(), Arc::clone(&runbooks) as _, http);
     let (counted, recorder, alerted) = (Arc::clone(&metrics), platform.recorder().clone(), alerts.clone());

@@ -1,3 +1,4 @@
+//! What may be written under `access:`, and that no finding about it quotes a token.
 #![allow(clippy::unwrap_used)]
 
 use rstest::rstest;

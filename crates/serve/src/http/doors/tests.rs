@@ -1,3 +1,4 @@
+//! Who is let in by which headers, and what each address needs.
 #![allow(clippy::unwrap_used)]
 
 use rstest::rstest;

@@ -1,3 +1,4 @@
+//! What one role and several together see of a table.
 #![allow(clippy::unwrap_used)]
 
 use vitalake_contract::access::{Comparison, Constant};
