@@ -6,7 +6,7 @@
 The same events into the same columns, by turns in one run: without a rule, with ten built-in ones, with nine of these and a rule
 in SQL, and with a pattern among ten (the everyday profile does not optimise regular expressions). CPU is the server's user and system time from the first event to the commit of the last; rows must equal what was sent.
 """
-import argparse, json, re, shutil, statistics, subprocess, sys, tempfile, time
+import argparse, re, shutil, statistics, sys, tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -42,10 +42,7 @@ def measured(options, kind, folder):
     server = Server(options.bin, str(project))
     server.start()
     try:
-        cpu, begun = server.cpu_seconds(), time.perf_counter()
-        subprocess.run([options.loadgen, "--json", "--bootstrap", server.kafka, "--topic", "readings", "--events", str(options.events)], check=True, stdout=subprocess.DEVNULL)
-        server.until_committed()
-        took, cpu = time.perf_counter() - begun, server.cpu_seconds() - cpu
+        took, cpu = server.under_load(options.loadgen, options.events)
         rows = server.sql("SELECT COUNT(*) AS n FROM raw.readings")[0]["n"]
         sent = server.high()
         assert rows == sent, f"{rows} rows of {sent} events"

@@ -85,6 +85,13 @@ class Server:
             fields = f.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def under_load(self, loadgen, events):
+        """Seconds, and seconds of CPU of the server's, from the first of the load generator's readings to the commit of the last."""
+        cpu, begun = self.cpu_seconds(), time.perf_counter()
+        subprocess.run([loadgen, "--json", "--bootstrap", self.kafka, "--topic", "readings", "--events", str(events)], check=True, stdout=subprocess.DEVNULL)
+        self.until_committed()
+        return time.perf_counter() - begun, self.cpu_seconds() - cpu
+
     def starved_seconds(self):
         """How long its threads of now have waited for a core that others had, summed."""
         waited = 0

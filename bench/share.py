@@ -7,7 +7,7 @@ By turns in one run, with the account and without: `--off` names the variable th
 the project has three alerts in SQL and sends telemetry to `--otlp`, where that is given. CPU is the server's, from the first event to
 the commit of the last.
 """
-import argparse, os, shutil, statistics, subprocess, sys, tempfile, time
+import argparse, os, shutil, statistics, sys, tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -32,10 +32,7 @@ def measured(options, off, project):
     server = Server(options.bin, str(project))
     server.start()
     try:
-        cpu, begun = server.cpu_seconds(), time.perf_counter()
-        subprocess.run([options.loadgen, "--json", "--bootstrap", server.kafka, "--topic", "readings", "--events", str(options.events)], check=True, stdout=subprocess.DEVNULL)
-        server.until_committed()
-        took, cpu = time.perf_counter() - begun, server.cpu_seconds() - cpu
+        took, cpu = server.under_load(options.loadgen, options.events)
         sent = server.high()
         return sent / took / 1e3, cpu * 1e6 / sent
     finally:

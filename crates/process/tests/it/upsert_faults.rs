@@ -18,6 +18,21 @@ use crate::upsert::{Event, append, commit, newest, placed, restarted, versions, 
 
 type Next = Arc<Mutex<Option<(&'static str, Puts)>>>;
 
+/// The world once it has settled over a panic at its next write to a folder: the first events are committed, those that
+/// follow came after that.
+async fn panicked(world: &mut World, folder: &'static str, then: &[Event]) -> Up {
+    let next = breaking(world);
+    let up = world.up().await;
+    append(&up, &FIRST, 0);
+    commit(&up).await;
+    *next.lock() = Some((folder, Puts::Panic));
+    append(&up, then, FIRST.len() as i64);
+    up.lake.table(&name("changes")).unwrap().flush().await.unwrap();
+    up.within(up.models.settled()).await;
+    assert!(next.lock().is_none(), "nothing was written to {folder}");
+    up
+}
+
 fn breaking(world: &mut World) -> Next {
     let next = Next::default();
     world.store =
@@ -69,15 +84,7 @@ async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 #[tokio::test]
 async fn a_panic_at_any_write_leaves_what_a_rebuild_gives(#[case] folder: &'static str) {
     let mut world = world();
-    let next = breaking(&mut world);
-    let up = world.up().await;
-    append(&up, &FIRST, 0);
-    commit(&up).await;
-    *next.lock() = Some((folder, Puts::Panic));
-    append(&up, &THEN, FIRST.len() as i64);
-    up.lake.table(&name("changes")).unwrap().flush().await.unwrap();
-    up.within(up.models.settled()).await;
-    assert!(next.lock().is_none(), "nothing was written to {folder}");
+    let up = panicked(&mut world, folder, &THEN).await;
     assert_eq!(up.rows(Space::Curated, "latest", false).await, expected());
     assert_eq!(up.committed(Space::Quarantine, "latest").await.len(), 1);
     let up = restarted(&world, up).await;
@@ -97,16 +104,8 @@ async fn a_panic_at_any_write_leaves_what_a_rebuild_gives(#[case] folder: &'stat
 async fn a_panic_while_keys_come_beside_others_leaves_what_a_rebuild_gives(#[case] folder: &'static str) {
     let mut world = world();
     world.leaves.leaf_rows_max = 1_000;
-    let next = breaking(&mut world);
-    let up = world.up().await;
-    append(&up, &FIRST, 0);
-    commit(&up).await;
-    *next.lock() = Some((folder, Puts::Panic));
     let then = [(6, 5, Some(1), false), (7, 6, None, true), (8, 7, Some(1), false), (9, 9, Some(-1), false)];
-    append(&up, &then, FIRST.len() as i64);
-    up.lake.table(&name("changes")).unwrap().flush().await.unwrap();
-    up.within(up.models.settled()).await;
-    assert!(next.lock().is_none(), "nothing was written to {folder}");
+    let up = panicked(&mut world, folder, &then).await;
     let mut events: Vec<Event> = FIRST.into_iter().chain(then).collect();
     let good = |events: &[Event]| placed(events).into_iter().filter(|((_, _, value, _), _)| *value != Some(-1));
     let latest = |events: &[Event]| newest("changes", &good(events).collect::<Vec<_>>(), true, false);

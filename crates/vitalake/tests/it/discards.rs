@@ -138,6 +138,20 @@ impl Process {
     }
 }
 
+/// Rejects come until there are so many, and are given up by a process that is killed after so many operations of that;
+/// whether it had answered.
+async fn killed_in_a_discard(disk: &CrashDisk, folder: &Path, cpu: &Cpu, (sent, operations): (i64, u64)) -> bool {
+    let process = Process::start(disk, folder, cpu).await;
+    process.reject_some().await;
+    process.all_have_places(sent).await;
+    process.life.commit_everything().await.unwrap();
+    disk.kill_after(operations);
+    let answered = process.discard().await;
+    process.end().await;
+    disk.crash();
+    answered
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_given_up_by_a_process_that_is_killed_at_any_operation_is_in_ops_discards_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -145,15 +159,8 @@ async fn what_is_given_up_by_a_process_that_is_killed_at_any_operation_is_in_ops
     let (disk, cpu) = (CrashDisk::new(4711), Cpu::with_workers(1).unwrap());
     let (mut sent, mut operations, mut rows_late) = (0, 0, 0);
     loop {
-        let process = Process::start(&disk, folder.path(), &cpu).await;
-        process.reject_some().await;
         sent += REJECTS;
-        process.all_have_places(sent).await;
-        process.life.commit_everything().await.unwrap();
-        disk.kill_after(operations);
-        let answered = process.discard().await;
-        process.end().await;
-        disk.crash();
+        let answered = killed_in_a_discard(&disk, folder.path(), &cpu, (sent, operations)).await;
 
         let process = Process::start(&disk, folder.path(), &cpu).await;
         let (waiting, _) = process.all_have_places(sent).await;
@@ -178,15 +185,8 @@ async fn what_two_processes_find_given_up_is_in_ops_discards_once() {
     let (disk, cpu) = (CrashDisk::new(4711), Cpu::with_workers(1).unwrap());
     let (mut sent, mut operations, mut found_late) = (0, 0, 0);
     loop {
-        let process = Process::start(&disk, folder.path(), &cpu).await;
-        process.reject_some().await;
         sent += REJECTS;
-        process.all_have_places(sent).await;
-        process.life.commit_everything().await.unwrap();
-        disk.kill_after(operations);
-        let answered = process.discard().await;
-        process.end().await;
-        disk.crash();
+        let answered = killed_in_a_discard(&disk, folder.path(), &cpu, (sent, operations)).await;
         if answered {
             break;
         }
