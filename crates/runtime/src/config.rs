@@ -362,14 +362,11 @@ impl fmt::Debug for Storage {
 pub fn masked_url(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let plain = rest.split(['?', '#']).next().unwrap_or_default();
-    let (authority, path) = match plain.find('/') {
-        Some(at) if !scheme.is_empty() => plain.split_at(at),
-        _ => (if scheme.is_empty() { "" } else { plain }, if scheme.is_empty() { plain } else { "" }),
-    };
-    let authority = match (authority.rsplit_once('@'), scheme) {
-        // abfss://container@account names no secret before the `@`, unless there is a password too.
-        (Some((user, host)), _) if user.contains(':') => format!("***@{host}"),
-        _ => authority.to_string(),
+    let (authority, path) = plain.find('/').map_or((plain, ""), |at| plain.split_at(at));
+    // abfss://container@account names no secret before the `@`, unless there is a password too.
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') => format!("***@{host}"),
+        _ => authority.to_owned(),
     };
     let separator = if scheme.is_empty() { "" } else { "://" };
     let query = if plain.len() < rest.len() { "?***" } else { "" };

@@ -14,6 +14,7 @@ use ureq::middleware::MiddlewareNext;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody, http};
 use vitalake_ops::status::{DeliveryReport, ErrorBody, FlushReport, StatusReport};
+use vitalake_runtime::config::masked_url;
 
 use crate::cli::{ConnectArgs, FileFormat};
 use crate::failure::Failure;
@@ -60,9 +61,7 @@ impl Client {
         let is_plain = !url.contains('@');
         if !is_plain || (!url.starts_with("http://") && !url.starts_with("https://")) {
             let help = "give it as http://HOST:PORT or https://HOST:PORT";
-            // What stands before an `@` may be a password.
-            let shown = url.rsplit_once('@').map_or(url.clone(), |(_, host)| format!("…@{host}"));
-            return Err(Failure::usage(format!("{shown} is not an address of a server"), help).into());
+            return Err(Failure::usage(format!("{} is not an address of a server", masked_url(&url)), help).into());
         }
         let agent = agent_of(token_for(&url)?);
         match agent.get(format!("{url}/health/live")).call() {

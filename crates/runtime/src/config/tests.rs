@@ -179,6 +179,7 @@ fn where_people_reach_it_ends_without_a_slash() {
 #[case("abfss://lake@account.dfs.core.windows.net/x", "abfss://lake@account.dfs.core.windows.net/x")]
 #[case("https://user:word@host/x?sig=abc", "https://***@host/x?***")]
 #[case("az://lake", "az://lake")]
+#[case::no_scheme("user:secret@host:1/p", "***@host:1/p")]
 fn a_url_is_shown_without_its_secrets(#[case] url: &str, #[case] shown: &str) {
     assert_eq!(masked_url(url), shown);
 }
