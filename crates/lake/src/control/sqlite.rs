@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -15,6 +15,8 @@ use super::database::Database;
 
 /// How long another connection's write is waited for.
 const BUSY_MAX: Duration = Duration::from_secs(5);
+/// The pause between two tries where SQLite itself does not wait.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// How long the connection is waited for.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// What a database is called that could not be read.
@@ -59,9 +61,15 @@ fn pool(options: SqliteConnectOptions) -> sqlx::SqlitePool {
     pool.connect_lazy_with(options.disable_statement_logging())
 }
 
-/// Whether the file is whole.
+/// Whether the file is whole. Others who open it at this moment are waited for.
 pub(super) async fn is_whole(database: &Database) -> Result<bool, sqlx::Error> {
-    let rows = database.rows(&("PRAGMA quick_check(1)", Vec::new())).await?;
+    let since = Instant::now();
+    let rows = loop {
+        match database.rows(&("PRAGMA quick_check(1)", Vec::new())).await {
+            Err(error) if is_busy(&error) && since.elapsed() < BUSY_MAX => tokio::time::sleep(BUSY_PAUSE).await,
+            outcome => break outcome?,
+        }
+    };
     Ok(rows.first().map(|row| row.text(0)).transpose()?.as_deref() == Some("ok"))
 }
 
@@ -69,8 +77,18 @@ pub(super) async fn is_whole(database: &Database) -> Result<bool, sqlx::Error> {
 pub(super) fn is_broken(error: &sqlx::Error) -> bool {
     /// `SQLITE_CORRUPT` and `SQLITE_NOTADB`; their extended codes have them in the low byte.
     const BROKEN: [i32; 2] = [11, 26];
+    has_code(error, &BROKEN)
+}
+
+/// Whether another connection stands in the way. A new file becomes one with a write-ahead log when it is opened first, and
+/// for that SQLite waits for nobody, whatever `BUSY_MAX` says.
+fn is_busy(error: &sqlx::Error) -> bool {
+    has_code(error, &[5])
+}
+
+fn has_code(error: &sqlx::Error, codes: &[i32]) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<i32>().ok());
-    code.is_some_and(|code| BROKEN.contains(&(code & 0xff)))
+    code.is_some_and(|code| codes.contains(&(code & 0xff)))
 }
 
 /// Moves a broken database away; one that was moved before is replaced.

@@ -34,6 +34,15 @@ async fn the_suite_holds_on_sqlite() {
     assert!(folder.path().join(FILE_NAME).exists());
 }
 
+/// Only the first to open a file gives it a write-ahead log, and of those who race to it SQLite makes none wait.
+#[tokio::test]
+async fn a_new_file_is_opened_by_many_at_once_however_they_meet() {
+    for _ in 0..40 {
+        let folder = TempDir::new().unwrap();
+        many_processes_open_a_new_store_at_once(&ControlPlace::parse(None, folder.path()).unwrap()).await;
+    }
+}
+
 #[tokio::test]
 async fn the_suite_holds_on_postgresql() {
     let Some(server) = PostgresServer::start() else { return };
