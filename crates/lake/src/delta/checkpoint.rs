@@ -16,7 +16,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use futures::TryStreamExt;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use serde_json::json;
 
 use super::action::{Action, Remove, parse_commit};
@@ -43,23 +43,27 @@ impl CheckpointOptions {
 }
 
 impl DeltaLog {
-    /// Writes the checkpoint of a snapshot's version and points `_last_checkpoint` at it.
+    /// Writes the checkpoint of a snapshot's version, if it has none, and points `_last_checkpoint` at it.
+    ///
+    /// A checkpoint that is there stays: it says the same, and a reader who has listed its length may be reading it.
     pub async fn checkpoint(&self, snapshot: &Snapshot, options: CheckpointOptions) -> Result<(), DeltaError> {
         let path = self.log_path().join(format!("{:020}.checkpoint.parquet", snapshot.version().0));
         let (bytes, actions) =
             encode_checkpoint(snapshot, options).map_err(|error| DeltaError::parquet(&path, error))?;
-        let hint = json!({
-            "version": snapshot.version().0,
-            "size": actions,
-            "sizeInBytes": bytes.len(),
-            "numOfAddFiles": snapshot.file_count(),
-        });
-        self.put(&path, PutPayload::from(bytes)).await?;
-        self.put(&self.log_path().join("_last_checkpoint"), PutPayload::from(hint.to_string())).await
-    }
-
-    async fn put(&self, path: &object_store::path::Path, payload: PutPayload) -> Result<(), DeltaError> {
-        self.store.put(path, payload).await.map(|_| ()).map_err(|error| DeltaError::store("write", path, error))
+        let mut hint = json!({ "version": snapshot.version().0, "size": actions });
+        let length = bytes.len();
+        match self.store.put_opts(&path, PutPayload::from(bytes), PutMode::Create.into()).await {
+            Ok(_) => {
+                hint["sizeInBytes"] = length.into();
+                hint["numOfAddFiles"] = snapshot.file_count().into();
+            }
+            // Its tombstones and its bytes need not be the same as those that were made here.
+            Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(DeltaError::store("write", &path, error)),
+        }
+        let pointer = self.log_path().join("_last_checkpoint");
+        let pointed = self.store.put(&pointer, PutPayload::from(hint.to_string())).await;
+        pointed.map(|_| ()).map_err(|error| DeltaError::store("write", &pointer, error))
     }
 }
 
@@ -70,7 +74,13 @@ pub(super) async fn read_checkpoint(
 ) -> Result<Vec<Action>, DeltaError> {
     let path = &meta.location;
     let invalid = |reason: String| DeltaError::InvalidCheckpoint { path: path.to_string(), reason };
-    let unreadable = |error: ParquetError| invalid(format!("not readable as parquet: {error}"));
+    // What the store failed at says nothing of the checkpoint, and may pass.
+    let unreadable = |error: ParquetError| match error {
+        ParquetError::External(cause) if cause.is::<object_store::Error>() => {
+            DeltaError::parquet(path, ParquetError::External(cause))
+        }
+        error => invalid(format!("not readable as parquet: {error}")),
+    };
     let mut reader = StoreReader::new(store.clone(), path.clone(), meta.size);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load_async(&mut reader, options).await.map_err(unreadable)?;

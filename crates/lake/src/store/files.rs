@@ -128,9 +128,13 @@ impl Files {
 
     pub(super) fn open(&self, location: &Path) -> Result<(Arc<dyn DiskFile>, ObjectMeta)> {
         let path = self.path(location)?;
-        let opened = self.disk.open(&path, false).and_then(|file| Ok((file, self.disk.metadata(&path)?)));
-        let (file, metadata) = opened.map_err(|error| failed(error, location))?;
-        Ok((file, object_meta(location.clone(), metadata.length, metadata.modified_ms)))
+        // The name may stand for another file by now: the length is that of the one that is open.
+        let opened = self.disk.open(&path, false).and_then(|file| {
+            let (length, modified_ms) = (file.len()?, self.disk.metadata(&path)?.modified_ms);
+            Ok((file, length, modified_ms))
+        });
+        let (file, length, modified_ms) = opened.map_err(|error| failed(error, location))?;
+        Ok((file, object_meta(location.clone(), length, modified_ms)))
     }
 
     pub(super) fn read(&self, file: &dyn DiskFile, location: &Path, range: Range<u64>) -> Result<Bytes> {

@@ -1,13 +1,13 @@
 //! Commits, races, checkpoints and history of Delta tables on a store in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use arrow::compute::concat_batches;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutPayload};
 use uuid::Uuid;
 use vitalake_lake::delta::action::{Action, Add};
 use vitalake_lake::delta::{
@@ -17,6 +17,7 @@ use vitalake_lake::parquet::read_file;
 use vitalake_runtime::error::{Classified, Retry};
 
 use crate::delta_fixture::{NOW_MS, Table, facts, rows, schema};
+use crate::unruly::{Fate, Unruly};
 
 const WEEK_MS: i64 = 7 * 24 * 3_600_000;
 
@@ -206,95 +207,65 @@ async fn vacuum_takes_only_what_nothing_needs() {
     assert!(names.contains(&live) && names.contains(&early) && !names.contains(&removed), "{names}");
 }
 
-/// A store whose next puts of commits take place and are then reported as failed, or fail and do not take place.
-#[derive(Debug)]
-struct Flaky {
-    inner: InMemory,
-    fail_after: AtomicUsize,
-    fail_before: AtomicUsize,
-}
-
-impl std::fmt::Display for Flaky {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("flaky")
-    }
-}
-
-fn take(count: &AtomicUsize) -> bool {
-    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
-}
-
-fn failure() -> object_store::Error {
-    object_store::Error::Generic { store: "flaky", source: "injected".into() }
-}
-
-#[async_trait::async_trait]
-impl ObjectStore for Flaky {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        options: object_store::PutOptions,
-    ) -> object_store::Result<object_store::PutResult> {
-        let is_commit = location.as_ref().ends_with(".json");
-        if is_commit && take(&self.fail_before) {
-            return Err(failure());
-        }
-        let result = self.inner.put_opts(location, payload, options).await;
-        if is_commit && result.is_ok() && take(&self.fail_after) { Err(failure()) } else { result }
-    }
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: object_store::PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
-    }
-    async fn get_opts(
-        &self,
-        location: &Path,
-        options: object_store::GetOptions,
-    ) -> object_store::Result<object_store::GetResult> {
-        self.inner.get_opts(location, options).await
-    }
-    fn delete_stream(
-        &self,
-        locations: futures::stream::BoxStream<'static, object_store::Result<Path>>,
-    ) -> futures::stream::BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-    fn list(
-        &self,
-        prefix: Option<&Path>,
-    ) -> futures::stream::BoxStream<'static, object_store::Result<object_store::ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<object_store::ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-    async fn copy_opts(&self, from: &Path, to: &Path, options: object_store::CopyOptions) -> object_store::Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
-
 #[rstest::rstest]
-#[case::took_place(1, 0)]
-#[case::did_not_take_place(0, 1)]
-#[case::did_not_and_then_did(1, 1)]
+#[case::took_place(&[Fate::Unanswered])]
+#[case::did_not_take_place(&[Fate::Refused])]
+#[case::did_not_and_then_did(&[Fate::Refused, Fate::Unanswered])]
 #[tokio::test]
-async fn a_commit_of_unknown_outcome_lands_once(#[case] fail_after: usize, #[case] fail_before: usize) {
-    let flaky =
-        Arc::new(Flaky { inner: InMemory::new(), fail_after: AtomicUsize::new(0), fail_before: AtomicUsize::new(0) });
-    let log = DeltaLog::new(flaky.clone(), Path::from("t"));
+async fn a_commit_of_unknown_outcome_lands_once(#[case] fates: &[Fate]) {
+    let store = Unruly::new();
+    let log = DeltaLog::new(store.clone(), Path::from("t"));
     let snapshot = log.create("t", &schema(), Default::default(), NOW_MS).await.unwrap();
-    flaky.fail_after.store(fail_after, Ordering::SeqCst);
-    flaky.fail_before.store(fail_before, Ordering::SeqCst);
+    store.fates.lock().extend(fates);
     let snapshot = log.append(&snapshot, Change::new("WRITE", NOW_MS).with_txn("a", 1)).await.unwrap();
     assert_eq!((snapshot.version(), snapshot.txn("a")), (TableVersion(1), Some(1)));
     assert_eq!(log.load().await.unwrap().unwrap().version(), TableVersion(1));
     let actions = log.read_commit(TableVersion(1)).await.unwrap().unwrap();
     assert!(matches!(actions.first(), Some(Action::CommitInfo(_))));
-    flaky.fail_before.store(10, Ordering::SeqCst);
+    store.is_away.store(true, Ordering::SeqCst);
     let error = log.append(&snapshot, Change::new("WRITE", NOW_MS)).await.unwrap_err();
     assert!(matches!(error, DeltaError::CommitUnknown { .. }) && error.retry() == Retry::Later, "{error}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_there_stays_as_it_is_for_who_has_listed_it() {
+    let (table, snapshot) = Table::create().await;
+    let snapshot = table.append(&snapshot, 0, 10).await;
+    let remove = snapshot.files().next().unwrap().to_remove(NOW_MS, true);
+    let change = Change { removes: vec![remove], ..Change::new("DELETE", NOW_MS) };
+    let snapshot = table.log.append(&snapshot, change).await.unwrap();
+    table.log.checkpoint(&snapshot, CheckpointOptions::at(NOW_MS)).await.unwrap();
+    let path = Path::from("lake/raw/readings/_delta_log/00000000000000000002.checkpoint.parquet");
+    let bytes = || async { table.store.get(&path).await.unwrap().bytes().await.unwrap() };
+    let first = bytes().await;
+    table.store.delete(&Path::from("lake/raw/readings/_delta_log/_last_checkpoint")).await.unwrap();
+    // Another process, or the same after a start, makes one without the tombstone.
+    table.log.checkpoint(&snapshot, CheckpointOptions::at(NOW_MS + 2 * WEEK_MS)).await.unwrap();
+    assert_eq!(bytes().await, first);
+    let pointer = Path::from("lake/raw/readings/_delta_log/_last_checkpoint");
+    let pointer = table.store.get(&pointer).await.unwrap().bytes().await.unwrap();
+    let pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap();
+    assert_eq!((&pointer["version"], &pointer["sizeInBytes"]), (&2.into(), &serde_json::Value::Null));
+    assert_eq!(facts(&table.open().await), facts(&snapshot));
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_called_broken_by_its_bytes_and_not_by_a_store_that_is_away() {
+    let store = Unruly::new();
+    let log = DeltaLog::new(store.clone(), Path::from("t"));
+    let snapshot = log.create("t", &schema(), Default::default(), NOW_MS).await.unwrap();
+    log.checkpoint(&snapshot, CheckpointOptions::at(NOW_MS)).await.unwrap();
+    let path = Path::from("t/_delta_log/00000000000000000000.checkpoint.parquet");
+    let whole = store.inner.get(&path).await.unwrap().bytes().await.unwrap();
+
+    store.inner.put(&path, PutPayload::from(whole.slice(..whole.len() / 2))).await.unwrap();
+    let error = log.load().await.unwrap_err();
+    assert!(matches!(error, DeltaError::InvalidCheckpoint { .. }) && error.retry() == Retry::Never, "{error}");
+
+    store.inner.put(&path, PutPayload::from(whole)).await.unwrap();
+    store.unreadable.lock().replace(path);
+    let error = log.load().await.unwrap_err();
+    assert!(matches!(error, DeltaError::Parquet { .. }) && error.retry() == Retry::Later, "{error}");
+    store.unreadable.lock().take();
+    assert_eq!(facts(&log.load().await.unwrap().unwrap()), facts(&snapshot));
 }

@@ -1,4 +1,4 @@
-//! A store in memory whose commits fail, wait or lose their answer when a test says so.
+//! A store in memory whose commits fail, wait or lose their answer, and whose reads fail, when a test says so.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct Unruly {
     pub fates: Mutex<VecDeque<Fate>>,
     /// Whether every commit is refused.
     pub is_away: AtomicBool,
+    /// What cannot be read.
+    pub unreadable: Mutex<Option<Path>>,
     /// What was read.
     pub reads: Mutex<Vec<Path>>,
     /// Told whenever a commit is about to take place.
@@ -47,6 +49,7 @@ impl Unruly {
             inner: Arc::new(InMemory::new()),
             fates: Mutex::default(),
             is_away: AtomicBool::new(false),
+            unreadable: Mutex::default(),
             reads: Mutex::default(),
             arrived: Notify::new(),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -91,6 +94,9 @@ impl ObjectStore for Unruly {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.reads.lock().push(location.clone());
+        if self.unreadable.lock().as_ref() == Some(location) {
+            return Err(failure());
+        }
         self.inner.get_opts(location, options).await
     }
 
