@@ -3,11 +3,15 @@
 //! Pure and vectorised: one pass over a column per rule. Rules in SQL (`Check::NotSql`) need an engine: whoever has one
 //! gives them as [`SqlRules`]. Invariant: a value never stands in a reason.
 
+mod remembered;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat};
+
+use remembered::each_text_once;
 
 use crate::contract::{ColumnType, Contract};
 use crate::rule::{Bound, Check, RowRule};
@@ -86,7 +90,7 @@ fn broken_rows(rule: &RowRule, array: &ArrayRef, found: &mut dyn FnMut(usize)) -
         Check::MaxLength(most) => {
             each_text(array, &|text| text.len() as u64 > *most && length_at_least(text, most.saturating_add(1)), found)
         }
-        Check::Pattern(pattern) => each_text(array, &|text| !pattern.is_match(text), found),
+        Check::Pattern(pattern) => each_text_once(array, &|text| !pattern.is_match(text), found),
         Check::OneOf(allowed) => one_of(array, allowed, found),
         Check::Minimum(bound) => {
             compared(array, *bound, &|value, bound| value >= bound, &|value, bound| value >= bound, found)
