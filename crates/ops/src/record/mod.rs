@@ -10,6 +10,7 @@ mod discards;
 mod known;
 mod ledger;
 mod rows;
+mod share;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -31,6 +32,7 @@ use vitalake_runtime::events::Event;
 use crate::tables::OpsTable;
 use cells::{Row, batch};
 use rows::{Gathered, Names, Stamp};
+use share::Shares;
 
 pub use known::GateDecided;
 pub use ledger::Entered;
@@ -143,6 +145,7 @@ struct Inner {
     process: Arc<str>,
     gathered: Mutex<Gathered>,
     attached: watch::Sender<Option<Arc<Journals>>>,
+    shares: Shares,
     dropped: AtomicU64,
 }
 
@@ -174,6 +177,7 @@ impl Recorder {
             process: uuid::Uuid::now_v7().simple().to_string().into(),
             gathered: Mutex::default(),
             attached: watch::channel(None).0,
+            shares: Shares::default(),
             dropped: AtomicU64::new(0),
         }))
     }
@@ -228,7 +232,8 @@ impl Recorder {
     }
 
     /// Returns when a commit holds the event: it is not lost, whatever is killed. Do not send it to `Events` beside.
-    /// Calls of the same second share a commit.
+    /// Calls of the same second share a commit. Where much happens in an hour that nobody decides (alerts, deliveries),
+    /// it returns once the row is shown, and the commit comes within minutes.
     ///
     /// # Errors
     /// When there is no lake, no room, or the commit fails; the row may be committed later all the same.
@@ -258,6 +263,9 @@ impl Recorder {
         let journal = self.journal(table).await?;
         let rows = batch(journal.schema(), rows).ok_or(RecordError::NotKept)?;
         let mark = journal.append(rows).ok_or_else(|| RecordError::Full { table: name(table) })?;
+        if !self.0.shares.take(table) {
+            return Ok(());
+        }
         let failed = |source| RecordError::Commit { table: name(table), source };
         let committing = tokio::time::timeout(DURABLY_MAX, journal.commit_through(mark, DURABLY_APART));
         committing.await.map_err(|_| RecordError::Late { table: name(table) })?.map_err(failed)
@@ -310,7 +318,7 @@ impl Recorder {
             due.tick().await;
             let Some(journals) = self.journals() else { continue };
             for (table, journal) in &journals.tables {
-                if journals.is_due(*table, journal.waiting()) {
+                if journals.is_due(*table, journal.waiting()) && self.0.shares.take(*table) {
                     let outcome = journal.commit().await;
                     journals.note(*table, outcome.as_ref().err());
                 }

@@ -171,6 +171,23 @@ async fn what_is_recorded_durably_is_in_a_commit_when_that_is_answered() {
 }
 
 #[tokio::test]
+async fn an_alert_that_flaps_is_shown_and_waits_for_its_commit_once_its_table_has_had_its_share() {
+    let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), Clock::manual(1_700_000_000_000));
+    let recorder = Recorder::new(clock.clone(), []);
+    let lake = lake(&store, &clock).await;
+    recorder.attach(&lake).await;
+    let (flapping, _) = one_of_each().into_iter().find(|(_, table)| *table == OpsTable::Alerts).unwrap();
+    recorder.record_durably(&flapping).await.unwrap();
+    assert_eq!(rows(&lake, OpsTable::Alerts), (1, 0));
+    while recorder.0.shares.take(OpsTable::Alerts) {}
+    recorder.record_durably(&flapping).await.unwrap();
+    assert_eq!(rows(&lake, OpsTable::Alerts), (1, 1));
+    // A life that ends commits what waits.
+    recorder.detach().await;
+    assert_eq!(rows(&lake, OpsTable::Alerts), (2, 0));
+}
+
+#[tokio::test]
 async fn who_begins_is_told_what_is_known_already() {
     let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), Clock::manual(1_700_000_000_000));
     let recorder = Recorder::new(clock.clone(), [("daily".to_owned(), "serving.daily".to_owned())]);
