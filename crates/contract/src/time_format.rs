@@ -7,6 +7,7 @@
 
 mod fields;
 mod iso;
+pub mod names;
 mod pattern;
 
 use std::sync::Arc;

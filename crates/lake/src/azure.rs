@@ -19,8 +19,8 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use vitalake_runtime::health::Health;
 
-use crate::place::{Opened, PlaceError, RequestKind, Requests};
 use crate::refusal::{Container, token_refusal};
+use crate::storage::{Opened, RequestKind, Requests, StorageError};
 
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -32,8 +32,8 @@ const SLOW: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(8);
 
 /// The store that a URL names.
-pub(crate) fn open(url: &str, health: Health) -> Result<Opened, PlaceError> {
-    let wrong = |reason: String| PlaceError::Wrong { url: url.to_owned(), reason };
+pub(crate) fn open(url: &str, health: Health) -> Result<Opened, StorageError> {
+    let wrong = |reason: String| StorageError::Wrong { url: url.to_owned(), reason };
     let prefix = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let prefix = Path::parse(prefix.trim_end_matches('/'))
         .map_err(|_| wrong("its path is not one that the names of objects can begin with".to_owned()))?;

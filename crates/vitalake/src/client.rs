@@ -3,18 +3,16 @@
 //! Blocking, one request at a time. Invariant: what the server says of a mistake reaches the user in its own words.
 
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use ureq::middleware::MiddlewareNext;
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody, http};
 use vitalake_ops::status::{DeliveryReport, ErrorBody, FlushReport, StatusReport};
 use vitalake_runtime::config::masked_url;
+use vitalake_runtime::http::{client, is_here};
 
 use crate::cli::{ConnectArgs, FileFormat};
 use crate::failure::Failure;
@@ -196,42 +194,23 @@ fn token_for(url: &str) -> anyhow::Result<Option<String>> {
     if url.starts_with("https://") {
         return Ok(token);
     }
-    if token.is_some() && !is_here(url.trim_start_matches("http://")) {
+    if token.is_some() && !is_here(url) {
         let help = "use https://, reach the server through a tunnel to this machine, or unset VITALAKE_TOKEN";
         return Err(Failure::usage(format!("the token is not sent to {url} in the clear"), help).into());
     }
     Ok(token)
 }
 
-/// Whether an address is one of this machine.
-#[must_use]
-pub fn is_here(address: &str) -> bool {
-    let host = address.split(['/', '?', '#']).next().unwrap_or_default();
-    // What stands before an `@` is no host, whatever it looks like.
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
-    let name = authority.host().trim_matches(['[', ']']);
-    let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    !host.contains('@') && (name == "localhost" || is_loopback)
-}
-
 fn agent_of(token: Option<String>) -> Agent {
     let authorization = token.map(|token| format!("Bearer {token}"));
-    Agent::config_builder()
-        .tls_config(
-            TlsConfig::builder()
-                .root_certs(RootCerts::PlatformVerifier)
-                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .build(),
-        )
+    client()
         .middleware(move |mut request: http::Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
             if let Some(value) = authorization.as_deref().and_then(|text| http::HeaderValue::from_str(text).ok()) {
                 request.headers_mut().insert(http::header::AUTHORIZATION, value);
             }
             next.handle(request)
         })
-        .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS_MAX)))
-        .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
         .proxy(None)
         .build()
         .new_agent()
@@ -276,27 +255,4 @@ fn percent_encoded(segment: &str) -> String {
         }
         encoded
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_here;
-
-    #[test]
-    fn only_addresses_of_this_machine_are_here() {
-        for here in ["127.0.0.1:8888", "localhost", "localhost:1/x", "[::1]:8888", "127.1.2.3"] {
-            assert!(is_here(here), "{here}");
-        }
-        for there in [
-            "localhost:pw@192.0.2.2",
-            "127.0.0.1:1@h:2",
-            "[::1]:pw@h",
-            "h",
-            "localhost.evil.example",
-            "",
-            "127.0.0.1@h",
-        ] {
-            assert!(!is_here(there), "{there}");
-        }
-    }
 }

@@ -5,23 +5,8 @@
 use chrono_tz::Tz;
 
 use super::iso::{days_from_civil, two};
+use super::names::{MONTHS, WEEKDAYS};
 use super::pattern::{Item, OffsetForm};
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// Where the local time is local.
 #[derive(Clone, Copy, Debug, Default)]

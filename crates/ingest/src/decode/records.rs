@@ -48,6 +48,17 @@ enum Form {
     Within(Walk),
 }
 
+impl Form {
+    /// The form of JSON whose shape is known.
+    fn of(shape: Shape) -> Self {
+        match shape {
+            Shape::Lines => Self::Lines,
+            Shape::Array => Self::Document(Document::Array),
+            Shape::Objects => Self::Document(Document::Objects),
+        }
+    }
+}
+
 /// The records of one file.
 #[derive(Debug)]
 pub(super) struct FileRecords<R> {
@@ -118,9 +129,7 @@ impl<R: Read> FileRecords<R> {
                 Form::Csv => scan(self.dialect, bytes, last, &mut self.cells),
                 Form::Json => {
                     match document::shape(bytes, last).or(too_large.then_some(Shape::Lines)) {
-                        Some(Shape::Lines) => self.form = Form::Lines,
-                        Some(Shape::Array) => self.form = Form::Document(Document::Array),
-                        Some(Shape::Objects) => self.form = Form::Document(Document::Objects),
+                        Some(shape) => self.form = Form::of(shape),
                         None => self.fill()?,
                     }
                     continue;

@@ -159,6 +159,14 @@ async fn every_advertised_version_answers() {
             assert_eq!(answer.topics[0].partitions[0].offset, offset, "version {version}, time {timestamp}");
         }
     }
+    drop(stream);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_advertised_version_gives_a_producer_its_id_and_a_group_no_place() {
+    let served = Served::start(KafkaOptions::default()).await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
     for version in 0..=4 {
         let answer: InitProducerIdResponse = call(
             &mut stream,

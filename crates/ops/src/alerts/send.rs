@@ -4,14 +4,13 @@
 //! header, also where the receiver's own answer does (many name the address that they do not know): they may be secrets;
 //! and what is sent to one host never goes on to another.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::Mailbox;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use vitalake_runtime::config::notify::Receiver;
+use vitalake_runtime::http::{self, is_here};
 
 use super::form::{Letter, change_address};
 use super::notice::Kind;
@@ -71,20 +70,8 @@ impl Sender {
     /// A sender whose attempts take at most so long.
     #[must_use]
     pub fn new(time_max: Duration) -> Self {
-        let config = || {
-            let crypto = Arc::new(rustls::crypto::ring::default_provider());
-            let tls = TlsConfig::builder()
-                .provider(TlsProvider::Rustls)
-                .root_certs(RootCerts::PlatformVerifier)
-                .unversioned_rustls_crypto_provider(crypto);
-            Agent::config_builder()
-                .tls_config(tls.build())
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .timeout_global(Some(time_max))
-                .timeout_connect(Some(CONNECT_TIME_MAX.min(time_max)))
-                .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
-        };
+        let config =
+            || http::client().timeout_global(Some(time_max)).timeout_connect(Some(CONNECT_TIME_MAX.min(time_max)));
         // What is on this machine is not asked of a proxy.
         Self { direct: config().proxy(None).build().new_agent(), proxied: config().build().new_agent() }
     }
@@ -120,13 +107,6 @@ impl Sender {
         });
         posted.await.unwrap_or_else(|_| Err(SendError::Unsendable("the attempt broke off".into())))
     }
-}
-
-/// Whether an address is on this machine.
-fn is_here(url: &str) -> bool {
-    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" || host.starts_with("localhost:")
 }
 
 /// What of a receiver's settings may be secret, in pieces that an answer repeats however it quotes them.

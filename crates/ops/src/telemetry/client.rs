@@ -11,9 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use prometheus_client::metrics::counter::Counter;
-use rustls::crypto::ring;
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
+use vitalake_runtime::http;
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -28,18 +27,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(timeout: Duration, failed: Counter) -> Self {
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .root_certs(RootCerts::PlatformVerifier)
-            .build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(timeout))
-            .max_redirects(0)
-            .tls_config(tls)
-            .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
+        let agent = http::client().timeout_global(Some(timeout)).build().new_agent();
         Self { agent, failed, is_away: AtomicBool::new(false) }
     }
 

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Spanned, UnaryOperator};
 
 use crate::functions::kinds::{canonical, common_of, is_instant};
+use crate::functions::not_known::not_known;
 use crate::functions::{aggregates, literals, operators, special, table};
 use crate::plan::spark_name;
 use crate::problem::{ModelProblem, Place, nearest};
@@ -134,26 +135,8 @@ impl<'a> Binder<'a> {
             E::Nested(inner) => self.bind(inner),
             E::Value(value) => literals::value(&value.value).map(|found| Typed { written: true, ..found }),
             E::TypedString(typed) => literals::typed(typed),
-            E::Prefixed { .. } => Err(Refusal::new("this form of text is not known here", "write it in single quotes")),
-            E::Interval(_) => Err(Refusal::new(
-                "an INTERVAL can only be added to a date or a timestamp",
-                "write t + INTERVAL '1' DAY",
-            )),
             E::UnaryOp { op, expr } => self.unary(*op, expr),
             E::BinaryOp { left, op, right } => self.binary(left, op, right),
-            E::IsNull(inner) => Ok(Typed::flag(self.bind(inner)?.expr.is_null())),
-            E::IsNotNull(inner) => Ok(Typed::flag(self.bind(inner)?.expr.is_not_null())),
-            E::IsTrue(inner) => Ok(Typed::flag(Expr::IsTrue(Box::new(self.condition(inner)?)))),
-            E::IsNotTrue(inner) => Ok(Typed::flag(Expr::IsNotTrue(Box::new(self.condition(inner)?)))),
-            E::IsFalse(inner) => Ok(Typed::flag(Expr::IsFalse(Box::new(self.condition(inner)?)))),
-            E::IsNotFalse(inner) => Ok(Typed::flag(Expr::IsNotFalse(Box::new(self.condition(inner)?)))),
-            E::IsUnknown(inner) => Ok(Typed::flag(self.condition(inner)?.is_null())),
-            E::IsNotUnknown(inner) => Ok(Typed::flag(self.condition(inner)?.is_not_null())),
-            E::IsNotDistinctFrom(a, b) => operators::compare(self.bind(a)?, &BinaryOperator::Spaceship, self.bind(b)?),
-            E::IsDistinctFrom(a, b) => {
-                let same = operators::compare(self.bind(a)?, &BinaryOperator::Spaceship, self.bind(b)?)?;
-                Ok(Typed::flag(not(same.expr)))
-            }
             E::InList { expr, list, negated } => self.in_list(expr, list, *negated),
             E::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
             E::Like { negated, any, expr, pattern, escape_char } => {
@@ -166,11 +149,7 @@ impl<'a> Binder<'a> {
                 let found = self.function("rlike", vec![self.bind(expr)?, self.bind(pattern)?], expr)?;
                 Ok(Typed::flag(if *negated { not(found.expr) } else { found.expr }))
             }
-            E::Cast { kind: ast::CastKind::TryCast | ast::CastKind::SafeCast, .. } => Err(Refusal::new(
-                "TRY_CAST refuses what CAST takes with ANSI off",
-                "write CAST: what cannot be cast is null",
-            )),
-            E::Cast { expr, data_type, .. } => {
+            E::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, .. } => {
                 let kind = literals::sql_type(data_type)?;
                 Ok(Typed::new(self.bind(expr)?.to(&kind)?, kind))
             }
@@ -178,6 +157,10 @@ impl<'a> Binder<'a> {
                 self.case(operand.as_deref(), conditions, else_result.as_deref())
             }
             E::Function(call) => self.call(call, expr),
+            E::Struct { values, .. } => {
+                let args = values.iter().map(|v| self.bind(v)).collect::<Result<_, _>>()?;
+                self.function("struct", args, expr)
+            }
             E::Extract { .. }
             | E::Ceil { .. }
             | E::Floor { .. }
@@ -185,20 +168,28 @@ impl<'a> Binder<'a> {
             | E::Substring { .. }
             | E::Trim { .. }
             | E::Overlay { .. } => special::syntax(self, expr),
-            E::Subquery(_) | E::Exists { .. } | E::InSubquery { .. } => {
-                Err(Refusal::new("a model cannot have a subquery", "JOIN the delivered table instead"))
-            }
-            E::Struct { values, .. } => {
-                let args = values.iter().map(|v| self.bind(v)).collect::<Result<_, _>>()?;
-                self.function("struct", args, expr)
-            }
-            E::Lambda(_) => Err(Refusal::new("a function with an arrow is not known here", "write it out without one")),
-            E::AtTimeZone { .. } => Err(Refusal::new(
-                "AT TIME ZONE is not Spark's",
-                "use from_utc_timestamp(t, 'Europe/Berlin') or to_utc_timestamp",
-            )),
-            other => Err(Refusal::new(format!("{other} is not known here"), "docs/spark-functions.md lists what is")),
+            other => self.test(other),
         }
+    }
+
+    /// Binds what asks whether something is null, true, false or distinct.
+    fn test(&self, expr: &ast::Expr) -> Bound {
+        use ast::Expr as E;
+        let same = |a: &E, b: &E| operators::compare(self.bind(a)?, &BinaryOperator::Spaceship, self.bind(b)?);
+        let truth = |inner: &E| self.condition(inner).map(Box::new);
+        Ok(Typed::flag(match expr {
+            E::IsNull(inner) => self.bind(inner)?.expr.is_null(),
+            E::IsNotNull(inner) => self.bind(inner)?.expr.is_not_null(),
+            E::IsTrue(inner) => Expr::IsTrue(truth(inner)?),
+            E::IsNotTrue(inner) => Expr::IsNotTrue(truth(inner)?),
+            E::IsFalse(inner) => Expr::IsFalse(truth(inner)?),
+            E::IsNotFalse(inner) => Expr::IsNotFalse(truth(inner)?),
+            E::IsUnknown(inner) => self.condition(inner)?.is_null(),
+            E::IsNotUnknown(inner) => self.condition(inner)?.is_not_null(),
+            E::IsNotDistinctFrom(a, b) => return same(a, b),
+            E::IsDistinctFrom(a, b) => not(same(a, b)?.expr),
+            other => return Err(not_known(other)),
+        }))
     }
 
     fn compound(&self, parts: &[ast::Ident]) -> Bound {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, TimestampMicrosecondType};
 use datafusion::common::{ScalarValue, exec_err};
+use vitalake_contract::time_format::names::{MONTHS, WEEKDAYS};
 
 use crate::functions::bind::{Bound, Refusal};
 use crate::functions::calendar::{
@@ -17,7 +18,6 @@ use crate::functions::calendar::{
 use crate::functions::call::{Args, Kernel, numbers, texts};
 use crate::functions::kinds::{TEXT, decimal};
 use crate::functions::math::ints;
-use crate::functions::patterns::{DAYS, MONTHS};
 use crate::functions::table::{Calling, Function, function, null};
 use crate::session::instant;
 
@@ -43,7 +43,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     function("datediff", 2, 2, difference),
     function("datepart", 2, 2, |c| part_of(c, 0, 1)),
     function("day", 1, 1, |c| day_part(c, |d| civil(d).day)),
-    function("dayname", 1, 1, |c| named(c, |d| DAYS.get(usize::try_from(iso_weekday(d) - 1).ok()?).copied())),
+    function("dayname", 1, 1, |c| named(c, |d| WEEKDAYS.get(usize::try_from(iso_weekday(d) - 1).ok()?).copied())),
     function("dayofmonth", 1, 1, |c| day_part(c, |d| civil(d).day)),
     function("dayofweek", 1, 1, |c| day_part(c, |d| iso_weekday(d) % 7 + 1)),
     function("dayofyear", 1, 1, |c| day_part(c, day_of_year)),

@@ -28,6 +28,7 @@ pub(crate) mod literals;
 mod making_times;
 mod maps;
 mod math;
+mod not_known;
 pub(crate) mod operators;
 mod patterns;
 mod refused;

@@ -5,24 +5,10 @@
 
 use std::fmt::Write;
 
+use vitalake_contract::time_format::names::{MONTHS, WEEKDAYS};
+
 use crate::functions::bind::Refusal;
 use crate::functions::calendar::{DAY_US, SECOND_US, Zone, civil, day_of_year, days_of, iso_weekday, leap, split};
-
-pub(crate) const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-pub(crate) const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,7 +178,7 @@ fn write_field(made: &mut String, letter: char, count: usize, days: i64, rest: i
             made.push_str(if count == 4 { long } else { short });
             return Some(());
         }
-        'E' => return write_name(made, &DAYS, iso_weekday(days) - 1, count),
+        'E' => return write_name(made, &WEEKDAYS, iso_weekday(days) - 1, count),
         'a' => {
             made.push_str(if hour < 12 { "AM" } else { "PM" });
             return Some(());
@@ -302,7 +288,7 @@ impl Fields {
                 return Some(rest);
             }
             'E' => {
-                let (day, rest) = name(text, &DAYS, count)?;
+                let (day, rest) = name(text, &WEEKDAYS, count)?;
                 self.weekday = Some(day + 1);
                 return Some(rest);
             }

@@ -30,106 +30,58 @@ const CONSTANTS: [&str; 12] = [
     "array(s, 'x')",
 ];
 
+/// Values with a null as the third.
+fn with_a_null<T>(values: [T; 11]) -> Vec<Option<T>> {
+    let mut values: Vec<Option<T>> = values.into_iter().map(Some).collect();
+    values.insert(2, None);
+    values
+}
+
 fn extremes() -> RecordBatch {
     let long = "x".repeat(5000);
-    let texts: Vec<Option<&str>> = vec![
-        Some("abc"),
-        Some(""),
-        None,
-        Some("日本語😀"),
-        Some("NaN"),
-        Some("99999999999999999999999"),
-        Some(&long),
-        Some("{\"a\":[1,{}]}"),
-        Some("+999999-01-01"),
-        Some("\0\u{7f}%_\\'"),
-        Some("-1e400"),
-        Some("http://a/b?c=d"),
-    ];
-    let ints = vec![
-        Some(1),
-        Some(0),
-        None,
-        Some(i32::MAX),
-        Some(i32::MIN),
-        Some(-1),
-        Some(2),
-        Some(31),
-        Some(64),
-        Some(7),
-        Some(1_000_000),
-        Some(-300),
-    ];
-    let longs = vec![
-        Some(1),
-        Some(0),
-        None,
-        Some(i64::MAX),
-        Some(i64::MIN),
-        Some(-1),
-        Some(2),
-        Some(63),
-        Some(1 << 40),
-        Some(7),
-        Some(-62_135_596_800_000_001),
-        Some(253_402_300_800_000_000),
-    ];
-    let doubles = vec![
-        Some(1.5),
-        Some(0.0),
-        None,
-        Some(f64::MAX),
-        Some(f64::MIN),
-        Some(f64::NAN),
-        Some(-0.0),
-        Some(f64::INFINITY),
-        Some(f64::NEG_INFINITY),
-        Some(f64::MIN_POSITIVE),
-        Some(-1.0),
-        Some(1e18),
-    ];
-    let decimals = vec![
-        Some(150),
-        Some(0),
-        None,
-        Some(10_i128.pow(38) - 1),
-        Some(1 - 10_i128.pow(38)),
-        Some(-1),
-        Some(5),
-        Some(50),
-        Some(-250),
-        Some(7),
-        Some(99),
-        Some(1),
-    ];
-    let days = vec![
-        Some(0),
-        Some(-1),
-        None,
-        Some(i32::MAX),
-        Some(i32::MIN),
-        Some(-719_162),
-        Some(2_932_896),
-        Some(19_782),
-        Some(1),
-        Some(-141_428),
-        Some(106_752),
-        Some(59),
-    ];
-    let flags = vec![
-        Some(true),
-        Some(false),
-        None,
-        Some(true),
-        None,
-        Some(false),
-        Some(true),
-        Some(true),
-        Some(false),
-        None,
-        Some(true),
-        Some(false),
-    ];
+    let texts = with_a_null([
+        "abc",
+        "",
+        "日本語😀",
+        "NaN",
+        "99999999999999999999999",
+        long.as_str(),
+        "{\"a\":[1,{}]}",
+        "+999999-01-01",
+        "\0\u{7f}%_\\'",
+        "-1e400",
+        "http://a/b?c=d",
+    ]);
+    let ints = with_a_null([1, 0, i32::MAX, i32::MIN, -1, 2, 31, 64, 7, 1_000_000, -300]);
+    let longs = with_a_null([
+        1,
+        0,
+        i64::MAX,
+        i64::MIN,
+        -1,
+        2,
+        63,
+        1 << 40,
+        7,
+        -62_135_596_800_000_001,
+        253_402_300_800_000_000,
+    ]);
+    let doubles = with_a_null([
+        1.5,
+        0.0,
+        f64::MAX,
+        f64::MIN,
+        f64::NAN,
+        -0.0,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE,
+        -1.0,
+        1e18,
+    ]);
+    let decimals = with_a_null([150, 0, 10_i128.pow(38) - 1, 1 - 10_i128.pow(38), -1, 5, 50, -250, 7, 99, 1]);
+    let days = with_a_null([0, -1, i32::MAX, i32::MIN, -719_162, 2_932_896, 19_782, 1, -141_428, 106_752, 59]);
+    let flags = with_a_null([true, false, true, false, false, true, true, false, true, true, false]);
     let times = longs.clone();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("i", Arc::new(Int32Array::from(ints))),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, Utc};
 use saphyr::{MarkedYaml, Scalar, YamlData};
 
-use super::document::{Unresolved, nearest, problem_at, replace_variables, scalar_text};
+use super::document::{Unresolved, in_place_of, nearest, problem_at, replace_variables, text_of};
 use super::notify::Hidden;
 use super::problem::ConfigProblem;
 use super::{ConfigError, Environment};
@@ -179,9 +179,7 @@ impl Reader<'_> {
             let name = key.data.as_str().unwrap_or_default();
             let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@');
             if !known.is_empty() && !known.contains(&name) {
-                let help = nearest(name, known.iter().copied())
-                    .map_or_else(|| format!("it takes {}", known.join(", ")), |near| format!("did you mean {near}?"));
-                self.problem(key, format!("{path} has an unknown key"), &help);
+                self.problem(key, format!("{path} has an unknown key"), &in_place_of(name, known, "it takes"));
             } else if name.is_empty() || name.len() > 200 || !name.chars().all(fits) {
                 let help = "use letters, digits and _ - . @ alone";
                 self.problem(key, format!("a name in {path} must be text"), help);
@@ -236,10 +234,7 @@ impl Reader<'_> {
         let mut words = self.texts(path, node);
         for word in &words {
             if !known.contains(&word.as_str()) {
-                let help = nearest(word, known.iter().copied()).map_or_else(
-                    || format!("write one of {}", known.join(", ")),
-                    |near| format!("did you mean {near}?"),
-                );
+                let help = in_place_of(word, known, "write one of");
                 self.problem(node, format!("{path} has a word that is not known"), &help);
             }
         }
@@ -255,11 +250,7 @@ impl Reader<'_> {
     }
 
     fn text(&mut self, path: &str, node: &MarkedYaml<'_>) -> Option<String> {
-        let text = match &node.data {
-            YamlData::Value(Scalar::Null) => None,
-            YamlData::Value(scalar) => Some(scalar_text(scalar)).filter(|text| !text.is_empty()),
-            _ => None,
-        };
+        let text = text_of(node);
         if text.is_none() {
             self.problem(node, format!("{path} needs a text"), "give it one");
         }

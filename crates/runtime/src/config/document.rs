@@ -240,6 +240,20 @@ pub(super) fn scalar_text(scalar: &Scalar<'_>) -> String {
     }
 }
 
+/// A value that is written as one, in its text; none for nothing, a list or a map.
+pub(super) fn text_of(node: &MarkedYaml<'_>) -> Option<String> {
+    match &node.data {
+        YamlData::Value(scalar) => Some(scalar_text(scalar)).filter(|text| !text.is_empty()),
+        _ => None,
+    }
+}
+
+/// What to write in place of a word that is not known: the one that is most like it, else `all` those that are.
+pub(super) fn in_place_of(unknown: &str, known: &[&str], all: &str) -> String {
+    nearest(unknown, known.iter().copied())
+        .map_or_else(|| format!("{all} {}", known.join(", ")), |near| format!("did you mean {near}?"))
+}
+
 /// The known key that is most like an unknown one, when one is like it at all: by spelling, else by its last part.
 pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let last_part = |key: &str| key.rsplit('.').next().unwrap_or_default().to_string();

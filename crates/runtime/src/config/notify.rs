@@ -9,7 +9,7 @@ use std::fmt;
 
 use saphyr::{MarkedYaml, YamlData};
 
-use super::document::{Unresolved, nearest, problem_at, replace_variables, scalar_text};
+use super::document::{Unresolved, in_place_of, problem_at, replace_variables, text_of};
 use super::problem::ConfigProblem;
 use super::{ConfigError, Environment};
 
@@ -250,17 +250,12 @@ impl Entry<'_> {
             if known.contains(&name) {
                 continue;
             }
-            let help = nearest(name, known.iter().copied())
-                .map_or_else(|| format!("it takes {}", known.join(", ")), |near| format!("did you mean {near}?"));
-            self.problem(key, "has an unknown key", &help);
+            self.problem(key, "has an unknown key", &in_place_of(name, known, "it takes"));
         }
     }
 
     fn text(&mut self, node: &MarkedYaml<'_>, key: &str) -> Option<String> {
-        let found = get(node, key).and_then(|value| match &value.data {
-            YamlData::Value(scalar) => Some(scalar_text(scalar)).filter(|text| !text.is_empty()),
-            _ => None,
-        });
+        let found = get(node, key).and_then(text_of);
         if found.is_none() {
             let help = format!("add `{key}:`; a secret by reference, such as ${{NAME}}");
             self.problem(get(node, key).unwrap_or(node), &format!("needs a text for `{key}`"), &help);

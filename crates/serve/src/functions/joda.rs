@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, Timelike, Utc, Weekday};
 use datafusion::common::Result;
+use vitalake_contract::time_format::names::{MONTHS, WEEKDAYS};
 
 use super::iso;
 use super::period::{instant, local};
@@ -21,22 +22,6 @@ enum Token {
     Text(String),
     Field(char, usize),
 }
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// Two digits of a year stand for one from here on for a century.
 const TWO_DIGIT_YEARS_FROM: i32 = 1946;
@@ -186,7 +171,7 @@ fn field(time: NaiveDateTime, letter: char, count: usize, out: &mut String) -> O
             return Some(());
         }
         'E' => {
-            let name = DAYS.get(weekday)?;
+            let name = WEEKDAYS.get(weekday)?;
             out.push_str(if count >= 4 { name } else { name.get(..3)? });
             return Some(());
         }
@@ -293,7 +278,7 @@ impl Found {
                 return Some(rest);
             }
             'E' => {
-                let (day, rest) = name(text, &DAYS)?;
+                let (day, rest) = name(text, &WEEKDAYS)?;
                 self.weekday = Some(day);
                 return Some(rest);
             }

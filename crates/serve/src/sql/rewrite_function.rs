@@ -5,7 +5,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, TrimWhereField,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, TrimWhereField, TypedString,
     UnaryOperator, Value,
 };
 
@@ -75,65 +75,43 @@ fn take(expr: &mut Expr) -> Expr {
 /// # Errors
 /// [`QueryError::Invalid`] for a form that Druid has not, or that we have not.
 pub fn rewrite_expression(expr: &mut Expr) -> Result<(), QueryError> {
+    if let Some(new) = rewritten(expr)? {
+        *expr = new;
+    }
+    Ok(())
+}
+
+/// What takes the place of an expression, whose parts it then has; `None` where the expression stays.
+fn rewritten(expr: &mut Expr) -> Result<Option<Expr>, QueryError> {
     let new = match expr {
         Expr::Floor { expr: inner, field } => rounded("floor", take(inner), field)?,
         Expr::Ceil { expr: inner, field } => rounded("ceil", take(inner), field)?,
         Expr::Extract { field, expr: inner, .. } => call("__extract", vec![take(inner), text(extracted(field)?)]),
-        Expr::TypedString(typed) => {
-            let value = literal(typed.value.value.clone());
-            match typed.data_type {
-                DataType::Timestamp(..) | DataType::Datetime(_) => call("__timestamp_literal", vec![value]),
-                DataType::Date if is_day(&typed.value.value) => call("__date", vec![value]),
-                DataType::Date => {
-                    return Err(QueryError::invalid("Illegal DATE literal: not in format 'yyyy-MM-dd'"));
-                }
-                _ => return Err(QueryError::invalid("a literal of this type is not supported; use TIMESTAMP or DATE")),
-            }
-        }
+        Expr::TypedString(typed) => typed_literal(typed)?,
         Expr::Cast { kind: CastKind::Cast, expr: inner, data_type, .. } => cast(take(inner), data_type)?,
-        Expr::Cast { .. } => {
-            return Err(QueryError::invalid(
-                "TRY_CAST, SAFE_CAST and :: are not supported; use CAST, which gives NULL for a value of another form",
-            ));
-        }
         Expr::Value(value) => match &value.value {
             Value::UnicodeStringLiteral(plain) | Value::NationalStringLiteral(plain) => text(plain.clone()),
-            other => {
-                check_number(other)?;
-                return Ok(());
-            }
+            other => return check_number(other).map(|()| None),
         },
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. }
             if matches!(right.as_ref(), Expr::Subquery(_)) =>
         {
-            let Expr::Subquery(subquery) = take(right) else { return Ok(()) };
-            Expr::InSubquery { expr: Box::new(take(left)), subquery, negated: false }
+            return Ok(in_subquery(left, right, false));
         }
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right, .. }
             if matches!(right.as_ref(), Expr::Subquery(_)) =>
         {
-            let Expr::Subquery(subquery) = take(right) else { return Ok(()) };
-            Expr::InSubquery { expr: Box::new(take(left)), subquery, negated: true }
-        }
-        Expr::AnyOp { .. } | Expr::AllOp { .. } => {
-            return Err(QueryError::invalid("ANY and ALL are not supported here; use IN, or compare with MIN or MAX"));
+            return Ok(in_subquery(left, right, true));
         }
         Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => match inner.as_ref() {
-            Expr::Value(value) if !is_zero(&value.value) => return Ok(()),
+            Expr::Value(value) if !is_zero(&value.value) => return Ok(None),
             // Druid reads minus zero as zero.
             Expr::Value(_) => take(inner),
-            Expr::Interval(_) => return Ok(()),
+            Expr::Interval(_) => return Ok(None),
             _ => call("__negative", vec![take(inner)]),
         },
-        Expr::BinaryOp { left, op, right } => match binary(left, op, right)? {
-            Some(new) => new,
-            None => return Ok(()),
-        },
-        Expr::Interval(_) => return Ok(()),
-        Expr::Like { .. } | Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } => match like(expr)? {
-            Some(new) => new,
-            None => return Ok(()),
-        },
+        Expr::BinaryOp { left, op, right } => return binary(left, op, right),
+        Expr::Like { .. } | Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } => return like(expr),
         Expr::Substring { expr: inner, substring_from, substring_for, .. } => {
             let mut arguments = vec![take(inner)];
             arguments.push(substring_from.take().map_or_else(|| number(1), |from| *from));
@@ -142,30 +120,54 @@ pub fn rewrite_expression(expr: &mut Expr) -> Result<(), QueryError> {
         }
         Expr::Position { expr: inner, r#in } => call("position", vec![take(inner), take(r#in)]),
         Expr::Trim { trim_where, trim_what, expr: inner, trim_characters } => {
-            let name = match trim_where {
-                Some(TrimWhereField::Leading) => "ltrim",
-                Some(TrimWhereField::Trailing) => "rtrim",
-                _ => "btrim",
-            };
             let mut arguments = vec![take(inner)];
             arguments.extend(trim_what.take().map(|what| *what));
             arguments.extend(trim_characters.take().unwrap_or_default());
-            call(name, arguments)
+            call(trim_function(trim_where.as_ref()), arguments)
         }
-        Expr::Function(function) => match rewrite_call(function)? {
-            Some(new) => new,
-            None => return Ok(()),
-        },
-        Expr::AtTimeZone { .. } => {
-            return Err(QueryError::invalid(
-                "AT TIME ZONE is not supported; use TIME_FORMAT or TIME_FLOOR with a zone",
-            ));
-        }
-        Expr::Overlay { .. } => return Err(QueryError::invalid("OVERLAY is not supported; use SUBSTRING and CONCAT")),
-        _ => return Ok(()),
+        Expr::Function(function) => return rewrite_call(function),
+        other => return not_known(other).map_or(Ok(None), |reason| Err(QueryError::invalid(reason))),
     };
-    *expr = new;
-    Ok(())
+    Ok(Some(new))
+}
+
+/// Why a form is refused that Druid or its dialect here does not have.
+fn not_known(expr: &Expr) -> Option<&'static str> {
+    Some(match expr {
+        Expr::Cast { .. } => {
+            "TRY_CAST, SAFE_CAST and :: are not supported; use CAST, which gives NULL for a value of another form"
+        }
+        Expr::AnyOp { .. } | Expr::AllOp { .. } => {
+            "ANY and ALL are not supported here; use IN, or compare with MIN or MAX"
+        }
+        Expr::AtTimeZone { .. } => "AT TIME ZONE is not supported; use TIME_FORMAT or TIME_FLOOR with a zone",
+        Expr::Overlay { .. } => "OVERLAY is not supported; use SUBSTRING and CONCAT",
+        _ => return None,
+    })
+}
+
+fn typed_literal(typed: &TypedString) -> Result<Expr, QueryError> {
+    let value = literal(typed.value.value.clone());
+    match typed.data_type {
+        DataType::Timestamp(..) | DataType::Datetime(_) => Ok(call("__timestamp_literal", vec![value])),
+        DataType::Date if is_day(&typed.value.value) => Ok(call("__date", vec![value])),
+        DataType::Date => Err(QueryError::invalid("Illegal DATE literal: not in format 'yyyy-MM-dd'")),
+        _ => Err(QueryError::invalid("a literal of this type is not supported; use TIMESTAMP or DATE")),
+    }
+}
+
+/// `= ANY (SELECT …)` and `<> ALL (SELECT …)` as IN and NOT IN.
+fn in_subquery(left: &mut Expr, right: &mut Expr, negated: bool) -> Option<Expr> {
+    let Expr::Subquery(subquery) = take(right) else { return None };
+    Some(Expr::InSubquery { expr: Box::new(take(left)), subquery, negated })
+}
+
+fn trim_function(side: Option<&TrimWhereField>) -> &'static str {
+    match side {
+        Some(TrimWhereField::Leading) => "ltrim",
+        Some(TrimWhereField::Trailing) => "rtrim",
+        _ => "btrim",
+    }
 }
 
 pub(super) fn number(value: i64) -> Expr {

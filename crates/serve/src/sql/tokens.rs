@@ -7,90 +7,96 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 /// Rewrites the tokens of a query.
 pub fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    // The function of each open parenthesis.
-    let mut calls: Vec<Call> = vec![];
+    let mut rewriter = Rewriter { out: Vec::with_capacity(tokens.len()), tokens: &tokens, calls: Vec::new() };
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
-        let next = tokens.get(index + 1);
+        index = rewriter.take(token, index);
+    }
+    rename_position(rewriter.out)
+}
+
+/// The way through the tokens of a query.
+struct Rewriter<'a> {
+    tokens: &'a [TokenWithSpan],
+    out: Vec<TokenWithSpan>,
+    /// The function of each open parenthesis.
+    calls: Vec<Call>,
+}
+
+impl Rewriter<'_> {
+    /// Takes a token in and says where the next one is.
+    fn take(&mut self, token: &TokenWithSpan, index: usize) -> usize {
         match &token.token {
             Token::LParen => {
-                let kind = out.last().map_or(Call::Other, call_of);
-                // What follows UNNEST(…) at once is a list of names.
-                if matches!(out.last().map(|last| &last.token), Some(Token::RParen)) && ends_unnest(&out) {
-                    out.push(word("AS", token));
-                    out.push(word("unnested", token));
+                if let Some(next) = self.open(token, index) {
+                    return next;
                 }
-                if kind == Call::Trim
-                    && is_trim_side(next)
-                    && tokens.get(index + 2).is_some_and(|third| is_word(third, "FROM"))
-                {
-                    // TRIM(TRAILING FROM x): spaces are meant.
-                    out.push(token.clone());
-                    out.push(tokens.get(index + 1).cloned().unwrap_or_else(|| token.clone()));
-                    out.push(TokenWithSpan { token: Token::SingleQuotedString(" ".to_owned()), span: token.span });
-                    calls.push(kind);
-                    index += 2;
-                    continue;
-                }
-                calls.push(kind);
             }
             Token::RParen => {
-                calls.pop();
+                self.calls.pop();
             }
             _ => {}
         }
-        match (calls.last(), &token.token) {
-            (Some(Call::JsonObject), Token::Word(found)) if is(found, "KEY") && starts_argument(&out) => {
-                index += 1;
-                continue;
+        if let Some(next) = self.within(token, index) {
+            return next;
+        }
+        self.out.push(token.clone());
+        index + 1
+    }
+
+    /// Opens a parenthesis; where the next token is, if what opens has been taken in already.
+    fn open(&mut self, token: &TokenWithSpan, index: usize) -> Option<usize> {
+        let kind = self.out.last().map_or(Call::Other, call_of);
+        self.calls.push(kind);
+        // What follows UNNEST(…) at once is a list of names.
+        if matches!(self.out.last().map(|last| &last.token), Some(Token::RParen)) && ends_unnest(&self.out) {
+            self.out.push(word("AS", token));
+            self.out.push(word("unnested", token));
+        }
+        let side = self.tokens.get(index + 1).filter(|side| kind == Call::Trim && is_trim_side(side))?;
+        self.tokens.get(index + 2).filter(|third| is_word(third, "FROM"))?;
+        // TRIM(TRAILING FROM x): spaces are meant.
+        self.out.extend([token.clone(), side.clone()]);
+        self.put(Token::SingleQuotedString(" ".to_owned()), token);
+        Some(index + 2)
+    }
+
+    /// What becomes of a token by the call that it stands in; where the next one is, or `None` where it stays.
+    fn within(&mut self, token: &TokenWithSpan, index: usize) -> Option<usize> {
+        let next = self.tokens.get(index + 1);
+        match (self.calls.last()?, &token.token) {
+            (Call::JsonObject, Token::Word(found)) if is(found, "KEY") && starts_argument(&self.out) => {}
+            (Call::JsonObject, Token::Word(found)) if is(found, "VALUE") => self.put(Token::Comma, token),
+            (Call::JsonObject, Token::Colon) => self.put(Token::Comma, token),
+            (Call::JsonValue, Token::Word(found)) if is(found, "RETURNING") => {
+                let (name, after) = returned(self.tokens, index + 1);
+                self.put(Token::Comma, token);
+                self.put(Token::SingleQuotedString(name), token);
+                return Some(after);
             }
-            (Some(Call::JsonObject), Token::Word(found)) if is(found, "VALUE") => {
-                out.push(TokenWithSpan { token: Token::Comma, span: token.span });
-                index += 1;
-                continue;
-            }
-            (Some(Call::JsonObject), Token::Colon) => {
-                out.push(TokenWithSpan { token: Token::Comma, span: token.span });
-                index += 1;
-                continue;
-            }
-            (Some(Call::JsonValue), Token::Word(found)) if is(found, "RETURNING") => {
-                let (name, after) = returned(&tokens, index + 1);
-                out.push(TokenWithSpan { token: Token::Comma, span: token.span });
-                out.push(TokenWithSpan { token: Token::SingleQuotedString(name), span: token.span });
-                index = after;
-                continue;
-            }
-            (Some(Call::JsonValue), Token::Word(found))
+            // NULL ON ERROR and NULL ON EMPTY are what is done anyway.
+            (Call::JsonValue, Token::Word(found))
                 if is(found, "NULL") && next.is_some_and(|next| is_word(next, "ON")) =>
             {
-                // NULL ON ERROR and NULL ON EMPTY are what is done anyway.
-                index += 3;
-                continue;
+                return Some(index + 3);
             }
-            (Some(Call::Position), Token::Word(found)) if is(found, "IN") && has_from(&tokens, index) => {
-                out.push(TokenWithSpan { token: Token::Comma, span: token.span });
-                index += 1;
-                continue;
+            (Call::Position, Token::Word(found)) if is(found, "IN") && has_from(self.tokens, index) => {
+                self.put(Token::Comma, token);
             }
-            (Some(Call::Position), Token::Word(found)) if is(found, "FROM") => {
-                out.push(TokenWithSpan { token: Token::Comma, span: token.span });
-                index += 1;
-                continue;
+            (Call::Position, Token::Word(found)) if is(found, "FROM") => self.put(Token::Comma, token),
+            (Call::Cast, Token::Word(found)) if is(found, "ARRAY") && ends_type(&self.out, next) => {
+                self.put(Token::LBracket, token);
+                self.put(Token::RBracket, token);
             }
-            (Some(Call::Cast), Token::Word(found)) if is(found, "ARRAY") && ends_type(&out, next) => {
-                out.push(TokenWithSpan { token: Token::LBracket, span: token.span });
-                out.push(TokenWithSpan { token: Token::RBracket, span: token.span });
-                index += 1;
-                continue;
-            }
-            _ => {}
+            _ => return None,
         }
-        out.push(token.clone());
-        index += 1;
+        Some(index + 1)
     }
-    rename_position(out)
+
+    /// Puts a token where another stands in the text.
+    fn put(&mut self, token: Token, at: &TokenWithSpan) {
+        self.out.push(TokenWithSpan { token, span: at.span });
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +131,8 @@ fn is_word(token: &TokenWithSpan, name: &str) -> bool {
     matches!(&token.token, Token::Word(found) if is(found, name))
 }
 
-fn is_trim_side(token: Option<&TokenWithSpan>) -> bool {
-    token.is_some_and(|token| ["BOTH", "LEADING", "TRAILING"].iter().any(|side| is_word(token, side)))
+fn is_trim_side(token: &TokenWithSpan) -> bool {
+    ["BOTH", "LEADING", "TRAILING"].iter().any(|side| is_word(token, side))
 }
 
 fn word(text: &str, at: &TokenWithSpan) -> TokenWithSpan {

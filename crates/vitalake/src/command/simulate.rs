@@ -14,7 +14,8 @@ use crate::cli::SimulateArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::simulate::events::Shares;
-use crate::simulate::incident::{Guide, Incident};
+use crate::simulate::guide::Guide;
+use crate::simulate::incident::Incident;
 use crate::simulate::{self, Options, ProducerError, Summary};
 use crate::table::thousands;
 

@@ -15,8 +15,8 @@ use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
 use vitalake_ingest::source::{EXTERNAL_KAFKA, is_own_property};
 use vitalake_lake::TableSpec;
 use vitalake_lake::control::ControlPlace;
-use vitalake_lake::place::Place;
 use vitalake_lake::planned::table_schemas;
+use vitalake_lake::storage::StorageUrl;
 use vitalake_ops::tables::OpsTable;
 use vitalake_process::quality::check::problem;
 use vitalake_process::spark::connect;
@@ -160,7 +160,7 @@ fn without_values(text: &str) -> String {
 /// What the parser takes and this build cannot do, or nothing may set.
 fn unsupported(config: &Config) -> Vec<ConfigProblem> {
     let mut problems = Vec::new();
-    if let Err(error) = Place::parse(config.storage.url.as_deref(), &config.data) {
+    if let Err(error) = StorageUrl::parse(config.storage.url.as_deref(), &config.data) {
         problems.push(ConfigProblem::nowhere(error.to_string()));
     }
     let control = config.control.url.as_ref().map(Hidden::expose);

@@ -7,7 +7,7 @@ use std::path::Path;
 use vitalake_contract::feed::FeedSource;
 use vitalake_contract::project::feeds::FeedFile;
 use vitalake_contract::{Diagnostic, Project};
-use vitalake_lake::place::{Place, PlaceError};
+use vitalake_lake::storage::{StorageError, StorageUrl};
 
 /// Adds what is wrong with a project's feeds.
 pub(super) fn check_feeds(project: &Project, found: &mut Vec<Diagnostic>) {
@@ -17,9 +17,9 @@ pub(super) fn check_feeds(project: &Project, found: &mut Vec<Diagnostic>) {
 /// A store that this build cannot read, or whose URL may hold a secret.
 fn unusable(file: &FeedFile) -> Option<Diagnostic> {
     let FeedSource::Store(files) = &file.feed.source else { return None };
-    let reason = match Place::parse(Some(&files.place), Path::new("")) {
+    let reason = match StorageUrl::parse(Some(&files.place), Path::new("")) {
         Ok(_) => return None,
-        Err(PlaceError::Wrong { reason, .. }) => reason,
+        Err(StorageError::Wrong { reason, .. }) => reason,
         Err(error) => error.to_string(),
     };
     // The line itself may show a secret.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use vitalake_ingest::landing::TopicLanding;
-use vitalake_lake::place::{RequestKind, Requests};
+use vitalake_lake::storage::{RequestKind, Requests};
 use vitalake_ops::metrics::{Labels, Metrics};
 use vitalake_runtime::telemetry::{MetricName, metric};
 

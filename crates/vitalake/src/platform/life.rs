@@ -18,7 +18,7 @@ use vitalake_ingest::landing::EpochOptions;
 use vitalake_ingest::log::Log;
 use vitalake_lake::Lake;
 use vitalake_lake::control::ControlStore;
-use vitalake_lake::place::{Cache, Place, Requests};
+use vitalake_lake::storage::{Cache, Requests, StorageUrl};
 use vitalake_process::gate::Gates;
 use vitalake_process::{Contracts, Model, Models, ModelsOptions, table_specs};
 use vitalake_runtime::config::Config;
@@ -95,7 +95,7 @@ impl Life {
     /// When the log or none of the tables can be read. A table that does not open is set aside, and the others go on.
     pub async fn open(setup: &Setup, role: Role, number: u64) -> anyhow::Result<Arc<Self>> {
         let Setup { config, clock, cpu, disk, checked, .. } = setup;
-        let place = Place::parse(config.storage.url.as_deref(), &config.data)?;
+        let place = StorageUrl::parse(config.storage.url.as_deref(), &config.data)?;
         let cache = Cache { folder: config.data.join("cache"), bytes_max: config.storage.cache_bytes_max };
         let opened = place.open(disk, &cache, setup.outside.storage.clone()).await?;
         let contracts = contracts_of(&checked.project);

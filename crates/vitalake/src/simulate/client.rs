@@ -20,9 +20,8 @@ use kafka_protocol::records::{
 use tokio::time::{Instant, sleep};
 
 use vitalake_ingest::kafka::client::{Connection, ConnectionError};
+use vitalake_runtime::http::is_here;
 use vitalake_serve::http::ANY_NAME;
-
-use crate::client::is_here;
 
 /// Later versions name topics by id; nothing here needs that.
 const PRODUCE_VERSION_MAX: i16 = 9;

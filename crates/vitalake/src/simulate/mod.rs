@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod events;
+pub mod guide;
 pub mod incident;
 pub mod murmur2;
 pub mod noise;

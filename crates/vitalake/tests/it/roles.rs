@@ -16,7 +16,7 @@ use vitalake::platform::{Life, Outside, Process, Role, Setup, Tuning, recorder};
 use vitalake_contract::DatasetName;
 use vitalake_lake::delta::action::Add;
 use vitalake_lake::delta::{Change, DeltaLog, Snapshot};
-use vitalake_lake::place::{Cache, Place};
+use vitalake_lake::storage::{Cache, StorageUrl};
 use vitalake_lake::{Lake, LakeOptions, Space, TableId, TableSpec, TxnId, TxnKind};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
@@ -79,7 +79,7 @@ impl World {
         let url = self.checked.config.as_ref().unwrap().storage.url.clone();
         let disk: Arc<dyn Disk> = LocalDisk::shared();
         let cache = Cache { folder: self.folder.path().join(name), bytes_max: 0 };
-        let place = Place::parse(url.as_deref(), Path::new("")).unwrap();
+        let place = StorageUrl::parse(url.as_deref(), Path::new("")).unwrap();
         place.open(&disk, &cache, Health::new("storage", Clock::system())).await.unwrap().store
     }
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use vitalake_runtime::config::notify::Hidden;
+use vitalake_runtime::http;
 
 use error::{away, reason};
 
@@ -98,21 +98,8 @@ impl Cluster {
     /// A cluster of which nothing was asked yet.
     #[must_use]
     pub fn new(addresses: Addresses) -> Self {
-        let crypto = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(crypto);
-        let agent = Agent::config_builder()
-            .tls_config(tls.build())
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .timeout_global(Some(ANSWER_MAX))
-            .timeout_connect(Some(CONNECT_MAX))
-            .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
+        let config = http::client().proxy(None).timeout_global(Some(ANSWER_MAX)).timeout_connect(Some(CONNECT_MAX));
+        let agent = config.build().new_agent();
         let authorization = addresses.login.as_ref().map(|(user, password)| login::basic(user, password));
         Self(Arc::new(Inner { addresses, authorization, agent }))
     }

@@ -62,16 +62,26 @@ pub(super) fn params(
     chart: &Chart,
 ) -> Result<Map<String, Json>, BundleError> {
     let mut params = common(charted, dashboard, chart);
-    let column = |name: &String| charted.column(name);
-    let columns = |names: &[String]| names.iter().map(column).collect::<Result<Vec<_>, _>>();
     for measure in chart.form.measures() {
         charted.measure(measure)?;
     }
+    params.extend(of_form(charted, chart)?.as_object().cloned().unwrap_or_default());
+    if matches!(chart.form, Form::Series { style: SeriesStyle::Line | SeriesStyle::Bar, .. }) {
+        params.remove("opacity");
+    }
+    params.extend(chart.superset.clone());
+    Ok(params)
+}
+
+/// The settings that a form has for itself.
+fn of_form(charted: &Charted<'_>, chart: &Chart) -> Result<Json, BundleError> {
+    let column = |name: &String| charted.column(name);
+    let columns = |names: &[String]| names.iter().map(column).collect::<Result<Vec<_>, _>>();
     let format = format(charted, chart)?;
     let sort = chart.sort.as_ref().map(|sort| sort.measure.as_str());
     let descending = chart.sort.as_ref().is_none_or(|sort| sort.descending);
     let limit = chart.limit();
-    let own = match &chart.form {
+    Ok(match &chart.form {
         Form::Number { measure, trend: false } => json!({
             "metric": measure, "y_axis_format": format, "header_font_size": 0.4, "subheader_font_size": 0.15,
             "time_format": "smart_date",
@@ -120,13 +130,7 @@ pub(super) fn params(
             "valueFormat": format, "date_format": "smart_date", "rowOrder": "key_a_to_z", "colOrder": "key_a_to_z",
             "series_limit_metric": sort, "order_desc": descending, "row_limit": limit, "series_limit": 0,
         }),
-    };
-    params.extend(own.as_object().cloned().unwrap_or_default());
-    if matches!(chart.form, Form::Series { style: SeriesStyle::Line | SeriesStyle::Bar, .. }) {
-        params.remove("opacity");
-    }
-    params.extend(chart.superset.clone());
-    Ok(params)
+    })
 }
 
 fn common(charted: &Charted<'_>, dashboard: &Dashboard, chart: &Chart) -> Map<String, Json> {

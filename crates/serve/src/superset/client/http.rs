@@ -4,12 +4,11 @@
 //! what was demanded is an error, also where its status is 200.
 
 use std::io::Read as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body, http};
+use vitalake_runtime::http::{client, is_here};
 
 use super::error::Error;
 
@@ -81,21 +80,11 @@ impl Http {
         if host.is_none_or(|host| host.is_empty() || host.contains(['@', ' ', '?', '#'])) {
             return Err(Error::Address(vitalake_runtime::config::masked_url(&url)));
         }
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let config = Agent::config_builder()
-            .tls_config(tls.build())
-            .http_status_as_error(false)
-            .max_redirects(0)
+        let config = client()
             .timeout_global(Some(Duration::from_secs(SECONDS_MAX)))
-            .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS_MAX)))
-            .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")));
+            .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS_MAX)));
         // What is on this machine is not asked of a proxy.
-        let here = host
-            .is_some_and(|host| host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]"));
-        let config = if here { config.proxy(None) } else { config };
+        let config = if is_here(&url) { config.proxy(None) } else { config };
         Ok(Self { agent: config.build().new_agent(), url, secrets })
     }
 

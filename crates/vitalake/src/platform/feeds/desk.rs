@@ -11,7 +11,7 @@ use vitalake_contract::feed::{Feed, FeedSource, FeedTrigger};
 use vitalake_ingest::delivery::WATERMARK;
 use vitalake_ingest::feed::{Files, FolderFiles, Looks};
 use vitalake_ingest::postgres::{PostgresSource, Watermark};
-use vitalake_lake::place::{Cache, Place, PlaceError};
+use vitalake_lake::storage::{Cache, StorageError, StorageUrl};
 use vitalake_lake::{TxnId, TxnKind};
 use vitalake_ops::feeds::FeedReport;
 use vitalake_runtime::clock::Clock;
@@ -236,9 +236,9 @@ async fn source(setup: &Setup, feed: &Feed) -> Result<Source, String> {
 
 /// The store that a URL names; nothing is asked of it yet.
 async fn store(setup: &Setup, url: &str) -> Result<Files, String> {
-    let place = match Place::parse(Some(url), &setup.config.data).map_err(|error| in_words(&error))? {
-        Place::Folder { root, .. } => return Ok(Files::Folder(FolderFiles::new(root))),
-        place @ Place::Azure(_) => place,
+    let place = match StorageUrl::parse(Some(url), &setup.config.data).map_err(|error| in_words(&error))? {
+        StorageUrl::Folder { root, .. } => return Ok(Files::Folder(FolderFiles::new(root))),
+        place @ StorageUrl::Azure(_) => place,
     };
     // What a feed reads is read once: nothing of it is kept on this machine.
     let cache = Cache { folder: setup.config.data.join("cache-of-feeds"), bytes_max: 0 };
@@ -247,9 +247,9 @@ async fn store(setup: &Setup, url: &str) -> Result<Files, String> {
     Ok(Files::store(opened.store, url.to_owned()))
 }
 
-fn in_words(error: &PlaceError) -> String {
+fn in_words(error: &StorageError) -> String {
     match error {
-        PlaceError::Wrong { reason, .. } => reason.clone(),
+        StorageError::Wrong { reason, .. } => reason.clone(),
         error => error.to_string(),
     }
 }

@@ -22,7 +22,7 @@ const LEFT_FOR_GOOD: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a lake lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum StorageUrl {
     /// A folder.
     Folder {
         /// Where it is.
@@ -36,7 +36,7 @@ pub enum Place {
 
 /// Why a place cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
+pub enum StorageError {
     /// The URL or what belongs to it is wrong.
     #[error("storage.url {url}: {reason}")]
     Wrong {
@@ -139,11 +139,11 @@ pub struct Cache {
 impl Cache {
     /// What an earlier process left may be torn.
     #[cfg(feature = "azure")]
-    fn empty(&self) -> Result<(), PlaceError> {
+    fn empty(&self) -> Result<(), StorageError> {
         match std::fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 let source = object_store::Error::Generic { store: "cache", source: error.into() };
-                Err(PlaceError::Store {
+                Err(StorageError::Store {
                     attempt: "emptying the cache",
                     place: self.folder.display().to_string(),
                     source,
@@ -197,22 +197,22 @@ impl fmt::Debug for Opened {
     }
 }
 
-impl Place {
+impl StorageUrl {
     /// The place that `storage.url` names; `None` stands for the data folder.
     ///
     /// # Errors
     /// When the URL has a scheme that is not supported, this build lacks it, or it has a part that may be a secret: such
     /// a URL would be shown, and become part of the names of objects.
-    pub fn parse(url: Option<&str>, data: &std::path::Path) -> Result<Self, PlaceError> {
+    pub fn parse(url: Option<&str>, data: &std::path::Path) -> Result<Self, StorageError> {
         // What lies in the data folder is this process's alone, by the folder's lock.
         let folder = |root: PathBuf| Self::Folder { shared: !root.starts_with(data), root };
         let Some(url) = url else { return Ok(folder(data.to_path_buf())) };
         if let Some(reason) = may_hold_a_secret(url) {
             // Where the secret ends is not known: nothing of what follows the scheme is shown.
             let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-            return Err(PlaceError::Wrong { url: format!("{scheme}://***"), reason: reason.to_owned() });
+            return Err(StorageError::Wrong { url: format!("{scheme}://***"), reason: reason.to_owned() });
         }
-        let wrong = |reason: &str| PlaceError::Wrong { url: url.to_owned(), reason: reason.to_owned() };
+        let wrong = |reason: &str| StorageError::Wrong { url: url.to_owned(), reason: reason.to_owned() };
         match url.split_once("://") {
             None => Ok(folder(PathBuf::from(url))),
             Some(("file", path)) if path.starts_with('/') => Ok(folder(PathBuf::from(path))),
@@ -228,12 +228,12 @@ impl Place {
     ///
     /// # Errors
     /// When files of an interrupted put cannot be removed, or the URL and the credentials do not fit.
-    pub async fn open(&self, disk: &Arc<dyn Disk>, cache: &Cache, health: Health) -> Result<Opened, PlaceError> {
+    pub async fn open(&self, disk: &Arc<dyn Disk>, cache: &Cache, health: Health) -> Result<Opened, StorageError> {
         match self {
             Self::Folder { root, shared } => {
                 let store = DiskStore::new(Arc::clone(disk), root);
                 // Another process may be writing in a folder that is not this one's alone.
-                store.sweep_temporary(shared.then_some(LEFT_FOR_GOOD)).await.map_err(|source| PlaceError::Store {
+                store.sweep_temporary(shared.then_some(LEFT_FOR_GOOD)).await.map_err(|source| StorageError::Store {
                     attempt: "removing files that an earlier stop left",
                     place: root.display().to_string(),
                     source,
@@ -255,7 +255,7 @@ impl Place {
             Self::Azure(url) => {
                 drop((health, cache));
                 let reason = "this binary was built without Azure storage".to_owned();
-                Err(PlaceError::Wrong { url: url.clone(), reason })
+                Err(StorageError::Wrong { url: url.clone(), reason })
             }
         }
     }
@@ -276,7 +276,7 @@ mod tests {
             (Some("/lake"), "/lake", true),
             (Some("file:///lake"), "/lake", true),
         ] {
-            assert_eq!(Place::parse(url, data).unwrap(), Place::Folder { root: want.into(), shared });
+            assert_eq!(StorageUrl::parse(url, data).unwrap(), StorageUrl::Folder { root: want.into(), shared });
         }
     }
 
@@ -294,7 +294,7 @@ mod tests {
     #[case::unknown_scheme("s3://key:HUNTER2@bucket/x?sig=HUNTER2")]
     #[case::file("file:///lake?sig=HUNTER2")]
     fn a_url_that_may_hold_a_secret_is_refused_and_not_shown(#[case] url: &str) {
-        let error = Place::parse(Some(url), Path::new("/data")).unwrap_err();
+        let error = StorageUrl::parse(Some(url), Path::new("/data")).unwrap_err();
         let mut said = format!("{error:?}\n{error:#?}\n{}", vitalake_runtime::error::in_full(&error));
         said.make_ascii_uppercase();
         assert!(!said.contains("HUN") && said.contains("STORAGE.URL"), "{said}");
@@ -306,6 +306,6 @@ mod tests {
     #[case("az://lake/a")]
     #[case("az://lake")]
     fn a_url_that_names_a_place_alone_is_taken(#[case] url: &str) {
-        assert_eq!(Place::parse(Some(url), Path::new("/data")).unwrap(), Place::Azure(url.to_owned()));
+        assert_eq!(StorageUrl::parse(Some(url), Path::new("/data")).unwrap(), StorageUrl::Azure(url.to_owned()));
     }
 }
