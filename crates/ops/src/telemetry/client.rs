@@ -4,7 +4,6 @@
 //! small answer. That it fails is said once until one succeeds, without what the receiver said.
 
 use std::io::Read as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 

@@ -64,7 +64,7 @@ impl Rewriter<'_> {
     /// What becomes of a token by the call that it stands in; where the next one is, or `None` where it stays.
     fn within(&mut self, token: &TokenWithSpan, index: usize) -> Option<usize> {
         let next = self.tokens.get(index + 1);
-        match (self.calls.last()?, &token.token) {
+        match (*self.calls.last()?, &token.token) {
             (Call::JsonObject, Token::Word(found)) if is(found, "KEY") && starts_argument(&self.out) => {}
             (Call::JsonObject, Token::Word(found)) if is(found, "VALUE") => self.put(Token::Comma, token),
             (Call::JsonObject, Token::Colon) => self.put(Token::Comma, token),
