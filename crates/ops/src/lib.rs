@@ -1,12 +1,14 @@
 //! Watching it: what the platform says about itself. Holds no HTTP: `serve` puts these types on the wire.
 
 pub mod alerts;
+pub mod audit;
 pub mod books;
 pub mod deliveries;
 pub mod druid;
 pub mod feeds;
 pub mod gates;
 pub mod metrics;
+pub mod openlineage;
 pub mod quarantine;
 pub mod record;
 pub mod runbooks;

@@ -31,11 +31,13 @@ pub enum OpsTable {
     Resources,
     /// What the queries of runbooks found when alerts fired.
     Evidence,
+    /// Who saw and did what.
+    Audit,
 }
 
 impl OpsTable {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Runs,
         Self::Commits,
         Self::Checks,
@@ -46,6 +48,7 @@ impl OpsTable {
         Self::Lag,
         Self::Resources,
         Self::Evidence,
+        Self::Audit,
     ];
 
     /// Its name, under `ops` in SQL.
@@ -62,6 +65,7 @@ impl OpsTable {
             Self::Lag => "lag",
             Self::Resources => "resources",
             Self::Evidence => "evidence",
+            Self::Audit => "audit",
         }
     }
 
@@ -79,6 +83,7 @@ impl OpsTable {
             Self::Lag => include_str!("../contracts/lag.yaml"),
             Self::Resources => include_str!("../contracts/resources.yaml"),
             Self::Evidence => include_str!("../contracts/evidence.yaml"),
+            Self::Audit => include_str!("../contracts/audit.yaml"),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod append;
 mod check;
+mod column_lineage;
 pub mod duplicates;
 mod engine;
 mod error;
@@ -34,6 +35,7 @@ mod validate;
 
 pub use append::AppendPlan;
 pub use check::{PRIMARY_KEY_RULE, sql_rules};
+pub use column_lineage::{ColumnLineage, Direct, Indirect, MadeOf, column_lineage};
 pub use engine::{Engines, spark};
 pub use error::{Error, Result};
 pub use graph::{Contracts, Graph, GraphProblem};

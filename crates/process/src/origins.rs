@@ -31,18 +31,18 @@ pub fn carried(model: &Model, contracts: &Contracts) -> BTreeMap<String, ColumnN
 }
 
 /// The model's plan over empty tables.
-fn planned(model: &Model, contracts: &Contracts) -> Option<LogicalPlan> {
+pub(crate) fn planned(model: &Model, contracts: &Contracts) -> Option<LogicalPlan> {
     let schemas = plan::input_schemas(model, contracts).ok()?;
     Some(plan::plan_all(model, &model.query, &schemas).ok()?.plan)
 }
 
 /// The names of a plan's columns, in lower case.
-fn names(plan: &LogicalPlan) -> impl Iterator<Item = String> {
+pub(crate) fn names(plan: &LogicalPlan) -> impl Iterator<Item = String> {
     plan.schema().fields().iter().map(|field| field.name().to_lowercase())
 }
 
 /// The columns of a scan; none of a table whose name is no dataset's.
-fn of_scan(scan: &TableScan) -> impl Iterator<Item = Option<ColumnName>> {
+pub(crate) fn of_scan(scan: &TableScan) -> impl Iterator<Item = Option<ColumnName>> {
     let dataset = DatasetName::new(scan.table_name.table()).ok();
     let fields = scan.projected_schema.fields().iter();
     fields.map(move |field| Some((dataset.clone()?, field.name().to_lowercase())))

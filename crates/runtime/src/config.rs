@@ -5,6 +5,7 @@
 //! the parser, the environment and the reference page (docs/configuration.md) are made; no message here holds a value.
 
 pub mod access;
+pub mod audit;
 mod document;
 mod druid;
 pub mod engines;
@@ -60,6 +61,10 @@ pub struct Config {
     pub notify: BTreeMap<String, notify::Receiver>,
     /// Who may come in, and what they may see and do.
     pub access: access::Access,
+    /// The journal of who saw and did what.
+    pub audit: audit::Audit,
+    /// Where lineage is told.
+    pub lineage: audit::Lineage,
 }
 
 /// Where and how the lake is kept.
@@ -262,6 +267,8 @@ impl Config {
             superset: superset::Superset::default(),
             notify: BTreeMap::new(),
             access: access::Access::default(),
+            audit: audit::Audit::default(),
+            lineage: audit::Lineage::default(),
         }
     }
 
@@ -317,6 +324,8 @@ impl fmt::Debug for Config {
             .field("superset", &self.superset)
             .field("notify", &notify)
             .field("access", &self.access)
+            .field("audit", &self.audit)
+            .field("lineage", &self.lineage.url.as_deref().map(masked_url))
             .finish()
     }
 }

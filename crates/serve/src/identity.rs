@@ -16,6 +16,18 @@ pub enum Door {
     Token,
 }
 
+impl Door {
+    /// Its name in the journal.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Runbook => "runbook",
+            Self::Token => "token",
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {

@@ -2,6 +2,7 @@
 //!
 //! A request comes in by `http`, is read by `druid::request`, runs through `session`, and leaves by `druid::result`.
 
+pub mod audit;
 pub mod catalogue;
 pub mod dialect;
 pub mod druid;

@@ -50,6 +50,11 @@ pub trait Pinned: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether something was refused to who asks by its rules.
+    fn was_refused(&self) -> bool {
+        false
+    }
+
     /// Where its files lie.
     fn store(&self) -> Option<Arc<dyn ObjectStore>> {
         None

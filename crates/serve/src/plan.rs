@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Statement as SqlStatement};
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
+use crate::audit::{Reads, Watched};
 use crate::catalogue::SessionCatalogue;
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
@@ -49,6 +50,8 @@ pub struct Request {
     pub query_id: String,
     /// Whether the platform asks it again and again.
     pub is_repeated: bool,
+    /// Tells what the plan reads, where that is written down.
+    pub watched: Option<Arc<Watched>>,
     /// Becomes true when nobody waits for the answer any longer.
     pub ended: Arc<AtomicBool>,
 }
@@ -90,6 +93,12 @@ async fn work(
 
     let plan = state.state.optimize(&plan).map_err(planning)?;
     check_constants(&plan, engine.limits().query_bytes_max).map_err(planning)?;
+    let reads = request.watched.as_ref().map(|watched| if explained { Reads::new() } else { watched.reads(&plan) });
+    if let Some(reads) = reads
+        && rows.send(Ok(Message::Reads(reads))).await.is_err()
+    {
+        return Ok(());
+    }
     if explained {
         send_explanation(dialect.explanation(&plan, &labels).map_err(planning)?, rows).await;
         return Ok(());
@@ -133,6 +142,7 @@ pub fn planned(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Re
         zone: Zone::UTC,
         query_id: "check".to_owned(),
         is_repeated: false,
+        watched: None,
         ended: Arc::default(),
     };
     let seen = Arc::clone(&pinned);

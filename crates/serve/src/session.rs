@@ -12,9 +12,11 @@ use arrow::record_batch::RecordBatch;
 use datafusion::sql::sqlparser::ast::Expr;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use vitalake_ops::audit::{Audit, Begun, Entry, Outcome};
 use vitalake_runtime::config::access::Action;
 use vitalake_runtime::events::{Event, Events};
 
+use crate::audit::{self, Ledger, Reads};
 use crate::dialect::Dialect;
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
@@ -37,13 +39,15 @@ pub struct QueryOptions {
     pub timeout: Option<Duration>,
     /// The client's id for it.
     pub query_id: Option<String>,
-    /// Whether the platform asks it again and again: who asks says when it fails.
+    /// Whether the platform asks it again and again: who asks says when it fails, and it is not written down who asked.
     pub is_repeated: bool,
+    /// For which purpose, as the client says it.
+    pub purpose: Option<String>,
 }
 
 impl Default for QueryOptions {
     fn default() -> Self {
-        Self { zone: Zone::UTC, timeout: None, query_id: None, is_repeated: false }
+        Self { zone: Zone::UTC, timeout: None, query_id: None, is_repeated: false, purpose: None }
     }
 }
 
@@ -55,6 +59,7 @@ pub struct Sessions {
     datasets: Arc<dyn Datasets>,
     events: Events,
     access: Arc<Access>,
+    ledger: Ledger,
 }
 
 impl Sessions {
@@ -65,13 +70,44 @@ impl Sessions {
         dialect: Arc<dyn Dialect>,
         events: Events,
     ) -> Self {
-        Self { surface: Arc::new(Surface::new(dialect)), engine, datasets, events, access: Arc::default() }
+        Self {
+            surface: Arc::new(Surface::new(dialect)),
+            engine,
+            datasets,
+            events,
+            access: Arc::default(),
+            ledger: Ledger::default(),
+        }
     }
 
     /// The same, where these rules say what clients see.
     #[must_use]
     pub fn with_access(self, access: Arc<Access>) -> Self {
         Self { access, ..self }
+    }
+
+    /// The same, where accesses are written down.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Ledger) -> Self {
+        Self { ledger, ..self }
+    }
+
+    /// Where accesses are written down.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The journal of accesses, for what is no query.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.ledger.audit
+    }
+
+    /// Whether an identity may see who saw what.
+    #[must_use]
+    pub fn audits(&self, identity: &Identity) -> bool {
+        Policy::of(identity, &self.access).audits()
     }
 
     /// Whether an identity may see records as they came.
@@ -104,8 +140,8 @@ impl Sessions {
     /// [`QueryError::NotReady`] while there is no value to be seen.
     pub fn open(&self, identity: Identity) -> Result<Session, QueryError> {
         let pinned = self.datasets.pin().map_err(QueryError::NotReady)?;
-        let pinned = Policy::of(&identity, &self.access).view(pinned);
-        Ok(Session { sessions: self.clone(), identity, pinned })
+        let policy = Policy::of(&identity, &self.access);
+        Ok(Session { sessions: self.clone(), identity, policy, pinned })
     }
 
     /// Cancels every query with that id that this identity began, by whatever surface. Returns whether there was one.
@@ -125,6 +161,8 @@ impl Sessions {
 pub struct Session {
     sessions: Sessions,
     identity: Identity,
+    policy: Policy,
+    /// The value as it is; each query sees it as the policy shows it.
     pinned: Arc<dyn Pinned>,
 }
 
@@ -150,17 +188,46 @@ impl Session {
     /// Every [`QueryError`] but those that only rows can cause.
     pub async fn query(&self, sql: String, parameters: Vec<Expr>, options: QueryOptions) -> Result<Answer, QueryError> {
         let mut counted = Counted::new(&self.sessions);
-        match self.start(sql, parameters, options).await {
-            Ok((schema, labels, work)) => Ok(Answer { schema, labels, work, counted }),
-            Err(error) => Err(counted.ended(error)),
+        let told = options.purpose.as_deref();
+        let entry = if options.is_repeated { None } else { self.entry(&sql, &parameters, told) };
+        let mut begun = Begun::default();
+        let (view, watched) = self.policy.watched(Arc::clone(&self.pinned));
+        let seen = Arc::clone(&view);
+        let watched = entry.is_some().then_some(watched);
+        let request = (sql, parameters, options, watched);
+        match self.start(view, request, (&entry, &mut begun)).await {
+            Ok((schema, labels, work)) => Ok(Answer { schema, labels, work, begun, counted }),
+            Err(error) => {
+                self.failed(entry, begun, &error, seen.was_refused());
+                Err(counted.ended(error))
+            }
+        }
+    }
+
+    /// What is written down of a query before it is planned.
+    fn entry(&self, sql: &str, parameters: &[Expr], purpose: Option<&str>) -> Option<Entry> {
+        let routines = &self.sessions.surface.library().routines;
+        let is_function =
+            |word: &str| routines.binary_search_by(|(name, _)| name.as_str().cmp(&word.to_ascii_uppercase())).is_ok();
+        self.sessions.ledger.query((&self.identity, &self.policy), is_function, (sql, parameters), purpose)
+    }
+
+    /// Writes down that a query gave nothing.
+    fn failed(&self, entry: Option<Entry>, mut begun: Begun, error: &QueryError, was_refused: bool) {
+        let (outcome, reason) = audit::outcome(error, was_refused);
+        if begun.is_open() {
+            begun.end(outcome, reason);
+        } else if let Some(entry) = entry {
+            // Nothing was given, so that nothing has to wait for this.
+            self.sessions.ledger.audit.note(entry.ended(outcome, reason));
         }
     }
 
     async fn start(
         &self,
-        sql: String,
-        parameters: Vec<Expr>,
-        options: QueryOptions,
+        view: Arc<dyn Pinned>,
+        (sql, parameters, options, watched): (String, Vec<Expr>, QueryOptions, Option<Arc<audit::Watched>>),
+        (entry, begun): (&Option<Entry>, &mut Begun),
     ) -> Result<(SchemaRef, Vec<String>, Work), QueryError> {
         let engine = &self.sessions.engine;
         let limits = *engine.limits();
@@ -176,9 +243,10 @@ impl Session {
             zone: options.zone,
             query_id: query_id.clone(),
             is_repeated: options.is_repeated,
+            watched,
             ended: running.ended(),
         };
-        let planned = plan::run(Arc::clone(engine), Arc::clone(&self.pinned), request, rows);
+        let planned = plan::run(Arc::clone(engine), view, request, rows);
         let task = engine.cpu().spawn(async move {
             planned.await;
             drop(permit);
@@ -186,7 +254,14 @@ impl Session {
         running.watch(task.abort_handle());
         let (rows_left, bytes_left) = (limits.result_rows_max, limits.result_bytes_max);
         let mut work = Work { query_id, receiver, running, rows_left, bytes_left };
-        match work.receive().await? {
+        let mut first = work.receive().await?;
+        if let Message::Reads(reads) = first {
+            if let Some(entry) = entry {
+                *begun = audit::begin(&self.sessions.ledger, &self.policy, entry.clone(), reads).await?;
+            }
+            first = work.receive().await?;
+        }
+        match first {
             Message::Schema(schema, labels) => Ok((schema, labels, work)),
             _ => Err(without_answer(&work.query_id)),
         }
@@ -223,6 +298,8 @@ impl Drop for Counted {
 /// What the work says to its reader.
 #[derive(Debug)]
 pub enum Message {
+    /// Before all else, where it is asked for: what is read.
+    Reads(Reads),
     /// First: the columns, and what they are called.
     Schema(SchemaRef, Vec<String>),
     /// Then: rows.
@@ -253,7 +330,7 @@ impl Work {
         let batch = match self.receive().await? {
             Message::Rows(batch) => batch,
             Message::End => return Ok(None),
-            Message::Schema(..) => return Err(without_answer(&self.query_id)),
+            Message::Reads(_) | Message::Schema(..) => return Err(without_answer(&self.query_id)),
         };
         let over = |what: &str| {
             QueryError::ResourceLimit(format!(
@@ -273,6 +350,8 @@ pub struct Answer {
     schema: SchemaRef,
     labels: Vec<String>,
     work: Work,
+    /// What is written down of it.
+    begun: Begun,
     counted: Counted,
 }
 
@@ -297,14 +376,29 @@ impl Answer {
     /// # Errors
     /// [`QueryError`]: time, a limit, a cancel, or a computation that failed.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
-        match self.work.rows().await {
+        match self.written_rows().await {
             Ok(None) => {
+                self.begun.give(0);
+                self.begun.end(Outcome::Done, None);
                 self.counted.outcome = Some("ok");
                 Ok(None)
             }
-            Ok(rows) => Ok(rows),
-            Err(error) => Err(self.counted.ended(error)),
+            Ok(Some(rows)) => {
+                self.begun.give(rows.num_rows() as u64);
+                Ok(Some(rows))
+            }
+            Err(error) => {
+                let (outcome, reason) = audit::outcome(&error, false);
+                self.begun.end(outcome, reason);
+                Err(self.counted.ended(error))
+            }
         }
+    }
+
+    /// The next rows, once it is written down that they are given.
+    async fn written_rows(&mut self) -> Result<Option<RecordBatch>, QueryError> {
+        self.begun.kept().await.map_err(|error| audit::unwritten(&error))?;
+        self.work.rows().await
     }
 }
 

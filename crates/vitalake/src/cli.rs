@@ -8,10 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use vitalake_ingest::decode::DeliveryFormat;
 
 use crate::command::alert::AlertArgs;
+use crate::command::audit::AuditArgs;
 use crate::command::druid::DruidArgs;
 use crate::command::feed::FeedArgs;
 use crate::command::gate::GateArgs;
 use crate::command::import::ImportArgs;
+use crate::command::lineage::LineageArgs;
 use crate::command::policy::PolicyArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
@@ -131,6 +133,10 @@ pub enum Command {
     Druid(DruidArgs),
     /// Show what a client would see of a query, and why
     Policy(PolicyArgs),
+    /// Show who saw and did what, and check that the journal of it is whole
+    Audit(AuditArgs),
+    /// Show where a column comes from, and what is made of it
+    Lineage(LineageArgs),
     /// Make a token with which a client comes in, and the lines that let it
     #[command(long_about = TOKEN_ABOUT)]
     Token(TokenArgs),

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_contract::diagnostic::has_errors;
+use vitalake_ops::audit::{Audit, Surface};
 use vitalake_runtime::config::access::Access;
 use vitalake_runtime::config::{Config, Overrides, notify, process_environment};
 use vitalake_runtime::events::Events;
@@ -23,12 +24,16 @@ use crate::failure::Failure;
 use crate::output::Style;
 use crate::platform::{Life, Platform, Role, Setup, Watching, http_app};
 
+/// How long the last entries of the audit journal may take.
+const LAST_ENTRIES_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// An opened project; dropping it closes it.
 pub struct Local {
     url: String,
     secret: String,
     runtime: Option<Runtime>,
     life: Arc<Life>,
+    audit: Audit,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -96,12 +101,13 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         .enable_all()
         .build()
         .context("the async runtime could not be started")?;
-    let (life, url, stop) = runtime.block_on(async {
+    let (life, audit, url, stop) = runtime.block_on(async {
         let lock = Arc::new(FolderLock::take(&config.data)?);
         let (events, reader) = Events::channel();
         let role = role(purpose, &config);
         // Records of an external broker stay there: a command looks at the tables, or changes them.
         let setup = Setup { without_intake: true, ..Setup::new(checked, config, lock, events)? };
+        let setup = Setup { audit: setup.audit.by(Surface::CommandLine), ..setup };
         let platform = Platform::new(&setup, role);
         let life = Life::open(&setup, role, 1).await?;
         platform.begin(&life);
@@ -118,9 +124,9 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         while !platform.is_ready() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        anyhow::Ok((life, url, stop))
+        anyhow::Ok((life, setup.audit.clone(), url, stop))
     })?;
-    Ok(Local { url, secret, runtime: Some(runtime), life, stop: Some(stop) })
+    Ok(Local { url, secret, runtime: Some(runtime), life, audit, stop: Some(stop) })
 }
 
 impl Drop for Local {
@@ -129,7 +135,10 @@ impl Drop for Local {
             let _ = stop.send(());
         }
         if let Some(runtime) = self.runtime.take() {
-            runtime.block_on(self.life.close());
+            runtime.block_on(async {
+                self.life.close().await;
+                self.audit.close(LAST_ENTRIES_MAX).await;
+            });
             runtime.shutdown_background();
         }
     }

@@ -5,6 +5,7 @@
 //! lives of a process: each life attaches its lake. Invariant: nothing waits for it but who records durably; rows for
 //! which there is no room or no lake are dropped and counted.
 
+mod audit;
 mod cells;
 mod discards;
 mod known;
@@ -16,8 +17,8 @@ mod tests;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -29,6 +30,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::{Class, Classified, Retry, in_full};
 use vitalake_runtime::events::Event;
 
+use crate::audit::{Audit, Cursor};
 use crate::tables::OpsTable;
 use cells::{Row, batch};
 use rows::{Gathered, Names, Stamp};
@@ -129,10 +131,18 @@ impl Classified for RecordError {
 pub struct RecordOptions {
     /// How long rows are kept.
     pub retention: Duration,
+    /// The same of `ops.audit`.
+    pub audit_retention: Duration,
     /// Whether other processes write the same tables.
     pub shared: bool,
     /// Whether this process takes old rows away and joins files.
     pub maintains: bool,
+}
+
+impl RecordOptions {
+    fn retention_of(&self, table: OpsTable) -> Duration {
+        if table == OpsTable::Audit { self.audit_retention } else { self.retention }
+    }
 }
 
 /// Makes rows of what happens. Clones are the same recorder.
@@ -147,6 +157,7 @@ struct Inner {
     attached: watch::Sender<Option<Arc<Journals>>>,
     shares: Shares,
     dropped: AtomicU64,
+    audit: OnceLock<Audit>,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -157,6 +168,8 @@ impl std::fmt::Debug for Recorder {
 
 struct Journals {
     tables: BTreeMap<OpsTable, Arc<Journal>>,
+    /// Where the rows of the audit journal are read on, once that is known.
+    audited: Mutex<Option<Cursor>>,
     /// When each was last committed, or that was tried.
     tried: Mutex<BTreeMap<OpsTable, Tried>>,
 }
@@ -179,6 +192,7 @@ impl Recorder {
             attached: watch::channel(None).0,
             shares: Shares::default(),
             dropped: AtomicU64::new(0),
+            audit: OnceLock::new(),
         }))
     }
 
@@ -198,7 +212,8 @@ impl Recorder {
                 }
             }
         }
-        self.0.attached.send_replace(Some(Arc::new(Journals { tables, tried: Mutex::default() })));
+        let audited = Mutex::new(self.audited_until(&tables).await);
+        self.0.attached.send_replace(Some(Arc::new(Journals { tables, audited, tried: Mutex::default() })));
     }
 
     /// Commits what was gathered, as far as that is quickly done, and lets go of the lake.
@@ -293,6 +308,7 @@ impl Recorder {
     /// Moves what was gathered into the tables' tails. Without a lake it stays where it is.
     pub fn show(&self) {
         let Some(journals) = self.journals() else { return };
+        self.show_audit(&journals);
         let rows = self.0.gathered.lock().drain(self.stamp());
         let mut by_table: BTreeMap<OpsTable, Vec<Row>> = BTreeMap::new();
         rows.into_iter().for_each(|row| by_table.entry(row.table).or_default().push(row));
@@ -336,7 +352,7 @@ impl Recorder {
             let Some(journals) = self.journals() else { continue };
             for (table, journal) in &journals.tables {
                 let outcome = match maintains {
-                    true => journal.maintain(options.retention).await.map(|_| ()),
+                    true => journal.maintain(options.retention_of(*table)).await.map(|_| ()),
                     false if options.shared => journal.refresh().await,
                     false => Ok(()),
                 };

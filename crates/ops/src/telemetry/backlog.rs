@@ -23,13 +23,13 @@ const BEFORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What became of items.
 #[derive(Clone, Debug)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     sent: Counter,
     dropped: Counter,
 }
 
 impl Counts {
-    pub(super) fn of(metrics: &Arc<Metrics>, signal: &str) -> Self {
+    pub(crate) fn of(metrics: &Arc<Metrics>, signal: &str) -> Self {
         let labels = vec![("signal", signal.to_owned())];
         Self {
             sent: metrics.counter(metric::TELEMETRY_SENT, &labels),
@@ -46,14 +46,14 @@ enum Message<T> {
 
 /// The queue.
 #[derive(Debug)]
-pub(super) struct Backlog<T> {
+pub(crate) struct Backlog<T> {
     sender: SyncSender<Message<T>>,
     dropped: Counter,
 }
 
 impl<T: Clone + Send + 'static> Backlog<T> {
     /// A queue whose thread sends at least every `interval`; `send` says whether a batch was taken.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &str,
         counts: Counts,
         interval: Duration,
@@ -67,7 +67,7 @@ impl<T: Clone + Send + 'static> Backlog<T> {
     }
 
     /// Puts an item in, if there is room.
-    pub(super) fn offer(&self, item: T) {
+    pub(crate) fn offer(&self, item: T) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
             self.sender.try_send(Message::Item(Box::new(item)))
         {
@@ -76,7 +76,7 @@ impl<T: Clone + Send + 'static> Backlog<T> {
     }
 
     /// Has sent what is in it, or waits no longer than this.
-    pub(super) fn flush(&self, longest: Duration) {
+    pub(crate) fn flush(&self, longest: Duration) {
         let (done, finished) = sync_channel(1);
         if self.sender.try_send(Message::Flush(done)).is_ok() {
             let _ = finished.recv_timeout(longest);

@@ -4,7 +4,7 @@
 //! (`backlog`); metrics are read when they are due (`numbers`). Invariant: nothing that works waits for the receiver; what
 //! it does not take in time is dropped and counted.
 
-mod backlog;
+pub(crate) mod backlog;
 mod client;
 mod logs;
 mod numbers;

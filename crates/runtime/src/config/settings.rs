@@ -401,6 +401,44 @@ pub const SETTINGS: &[Setting] = &[
         description: "Who may come in, and what they may see and do: `roles`, `clients` with the SHA-256 of their tokens, and `mask_key`, the key of the mask `hash` (docs/access.md).",
     },
     Setting {
+        key: "audit.export",
+        kind: Kind::Text(|config, value| config.audit.export = Some(value)),
+        default: "none",
+        description: "Where the signed heads of the audit journal are kept as well, out of reach of who can write the data folder: a folder, in which they are lines of `heads.jsonl`, or an address that takes each by POST (docs/audit.md).",
+    },
+    Setting {
+        key: "audit.keys",
+        kind: Kind::Text(|config, value| config.audit.keys = Some(value.into())),
+        default: "`audit/keys` in the data folder",
+        description: "The folder of the audit journal's keys: the one that signs heads, and the one of the tokens that stand for values. They are made at the first start.",
+    },
+    Setting {
+        key: "audit.retention_ms",
+        kind: Kind::Integer {
+            unit: "milliseconds",
+            least: 86_400_000,
+            most: i64::MAX as u64,
+            set: |config, value| config.audit.retention_ms = value,
+        },
+        default: "189388800000 (six years)",
+        description: "How long rows of `ops.audit` are kept. The journal's own files are never removed.",
+    },
+    Setting {
+        key: "lineage.url",
+        kind: Kind::PublicUrl(|config, value| config.lineage.url = Some(value)),
+        default: "none",
+        description: "An address that takes OpenLineage events by POST, such as Marquez's `http://HOST:5000/api/v1/lineage` (docs/lineage.md).",
+    },
+    Setting {
+        key: "lineage.headers",
+        kind: Kind::Map(|config, name, value| {
+            let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            config.lineage.headers.insert(name, text.as_str().into());
+        }),
+        default: "none",
+        description: "Headers of each request to it, such as `authorization`. Secrets by `${NAME}`.",
+    },
+    Setting {
         key: "superset.url",
         kind: Kind::PublicUrl(|config, value| config.superset.url = Some(value)),
         default: "none",

@@ -17,11 +17,13 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+use vitalake_ops::audit::{self, Entry, Outcome, Surface, Who};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::access::{Access, Action};
 
 use super::App;
 use super::api::error_response;
+use super::told::{Told, end, told};
 use crate::identity::Identity;
 
 /// How long a wrong token waits for its answer.
@@ -66,6 +68,8 @@ enum Need {
     Name,
     /// A role that sees what the platform says of all datasets.
     Watch,
+    /// A role that sees who saw what.
+    Audit,
     /// A role that may do this.
     Role(Action),
 }
@@ -149,26 +153,56 @@ impl Doors {
 /// Lets a request in that says who it is and may ask that, with its identity for the handlers.
 pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let need = need(request.method(), request.uri().path());
+    let path = request.uri().path().to_owned();
+    let told = told(request.method(), &path);
     if need == Need::Nothing {
-        return next.run(request).await;
+        // A signed address has no other name.
+        return run(&app, told, Who::named("signature", "signature", []), request, next).await;
     }
     let druid = request.uri().path().starts_with("/druid/");
     let identity = match app.doors.identify(request.headers()) {
         Ok(identity) => identity,
-        Err(message) => return app.doors.refuse(message, druid).await,
+        Err(message) => {
+            let response = app.doors.refuse(message, druid).await;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                let entry = Entry::new(Who::unknown(), Surface::Http, audit::Action::Login);
+                app.sessions.audit().note(entry.ended(Outcome::Refused, Some("no_name")));
+            }
+            return response;
+        }
     };
     if let Need::Role(action) = need
         && !app.sessions.may(&identity, action)
     {
+        app.note_refused(told, Who::from(&identity), "role");
         let message = format!("this is for roles that may {}; ask whoever keeps `access:` for one", action.as_str());
         return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
     }
     if need == Need::Watch && !app.sessions.watches(&identity) {
+        app.note_refused(told, Who::from(&identity), "role");
         let message = "this tells of all datasets, and is for roles that may operate or that have the layer ops and the clearance restricted";
         return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
     }
+    if need == Need::Audit && !app.sessions.audits(&identity) {
+        app.note_refused(told, Who::from(&identity), "role");
+        let message = "this tells who saw what, and is for roles that have the layer ops and the clearance restricted";
+        return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
+    }
+    let who = Who::from(&identity);
     request.extensions_mut().insert(identity);
-    next.run(request).await
+    run(&app, told, who, request, next).await
+}
+
+/// Has a request answered, between the entries of its beginning and its end.
+async fn run(app: &App, told: Option<Told<'_>>, who: Who, request: Request, next: Next) -> Response {
+    let Some(told) = told else { return next.run(request).await };
+    let begun = match app.begin(told, who).await {
+        Ok(begun) => begun,
+        Err(response) => return response,
+    };
+    let response = next.run(request).await;
+    end(begun, response.status());
+    response
 }
 
 impl Doors {
@@ -203,6 +237,7 @@ fn need(method: &Method, path: &str) -> Need {
         // Its address is signed.
         ["api", "v1", "published", ..] if reads => Need::Nothing,
         ["druid", "v2", "sql", ..] => Need::Name,
+        ["api", "v1", "audit", ..] => Need::Audit,
         // The evidence in runbooks and the rows of quarantines are shown as the platform sees them.
         ["runbooks", ..] | ["api", "v1", "runbooks" | "alerts", ..] => Need::Role(Action::Operate),
         ["api", "v1", "quarantine", ..] => Need::Role(Action::Operate),

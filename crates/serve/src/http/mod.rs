@@ -5,6 +5,7 @@
 
 mod alerts;
 mod api;
+mod audit;
 mod books;
 mod deliveries;
 mod doors;
@@ -18,6 +19,7 @@ mod quarantine;
 mod runbook;
 mod sql;
 mod tls;
+mod told;
 mod upload;
 
 use std::future::Future;
@@ -132,6 +134,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/datasets", get(api::datasets))
         .route("/api/v1/flush", post(api::flush))
+        .merge(audit::routes())
         .merge(books::routes())
         .merge(feeds::routes())
         .merge(gates::routes())

@@ -12,18 +12,21 @@ mod rows;
 mod rules;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vitalake_contract::access::RECORD_COLUMNS;
+use vitalake_ops::audit::{Accessed, Shown as Told};
 use vitalake_runtime::config::access::Action;
 
+use crate::audit::Watched;
 use crate::identity::{Door, Identity};
 use crate::pinned::Pinned;
 
 pub use explained::{ColumnSeen, Explained, TableSeen, explain};
 use hidden::WithoutColumns;
-use rules::Roles;
 pub use rules::{Access, AccessProblem};
+use rules::{Roles, Shown};
 use view::PolicyView;
 
 /// What an identity may see.
@@ -74,6 +77,15 @@ impl Policy {
         }
     }
 
+    /// Whether it shows who saw what.
+    pub(crate) fn audits(&self) -> bool {
+        match self {
+            Self::AllowAll => true,
+            Self::WithoutRecords => false,
+            Self::Roles(roles) => roles.audits(),
+        }
+    }
+
     /// Whether it shows a table as it is.
     pub(crate) fn shows_whole(&self, schema: &str, table: &str) -> bool {
         match self {
@@ -81,6 +93,40 @@ impl Policy {
             Self::WithoutRecords => false,
             Self::Roles(roles) => roles.sight(schema, table).is_some_and(|sight| sight.is_whole()),
         }
+    }
+
+    /// The fingerprint of the rules, where there are any.
+    pub(crate) fn fingerprint(&self) -> Option<String> {
+        match self {
+            Self::AllowAll | Self::WithoutRecords => None,
+            Self::Roles(roles) => Some(roles.fingerprint()),
+        }
+    }
+
+    /// How columns of a table are seen, for the journal.
+    pub(crate) fn accessed(&self, schema: &str, table: &str, columns: BTreeSet<String>) -> Accessed {
+        let sight = match self {
+            Self::AllowAll | Self::WithoutRecords => None,
+            Self::Roles(roles) => roles.sight(schema, table),
+        };
+        let is_masked = |name: &str| sight.as_ref().is_some_and(|sight| matches!(sight.of(name), Shown::Masked(_)));
+        let told = |name: String| if is_masked(&name) { (name, Told::Masked) } else { (name, Told::Clear) };
+        Accessed {
+            dataset: format!("{schema}.{table}"),
+            columns: columns.into_iter().map(told).collect(),
+            filtered: sight.as_ref().is_some_and(|sight| sight.rows.is_some()),
+        }
+    }
+
+    /// The value as this policy shows it, for one query, with what tells which tables the query's plan reads.
+    pub(crate) fn watched(&self, pinned: Arc<dyn Pinned>) -> (Arc<dyn Pinned>, Arc<Watched>) {
+        // Around a view of the engine's, which a plan takes apart, a table could not be told again.
+        if let Self::WithoutRecords = self {
+            let watched = Arc::new(Watched::new(pinned));
+            return (self.view(Arc::clone(&watched) as _), watched);
+        }
+        let watched = Arc::new(Watched::new(self.view(pinned)));
+        (Arc::clone(&watched) as _, watched)
     }
 
     /// The value as this policy shows it. Queries, EXPLAIN and the introspection tables are all made of what this gives,

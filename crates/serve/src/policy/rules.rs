@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use vitalake_contract::access::{Classification, Mask, Predicate, RECORD_COLUMNS, Reader, Unnamed};
 use vitalake_contract::{Contract, Layer};
@@ -46,6 +47,8 @@ pub struct Access {
     roles: BTreeMap<String, Role>,
     datasets: BTreeMap<String, Dataset>,
     key: Option<MaskKey>,
+    /// Tells these rules from others.
+    fingerprint: String,
 }
 
 /// What a contract says of a dataset.
@@ -93,7 +96,9 @@ impl Access {
             let readers = contract.readers.clone();
             datasets.insert(name, Dataset { layer: contract.layer, readers, columns: columns.collect() });
         }
-        Ok(Self { roles: settings.roles.clone(), datasets, key })
+        let roles = settings.roles.clone();
+        let fingerprint = fingerprint(&format!("{roles:?}\n{datasets:?}"));
+        Ok(Self { roles, datasets, key, fingerprint })
     }
 
     /// The roles of an identity. Names that there is no role of give nothing.
@@ -103,8 +108,17 @@ impl Access {
     }
 }
 
+/// A short hash of rules as they were read.
+fn fingerprint(rules: &str) -> String {
+    let digest = Sha256::digest(rules.as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Columns of the platform's own tables that hold what rules, gates and runbooks found, which may be a record's value.
 const FOUND_COLUMNS: [&str; 6] = ["found", "got", "reasons", "reason", "summary", "detail"];
+
+/// The table of who saw what, for the highest clearance alone.
+const AUDIT: &str = "audit";
 
 /// Some roles, as one client has them.
 #[derive(Debug, Clone)]
@@ -159,6 +173,16 @@ impl Roles {
         self.all().any(|(_, role)| role.may.contains(&Action::Operate) || sees_all(role))
     }
 
+    /// The fingerprint of all rules.
+    pub(super) fn fingerprint(&self) -> String {
+        self.access.fingerprint.clone()
+    }
+
+    /// Whether they may see who saw what.
+    pub(crate) fn audits(&self) -> bool {
+        self.all().any(|(_, role)| role.layers.contains("ops") && clearance(role) == Classification::Restricted)
+    }
+
     pub(super) fn key(&self) -> Option<&MaskKey> {
         self.access.key.as_ref()
     }
@@ -168,7 +192,8 @@ impl Roles {
         let by_layer = || self.all().filter(|(_, role)| role.layers.contains(schema));
         let Some(dataset) = self.dataset(schema, table) else {
             // Quarantines and what the platform says of itself have no contract of the project.
-            let is_ours = matches!(schema, "quarantine" | "ops");
+            let is_ours =
+                matches!(schema, "quarantine" | "ops") && (table != AUDIT || schema != "ops" || self.audits());
             let records = by_layer().any(|(_, role)| role.records);
             let clearance = by_layer().map(|(_, role)| clearance(role)).max()?;
             return is_ours.then(|| Sight { clearance, records, is_ours, ..Sight::default() });

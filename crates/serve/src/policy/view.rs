@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::catalog::TableProvider;
 use datafusion::object_store::ObjectStore;
@@ -22,11 +23,12 @@ pub(super) struct PolicyView {
     /// Columns that the tables asked for so far have and do not show.
     hidden: Mutex<BTreeMap<String, (String, Classification)>>,
     asked: Mutex<BTreeSet<(String, String)>>,
+    refused: AtomicBool,
 }
 
 impl PolicyView {
     pub(super) fn new(pinned: Arc<dyn Pinned>, roles: Roles) -> Self {
-        Self { pinned, roles, hidden: Mutex::default(), asked: Mutex::default() }
+        Self { pinned, roles, hidden: Mutex::default(), asked: Mutex::default(), refused: AtomicBool::new(false) }
     }
 
     /// The tables that were asked for so far.
@@ -78,11 +80,16 @@ impl Pinned for PolicyView {
         self.pinned.standings()
     }
 
+    fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     fn refused_table(&self, schema: &str, table: &str) -> Option<String> {
         let is_there = self.pinned.table_names().iter().any(|(s, t)| s == schema && t == table);
         if !is_there || self.roles.sight(schema, table).is_some() {
             return None;
         }
+        self.refused.store(true, Ordering::Relaxed);
         let ask = asked_for(&self.roles.readers(schema, table));
         Some(format!("you may not read '{schema}.{table}'{ask}"))
     }
@@ -90,6 +97,7 @@ impl Pinned for PolicyView {
     fn refused_column(&self, column: &str) -> Option<String> {
         let hidden = self.hidden.lock();
         let (table, class) = hidden.get(column)?;
+        self.refused.store(true, Ordering::Relaxed);
         let ask = asked_for(&self.roles.cleared(*class));
         Some(format!("the column '{column}' of '{table}' is {} and you may not use it{ask}", class.as_str()))
     }

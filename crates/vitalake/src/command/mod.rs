@@ -3,12 +3,14 @@
 //! Invariant: a command prints its answer to standard output and everything else to standard error.
 
 pub mod alert;
+pub mod audit;
 pub mod druid;
 pub mod feed;
 pub mod gate;
 pub mod import;
 pub mod ingest;
 pub mod init;
+pub mod lineage;
 pub mod lint;
 pub mod list;
 pub mod policy;
@@ -66,6 +68,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Flush(args) => list::flush(&args),
         Command::Reconcile(args) => reconcile::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Audit(args) => audit::run(&args),
+        Command::Lineage(args) => lineage::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
     }

@@ -19,12 +19,16 @@ use anyhow::Context as _;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use vitalake_ingest::kafka::{KafkaOptions, KafkaServer};
+use vitalake_ops::audit::{Audit, Destination, Exporter, Surface};
 use vitalake_ops::metrics::Metrics;
+use vitalake_ops::openlineage::OpenLineage;
+use vitalake_ops::tables::OpsTable;
 use vitalake_ops::telemetry::{Telemetry, Who};
 use vitalake_runtime::config::process_environment;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::EventReader;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
+use vitalake_serve::audit::{Ledger, Vocabulary};
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{self, App, Certificate, Doors, HttpLimits, TlsError};
@@ -34,7 +38,7 @@ use crate::command::validate_access::access_of;
 use crate::failure::Failure;
 
 use super::kafka_doors::KafkaDoors;
-use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, sample_forever};
+use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, sample_forever};
 
 /// How long it waits before it begins anew.
 const BEFORE_RESTART: Duration = Duration::from_millis(500);
@@ -49,6 +53,9 @@ const PATIENCE_MAX: Duration = Duration::from_secs(300);
 const HELD: Duration = Duration::from_secs(600);
 /// How long the listener of Kafka's clients may take to stop.
 const STOP_INTAKE_MAX: Duration = Duration::from_secs(2);
+
+/// How long the last entries of the audit journal, and its last head, may take.
+const LAST_ENTRIES_MAX: Duration = Duration::from_secs(2);
 
 /// How long the receiver of telemetry is waited for when the process leaves.
 const LAST_TELEMETRY_MAX: Duration = Duration::from_secs(2);
@@ -114,11 +121,13 @@ impl Process {
         // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
         let queries = Cpu::new().context("the threads for queries could not be started")?;
         let watching = self.watching()?;
-        let telemetry = Arc::clone(&watching.telemetry);
+        let (telemetry, lineage) = (Arc::clone(&watching.telemetry), Arc::clone(&watching.lineage));
         let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, (address, watching))?;
         self.doors = KafkaDoors::of(&app.doors, &app.sessions, &self.setup.checked.project.contracts);
         let close = Arc::new(Shutdown::new());
         let mut stop = close.watch();
+        let exporter = self.exporter();
+        let exporting = tokio::spawn(export(exporter.clone(), self.setup.audit.clone()));
         let alerting = tokio::spawn(alerts.clone().run_forever());
         let sampling = tokio::spawn(sample_forever(Arc::clone(&self.platform), Arc::clone(&app.metrics)));
         let certificate = self.certificate()?;
@@ -139,14 +148,32 @@ impl Process {
             }
         }
         close.begin(Stage::Close);
+        exporting.abort();
         sampling.abort();
         alerts.finish().await;
         alerting.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        self.setup.audit.close(LAST_ENTRIES_MAX).await;
+        if let Some(exporter) = &exporter {
+            exporter.last(&self.setup.audit, LAST_ENTRIES_MAX).await;
+        }
+        if let Some(lineage) = lineage.lock().take() {
+            lineage.stop(LAST_TELEMETRY_MAX);
+        }
         if let Some(telemetry) = telemetry.lock().take() {
             telemetry.stop(LAST_TELEMETRY_MAX);
         }
         Ok(())
+    }
+
+    /// What keeps the heads of the audit journal elsewhere, where that is asked for.
+    fn exporter(&self) -> Option<Exporter> {
+        let (audit, root) = (&self.setup.config.audit, &self.setup.checked.project.root);
+        let destination = match (audit.export_url(), audit.export_folder()) {
+            (Some(url), _) => Destination::Url(url.to_owned()),
+            (None, folder) => Destination::Folder(root.join(folder?)),
+        };
+        Some(Exporter::new(destination, Arc::clone(&self.setup.disk)))
     }
 
     /// What HTTP is served under; a relative path is one in the project's folder.
@@ -174,7 +201,9 @@ impl Process {
             following: self.setup.events.following().clone(),
         };
         let telemetry = Telemetry::start(&config.telemetry, &who, &metrics)?;
-        Ok(Watching { metrics, telemetry: Arc::new(Mutex::new(telemetry)) })
+        let told = (config.name.as_str(), lineage::told(&self.setup));
+        let lineage = OpenLineage::start(&config.lineage, told, self.setup.clock.clone(), &metrics)?;
+        Ok(Watching { metrics, telemetry: Arc::new(Mutex::new(telemetry)), lineage: Arc::new(Mutex::new(lineage)) })
     }
 
     /// One life, from its opening to its end.
@@ -287,6 +316,8 @@ pub struct Watching {
     pub metrics: Arc<Metrics>,
     /// What sends them on.
     pub telemetry: Arc<Mutex<Option<Telemetry>>>,
+    /// What tells a catalogue where datasets come from.
+    pub lineage: Arc<Mutex<Option<OpenLineage>>>,
 }
 
 /// The HTTP server's parts over a platform, and its alerts; its queries run on `queries`, and events become metrics, rows
@@ -303,10 +334,10 @@ pub fn http_app(
 ) -> anyhow::Result<(App, AlertDesk)> {
     let _known = setup.http.set(http);
     let engine = Arc::new(QueryEngine::new(QueryLimits::default(), queries.handle().clone())?);
-    let Watching { metrics, telemetry } = watching;
+    let Watching { metrics, telemetry, lineage } = watching;
     let sessions = Sessions::new(engine, Arc::clone(platform) as _, Arc::new(DruidSql), platform.events().clone());
     let settings = setup.config.access.resolved(&process_environment())?;
-    let sessions = sessions.with_access(access_of(&setup.checked, &settings)?);
+    let sessions = sessions.with_access(access_of(&setup.checked, &settings)?).with_ledger(ledger(setup));
     let runbooks = Arc::new(platform.runbooks(sessions.clone()));
     let alerts = AlertDesk::new(setup, platform, sessions.clone(), Arc::clone(&runbooks) as _, http);
     let (counted, recorder, alerted) = (Arc::clone(&metrics), platform.recorder().clone(), alerts.clone());
@@ -317,6 +348,9 @@ pub fn http_app(
             alerted.note(&event);
             if let Some(telemetry) = &mut *telemetry.lock() {
                 telemetry.take(&event);
+            }
+            if let Some(lineage) = &mut *lineage.lock() {
+                lineage.take(&event);
             }
         }
     });
@@ -336,6 +370,26 @@ pub fn http_app(
         limits: HttpLimits::default(),
     };
     Ok((app, alerts))
+}
+
+/// Where accesses over HTTP are written down; of what clients write only names of the project's and our own stay.
+fn ledger(setup: &Setup) -> Ledger {
+    let ours = OpsTable::ALL.into_iter().filter_map(OpsTable::contract).map(Arc::new);
+    let contracts = setup.checked.project.contracts.iter().cloned().chain(ours);
+    let names = contracts.flat_map(|contract| {
+        let columns = contract.table_schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let dataset = contract.dataset.to_string();
+        columns.into_iter().chain([format!("{dataset}_live"), dataset])
+    });
+    let schemas = ["raw", "curated", "serving", "quarantine", "ops", "druid", "sys", "information_schema", "__time"];
+    let vocabulary = Vocabulary::new(names.chain(schemas.map(ToOwned::to_owned)));
+    Ledger::new(setup.audit.clone(), Surface::Http, vocabulary)
+}
+
+async fn export(exporter: Option<Exporter>, audit: Audit) {
+    if let Some(exporter) = exporter {
+        exporter.run(audit).await;
+    }
 }
 
 async fn listen(address: SocketAddr, key: &str, flag: &str) -> anyhow::Result<TcpListener> {

@@ -3,6 +3,7 @@
 //! Invariant: nothing here changes from one life to the next; what does (the role, the life's number) is said apart.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use anyhow::Context as _;
 use vitalake_ingest::log::LogOptions;
 use vitalake_lake::LakeOptions;
 use vitalake_lake::control::ControlPlace;
+use vitalake_ops::audit::{Audit, AuditOptions, HEADS, heads};
 use vitalake_ops::record::Recorder;
 use vitalake_process::spark::connect;
 use vitalake_process::{EngineName, Engines};
@@ -25,6 +27,8 @@ use super::Outside;
 use crate::command::validate::CheckedProject;
 use crate::failure::Failure;
 
+/// The folder of the audit journal, in the data folder.
+pub const AUDIT_FOLDER: &str = "audit";
 /// How often tables are looked after.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -80,6 +84,8 @@ pub struct Setup {
     pub events: Events,
     /// Makes rows of the ops datasets of what happened.
     pub recorder: Recorder,
+    /// Where it is written down who saw and did what.
+    pub audit: Audit,
     /// Where HTTP is answered, once that is known.
     pub http: Arc<OnceLock<SocketAddr>>,
     /// Held for as long as anything may write to the data folder.
@@ -90,7 +96,8 @@ impl Setup {
     /// The usual surroundings on this machine's disk.
     ///
     /// # Errors
-    /// When the threads for computing cannot be started, or `control.url` or the address of Spark is none.
+    /// When the threads for computing cannot be started, `control.url` or the address of Spark is none, or the audit journal
+    /// cannot be opened.
     pub fn new(checked: CheckedProject, config: Config, lock: Arc<FolderLock>, events: Events) -> anyhow::Result<Self> {
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
         let clock = Clock::system();
@@ -98,6 +105,9 @@ impl Setup {
         let control = ControlPlace::parse(config.control.url.as_ref().map(Hidden::expose), &config.data)?;
         let outside = Outside::new(&clock);
         let engines = engines(&config, &outside)?;
+        let disk = LocalDisk::shared();
+        let audit = audit(&config, &checked.project.root, &disk, &clock)?;
+        recorder.keep_audit(audit.clone());
         Ok(Self {
             checked: Arc::new(checked),
             config,
@@ -106,7 +116,8 @@ impl Setup {
             outside,
             engines,
             control,
-            disk: LocalDisk::shared(),
+            disk,
+            audit,
             clock,
             cpu,
             events,
@@ -115,6 +126,26 @@ impl Setup {
             lock: Some(lock),
         })
     }
+}
+
+/// The journal of the data folder.
+fn audit(config: &Config, root: &Path, disk: &Arc<dyn Disk>, clock: &Clock) -> anyhow::Result<Audit> {
+    let export = config.audit.export_folder().map(|folder| root.join(folder));
+    let elsewhere = export.and_then(|folder| std::fs::read(folder.join(HEADS)).ok());
+    let opened = Audit::open(AuditOptions {
+        disk: Arc::clone(disk),
+        folder: config.data.join(AUDIT_FOLDER),
+        keys: config.audit.keys.as_ref().map(|folder| root.join(folder)),
+        clock: clock.clone(),
+        is_required: config.access.is_required(),
+        elsewhere: elsewhere.map(|bytes| heads(&bytes).0).unwrap_or_default(),
+    })?;
+    if opened.tail().is_doubted {
+        tracing::error!(
+            "the audit journal is not what its signed heads say that it was: `vitalake audit verify` says what is wrong"
+        );
+    }
+    Ok(opened)
 }
 
 /// What models run on, by the configuration.

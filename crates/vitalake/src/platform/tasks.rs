@@ -92,6 +92,7 @@ impl Life {
     fn record_options(&self) -> RecordOptions {
         RecordOptions {
             retention: Duration::from_millis(self.setup.config.ops.retention_ms),
+            audit_retention: Duration::from_millis(self.setup.config.audit.retention_ms),
             shared: !self.is_alone(),
             maintains: matches!(self.role, Role::All | Role::Process),
         }
