@@ -40,7 +40,9 @@ impl Recorder {
                 Ok(batches) => match batches.iter().filter_map(|batch| newest(batch, &chain)).max() {
                     None if since.is_some() => {}
                     last => {
-                        return Some(Cursor::at(last.and_then(|last| u64::try_from(last).ok()).unwrap_or_default() + 1));
+                        return Some(Cursor::at(
+                            last.and_then(|last| u64::try_from(last).ok()).unwrap_or_default() + 1,
+                        ));
                     }
                 },
                 Err(error) => {

@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 use parking_lot::RwLock;
 use vitalake_contract::alert::AlertRule;
 use vitalake_lake::control::ControlStore;
+use vitalake_ops::audit::Audit;
 use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::record::Recorder;
 use vitalake_ops::runbooks::Library;
@@ -42,6 +43,7 @@ pub struct Platform {
     library: Arc<Library>,
     alerts: Arc<[AlertRule]>,
     recorder: Recorder,
+    audit: Audit,
     now: RwLock<Now>,
 }
 
@@ -66,6 +68,7 @@ impl Platform {
             library: Arc::new(Library::new(&setup.checked.project.runbooks)),
             alerts: setup.checked.project.alerts.iter().map(|file| file.rule.clone()).collect(),
             recorder: setup.recorder.clone(),
+            audit: setup.audit.clone(),
             now: RwLock::new(Now { role, life: None, panicked: None }),
         })
     }
@@ -139,6 +142,18 @@ impl Platform {
         format!("vitalake is starting: tables and the source of records are being opened; {waits}; try again")
     }
 
+    /// What is wrong with the audit journal.
+    fn audit_trouble(&self) -> Option<Trouble> {
+        let message = if self.audit.is_failing() {
+            "the audit journal cannot be written, and where clients are listed accesses are refused for that: see to the disk of the data folder"
+        } else if self.audit.tail().is_doubted {
+            "the audit journal is not what its signed heads say that it was: `vitalake audit verify` says what is wrong"
+        } else {
+            return None;
+        };
+        Some(Trouble { dataset: None, state: STALLED.to_owned(), message: message.to_owned() })
+    }
+
     /// The restart that a panic caused, for as long as it is told of.
     fn panic_trouble(&self) -> Option<Trouble> {
         let (task, at) = self.now.read().panicked?;
@@ -179,7 +194,7 @@ impl Status for Platform {
 
     fn troubles(&self) -> Vec<Trouble> {
         let life = self.life();
-        life.iter().flat_map(|life| life.troubles()).chain(self.panic_trouble()).collect()
+        life.iter().flat_map(|life| life.troubles()).chain(self.panic_trouble()).chain(self.audit_trouble()).collect()
     }
 
     async fn status(&self) -> StatusReport {
