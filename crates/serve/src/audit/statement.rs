@@ -96,10 +96,10 @@ impl Shape {
     fn take(&mut self, token: &Token, is_known: impl Fn(&str) -> bool) {
         match token {
             Token::Whitespace(_) | Token::EOF => {}
+            Token::Word(word) if is_known(&word.value) => self.push(&word.value.to_lowercase()),
             Token::Word(word) if word.quote_style.is_none() && word.keyword != Keyword::NoKeyword => {
                 self.push(&word.value.to_uppercase());
             }
-            Token::Word(word) if is_known(&word.value) => self.push(&word.value),
             Token::Word(word) => self.value(&word.value),
             Token::Number(digits, _) => self.value(digits),
             Token::SingleQuotedString(text)
@@ -160,7 +160,7 @@ mod tests {
     )]
     #[case(
         "select HR from raw.patients where patient_id in ('P-17', 'x', 3)",
-        "SELECT HR FROM raw . patients WHERE patient_id IN ( ? )"
+        "SELECT hr FROM raw . patients WHERE patient_id IN ( ? )"
     )]
     #[case("SELECT 1 /* P-17 */ -- P-17", "SELECT ?")]
     #[case("SELECT hr AS \"P-17\" FROM raw.patients", "SELECT hr AS ? FROM raw . patients")]

@@ -42,16 +42,20 @@ const DECISIONS: [&str; 14] = [
 pub(super) fn told<'a>(method: &Method, path: &'a str) -> Option<Told<'a>> {
     let reads = *method == Method::GET || *method == Method::HEAD;
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let read =
-        |surface, schema, dataset| Told { action: Action::Read, surface, dataset: Some((schema, dataset)), what: None };
+    let read = |surface, schema, dataset: &'a str| Told {
+        action: Action::Read,
+        surface,
+        dataset: Some((schema, dataset)),
+        what: None,
+    };
     Some(match parts.as_slice() {
         ["druid", "v2", "sql", ..] => return None,
         ["api", "v1", "audit", ..] => {
             let what = if reads { "journal" } else { "disclosures" };
             Told { action: Action::Read, surface: Surface::Http, dataset: Some(("ops", "audit")), what: Some(what) }
         }
-        ["api", "v1", "published", dataset, ..] if reads => read(Surface::Http, "serving", dataset),
-        ["api", "v1", "quarantine", dataset] if reads => read(Surface::Http, "quarantine", dataset),
+        ["api", "v1", "published", dataset, ..] if reads => read(Surface::Http, "serving", *dataset),
+        ["api", "v1", "quarantine", dataset] if reads => read(Surface::Http, "quarantine", *dataset),
         ["runbooks", _name, ..] if reads => {
             Told { action: Action::Read, surface: Surface::Console, dataset: None, what: Some("runbook") }
         }
@@ -59,12 +63,12 @@ pub(super) fn told<'a>(method: &Method, path: &'a str) -> Option<Told<'a>> {
             Told { action: Action::Read, surface: Surface::Http, dataset: None, what: Some("runbook") }
         }
         ["api", "v1", "deliveries", dataset] if *method == Method::POST => {
-            Told { action: Action::Deliver, surface: Surface::Http, dataset: Some(("raw", dataset)), what: None }
+            Told { action: Action::Deliver, surface: Surface::Http, dataset: Some(("raw", *dataset)), what: None }
         }
         _ if reads => return None,
-        ["api", "v1", "quarantine", dataset, ..] => Told { dataset: Some(("quarantine", dataset)), ..decided(&parts) },
+        ["api", "v1", "quarantine", dataset, ..] => Told { dataset: Some(("quarantine", *dataset)), ..decided(&parts) },
         ["api", "v1", "gates", dataset, ..] | ["api", "v1", "druid", dataset, ..] => {
-            Told { dataset: Some(("serving", dataset)), ..decided(&parts) }
+            Told { dataset: Some(("serving", *dataset)), ..decided(&parts) }
         }
         _ => decided(&parts),
     })

@@ -192,7 +192,7 @@ fn print_report(report: &Report) -> anyhow::Result<()> {
     for remark in &report.remarks {
         writeln!(out, "{} {remark}", style.dim("note"))?;
     }
-    let entries = table::counted(usize::try_from(report.entries).unwrap_or(usize::MAX), "entry", "entries");
+    let entries = table::counted(report.entries, "entry", "entries");
     let signed = match &report.signed_at {
         Some(at) => format!("signed up to entry {} at {at}", report.signed),
         None => "not signed".to_owned(),

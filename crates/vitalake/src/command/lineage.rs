@@ -169,7 +169,7 @@ impl Whole {
         });
         let decides = self.models.iter().filter(|_| down).flat_map(|(made, lineage)| {
             let of_asked = |((of, column), _): &(&(DatasetName, String), _)| of == dataset && asked.contains(column);
-            lineage.conditions.iter().filter(of_asked).map(|((of, column), how)| Deciding {
+            lineage.conditions.iter().filter(of_asked).map(move |((of, column), how)| Deciding {
                 dataset: self.layered(made),
                 column: self.full(of, column),
                 how: how.iter().map(|how| in_words(*how)).collect(),
