@@ -54,13 +54,13 @@ fn write(project: &Path, name: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-fn vitalake(folder: &Path, arguments: &[&str], token: Option<&str>) -> Output {
+pub(crate) fn vitalake(folder: &Path, arguments: &[&str], token: Option<&str>) -> Output {
     let mut command = Command::new(crate::binary());
     command.args(arguments).current_dir(folder).env_clear().env("NO_COLOR", "1").env("COLUMNS", "100");
     command.envs(token.map(|token| ("VITALAKE_TOKEN", token))).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8([output.stdout.clone(), output.stderr.clone()].concat()).unwrap()
 }
 
@@ -79,11 +79,11 @@ fn settings(clients: &str) -> String {
     )
 }
 
-struct Here {
-    folder: tempfile::TempDir,
-    place: Place,
-    ann: String,
-    sam: String,
+pub(crate) struct Here {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) place: Place,
+    pub(crate) ann: String,
+    pub(crate) sam: String,
 }
 
 fn here(people: &str, stays: &str) -> Here {
@@ -101,12 +101,12 @@ fn here(people: &str, stays: &str) -> Here {
     Here { folder, place, ann, sam }
 }
 
-fn plain() -> Here {
+pub(crate) fn plain() -> Here {
     here(&PEOPLE.replace("ROLES\n", ""), &STAYS.replace("ROLES\n", "").replace("LABEL", "restricted"))
 }
 
 /// A request's status and answer.
-fn asked(here: &Here, token: Option<&str>, method: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) fn asked(here: &Here, token: Option<&str>, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", here.place.http));
     if let Some(token) = token {
@@ -118,13 +118,13 @@ fn asked(here: &Here, token: Option<&str>, method: &str, path: &str, body: &Valu
     (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-fn rows(here: &Here, token: &str, sql: &str) -> Value {
+pub(crate) fn rows(here: &Here, token: &str, sql: &str) -> Value {
     let question = json!({"query": sql, "resultFormat": "array"});
     let (status, answer) = asked(here, Some(token), "POST", "/druid/v2/sql", &question);
     if status == 200 { answer } else { answer["errorMessage"].clone() }
 }
 
-fn deliver(here: &Here) {
+pub(crate) fn deliver(here: &Here) {
     let file = here.folder.path().join("people.csv");
     fs::write(&file, "who,zip,ward,code\nAda Example,94110,north,c-1\nBob Example,03601,south,c-2\n").unwrap();
     let server = format!("http://{}", here.place.http);

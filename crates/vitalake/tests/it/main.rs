@@ -11,6 +11,7 @@
 
 mod access;
 mod alerts;
+mod audits;
 mod broker;
 mod clinic;
 mod command_line;
