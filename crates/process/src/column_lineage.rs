@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, Result as EngineResult};
+use datafusion::common::{Column, DFSchemaRef, Result as EngineResult};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::graph::Contracts;
@@ -193,7 +193,7 @@ fn join_schema(plan: &LogicalPlan, join: &datafusion::logical_expr::Join) -> Eng
 
 /// What an expression is made of. A bare column is what it is below; all else is made of its columns in this way at least.
 fn made_of(expression: &Expr, schema: &DFSchemaRef, below: &[MadeOf], how: Direct) -> MadeOf {
-    let at = |column| schema.index_of_column(column).ok().and_then(|index| below.get(index));
+    let at = |column: &Column| schema.index_of_column(column).ok().and_then(|index| below.get(index));
     if let Expr::Column(column) = expression.clone().unalias_nested().data
         && let Some(same) = at(&column)
     {

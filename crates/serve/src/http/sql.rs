@@ -34,6 +34,8 @@ const SQL_QUERY_ID: HeaderName = HeaderName::from_static("x-druid-sql-query-id")
 const CONTEXT: HeaderName = HeaderName::from_static("x-druid-response-context");
 const HEADER_INCLUDED: HeaderName = HeaderName::from_static("x-druid-sql-header-included");
 const GATE: HeaderName = HeaderName::from_static("x-vitalake-gate");
+/// What a client says that it asks for.
+const PURPOSE: HeaderName = HeaderName::from_static("x-vitalake-purpose");
 const COMPLETE: HeaderName = HeaderName::from_static("x-druid-response-complete");
 
 /// Bytes that are gathered before they are sent.
@@ -83,10 +85,11 @@ async fn answer(app: &App, identity: Identity, request: Request) -> Result<Respo
         (error, None)
     };
     let session = app.sessions.open(identity).map_err(refused)?;
+    let purpose = request.headers().get(PURPOSE).and_then(|said| said.to_str().ok()).map(ToOwned::to_owned);
     let body = read_body(app, request).await.map_err(refused)?;
     let request = SqlRequest::parse(&body).map_err(refused)?;
     let query_id = request.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    run(&session, request, &query_id).await.map_err(|error| (error, Some(query_id)))
+    run(&session, request, &query_id, purpose).await.map_err(|error| (error, Some(query_id)))
 }
 
 async fn read_body(app: &App, request: Request) -> Result<Bytes, QueryError> {
@@ -102,12 +105,18 @@ async fn read_body(app: &App, request: Request) -> Result<Bytes, QueryError> {
     }
 }
 
-async fn run(session: &Session, request: SqlRequest, query_id: &str) -> Result<Response, QueryError> {
+async fn run(
+    session: &Session,
+    request: SqlRequest,
+    query_id: &str,
+    purpose: Option<String>,
+) -> Result<Response, QueryError> {
     let options = QueryOptions {
         zone: request.zone,
         timeout: request.timeout_ms.map(Duration::from_millis),
         query_id: Some(query_id.to_owned()),
         is_repeated: false,
+        purpose,
     };
     let mut answer = session.query(request.query, request.parameters, options).await?;
     let style = Style { zone: request.zone, stringify_arrays: request.stringify_arrays };
