@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
 use vitalake_runtime::disk::Disk;
+use vitalake_runtime::http::client;
 
 use super::Audit;
 use super::chain::Head;
@@ -127,18 +127,7 @@ impl Shared {
 }
 
 fn post(url: &str, head: &Head) -> Result<(), String> {
-    let tls = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::PlatformVerifier)
-        .build();
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(TIME_MAX))
-        .max_redirects(0)
-        .tls_config(tls)
-        .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent();
+    let agent: Agent = client().timeout_global(Some(TIME_MAX)).build().new_agent();
     match agent.post(url).send_json(head) {
         Ok(response) if response.status().is_success() => Ok(()),
         Ok(response) => Err(format!("the receiver answers {}", response.status().as_u16())),

@@ -12,11 +12,11 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::Value;
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::audit::Lineage as Settings;
 use vitalake_runtime::config::notify::Hidden;
 use vitalake_runtime::events::{Event, Outcome};
+use vitalake_runtime::http::client;
 
 use crate::metrics::Metrics;
 use crate::telemetry::backlog::{Backlog, Counts};
@@ -135,18 +135,7 @@ impl Receiver {
 }
 
 fn agent() -> Agent {
-    let tls = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::PlatformVerifier)
-        .build();
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(TIME_MAX))
-        .max_redirects(0)
-        .tls_config(tls)
-        .user_agent(concat!("vitalake/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent()
+    client().timeout_global(Some(TIME_MAX)).build().new_agent()
 }
 
 fn instant(at_ms: i64) -> String {
