@@ -54,8 +54,8 @@ pub(super) fn told<'a>(method: &Method, path: &'a str) -> Option<Told<'a>> {
             let what = if reads { "journal" } else { "disclosures" };
             Told { action: Action::Read, surface: Surface::Http, dataset: Some(("ops", "audit")), what: Some(what) }
         }
-        ["api", "v1", "published", dataset, ..] if reads => read(Surface::Http, "serving", *dataset),
-        ["api", "v1", "quarantine", dataset] if reads => read(Surface::Http, "quarantine", *dataset),
+        ["api", "v1", "published", dataset, ..] if reads => read(Surface::Http, "serving", dataset),
+        ["api", "v1", "quarantine", dataset] if reads => read(Surface::Http, "quarantine", dataset),
         ["runbooks", _name, ..] if reads => {
             Told { action: Action::Read, surface: Surface::Console, dataset: None, what: Some("runbook") }
         }

@@ -54,6 +54,7 @@ impl Process {
         }
         let (clock, disk) = (Clock::system(), ProcessDisk::new(disk));
         let setup = Setup {
+            audit: Default::default(),
             config,
             tuning: Tuning::default(),
             without_intake: !takes_records,

@@ -40,6 +40,7 @@ impl World {
         config.data = folder.path().join("data");
         let (clock, data) = (Clock::system(), config.data.clone());
         let setup = Setup {
+            audit: Default::default(),
             recorder: recorder(&checked, &clock),
             checked: Arc::new(checked),
             config,

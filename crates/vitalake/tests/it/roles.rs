@@ -50,6 +50,7 @@ impl World {
         config.http.listen = (Ipv4Addr::LOCALHOST, 0).into();
         let clock = Clock::system();
         Setup {
+            audit: Default::default(),
             checked: Arc::clone(&self.checked),
             config,
             tuning: Tuning::default(),

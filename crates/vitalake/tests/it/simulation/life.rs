@@ -115,6 +115,7 @@ impl Rehearsal {
         let acknowledged = self.world.acknowledged.load(Ordering::SeqCst) as i64;
         let clock = Clock::system();
         let setup = Setup {
+            audit: Default::default(),
             checked: Arc::clone(&self.checked),
             config: self.config.clone(),
             tuning: self.tuning,
