@@ -4,15 +4,17 @@
 //! Pure. Invariant: only a text that a view holds whole is remembered, so that what is equal is the same text.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, StringViewArray};
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
 use super::each_text;
 
 /// The longest text that stands in its view.
 const INLINE_BYTES_MAX: u32 = 12;
-/// Texts that are remembered at once, a power of two.
-const TEXTS_BITS: u32 = 10;
+/// Places in which texts are remembered, a power of two.
+const PLACES_BITS: u32 = 11;
+/// After so many texts that were asked about, it is seen whether to remember is worth its while.
+const ASKED_AT_FIRST: usize = 2 << PLACES_BITS;
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Verdict {
@@ -22,42 +24,51 @@ enum Verdict {
     Bad,
 }
 
+/// The text that was asked for last of those that are remembered there, and the one before.
+type Place = [(u128, Verdict); 2];
+
 /// Calls `found` with the rows whose text is bad; false where the column is no text. A short text is asked about once for
-/// as long as it is remembered.
+/// as long as it is remembered; nothing is where hardly any comes again.
 pub(super) fn each_text_once(array: &ArrayRef, bad: &dyn Fn(&str) -> bool, found: &mut dyn FnMut(usize)) -> bool {
     if array.data_type() != &DataType::Utf8View {
         return each_text(array, bad, found);
     }
     let texts = array.as_string_view();
-    let mut memory = vec![(0_u128, Verdict::Unknown); 1 << TEXTS_BITS];
-    for (row, view) in texts.views().iter().enumerate() {
-        if !texts.is_null(row) && is_bad(texts, row, *view, bad, &mut memory) {
+    let mut memory = vec![[(0_u128, Verdict::Unknown); 2]; 1 << PLACES_BITS];
+    let mut asked = 0;
+    for (row, view) in texts.views().iter().enumerate().filter(|(row, _)| !texts.is_null(*row)) {
+        if asked == ASKED_AT_FIRST && row < ASKED_AT_FIRST * 2 {
+            memory.clear();
+        }
+        let mut ask = || {
+            asked += 1;
+            bad(texts.value(row))
+        };
+        if is_bad(*view, &mut ask, &mut memory) {
             found(row);
         }
     }
     true
 }
 
-fn is_bad(
-    texts: &StringViewArray,
-    row: usize,
-    view: u128,
-    bad: &dyn Fn(&str) -> bool,
-    memory: &mut [(u128, Verdict)],
-) -> bool {
+fn is_bad(view: u128, ask: &mut dyn FnMut() -> bool, memory: &mut [Place]) -> bool {
     // The lowest four bytes are the length.
     let known = (view as u32 <= INLINE_BYTES_MAX).then(|| memory.get_mut(place(view))).flatten();
-    let Some(known) = known else { return bad(texts.value(row)) };
-    if known.0 != view || known.1 == Verdict::Unknown {
-        *known = (view, if bad(texts.value(row)) { Verdict::Bad } else { Verdict::Good });
+    let Some([last, before]) = known else { return ask() };
+    let is_known = |(text, verdict): &(u128, Verdict)| *text == view && *verdict != Verdict::Unknown;
+    if !is_known(last) {
+        std::mem::swap(last, before);
+        if !is_known(last) {
+            *last = (view, if ask() { Verdict::Bad } else { Verdict::Good });
+        }
     }
-    known.1 == Verdict::Bad
+    last.1 == Verdict::Bad
 }
 
 /// Where a view is remembered: the upper bits of a product are those that all others have gone into.
 fn place(view: u128) -> usize {
     let folded = (view as u64) ^ ((view >> 64) as u64).rotate_left(23);
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - TEXTS_BITS)) as usize
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PLACES_BITS)) as usize
 }
 
 #[cfg(test)]
@@ -65,7 +76,7 @@ mod tests {
     use std::cell::Cell;
     use std::sync::Arc;
 
-    use arrow_array::StringArray;
+    use arrow_array::{StringArray, StringViewArray};
     use proptest::prelude::*;
 
     use super::*;
@@ -100,6 +111,14 @@ mod tests {
         assert_eq!((rows.len(), asked), (2_000, 4));
         let (rows, asked) = bad_rows(&texts(["dev-1", "thirteen byte", "", "thirteen bytx"]));
         assert_eq!((rows.len(), asked), (2_000, 2_002));
+    }
+
+    #[test]
+    fn where_no_text_comes_again_none_is_remembered_and_all_are_asked_about() {
+        let texts = (0..20_000).map(|row| Some(if row < 15_000 { format!("t{row}") } else { "same".to_owned() }));
+        let texts: ArrayRef = Arc::new(StringViewArray::from_iter(texts));
+        let plain: ArrayRef = Arc::new(StringArray::from_iter(texts.as_string_view().iter()));
+        assert_eq!(bad_rows(&texts), bad_rows(&plain));
     }
 
     #[test]
