@@ -127,7 +127,7 @@ impl Life {
             ..ModelsOptions::new(Arc::clone(disk), work_folder.clone(), clock.clone())
         };
         let models = if role.runs_models() { checked.models.clone() } else { Vec::new() };
-        let recovery = Recovery::new(&intake.landings, &models);
+        let recovery = Recovery::new(&intake.landings, &models, &setup.engines);
         let gates = Arc::new(Gates::new(&lake, clock, &setup.events));
         hold_again(&gates, &setup.recorder).await;
         Ok(Arc::new(Self {

@@ -1,7 +1,8 @@
 //! Which tables do not yet show everything that was durable at start, each by itself.
 //!
 //! A raw table is recovered when its topic has landed, a derived one when the tables it reads are and its model has
-//! processed them. Invariant: a query reads no table before that, and no table waits for one that it does not read.
+//! processed them. What models on Spark make is never waited for: it shows what is committed, since a statement there may
+//! take hours. Invariant: a query reads no other table before that, and no table waits for one that it does not read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use futures::future::join_all;
 use tokio::sync::watch;
 use vitalake_contract::DatasetName;
 use vitalake_ingest::landing::TopicLanding;
-use vitalake_process::{Model, ModelState, ModelStatus, Models};
+use vitalake_process::{EngineName, Engines, Model, ModelState, ModelStatus, Models};
 
 /// How often landing is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -25,13 +26,15 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    pub(super) fn new(landings: &[Arc<TopicLanding>], models: &[Model]) -> Self {
+    pub(super) fn new(landings: &[Arc<TopicLanding>], models: &[Model], engines: &Engines) -> Self {
         let inputs: BTreeMap<_, Vec<String>> = models
             .iter()
             .map(|model| (model.dataset.clone(), model.tables.iter().map(|used| used.table.clone()).collect()))
             .collect();
         let raw = landings.iter().map(|landing| landing.table().contract().dataset.to_string());
-        let waiting = raw.chain(inputs.keys().map(ToString::to_string)).collect();
+        let on_spark = on_spark(models, engines);
+        let derived = inputs.keys().map(ToString::to_string).filter(|dataset| !on_spark.contains(dataset));
+        let waiting = raw.chain(derived).collect();
         Self { inputs, waiting: watch::channel(waiting).0 }
     }
 
@@ -53,7 +56,8 @@ impl Recovery {
             }
             self.over(landing.table().contract().dataset.as_str());
         }));
-        let derived = join_all(self.inputs.iter().map(|(dataset, inputs)| async move {
+        let waited_for = self.inputs.iter().filter(|(dataset, _)| self.waits(dataset.as_str()));
+        let derived = join_all(waited_for.map(|(dataset, inputs)| async move {
             let mut waiting = self.waiting.subscribe();
             let _ = waiting.wait_for(|waiting| !inputs.iter().any(|input| waiting.contains(input))).await;
             models.caught_up_of(dataset).await;
@@ -108,5 +112,45 @@ impl Recovery {
             }
         }
         found
+    }
+}
+
+/// The tables whose model runs on Spark, and those that are made of them.
+fn on_spark(models: &[Model], engines: &Engines) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    loop {
+        let behind = |model: &&Model| model.tables.iter().any(|used| found.contains(&used.table));
+        let is = |model: &&Model| engines.of(model) == EngineName::Spark || behind(model);
+        let all: BTreeSet<String> = models.iter().filter(is).map(|model| model.dataset.to_string()).collect();
+        if all.len() == found.len() {
+            return all;
+        }
+        found = all;
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by it")]
+mod tests {
+    use vitalake_contract::Layer;
+
+    use super::*;
+
+    fn model(layer: Layer, name: &str, text: &str) -> Model {
+        Model::parse(DatasetName::new(name).unwrap(), layer, text).unwrap()
+    }
+
+    #[test]
+    fn what_spark_makes_and_what_is_made_of_that_is_not_waited_for() {
+        let models = [
+            model(Layer::Serving, "daily", "-- kind: full\nSELECT id FROM curated.hourly"),
+            model(Layer::Curated, "hourly", "-- kind: full\nSELECT id FROM curated.slow"),
+            model(Layer::Curated, "slow", "-- kind: append\n-- engine: spark\nSELECT id FROM raw.notes"),
+            model(Layer::Curated, "plain", "-- kind: append\nSELECT id FROM raw.notes"),
+        ];
+        let recovery = Recovery::new(&[], &models, &Engines::default());
+        assert_eq!(recovery.waiting.borrow().iter().collect::<Vec<_>>(), ["plain"]);
+        let all = Engines { otherwise: EngineName::Spark, spark: None };
+        assert!(Recovery::new(&[], &models, &all).is_over());
     }
 }
