@@ -52,7 +52,7 @@ impl Desk<'_> {
         let began_ms = self.clock.now_ms();
         dataset.note_working(newest.version().0, None, began_ms);
         self.cluster.is_new_enough().await?;
-        let there = self.whose(dataset, &known).await?;
+        let there = self.whose(dataset, &mut known).await?;
         let Some(pin) = dataset.table.pin_published(None).await? else { return Ok(false) };
         let prepared = self.counted(dataset.source().prepare(pin, &known, &there)).await?;
         dataset.can_be_held(&prepared)?;

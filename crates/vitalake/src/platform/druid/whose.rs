@@ -1,6 +1,6 @@
 //! Whose a datasource is: ours to replace, or somebody else's.
 //!
-//! Invariant: nothing is sent before this has said that what is there is ours, and as we left it.
+//! Invariant: nothing is sent before this has said that what is there is ours, and as we left it, or that nothing is there.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,13 @@ use super::publish::Desk;
 /// How long what is there may have another number of rows: it may be loading.
 const SETTLES_MAX: Duration = Duration::from_secs(90);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long nothing of a datasource has to be there until it counts as gone: whoever has just begun may not know it yet.
+const GONE_AFTER: Duration = Duration::from_secs(3);
 
 impl Desk<'_> {
-    /// The segments that are there, where they are ours to replace.
-    pub(super) async fn whose(&self, dataset: &Dataset, known: &Known) -> Result<Vec<Segment>, PublishError> {
+    /// The segments that are there, where they are ours to replace. Where all that was published is gone, as in a Druid
+    /// that was set up anew, it is known no longer, so that all of it is published.
+    pub(super) async fn whose(&self, dataset: &Dataset, known: &mut Known) -> Result<Vec<Segment>, PublishError> {
         let datasource = &dataset.datasource;
         let there = self.cluster.segments(datasource).await?;
         if !known.ours && (there.iter().any(|segment| segment.active) || self.cluster.is_used(datasource).await?) {
@@ -37,13 +40,18 @@ impl Desk<'_> {
     }
 
     /// Whether what is there is what we left there. A datasource that is being loaded is waited for.
-    async fn untouched(&self, dataset: &Dataset, known: &Known, version: u64) -> Result<(), PublishError> {
+    async fn untouched(&self, dataset: &Dataset, known: &mut Known, version: u64) -> Result<(), PublishError> {
         let datasource = &dataset.datasource;
         let began = Instant::now();
         loop {
             let rows = self.rows(datasource).await?;
             // A task that failed may have done its work before.
             if rows == known.rows || known.rows_tried == Some(rows) {
+                return Ok(());
+            }
+            if rows == 0 && began.elapsed() >= GONE_AFTER && self.is_gone(datasource).await? {
+                tracing::warn!(dataset = %dataset.table.id(), "Druid has lost all of it: all of it is published again");
+                known.version = None;
                 return Ok(());
             }
             if began.elapsed() > SETTLES_MAX {
@@ -59,6 +67,12 @@ impl Desk<'_> {
                 () = dataset.taken.notified() => return Err(PublishError::Adopted),
             }
         }
+    }
+
+    /// Whether neither broker nor coordinator knows of a segment that anybody's rows could be in.
+    async fn is_gone(&self, datasource: &str) -> Result<bool, DruidError> {
+        let there = self.cluster.segments(datasource).await?;
+        Ok(!there.iter().any(|segment| segment.active) && !self.cluster.is_used(datasource).await?)
     }
 
     async fn rows(&self, datasource: &str) -> Result<u64, DruidError> {

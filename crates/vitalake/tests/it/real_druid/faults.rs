@@ -101,6 +101,25 @@ fn rows_of_others_in_some_datasets_hold_up_none_of_ours() {
 }
 
 #[test]
+fn a_druid_that_lost_all_that_was_published_gets_all_of_it_again() {
+    let double = Double::new();
+    let here = publishing(&double);
+    let server = here.place.start().ready();
+    ticked(&here.place, 1, 1);
+    published(&double, &here.place, DATASOURCE);
+    double.state.lock().rows.clear();
+    // A row of another day: what has changed alone would be that day.
+    send(&here.place, project::TOPIC, &[tick(2, "").replace("2026-01-01", "2026-01-05")]);
+    landed(&here.place, TICKS, &[2]);
+    let task = is_sent(&double, &here.place, DATASOURCE);
+    let intervals = &task["spec"]["dataSchema"]["granularitySpec"]["intervals"];
+    assert_eq!(intervals.as_array().map(Vec::len), Some(2), "{task}");
+    double.arrives(&here.place, DATASOURCE);
+    state(&here.place, DATASOURCE, "published");
+    server.stop();
+}
+
+#[test]
 fn a_task_that_somebody_ended_is_sent_again_also_where_it_had_done_its_work() {
     let double = Double::new();
     let here = publishing(&double);
