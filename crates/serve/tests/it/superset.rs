@@ -215,6 +215,17 @@ fn a_role_that_permits_more_than_a_page_is_somebody_elses(#[case] permits: &[i64
     assert_eq!(told(&planned(&client, &assets)), vec![]);
 }
 
+#[test]
+fn a_role_of_a_page_that_somebody_gave_more_is_told() {
+    let (double, assets) = (Double::start(), project(&[(10, "a")]));
+    let client = double.client();
+    apply(&client, &assets).unwrap();
+    double.state.lock().unwrap().roles.get_mut("lake: Ward").unwrap().1.insert(3);
+    assert_eq!(told(&planned(&client, &assets)), vec![(Action::Adopt, "lake: Ward")]);
+    apply(&client, &assets).unwrap();
+    assert_eq!(told(&planned(&client, &assets)), vec![]);
+}
+
 #[rstest]
 #[case::server_error(Fault::Status(500, json!({"errors": [{"message": "Import failed for an unknown reason"}]})), "it answered 500: Import failed")]
 #[case::to_login(Fault::ToLogin, "with a redirect to its log-in page")]

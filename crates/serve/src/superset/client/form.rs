@@ -26,6 +26,14 @@ pub fn split_password(uri: &str) -> (String, Option<String>) {
     (format!("{scheme}://{user}:{PASSWORD_MASK}{after}"), Some(percent_decoded(password)))
 }
 
+/// An address of a database with its options decoded and in order: Superset writes them anew.
+pub fn with_options_in_order(uri: &str) -> String {
+    let Some((before, query)) = uri.split_once('?') else { return uri.to_owned() };
+    let mut options: Vec<String> = query.split('&').map(percent_decoded).collect();
+    options.sort();
+    format!("{before}?{}", options.join("&"))
+}
+
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

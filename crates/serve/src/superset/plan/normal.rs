@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::asset::Asset;
 use crate::superset::bundle::AssetKind;
-use crate::superset::client::form::split_password;
+use crate::superset::client::form::{split_password, with_options_in_order};
 
 /// One place where two files differ, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,10 @@ pub fn normal(asset: &Asset) -> Json {
     }
     match asset.kind {
         AssetKind::Database => {
-            let uri = body.get("sqlalchemy_uri").and_then(Json::as_str).map(|uri| split_password(uri).0);
+            let uri = body.get("sqlalchemy_uri").and_then(Json::as_str).map(|uri| {
+                // Its password is not shown, and its options are written anew.
+                with_options_in_order(&split_password(uri).0)
+            });
             uri.into_iter().for_each(|uri| drop(body.insert("sqlalchemy_uri".into(), uri.into())));
         }
         AssetKind::Dataset => {

@@ -72,26 +72,23 @@ pub(super) fn plan_roles(plan: &mut Plan, wanted: &[RoleWanted], there: &There, 
             continue;
         };
         let permissions = client.permissions(&found)?;
-        let reads: BTreeSet<&String> = permissions.iter().filter(|one| reads(one)).map(|one| &one.on).collect();
-        let names = names_of(role, there);
-        if names.as_ref().is_some_and(|names| names.iter().eq(reads)) {
-            plan.unchanged += 1;
-            continue;
-        }
         let known = match model.take() {
             Some(known) => known,
             None => of_model(client)?,
         };
         let permits_more = permissions.iter().find(|one| !known.contains(&one.id) && !there.is_read_of_ours(one));
-        plan.changes.push(match permits_more {
+        model = Some(known);
+        let reads: BTreeSet<&String> = permissions.iter().filter(|one| reads(one)).map(|one| &one.on).collect();
+        let reads_its_own = names_of(role, there).is_some_and(|names| names.iter().eq(reads));
+        match permits_more {
             Some(one) => {
                 let what =
                     format!("there is one already that permits more than its page: {} on {}", one.action, one.on);
-                change(Action::Adopt, vec![what])
+                plan.changes.push(change(Action::Adopt, vec![what]));
             }
-            None => change(Action::Change, vec!["the datasets that it may read".into()]),
-        });
-        model = Some(known);
+            None if reads_its_own => plan.unchanged += 1,
+            None => plan.changes.push(change(Action::Change, vec!["the datasets that it may read".into()])),
+        }
     }
     Ok(())
 }

@@ -33,6 +33,11 @@ fn told_of(kind: AssetKind, ours: Json, theirs: Json) -> Vec<String> {
     json!({"sqlalchemy_uri": "druid://u:geheim@h/x"}),
     json!({"sqlalchemy_uri": "druid://u:XXXXXXXXXX@h/x", "allow_file_upload": false})
 )]
+#[case::options_that_are_written_anew(
+    AssetKind::Database,
+    json!({"sqlalchemy_uri": "druid+https://h/x?header=true&ssl_verify_cert=/etc/ca%20.pem"}),
+    json!({"sqlalchemy_uri": "druid+https://h/x?ssl_verify_cert=%2Fetc%2Fca%20.pem&header=true"})
+)]
 #[case::charts_that_a_filter_leaves_alone(
     AssetKind::Dashboard,
     json!({"position": {"A": {"meta": {"chartId": 1, "uuid": "a"}}, "B": {"meta": {"chartId": 2, "uuid": "b"}}},
