@@ -2,6 +2,9 @@
 //!
 //! A part of the table of functions. Invariant: what has no value is null or NaN as Spark has it, never an error.
 
+use std::cmp::Ordering;
+
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
@@ -36,10 +39,10 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     function("exp", 1, 1, |c| real(c, |x| Some(x.exp()))),
     function("expm1", 1, 1, |c| real(c, |x| Some(x.exp_m1()))),
     function("factorial", 1, 1, factorial),
-    function("greatest", 2, MANY, |c| extreme(c, std::cmp::Ordering::Greater)),
+    function("greatest", 2, MANY, |c| extreme(c, Ordering::Greater)),
     function("hypot", 2, 2, |c| reals(c, |a, b| Some(a.hypot(b)))),
     function("isnan", 1, 1, isnan),
-    function("least", 2, MANY, |c| extreme(c, std::cmp::Ordering::Less)),
+    function("least", 2, MANY, |c| extreme(c, Ordering::Less)),
     function("ln", 1, 1, |c| real(c, ln)),
     function("log", 1, 2, log),
     function("log10", 1, 1, |c| real(c, |x| (x > 0.0 || x.is_nan()).then(|| x.log10()))),
@@ -131,8 +134,9 @@ fn number(c: &Calling, index: usize) -> Result<Typed, Refusal> {
     }
 }
 
+/// The number itself; a constant is one that was computed then.
 fn positive(c: Calling) -> Bound {
-    number(&c, 0)
+    Ok(Typed { written: false, ..number(&c, 0)? })
 }
 
 /// The absolute or the negated value in its own type; the smallest integer wraps to itself.
@@ -248,7 +252,7 @@ fn positive_rest(rest: Typed, divisor: Typed) -> Bound {
 }
 
 /// The largest or the smallest of the values that are not null; NaN is above all numbers.
-fn extreme(c: Calling, wanted: std::cmp::Ordering) -> Bound {
+fn extreme(c: Calling, wanted: Ordering) -> Bound {
     let kind = c.args.iter().try_fold(DataType::Null, |found, arg| wider(&found, &arg.kind));
     let kind = kind.ok_or_else(|| no_common(c.name, &c.args))?;
     if kind.is_null() {
@@ -273,17 +277,40 @@ fn extreme(c: Calling, wanted: std::cmp::Ordering) -> Bound {
 }
 
 /// Two values of one type in Spark's order.
-pub(crate) fn order(a: &ScalarValue, b: &ScalarValue) -> Option<std::cmp::Ordering> {
+pub(crate) fn order(a: &ScalarValue, b: &ScalarValue) -> Option<Ordering> {
     match (a, b) {
         (ScalarValue::Float64(Some(a)), ScalarValue::Float64(Some(b))) => Some(double_order(*a, *b)),
         (ScalarValue::Float32(Some(a)), ScalarValue::Float32(Some(b))) => {
             Some(double_order(f64::from(*a), f64::from(*b)))
         }
+        (ScalarValue::List(a), ScalarValue::List(b)) => {
+            let (a, b) = (a.value(0), b.value(0));
+            let shorter = a.len().min(b.len());
+            (0..shorter).find_map(|at| differing(&a, &b, at)).unwrap_or_else(|| Some(a.len().cmp(&b.len())))
+        }
+        (ScalarValue::Struct(a), ScalarValue::Struct(b)) => {
+            let mut fields = a.columns().iter().zip(b.columns());
+            fields.find_map(|(a, b)| differing(a, b, 0)).unwrap_or(Some(Ordering::Equal))
+        }
         (a, b) => a.partial_cmp(b),
     }
 }
 
-fn double_order(a: f64, b: f64) -> std::cmp::Ordering {
+/// How values within two others differ, a null before all else; nothing where they are the same.
+fn differing(a: &ArrayRef, b: &ArrayRef, at: usize) -> Option<Option<Ordering>> {
+    let found = match (a.is_null(at), b.is_null(at)) {
+        (true, true) => return None,
+        (true, false) => Some(Ordering::Less),
+        (false, true) => Some(Ordering::Greater),
+        (false, false) => {
+            let value = |column: &ArrayRef| ScalarValue::try_from_array(column, at).ok();
+            order(&value(a)?, &value(b)?)
+        }
+    };
+    (found != Some(Ordering::Equal)).then_some(found)
+}
+
+fn double_order(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 

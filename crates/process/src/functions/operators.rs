@@ -86,6 +86,10 @@ fn operands(left: Typed, op: &BinaryOperator, right: Typed) -> Result<(Typed, Ty
 
 /// Arithmetic of numbers.
 pub(crate) fn arithmetic(left: Typed, op: &BinaryOperator, right: Typed) -> Bound {
+    let is_whole = |side: &Typed| is_integer(&side.kind) || is_decimal(&side.kind) || side.kind.is_null();
+    if *op == BinaryOperator::MyIntegerDivide && !(is_whole(&left) && is_whole(&right)) {
+        return Err(refused(op, &left, &right, "write CAST(a / b AS BIGINT), or a CAST of each side to BIGINT"));
+    }
     let (left, right) = operands(left, op, right)?;
     let decimal = is_decimal(&left.kind) || is_decimal(&right.kind);
     if decimal && !is_real(&left.kind) && !is_real(&right.kind) {

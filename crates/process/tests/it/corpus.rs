@@ -140,7 +140,8 @@ pub fn simple(kind: &DataType) -> String {
     }
 }
 
-fn printed(column: &ArrayRef, row: usize) -> Option<String> {
+/// A value as a cast to STRING writes it; bytes as hex.
+pub fn printed(column: &ArrayRef, row: usize) -> Option<String> {
     let value = ScalarValue::try_from_array(column, row).unwrap();
     if value.is_null() {
         return None;

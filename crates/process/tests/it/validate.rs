@@ -50,6 +50,10 @@ fn the_acceptance_models_are_valid() {
     "cannot aggregate"
 )]
 #[case::window("SELECT subject_id, hour, sum(steps) OVER () AS steps FROM raw.hourly_steps", "window")]
+#[case::whole_part_of_a_double(
+    "SELECT subject_id, hour, CAST(steps AS DOUBLE) div 2 AS steps FROM raw.hourly_steps",
+    "DOUBLE DIV INT is not known here"
+)]
 fn a_model_that_differs_from_its_contract_is_refused(#[case] select: &str, #[case] message: &str) {
     let model = model(Layer::Curated, "steps", &format!("-- kind: append\n{select}"));
     let problems = validate_model(&model, &steps());

@@ -8,7 +8,7 @@ use std::ops::Range;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 
 use crate::model::Model;
-use crate::problem::ModelProblem;
+use crate::problem::{ModelProblem, Place};
 use crate::syntax::tokens;
 
 /// The functions that aggregate.
@@ -181,4 +181,49 @@ fn pieces(text: &str) -> Result<Vec<Piece>, ModelProblem> {
         depth += usize::from(opens);
     }
     Ok(pieces)
+}
+
+/// Words after which Spark takes the next `>` for the end of a type.
+const OPENS_A_TYPE: [&str; 3] = ["ARRAY", "MAP", "STRUCT"];
+
+/// Where a text has `>>` that Spark takes for the end of two types, since a call of `array`, `map` or `struct` stands
+/// anywhere before it.
+pub(super) fn shift_in_a_type(text: &str) -> Result<(), ModelProblem> {
+    let mut open = 0_usize;
+    for token in tokens(text)? {
+        match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => {
+                open += usize::from(OPENS_A_TYPE.iter().any(|opens| word.value.eq_ignore_ascii_case(opens)));
+            }
+            Token::Gt => open = open.saturating_sub(1),
+            Token::ShiftRight if open > 0 => {
+                return Err(ModelProblem::at(
+                    Place::of(token.span, Place::new(1, 1)),
+                    "Spark does not read `>>` after array, map or struct",
+                    "write shiftright(x, n)",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("SELECT i >> 1, array(i) FROM raw.t", None)]
+    #[case("SELECT array(i),\n  i >> 1 FROM raw.t", Some("2:5"))]
+    #[case("SELECT array_size(v), named_struct('array', i), '…array' AS s, i >> 1 FROM raw.t", None)]
+    #[case("SELECT CAST(NULL AS ARRAY<INT>), i >> 1 FROM raw.t", None)]
+    #[case("SELECT map('a', i), i >= 1, i <> 1, i >> 1 FROM raw.t", Some("1:39"))]
+    #[case("SELECT struct(i), i > 1, i >> 1, `array` FROM raw.t", None)]
+    fn a_shift_after_what_spark_takes_for_a_type_is_named(#[case] text: &str, #[case] place: Option<&str>) {
+        let found = shift_in_a_type(text).err();
+        assert_eq!(found.map(|problem| format!("{}:{}", problem.line, problem.column)).as_deref(), place);
+    }
 }

@@ -15,6 +15,7 @@ use crate::plan::LINEAGE;
 use crate::problem::{ModelProblem, Place};
 
 pub(crate) use super::layout::Layout;
+use super::layout::shift_in_a_type;
 
 /// A statement, and which of its characters stand in the model's file.
 #[derive(Clone, Debug)]
@@ -84,6 +85,7 @@ impl Statement {
     /// When the text is not laid out as a model's is.
     pub(crate) fn of(model: &Model, wanted: Wanted) -> Result<Self, ModelProblem> {
         let layout = Layout::of(model)?;
+        shift_in_a_type(&model.text)?;
         let name = |table: &crate::model::TableUse| format!("{}_{}", table.schema, table.table);
         let inputs: Vec<String> = model.tables.iter().map(name).collect();
         let mut writer = Writer::new(model);

@@ -19,11 +19,15 @@ use vitalake_process::spark::{Answer, Failure, Input, Question, Spark, connect};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::health::Health;
 
+use super::recorded::columns;
+
 /// Around each statement. Spark's `version()` is its number and the commit that it was built from.
 const BEFORE: &str = "SELECT *, version() AS `ran_by` FROM (\n";
 const AFTER: &str = "\n) AS `asked`";
 /// The tag of every statement, by which Spark's own log of events knows them.
 const TAG: &str = "conformance";
+/// Spark's class of a text that is no statement.
+const UNREADABLE: &str = "PARSE_SYNTAX_ERROR";
 const STATEMENT_MAX: Duration = Duration::from_secs(300);
 
 /// How rows go through Spark.
@@ -98,7 +102,13 @@ impl Witnessed {
                 }
                 Err(failure) => {
                     let (why, at) = blamed(&failure);
-                    match at.and_then(|at| ends.iter().position(|end| at < *end)) {
+                    let place = at.and_then(|at| ends.iter().position(|end| at < *end));
+                    match place {
+                        // What stands before it may be why Spark cannot read it.
+                        Some(place) if why == UNREADABLE && open.len() > 1 => {
+                            let alone = &exprs[open[place]..=open[place]];
+                            made[open[place]] = Box::pin(self.columns(alone, given, way)).await.pop();
+                        }
                         Some(place) => made[open[place]] = Some(Err(why)),
                         None if open.len() == 1 => made[open[0]] = Some(Err(why)),
                         None => {
@@ -111,6 +121,23 @@ impl Witnessed {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+impl Witnessed {
+    /// What Spark gives for each of these expressions around aggregates, for each group in their order.
+    pub async fn groups(&self, exprs: &[String], given: &RecordBatch) -> Vec<Result<ArrayRef, String>> {
+        let listed: Vec<String> = exprs.iter().enumerate().map(|(index, expr)| format!("{expr} AS c{index}")).collect();
+        match self.all(format!("SELECT g, {}\nFROM given GROUP BY g", listed.join(",\n")), given).await {
+            Ok(batch) => columns(&batch.expect("there are groups")).into_iter().map(Ok).collect(),
+            Err(failure) if exprs.len() == 1 => vec![Err(blamed(&failure).0)],
+            Err(_) => {
+                let (first, second) = exprs.split_at(exprs.len() / 2);
+                let mut found = Box::pin(self.groups(first, given)).await;
+                found.extend(Box::pin(self.groups(second, given)).await);
+                found
             }
         }
     }

@@ -77,7 +77,7 @@ pub fn functions_of(expr: &str) -> BTreeSet<String> {
     expr.match_indices('(').map(called).filter(|name| !name.is_empty()).collect()
 }
 
-fn is_growing(expr: &str) -> bool {
+pub fn is_growing(expr: &str) -> bool {
     GROWING.iter().any(|part| expr.to_lowercase().contains(part))
 }
 

@@ -27,6 +27,11 @@ fn tolerance(expr: &str) -> f64 {
     }
 }
 
+/// Whether no digit of an answer may be another.
+pub fn is_exact(expr: &str) -> bool {
+    tolerance(expr) == 0.0
+}
+
 /// How a column of ours differs from Spark's.
 pub fn difference(expr: &str, ours: &ArrayRef, theirs: &ArrayRef) -> Option<String> {
     let (kind, wanted) = (simple(ours.data_type()), simple(theirs.data_type()));

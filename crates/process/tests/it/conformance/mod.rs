@@ -11,6 +11,9 @@ mod data;
 mod functions;
 mod known;
 mod models;
+mod nested;
+mod nests;
+mod recorded;
 
 fn write_report(what: &str, text: &str) {
     if let Ok(path) = std::env::var("VITALAKE_CONFORMANCE_REPORT") {

@@ -16,6 +16,7 @@ use vitalake_lake::{DeliveredFiles, Space, TxnId};
 use vitalake_process::{EngineName, Engines};
 
 use super::ask::Witnessed;
+use super::nests::Chance;
 use super::{compare, data, write_report};
 use crate::run::{Up, World};
 use crate::support::{batch, contract, contracts, longs, model, name, strings, times};
@@ -42,6 +43,19 @@ FROM curated.kept GROUP BY g, date_trunc('HOUR', t)";
 const BY_NUMBER: &str = "-- kind: rollup
 -- time: day
 SELECT d, f, CAST(t AS DATE) AS day, COUNT(*) AS n FROM curated.kept GROUP BY d, f, CAST(t AS DATE)";
+const DEEP: &str = "-- kind: append
+SELECT id,
+  CASE WHEN length(trim(coalesce(s, ''))) > 3 THEN substring(reverse(s), 1, 3) ELSE concat(coalesce(g, '-'), CAST(i AS STRING)) END AS s,
+  CASE WHEN b THEN CAST(l AS DOUBLE) / nullif(i, 0) WHEN d IS NULL THEN CAST(greatest(i, 0) AS DOUBLE) ELSE coalesce(nullif(d, 0.0D), -1.0D) END AS d,
+  CAST(CAST(t AS DATE) AS STRING) AS day, last_day(CAST(date_trunc('YEAR', t) AS DATE)) AS a
+FROM raw.edges";
+const CASES: &str = "-- kind: rollup
+-- time: day
+SELECT g, date_trunc('DAY', t) AS day, COUNT(*) AS n, SUM(CASE WHEN d > 1 THEN l ELSE 0 END) AS large,
+  CAST(SUM(i) AS DOUBLE) / nullif(COUNT(s), 0) AS per_text, MAX(coalesce(upper(s), 'none')) AS s_max,
+  CASE WHEN COUNT(d) > 2 THEN MIN(l) ELSE -1 END AS least, round(AVG(CAST(i AS DOUBLE)), 3) AS mean,
+  coalesce(MAX(if(b, a, CAST(NULL AS DATE))), DATE'1970-01-01') AS last
+FROM curated.kept GROUP BY g, date_trunc('DAY', t)";
 const LATEST: &str = "-- kind: upsert\n-- key: id\n-- sequence: t\n-- deleted: gone\nSELECT id, t, l * 2 AS l, d, s, b AS gone FROM raw.edges";
 const VERSIONS: &str = "-- kind: upsert\n-- key: id\n-- sequence: t\n-- deleted: gone\nSELECT id, t, l, -d AS d, s, b AS gone FROM raw.edges";
 const NUMBERS: &str = "-- kind: full
@@ -59,7 +73,7 @@ const EDGES: &str =
     "id string, g string, l long, i int, d double, f float, p double, b boolean, a date, t timestamp, s string";
 
 /// Each model: the layer and the name of its table, its columns, whether it has history, and its text.
-const MODELS: [(Layer, &str, &str, bool, &str); 11] = [
+const MODELS: [(Layer, &str, &str, bool, &str); 13] = [
     (Layer::Curated, "kept", EDGES, false, KEPT),
     (
         Layer::Curated,
@@ -74,6 +88,14 @@ const MODELS: [(Layer, &str, &str, bool, &str); 11] = [
         "*g string, *hour timestamp, n long, ds long, l_sum long, l_mean double, p_sum double, p_mean double, d_min double, d_max double, f_min float, f_max float, s_min string, s_max string, b_min boolean, b_max boolean, a_min date, t_max timestamp, some long, none long, i_mean double",
         false,
         HOURLY,
+    ),
+    (Layer::Curated, "deep", "id string, s string, d double, day string, a date", false, DEEP),
+    (
+        Layer::Serving,
+        "cases",
+        "*g string, *day timestamp, n long, large long, per_text double, s_max string, least long, mean double, last date",
+        false,
+        CASES,
     ),
     (Layer::Serving, "by_number", "*d double, *f float, *day date, n long", false, BY_NUMBER),
     (Layer::Curated, "latest", "*id string, t timestamp, l long, d double, s string", false, LATEST),
@@ -115,16 +137,6 @@ fn world(engines: Engines) -> World {
     all.push(contract(Layer::Raw, "names", "d double, name string", true));
     let models = MODELS.iter().map(|(layer, dataset, _, _, text)| model(*layer, dataset, text)).collect();
     World { contracts: Arc::new(contracts(all)), models, engines, ..World::new(Severity::Warning) }
-}
-
-/// Numbers by chance, the same for the same seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % most
-    }
 }
 
 /// Rows of the raw table: each column takes its edges by chance.
