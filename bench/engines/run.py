@@ -123,16 +123,21 @@ def run(step, options, seconds):
         finally:
             end_group(child)
     busy_after, whole_after = processor_seconds()
-    others = max(0.0, busy_after - busy - (children_seconds() - own)) / max(1e-9, whole_after - whole)
+    try:
+        found = json.loads((out or "").strip().splitlines()[-1])
+    except (IndexError, ValueError):
+        found = None
+    # What a step had to kill, such as a JVM, is nobody's child in the end: then its own account says more.
+    used = max(children_seconds() - own, (found or {}).get("cpu", 0))
+    others = max(0.0, busy_after - busy - used) / max(1e-9, whole_after - whole)
     beside = {"took": round(time.monotonic() - begun, 1), "others_percent": round(100 * others), "load": round(os.getloadavg()[0], 1),
               "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "profile": options.profile}
     if out is None:
         return {"failed": f"not done within {seconds:.0f} s", **beside}
-    try:
-        return {**json.loads(out.strip().splitlines()[-1]), **beside}
-    except (IndexError, ValueError):
-        words = (options.data / "step.log").read_text(errors="replace").strip().splitlines()
-        return {"failed": " ".join(words[-3:])[-300:] if words else f"ended with {child.returncode}", **beside}
+    if found is not None:
+        return {**found, **beside}
+    words = (options.data / "step.log").read_text(errors="replace").strip().splitlines()
+    return {"failed": " ".join(words[-3:])[-300:] if words else f"ended with {child.returncode}", **beside}
 
 
 def end_group(child):
