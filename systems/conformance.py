@@ -11,7 +11,7 @@ from parts import Failed, Skipped
 from parts_spark import CutSpark
 
 TAG = "conformance"
-TESTS = ("every_function", "groups", "tables_of_every_kind")
+TESTS = ("every_function", "groups", "tables_of_every_kind", "expressions_within_expressions_give_on_spark")
 SUITE_SECONDS = 1800
 
 

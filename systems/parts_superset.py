@@ -106,7 +106,7 @@ const {chromium} = require(process.argv[1]);
   await page.locator('input[name=username], #username, [data-test=username-input]').first().fill(user);
   await page.locator('input[name=password], #password, [data-test=password-input]').first().fill(password);
   await page.locator('button[type=submit], input[type=submit], [data-test=login-button]').first().click();
-  await page.waitForURL(address => !address.href.includes('/login'), {timeout: 60000});
+  await page.waitForURL(address => !address.href.includes('/login'), {timeout: 120000, waitUntil: 'commit'});
   await page.goto(url + path, {waitUntil: 'domcontentloaded'});
   await page.waitForSelector('.dashboard-component-chart-holder', {timeout: 90000});
   await page.waitForFunction(() => !document.querySelector('.loading') && !document.querySelector('[aria-label=Loading]'), null, {timeout: 120000});

@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE))
 
 import conformance  # noqa: E402
 import druid  # noqa: E402
+import druid_attacks  # noqa: E402
 import druid_live  # noqa: E402
 import faults  # noqa: E402
 import feeds  # noqa: E402
@@ -28,12 +29,15 @@ import postgres  # noqa: E402
 import roles  # noqa: E402
 import same_answers  # noqa: E402
 import secure_kafka  # noqa: E402
+import spark_attacks  # noqa: E402
 import spark_faults  # noqa: E402
 import spark_models  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
 import superset  # noqa: E402
 import superset_attacks  # noqa: E402
+import superset_hands  # noqa: E402
+import superset_ways  # noqa: E402
 import telemetry  # noqa: E402
 import topic_anew  # noqa: E402
 import trust  # noqa: E402
@@ -44,13 +48,18 @@ CHECKS = {
     "java": java_client.check,
     "druid": druid.check,
     "druid-live": druid_live.check,
+    "druid-attacked": druid_attacks.check,
     "superset": superset.check,
     "superset-attacked": superset_attacks.check,
+    "superset-by-hand": superset_hands.check,
     "superset-access": superset.by_token,
+    "superset-tls": superset_ways.by_tls,
+    "superset-druid": superset_ways.by_druid,
     "spark": spark_reads.check,
     "spark-azurite": spark_reads.on_azurite,
     "spark-models": spark_models.check,
     "spark-faults": spark_faults.check,
+    "spark-attacked": spark_attacks.check,
     "conformance": conformance.check,
     "spine-local": spine.check,
     "spine-azurite": lambda run: spine.check(run, azurite=True),
