@@ -152,6 +152,8 @@ pub struct Column {
     pub title: Option<String>,
     /// What its numbers are counted in, such as `bpm`.
     pub unit: Option<String>,
+    /// Whether it names the person that a row is about.
+    pub subject: bool,
 }
 
 impl Column {
@@ -169,6 +171,7 @@ impl Column {
             description: None,
             title: None,
             unit: None,
+            subject: false,
         }
     }
 }
@@ -343,6 +346,11 @@ pub fn quarantine_schema() -> SchemaRef {
 }
 
 impl Contract {
+    /// The columns that name the persons that a row is about.
+    pub fn subjects(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.subject)
+    }
+
     /// The rules that a serving dataset's gate wants kept: those on sets of rows that are no mere warnings.
     pub fn gate_rules(&self) -> impl Iterator<Item = &SetRule> {
         self.set_rules.iter().filter(|rule| rule.severity != Severity::Warning)

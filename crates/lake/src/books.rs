@@ -31,6 +31,8 @@ pub struct Account {
     pub filtered: i64,
     /// What an earlier commit has put into quarantine.
     pub quarantined_before: i64,
+    /// What was of an erased person, and was refused.
+    pub erased: i64,
 }
 
 impl Account {
@@ -44,6 +46,7 @@ impl Account {
         self.duplicates += other.duplicates;
         self.filtered += other.filtered;
         self.quarantined_before += other.quarantined_before;
+        self.erased += other.erased;
     }
 }
 
@@ -60,13 +63,15 @@ pub struct Balance {
     pub duplicates: i64,
     /// What a model leaves out.
     pub filtered: i64,
+    /// What was of an erased person.
+    pub erased: i64,
 }
 
 impl Balance {
     /// What has a place.
     #[must_use]
     pub fn accounted(&self) -> i64 {
-        self.accepted + self.quarantined + self.duplicates + self.filtered
+        self.accepted + self.quarantined + self.duplicates + self.filtered + self.erased
     }
 
     /// Whether everything that was offered has a place, and nothing else has.
@@ -78,11 +83,12 @@ impl Balance {
 
 impl fmt::Display for Balance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offered, accepted, quarantined, duplicates, filtered } = self;
+        let Self { offered, accepted, quarantined, duplicates, filtered, erased } = self;
         write!(
             f,
             "{offered} offered = {accepted} accepted + {quarantined} quarantined + {duplicates} duplicates + {filtered} filtered"
-        )
+        )?;
+        if *erased == 0 { Ok(()) } else { write!(f, " + {erased} erased") }
     }
 }
 
@@ -105,6 +111,8 @@ pub struct Books {
     pub retracted: i64,
     /// Rejects that people have given up.
     pub discarded: i64,
+    /// Rows and rejects of erased persons: taken away, or refused as they came.
+    pub erased: i64,
     /// The version of the table.
     pub version: u64,
     /// Whether rejects are committed whose epoch's rows are not: a commit was cut short, and the next one brings them.
@@ -115,7 +123,7 @@ impl Books {
     /// What was offered and has no place; none where something could not be counted.
     #[must_use]
     pub fn missing(&self) -> Option<i64> {
-        let elsewhere = self.duplicates + self.filtered + self.replaced + self.retracted + self.discarded;
+        let elsewhere = self.duplicates + self.filtered + self.replaced + self.retracted + self.discarded + self.erased;
         Some(self.offered - self.accepted? - self.quarantined? - elsewhere)
     }
 
@@ -135,6 +143,7 @@ impl Books {
                 TxnKind::Books { counter: Counter::Joined, .. } => books.filtered -= txn.version,
                 TxnKind::Books { counter: Counter::Replaced, .. } => books.replaced += txn.version,
                 TxnKind::Books { counter: Counter::Retracted, .. } => books.retracted += txn.version,
+                TxnKind::Books { counter: Counter::Erased, .. } => books.erased += txn.version,
                 _ => {}
             }
         }
@@ -146,6 +155,7 @@ impl Books {
                 }
                 TxnKind::Books { counter: Counter::ReplacedRejects, .. } => books.replaced += txn.version,
                 TxnKind::Books { counter: Counter::Discarded, .. } => books.discarded += txn.version,
+                TxnKind::Books { counter: Counter::ErasedRejects, .. } => books.erased += txn.version,
                 TxnKind::Books { counter: Counter::ReplayedDuplicates, .. } => books.duplicates += txn.version,
                 TxnKind::Books { counter: Counter::ReplayedFiltered, .. } => books.filtered += txn.version,
                 TxnKind::Books { counter: Counter::ReplayedJoined, .. } => books.filtered -= txn.version,
@@ -200,6 +210,7 @@ impl Table {
             quarantined: count(rejects)? + account.quarantined_before,
             duplicates: account.duplicates,
             filtered: account.filtered,
+            erased: account.erased,
         })
     }
 

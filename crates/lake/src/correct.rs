@@ -61,6 +61,7 @@ impl Correction {
             quarantined: count(&self.rejects_added)?,
             duplicates: self.account.duplicates + signed(self.unchanged),
             filtered: self.account.filtered,
+            erased: self.account.erased,
         })
     }
 }

@@ -29,10 +29,14 @@ pub enum Counter {
     ReplayedFiltered,
     /// Rows that joins made of rejects beyond one for each.
     ReplayedJoined,
+    /// Rows of erased persons: taken away, or refused as they came.
+    Erased,
+    /// Rejects of erased persons that were taken away.
+    ErasedRejects,
 }
 
 impl Counter {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Offered,
         Self::Delivered,
         Self::Duplicates,
@@ -45,6 +49,8 @@ impl Counter {
         Self::ReplayedDuplicates,
         Self::ReplayedFiltered,
         Self::ReplayedJoined,
+        Self::Erased,
+        Self::ErasedRejects,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -61,6 +67,8 @@ impl Counter {
             Self::ReplayedDuplicates => "replayed-duplicates",
             Self::ReplayedFiltered => "replayed-filtered",
             Self::ReplayedJoined => "replayed-joined",
+            Self::Erased => "erased",
+            Self::ErasedRejects => "erased-rejects",
         }
     }
 

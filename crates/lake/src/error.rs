@@ -323,7 +323,7 @@ mod tests {
     #[case(LakeError::NotOpen { table: id(), reason: text() }, USER)]
     #[case(LakeError::NoSuchDataset(DatasetName::new("x").unwrap()), USER)]
     #[case(LakeError::WrongColumns { table: id(), reason: text() }, OURS)]
-    #[case(LakeError::Unbalanced { table: id(), balance: Balance { offered: 2, accepted: 1, quarantined: 0, duplicates: 0, filtered: 0 } }, OURS)]
+    #[case(LakeError::Unbalanced { table: id(), balance: Balance { offered: 2, accepted: 1, quarantined: 0, duplicates: 0, filtered: 0, erased: 0 } }, OURS)]
     #[case(LakeError::NotThereYet(id()), LATER)]
     #[case(LakeError::ForeignCommit { table: id(), version: TableVersion(1) }, LATER)]
     #[case(LakeError::StagedFilesGone { table: id(), files: 1, first: FilePath::of_store("x") }, LATER)]

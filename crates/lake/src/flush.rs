@@ -203,8 +203,12 @@ impl Table {
         rows.extend(extra.rows.iter().cloned());
         rejects.extend(extra.rejects.iter().cloned());
         let rejected = self.rejected_before(seal);
-        let is_empty =
-            rows.is_empty() && rejects.is_empty() && rejected == 0 && extra.txns.is_empty() && !extra.replace;
+        let is_empty = rows.is_empty()
+            && rejects.is_empty()
+            && rejected == 0
+            && extra.txns.is_empty()
+            && !extra.replace
+            && seal.account.erased == 0;
         let balance = self.balance_of(seal, extra, &rows, &rejects)?;
         let displaced = pending.map(|pending| pending.displaced.clone()).unwrap_or_default();
         if !is_empty {
@@ -268,6 +272,8 @@ impl Table {
             false => displaced,
         };
         counters.extend(self.counted_on(SideName::Rows, Counter::Replaced, replaced));
+        let erased = seal.account.erased + extra.account().erased;
+        counters.extend(self.counted_on(SideName::Rows, Counter::Erased, erased));
         counters
     }
 

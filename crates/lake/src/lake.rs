@@ -26,6 +26,7 @@ use crate::catalogue::{Catalogue, Pointer, Space, TableId};
 use crate::changes::Changes;
 use crate::commit::Turn;
 use crate::epoch::ChangeNumber;
+use crate::erase::Subject;
 use crate::error::LakeError;
 use crate::missing::{Missing, NotingStore};
 use crate::rejects::{finish, give_back, shown};
@@ -48,6 +49,8 @@ pub struct LakeOptions {
     pub commits_per_checkpoint: u64,
     /// Where each commit is told.
     pub events: Events,
+    /// Persons that were erased: what comes of them is refused.
+    pub refused: Arc<[Subject]>,
 }
 
 impl Default for LakeOptions {
@@ -57,6 +60,7 @@ impl Default for LakeOptions {
             file_bytes_in_memory: 64 << 20,
             commits_per_checkpoint: 100,
             events: Events::unread(),
+            refused: Arc::default(),
         }
     }
 }

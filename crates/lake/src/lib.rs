@@ -19,6 +19,7 @@ pub mod delta;
 mod displaced;
 pub mod encoded;
 pub mod epoch;
+pub mod erase;
 mod error;
 mod flush;
 mod follow;

@@ -152,10 +152,10 @@ pub(crate) async fn foreign_since(
     newest: &Snapshot,
     id: &TableId,
 ) -> Result<Option<TableVersion>, DeltaError> {
-    let publication = TxnId::publication(&id.dataset);
+    let (publication, erasure) = (TxnId::publication(&id.dataset), TxnId::erasure(&id.dataset));
     for version in (base.0 + 1..=newest.version().0).map(TableVersion) {
         let Some(actions) = log.read_commit(version).await? else { return Ok(Some(version)) };
-        let is_ours = |action: &Action| matches!(action, Action::Txn(txn) if txn.app_id == publication.as_str());
+        let is_ours = |action: &Action| matches!(action, Action::Txn(txn) if [publication.as_str(), erasure.as_str()].contains(&txn.app_id.as_str()));
         let is_of_rows = |action: &Action| matches!(action, Action::Add(_) | Action::Remove(_));
         if !actions.iter().any(is_ours) && actions.iter().any(is_of_rows) {
             return Ok(Some(version));
@@ -207,11 +207,11 @@ async fn built_on(
     staged: &Snapshot,
     id: &TableId,
 ) -> Result<TableVersion, DeltaError> {
-    let publication = TxnId::publication(&id.dataset);
+    let (publication, erasure) = (TxnId::publication(&id.dataset), TxnId::erasure(&id.dataset));
     let said = staged.txn(TxnId::staged_on(&id.dataset)).and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
     for version in (said + 1..=head.version().0).rev().map(TableVersion) {
         let Some(actions) = log.read_commit(version).await? else { break };
-        let is_ours = |action: &Action| matches!(action, Action::Txn(txn) if txn.app_id == publication.as_str());
+        let is_ours = |action: &Action| matches!(action, Action::Txn(txn) if [publication.as_str(), erasure.as_str()].contains(&txn.app_id.as_str()));
         if actions.iter().any(is_ours) {
             return Ok(version);
         }

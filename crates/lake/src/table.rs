@@ -182,8 +182,9 @@ impl Table {
         rows: Vec<RecordBatch>,
         rejects: Vec<RecordBatch>,
         txns: impl IntoIterator<Item = (TxnId, i64)>,
-        account: Account,
+        mut account: Account,
     ) -> Result<ChangeNumber, LakeError> {
+        let (rows, rejects) = self.refuse(rows, rejects, &mut account.erased)?;
         let mut state = self.state.lock();
         let change = self.append_in(&mut state, rows, rejects, txns)?;
         state.account.add(account);

@@ -134,6 +134,11 @@ pub enum TxnKind<'a> {
         /// The dataset.
         name: &'a str,
     },
+    /// The number of the last erasure whose person is not in the table's rows.
+    Erasure {
+        /// The dataset.
+        dataset: &'a str,
+    },
     /// Another application's.
     Foreign,
 }
@@ -251,6 +256,12 @@ impl TxnId {
         Self(format!("{OURS}publish/{name}/part").into())
     }
 
+    /// Of the erasures that a dataset has been through.
+    #[must_use]
+    pub fn erasure(dataset: impl fmt::Display) -> Self {
+        Self(format!("{OURS}erase/{dataset}").into())
+    }
+
     /// An id as it stands in a log, whosever it is.
     #[must_use]
     pub fn parse(text: &str) -> Self {
@@ -309,6 +320,7 @@ impl TxnId {
             },
             ["publish", name, "part"] => TxnKind::PublishedInPart { name },
             ["head", name] => TxnKind::StagedOn { name },
+            ["erase", dataset] => TxnKind::Erasure { dataset },
             [topic, partition] => match (Uuid::try_parse(topic), partition.parse()) {
                 (Ok(topic), Ok(partition)) => TxnKind::Landing { topic, partition },
                 _ => TxnKind::Foreign,
@@ -384,6 +396,7 @@ mod tests {
             (TxnId::discard_entered("hours"), TxnKind::DiscardEntered { dataset: "hours" }),
             (TxnId::published_in_part("daily"), TxnKind::PublishedInPart { name: "daily" }),
             (TxnId::staged_on("daily"), TxnKind::StagedOn { name: "daily" }),
+            (TxnId::erasure("steps"), TxnKind::Erasure { dataset: "steps" }),
         ];
         for (id, kind) in made {
             assert_eq!((TxnId::parse(id.as_str()).kind(), id.kind()), (kind.clone(), kind));

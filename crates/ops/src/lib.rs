@@ -5,6 +5,7 @@ pub mod audit;
 pub mod books;
 pub mod deliveries;
 pub mod druid;
+pub mod erasures;
 pub mod feeds;
 pub mod gates;
 pub mod metrics;

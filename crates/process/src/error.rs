@@ -97,16 +97,6 @@ pub enum Error {
         /// The dataset.
         dataset: DatasetName,
     },
-    /// Rows are gone from an input, and the model cannot take back what it made of them.
-    #[error(
-        "rows were removed from {input}, and what {dataset} made of them cannot be taken back; stop the server, then put the removed rows back (RESTORE {input} to the version before, if nothing has come since) or remove the folder of {dataset} to have it made anew, and start again"
-    )]
-    Removed {
-        /// The model's dataset.
-        dataset: DatasetName,
-        /// Its input.
-        input: DatasetName,
-    },
     /// Rejects of a dataset cannot be put through again.
     #[error("rejects of {dataset} cannot be replayed: {why}")]
     NoReplay {
@@ -271,7 +261,6 @@ impl Classified for Error {
             | Self::RefusedBySpark { .. }
             | Self::NoSpark { .. }
             | Self::Fatal { .. }
-            | Self::Removed { .. }
             | Self::NoReplay { .. }
             | Self::InputMadeAnew { .. }
             | Self::StateGone { .. }
@@ -288,7 +277,6 @@ impl Classified for Error {
             | Self::RefusedBySpark { .. }
             | Self::NoSpark { .. }
             | Self::Fatal { .. }
-            | Self::Removed { .. }
             | Self::StateGone { .. }
             | Self::SnapshotTooLarge { .. }
             | Self::InputMadeAnew { .. } => Retry::Never,

@@ -16,6 +16,7 @@ use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, Silen
 use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::deliveries::{DeliveryDecision, LedgerEntry, LedgerQuery, RejectedDelivery};
 use vitalake_ops::druid::{DruidPlan, DruidReceipt, DruidReport};
+use vitalake_ops::erasures::{EraseRequest, Receipt};
 use vitalake_ops::feeds::{FeedReport, FeedRunReport};
 use vitalake_ops::gates::{GateDecision, GateReport};
 use vitalake_ops::runbooks::{RunbookEntry, RunbookReport};
@@ -158,6 +159,16 @@ pub trait Feeds: Send + Sync + 'static {
 
     /// Looks for deliveries of one now, and takes what is complete.
     async fn run(&self, feed: &str) -> Result<FeedRunReport, ApiError>;
+}
+
+/// Persons who are to be erased.
+#[async_trait]
+pub trait Erasures: Send + Sync + 'static {
+    /// Erases a person, or says what would go; the answer comes when that is done.
+    async fn erase(&self, request: EraseRequest) -> Result<Receipt, ApiError> {
+        let _ = request;
+        Err(ApiError::NotFound("nobody is erased here".to_owned()))
+    }
 }
 
 /// Committing now.

@@ -10,6 +10,7 @@ use vitalake_ingest::decode::DeliveryFormat;
 use crate::command::alert::AlertArgs;
 use crate::command::audit::AuditArgs;
 use crate::command::druid::DruidArgs;
+use crate::command::erase::EraseArgs;
 use crate::command::feed::FeedArgs;
 use crate::command::gate::GateArgs;
 use crate::command::import::ImportArgs;
@@ -131,6 +132,8 @@ pub enum Command {
     Gate(GateArgs),
     /// Show what of the serving datasets is in a real Druid, what would be sent, and remove what was replaced
     Druid(DruidArgs),
+    /// Erase a person from everything, with a signed receipt; check a receipt
+    Erase(Box<EraseArgs>),
     /// Show what a client would see of a query, and why
     Policy(PolicyArgs),
     /// Show who saw and did what, and check that the journal of it is whole

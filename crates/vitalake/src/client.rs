@@ -3,7 +3,7 @@
 //! Blocking, one request at a time. Invariant: what the server says of a mistake reaches the user in its own words.
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -55,6 +55,20 @@ impl Client {
     /// # Errors
     /// When a named server does not answer, or there is neither a server nor a project.
     pub fn connect(args: &ConnectArgs, purpose: Purpose) -> anyhow::Result<Self> {
+        if let Some(running) = Self::running(args)? {
+            return Ok(running);
+        }
+        let (dir, data) = project_of(args)?;
+        let local = local::open(&dir, &data, purpose)?;
+        let agent = agent_of(Some(local.secret().to_owned()));
+        Ok(Self { agent, url: local.url().to_owned(), _local: Some(local) })
+    }
+
+    /// The server that the user means, where one answers.
+    ///
+    /// # Errors
+    /// When a named server does not answer.
+    pub fn running(args: &ConnectArgs) -> anyhow::Result<Option<Self>> {
         let url = args.server.as_deref().unwrap_or(DEFAULT_SERVER).trim_end_matches('/').to_owned();
         let is_plain = !url.contains('@');
         if !is_plain || (!url.starts_with("http://") && !url.starts_with("https://")) {
@@ -63,21 +77,10 @@ impl Client {
         }
         let agent = agent_of(token_for(&url)?);
         match agent.get(format!("{url}/health/live")).call() {
-            Ok(_) => return Ok(Self { agent, url, _local: None }),
-            Err(error) if args.server.is_some() => return Err(unreachable(&url, &error)),
-            Err(_) => {}
+            Ok(_) => Ok(Some(Self { agent, url, _local: None })),
+            Err(error) if args.server.is_some() => Err(unreachable(&url, &error)),
+            Err(_) => Ok(None),
         }
-        let dir = args.project.as_deref().unwrap_or(Path::new("."));
-        if !dir.join("vitalake.yaml").is_file() {
-            let message = format!("no server answers at {url}, and {} is not a project", dir.display());
-            let help =
-                "start one with `vitalake up DIR`, name one with --server URL, or name a project with --project DIR";
-            return Err(Failure::unreachable(message, help).into());
-        }
-        let data = args.data.clone().unwrap_or_else(|| dir.join("data"));
-        let local = local::open(dir, &data, purpose)?;
-        let agent = agent_of(Some(local.secret().to_owned()));
-        Ok(Self { agent, url: local.url().to_owned(), _local: Some(local) })
     }
 
     /// Asks in SQL.
@@ -186,6 +189,20 @@ impl Client {
         let help = "the answer broke off or is not vitalake's; see the server's log";
         Failure::unreachable(format!("the answer of {} could not be read ({error})", self.url), help).into()
     }
+}
+
+/// The project that a command works on where no server answers, and its data folder.
+///
+/// # Errors
+/// When there is no project.
+pub fn project_of(args: &ConnectArgs) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let dir = args.project.as_deref().unwrap_or(Path::new("."));
+    if !dir.join("vitalake.yaml").is_file() {
+        let message = format!("no server answers at {DEFAULT_SERVER}, and {} is not a project", dir.display());
+        let help = "start one with `vitalake up DIR`, name one with --server URL, or name a project with --project DIR";
+        return Err(Failure::unreachable(message, help).into());
+    }
+    Ok((dir.to_path_buf(), args.data.clone().unwrap_or_else(|| dir.join("data"))))
 }
 
 /// The token of VITALAKE_TOKEN, for a server to which nobody else listens.

@@ -19,6 +19,7 @@ use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
 use vitalake_serve::http::{self, Doors};
 
+use crate::command::validate::CheckedProject;
 use crate::command::{token, validate};
 use crate::failure::Failure;
 use crate::output::Style;
@@ -76,11 +77,11 @@ fn role(purpose: Purpose, config: &Config) -> Role {
     }
 }
 
-/// Opens a project on its data folder.
+/// A project and its configuration as a command has them that holds the data folder.
 ///
 /// # Errors
-/// When the project is not valid or another process holds the data folder.
-pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> {
+/// When the project is not valid.
+pub fn checked(dir: &Path, data: &Path) -> anyhow::Result<(CheckedProject, Config)> {
     let overrides = Overrides { data: Some(data.to_path_buf()), ..Overrides::default() };
     let checked = validate::check(dir, &overrides);
     if has_errors(&checked.diagnostics) {
@@ -95,8 +96,17 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
     let mut config = checked.configuration(&overrides)?;
     // Whoever holds the folder sees it all, and nobody else comes in meanwhile.
     config.access = Access::default();
-    let secret = token::fresh();
     config.notify = notify::resolvable(&config.notify, &process_environment());
+    Ok((checked, config))
+}
+
+/// Opens a project on its data folder.
+///
+/// # Errors
+/// When the project is not valid or another process holds the data folder.
+pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> {
+    let (checked, config) = checked(dir, data)?;
+    let secret = token::fresh();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

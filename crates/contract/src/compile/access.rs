@@ -54,6 +54,23 @@ impl Context<'_> {
         }
     }
 
+    /// Whether a column names the person that a row is about.
+    pub(super) fn subject(&mut self, custom: &Custom<'_>, kind: &ColumnType) -> bool {
+        let Some(node) = custom.get("subject") else { return false };
+        match node.boolean() {
+            Some(is) if !is || matches!(kind, ColumnType::String | ColumnType::Long | ColumnType::Int) => is,
+            Some(_) => {
+                let message = "a person is named by a text or a whole number";
+                self.error(node.place, "bad-subject", message, "write `subject: true` under the column with the id");
+                false
+            }
+            None => {
+                self.error(node.place, "bad-subject", "`subject` is neither true nor false", "write `true` or `false`");
+                false
+            }
+        }
+    }
+
     /// A hash over few values is a dictionary: who knows the values knows whose hash is whose.
     pub(super) fn hashed_columns(&mut self, columns: &Columns) {
         let hashed = columns.columns.iter().enumerate().filter(|(_, column)| column.mask == Some(Mask::Hash));

@@ -99,6 +99,7 @@ impl<'d> Context<'d> {
         columns.columns.push(Column {
             name: Arc::from(name),
             mask: self.mask(property, &custom, &kind),
+            subject: self.subject(&custom, &kind),
             declassified: custom.text(self, "declassified").map(|(reason, _)| reason.to_owned()),
             kind,
             required: flag("required") || flag("primaryKey"),

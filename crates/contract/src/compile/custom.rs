@@ -39,7 +39,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 25] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 26] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -171,6 +171,12 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 25] = [
         level: Level::Column,
         layers: &[Layer::Curated, Layer::Serving],
         about: "why the column's own `classification` holds although it is computed from stricter columns (docs/access.md); default: it is as strict as they are",
+    },
+    CustomProperty {
+        name: "subject",
+        level: Level::Column,
+        layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
+        about: "`true`: the column names the person that the row is about, by which rows are erased and disclosures are found (docs/erasure.md); a dataset may have several; default `false`",
     },
     CustomProperty {
         name: "rowFilter",

@@ -12,7 +12,7 @@ use chrono::NaiveDate;
 use futures::Stream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use vitalake_contract::contract::BUSINESS_DATE;
+use vitalake_contract::contract::{BUSINESS_DATE, quarantine_schema};
 use vitalake_lake::{DataFile, LakeError, Table};
 
 use super::DeliverError;
@@ -61,6 +61,8 @@ pub(super) struct Files {
     fatal: BTreeMap<usize, u64>,
     rows: Vec<Arc<DataFile>>,
     rejects: Vec<Arc<DataFile>>,
+    /// Rows of erased persons, which are in neither.
+    erased: i64,
     open: Option<Open>,
     /// Who writes the open files, and the ones before; they end with the delivery.
     writing: JoinSet<Result<Written, LakeError>>,
@@ -69,13 +71,18 @@ pub(super) struct Files {
 impl Files {
     /// None yet, of a delivery that is to have this number and stands for this day.
     pub(super) fn new(number: i64, date: Option<NaiveDate>, stops_at_fatal: bool) -> Self {
-        let (fatal, rows, rejects) = Default::default();
-        Self { number, date, stops_at_fatal, fatal, rows, rejects, open: None, writing: JoinSet::new() }
+        let (fatal, rows, rejects, erased) = Default::default();
+        Self { number, date, stops_at_fatal, fatal, rows, rejects, erased, open: None, writing: JoinSet::new() }
     }
 
     /// Rules of severity fatal that rows break, and how many break each.
     pub(super) fn fatal(&self) -> impl Iterator<Item = (usize, u64)> {
         self.fatal.iter().map(|(rule, rows)| (*rule, *rows))
+    }
+
+    /// Rows of erased persons that were refused.
+    pub(super) fn erased(&self) -> i64 {
+        self.erased
     }
 
     /// The number as rows carry it.
@@ -102,7 +109,12 @@ impl Files {
         for (rule, rows) in &decoded.fatal {
             *self.fatal.entry(*rule).or_default() += rows;
         }
-        let (rows, rejects) = (self.dated(table, decoded.rows)?, decoded.rejects);
+        let rows = self.dated(table, decoded.rows)?;
+        let (rows, rejects) = table.refuse(vec![rows], vec![decoded.rejects], &mut self.erased)?;
+        let only = |batches: Vec<RecordBatch>, schema| {
+            batches.into_iter().next().unwrap_or_else(|| RecordBatch::new_empty(schema))
+        };
+        let (rows, rejects) = (only(rows, table.schema()), only(rejects, quarantine_schema()));
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.begin_to_write(table).await?,

@@ -291,6 +291,7 @@ impl<'a> Whole<'a> {
             account: Some(Account {
                 offered: count(totals.records),
                 quarantined_before: if has_rejected { count(totals.rejects) } else { 0 },
+                erased: self.files.erased(),
                 ..Account::default()
             }),
             info: self.info(number, corrects),

@@ -11,6 +11,8 @@ pub(super) struct Offered {
     apart: Vec<(i64, i64)>,
     /// Offsets that quarantine has from before a crash.
     known: Vec<i64>,
+    /// Offsets whose records an erasure has emptied.
+    erased: Vec<i64>,
 }
 
 impl Offered {
@@ -45,6 +47,16 @@ impl Offered {
     /// A record that is in quarantine already.
     pub(super) fn known(&mut self, offset: i64) {
         self.known.push(offset);
+    }
+
+    /// A record that an erasure has emptied.
+    pub(super) fn erased(&mut self, offset: i64) {
+        self.erased.push(offset);
+    }
+
+    /// How many of those before an offset are empty.
+    pub(super) fn erased_before(&self, end: i64) -> i64 {
+        i64::try_from(self.erased.iter().filter(|offset| **offset < end).count()).unwrap_or(i64::MAX)
     }
 
     /// How many records were offered between two offsets, the second left out.

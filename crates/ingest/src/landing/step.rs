@@ -17,7 +17,7 @@ use crate::decode::{
     Decoded, Envelope, JsonDecoder, RULE_BATCH, RULE_JSON, RULE_RETENTION, RULE_TOMBSTONE, RecordMeta, Rules,
 };
 use crate::headers::{self, Header};
-use crate::log::{BatchError, Records, StoredBatch, TopicPartition};
+use crate::log::{BatchError, Records, StoredBatch, TopicPartition, is_erased};
 use crate::source::{FetchedRecord, Item, RecordSource};
 
 /// Bytes of log that one decoding step of a partition takes: large enough that a step's columns are worth their making,
@@ -218,6 +218,7 @@ fn decode_records(source: &dyn RecordSource, topic: &str, state: &mut PartitionS
     step.account = Account {
         offered: step.offered.count(from, next_offset),
         quarantined_before: step.offered.known_before(next_offset),
+        erased: step.offered.erased_before(next_offset),
         ..Account::default()
     };
     state.next_offset = next_offset;
@@ -293,6 +294,10 @@ fn append_batch(
         let record = record.map_err(|error| (reached, error))?;
         reached = record.offset + 1;
         if record.offset < state.next_offset {
+            continue;
+        }
+        if is_erased(record.value, record.headers) {
+            offered.erased(record.offset);
             continue;
         }
         let arrived = Arrived {

@@ -12,6 +12,8 @@ pub struct BatchBuilder {
     base_timestamp_ms: i64,
     max_timestamp_ms: i64,
     scratch: BytesMut,
+    /// Whether the base timestamp was given, and is not the first record's.
+    based: bool,
 }
 
 /// An idempotent producer's place in its sequence.
@@ -32,6 +34,11 @@ impl BatchBuilder {
         Self::default()
     }
 
+    /// An empty batch whose records' times are counted from a moment.
+    pub(super) fn beginning_at(base_timestamp_ms: i64) -> Self {
+        Self { base_timestamp_ms, max_timestamp_ms: i64::MIN, based: true, ..Self::default() }
+    }
+
     /// Adds a record.
     pub fn push(&mut self, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> &mut Self {
         self.push_with(timestamp_ms, key, value, &[])
@@ -45,7 +52,7 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&[u8], Option<&[u8]>)],
     ) -> &mut Self {
-        if self.records == 0 {
+        if self.records == 0 && !self.based {
             self.base_timestamp_ms = timestamp_ms;
             self.max_timestamp_ms = timestamp_ms;
         }

@@ -19,6 +19,7 @@ mod records;
 mod recovery;
 mod registry;
 mod retention;
+mod rewrite;
 mod segment;
 mod staged;
 mod store;
@@ -34,4 +35,5 @@ pub use records::{DECOMPRESSED_BYTES_MAX, Headers, RecordIter, RecordRef, Record
 pub use recovery::{Damage, PartitionRecovery, RecoveryReport};
 pub use registry::{TopicId, TopicInfo, TopicPartition};
 pub use retention::Trimmed;
+pub use rewrite::{ERASED_HEADER, Instead, Judge, Looked, Rewritten, is_erased, rewrite_log};
 pub use store::Log;

@@ -238,7 +238,7 @@ fn rebuild_producers(
 type Visit<'a> = dyn FnMut(EntryHeader, &BatchHeader) + 'a;
 
 /// Reads entries from the start of a file while they are intact and their offsets follow each other.
-fn scan(file: &dyn DiskFile, length: u64, base: i64, options: &LogOptions) -> io::Result<SegmentState> {
+pub(super) fn scan(file: &dyn DiskFile, length: u64, base: i64, options: &LogOptions) -> io::Result<SegmentState> {
     let mut state = SegmentState::empty(base);
     let mut window = Window::new(file, length);
     while let Some((entry, header)) = window.intact_entry(state.bytes)? {
@@ -284,7 +284,7 @@ fn vouched_after(file: &dyn DiskFile, position: u64, length: u64) -> io::Result<
 }
 
 /// A part of a file in memory, moved along as it is read.
-struct Window<'a> {
+pub(super) struct Window<'a> {
     file: &'a dyn DiskFile,
     length: u64,
     start: u64,
@@ -294,7 +294,7 @@ struct Window<'a> {
 const WINDOW_BYTES: usize = 4 << 20;
 
 impl<'a> Window<'a> {
-    fn new(file: &'a dyn DiskFile, length: u64) -> Self {
+    pub(super) fn new(file: &'a dyn DiskFile, length: u64) -> Self {
         Self { file, length, start: 0, bytes: Vec::new() }
     }
 
@@ -318,7 +318,7 @@ impl<'a> Window<'a> {
         Ok(self.bytes.get(at..at + wanted))
     }
 
-    fn intact_entry(&mut self, position: u64) -> io::Result<Option<(EntryHeader, BatchHeader)>> {
+    pub(super) fn intact_entry(&mut self, position: u64) -> io::Result<Option<(EntryHeader, BatchHeader)>> {
         let Some(entry) = self.get(position, ENTRY_PREFIX_BYTES)?.and_then(decode_prefix) else {
             return Ok(None);
         };

@@ -119,13 +119,18 @@ fn wanted_leaves(metadata: &ArrowReaderMetadata) -> Vec<usize> {
 }
 
 fn encode_checkpoint(snapshot: &Snapshot, options: CheckpointOptions) -> Result<(Vec<u8>, usize), ParquetError> {
+    encode_actions(actions(snapshot, options))
+}
+
+/// Actions as a checkpoint's bytes, and how many they are.
+pub(super) fn encode_actions(actions: impl Iterator<Item = Action>) -> Result<(Vec<u8>, usize), ParquetError> {
     let schema = checkpoint_schema();
     let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
     let writer_options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema.clone(), writer_options)?;
     let mut count = 0;
     let mut batch = Vec::with_capacity(BATCH_ACTIONS);
-    for action in actions(snapshot, options) {
+    for action in actions {
         batch.push(action);
         count += 1;
         if batch.len() == BATCH_ACTIONS {

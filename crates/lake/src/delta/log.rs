@@ -16,6 +16,7 @@ use super::action::{Action, parse_commit};
 use super::checkpoint::read_checkpoint;
 use super::snapshot::Replay;
 use super::{DeltaError, Snapshot};
+use crate::catalogue::TableId;
 
 /// How many commit files are fetched at once while loading.
 const COMMIT_FETCHES_MAX: usize = 32;
@@ -77,6 +78,12 @@ impl DeltaLog {
     /// No foreign reader finds it.
     pub(crate) fn apart(store: Arc<dyn ObjectStore>, root: Path, folder: Path) -> Self {
         Self { store, root, folder }
+    }
+
+    /// The log of what a table's gate holds back.
+    #[must_use]
+    pub fn staged(store: Arc<dyn ObjectStore>, table: &TableId) -> Self {
+        Self::apart(store, table.root(), table.staged_log())
     }
 
     /// The table's root folder in the store.

@@ -137,6 +137,7 @@ impl Table {
             quarantined: kept,
             duplicates: signed(back.duplicates),
             filtered: signed(back.given_up),
+            erased: 0,
         };
         let left_out = taken - balance.accounted();
         if left_out == 0 || self.contract.source.is_none() {

@@ -204,7 +204,7 @@ async fn who_begins_is_told_what_is_known_already() {
     };
     let balance = |quarantined, passed| {
         let (duplicates, filtered) = (3, -2);
-        let balance = Balance { offered: 99, accepted: 90, quarantined, duplicates, filtered };
+        let balance = Balance { offered: 99, accepted: 90, quarantined, duplicates, filtered, erased: 0 };
         Event::Measured {
             dataset: "daily".into(),
             rule: CONSERVATION_RULE.into(),

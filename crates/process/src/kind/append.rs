@@ -85,6 +85,7 @@ impl AppendWork {
             duplicates: signed(counts.duplicates - before.duplicates),
             filtered: counts.filtered - before.filtered,
             quarantined_before: signed(rejected - count(&made.rejects)),
+            erased: 0,
         };
         counts.rows_out += count(&made.rows);
         counts.rows_rejected += count(&made.rejects);

@@ -159,6 +159,7 @@ impl AppendWork {
             duplicates: signed(counts.duplicates),
             filtered: counts.filtered,
             quarantined_before: 0,
+            erased: 0,
         };
         counts.rows_out += count(&rows);
         Ok(Corrected { correction, freed })
@@ -379,6 +380,7 @@ impl AppendWork {
             duplicates: signed(all.duplicates),
             filtered: all.filtered,
             quarantined_before: 0,
+            erased: 0,
         };
         for _ in 0..TRIES_MAX {
             correction.removed = job.output.head().files().cloned().collect();

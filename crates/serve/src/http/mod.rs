@@ -9,6 +9,7 @@ mod audit;
 mod books;
 mod deliveries;
 mod doors;
+mod erasures;
 mod explained;
 mod feeds;
 mod gates;
@@ -40,7 +41,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
-use crate::platform::{Alerts, Deliveries, Feeds, Flush, Gates, Publishing, Runbooks, Status};
+use crate::platform::{Alerts, Deliveries, Erasures, Feeds, Flush, Gates, Publishing, Runbooks, Status};
 use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 
@@ -97,6 +98,8 @@ pub struct App {
     pub deliveries: Arc<dyn Deliveries>,
     /// Says where feeds stand, and runs one.
     pub feeds: Arc<dyn Feeds>,
+    /// Erases persons.
+    pub erasures: Arc<dyn Erasures>,
     /// Commits what waits.
     pub flush: Arc<dyn Flush>,
     /// Shows quarantine, and empties it.
@@ -136,6 +139,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/flush", post(api::flush))
         .merge(audit::routes())
         .merge(books::routes())
+        .merge(erasures::routes())
         .merge(feeds::routes())
         .merge(gates::routes())
         .merge(published::routes())

@@ -66,6 +66,7 @@ pub(super) fn told<'a>(method: &Method, path: &'a str) -> Option<Told<'a>> {
             Told { action: Action::Deliver, surface: Surface::Http, dataset: Some(("raw", *dataset)), what: None }
         }
         _ if reads => return None,
+        ["api", "v1", "erase"] => Told { action: Action::Erase, ..decided(&parts) },
         ["api", "v1", "quarantine", dataset, ..] => Told { dataset: Some(("quarantine", *dataset)), ..decided(&parts) },
         ["api", "v1", "gates", dataset, ..] | ["api", "v1", "druid", dataset, ..] => {
             Told { dataset: Some(("serving", *dataset)), ..decided(&parts) }

@@ -237,6 +237,7 @@ impl Server {
         let (events, reader) = Events::channel();
         let sessions = Sessions::new(Arc::clone(&engine), Arc::clone(&process) as _, Arc::new(DruidSql), events);
         let app = App {
+            erasures: Arc::new(NobodyErased),
             sessions: sessions.clone(),
             status: Arc::clone(&process) as _,
             deliveries: Arc::clone(&process) as _,
@@ -335,3 +336,8 @@ impl Quarantine for Process {
         Ok(DiscardReport { dataset: dataset.to_owned(), reason: request.reason, ..DiscardReport::default() })
     }
 }
+
+/// Erases nobody.
+struct NobodyErased;
+
+impl vitalake_serve::platform::Erasures for NobodyErased {}

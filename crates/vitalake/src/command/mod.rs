@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod audit;
 pub mod druid;
+pub mod erase;
 pub mod feed;
 pub mod gate;
 pub mod import;
@@ -30,6 +31,7 @@ mod validate_alerts;
 mod validate_dashboards;
 mod validate_feeds;
 mod validate_runbooks;
+mod validate_subjects;
 mod who;
 
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Feed(args) => feed::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Druid(args) => druid::run(&args),
+        Command::Erase(args) => erase::run(&args),
         Command::Superset(args) => superset::run(&args),
         Command::Runbook(args) => runbook::run(&args),
         Command::Ingest(args) => ingest::run(&args),

@@ -35,6 +35,7 @@ use super::validate_alerts::check_alerts;
 use super::validate_dashboards::check_dashboards;
 use super::validate_feeds::check_feeds;
 use super::validate_runbooks::check_runbooks;
+use super::validate_subjects::check_subjects;
 use crate::cli::ValidateArgs;
 use crate::output::{self, Style};
 use crate::table::counted;
@@ -103,6 +104,7 @@ pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     check_feeds(&project, &mut diagnostics);
     check_dashboards(&project, blueprint.as_ref(), &mut diagnostics);
     check_access(&project, &models, config.as_ref(), &mut diagnostics);
+    check_subjects(&project, &models, &mut diagnostics);
     check_alerts(&project, config.as_ref(), blueprint.as_ref(), &mut diagnostics);
     sort(&mut diagnostics);
     CheckedProject { project, models, config, diagnostics }

@@ -58,7 +58,7 @@ impl Life {
             accepted: books.accepted.unwrap_or(0),
             quarantined: books.quarantined.unwrap_or(0),
             duplicates: books.duplicates,
-            erased: 0,
+            erased: books.erased,
             balanced: books.missing() == Some(0),
             filtered: books.filtered,
             replaced: books.replaced,

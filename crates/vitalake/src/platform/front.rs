@@ -23,6 +23,7 @@ use vitalake_serve::platform::{ApiError, ByteStream, Datasets, Flush, Status};
 use vitalake_serve::session::Sessions;
 
 use super::api::Api;
+use super::erase::ErasuresAsked;
 use super::outside::{instant, parts};
 use super::tasks::until_the_end;
 use super::{Life, Outside, Role, RunbookDesk, Setup};
@@ -44,6 +45,7 @@ pub struct Platform {
     alerts: Arc<[AlertRule]>,
     recorder: Recorder,
     audit: Audit,
+    erasures: ErasuresAsked,
     now: RwLock<Now>,
 }
 
@@ -69,6 +71,7 @@ impl Platform {
             alerts: setup.checked.project.alerts.iter().map(|file| file.rule.clone()).collect(),
             recorder: setup.recorder.clone(),
             audit: setup.audit.clone(),
+            erasures: ErasuresAsked::default(),
             now: RwLock::new(Now { role, life: None, panicked: None }),
         })
     }
@@ -96,6 +99,15 @@ impl Platform {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.readiness().ready
+    }
+
+    /// What was asked of erasures, and what was carried out.
+    pub(super) fn erasures(&self) -> &ErasuresAsked {
+        &self.erasures
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.now.read().role
     }
 
     pub(super) fn events(&self) -> &Events {

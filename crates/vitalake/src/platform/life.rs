@@ -105,7 +105,8 @@ impl Life {
         let lake = tables::open(setup, role, &opened.store, specs, remote).await?;
         setup.recorder.attach(&lake).await;
         let context = IntakeContext { setup, role, contracts: &contracts, lake: &lake };
-        let intake = match setup.without_intake && config.kafka.bootstrap.is_some() {
+        let stays = setup.without_intake && config.kafka.bootstrap.is_some();
+        let intake = match setup.erasing || stays {
             true => Intake::none(),
             false => Intake::open(&context).await?,
         };

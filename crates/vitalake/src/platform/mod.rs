@@ -14,6 +14,7 @@ mod broker;
 mod delivered_sets;
 mod deliveries;
 mod druid;
+mod erase;
 mod feeds;
 mod flush;
 mod follow;
@@ -39,6 +40,7 @@ mod tasks;
 mod troubles;
 
 pub use alerts::AlertDesk;
+pub use erase::{carry_out_due, erase_here};
 pub use front::Platform;
 pub use gauges::sample_forever;
 pub use life::Life;

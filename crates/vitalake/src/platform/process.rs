@@ -7,6 +7,7 @@
 //! | `process` | lease lost | standby: it writes nothing and watches |
 //! | `process, standing by` | nobody runs the models for as long as its patience (`Takeover`) | role `process` again |
 //! | any role | `Restart`: the source changed under it, or a task panicked | restart in the same role |
+//! | `all` | `Erase`: a person is to be erased | what was taken is committed, the erasure, then restart |
 //!
 //! Patience doubles where a takeover was undone soon, so that two slow processes do not undo each other's work for ever.
 //! Invariant: a life has ended before the next is opened.
@@ -37,6 +38,7 @@ use vitalake_serve::session::Sessions;
 use crate::command::validate_access::access_of;
 use crate::failure::Failure;
 
+use super::erase::{self, EraseDesk};
 use super::kafka_doors::KafkaDoors;
 use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, sample_forever};
 
@@ -67,6 +69,7 @@ enum End {
     LeaseLost,
     Takeover,
     Restart,
+    Erase,
 }
 
 /// What a life that has begun is announced with.
@@ -141,9 +144,9 @@ impl Process {
                 End::Stop => break,
                 End::LeaseLost => self.stand_by(),
                 End::Takeover => self.take_over(),
-                End::Restart => {}
+                End::Restart | End::Erase => {}
             }
-            if end != End::Takeover {
+            if !matches!(end, End::Takeover | End::Erase) {
                 self.pause(began).await;
             }
         }
@@ -214,6 +217,13 @@ impl Process {
     ) -> anyhow::Result<End> {
         let started = Instant::now();
         let mut stop = self.shutdown.watch();
+        let (mut lives, asked) = (self.lives, self.platform.erasures().until_now());
+        tokio::select! {
+            () = Box::pin(erase::carry_out_due(&self.setup, self.role, &mut lives)) => {}
+            () = stop.wait() => return Ok(End::Stop),
+        }
+        self.lives = lives;
+        self.platform.erasures().carried_out(asked);
         let kafka_place = self.kafka_place().await?;
         self.lives += 1;
         let life = tokio::select! {
@@ -241,6 +251,7 @@ impl Process {
             () = stop.wait() => End::Stop,
             () = life.lease_lost() => End::LeaseLost,
             () = life.must_restart() => End::Restart,
+            () = self.platform.erasures().asked() => End::Erase,
             silent = life.leader_silent(self.patience), if self.role == Role::Spare => {
                 silent?;
                 End::Takeover
@@ -254,6 +265,10 @@ impl Process {
             tracing::info!("stopping: no new records are taken, what was taken is committed");
             life.close().await;
             self.platform.leave();
+        } else if end == End::Erase {
+            tracing::info!("everything is committed, and everything stands still while a person is erased");
+            self.platform.leave();
+            life.close().await;
         } else {
             self.platform.leave();
             life.end().await;
@@ -365,6 +380,7 @@ pub fn http_app(
         deliveries: Arc::clone(platform) as _,
         flush: Arc::clone(platform) as _,
         feeds: Arc::clone(platform) as _,
+        erasures: Arc::new(EraseDesk::new(setup, platform)),
         metrics,
         doors: Arc::new(Doors::new(&settings, setup.clock.clone())),
         limits: HttpLimits::default(),

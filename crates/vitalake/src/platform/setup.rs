@@ -68,6 +68,8 @@ pub struct Setup {
     pub tuning: Tuning,
     /// Whether records of an external broker stay there: a command only looks at the tables.
     pub without_intake: bool,
+    /// Whether a life is there for an erasure alone: models follow it, and nothing comes in.
+    pub erasing: bool,
     /// What was seen of the parts outside goes on from life to life.
     pub outside: Outside,
     /// Where the control store is kept.
@@ -113,6 +115,7 @@ impl Setup {
             config,
             tuning: Tuning::default(),
             without_intake: false,
+            erasing: false,
             outside,
             engines,
             control,

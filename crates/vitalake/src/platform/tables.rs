@@ -11,7 +11,7 @@ use object_store::ObjectStore;
 use vitalake_lake::{Lake, LakeOptions, TableSpec, Unopened};
 use vitalake_runtime::health::LogThrottle;
 
-use super::{Life, Role, Setup};
+use super::{Life, Role, Setup, erase};
 
 /// How long a store that does not answer is left before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -54,6 +54,7 @@ async fn open_lake(
         file_bytes_in_memory: setup.tuning.file_bytes_in_memory,
         commits_per_checkpoint: setup.tuning.commits_per_checkpoint,
         events: setup.events.clone(),
+        refused: erase::persons(setup)?,
     };
     let (mut said, began) = (LogThrottle::new(setup.clock.clone()), setup.clock.monotonic());
     loop {

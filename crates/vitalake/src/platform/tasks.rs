@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use vitalake_ops::record::RecordOptions;
+use vitalake_ops::status::Behind;
 use vitalake_process::quality::ScheduledRules;
 use vitalake_process::{Following, Models};
 
@@ -18,6 +19,10 @@ use super::{Life, Role, deliveries, follow, quarantine, samples, tables};
 
 /// How often the log of a table that another process writes is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether models that follow an erasure are held up.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How long all that is left may be held up before an erasure goes on without it.
+const HELD_UP_MAX: Duration = Duration::from_secs(5);
 
 impl Life {
     /// Sets landing, models and maintenance going, and watches each table until everything durable of it is visible.
@@ -72,6 +77,31 @@ impl Life {
         let life = Arc::clone(self);
         self.watched("recovery", tokio::spawn(async move { life.recovery.run(&life.intake.landings, &models).await }));
         Ok(())
+    }
+
+    /// Has the models and the gates follow what was erased, and begins nothing else. Gives the tables that are behind.
+    ///
+    /// # Errors
+    /// When the models cannot be started.
+    pub(super) async fn follow_erasure(self: &Arc<Self>) -> anyhow::Result<Vec<Behind>> {
+        let models = Arc::new(self.start_models().await?);
+        *self.models.lock() = Some(Arc::clone(&models));
+        let gates = self.setup.cpu.spawn_background(Arc::clone(&self.gates).run());
+        self.watched("gates", gates);
+        let followed = self.recovery.run(&[], &models);
+        let held_up = async {
+            let mut stood = Duration::ZERO;
+            while stood < HELD_UP_MAX {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                let is_over = self.recovery.is_over_but_for_stalled(&models.statuses());
+                stood = if is_over { stood + LOOK_INTERVAL } else { Duration::ZERO };
+            }
+        };
+        tokio::select! {
+            () = followed => {}
+            () = held_up => {}
+        }
+        self.commit_everything().await
     }
 
     /// A file of this machine's data folder tells no other process who runs the feeds.

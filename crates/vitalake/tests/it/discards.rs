@@ -58,6 +58,7 @@ impl Process {
             config,
             tuning: Tuning::default(),
             without_intake: !takes_records,
+            erasing: false,
             outside: Outside::new(&clock),
             engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,

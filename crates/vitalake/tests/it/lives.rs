@@ -46,6 +46,7 @@ impl World {
             config,
             tuning: Tuning::default(),
             without_intake: false,
+            erasing: false,
             outside: Outside::new(&clock),
             engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,

@@ -19,6 +19,7 @@ mod control;
 mod day_by_day;
 mod deliveries;
 mod discards;
+mod erase;
 mod events;
 mod feeds;
 mod feeds_postgres;

@@ -55,6 +55,7 @@ impl World {
             config,
             tuning: Tuning::default(),
             without_intake: false,
+            erasing: false,
             outside: Outside::new(&clock),
             engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,

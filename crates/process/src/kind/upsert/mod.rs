@@ -29,6 +29,7 @@ use crate::graph::Feeding;
 use crate::kind::append::count;
 use crate::kind::events::Rules;
 use crate::kind::open::known_version;
+use crate::kind::regroup::{files_at, unknown};
 use crate::kind::rollup::of_this_input;
 use crate::kind::seen::Recovered;
 use crate::run::Job;
@@ -131,21 +132,21 @@ impl UpsertWork {
         let mut counts = Counts::default();
         if !increment.removed.is_empty() {
             match self.shape().feeding {
-                Feeding::Grows => {
-                    let (dataset, input) = (job.model.dataset.clone(), job.input.contract().dataset.clone());
-                    return Err(Error::Removed { dataset, input });
-                }
                 Feeding::Whole => {
                     let has_rejects = self.gathered.has_rejects;
                     self.gathered = Gathered { whole: Some(Vec::new()), has_rejects, ..Gathered::default() };
                 }
-                Feeding::Corrected => {
+                // What only grows loses rows by an erasure alone.
+                Feeding::Corrected | Feeding::Grows => {
                     for file in &increment.removed {
                         let rows = self.read(job, file).await?;
                         let events = self.rules.events_taken_back(self.merger.shape(), &rows).await?;
                         self.gathered.rows += count(&events);
                         self.gathered.changes.extend(events.into_iter().map(Change::Retract));
                         self.make_room(job).await?;
+                    }
+                    if self.shape().keeps_newest_alone() {
+                        return self.take_all_again(job, increment, counts).await;
                     }
                 }
             }
@@ -157,6 +158,20 @@ impl UpsertWork {
             let rows = self.read(job, file).await?;
             self.take_rows(job, &rows, increment.version, &mut counts).await?;
             self.gathered.business_date = self.gathered.business_date.max(business_date(file));
+        }
+        Ok(counts)
+    }
+
+    /// Takes in everything that the input holds: of a key whose newest event is gone, the one before it was not kept.
+    async fn take_all_again(&mut self, job: &Job, increment: &Increment, mut counts: Counts) -> Result<Counts> {
+        let version = increment.version.ok_or_else(|| unknown("the version of a commit that took rows away"))?;
+        for file in files_at(job, version).await? {
+            let rows = self.read(job, &file).await?;
+            // Those that were rejected are in quarantine since they came.
+            let made = self.rules.events(job, self.merger.shape(), &rows, &mut counts).await?;
+            self.gathered.rows += count(&made.events);
+            self.gathered.changes.extend(made.events.into_iter().map(Change::Add));
+            self.make_room(job).await?;
         }
         Ok(counts)
     }

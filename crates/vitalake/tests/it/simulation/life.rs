@@ -120,6 +120,7 @@ impl Rehearsal {
             config: self.config.clone(),
             tuning: self.tuning,
             without_intake: false,
+            erasing: false,
             outside: Outside::new(&clock),
             engines: vitalake_process::Engines::default(),
             control: vitalake_lake::control::ControlPlace::Memory,
