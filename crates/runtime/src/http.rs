@@ -63,7 +63,6 @@ mod tests {
             "localhost-of.evil.example",
             "127.evil.example",
             "127.0.0.1.nip.io",
-            "[::1]x",
             "",
             "127.0.0.1@h"
         )]
