@@ -409,7 +409,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "audit.keys",
         kind: Kind::Text(|config, value| config.audit.keys = Some(value.into())),
-        default: "`audit/keys` in the data folder",
+        default: "the folder `audit/keys` in the data folder",
         description: "The folder of the audit journal's keys: the one that signs heads, and the one of the tokens that stand for values. They are made at the first start.",
     },
     Setting {
