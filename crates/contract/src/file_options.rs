@@ -4,6 +4,7 @@
 //! one byte tells each.
 
 use encoding_rs::Encoding;
+use regex::Regex;
 
 /// How files are read.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +80,35 @@ pub struct CsvOptions {
     pub skip_top: u32,
     /// How many lines stand after the last record.
     pub skip_bottom: u32,
+    /// What the last line says of the file, where it is a trailer and no record.
+    pub trailer: Option<Trailer>,
+}
+
+/// The last line of a file that says how many records it has: `TRL|{rows}`, where `*` is any text.
+#[derive(Clone, Debug)]
+pub struct Trailer {
+    /// As written.
+    pub text: String,
+    line: Regex,
+}
+
+impl Trailer {
+    /// Reads a form with `{rows}` in it, once.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (before, after) = text.split_once("{rows}")?;
+        let is_plain = |part: &str| !part.contains(['{', '}', '\n', '\r']);
+        let form = |part: &str| part.split('*').map(regex::escape).collect::<Vec<_>>().join(".*?");
+        (is_plain(before) && is_plain(after)).then_some(())?;
+        let line = format!("^{}\\s*\"?([0-9]{{1,18}})\"?\\s*{}$", form(before), form(after));
+        Some(Self { text: text.to_owned(), line: Regex::new(&line).ok()? })
+    }
+
+    /// How many records a line says that its file has; none where it is no trailer.
+    #[must_use]
+    pub fn rows(&self, line: &str) -> Option<u64> {
+        self.line.captures(line.trim())?.get(1)?.as_str().parse().ok()
+    }
 }
 
 impl Default for CsvOptions {
@@ -95,6 +125,7 @@ impl Default for CsvOptions {
             comment: None,
             skip_top: 0,
             skip_bottom: 0,
+            trailer: None,
         }
     }
 }
@@ -109,4 +140,33 @@ pub enum Header {
     Contract,
     /// Nowhere: its columns have these names, in this order.
     Names(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("TRL|{rows}", "TRL|000604", Some(604))]
+    #[case("TRL|{rows}", " TRL|604 ", Some(604))]
+    #[case("T;*;{rows};*", "T;20261128;604;12,50", Some(604))]
+    #[case("T*{rows}", "T604", Some(604))]
+    #[case("\"T\",{rows}", "\"T\",\"604\"", Some(604))]
+    #[case("TRL|{rows}", "TRL|604|x", None)]
+    #[case("TRL|{rows}", "p-17,2026-11-28,604", None)]
+    #[case("{rows} rows.", "604 rowsX", None)]
+    fn a_trailer_says_how_many_records_there_are(#[case] form: &str, #[case] line: &str, #[case] rows: Option<u64>) {
+        assert_eq!(Trailer::parse(form).unwrap().rows(line), rows);
+    }
+
+    #[rstest]
+    #[case("TRL")]
+    #[case("{rows}{rows}")]
+    #[case("TRL|{sum}")]
+    fn what_names_no_count_once_is_no_trailer(#[case] form: &str) {
+        assert!(Trailer::parse(form).is_none());
+    }
 }

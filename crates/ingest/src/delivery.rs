@@ -19,6 +19,7 @@ mod place;
 mod receiving;
 mod sets;
 mod text;
+mod together;
 mod totals;
 mod whole;
 

@@ -6,12 +6,12 @@ use encoding_rs::{Encoding, UTF_8};
 
 use super::Context;
 use super::custom::Custom;
-use crate::file_options::{CsvOptions, FileOptions, Header, NewColumns, RowsPath};
+use crate::file_options::{CsvOptions, FileOptions, Header, NewColumns, RowsPath, Trailer};
 use crate::verdict::nearest;
 use crate::yaml::{Entry, Node, shorten};
 
 /// The keys of `csv`.
-const CSV_KEYS: [&str; 11] = [
+const CSV_KEYS: [&str; 12] = [
     "delimiter",
     "quote",
     "escape",
@@ -23,6 +23,7 @@ const CSV_KEYS: [&str; 11] = [
     "comment",
     "skipTop",
     "skipBottom",
+    "trailer",
 ];
 /// So many lines may be left out at an end of a file.
 const SKIP_MAX: i64 = 1_000;
@@ -95,6 +96,7 @@ impl Context<'_> {
             }
             "skipTop" => options.skip_top = self.lines(entry),
             "skipBottom" => options.skip_bottom = self.lines(entry),
+            "trailer" => options.trailer = self.trailer(node),
             other => {
                 let near = nearest(other, CSV_KEYS);
                 let help = match near {
@@ -146,6 +148,16 @@ impl Context<'_> {
         lines.and_then(|lines| u32::try_from(lines).ok()).unwrap_or(0)
     }
 
+    fn trailer(&mut self, node: &Node) -> Option<Trailer> {
+        let trailer = node.text().and_then(Trailer::parse);
+        if trailer.is_none() {
+            let message =
+                "`trailer` must be the form of a file's last line, with `{rows}` where it says how many there are";
+            self.error(node.place, "not-allowed", message, "write \"TRL|{rows}\"; `*` is any text: \"T;*;{rows}\"");
+        }
+        trailer
+    }
+
     fn words(&mut self, entry: &Entry) -> Vec<String> {
         let words: Option<Vec<String>> =
             entry.node.items().iter().map(|item| item.text().map(ToOwned::to_owned)).collect();
@@ -195,6 +207,10 @@ impl Context<'_> {
         if twice {
             let message = "two of `delimiter`, `quote`, `escape` and `comment` are the same sign";
             self.error(node.place, "not-allowed", message, "a doubled quote needs no `escape`: leave it out");
+        }
+        if options.trailer.is_some() && options.skip_bottom > 0 {
+            let message = "`trailer` is the last line, and `skipBottom` leaves it out";
+            self.error(node.place, "not-allowed", message, "keep one of them");
         }
         if options.thousands == Some(options.decimal) {
             let message = "`decimal` and `thousands` are the same sign";

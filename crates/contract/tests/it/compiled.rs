@@ -244,6 +244,13 @@ fn a_serving_dataset_with_conditions_or_terms_is_gated() {
 }
 
 #[test]
+fn the_trailer_of_files_is_compiled() {
+    let top = "customProperties: [{property: csv, value: {trailer: 'TRL|{rows}'}}]";
+    let trailer = compiled(Layer::Raw, top, "", "").files.csv.trailer.unwrap();
+    assert_eq!((trailer.text.as_str(), trailer.rows("TRL|7")), ("TRL|{rows}", Some(7)));
+}
+
+#[test]
 fn the_forms_of_files_are_compiled() {
     let csv = "{delimiter: tab, quote: none, escape: '\\', encoding: iso-8859-1, header: [A, B], nullWords: ['NULL'], decimal: ',', \
                thousands: '.', comment: '#', skipTop: 2, skipBottom: 1}";

@@ -6,10 +6,13 @@
 //! whose quotes or number of cells are wrong is a reject with its bytes, and the next line is read as if it were not there.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
 
 use memchr::{memchr, memchr2, memchr3};
 use vitalake_contract::ColumnType;
 use vitalake_contract::file_options::CsvOptions;
+use vitalake_contract::rule::Check;
 use vitalake_contract::time_format::is_time;
 
 use super::again::marked;
@@ -18,10 +21,12 @@ use super::header::{CELLS_MAX, Places};
 use super::plan::{Plan, quote};
 use super::rows::{RowBuffer, push};
 use super::scan::Cursor;
-use super::{DecodeError, Decoded, RULE_CSV, RecordMeta};
+use super::{DecodeError, Decoded, RULE_CSV, RecordMeta, Rules};
 
 /// How many columns that the contract does not name are told.
 const UNNAMED_SHOWN_MAX: usize = 20;
+/// The column that holds a row's place in its file.
+pub(super) const OFFSET_COLUMN: &str = "_offset";
 
 /// A cell within its record.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +222,32 @@ impl CsvDecoder {
         Self { rows, plan, header, header_line: line.to_owned(), dialect, numbers }
     }
 
+    /// Another decoder for lines of the same file.
+    pub(super) fn another(&self) -> Self {
+        let rules = Rules { contract: Arc::clone(&self.plan.contract), sql: self.plan.sql.clone() };
+        let plan = Plan::new(rules, self.plan.topic.clone());
+        let mut rows = RowBuffer::new(&plan);
+        rows.reject_headers.clone_from(&self.rows.reject_headers);
+        let (header, header_line) = (self.header.clone(), self.header_line.clone());
+        Self { plan, rows, header, header_line, dialect: self.dialect, numbers: self.numbers }
+    }
+
+    /// Whether a rule of the contract is about where a row stands in its file.
+    pub(super) fn has_rules_about_places(&self) -> bool {
+        let about = |check: &Check| matches!(check, Check::NotSql(condition) if condition.contains(OFFSET_COLUMN));
+        self.plan.contract.row_rules.iter().any(|rule| about(&rule.check))
+    }
+
+    /// What a comment begins with.
+    pub(super) fn comment(&self) -> Option<u8> {
+        self.plan.contract.files.csv.comment
+    }
+
+    /// The dataset.
+    pub(super) fn dataset(&self) -> String {
+        self.plan.contract.dataset.to_string()
+    }
+
     /// The file's columns that the contract does not name, as JSON strings, the first few of them.
     pub(super) fn unnamed(&self) -> Vec<String> {
         let unnamed = self.header.iter().filter(|(columns, name)| columns.is_empty() && name.len() > 2);
@@ -241,15 +272,34 @@ impl CsvDecoder {
         if let Some(zero) = memchr(0, record) {
             return self.refuse(record, meta, format!("a zero byte at byte {zero}: is the file whole?"));
         }
+        if let Some(reason) = self.not_a_row(text, cells) {
+            return self.refuse(record, meta, reason);
+        }
+        self.fill(text, cells, self.rows.records.len());
+        self.rows.keep(text, meta);
+    }
+
+    /// Takes a record that stands in the text that the batch's records will be, at that place.
+    pub(super) fn append_within(&mut self, within: &str, place: Range<usize>, cells: &[Cell], meta: RecordMeta) {
+        let text = within.get(place.clone()).unwrap_or("");
+        if let Some(reason) = self.not_a_row(text, cells) {
+            return self.refuse(text.as_bytes(), meta, reason);
+        }
+        self.fill(text, cells, place.start);
+        self.rows.keep_at(place, meta);
+    }
+
+    /// Why a line is none of the header's.
+    fn not_a_row(&self, text: &str, cells: &[Cell]) -> Option<String> {
         if cells.len() != self.header.len() {
-            let reason = format!("the line has {} cells and the header {}", cells.len(), self.header.len());
-            return self.refuse(record, meta, reason);
+            return Some(format!("the line has {} cells and the header {}", cells.len(), self.header.len()));
         }
-        if text == self.header_line {
-            let reason = "the line is the file's header again: are several files put together?".to_owned();
-            return self.refuse(record, meta, reason);
-        }
-        let base = self.rows.records.len();
+        (text == self.header_line)
+            .then(|| "the line is the file's header again: are several files put together?".to_owned())
+    }
+
+    /// Pushes a record's cells; the record will begin at `base` in the batch's records.
+    fn fill(&mut self, text: &str, cells: &[Cell], base: usize) {
         let null_words = &self.plan.contract.files.csv.null_words;
         for (&cell, (columns, name)) in cells.iter().zip(&self.header) {
             if cell.start == cell.end {
@@ -275,7 +325,11 @@ impl CsvDecoder {
                 self.rows.rescued.field(&self.plan, &[], name, &json);
             }
         }
-        self.rows.keep(text, meta);
+    }
+
+    /// Rejects a line whose quotes are wrong.
+    pub(super) fn refuse_quotes(&mut self, record: &[u8], meta: RecordMeta) {
+        self.refuse(record, meta, "something follows a closing quote in the line".to_owned());
     }
 
     /// Rejects a line.
@@ -286,6 +340,14 @@ impl CsvDecoder {
     /// How many records and bytes are held.
     pub(super) fn held(&self) -> (usize, usize) {
         (self.rows.taken(), self.rows.bytes())
+    }
+
+    /// The rows and rejects so far, whose records stand in that text.
+    pub(super) fn finish_within(&mut self, text: &mut String) -> Result<Decoded, DecodeError> {
+        self.rows.records = std::mem::take(text);
+        let made = self.rows.finish_within(&self.plan);
+        *text = std::mem::take(&mut self.rows.records);
+        made
     }
 
     /// The rows and rejects so far.

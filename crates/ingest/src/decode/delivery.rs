@@ -7,6 +7,7 @@ use std::io::Read;
 
 use arrow::array::AsArray as _;
 
+use super::blocks::Blocks;
 use super::csv::{Cell, CsvDecoder, Dialect};
 use super::fhir::{FhirDecoder, ResourceTotals};
 use super::json::JsonDecoder;
@@ -50,6 +51,8 @@ pub struct DeliveryTotals {
     pub unnamed: Vec<String>,
     /// Of a dataset that is read through a view: what its resources were.
     pub resources: Option<ResourceTotals>,
+    /// Where the trailer of a file says another count than there are: records, and what it says of the first such file.
+    pub not_as_trailed: Option<(u64, u64)>,
 }
 
 impl DeliveryTotals {
@@ -73,6 +76,7 @@ impl DeliveryTotals {
         if let Some(more) = other.resources {
             self.resources.get_or_insert_default().add(more);
         }
+        self.not_as_trailed = self.not_as_trailed.or(other.not_as_trailed);
     }
 }
 
@@ -97,6 +101,8 @@ pub struct DeliveryDecoder<R: Read> {
     named: bool,
     /// How many bytes of the file that is read now are in the totals.
     told: u64,
+    /// How many records came in files before the one that is read.
+    before: u64,
     over: bool,
 }
 
@@ -126,6 +132,8 @@ enum Form {
     /// CSV whose header was not read yet.
     Header,
     Csv(Box<CsvDecoder>),
+    /// CSV whose records are told apart line by line.
+    Blocks(Box<Blocks>),
     Json(Box<JsonDecoder>),
     Fhir(Box<FhirDecoder>),
 }
@@ -155,6 +163,7 @@ pub fn decode_delivery<R: Read>(
         unread_as: "",
         named: false,
         told: 0,
+        before: 0,
         over: false,
     }
 }
@@ -178,7 +187,7 @@ impl Form {
     /// How many records and bytes wait to be finished.
     fn held(&self) -> (usize, usize) {
         match self {
-            Self::Header => (0, 0),
+            Self::Header | Self::Blocks(_) => (0, 0),
             Self::Csv(csv) => csv.held(),
             Self::Json(json) => (json.records(), json.bytes()),
             Self::Fhir(fhir) => fhir.held(),
@@ -251,6 +260,13 @@ impl<R: Read> DeliveryDecoder<R> {
             let lost = DeliveryError::NoRows { dataset: self.dataset(), path: path.to_owned() };
             return Err(self.in_part(lost));
         }
+        if let Body::Text(_, records, _) = &self.body {
+            let says = records.trailer().map_err(|error| self.in_part(error))?;
+            let came = self.totals.records - self.before;
+            self.totals.not_as_trailed =
+                self.totals.not_as_trailed.or(says.filter(|rows| *rows != came).map(|rows| (came, rows)));
+        }
+        self.before = self.totals.records;
         self.resources = self.resources();
         let Some(Part { name, format, file }) = self.parts.pop_front() else {
             self.body = Body::Over;
@@ -267,7 +283,9 @@ impl<R: Read> DeliveryDecoder<R> {
                 let said = files.csv.encoding.filter(|_| format == DeliveryFormat::Csv);
                 let file =
                     open::of_text(file, said).map_err(|error| DeliveryError::unread(&self.dataset(), 0, error))?;
-                let records = Box::new(FileRecords::new(self.dataset(), format, file, files));
+                let apart = self.rules.contract.view.as_ref().is_some_and(|view| view.resource != "Bundle");
+                let records = FileRecords::new(self.dataset(), format, file, files).taking_bundles_apart(apart);
+                let records = Box::new(records);
                 match Form::of(&self.rules, format) {
                     Ok(form) => Body::Text(name, records, form),
                     Err(error) => {
@@ -299,6 +317,7 @@ impl<R: Read> DeliveryDecoder<R> {
     fn tell(&mut self) {
         let (unnamed, consumed, named) = match &self.body {
             Body::Text(_, records, Form::Csv(csv)) => (csv.unnamed(), records.consumed(), true),
+            Body::Text(_, records, Form::Blocks(blocks)) => (blocks.unnamed(), records.consumed(), true),
             Body::Text(_, records, Form::Json(json)) => (Vec::new(), records.consumed(), json.has_met_fields()),
             Body::Text(_, records, Form::Fhir(_)) => (Vec::new(), records.consumed(), true),
             Body::Typed(_, file) => (file.unnamed(), file.consumed(), true),
@@ -329,7 +348,7 @@ impl<R: Read> DeliveryDecoder<R> {
         {
             self.unread.0 += 1;
             self.unread_as = match &self.body {
-                Body::Text(_, _, Form::Csv(_)) => "lines of its header",
+                Body::Text(_, _, Form::Csv(_) | Form::Blocks(_)) => "lines of its header",
                 Body::Text(_, _, Form::Fhir(_)) => "FHIR resources",
                 _ => "JSON objects",
             };
@@ -363,7 +382,11 @@ fn read_text<R: Read>(
     form: &mut Form,
     meta: &mut RecordMeta,
 ) -> Result<Option<(usize, Decoded)>, DeliveryError> {
-    while let Some(found) = records.find()? {
+    loop {
+        if let Some(blocks) = in_blocks(records, form)? {
+            return blocks.next(records, meta);
+        }
+        let Some(found) = records.find()? else { break };
         meta.offset += take(rules, form, records, found, *meta)?;
         let (held, bytes) = form.held();
         if held >= BATCH_RECORDS_MAX || bytes >= BATCH_BYTES_MAX {
@@ -375,10 +398,30 @@ fn read_text<R: Read>(
         Form::Header => return Err(header::no_header(&rules.contract, b"")),
         _ if held == 0 => return Ok(None),
         Form::Csv(csv) => csv.finish()?,
+        Form::Blocks(_) => return Ok(None),
         Form::Json(json) => json.finish()?,
         Form::Fhir(fhir) => fhir.finish()?,
     };
     Ok(Some((held, decoded)))
+}
+
+/// Goes on in blocks where the file is a CSV whose columns are known.
+fn in_blocks<'a, R: Read>(
+    records: &mut FileRecords<R>,
+    form: &'a mut Form,
+) -> Result<Option<&'a mut Blocks>, DeliveryError> {
+    if let Form::Csv(csv) = form
+        && records.may_be_split()
+        && !csv.has_rules_about_places()
+    {
+        records.begin()?;
+        let Form::Csv(csv) = std::mem::replace(form, Form::Header) else { return Ok(None) };
+        *form = Form::Blocks(Box::new(Blocks::new(*csv, records.line())));
+    }
+    Ok(match form {
+        Form::Blocks(blocks) => Some(blocks),
+        _ => None,
+    })
 }
 
 /// Decodes the record that was found; how many rows and rejects it became.
@@ -399,10 +442,11 @@ fn take<R: Read>(
             counts = 0;
         }
         Form::Csv(csv) if found.malformed => {
-            csv.refuse(record, meta, "something follows a closing quote in the line".to_owned());
+            csv.refuse_quotes(record, meta);
         }
         Form::Csv(_) if record.is_empty() => counts = 0,
         Form::Csv(csv) => csv.append(record, cells, meta),
+        Form::Blocks(_) => counts = 0,
         Form::Json(json) if found.malformed => {
             let reason = "nothing in it is where the contract's rowsPath leads".to_owned();
             json.refuse(record, meta, RULE_JSON, reason);
@@ -416,7 +460,12 @@ fn take<R: Read>(
 }
 
 /// The decoder for a file that begins with this line.
-fn read_header(rules: &Rules, line: &[u8], cells: &[Cell], malformed: bool) -> Result<CsvDecoder, DeliveryError> {
+pub(super) fn read_header(
+    rules: &Rules,
+    line: &[u8],
+    cells: &[Cell],
+    malformed: bool,
+) -> Result<CsvDecoder, DeliveryError> {
     let contract = &rules.contract;
     if malformed || line.is_empty() {
         return Err(header::no_header(contract, line));

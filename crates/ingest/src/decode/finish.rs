@@ -30,6 +30,15 @@ impl RowBuffer {
         made
     }
 
+    /// The same, but keeps the text that the records stand in.
+    pub(super) fn finish_within(&mut self, plan: &Plan) -> Result<Decoded, DecodeError> {
+        let made = self.make(plan, false);
+        let records = std::mem::take(&mut self.records);
+        self.clear();
+        self.records = records;
+        made
+    }
+
     /// The same, but ends before the first row that breaks a fatal rule.
     pub(super) fn finish_before_fatal(&mut self, plan: &Plan) -> Result<Decoded, DecodeError> {
         let made = self.make(plan, true);
@@ -243,7 +252,7 @@ impl RowBuffer {
         self.columns.iter_mut().for_each(|column| column.truncate(0));
         self.metas.clear();
         self.records.clear();
-        self.starts.clear();
+        self.places.clear();
         self.wrong.clear();
         self.rejects.clear();
         self.reject_bytes.clear();

@@ -4,8 +4,9 @@
 
 use std::io::{self, Read};
 
-/// How much is read at once.
+/// How much is read at once, and at first: a delivery may be ten thousand files of a few lines.
 const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES_FIRST: usize = 16 * 1024;
 
 /// A reader with the bytes that were read and not yet consumed.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl<R: Read> Input<R> {
         self.end -= self.start;
         self.start = 0;
         // Twice what is held already, so that a long record is not looked at again for every read.
-        let room = READ_BYTES.max(self.end);
+        let room = if self.buffer.is_empty() { READ_BYTES_FIRST } else { READ_BYTES.max(self.end) };
         self.buffer.resize(self.end + room, 0);
         let stop = self.end + room;
         while self.end < stop && !self.ended {
@@ -53,6 +54,25 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
+    /// Leaves about so many bytes behind, up to the end of a line, or all that are left; none after the last. Where no line
+    /// ends within `most`, they are more than that.
+    pub(super) fn block(&mut self, about: usize, most: usize, mut into: Vec<u8>) -> io::Result<Vec<u8>> {
+        loop {
+            let (bytes, last) = self.bytes();
+            if last || bytes.len() >= about {
+                let end = if last { Some(bytes.len()) } else { last_line_end(bytes) };
+                if let Some(end) = end.or((bytes.len() > most).then_some(bytes.len())) {
+                    into.clear();
+                    into.extend_from_slice(bytes.get(..end).unwrap_or(bytes));
+                    self.start += end;
+                    self.consumed += end as u64;
+                    return Ok(into);
+                }
+            }
+            self.fill()?;
+        }
+    }
+
     /// Leaves bytes behind.
     pub(super) fn consume(&mut self, count: usize) {
         self.line = self.line_at(count);
@@ -63,11 +83,7 @@ impl<R: Read> Input<R> {
     /// The line of the byte so many bytes further on.
     pub(super) fn line_at(&self, ahead: usize) -> u64 {
         let (bytes, _) = self.bytes();
-        let passed = bytes.get(..ahead).unwrap_or(bytes);
-        // CR LF is one line end, and CR alone is one too.
-        let ends = memchr::memchr2_iter(b'\n', b'\r', passed);
-        let ends = ends.filter(|at| passed.get(*at) == Some(&b'\n') || passed.get(at + 1) != Some(&b'\n'));
-        self.line + ends.count() as u64
+        self.line + line_ends(bytes.get(..ahead).unwrap_or(bytes))
     }
 
     /// Steps over a byte order mark at the beginning.
@@ -76,4 +92,19 @@ impl<R: Read> Input<R> {
             self.consume(3);
         }
     }
+}
+
+/// How many lines end in the bytes: CR LF is one end, and CR alone is one too.
+pub(super) fn line_ends(bytes: &[u8]) -> u64 {
+    if memchr::memchr(b'\r', bytes).is_none() {
+        return memchr::memchr_iter(b'\n', bytes).count() as u64;
+    }
+    let ends = memchr::memchr2_iter(b'\n', b'\r', bytes);
+    ends.filter(|at| bytes.get(*at) == Some(&b'\n') || bytes.get(at + 1) != Some(&b'\n')).count() as u64
+}
+
+/// Where the last line ends that is known to: a CR at the very end may be half of an end.
+fn last_line_end(bytes: &[u8]) -> Option<usize> {
+    let before_last = bytes.get(..bytes.len().saturating_sub(1)).unwrap_or(&[]);
+    memchr::memrchr(b'\n', bytes).or_else(|| memchr::memrchr(b'\r', before_last)).map(|at| at + 1)
 }

@@ -5,6 +5,8 @@
 //! it came, and a bad record changes nothing for its neighbours.
 
 mod again;
+mod blocks;
+mod bundle;
 mod columns;
 mod csv;
 mod delivery;

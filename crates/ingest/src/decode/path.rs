@@ -47,6 +47,11 @@ impl Walk {
         self.arrived
     }
 
+    /// Whether it stands before a document.
+    pub(super) fn is_between_documents(&self) -> bool {
+        self.at == At::Value(0)
+    }
+
     /// The way, as written.
     pub(super) fn path(&self) -> &RowsPath {
         &self.path

@@ -8,6 +8,7 @@ use std::io::Read;
 use vitalake_contract::DeliveryFormat;
 use vitalake_contract::file_options::{CsvOptions, FileOptions};
 
+use super::bundle;
 use super::csv::{Cell, Dialect, Scan, line, scan};
 use super::document::{self, Broken, Document, Next, Shape};
 use super::file_form;
@@ -16,7 +17,7 @@ use super::path::{self, Walk};
 use super::refused::DeliveryError;
 
 /// How large one record may be.
-const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(super) const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A record at the beginning of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ enum Form {
     Document(Document),
     /// Rows within documents.
     Within(Walk),
+    /// The entries of a Bundle of FHIR that is larger than a record may be.
+    Bundle(Walk),
 }
 
 impl Form {
@@ -59,6 +62,16 @@ impl Form {
     }
 }
 
+/// What stands next within a document.
+enum Row {
+    /// A row, or what is none in its place.
+    Found(Found),
+    /// Nothing that is a record.
+    Passed,
+    /// Nothing more in the file.
+    Over,
+}
+
 /// The records of one file.
 #[derive(Debug)]
 pub(super) struct FileRecords<R> {
@@ -68,6 +81,8 @@ pub(super) struct FileRecords<R> {
     cells: Vec<Cell>,
     csv: CsvOptions,
     dialect: Dialect,
+    /// Whether the entries of a Bundle are records, where it is too large to be one.
+    takes_bundles_apart: bool,
 }
 
 impl<R: Read> FileRecords<R> {
@@ -79,7 +94,13 @@ impl<R: Read> FileRecords<R> {
             (_, None) => Form::Json,
         };
         let dialect = Dialect::of(&options.csv);
-        Self { dataset, input: Input::new(reader), form, cells: Vec::new(), csv: options.csv.clone(), dialect }
+        let (input, cells, csv) = (Input::new(reader), Vec::new(), options.csv.clone());
+        Self { dataset, input, form, cells, csv, dialect, takes_bundles_apart: false }
+    }
+
+    /// Whose Bundles may be taken apart: those of which a view reads the entries.
+    pub(super) fn taking_bundles_apart(self, takes_bundles_apart: bool) -> Self {
+        Self { takes_bundles_apart, ..self }
     }
 
     /// The way to the rows, where it led to none in all of the file.
@@ -88,6 +109,24 @@ impl<R: Read> FileRecords<R> {
             Form::Within(walk) if !walk.has_arrived() => Some(&walk.path().text),
             _ => None,
         }
+    }
+
+    /// How many lines at the end are no records.
+    fn lines_at_the_end(&self) -> usize {
+        if self.csv.trailer.is_some() { 1 } else { self.csv.skip_bottom as usize }
+    }
+
+    /// How many records a file says that it has whose last line is a trailer; to be asked once no record is left.
+    pub(super) fn trailer(&self) -> Result<Option<u64>, DeliveryError> {
+        let Some(trailer) = self.csv.trailer.as_ref().filter(|_| matches!(self.form, Form::Csv)) else {
+            return Ok(None);
+        };
+        let rest = std::str::from_utf8(self.input.bytes().0).unwrap_or("");
+        trailer.rows(rest).map(Some).ok_or_else(|| DeliveryError::NoTrailer {
+            dataset: self.dataset.clone(),
+            line: self.input.line,
+            trailer: trailer.text.clone(),
+        })
     }
 
     /// How many bytes were consumed.
@@ -110,6 +149,32 @@ impl<R: Read> FileRecords<R> {
         self.input.consume(found.taken);
     }
 
+    /// Whether lines of a CSV can be told from what is none by what stands in them alone: what follows the last record is
+    /// known by the file's end.
+    pub(super) fn may_be_split(&self) -> bool {
+        matches!(self.form, Form::Csv) && self.lines_at_the_end() == 0
+    }
+
+    /// Comes to the first record of a CSV.
+    pub(super) fn begin(&mut self) -> Result<(), DeliveryError> {
+        if self.input.consumed == 0 {
+            self.look_at_the_beginning()?;
+        }
+        self.at_a_record().map(|_| ())
+    }
+
+    /// The next lines of a CSV, about so many bytes; nothing at the end. A record may go on in those after them.
+    pub(super) fn block(&mut self, about: usize, into: Vec<u8>) -> Result<Vec<u8>, DeliveryError> {
+        let block = self.input.block(about, RECORD_BYTES_MAX, into);
+        block.map_err(|source| DeliveryError::unread(&self.dataset, self.input.consumed, source))
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn is_at_end(&self) -> bool {
+        let (bytes, last) = self.input.bytes();
+        bytes.is_empty() && last
+    }
+
     /// Finds the next record in the input, reading more of it as it needs; none at the end. Blank lines are records too.
     pub(super) fn find(&mut self) -> Result<Option<Found>, DeliveryError> {
         if self.input.consumed == 0 {
@@ -120,10 +185,21 @@ impl<R: Read> FileRecords<R> {
                 return Ok(None);
             }
             let (bytes, last) = self.input.bytes();
-            if bytes.is_empty() && last && !matches!(self.form, Form::Document(_) | Form::Within(_)) {
+            if bytes.is_empty() && last && !matches!(self.form, Form::Document(_) | Form::Within(_) | Form::Bundle(_)) {
                 return Ok(None);
             }
             let too_large = bytes.len() > RECORD_BYTES_MAX;
+            if too_large && self.takes_bundles_apart && self.is_among_resources() && bundle::begins(bytes) {
+                self.form = Form::Bundle(Walk::new(bundle::entries()));
+            }
+            if matches!(self.form, Form::Within(_) | Form::Bundle(_)) {
+                match self.row_within()? {
+                    Row::Found(found) => return Ok(Some(found)),
+                    Row::Over => return Ok(None),
+                    Row::Passed => continue,
+                }
+            }
+            let (bytes, last) = self.input.bytes();
             let scanned = match &mut self.form {
                 Form::Lines => line(bytes, last),
                 Form::Csv => scan(self.dialect, bytes, last, &mut self.cells),
@@ -147,24 +223,7 @@ impl<R: Read> FileRecords<R> {
                     }
                     Err(broken) => return Err(self.broken(broken)),
                 },
-                Form::Within(walk) => match walk.next(bytes, last) {
-                    Ok(Next::End) => return Ok(None),
-                    Ok(Next::Unfinished) => Scan::Unfinished,
-                    Ok(Next::Passed(count)) => {
-                        self.input.consume(count);
-                        continue;
-                    }
-                    Ok(Next::Element(start, end)) if end - start <= RECORD_BYTES_MAX => {
-                        let element = bytes.get(start..end).unwrap_or(&[]);
-                        let row = path::within(element, &walk.path().row);
-                        let malformed = row.is_none();
-                        let row = row.unwrap_or(0..element.len());
-                        let found = Found { skip: start + row.start, length: row.len(), taken: end, malformed };
-                        return Ok(Some(found));
-                    }
-                    Ok(Next::Element(..)) => return Err(self.too_large()),
-                    Err(broken) => return Err(self.broken(broken)),
-                },
+                Form::Within(_) | Form::Bundle(_) => continue,
             };
             match scanned {
                 Scan::Unclosed => {
@@ -200,7 +259,7 @@ impl<R: Read> FileRecords<R> {
                 }
                 continue;
             }
-            let bottom = self.csv.skip_bottom as usize;
+            let bottom = self.lines_at_the_end();
             if bottom == 0 || has_more_lines(bytes, bottom) {
                 return Ok(true);
             }
@@ -212,6 +271,42 @@ impl<R: Read> FileRecords<R> {
             }
             self.fill()?;
         }
+    }
+
+    /// What stands next on the way through a document, or through a Bundle that is taken apart.
+    fn row_within(&mut self) -> Result<Row, DeliveryError> {
+        let (bytes, last) = self.input.bytes();
+        let is_bundle = matches!(self.form, Form::Bundle(_));
+        let (Form::Within(walk) | Form::Bundle(walk)) = &mut self.form else { return Ok(Row::Passed) };
+        let passed = match walk.next(bytes, last) {
+            Ok(Next::End) => return Ok(Row::Over),
+            Ok(Next::Unfinished) if bytes.len() > RECORD_BYTES_MAX => return Err(self.too_large()),
+            Ok(Next::Unfinished) => return self.fill().map(|()| Row::Passed),
+            Ok(Next::Passed(count)) => count,
+            Ok(Next::Element(start, end)) if end - start > RECORD_BYTES_MAX => return Err(self.too_large()),
+            Ok(Next::Element(start, end)) => {
+                let element = bytes.get(start..end).unwrap_or(&[]);
+                let row = if is_bundle { bundle::resource(element) } else { path::within(element, &walk.path().row) };
+                let malformed = row.is_none();
+                if !malformed || !is_bundle {
+                    let row = row.unwrap_or(0..element.len());
+                    return Ok(Row::Found(Found { skip: start + row.start, length: row.len(), taken: end, malformed }));
+                }
+                end
+            }
+            Err(broken) => return Err(self.broken(broken)),
+        };
+        if is_bundle && walk.is_between_documents() {
+            // What follows may have any shape.
+            self.form = Form::Json;
+        }
+        self.input.consume(passed);
+        Ok(Row::Passed)
+    }
+
+    /// Whether it stands where a resource begins, or a Bundle.
+    fn is_among_resources(&self) -> bool {
+        matches!(self.form, Form::Json | Form::Lines | Form::Document(Document::Objects))
     }
 
     fn broken(&self, broken: Broken) -> DeliveryError {

@@ -260,6 +260,18 @@ pub enum DeliveryError {
         /// The record's first line, from 1.
         line: u64,
     },
+    /// The last line is not the trailer that the contract asks for.
+    #[error(
+        "the delivery of {dataset} does not end with the trailer that its contract says, {trailer:?}: line {line} is another one; is the file whole? Nothing of it was loaded"
+    )]
+    NoTrailer {
+        /// The dataset.
+        dataset: String,
+        /// The last line, from 1.
+        line: u64,
+        /// The trailer's form.
+        trailer: String,
+    },
     /// A record is too large.
     #[error(
         "the delivery of {dataset} has a record at line {line} of more than {bytes_max} bytes; check its quotes and line ends"
@@ -271,6 +283,14 @@ pub enum DeliveryError {
         line: u64,
         /// The limit.
         bytes_max: usize,
+    },
+    /// Who decoded it is gone.
+    #[error(
+        "the delivery of {dataset} was interrupted while it was decoded; nothing of it was loaded, deliver it again"
+    )]
+    Interrupted {
+        /// The dataset.
+        dataset: String,
     },
     /// A batch could not be built.
     #[error(transparent)]

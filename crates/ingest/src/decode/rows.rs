@@ -39,10 +39,10 @@ pub(super) struct RowBuffer {
     pub(super) pushed: usize,
     /// The rows' positions.
     pub(super) metas: Vec<RecordMeta>,
-    /// The rows' records, one after the other.
+    /// The rows' records, one after the other, or the part of a file that they stand in.
     pub(super) records: String,
-    /// Where each row's record begins in `records`.
-    pub(super) starts: Vec<usize>,
+    /// Where each row's record stands in `records`.
+    pub(super) places: Vec<Range<usize>>,
     /// Texts whose escapes were undone.
     pub(super) beside: String,
     /// What the records carry beside their values.
@@ -73,7 +73,7 @@ impl RowBuffer {
             pushed: 0,
             metas: Vec::new(),
             records: String::new(),
-            starts: Vec::new(),
+            places: Vec::new(),
             beside: String::new(),
             envelopes: Envelopes::default(),
             rescued: Rescued::default(),
@@ -106,6 +106,14 @@ impl RowBuffer {
     /// Keeps the record that was begun: columns without a value are null.
     #[inline]
     pub(super) fn keep(&mut self, record: &str, meta: RecordMeta) {
+        let start = self.records.len();
+        self.records.push_str(record);
+        self.keep_at(start..self.records.len(), meta);
+    }
+
+    /// Keeps the record that was begun, whose bytes are those of `records`.
+    #[inline]
+    pub(super) fn keep_at(&mut self, place: Range<usize>, meta: RecordMeta) {
         let row = self.row();
         if self.pushed < self.columns.len() {
             for column in self.columns.iter_mut().filter(|c| c.len() == row) {
@@ -116,8 +124,7 @@ impl RowBuffer {
         self.pushed = 0;
         self.rescued.keep(row);
         self.envelopes.keep(row);
-        self.starts.push(self.records.len());
-        self.records.push_str(record);
+        self.places.push(place);
         self.beside_kept = self.beside.len();
         self.metas.push(meta);
     }
@@ -169,9 +176,7 @@ impl RowBuffer {
 
     /// The bytes of a kept row's record.
     pub(super) fn record(&self, row: usize) -> &str {
-        let start = self.starts.get(row).copied().unwrap_or(0);
-        let end = self.starts.get(row + 1).copied().unwrap_or(self.records.len());
-        self.records.get(start..end).unwrap_or("")
+        self.places.get(row).and_then(|place| self.records.get(place.clone())).unwrap_or("")
     }
 
     /// Pushes a date or an instant from its text; false where it has another form or the column another type.

@@ -90,7 +90,7 @@ impl Classified for DeliverError {
             Self::File(DeliveryError::Read { .. } | DeliveryError::NoRoom { .. })
             | Self::Held(_)
             | Self::Stopped(_) => Class::External,
-            Self::File(DeliveryError::Decode(_)) => Class::Internal,
+            Self::File(DeliveryError::Decode(_) | DeliveryError::Interrupted { .. }) => Class::Internal,
             Self::File(_)
             | Self::Fatal { .. }
             | Self::FatalSet { .. }

@@ -20,8 +20,8 @@ use crate::decode::{DecodeError, Decoded};
 
 /// Rows of a file, in bytes of memory.
 const FILE_BYTES_IN_MEMORY: usize = 64 << 20;
-/// Batches that may wait for their encoding.
-const BATCHES_AHEAD_MAX: usize = 2;
+/// How many files are written at once. What waits for its encoding is no more than their rows.
+const FILES_AT_ONCE: usize = 2;
 /// The column that holds the delivery's number.
 const NUMBER_COLUMN: &str = "_partition";
 
@@ -35,18 +35,18 @@ struct Written {
 /// A file of rows and one of rejects that are being written, as long as more comes.
 #[derive(Debug)]
 struct Open {
-    rows: mpsc::Sender<RecordBatch>,
-    rejects: mpsc::Sender<RecordBatch>,
+    rows: mpsc::UnboundedSender<RecordBatch>,
+    rejects: mpsc::UnboundedSender<RecordBatch>,
     /// Of rows and rejects that were sent, in memory.
     bytes: usize,
 }
 
 impl Open {
     /// Sends a batch on; false where nobody takes it.
-    async fn take(&mut self, rows: RecordBatch, rejects: RecordBatch) -> bool {
+    fn take(&mut self, rows: RecordBatch, rejects: RecordBatch) -> bool {
         self.bytes += rows.get_array_memory_size() + rejects.get_array_memory_size();
-        let took_rows = rows.num_rows() == 0 || self.rows.send(rows).await.is_ok();
-        took_rows && (rejects.num_rows() == 0 || self.rejects.send(rejects).await.is_ok())
+        let took_rows = rows.num_rows() == 0 || self.rows.send(rows).is_ok();
+        took_rows && (rejects.num_rows() == 0 || self.rejects.send(rejects).is_ok())
     }
 }
 
@@ -65,14 +65,19 @@ pub(super) struct Files {
     erased: i64,
     open: Option<Open>,
     /// Who writes the open files, and the ones before; they end with the delivery.
-    writing: JoinSet<Result<Written, LakeError>>,
+    writing: JoinSet<(u64, Result<Written, LakeError>)>,
+    /// How many were begun.
+    begun: u64,
+    /// What was written, by its place among all: rows keep their order over the files.
+    written: BTreeMap<u64, Written>,
 }
 
 impl Files {
     /// None yet, of a delivery that is to have this number and stands for this day.
     pub(super) fn new(number: i64, date: Option<NaiveDate>, stops_at_fatal: bool) -> Self {
-        let (fatal, rows, rejects, erased) = Default::default();
-        Self { number, date, stops_at_fatal, fatal, rows, rejects, erased, open: None, writing: JoinSet::new() }
+        let (fatal, rows, rejects, erased, written) = Default::default();
+        let (open, writing, begun) = (None, JoinSet::new(), 0);
+        Self { number, date, stops_at_fatal, fatal, rows, rejects, erased, open, writing, begun, written }
     }
 
     /// Rules of severity fatal that rows break, and how many break each.
@@ -119,10 +124,10 @@ impl Files {
             Some(open) => open,
             None => self.begin_to_write(table).await?,
         };
-        if !open.take(rows, rejects).await {
+        if !open.take(rows, rejects) {
             // Whoever wrote has failed, and says why.
             drop(open);
-            self.until_written(table).await?;
+            self.until_few_are_written(table, 0).await?;
             return Err(DeliverError::Stopped(table.contract().dataset.to_string()));
         }
         self.open = Some(open).filter(|open| open.bytes < FILE_BYTES_IN_MEMORY);
@@ -141,28 +146,30 @@ impl Files {
         Ok(RecordBatch::try_new(rows.schema(), columns).map_err(build)?)
     }
 
-    /// Begins new files, once those before are written.
+    /// Begins new files, once there is room beside those that are being written.
     async fn begin_to_write(&mut self, table: &Arc<Table>) -> Result<Open, DeliverError> {
-        self.until_written(table).await?;
-        let (rows, coming_rows) = mpsc::channel(BATCHES_AHEAD_MAX);
-        let (rejects, coming_rejects) = mpsc::channel(BATCHES_AHEAD_MAX);
-        let table = Arc::clone(table);
+        self.until_few_are_written(table, FILES_AT_ONCE - 1).await?;
+        let (rows, coming_rows) = mpsc::unbounded_channel();
+        let (rejects, coming_rejects) = mpsc::unbounded_channel();
+        let (table, place) = (Arc::clone(table), self.begun);
+        self.begun += 1;
         self.writing.spawn(async move {
-            let (rows, rejects) = tokio::try_join!(
+            let written = tokio::try_join!(
                 table.write_coming_rows(as_stream(coming_rows)),
                 table.write_coming_rejects(as_stream(coming_rejects)),
-            )?;
-            Ok(Written { rows, rejects })
+            );
+            (place, written.map(|(rows, rejects)| Written { rows, rejects }))
         });
         Ok(Open { rows, rejects, bytes: 0 })
     }
 
-    async fn until_written(&mut self, table: &Table) -> Result<(), DeliverError> {
-        while let Some(written) = self.writing.join_next().await {
-            let dataset = || table.contract().dataset.to_string();
-            let written = written.map_err(|_| DeliverError::Stopped(dataset()))??;
-            self.rows.extend(written.rows);
-            self.rejects.extend(written.rejects);
+    /// Waits until no more than so many are being written.
+    async fn until_few_are_written(&mut self, table: &Table, few: usize) -> Result<(), DeliverError> {
+        while self.writing.len() > few
+            && let Some(written) = self.writing.join_next().await
+        {
+            let (place, written) = written.map_err(|_| DeliverError::Stopped(table.contract().dataset.to_string()))?;
+            self.written.insert(place, written?);
         }
         Ok(())
     }
@@ -170,7 +177,12 @@ impl Files {
     /// Writes what is left: all of it is in files then.
     pub(super) async fn finish(&mut self, table: &Arc<Table>) -> Result<(), DeliverError> {
         self.open = None;
-        self.until_written(table).await
+        self.until_few_are_written(table, 0).await?;
+        for written in std::mem::take(&mut self.written).into_values() {
+            self.rows.extend(written.rows);
+            self.rejects.extend(written.rejects);
+        }
+        Ok(())
     }
 
     /// Writes everything again under another number, one file in memory at a time; nothing when the number stays.
@@ -210,6 +222,6 @@ impl Files {
     }
 }
 
-fn as_stream(mut batches: mpsc::Receiver<RecordBatch>) -> impl Stream<Item = RecordBatch> + Send + Unpin {
+fn as_stream(mut batches: mpsc::UnboundedReceiver<RecordBatch>) -> impl Stream<Item = RecordBatch> + Send + Unpin {
     futures::stream::poll_fn(move |context| batches.poll_recv(context))
 }

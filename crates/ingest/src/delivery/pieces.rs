@@ -27,7 +27,7 @@ pub enum Piece {
 pub type Pieces = mpsc::Receiver<io::Result<Piece>>;
 
 /// Pieces that may wait between who hashes them and who decodes them.
-const PIECES_AHEAD_MAX: usize = 4;
+const PIECES_AHEAD_MAX: usize = 16;
 
 /// Pieces on their way past a thread that hashes them: they go on before they are hashed, so that nobody waits for the
 /// hash but who asks for it. It is the one of all that came, in hex.

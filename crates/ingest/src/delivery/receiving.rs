@@ -15,6 +15,7 @@ use super::files::Files;
 use super::held::{HeldDeliveries, Spool};
 use super::incoming::{Incoming, OnRefusal};
 use super::pieces::{PieceReader, Pieces, Received, WholeFile, hashed};
+use super::together::Together;
 use super::totals::Sums;
 use super::whole::{Origin, Whole};
 use crate::decode::{Decoded, DeliveryError, DeliveryFormat, DeliveryTotals, Rules, decode_delivery};
@@ -39,7 +40,8 @@ impl<'a> Receiving<'a> {
         let contract = self.table.contract();
         let has_rules = contract.row_rules.iter().any(|rule| rule.severity == Severity::Fatal)
             || contract.set_rules.iter().any(|rule| rule.severity != Severity::Warning);
-        let is_asked = has_rules || contract.control_totals || self.incoming.expected.is_some();
+        let is_trailed = contract.files.csv.trailer.is_some();
+        let is_asked = has_rules || is_trailed || contract.control_totals || self.incoming.expected.is_some();
         self.incoming.on_refusal == OnRefusal::Hold && (is_asked || contract.delivery == Delivery::Replace)
     }
 
@@ -106,11 +108,14 @@ impl Decoding {
         let decoding = tokio::task::spawn_blocking(move || {
             let mut reader = PieceReader::new(pieces);
             let mut totals = DeliveryTotals::default();
+            let mut together = Together::default();
             loop {
                 let decoder = decode_delivery(rules.clone(), format, &mut reader, number, now_ms);
                 let mut decoder = decoder.numbered_from(totals.records);
                 for batch in decoder.by_ref() {
-                    if sender.blocking_send(batch).is_err() {
+                    let batch =
+                        batch.and_then(|batch| together.take(&of, batch).map_err(DeliveryError::from)).transpose();
+                    if batch.is_some_and(|batch| sender.blocking_send(batch).is_err()) {
                         return None;
                     }
                 }
@@ -118,6 +123,10 @@ impl Decoding {
                 if !reader.next_file() {
                     break;
                 }
+            }
+            let rest = together.rest(&of).map_err(DeliveryError::from).transpose();
+            if rest.is_some_and(|rest| sender.blocking_send(rest).is_err()) {
+                return None;
             }
             if let Some(bytes) = reader.cut_short_after() {
                 tracing::warn!(

@@ -112,7 +112,12 @@ impl<'a> Whole<'a> {
     }
 
     fn compare_totals(&self) -> Vec<Verdict> {
-        match &self.origin.expected {
+        let trailed = self.received.totals.not_as_trailed.map(|(came, says)| Verdict {
+            rule: "trailer".to_owned(),
+            got: format!("{came} records"),
+            want: format!("the {says} that its last line says"),
+        });
+        let totals = match &self.origin.expected {
             Some(expected) => self.sums.compare(expected, &self.received),
             None if self.table.contract().control_totals => vec![Verdict {
                 rule: "control totals".to_owned(),
@@ -120,7 +125,8 @@ impl<'a> Whole<'a> {
                 want: "those that the contract asks for".to_owned(),
             }],
             None => Vec::new(),
-        }
+        };
+        trailed.into_iter().chain(totals).collect()
     }
 
     fn fatal_rows(&self) -> Vec<Verdict> {

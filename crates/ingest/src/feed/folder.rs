@@ -74,9 +74,11 @@ impl FolderFiles {
 
     /// Sends the bytes of files, the end of each said.
     pub(super) fn send(&self, files: &[FoundFile], sender: &Sender) {
+        // One for all of them: there may be ten thousand, each of a few lines.
+        let mut buffer = vec![0; PIECE_BYTES];
         for (index, file) in files.iter().enumerate() {
             let end = if index + 1 == files.len() { Piece::End } else { Piece::NextFile };
-            let sent = self.send_one(file, sender).map(|()| end);
+            let sent = self.send_one(file, &mut buffer, sender).map(|()| end);
             let failed = sent.is_err();
             if sender.blocking_send(sent).is_err() || failed {
                 return;
@@ -84,7 +86,7 @@ impl FolderFiles {
         }
     }
 
-    fn send_one(&self, file: &FoundFile, sender: &Sender) -> io::Result<()> {
+    fn send_one(&self, file: &FoundFile, buffer: &mut [u8], sender: &Sender) -> io::Result<()> {
         let root = fs::canonicalize(&self.path)?;
         let path = root.join(&file.name);
         if look_at(&root, &path).is_err() {
@@ -95,10 +97,9 @@ impl FolderFiles {
         if !stands(&source)? {
             return Err(changed());
         }
-        let mut buffer = vec![0; PIECE_BYTES];
         let mut left = file.print.bytes;
         loop {
-            let count = source.read(&mut buffer)?;
+            let count = source.read(buffer)?;
             if count == 0 {
                 break;
             }

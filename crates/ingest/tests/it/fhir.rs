@@ -324,6 +324,31 @@ fn an_entry_that_is_no_resource_is_rejected_with_its_own_bytes() {
     assert!(raw.iter().map(Option::unwrap).eq([&b"{\"id\": \"b\"}"[..], b"7"]));
 }
 
+#[rstest]
+#[case::on_one_line("")]
+#[case::over_many_lines("\n  ")]
+fn a_bundle_that_is_larger_than_a_record_may_be_brings_its_entries_and_what_follows_it_comes_too(#[case] space: &str) {
+    let device = format!("{{\"resource\":{{\"resourceType\":\"Device\",\"note\":\"{}\"}}}}", "x".repeat(1 << 20));
+    let patient = |id: &str| format!("{{\"resourceType\":\"Patient\",\"id\":\"{id}\"}}");
+    let entry = |id: &str| format!("{{\"fullUrl\":\"u\",\"resource\":{}}}", patient(id));
+    let mut entries = vec![entry("a"), "{\"response\":{\"status\":\"204\"}}".to_owned(), "7".to_owned()];
+    entries.extend((0..20).map(|_| device.clone()));
+    entries.push(entry("b"));
+    let entries = entries.join(&format!(",{space}"));
+    let small = format!("{{\"resourceType\":\"Bundle\",\"entry\":[{}]}}", entry("d"));
+    let file = format!(
+        "{{{space}\"resourceType\":\"Bundle\",{space}\"entry\":[{entries}],\"total\":24}}\n{}\n{small}\n",
+        patient("c")
+    );
+    let loaded = load(&plain("Patient", &TWO), file.as_bytes()).unwrap();
+    assert_eq!(loaded.texts("id"), ["a", "b", "c", "d"].map(Some));
+    assert_eq!(loaded.resources().of_another_type, 20);
+    let raw = loaded.rejects.column_by_name("_raw").unwrap().as_binary_view();
+    assert!(raw.iter().map(Option::unwrap).eq([&b"7"[..]]));
+    let cut = file.len() - small.len() - 100;
+    assert!(load(&plain("Patient", &TWO), &file.as_bytes()[..cut]).is_err(), "cut off within it");
+}
+
 const NAMES: [Column; 3] = [("id", "id", "id"), ("use", "use", "code"), ("family", "family", "string")];
 
 fn names(rules: &[(&str, &str)]) -> Arc<Contract> {

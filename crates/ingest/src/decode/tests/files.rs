@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use rstest::rstest;
-use vitalake_contract::file_options::{CsvOptions, FileOptions, Header, NewColumns, RowsPath};
+use vitalake_contract::file_options::{CsvOptions, FileOptions, Header, NewColumns, RowsPath, Trailer};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -50,6 +50,46 @@ fn read(files: FileOptions, format: DeliveryFormat, file: &[u8]) -> (Vec<String>
         rejects.extend(raws(&batch.rejects).into_iter().map(|raw| String::from_utf8(raw.unwrap()).unwrap()));
     }
     (rows, rejects)
+}
+
+/// Records, and what a trailer says where that is another count.
+fn trailed(file: &[u8]) -> Result<(u64, Option<(u64, u64)>), String> {
+    let options = CsvOptions { trailer: Trailer::parse("TRL,{rows}"), ..plain() };
+    let mut decoder = decode_delivery(stays(csv(options)), DeliveryFormat::Csv, file, 7, 1_000);
+    for batch in decoder.by_ref() {
+        batch.map_err(|error| error.to_string())?;
+    }
+    Ok((decoder.totals().records, decoder.totals().not_as_trailed))
+}
+
+#[rstest]
+#[case::it_comes_out(b"Id,Days\na,1\nb,x\n,3\nTRL,3\n", (3, None))]
+#[case::without_a_line_end(b"Id,Days\r\n\"a\n\",1\r\nTRL,0001", (1, None))]
+#[case::blank_lines_after_it(b"Id,Days\na,1\n\nTRL,1\n\n\n", (1, None))]
+#[case::no_rows(b"Id,Days\nTRL,0\n", (0, None))]
+#[case::a_row_is_missing(b"Id,Days\na,1\nTRL,2\n", (1, Some((1, 2))))]
+fn a_trailer_is_counted_against_and_not_loaded(#[case] file: &[u8], #[case] read: (u64, Option<(u64, u64)>)) {
+    assert_eq!(trailed(file), Ok(read));
+}
+
+#[rstest]
+#[case::cut_off(b"Id,Days\na,1\nb,2\n")]
+#[case::cut_within_it(b"Id,Days\na,1\nTRL,")]
+#[case::more_after_it(b"Id,Days\na,1\nTRL,1\nb,2\n")]
+fn a_file_that_does_not_end_with_its_trailer_is_refused(#[case] file: &[u8]) {
+    let error = trailed(file).unwrap_err();
+    assert!(error.contains("does not end with the trailer that its contract says, \"TRL,{rows}\""), "{error}");
+}
+
+#[test]
+fn each_file_of_an_archive_has_its_trailer() {
+    let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in [("a.csv", "Id,Days\na,1\nTRL,1\n"), ("b.csv", "Id,Days\nb,1\nc,1\nTRL,3\n")] {
+        zip.start_file(name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    let zip = zip.finish().unwrap().into_inner();
+    assert_eq!(trailed(&zip), Ok((3, Some((2, 3)))));
 }
 
 fn refused(files: FileOptions, format: DeliveryFormat, file: &[u8]) -> String {

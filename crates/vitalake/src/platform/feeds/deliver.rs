@@ -16,6 +16,9 @@ use vitalake_runtime::error::{Classified, Retry};
 use super::super::Life;
 use super::super::deliveries::{Door, refusal, report};
 
+/// Pieces that may wait on their way: of many small files several are passed on at once.
+const PIECES_AHEAD_MAX: usize = 16;
+
 /// Why a delivery was not loaded.
 #[derive(Clone, Debug)]
 pub(super) struct NotLoaded {
@@ -69,7 +72,7 @@ fn not_loaded(error: &DeliverError) -> NotLoaded {
 
 /// Pieces that break off when the life ends.
 fn until_ended(mut pieces: Pieces, life: Arc<Life>) -> Pieces {
-    let (sender, cut) = mpsc::channel(1);
+    let (sender, cut) = mpsc::channel(PIECES_AHEAD_MAX);
     tokio::spawn(async move {
         loop {
             let next = tokio::select! {
