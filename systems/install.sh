@@ -2,7 +2,7 @@
 # Fetches the real systems, each once per machine, into ${VITALAKE_TOOLS:-~/.cache/vitalake}/systems, from the package
 # registries alone: no Docker, nothing outside that folder.
 #
-#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid] [superset] [browser]   all of them when none is named
+#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid] [superset] [browser] [wire]   all of them when none is named
 #
 # A part that is there is left alone; one that was not finished is begun anew. A part that cannot be had does not stop the
 # others: the exit status is the number of parts that are missing.
@@ -19,6 +19,7 @@ declare -A about=(
   [druid]="Apache Druid 33.0.0, from Maven: a minute, 270 MB"
   [superset]="Superset 6.1.0, from PyPI: two minutes, 850 MB"
   [browser]="playwright-core, from npm, for the Chromium that the machine has: a few seconds, 10 MB"
+  [wire]="PostgreSQL's drivers for Python and Java and ADBC, from PyPI and Maven: half a minute, 200 MB"
   [spark-azure]="Hadoop's driver for ADLS, from Maven: a few seconds, 7 MB"
 )
 
@@ -64,6 +65,8 @@ druid_jars() { # druid_jars FOLDER NAME OUT GROUP:ARTIFACT:VERSION EXCLUDED-GROU
   mvn -q -B -ntp -s "$settings" -f "$pom" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$out"
 }
+
+wire() { packages "$1" "$here/requirements-wire.txt" && jars "$1" org.postgresql:postgresql:42.7.13; }
 
 rotel() { python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check rotel==0.0.1a15; }
 

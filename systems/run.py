@@ -42,6 +42,7 @@ import telemetry  # noqa: E402
 import topic_anew  # noqa: E402
 import trust  # noqa: E402
 import waits  # noqa: E402
+import wire  # noqa: E402
 from parts import Failed, Skipped  # noqa: E402
 
 CHECKS = {
@@ -78,6 +79,8 @@ CHECKS = {
     "faults-both-kafka-first": lambda run: faults.both_away(run, storage_first=False),
     "feeds-azurite": feeds.on_azurite,
     "feeds-postgres": postgres.feed,
+    "postgres-wire": wire.postgres,
+    "flight-sql": wire.flight,
     "oauth-kafka": oauth_kafka.check,
     "topic-anew": topic_anew.check,
     "waits-container": waits.container,

@@ -43,6 +43,10 @@ pub struct Config {
     pub log: Log,
     /// The HTTP endpoint.
     pub http: Http,
+    /// PostgreSQL's wire protocol.
+    pub postgres: Postgres,
+    /// Arrow Flight SQL.
+    pub flight: Flight,
     /// The control store.
     pub control: Control,
     /// What runs models.
@@ -127,6 +131,20 @@ impl Http {
     pub fn scheme(&self) -> &'static str {
         if self.certificate.is_some() { "https" } else { "http" }
     }
+}
+
+/// PostgreSQL's wire protocol. Connections are encrypted under HTTP's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Postgres {
+    /// Its address; not spoken when none.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Arrow Flight SQL. Connections are encrypted under HTTP's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flight {
+    /// Its address; not spoken when none.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The control store.
@@ -250,6 +268,8 @@ impl Config {
                 key: None,
                 behind_proxy: false,
             },
+            postgres: Postgres::default(),
+            flight: Flight::default(),
             control: Control::default(),
             engines: engines::Engines::default(),
             deliveries: Deliveries {
@@ -296,11 +316,34 @@ impl Config {
                 "list clients under access.clients, and give http.tls.certificate and http.tls.key, or set http.behind_proxy: true where a proxy speaks TLS",
             ));
         }
+        self.check_surfaces(problems);
         if self.kafka.listen == self.http.listen && self.kafka.listen.port() != 0 {
             problems.push(
                 ConfigProblem::nowhere("kafka.listen and http.listen are the same address")
                     .with_help("give each its own port"),
             );
+        }
+    }
+}
+
+impl Config {
+    /// The listeners that are there only where somebody asks for them.
+    fn check_surfaces(&self, problems: &mut Vec<ConfigProblem>) {
+        let is_encrypted = self.access.is_required() && self.http.certificate.is_some();
+        let mut others = vec![("kafka.listen", self.kafka.listen), ("http.listen", self.http.listen)];
+        let surfaces = [("postgres.listen", self.postgres.listen), ("flight.listen", self.flight.listen)];
+        for (key, address) in surfaces.into_iter().filter_map(|(key, address)| Some((key, address?))) {
+            if !address.ip().is_loopback() && !is_encrypted {
+                let message = format!("{key}: only a loopback address is allowed without authentication and TLS");
+                problems.push(ConfigProblem::nowhere(message).with_help(
+                    "list clients under access.clients, and give http.tls.certificate and http.tls.key, which it uses too",
+                ));
+            }
+            if let Some((other, _)) = others.iter().find(|(_, other)| *other == address && address.port() != 0) {
+                let message = format!("{key} and {other} are the same address");
+                problems.push(ConfigProblem::nowhere(message).with_help("give each its own port"));
+            }
+            others.push((key, address));
         }
     }
 }
@@ -315,6 +358,8 @@ impl fmt::Debug for Config {
             .field("kafka", &self.kafka)
             .field("log", &self.log)
             .field("http", &self.http)
+            .field("postgres", &self.postgres)
+            .field("flight", &self.flight)
             .field("control", &self.control)
             .field("engines", &self.engines)
             .field("deliveries", &self.deliveries)

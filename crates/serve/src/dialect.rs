@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query};
 use crate::error::QueryError;
 use crate::functions::zone::Zone;
 use crate::pinned::Pinned;
+use crate::plan::unique;
 use crate::sql::parse::{Parsed, TextLimits};
 use crate::sql::rewrite::Names;
 
@@ -52,6 +53,16 @@ pub trait Dialect: Debug + Send + Sync + 'static {
     /// Functions that the engine does not have, or has with another meaning; they replace the engine's of that name, and
     /// count their results in `memory`.
     fn functions(&self, zone: Zone, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>>;
+
+    /// Functions that know the tables which a session sees.
+    fn functions_over(&self, _pinned: &Arc<dyn Pinned>) -> Vec<Arc<ScalarUDF>> {
+        Vec::new()
+    }
+
+    /// What columns are called that a `*` gave, from the planner's names.
+    fn labels(&self, names: Vec<String>) -> Vec<String> {
+        unique(names)
+    }
 
     /// The engine's own functions that mean the same here: no other is reachable.
     fn engine_functions(&self) -> &'static [&'static str];

@@ -1,9 +1,11 @@
 //! From a query's text to its rows: parse, rewrite, plan, run. Runs on the CPU runtime, called by `session` alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::Array as _;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, ScalarValue, plan_err};
@@ -80,17 +82,7 @@ async fn work(
     let running = |error: DataFusionError| explain(&error, Phase::Running, &request.query_id, request.is_repeated);
 
     let dialect = request.surface.dialect();
-    let Parsed { mut query, explain: explained, .. } = dialect.parse(&request.sql, &engine.limits().text)?;
-    let environment = engine.environment(pinned.store());
-    let state = Planner::new(environment, pinned, &request);
-    let labels = dialect.rewrite(&mut query, &request.parameters, &state)?;
-    check_tree(&query, &engine.limits().text)?;
-    let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
-    let plan = state.state.statement_to_plan(statement).await.map_err(planning)?;
-    let labels = labels
-        .filter(|labels| labels.len() == plan.schema().fields().len())
-        .unwrap_or_else(|| unique(plan.schema().fields().iter().map(|field| field.name().clone())));
-
+    let Written { state, plan, labels, explained } = write(engine, pinned, &request).await?;
     let plan = state.state.optimize(&plan).map_err(planning)?;
     check_constants(&plan, engine.limits().query_bytes_max).map_err(planning)?;
     let reads = request.watched.as_ref().map(|watched| if explained { Reads::new() } else { watched.reads(&plan) });
@@ -118,6 +110,79 @@ async fn work(
     }
     let _ = rows.send(Ok(Message::End)).await;
     Ok(())
+}
+
+/// A query's plan before it is optimized, with what is needed to go on with it.
+struct Written {
+    state: Planner,
+    plan: LogicalPlan,
+    labels: Vec<String>,
+    explained: bool,
+}
+
+async fn write(engine: &QueryEngine, pinned: Arc<dyn Pinned>, request: &Request) -> Result<Written, QueryError> {
+    let seen = Arc::clone(&pinned);
+    let dialect = request.surface.dialect();
+    let Parsed { mut query, explain: explained, .. } = dialect.parse(&request.sql, &engine.limits().text)?;
+    let environment = engine.environment(pinned.store());
+    let state = Planner::new(environment, pinned, request);
+    let labels = dialect.rewrite(&mut query, &request.parameters, &state)?;
+    check_tree(&query, &engine.limits().text)?;
+    let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
+    let plan = state.state.statement_to_plan(statement).await.map_err(|error| in_words(&error, &*seen, request))?;
+    let names = || plan.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let labels =
+        labels.filter(|labels| labels.len() == plan.schema().fields().len()).unwrap_or_else(|| dialect.labels(names()));
+    Ok(Written { state, plan, labels, explained })
+}
+
+/// What a query would give, and what it wants of its parameters.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// What they are called.
+    pub labels: Vec<String>,
+    /// The types of those parameters that were given as placeholders, by their names; none where nothing tells.
+    pub parameters: HashMap<String, Option<DataType>>,
+}
+
+/// Plans a query as far as its types, and runs nothing.
+pub(crate) async fn describe(
+    engine: Arc<QueryEngine>,
+    pinned: Arc<dyn Pinned>,
+    request: Request,
+) -> Result<Described, QueryError> {
+    let seen = Arc::clone(&pinned);
+    let planning = |error: DataFusionError| in_words(&error, &*seen, &request);
+    let Written { state, plan, labels, explained } = write(&engine, pinned, &request).await?;
+    let mut parameters = plan.get_parameter_types().map_err(planning)?;
+    of_casts(&plan, &mut parameters).map_err(planning)?;
+    let plan = state.state.optimize(&plan).map_err(planning)?;
+    if explained {
+        let batch = request.surface.dialect().explanation(&plan, &labels).map_err(planning)?;
+        let labels = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+        return Ok(Described { schema: batch.schema(), labels, parameters });
+    }
+    Ok(Described { schema: Arc::clone(plan.schema().inner()), labels, parameters })
+}
+
+/// Types that parameters are cast to, where nothing else tells their type.
+fn of_casts(plan: &LogicalPlan, types: &mut HashMap<String, Option<DataType>>) -> Result<(), DataFusionError> {
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let LogicalExpr::Cast(cast) = part
+                    && let LogicalExpr::Placeholder(parameter) = cast.expr.as_ref()
+                    && let Some(unknown @ None) = types.get_mut(&parameter.id)
+                {
+                    *unknown = Some(cast.field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.map(drop)
 }
 
 /// Whether a text is a query over these tables: read, rewritten, planned and typed, and not run. Their columns are all that
@@ -167,7 +232,7 @@ fn in_words(error: &DataFusionError, seen: &dyn Pinned, request: &Request) -> Qu
 }
 
 /// Names of a `*`: the second `k` is `k0`, as in Druid.
-fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
+pub(crate) fn unique(names: Vec<String>) -> Vec<String> {
     let mut seen: Vec<String> = vec![];
     for name in names {
         let mut free = name.clone();
@@ -205,6 +270,7 @@ impl Planner {
         let (dialect, library) = (request.surface.dialect(), request.surface.library());
         let mut scalar = counted(&library.scalar, &environment.memory_pool);
         scalar.extend(dialect.functions(request.zone, &environment.memory_pool));
+        scalar.extend(dialect.functions_over(&pinned));
         let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![dialect.planner(&scalar)];
         let mut analyzer = dialect.analysis(&scalar);
         analyzer.extend(Analyzer::new().rules);

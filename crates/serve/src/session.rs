@@ -24,7 +24,7 @@ use crate::functions::growing::array_bytes;
 use crate::functions::zone::Zone;
 use crate::identity::Identity;
 use crate::pinned::{Pinned, Standing};
-use crate::plan;
+use crate::plan::{self, Described};
 use crate::platform::Datasets;
 use crate::policy::{Access, Policy};
 use crate::running::Running;
@@ -110,6 +110,13 @@ impl Sessions {
         Policy::of(identity, &self.access).audits()
     }
 
+    /// The same for a surface that speaks another dialect: what clients see does not depend on it.
+    #[must_use]
+    pub fn speaking(&self, dialect: Arc<dyn Dialect>, written_down_by: audit::Surface) -> Self {
+        let ledger = self.ledger.by(written_down_by);
+        Self { surface: Arc::new(Surface::new(dialect)), ledger, ..self.clone() }
+    }
+
     /// Whether an identity may see records as they came.
     #[must_use]
     pub fn shows_records(&self, identity: &Identity) -> bool {
@@ -144,6 +151,12 @@ impl Sessions {
         Ok(Session { sessions: self.clone(), identity, policy, pinned })
     }
 
+    /// The longest that a query may run.
+    #[must_use]
+    pub fn timeout_max(&self) -> Duration {
+        self.engine.limits().timeout_max
+    }
+
     /// Cancels every query with that id that this identity began, by whatever surface. Returns whether there was one.
     pub fn cancel(&self, identity: &Identity, query_id: &str) -> bool {
         self.engine.cancel(identity, query_id)
@@ -175,6 +188,18 @@ impl Session {
     /// How the gated datasets stand that its queries were planned over.
     pub fn standings(&self) -> Vec<Standing> {
         self.pinned.standings()
+    }
+
+    /// The tables that it sees: schemas, names and columns.
+    pub fn tables(&self) -> Vec<(String, String, SchemaRef)> {
+        let (view, _) = self.policy.watched(Arc::clone(&self.pinned));
+        let mut names = view.table_names();
+        names.sort();
+        let columns = |(schema, name): (String, String)| {
+            let columns = view.provider(&schema, &name)?.schema();
+            Some((schema, name, columns))
+        };
+        names.into_iter().filter_map(columns).collect()
     }
 
     /// Where work runs that uses the processor.
@@ -221,6 +246,56 @@ impl Session {
             // Nothing was given, so that nothing has to wait for this.
             self.sessions.ledger.audit.note(entry.ended(outcome, reason));
         }
+    }
+
+    /// What a query would give, planned and not run. Parameters may be placeholders.
+    ///
+    /// # Errors
+    /// As [`Session::query`] before its first row.
+    pub async fn describe(
+        &self,
+        sql: String,
+        parameters: Vec<Expr>,
+        options: QueryOptions,
+    ) -> Result<Described, QueryError> {
+        let entry = self.entry(&sql, &parameters, options.purpose.as_deref());
+        let (view, _) = self.policy.watched(Arc::clone(&self.pinned));
+        let described = self.plan(Arc::clone(&view), (sql, parameters, options)).await;
+        if let Err(error) = &described {
+            self.failed(entry, Begun::default(), error, view.was_refused());
+        }
+        described
+    }
+
+    async fn plan(
+        &self,
+        view: Arc<dyn Pinned>,
+        (sql, parameters, options): (String, Vec<Expr>, QueryOptions),
+    ) -> Result<Described, QueryError> {
+        let engine = &self.sessions.engine;
+        let timeout_max = engine.limits().timeout_max;
+        let query_id = options.query_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let timeout = options.timeout.map_or(timeout_max, |timeout| timeout.min(timeout_max));
+        let mut running = engine.register(&self.identity, &query_id, timeout);
+        let permit = running.guard(engine.permit()).await??;
+        let request = plan::Request {
+            surface: Arc::clone(&self.sessions.surface),
+            sql,
+            parameters,
+            zone: options.zone,
+            query_id: query_id.clone(),
+            is_repeated: options.is_repeated,
+            watched: None,
+            ended: running.ended(),
+        };
+        let planned = plan::describe(Arc::clone(engine), view, request);
+        let task = engine.cpu().spawn(async move {
+            let described = planned.await;
+            drop(permit);
+            described
+        });
+        running.watch(task.abort_handle());
+        running.guard(task).await?.unwrap_or_else(|_| Err(without_answer(&query_id)))
     }
 
     async fn start(

@@ -182,6 +182,18 @@ pub const SETTINGS: &[Setting] = &[
         description: "Where people reach the HTTP endpoint, such as through a proxy: the links of messages about alerts lead there.",
     },
     Setting {
+        key: "postgres.listen",
+        kind: Kind::Address(|config, value| config.postgres.listen = Some(value)),
+        default: "none: not spoken",
+        description: "The address for clients of PostgreSQL's wire protocol, such as psql and dashboard tools (docs/postgres.md). Beyond loopback `access.clients` and `http.tls` are needed.",
+    },
+    Setting {
+        key: "flight.listen",
+        kind: Kind::Address(|config, value| config.flight.listen = Some(value)),
+        default: "none: not spoken",
+        description: "The address for clients of Arrow Flight SQL, such as ADBC drivers (docs/flight.md). Beyond loopback `access.clients` and `http.tls` are needed.",
+    },
+    Setting {
         key: "control.url",
         kind: Kind::Text(|config, value| config.control.url = Some(value.as_str().into())),
         default: "none",

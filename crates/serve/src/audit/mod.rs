@@ -7,13 +7,14 @@ mod statement;
 mod watched;
 
 use datafusion::sql::sqlparser::ast::Expr;
-use vitalake_ops::audit::{Accessed, Action, Audit, AuditError, Begun, Entry, Outcome, Surface, Who};
+use vitalake_ops::audit::{Accessed, Action, Audit, AuditError, Begun, Entry, Outcome, Who};
 
 use crate::error::QueryError;
 use crate::identity::Identity;
 use crate::policy::Policy;
 
 pub use statement::{Vocabulary, written};
+pub use vitalake_ops::audit::Surface;
 pub use watched::{Reads, Watched};
 
 /// Characters of a purpose that is kept as it is.

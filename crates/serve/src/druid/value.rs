@@ -109,7 +109,7 @@ impl Column {
         Ok(Self::List(array, Box::new(values)))
     }
 
-    fn is_null(&self, row: usize) -> bool {
+    pub(crate) fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Null => true,
             Self::Boolean(array) => array.is_null(row),

@@ -35,7 +35,14 @@ enum Growth {
 
 /// The engine's own functions that can make much of little. Those that only make as much again of their one argument
 /// are not here.
-const GROWING: [(&str, Growth); 1] = [("make_array", Growth::Sum)];
+const GROWING: [(&str, Growth); 6] = [
+    ("make_array", Growth::Sum),
+    ("concat", Growth::Sum),
+    ("concat_ws", Growth::Sum),
+    ("regexp_replace", Growth::Sum),
+    ("overlay", Growth::Sum),
+    ("array_to_string", Growth::Sum),
+];
 
 /// The same functions, with those that grow reserving their memory in `memory`.
 pub fn counted(functions: &[Arc<ScalarUDF>], memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {

@@ -206,6 +206,13 @@ async fn run(app: &App, told: Option<Told<'_>>, who: Who, request: Request, next
 }
 
 impl Doors {
+    /// Makes whoever proved nothing wait for the answer, by whatever protocol. False where too many wait already.
+    pub async fn hold_back(&self) -> bool {
+        let Ok(_waiting) = self.refusals.try_acquire() else { return false };
+        tokio::time::sleep(REFUSAL_DELAY).await;
+        true
+    }
+
     /// Whoever tries tokens waits for each answer, and not many do at once.
     async fn refuse(&self, message: &'static str, druid: bool) -> Response {
         let Ok(_waiting) = self.refusals.try_acquire() else {

@@ -81,6 +81,13 @@ impl Certificate {
         Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), held })
     }
 
+    /// What accepts a connection that speaks another protocol than HTTP 1, under the certificate as it is now.
+    pub(crate) fn acceptor_for(&self, protocol: &[u8]) -> TlsAcceptor {
+        let mut config = ServerConfig::clone(self.acceptor().config());
+        config.alpn_protocols = vec![protocol.to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     /// What accepts a connection under the certificate as it is now.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         let mut held = self.held.lock();

@@ -110,7 +110,7 @@ fn parse_tokens(
 }
 
 /// Refuses what would be too deep or too long a tree, before there is a tree.
-fn check_size(tokens: &[TokenWithSpan], limits: &TextLimits) -> Result<(), QueryError> {
+pub(crate) fn check_size(tokens: &[TokenWithSpan], limits: &TextLimits) -> Result<(), QueryError> {
     let (mut depth, mut operators) = (0_usize, 0_usize);
     for token in tokens {
         match &token.token {
@@ -261,7 +261,7 @@ fn number_placeholders(tokens: &mut [TokenWithSpan]) -> Result<usize, QueryError
     Ok(count)
 }
 
-fn syntax_error(error: &ParserError, tokens: &[TokenWithSpan]) -> QueryError {
+pub(crate) fn syntax_error(error: &ParserError, tokens: &[TokenWithSpan]) -> QueryError {
     let text = match error {
         ParserError::RecursionLimitExceeded => {
             return QueryError::ResourceLimit("the query is nested too deep; take parts out into WITH".to_owned());
@@ -284,7 +284,7 @@ fn syntax_error(error: &ParserError, tokens: &[TokenWithSpan]) -> QueryError {
     )
 }
 
-fn point(place: Location) -> Option<Position> {
+pub(crate) fn point(place: Location) -> Option<Position> {
     position(Span { start: place, end: Location { line: place.line, column: place.column + 1 } })
 }
 

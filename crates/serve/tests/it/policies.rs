@@ -100,7 +100,7 @@ fn people() -> [Vec<Person>; 2] {
 }
 
 /// Values that no client with a policy may learn, wherever they stand.
-const SECRETS: [&str; 10] =
+pub const SECRETS: [&str; 10] =
     ["mrn-7", "Zebulon", "Xanthippe", "Quirinius", "Ydalir", "94110", "03601", "99999", "SW1A", "71.2"];
 
 fn contract() -> Arc<Contract> {
@@ -201,12 +201,12 @@ impl Datasets for Fixed {
     }
 }
 
-struct Both {
-    guarded: Sessions,
-    copied: Sessions,
+pub struct Both {
+    pub guarded: Sessions,
+    pub copied: Sessions,
 }
 
-async fn both(cpu: &Cpu) -> Both {
+pub async fn both(cpu: &Cpu) -> Both {
     let specs = vec![TableSpec::of(contract())];
     let lake = Lake::open(Arc::new(InMemory::new()), specs, LakeOptions::default(), Clock::system(), cpu.clone());
     let lake = lake.await.unwrap();

@@ -99,7 +99,7 @@ fn check_role(role: Role, simulate: Option<u32>, config: &Config) -> anyhow::Res
 }
 
 fn announce(config: &Config, started: &Started) -> anyhow::Result<()> {
-    let Started { role, kafka, http, took } = *started;
+    let Started { role, kafka, http, postgres, flight, took } = *started;
     let mut out = output::stdout();
     let part = if role == Role::All { String::new() } else { format!(", role {}", role.as_str()) };
     writeln!(out, "{} is up{part} ({} ms)", config.name, took.as_millis())?;
@@ -111,6 +111,12 @@ fn announce(config: &Config, started: &Started) -> anyhow::Result<()> {
     let scheme = config.http.scheme();
     writeln!(out, "  page    {scheme}://{http}/")?;
     writeln!(out, "  SQL     {scheme}://{http}/druid/v2/sql")?;
+    if let Some(postgres) = postgres {
+        writeln!(out, "  psql    postgres://{postgres}/vitalake")?;
+    }
+    if let Some(flight) = flight {
+        writeln!(out, "  Flight  grpc://{flight}")?;
+    }
     writeln!(out, "  status  {scheme}://{http}/api/v1/status")?;
     if let Some(url) = &config.storage.url {
         writeln!(out, "  lake    {}", masked_url(url))?;

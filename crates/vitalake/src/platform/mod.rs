@@ -35,6 +35,7 @@ mod runbooks;
 mod samples;
 mod setup;
 mod spare;
+mod surfaces;
 mod tables;
 mod tasks;
 mod troubles;

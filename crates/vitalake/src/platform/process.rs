@@ -40,6 +40,7 @@ use crate::failure::Failure;
 
 use super::erase::{self, EraseDesk};
 use super::kafka_doors::KafkaDoors;
+use super::surfaces::Surfaces;
 use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, sample_forever};
 
 /// How long it waits before it begins anew.
@@ -81,6 +82,10 @@ pub struct Started {
     pub kafka: Option<SocketAddr>,
     /// Where it answers HTTP.
     pub http: SocketAddr,
+    /// Where it speaks PostgreSQL's protocol.
+    pub postgres: Option<SocketAddr>,
+    /// Where it speaks Arrow Flight SQL.
+    pub flight: Option<SocketAddr>,
     /// How long it took to begin.
     pub took: Duration,
 }
@@ -134,12 +139,18 @@ impl Process {
         let alerting = tokio::spawn(alerts.clone().run_forever());
         let sampling = tokio::spawn(sample_forever(Arc::clone(&self.platform), Arc::clone(&app.metrics)));
         let certificate = self.certificate()?;
+        let surfaces = Surfaces::open(&self.setup.config, &app, certificate.as_ref()).await?;
+        let (postgres, flight) = (surfaces.postgres_address, surfaces.flight_address);
+        let mut end_asking = close.watch();
+        let asking = tokio::spawn(surfaces.serve(async move {
+            end_asking.wait_for(Stage::Close).await;
+        }));
         let serving = tokio::spawn(http::serve_under(http, app, certificate, async move {
             stop.wait_for(Stage::Close).await;
         }));
         loop {
             let began = Instant::now();
-            let end = self.live(address, &mut announce).await?;
+            let end = self.live((address, postgres, flight), &mut announce).await?;
             match end {
                 End::Stop => break,
                 End::LeaseLost => self.stand_by(),
@@ -156,6 +167,7 @@ impl Process {
         alerts.finish().await;
         alerting.abort();
         let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), asking).await;
         self.setup.audit.close(LAST_ENTRIES_MAX).await;
         if let Some(exporter) = &exporter {
             exporter.last(&self.setup.audit, LAST_ENTRIES_MAX).await;
@@ -212,7 +224,7 @@ impl Process {
     /// One life, from its opening to its end.
     async fn live(
         &mut self,
-        http: SocketAddr,
+        (http, postgres, flight): (SocketAddr, Option<SocketAddr>, Option<SocketAddr>),
         announce: &mut impl FnMut(&Started) -> anyhow::Result<()>,
     ) -> anyhow::Result<End> {
         let started = Instant::now();
@@ -246,7 +258,7 @@ impl Process {
         let intake = Arc::new(Shutdown::new());
         let mut intake_stop = intake.watch();
         let accepting = kafka.map(|kafka| tokio::spawn(kafka.run(async move { intake_stop.wait().await })));
-        announce(&Started { role: self.role, kafka: address, http, took: started.elapsed() })?;
+        announce(&Started { role: self.role, kafka: address, http, postgres, flight, took: started.elapsed() })?;
         let end = tokio::select! {
             () = stop.wait() => End::Stop,
             () = life.lease_lost() => End::LeaseLost,
@@ -408,7 +420,7 @@ async fn export(exporter: Option<Exporter>, audit: Audit) {
     }
 }
 
-async fn listen(address: SocketAddr, key: &str, flag: &str) -> anyhow::Result<TcpListener> {
+pub(super) async fn listen(address: SocketAddr, key: &str, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| taken(address, key, flag))
 }
 

@@ -1,0 +1,192 @@
+//! Queries over parts of the catalogue that are always empty here: there are no indexes, constraints or triggers.
+//!
+//! What clients ask of those is often more than the planner can do, and its answer is known: no row. Invariant: a query
+//! that reads one table of a dataset is left as it is.
+
+use std::collections::BTreeSet;
+
+use datafusion::sql::sqlparser::ast::{
+    DataType, Expr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, Value,
+};
+
+use super::catalogue;
+use super::label::{counted, label_of};
+use super::parameter::{cast, literal};
+
+type Ctes = BTreeSet<String>;
+
+/// Whether a query over the catalogue gives no row, whatever else it asks.
+pub fn of_select(select: &Select, ctes: &Ctes) -> bool {
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
+    let aggregates = !grouped && select.projection.iter().any(|item| aggregates(&item.to_string()));
+    !aggregates && select.from.iter().any(|from| is_empty(from, ctes))
+}
+
+/// Whether a text of an expression calls an aggregate.
+fn aggregates(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["count(", "max(", "min(", "sum(", "array_agg(", "string_agg(", "bool_or(", "bool_and("]
+        .iter()
+        .any(|call| text.contains(call))
+}
+
+fn of_query(query: &Query, ctes: &Ctes) -> bool {
+    query.with.is_none() && of_body(&query.body, ctes)
+}
+
+fn of_body(body: &SetExpr, ctes: &Ctes) -> bool {
+    match body {
+        SetExpr::Select(select) => of_select(select, ctes),
+        SetExpr::Query(query) => of_query(query, ctes),
+        SetExpr::SetOperation { op: SetOperator::Union, left, right, .. } => {
+            of_body(left, ctes) && of_body(right, ctes)
+        }
+        SetExpr::SetOperation { left, .. } => of_body(left, ctes),
+        _ => false,
+    }
+}
+
+fn is_empty(from: &TableWithJoins, ctes: &Ctes) -> bool {
+    let mut empty = factor(&from.relation, ctes);
+    for join in &from.joins {
+        let right = factor(&join.relation, ctes);
+        empty = match &join.join_operator {
+            JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => empty || right,
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => empty,
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => right,
+            _ => empty && right,
+        };
+    }
+    empty
+}
+
+fn factor(factor: &TableFactor, ctes: &Ctes) -> bool {
+    match factor {
+        TableFactor::Table { name, args: None, .. } => {
+            let parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(counted).collect();
+            match parts.as_slice() {
+                [table] => !ctes.contains(table) && catalogue::is_always_empty(catalogue::PG_CATALOG, table),
+                [.., schema, table] => catalogue::is_always_empty(schema, table),
+                [] => false,
+            }
+        }
+        TableFactor::Table { name, args: Some(args), .. } => {
+            let arguments: Vec<String> = args.args.iter().map(ToString::to_string).collect();
+            of_function(&name.to_string().to_lowercase(), &arguments.join(","))
+        }
+        TableFactor::Function { name, args, .. } => {
+            let arguments: Vec<String> = args.iter().map(ToString::to_string).collect();
+            of_function(&name.to_string().to_lowercase(), &arguments.join(","))
+        }
+        TableFactor::Derived { subquery, .. } => of_query(subquery, ctes),
+        TableFactor::NestedJoin { table_with_joins, .. } => is_empty(table_with_joins, ctes),
+        _ => false,
+    }
+}
+
+/// Columns of the catalogue with lists that nothing has here.
+const LISTS: [&str; 12] = [
+    "attacl",
+    "attoptions",
+    "conkey",
+    "confkey",
+    "datacl",
+    "indkey",
+    "nspacl",
+    "prattrs",
+    "relacl",
+    "reloptions",
+    "setconfig",
+    "stxkind",
+];
+
+/// Whether a function makes rows of what the catalogue never has: rights, options, and lists in its columns.
+fn of_function(name: &str, arguments: &str) -> bool {
+    let name = name.rsplit('.').next().filter(|_| name.contains('.')).unwrap_or_default();
+    match name {
+        "aclexplode" | "pg_options_to_table" | "_pg_expandarray" | "pg_partition_ancestors" => true,
+        "unnest" => LISTS.contains(&arguments.rsplit('.').next().unwrap_or_default().to_lowercase().as_str()),
+        _ => false,
+    }
+}
+
+fn null() -> Expr {
+    cast(literal(Value::Null), DataType::Text)
+}
+
+fn truth(truth: bool) -> Expr {
+    literal(Value::Boolean(truth))
+}
+
+/// Leaves of a select that gives no row its tables and the names of its columns.
+pub fn simplify(select: &mut Select) {
+    for item in &mut select.projection {
+        match item {
+            SelectItem::UnnamedExpr(expr) if !is_plain(expr) => {
+                let alias = Ident::with_quote('"', label_of(expr));
+                *item = SelectItem::ExprWithAlias { expr: null(), alias };
+            }
+            SelectItem::ExprWithAlias { expr, .. } if !is_plain(expr) => *expr = null(),
+            _ => {}
+        }
+    }
+    select.selection = Some(truth(false));
+    select.having = None;
+    for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+        if let JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint) = &mut join.join_operator
+            && matches!(constraint, JoinConstraint::On(_))
+        {
+            *constraint = JoinConstraint::On(truth(false));
+        }
+    }
+}
+
+fn is_plain(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) => true,
+        Expr::Nested(inner) => is_plain(inner),
+        _ => false,
+    }
+}
+
+/// Puts the answer in the place of a subquery that gives no row.
+pub fn of_expression(expr: &mut Expr, ctes: &Ctes) {
+    let answer = match expr {
+        Expr::Subquery(query) if of_query(query, ctes) => null(),
+        Expr::Exists { subquery, negated } if of_query(subquery, ctes) => truth(*negated),
+        Expr::InSubquery { subquery, negated, .. } if of_query(subquery, ctes) => truth(*negated),
+        Expr::Function(function) => match &function.args {
+            FunctionArguments::Subquery(query) if of_query(query, ctes) => null(),
+            _ => return,
+        },
+        _ => return,
+    };
+    *expr = answer;
+}
+
+/// Whether a query reads the catalogue alone.
+pub fn reads_catalogue_alone(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let of_catalogue = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, args: None, .. } => {
+            let parts: Vec<String> = name.0.iter().filter_map(ObjectNamePart::as_ident).map(counted).collect();
+            match parts.as_slice() {
+                [table] => catalogue::columns::find(catalogue::PG_CATALOG, table).is_some(),
+                [.., schema, table] => catalogue::columns::find(schema, table).is_some(),
+                [] => false,
+            }
+        }
+        _ => false,
+    };
+    let mut factors = select
+        .from
+        .iter()
+        .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+    !select.from.is_empty() && factors.all(of_catalogue)
+}
