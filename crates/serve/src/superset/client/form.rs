@@ -26,7 +26,7 @@ pub fn split_password(uri: &str) -> (String, Option<String>) {
     (format!("{scheme}://{user}:{PASSWORD_MASK}{after}"), Some(percent_decoded(password)))
 }
 
-fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
