@@ -24,6 +24,7 @@ import druid_live  # noqa: E402
 import faults  # noqa: E402
 import feeds  # noqa: E402
 import java_client  # noqa: E402
+import names  # noqa: E402
 import oauth_kafka  # noqa: E402
 import postgres  # noqa: E402
 import roles  # noqa: E402
@@ -47,6 +48,7 @@ from parts import Failed, Skipped  # noqa: E402
 
 CHECKS = {
     "java": java_client.check,
+    "names": names.check,
     "druid": druid.check,
     "druid-live": druid_live.check,
     "druid-attacked": druid_attacks.check,

@@ -140,7 +140,7 @@ impl<'d> Context<'d> {
         references.extend(self.references(object, None, &mut columns));
         let (references, reference_places) = references.into_iter().unzip();
         self.hashed_columns(&columns);
-        let readers = self.readers(root, &columns);
+        let (readers, writers) = self.roles(root, &columns);
         let sla = self.sla(root, &columns);
         let places = Places {
             columns: std::mem::take(&mut columns.places),
@@ -177,6 +177,7 @@ impl<'d> Context<'d> {
             set_rules,
             references,
             readers,
+            writers,
             sla,
         };
         (Some(contract), places)

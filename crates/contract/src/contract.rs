@@ -265,6 +265,8 @@ pub struct Contract {
     pub references: Vec<Reference>,
     /// The roles that may read it; where none is listed, the layers of a role decide.
     pub readers: Vec<Reader>,
+    /// The roles that may hand in its records or files; where none is listed, every role that may deliver.
+    pub writers: Vec<String>,
     /// Time promises.
     pub sla: Sla,
     /// How raw rows arrive; `None` in the other layers.
@@ -364,6 +366,12 @@ impl Contract {
         self.layer == Layer::Serving && (has_conditions || has_terms)
     }
 
+    /// Whether it says which roles it is for; else roles say by themselves which layers they read.
+    #[must_use]
+    pub fn lists_roles(&self) -> bool {
+        !self.readers.is_empty() || !self.writers.is_empty()
+    }
+
     /// A contract that says nothing yet: no columns, no rules, the defaults for all else.
     #[must_use]
     pub fn new(dataset: DatasetName, layer: Layer) -> Self {
@@ -379,6 +387,7 @@ impl Contract {
             set_rules: Vec::new(),
             references: Vec::new(),
             readers: Vec::new(),
+            writers: Vec::new(),
             sla: Sla::default(),
             source: None,
             view: None,

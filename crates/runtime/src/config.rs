@@ -99,6 +99,45 @@ pub struct Kafka {
     pub properties: BTreeMap<String, serde_json::Value>,
     /// Whether topics that contracts name are made on the external broker.
     pub create_topics: bool,
+    /// What the embedded endpoint is served under.
+    pub tls: Tls,
+}
+
+/// What an endpoint is served under, as files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those above it; none where it is served in the clear.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's key.
+    pub key: Option<PathBuf>,
+    /// What certificates of clients are signed by, where clients may have some.
+    pub client_authority: Option<PathBuf>,
+    /// Whether a client without one is refused.
+    pub client_required: bool,
+}
+
+impl Tls {
+    /// Whether an endpoint is served under TLS.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    fn check(&self, key: &str, problems: &mut Vec<ConfigProblem>) {
+        if self.certificate.is_some() != self.key.is_some() {
+            let message = format!("{key}.certificate and {key}.key belong together");
+            problems.push(ConfigProblem::nowhere(message).with_help("give both, or neither"));
+        }
+        if self.client_authority.is_some() && self.certificate.is_none() {
+            let message = format!("{key}.client_authority is nothing without {key}.certificate");
+            problems
+                .push(ConfigProblem::nowhere(message).with_help("certificates of clients are shown inside TLS alone"));
+        }
+        if self.client_required && self.client_authority.is_none() {
+            let message = format!("{key}.client_required is nothing without {key}.client_authority");
+            problems.push(ConfigProblem::nowhere(message).with_help("give the file with what they are signed by"));
+        }
+    }
 }
 
 /// The log's retention; a record that has not landed is kept whatever these say.
@@ -117,10 +156,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Where people reach it, where that is elsewhere; without a slash at its end.
     pub public_url: Option<String>,
-    /// The certificate that it is served under, and those above it.
-    pub certificate: Option<PathBuf>,
-    /// The certificate's key.
-    pub key: Option<PathBuf>,
+    /// What it is served under.
+    pub tls: Tls,
     /// Whether a proxy in front of it speaks TLS.
     pub behind_proxy: bool,
 }
@@ -129,7 +166,7 @@ impl Http {
     /// How an address begins that it is reached at.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
-        if self.certificate.is_some() { "https" } else { "http" }
+        if self.tls.is_given() { "https" } else { "http" }
     }
 }
 
@@ -259,13 +296,13 @@ impl Config {
                 group: None,
                 properties: BTreeMap::new(),
                 create_topics: true,
+                tls: Tls::default(),
             },
             log: Log { retention_ms: settings::RETENTION_MS_DEFAULT, retention_bytes: None },
             http: Http {
                 listen: settings::HTTP_LISTEN_DEFAULT,
                 public_url: None,
-                certificate: None,
-                key: None,
+                tls: Tls::default(),
                 behind_proxy: false,
             },
             postgres: Postgres::default(),
@@ -293,24 +330,18 @@ impl Config {
     }
 
     fn check_listeners(&self, problems: &mut Vec<ConfigProblem>) {
-        if !self.kafka.listen.ip().is_loopback() {
-            problems.push(
-                ConfigProblem::nowhere(
-                    "kafka.listen: only a loopback address is allowed, since it asks nobody for a name",
-                )
-                .with_help("use an address such as 127.0.0.1, or kafka.bootstrap with a broker that authenticates"),
-            );
+        self.kafka.tls.check("kafka.tls", problems);
+        self.http.tls.check("http.tls", problems);
+        let is_asked = self.access.is_required();
+        let is_guarded = is_asked && self.kafka.tls.is_given();
+        if !self.kafka.listen.ip().is_loopback() && !is_guarded {
+            let message = "kafka.listen: only a loopback address is allowed without authentication and TLS";
+            problems.push(ConfigProblem::nowhere(message).with_help(
+                "use an address such as 127.0.0.1, or list clients under access.clients and give kafka.tls.certificate and kafka.tls.key",
+            ));
         }
-        let http = &self.http;
-        if http.certificate.is_some() != http.key.is_some() {
-            problems.push(
-                ConfigProblem::nowhere("http.tls.certificate and http.tls.key belong together")
-                    .with_help("give both, or neither"),
-            );
-        }
-        let is_private = http.certificate.is_some() || http.behind_proxy;
-        let is_guarded = self.access.is_required() && is_private;
-        if !http.listen.ip().is_loopback() && !is_guarded {
+        let is_guarded = is_asked && (self.http.tls.is_given() || self.http.behind_proxy);
+        if !self.http.listen.ip().is_loopback() && !is_guarded {
             let message = "http.listen: only a loopback address is allowed without authentication and TLS";
             problems.push(ConfigProblem::nowhere(message).with_help(
                 "list clients under access.clients, and give http.tls.certificate and http.tls.key, or set http.behind_proxy: true where a proxy speaks TLS",

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use vitalake_runtime::config::access::Scope;
+
 /// What vouches for a client's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -12,8 +14,8 @@ pub enum Door {
     Loopback,
     /// Being a query of a runbook, whoever opens it: its answer is kept and shown to whoever is called at night.
     Runbook,
-    /// A token of its own, whose hash the project holds.
-    Token,
+    /// Having proved a name of the project's: by a token, a password, a certificate, or an issuer's word.
+    Proof,
 }
 
 impl Door {
@@ -23,7 +25,7 @@ impl Door {
         match self {
             Self::Loopback => "loopback",
             Self::Runbook => "runbook",
-            Self::Token => "token",
+            Self::Proof => "proof",
         }
     }
 }
@@ -34,6 +36,8 @@ pub struct Identity {
     door: Door,
     name: String,
     roles: Arc<[Arc<str>]>,
+    /// What the proof is good for.
+    scope: Arc<Scope>,
 }
 
 impl Identity {
@@ -49,13 +53,13 @@ impl Identity {
 
     /// A client by the name that a door vouches for.
     pub fn new(door: Door, name: impl Into<String>) -> Self {
-        Self { door, name: name.into(), roles: Arc::default() }
+        Self { door, name: name.into(), roles: Arc::default(), scope: Arc::default() }
     }
 
     /// A client that proved its name, with the roles that it has.
     pub fn client(name: impl Into<String>, roles: impl IntoIterator<Item = String>) -> Self {
         let roles = roles.into_iter().map(Arc::from).collect();
-        Self { door: Door::Token, name: name.into(), roles }
+        Self { door: Door::Proof, name: name.into(), roles, scope: Arc::default() }
     }
 
     /// The name under which a decision is written down: who proved a name signs with it, whatever he says, or that he says
@@ -63,9 +67,20 @@ impl Identity {
     #[must_use]
     pub fn signs<N: From<String>>(&self, said: N) -> N {
         match self.door {
-            Door::Token => N::from(self.name.clone()),
+            Door::Proof => N::from(self.name.clone()),
             Door::Loopback | Door::Runbook => said,
         }
+    }
+
+    /// The same, for no more than that.
+    #[must_use]
+    pub fn narrowed(self, scope: &Scope) -> Self {
+        Self { scope: Arc::new(self.scope.and(scope)), ..self }
+    }
+
+    /// What its proof is good for, beside what its roles say.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Names of its roles.

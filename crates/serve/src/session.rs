@@ -141,6 +141,12 @@ impl Sessions {
         Policy::of(identity, &self.access).may(action)
     }
 
+    /// Whether an identity may hand in records or files of a dataset.
+    #[must_use]
+    pub fn delivers(&self, identity: &Identity, dataset: &str) -> bool {
+        Policy::of(identity, &self.access).delivers(dataset)
+    }
+
     /// A session of an identity, on the newest value as its policy shows it. Its queries all see that value.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use crate::command::feed::FeedArgs;
 use crate::command::gate::GateArgs;
 use crate::command::import::ImportArgs;
 use crate::command::lineage::LineageArgs;
+use crate::command::password::PasswordArgs;
 use crate::command::policy::PolicyArgs;
 use crate::command::quarantine::QuarantineArgs;
 use crate::command::reconcile::ReconcileArgs;
@@ -92,6 +93,10 @@ const SIMULATE_ABOUT: &str = "Send what wearables and an app would send, to any 
 const TOKEN_ABOUT: &str = "Make a token with which a person, a service or a tool comes in, and show the lines of vitalake.yaml that let it: its \
                   name, its roles, the SHA-256 of the token and the day on which it ends. Nothing is written anywhere.";
 
+const PASSWORD_ABOUT: &str = "Take a password with which a person or a tool comes in, and show the lines of vitalake.yaml that let it: its name, \
+                  its roles, and hashes of the password. It is asked for twice without an echo, or read from standard input. \
+                  Nothing is written anywhere.";
+
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -143,6 +148,9 @@ pub enum Command {
     /// Make a token with which a client comes in, and the lines that let it
     #[command(long_about = TOKEN_ABOUT)]
     Token(TokenArgs),
+    /// Take a password with which a client comes in, and show the lines that let it
+    #[command(long_about = PASSWORD_ABOUT)]
+    Password(PasswordArgs),
     /// Keep the project's dashboards in a Superset: show what would change, do it, read them back
     Superset(SupersetArgs),
     /// Send plausible readings and app events to a Kafka address

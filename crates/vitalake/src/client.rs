@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use ureq::middleware::MiddlewareNext;
@@ -60,7 +62,7 @@ impl Client {
         }
         let (dir, data) = project_of(args)?;
         let local = local::open(&dir, &data, purpose)?;
-        let agent = agent_of(Some(local.secret().to_owned()));
+        let agent = agent_of(Some(bearer(local.secret())));
         Ok(Self { agent, url: local.url().to_owned(), _local: Some(local) })
     }
 
@@ -75,7 +77,7 @@ impl Client {
             let help = "give it as http://HOST:PORT or https://HOST:PORT";
             return Err(Failure::usage(format!("{} is not an address of a server", masked_url(&url)), help).into());
         }
-        let agent = agent_of(token_for(&url)?);
+        let agent = agent_of(authorization_for(&url)?);
         match agent.get(format!("{url}/health/live")).call() {
             Ok(_) => Ok(Some(Self { agent, url, _local: None })),
             Err(error) if args.server.is_some() => Err(unreachable(&url, &error)),
@@ -205,21 +207,28 @@ pub fn project_of(args: &ConnectArgs) -> anyhow::Result<(PathBuf, PathBuf)> {
     Ok((dir.to_path_buf(), args.data.clone().unwrap_or_else(|| dir.join("data"))))
 }
 
-/// The token of VITALAKE_TOKEN, for a server to which nobody else listens.
-fn token_for(url: &str) -> anyhow::Result<Option<String>> {
-    let token = std::env::var("VITALAKE_TOKEN").ok().filter(|token| !token.is_empty());
-    if url.starts_with("https://") {
-        return Ok(token);
+/// What says who asks: the token of VITALAKE_TOKEN, else VITALAKE_USER with VITALAKE_PASSWORD; for a server to which
+/// nobody else listens.
+fn authorization_for(url: &str) -> anyhow::Result<Option<String>> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let pair = || {
+        let pair = format!("{}:{}", set("VITALAKE_USER")?, set("VITALAKE_PASSWORD")?);
+        Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+    };
+    let authorization = set("VITALAKE_TOKEN").map(|token| bearer(&token)).or_else(pair);
+    let is_private = url.starts_with("https://") || is_here(url);
+    if authorization.is_some() && !is_private {
+        let help = "use https://, reach the server through a tunnel to this machine, or unset VITALAKE_TOKEN and VITALAKE_PASSWORD";
+        return Err(Failure::usage(format!("neither token nor password is sent to {url} in the clear"), help).into());
     }
-    if token.is_some() && !is_here(url) {
-        let help = "use https://, reach the server through a tunnel to this machine, or unset VITALAKE_TOKEN";
-        return Err(Failure::usage(format!("the token is not sent to {url} in the clear"), help).into());
-    }
-    Ok(token)
+    Ok(authorization)
 }
 
-fn agent_of(token: Option<String>) -> Agent {
-    let authorization = token.map(|token| format!("Bearer {token}"));
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+fn agent_of(authorization: Option<String>) -> Agent {
     client()
         .middleware(move |mut request: http::Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
             if let Some(value) = authorization.as_deref().and_then(|text| http::HeaderValue::from_str(text).ok()) {
@@ -250,7 +259,7 @@ fn refused(url: &str, status: http::StatusCode, body: &str) -> Failure {
     });
     let said = said.unwrap_or_else(|| format!("{url} answered {status}"));
     match status.as_u16() {
-        401 => Failure::input(said, "give the token as VITALAKE_TOKEN"),
+        401 => Failure::input(said, "give a token as VITALAKE_TOKEN, or VITALAKE_USER and VITALAKE_PASSWORD"),
         502..=504 => {
             Failure::unreachable(said, "`vitalake status` says what is waited for; try again when it is there")
         }

@@ -17,7 +17,8 @@ use vitalake_runtime::config::access::Access;
 use vitalake_runtime::config::{Config, Overrides, notify, process_environment};
 use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
-use vitalake_serve::http::{self, Doors};
+use vitalake_serve::http;
+use vitalake_serve::names::Names;
 
 use crate::command::validate::CheckedProject;
 use crate::command::{token, validate};
@@ -127,7 +128,7 @@ pub fn open(dir: &Path, data: &Path, purpose: Purpose) -> anyhow::Result<Local> 
         let (stop, stopped) = oneshot::channel::<()>();
         let (mut app, _) =
             http_app(&setup, &platform, &setup.cpu, reader, (listener.local_addr()?, Watching::default()))?;
-        app.doors = Arc::new(Doors::of_secret(&secret, setup.clock.clone()));
+        app.names = Arc::new(Names::of_secret(&secret, setup.clock.clone()));
         tokio::spawn(http::serve(listener, app, async move {
             let _ = stopped.await;
         }));

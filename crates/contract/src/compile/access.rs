@@ -88,9 +88,9 @@ impl Context<'_> {
         }
     }
 
-    /// The roles that may read the dataset; none listed where the layers of a role decide.
-    pub(super) fn readers(&mut self, root: &Node, columns: &Columns) -> Vec<Reader> {
-        let mut readers: Vec<Reader> = Vec::new();
+    /// The roles that may read the dataset, and those that may hand it in; none listed where roles by themselves decide.
+    pub(super) fn roles(&mut self, root: &Node, columns: &Columns) -> (Vec<Reader>, Vec<String>) {
+        let (mut readers, mut writers): (Vec<Reader>, Vec<String>) = (Vec::new(), Vec::new());
         if let Some(entry) = root.entry("roles").filter(|entry| entry.node.items().is_empty()) {
             let help = "list those who read it, or remove `roles`: then the layers of a role decide";
             self.error(entry.place, "no-roles", "the contract's `roles` is empty", help);
@@ -98,18 +98,7 @@ impl Context<'_> {
         for item in root.get("roles").map_or(&[][..], Node::items) {
             let custom = custom::collect(self, &[item.get("customProperties")], Level::Role);
             let Some(name) = item.get("role") else { continue };
-            if let Some(access) =
-                item.get("access").filter(|access| !READS.contains(&access.text().unwrap_or_default()))
-            {
-                let message =
-                    format!("`{}` is no access that is understood", shorten(access.text().unwrap_or_default()));
-                self.error(
-                    access.place,
-                    "bad-access",
-                    message,
-                    "write `access: read`; a role that is not listed reads nothing",
-                );
-            }
+            let (reads, writes) = item.get("access").map_or((true, false), |access| self.access(access));
             let role = name.text().unwrap_or_default().to_owned();
             let filter = custom.text(self, "rowFilter");
             let written = filter.map(|(text, _)| text.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -118,17 +107,41 @@ impl Context<'_> {
                     .map_err(|(message, help)| self.error(place, "bad-row-filter", message, help))
                     .ok()
             });
-            if readers.iter().any(|reader| reader.role == role) {
+            if readers.iter().any(|reader| reader.role == role) || writers.contains(&role) {
                 let message = format!("the role `{}` stands twice", shorten(&role));
                 self.error(name.place, "duplicate-name", message, "keep one of the two, with one `rowFilter`");
             }
-            readers.push(Reader { role, rows, written });
+            if let Some((_, place)) = filter.filter(|_| !reads) {
+                let message = format!("the role `{}` has a row filter and reads nothing", shorten(&role));
+                self.error(place, "bad-row-filter", message, "write `access: readWrite`, or remove the filter");
+            }
+            if writes {
+                writers.push(role.clone());
+            }
+            if reads {
+                readers.push(Reader { role, rows, written });
+            }
         }
-        readers
+        (readers, writers)
+    }
+
+    /// Whether a role reads, and whether it writes. One whose access is not understood does neither.
+    fn access(&mut self, access: &Node) -> (bool, bool) {
+        let word = access.text().unwrap_or_default();
+        match ACCESS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(word)) {
+            Some((_, reads, writes)) => (*reads, *writes),
+            None => {
+                let message = format!("`{}` is no access that is understood", shorten(word));
+                let help = "write `access: read`, `write` or `readWrite`; a role that is not listed reads nothing";
+                self.error(access.place, "bad-access", message, help);
+                (false, false)
+            }
+        }
     }
 }
 
-/// Words that let a role read.
-const READS: [&str; 3] = ["read", "read/write", "readwrite"];
+/// Words for what a role does with the dataset: whether it reads, and whether it writes.
+const ACCESS: [(&str, bool, bool); 4] =
+    [("read", true, false), ("write", false, true), ("read/write", true, true), ("readWrite", true, true)];
 /// Below this a column's values are few.
 const FEW_VALUES: usize = 1_000;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::KafkaOptions;
 use super::api::{Context, Outcome, begin};
 use super::frame::{FrameHead, FrameReader};
-use super::guard::Session;
+use super::guard::{Rights, Secured, Session};
 use super::memory::{Budget, Reserved};
 use super::newcomers::Newcomer;
 use crate::log::Log;
@@ -81,19 +81,39 @@ pub(super) async fn serve(stream: TcpStream, connection: Connection, newcomer: N
             return;
         }
     };
-    let options = Arc::clone(&connection.shared.options);
-    let advertised = options.advertised.clone().unwrap_or_else(|| (local.ip().to_string(), local.port()));
-    let shared = Arc::clone(&connection.shared);
+    let Some(tls) = connection.shared.options.tls.clone() else {
+        let (reading, writing) = stream.into_split();
+        return answer(reading, writing, (connection, local, None), newcomer).await;
+    };
+    // A client that does not agree is gone: nothing is answered in the clear in its place.
+    let agreed = timeout(connection.shared.options.first_request_time, tls.accept(stream)).await;
+    match agreed {
+        Ok(Ok(Secured { stream, rights })) => {
+            let (reading, writing) = tokio::io::split(stream);
+            answer(reading, writing, (connection, local, rights), newcomer).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%peer, kind = ?error.kind(), "a client did not agree on TLS"),
+        Err(_) => tracing::debug!(%peer, "a client did not agree on TLS in time"),
+    }
+}
+
+/// Answers what is asked on a connection, of whom its certificate may have said who it is.
+async fn answer(
+    reading: impl AsyncRead + Unpin,
+    writing: impl AsyncWrite + Unpin + Send + 'static,
+    (connection, local, rights): (Connection, SocketAddr, Option<Arc<dyn Rights>>),
+    newcomer: Newcomer,
+) {
+    let (peer, options) = (connection.peer, Arc::clone(&connection.shared.options));
     let context = Arc::new(Context {
-        shared,
-        advertised,
+        shared: Arc::clone(&connection.shared),
+        advertised: options.advertised.clone().unwrap_or_else(|| (local.ip().to_string(), local.port())),
         peer,
         told_of_groups: AtomicBool::new(false),
-        session: Session::default(),
+        session: Session::of(rights),
     });
-    let (reading, writing) = stream.into_split();
     let (queue, pending) = mpsc::channel(options.pipelined_max.max(1));
-    let writer = tokio::spawn(write_answers(writing, pending, Arc::clone(&options)));
+    let writer = tokio::spawn(write_answers(writing, pending, options));
     if let Err(reason) = read_requests(reading, connection, newcomer, context, queue).await {
         tracing::debug!(%peer, %reason, "connection closed");
     }

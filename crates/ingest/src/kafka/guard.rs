@@ -4,14 +4,58 @@
 //! nothing is told to and nothing is taken from a connection without a name.
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// A connection's bytes, as they are after TLS.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Puts TLS around connections.
+pub trait Secure: fmt::Debug + Send + Sync {
+    /// Agrees with a client. One that does not agree is gone.
+    fn accept(&self, stream: TcpStream) -> BoxFuture<'static, io::Result<Secured>>;
+}
+
+/// A connection under TLS.
+pub struct Secured {
+    /// Its bytes in the clear.
+    pub stream: Box<dyn Stream>,
+    /// Who the client is, where its certificate says so.
+    pub rights: Option<Arc<dyn Rights>>,
+}
 
 /// Lets clients in.
 pub trait Doors: fmt::Debug + Send + Sync {
-    /// The rights of who proves this name; none where it is not proved.
-    fn enter(&self, name: &str, secret: &str) -> Option<Arc<dyn Rights>>;
+    /// The mechanisms of SASL that are spoken, the strongest first.
+    fn mechanisms(&self) -> Vec<&'static str>;
+
+    /// Begins a proof by a mechanism; none where it is not spoken.
+    fn begin(&self, mechanism: &str, peer: SocketAddr) -> Option<Box<dyn Proof>>;
+}
+
+/// One client's way to prove who it is.
+pub trait Proof: fmt::Debug + Send {
+    /// Takes the client's next message. A refusal comes as late as it is to.
+    fn step<'p>(&'p mut self, message: &'p [u8]) -> BoxFuture<'p, Step>;
+}
+
+/// What becomes of a message.
+#[derive(Debug)]
+pub enum Step {
+    /// It goes on with this.
+    More(Vec<u8>),
+    /// It is known who that is; this is the last answer.
+    Known(Arc<dyn Rights>, Vec<u8>),
+    /// It is not; why, in words for the client.
+    Refused(String),
 }
 
 /// What one client may do.
@@ -21,6 +65,9 @@ pub trait Rights: fmt::Debug + Send + Sync {
 
     /// Whether what it proved still holds; what does not ends its connections.
     fn is_good(&self) -> bool;
+
+    /// How long what it proved holds, in milliseconds; none where it has no end.
+    fn left_ms(&self) -> Option<i64>;
 
     /// Whether it may produce to a topic.
     fn writes(&self, topic: &str) -> bool;
@@ -35,8 +82,8 @@ enum Stage {
     /// It has said nothing.
     #[default]
     Unknown,
-    /// It has named its way to prove itself.
-    Handshaken,
+    /// It has named its way to prove itself, or is on it.
+    Proving(Box<dyn Proof>),
     /// It is known.
     Known(Arc<dyn Rights>),
     /// It has proved nothing, and is answered nothing more.
@@ -48,22 +95,37 @@ enum Stage {
 pub(super) struct Session(Mutex<Stage>);
 
 impl Session {
-    /// Whether the next request may be a proof.
-    pub(super) fn awaits_proof(&self) -> bool {
-        matches!(*self.0.lock(), Stage::Handshaken)
+    /// One whose certificate says who it is.
+    pub(super) fn of(rights: Option<Arc<dyn Rights>>) -> Self {
+        Self(Mutex::new(rights.map_or(Stage::Unknown, Stage::Known)))
     }
 
     /// Begins to prove itself, also anew.
-    pub(super) fn handshake(&self) {
+    pub(super) fn begin(&self, proof: Box<dyn Proof>) {
         let mut stage = self.0.lock();
         if !matches!(*stage, Stage::Refused) {
-            *stage = Stage::Handshaken;
+            *stage = Stage::Proving(proof);
         }
     }
 
-    /// Ends the proof.
-    pub(super) fn prove(&self, rights: Option<Arc<dyn Rights>>) {
-        *self.0.lock() = rights.map_or(Stage::Refused, Stage::Known);
+    /// Takes a message of the proof; none where no proof was begun.
+    pub(super) async fn step(&self, message: &[u8]) -> Option<Step> {
+        // Nobody else is known while one proves itself: the place is empty meanwhile.
+        let stage = std::mem::take(&mut *self.0.lock());
+        let mut proof = match stage {
+            Stage::Proving(proof) => proof,
+            other => {
+                *self.0.lock() = other;
+                return None;
+            }
+        };
+        let step = proof.step(message).await;
+        *self.0.lock() = match &step {
+            Step::More(_) => Stage::Proving(proof),
+            Step::Known(rights, _) => Stage::Known(Arc::clone(rights)),
+            Step::Refused(_) => Stage::Refused,
+        };
+        Some(step)
     }
 
     /// What it may do; none while it is not known, or no longer.

@@ -16,6 +16,6 @@ mod options;
 mod server;
 mod wire;
 
-pub use guard::{Doors, Rights};
+pub use guard::{Doors, Proof, Rights, Secure, Secured, Step, Stream};
 pub use options::KafkaOptions;
 pub use server::KafkaServer;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vitalake_runtime::events::Events;
 
-use super::guard::Doors;
+use super::guard::{Doors, Secure};
 
 /// Limits of the endpoint.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct KafkaOptions {
     pub events: Events,
     /// Who comes in; anybody who reaches the address where there is none.
     pub doors: Option<Arc<dyn Doors>>,
+    /// What connections are put under; in the clear where there is none.
+    pub tls: Option<Arc<dyn Secure>>,
     /// Host and port that clients are told; by default the address that they connected to.
     pub advertised: Option<(String, u16)>,
     /// A longer frame closes its connection. Default 100 MiB.
@@ -60,6 +62,7 @@ impl Default for KafkaOptions {
         Self {
             events: Events::unread(),
             doors: None,
+            tls: None,
             advertised: None,
             frame_bytes_max: 100 << 20,
             message_bytes_max: 8 << 20,

@@ -1,9 +1,12 @@
 //! The endpoint where clients have to say who they are: nothing is answered before, and nothing more than is allowed after.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
@@ -15,7 +18,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use vitalake_ingest::kafka::client::Connection;
-use vitalake_ingest::kafka::{Doors, KafkaOptions, Rights};
+use vitalake_ingest::kafka::{Doors, KafkaOptions, Proof, Rights, Step};
 
 use crate::kafka_round_trip::{Served, call, name, produce, send};
 use crate::support::batch;
@@ -35,6 +38,10 @@ impl Rights for Person {
         self.good.load(Ordering::Acquire)
     }
 
+    fn left_ms(&self) -> Option<i64> {
+        Some(60_000)
+    }
+
     fn writes(&self, _: &str) -> bool {
         self.name == "sender"
     }
@@ -48,8 +55,35 @@ impl Rights for Person {
 struct Names(Arc<AtomicBool>);
 
 impl Doors for Names {
-    fn enter(&self, name: &str, secret: &str) -> Option<Arc<dyn Rights>> {
-        (secret == "s3cret").then(|| Arc::new(Person { name: name.to_owned(), good: Arc::clone(&self.0) }) as _)
+    fn mechanisms(&self) -> Vec<&'static str> {
+        vec!["PLAIN", "TWICE"]
+    }
+
+    fn begin(&self, mechanism: &str, _: SocketAddr) -> Option<Box<dyn Proof>> {
+        let left = ["PLAIN", "TWICE"].iter().position(|known| *known == mechanism)?;
+        Some(Box::new(Way { good: Arc::clone(&self.0), left }))
+    }
+}
+
+/// A mechanism that asks so many times before it looks.
+#[derive(Debug)]
+struct Way {
+    good: Arc<AtomicBool>,
+    left: usize,
+}
+
+impl Proof for Way {
+    fn step<'p>(&'p mut self, message: &'p [u8]) -> BoxFuture<'p, Step> {
+        if self.left > 0 {
+            self.left -= 1;
+            return std::future::ready(Step::More(b"go on".to_vec())).boxed();
+        }
+        let name = message.strip_prefix(b"\0").and_then(|rest| rest.strip_suffix(b"\0s3cret"));
+        let step = name.map_or(Step::Refused("it is wrong".to_owned()), |name| {
+            let name = String::from_utf8_lossy(name).into_owned();
+            Step::Known(Arc::new(Person { name, good: Arc::clone(&self.good) }), Vec::new())
+        });
+        std::future::ready(step).boxed()
     }
 }
 
@@ -62,7 +96,7 @@ async fn served() -> (Served, Arc<AtomicBool>) {
 async fn handshake(stream: &mut TcpStream, mechanism: &'static str) -> i16 {
     let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
     let answer: SaslHandshakeResponse = call(stream, ApiKey::SaslHandshake, 1, &request).await;
-    assert_eq!(answer.mechanisms, [StrBytes::from_static_str("PLAIN")]);
+    assert_eq!(answer.mechanisms, ["PLAIN", "TWICE"].map(StrBytes::from_static_str));
     answer.error_code
 }
 
@@ -171,6 +205,27 @@ async fn a_token_that_is_over_ends_the_connections_that_it_let_in() {
     good.store(false, Ordering::Release);
     send(&mut sender, ApiKey::Produce, 8, 5, &produce("readings", 0, batch(&["{}".to_owned()], None))).await;
     assert!(is_closed(&mut sender).await);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_mechanism_may_ask_more_than_once_and_nobody_is_known_before_its_end() {
+    let (served, _) = served().await;
+    let mut stream = TcpStream::connect(served.address).await.unwrap();
+    assert_eq!(handshake(&mut stream, "TWICE").await, 0);
+    let request = |proof: &'static [u8]| SaslAuthenticateRequest::default().with_auth_bytes(Bytes::from_static(proof));
+    let first = request(b"hello");
+    let answer: SaslAuthenticateResponse = call(&mut stream, ApiKey::SaslAuthenticate, 2, &first).await;
+    assert_eq!((answer.error_code, &*answer.auth_bytes), (0, &b"go on"[..]));
+    let last = request(b"\0sender\0s3cret");
+    let answer: SaslAuthenticateResponse = call(&mut stream, ApiKey::SaslAuthenticate, 2, &last).await;
+    assert_eq!((answer.error_code, answer.session_lifetime_ms), (0, 60_000));
+    assert_eq!(produced(&mut stream).await, 0);
+    // It proves itself anew, and is nobody meanwhile.
+    assert_eq!(handshake(&mut stream, "TWICE").await, 0);
+    let _: SaslAuthenticateResponse = call(&mut stream, ApiKey::SaslAuthenticate, 2, &first).await;
+    send(&mut stream, ApiKey::Produce, 8, 5, &produce("readings", 0, batch(&["{}".to_owned()], None))).await;
+    assert!(is_closed(&mut stream).await);
     served.stop().await;
 }
 

@@ -69,7 +69,7 @@ mod tests {
         config.http.public_url = public.map(str::to_owned);
         assert_eq!(config.superset_database_uri().expose(), uri);
         if public.is_none() {
-            config.http.certificate = Some("c.pem".into());
+            config.http.tls.certificate = Some("c.pem".into());
             assert_eq!(
                 config.superset_database_uri().expose(),
                 "druid+https://127.0.0.1:8888/druid/v2/sql/?header=true"

@@ -15,8 +15,8 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 use vitalake_ops::audit::{Action, Audit, Entry, Outcome, Surface, Who};
 
-use crate::http::{Doors, Pass};
 use crate::identity::Identity;
+use crate::names::{Client, Credential, Names, Peer, Refused};
 
 /// How long a token of ours holds.
 const TOKEN_MAX: Duration = Duration::from_secs(3600);
@@ -25,40 +25,83 @@ const TOKENS_MAX: usize = 10_000;
 
 /// Who may come in, and the tokens that were given out.
 pub struct Entrance {
-    doors: Arc<Doors>,
+    names: Arc<Names>,
     audit: Audit,
-    given: Mutex<HashMap<[u8; 32], (Pass, Instant)>>,
+    given: Mutex<HashMap<[u8; 32], (Client, Instant)>>,
 }
 
 impl Entrance {
-    /// An entrance behind the server's doors.
-    pub fn new(doors: Arc<Doors>, audit: Audit) -> Self {
-        Self { doors, audit, given: Mutex::default() }
+    /// An entrance for whom the server knows.
+    pub fn new(names: Arc<Names>, audit: Audit) -> Self {
+        Self { names, audit, given: Mutex::default() }
     }
 
     /// Who sends a call.
     ///
     /// # Errors
     /// `unauthenticated`, after a while, where nobody is proved.
-    pub async fn enter(&self, headers: &MetadataMap) -> Result<Identity, Status> {
-        if !self.doors.is_locked() {
-            return Ok(Identity::local());
-        }
-        match self.proved(headers) {
-            Ok(pass) => Ok(pass.identity().clone()),
-            Err(message) => {
-                if !self.doors.hold_back().await {
-                    return Err(Status::resource_exhausted("too many calls without a good token; come back later"));
-                }
-                let entry = Entry::new(Who::unknown(), Surface::Flight, Action::Login);
-                self.audit.note(entry.ended(Outcome::Refused, Some("no_name")));
-                Err(Status::unauthenticated(message))
-            }
-        }
+    pub async fn enter(&self, headers: &MetadataMap, peer: Peer) -> Result<Identity, Status> {
+        self.client(headers, peer).await.map(|client| client.identity().clone())
     }
 
-    fn proved(&self, headers: &MetadataMap) -> Result<Pass, &'static str> {
-        let wrong = "send `authorization: Bearer TOKEN`, or your name and token as Basic";
+    async fn client(&self, headers: &MetadataMap, peer: Peer) -> Result<Client, Status> {
+        let proved = match Given::of(headers) {
+            _ if !self.names.is_locked() => self.names.prove(Credential::Token(""), peer).await,
+            Err(message) => return Err(self.refused(message.to_owned())),
+            Ok(Given::Token(token)) => {
+                let ours = self.given.lock().get(&hash(&token)).cloned();
+                match ours {
+                    Some((client, until)) if Instant::now() < until && self.names.holds(&client) => Ok(client),
+                    Some(_) => return Err(self.refused("the token is over; connect again".to_owned())),
+                    None => self.names.prove(Credential::Token(&token), peer).await,
+                }
+            }
+            Ok(Given::Named(name, secret)) => {
+                self.names.prove(Credential::Named { name: &name, secret: &secret }, peer).await
+            }
+        };
+        proved.map_err(|refused| match refused {
+            Refused::Away => Status::unavailable(refused.to_string()),
+            refused if refused.retry_after().is_some() => Status::resource_exhausted(refused.to_string()),
+            refused => self.refused(refused.to_string()),
+        })
+    }
+
+    fn refused(&self, message: String) -> Status {
+        let entry = Entry::new(Who::unknown(), Surface::Flight, Action::Login);
+        self.audit.note(entry.ended(Outcome::Refused, Some("no_name")));
+        Status::unauthenticated(message)
+    }
+
+    /// A token for whoever sends a call.
+    ///
+    /// # Errors
+    /// As [`Entrance::enter`].
+    pub async fn token(&self, headers: &MetadataMap, peer: Peer) -> Result<String, Status> {
+        let client = self.client(headers, peer).await?;
+        let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        if self.names.is_locked() {
+            let mut given = self.given.lock();
+            let now = Instant::now();
+            given.retain(|_, (_, until)| *until > now);
+            if given.len() >= TOKENS_MAX {
+                return Err(Status::resource_exhausted("too many clients have connected; come back later"));
+            }
+            given.insert(hash(&token), (client, now + TOKEN_MAX));
+        }
+        Ok(token)
+    }
+}
+
+/// What a call's header holds.
+enum Given {
+    Token(String),
+    Named(String, String),
+}
+
+impl Given {
+    fn of(headers: &MetadataMap) -> Result<Self, &'static str> {
+        let wrong = "send `authorization: Bearer TOKEN`, or your name and token or password as Basic";
         let mut said = headers.get_all("authorization").iter();
         let value = said.next().and_then(|value| value.to_str().ok()).ok_or(wrong)?;
         if said.next().is_some() {
@@ -66,38 +109,14 @@ impl Entrance {
         }
         let (scheme, rest) = value.trim().split_once(' ').ok_or(wrong)?;
         if scheme.eq_ignore_ascii_case("bearer") {
-            let given = self.given.lock().get(&hash(rest.trim())).cloned();
-            return match given {
-                Some((pass, until)) if Instant::now() < until && self.doors.holds(&pass) => Ok(pass),
-                Some(_) => Err("the token is over; connect again"),
-                None => self.doors.pass(None, rest.trim()),
-            };
+            return Ok(Self::Token(rest.trim().to_owned()));
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(wrong);
         }
         let text = BASE64_STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let (name, token) = text.as_deref().and_then(|text| text.split_once(':')).ok_or(wrong)?;
-        self.doors.pass(Some(name), token)
-    }
-
-    /// A token for whoever sends a call.
-    ///
-    /// # Errors
-    /// As [`Entrance::enter`].
-    pub async fn token(&self, headers: &MetadataMap) -> Result<String, Status> {
-        self.enter(headers).await?;
-        let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        if let Ok(pass) = self.proved(headers) {
-            let mut given = self.given.lock();
-            let now = Instant::now();
-            given.retain(|_, (_, until)| *until > now);
-            if given.len() >= TOKENS_MAX {
-                return Err(Status::resource_exhausted("too many clients have connected; come back later"));
-            }
-            given.insert(hash(&token), (pass, now + TOKEN_MAX));
-        }
-        Ok(token)
+        let (name, secret) = text.as_deref().and_then(|text| text.split_once(':')).ok_or(wrong)?;
+        Ok(Self::Named(name.to_owned(), secret.to_owned()))
     }
 }
 

@@ -19,8 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
-use crate::http::{Certificate, Doors};
+use crate::names::{Names, Peer};
 use crate::session::Sessions;
+use crate::tls::Certificate;
 use service::Service;
 
 /// Bytes of a message that a client sends.
@@ -36,14 +37,14 @@ pub struct Flight {
     /// Answers queries.
     pub sessions: Sessions,
     /// Says who comes in.
-    pub doors: Arc<Doors>,
+    pub names: Arc<Names>,
     /// What connections are encrypted under.
     pub certificate: Option<Arc<Certificate>>,
 }
 
 /// Serves until `stop` completes.
 pub async fn serve(listener: TcpListener, flight: Flight, stop: impl Future<Output = ()> + Send) {
-    let service = FlightServiceServer::new(Service::new(flight.sessions, flight.doors))
+    let service = FlightServiceServer::new(Service::new(flight.sessions, flight.names))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
@@ -60,13 +61,15 @@ trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Bytes for S {}
 
-/// A connection, encrypted or not.
-struct Connection(Box<dyn Bytes>);
+/// A connection, encrypted or not, and where it comes from.
+struct Connection(Box<dyn Bytes>, Peer);
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Peer {
+        self.1
+    }
 }
 
 impl AsyncRead for Connection {
@@ -135,9 +138,10 @@ fn incoming(
 
 async fn agreed(stream: TcpStream, certificate: Option<Arc<Certificate>>) -> Option<Connection> {
     let _ = stream.set_nodelay(true);
-    let Some(certificate) = certificate else { return Some(Connection(Box::new(stream))) };
+    let peer = Peer(stream.peer_addr().ok().map(|address| address.ip()));
+    let Some(certificate) = certificate else { return Some(Connection(Box::new(stream), peer)) };
     let accepted = certificate.acceptor_for(b"h2").accept(stream);
     // A client that does not agree is gone: nothing is answered in the clear under a certificate.
     let stream = tokio::time::timeout(HANDSHAKE_MAX, accepted).await.ok()?.ok()?;
-    Some(Connection(Box::new(stream)))
+    Some(Connection(Box::new(stream), peer))
 }

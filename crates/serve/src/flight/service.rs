@@ -31,8 +31,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::answer::{self, Sent, status, told};
 use super::doors::Entrance;
 use crate::audit::Surface;
-use crate::http::Doors;
 use crate::identity::Identity;
+use crate::names::{Names, Peer};
 use crate::postgres::dialect::{PostgresSql, SCHEMATA};
 use crate::postgres::{DATABASE, Settings, constant, placeholder};
 use crate::session::{QueryOptions, Session, Sessions};
@@ -72,7 +72,7 @@ fn reads_only() -> Status {
 
 impl Service {
     /// A service over those sessions.
-    pub fn new(sessions: Sessions, doors: Arc<Doors>) -> Self {
+    pub fn new(sessions: Sessions, names: Arc<Names>) -> Self {
         let mut info = SqlInfoDataBuilder::new();
         info.append(SqlInfo::FlightSqlServerName, "vitalake");
         info.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
@@ -83,12 +83,12 @@ impl Service {
         info.append(SqlInfo::FlightSqlServerTransaction, 0_i32);
         info.append(SqlInfo::FlightSqlServerCancel, false);
         info.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
-        let (entrance, info) = (Entrance::new(doors, sessions.audit().clone()), info.build().ok());
+        let (entrance, info) = (Entrance::new(names, sessions.audit().clone()), info.build().ok());
         Self { sessions, entrance, statements: Mutex::default(), info }
     }
 
     async fn session<T>(&self, request: &Request<T>) -> Result<(Identity, Session), Status> {
-        let identity = self.entrance.enter(request.metadata()).await?;
+        let identity = self.entrance.enter(request.metadata(), peer(request)).await?;
         let dialect = PostgresSql::new("flight", Arc::new(Settings::new(identity.name())));
         let sessions = self.sessions.speaking(Arc::new(dialect), Surface::Flight);
         let session = sessions.open(identity.clone()).map_err(|error| status(&error))?;
@@ -138,6 +138,11 @@ impl Service {
     }
 }
 
+/// Where a call comes from.
+fn peer<T>(request: &Request<T>) -> Peer {
+    request.extensions().get::<Peer>().copied().unwrap_or_default()
+}
+
 fn info(request: Request<FlightDescriptor>, schema: &Schema, ticket: Vec<u8>) -> Info {
     let endpoint = FlightEndpoint::new().with_ticket(Ticket { ticket: ticket.into() });
     let info = FlightInfo::new().try_with_schema(schema).map_err(failed)?;
@@ -152,7 +157,7 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<std::pin::Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>, Status> {
-        let token = self.entrance.token(request.metadata()).await?;
+        let token = self.entrance.token(request.metadata(), peer(&request)).await?;
         let answer = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
         let stream: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(futures::stream::iter([Ok(answer)]));
         let mut response = Response::new(stream);
@@ -208,7 +213,7 @@ impl FlightSqlService for Service {
         query: ActionClosePreparedStatementRequest,
         request: Request<Action>,
     ) -> Result<(), Status> {
-        let who = self.entrance.enter(request.metadata()).await?;
+        let who = self.entrance.enter(request.metadata(), peer(&request)).await?;
         self.prepared(&query.prepared_statement_handle, &who)?;
         self.statements.lock().remove(&query.prepared_statement_handle);
         Ok(())
@@ -236,7 +241,7 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
-        let who = self.entrance.enter(request.metadata()).await?;
+        let who = self.entrance.enter(request.metadata(), peer(&request)).await?;
         self.prepared(&query.prepared_statement_handle, &who)?;
         let data = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
         let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
@@ -257,33 +262,33 @@ impl FlightSqlService for Service {
     }
 
     async fn get_flight_info_catalogs(&self, query: CommandGetCatalogs, request: Request<FlightDescriptor>) -> Info {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         info(request, &query.into_builder().schema(), ticket)
     }
 
     async fn do_get_catalogs(&self, query: CommandGetCatalogs, request: Request<Ticket>) -> Rows {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let mut builder = query.into_builder();
         builder.append(DATABASE);
         Ok(Response::new(answer::one(builder.build().map_err(failed)?)))
     }
 
     async fn get_flight_info_schemas(&self, query: CommandGetDbSchemas, request: Request<FlightDescriptor>) -> Info {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         info(request, &query.into_builder().schema(), ticket)
     }
 
     async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> Rows {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let mut builder = query.into_builder();
         SCHEMATA.iter().for_each(|schema| builder.append(DATABASE, schema));
         Ok(Response::new(answer::one(builder.build().map_err(failed)?)))
     }
 
     async fn get_flight_info_tables(&self, query: CommandGetTables, request: Request<FlightDescriptor>) -> Info {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         info(request, &query.into_builder().schema(), ticket)
     }
@@ -298,27 +303,27 @@ impl FlightSqlService for Service {
         query: CommandGetTableTypes,
         request: Request<FlightDescriptor>,
     ) -> Info {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         info(request, &query.into_builder().schema(), ticket)
     }
 
     async fn do_get_table_types(&self, query: CommandGetTableTypes, request: Request<Ticket>) -> Rows {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let mut builder = query.into_builder();
         builder.append(TABLE);
         Ok(Response::new(answer::one(builder.build().map_err(failed)?)))
     }
 
     async fn get_flight_info_sql_info(&self, query: CommandGetSqlInfo, request: Request<FlightDescriptor>) -> Info {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         let known = self.info.as_ref().ok_or_else(|| failed(()))?;
         info(request, &query.into_builder(known).schema(), ticket)
     }
 
     async fn do_get_sql_info(&self, query: CommandGetSqlInfo, request: Request<Ticket>) -> Rows {
-        self.entrance.enter(request.metadata()).await?;
+        self.entrance.enter(request.metadata(), peer(&request)).await?;
         let known = self.info.as_ref().ok_or_else(|| failed(()))?;
         Ok(Response::new(answer::one(query.into_builder(known).build().map_err(failed)?)))
     }

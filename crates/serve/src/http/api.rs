@@ -52,9 +52,14 @@ pub async fn live() -> Json<serde_json::Value> {
     Json(serde_json::json!({"live": true}))
 }
 
-/// 200 when queries are answered, else 503 with what is still to do.
+/// 200 when queries are answered, else 503 with what is still to do. It is asked without a name: where names are asked
+/// for, it says no more than that, and the rest is in the status.
 pub async fn ready(State(app): State<App>) -> Response {
-    let readiness = Readiness { troubles: app.status.troubles(), ..app.status.readiness() };
+    let Readiness { ready, .. } = app.status.readiness();
+    let readiness = match app.names.is_locked() {
+        true => Readiness { ready, ..Readiness::default() },
+        false => Readiness { troubles: app.status.troubles(), ..app.status.readiness() },
+    };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
 }

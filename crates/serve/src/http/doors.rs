@@ -1,11 +1,11 @@
-//! Who a request comes from, and whether it may ask that: the one place where HTTP is let in.
+//! Whether a request may ask what it asks: the one place where HTTP is let in.
 //!
-//! A client proves its name by its token, as `Authorization: Bearer TOKEN` or as the password of its name (`Basic`), for
-//! tools that know no other way. Where no client is listed, whoever reaches the loopback address may all. Invariant: a
-//! request without an identity reaches no handler but those that tell nothing.
+//! A client sends its token as `Authorization: Bearer TOKEN`, or its name with token or password as `Basic`; who that is
+//! [`Names`](crate::names::Names) says. Where no client is listed, whoever reaches the loopback address may all.
+//! Invariant: a request without an identity reaches no handler but those that tell nothing.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -15,52 +15,18 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use vitalake_ops::audit::{self, Entry, Outcome, Surface, Who};
-use vitalake_runtime::clock::Clock;
-use vitalake_runtime::config::access::{Access, Action};
+use vitalake_runtime::config::access::Action;
 
 use super::App;
 use super::api::error_response;
 use super::told::{Told, end, told};
 use crate::identity::Identity;
-
-/// How long a wrong token waits for its answer.
-const REFUSAL_DELAY: Duration = Duration::from_millis(500);
-/// Refusals that wait at once; a client beyond them is told to come back.
-const REFUSALS_MAX: usize = 64;
-/// The name of whoever a token belongs to, for tools that have the token alone and want a name.
-pub const ANY_NAME: &str = "__token__";
-/// No token of ours is longer.
-const TOKEN_BYTES_MAX: usize = 512;
-
-/// Who may come in.
-#[derive(Debug)]
-pub struct Doors {
-    /// By the SHA-256 of their tokens.
-    clients: BTreeMap<[u8; 32], Pass>,
-    clock: Clock,
-    refusals: Semaphore,
-}
-
-/// Somebody who is let in, and until when.
-#[derive(Debug, Clone)]
-pub struct Pass {
-    identity: Identity,
-    expires_ms: Option<i64>,
-}
-
-impl Pass {
-    /// Who it is.
-    #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.identity
-    }
-}
+use crate::names::{Credential, Peer, Refused, Shown};
+use crate::superset::client::form::percent_decoded;
 
 /// What a request needs of who sends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Need {
     /// Nothing: it tells nothing of the data, or carries its own proof.
     Nothing,
@@ -72,81 +38,47 @@ enum Need {
     Audit,
     /// A role that may do this.
     Role(Action),
+    /// A role that hands in what becomes this dataset.
+    Deliver(String),
 }
 
-impl Doors {
-    /// The clients that a project lists.
-    #[must_use]
-    pub fn new(access: &Access, clock: Clock) -> Self {
-        let clients = access.clients.iter().map(|(name, client)| {
-            let identity = Identity::client(name, client.roles.iter().cloned());
-            let expires_ms = client.expires.map(|moment| moment.timestamp_millis());
-            (client.token_sha256, Pass { identity, expires_ms })
-        });
-        Self { clients: clients.collect(), clock, refusals: Semaphore::new(REFUSALS_MAX) }
-    }
+/// What a request holds of who sends it: its headers, else its connection.
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+enum Given {
+    Token(String),
+    Named(String, String),
+    Certificate(Arc<Shown>),
+}
 
-    /// The doors of a command that has opened a project in its own process: whoever has its secret may all.
-    #[must_use]
-    pub fn of_secret(secret: &str, clock: Clock) -> Self {
-        let pass = Pass { identity: Identity::local(), expires_ms: None };
-        let clients = BTreeMap::from([(Sha256::digest(secret.as_bytes()).into(), pass)]);
-        Self { clients, clock, refusals: Semaphore::new(REFUSALS_MAX) }
-    }
-
-    /// Whether a client has to say who it is.
-    #[must_use]
-    pub fn is_locked(&self) -> bool {
-        !self.clients.is_empty()
-    }
-
-    /// Who a request's headers prove that it is.
-    fn identify(&self, headers: &HeaderMap) -> Result<Identity, &'static str> {
-        if !self.is_locked() {
-            return Ok(Identity::local());
-        }
+impl Given {
+    fn of(headers: &HeaderMap) -> Result<Self, &'static str> {
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = given.next() else {
             return Err("this server wants to know who asks; send `Authorization: Bearer TOKEN`");
         };
-        let wrong = "the Authorization header is not one that is read here; send `Bearer TOKEN`, or your name and token as Basic";
+        let wrong = "the Authorization header is not one that is read here; send `Bearer TOKEN`, or your name and token or password as Basic";
         if given.next().is_some() {
             return Err("the request has two Authorization headers; send one");
         }
         let (scheme, rest) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')).ok_or(wrong)?;
-        let (name, token) = if scheme.eq_ignore_ascii_case("bearer") {
-            (None, rest.trim().to_owned())
-        } else if scheme.eq_ignore_ascii_case("basic") {
-            let text = BASE64_STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            let (name, token) = text.as_deref().and_then(|text| text.split_once(':')).ok_or(wrong)?;
-            (Some(name.to_owned()), token.to_owned())
-        } else {
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Ok(Self::Token(rest.trim().to_owned()));
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
             return Err(wrong);
-        };
-        self.pass(name.as_deref(), &token).map(|pass| pass.identity)
+        }
+        let text = BASE64_STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let (name, secret) = text.as_deref().and_then(|text| text.split_once(':')).ok_or(wrong)?;
+        Ok(Self::Named(name.to_owned(), secret.to_owned()))
     }
 
-    /// What a name and its token, or a token alone, let in. [`ANY_NAME`] stands for whoever the token belongs to.
-    ///
-    /// # Errors
-    /// Why they let nobody in.
-    pub fn pass(&self, name: Option<&str>, token: &str) -> Result<Pass, &'static str> {
-        // What is compared is the hash, which tells nothing of the token however long the comparison takes.
-        let refused = "the token is not one of this server, or not one of this name; ask whoever keeps `access:`";
-        if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
-            return Err(refused);
+    fn credential(&self) -> Credential<'_> {
+        match self {
+            Self::Token(token) => Credential::Token(token),
+            Self::Named(name, secret) => Credential::Named { name, secret },
+            Self::Certificate(shown) => Credential::Certificate(shown),
         }
-        let pass = self.clients.get(&<[u8; 32]>::from(Sha256::digest(token.as_bytes()))).ok_or(refused)?;
-        if name.is_some_and(|name| name != pass.identity.name() && name != ANY_NAME) {
-            return Err(refused);
-        }
-        if self.holds(pass) { Ok(pass.clone()) } else { Err("the token is over; make a new one with `vitalake token`") }
-    }
-
-    /// Whether it is still good.
-    #[must_use]
-    pub fn holds(&self, pass: &Pass) -> bool {
-        pass.expires_ms.is_none_or(|end| self.clock.now_ms() < end)
     }
 }
 
@@ -160,37 +92,34 @@ pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Ne
         return run(&app, told, Who::named("signature", "signature", []), request, next).await;
     }
     let druid = request.uri().path().starts_with("/druid/");
-    let identity = match app.doors.identify(request.headers()) {
-        Ok(identity) => identity,
-        Err(message) => {
-            let response = app.doors.refuse(message, druid).await;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                let entry = Entry::new(Who::unknown(), Surface::Http, audit::Action::Login);
-                app.sessions.audit().note(entry.ended(Outcome::Refused, Some("no_name")));
-            }
-            return response;
-        }
+    let (peer, given) = (peer(&request, app.limits.behind_proxy), given(&app, &request));
+    let given = match given {
+        Ok(given) => given,
+        Err(message) => return app.shut_out(unauthorized(message, druid)),
     };
-    if let Need::Role(action) = need
-        && !app.sessions.may(&identity, action)
-    {
+    let client = match app.names.prove(given.credential(), peer).await {
+        Ok(client) => client,
+        Err(refused) => return app.shut_out(refusal(&refused, druid)),
+    };
+    let identity = client.identity().clone();
+    if let Some(message) = forbidden(&app, &need, &identity) {
         app.note_refused(told, Who::from(&identity), "role");
-        let message = format!("this is for roles that may {}; ask whoever keeps `access:` for one", action.as_str());
-        return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
-    }
-    if need == Need::Watch && !app.sessions.watches(&identity) {
-        app.note_refused(told, Who::from(&identity), "role");
-        let message = "this tells of all datasets, and is for roles that may operate or that have the layer ops and the clearance restricted";
-        return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
-    }
-    if need == Need::Audit && !app.sessions.audits(&identity) {
-        app.note_refused(told, Who::from(&identity), "role");
-        let message = "this tells who saw what, and is for roles that have the layer ops and the clearance restricted";
         return error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response();
     }
     let who = Who::from(&identity);
     request.extensions_mut().insert(identity);
     run(&app, told, who, request, next).await
+}
+
+impl App {
+    /// Tells the journal of somebody who did not prove a name.
+    fn shut_out(&self, response: Response) -> Response {
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let entry = Entry::new(Who::unknown(), Surface::Http, audit::Action::Login);
+            self.sessions.audit().note(entry.ended(Outcome::Refused, Some("no_name")));
+        }
+        response
+    }
 }
 
 /// Has a request answered, between the entries of its beginning and its end.
@@ -205,34 +134,69 @@ async fn run(app: &App, told: Option<Told<'_>>, who: Who, request: Request, next
     response
 }
 
-impl Doors {
-    /// Makes whoever proved nothing wait for the answer, by whatever protocol. False where too many wait already.
-    pub async fn hold_back(&self) -> bool {
-        let Ok(_waiting) = self.refusals.try_acquire() else { return false };
-        tokio::time::sleep(REFUSAL_DELAY).await;
-        true
+/// What an identity lacks.
+fn forbidden(app: &App, need: &Need, identity: &Identity) -> Option<String> {
+    let roles_that = |may: &str| format!("this is for roles that may {may}; ask whoever keeps `access:` for one");
+    match need {
+        Need::Nothing | Need::Name => None,
+        Need::Role(action) => (!app.sessions.may(identity, *action)).then(|| roles_that(action.as_str())),
+        Need::Deliver(_) if identity.scope().subject.is_some() => {
+            Some("a token for one subject's records delivers no files; send records to /ingest".to_owned())
+        }
+        Need::Deliver(dataset) => {
+            (!app.sessions.delivers(identity, dataset)).then(|| roles_that(&format!("deliver {dataset}")))
+        }
+        Need::Audit => (!app.sessions.audits(identity)).then(|| {
+            "this tells who saw what, and is for roles that have the layer ops and the clearance restricted".to_owned()
+        }),
+        Need::Watch => (!app.sessions.watches(identity)).then(|| {
+            "this tells of all datasets, and is for roles that may operate or that have the layer ops and the clearance restricted".to_owned()
+        }),
     }
+}
 
-    /// Whoever tries tokens waits for each answer, and not many do at once.
-    async fn refuse(&self, message: &'static str, druid: bool) -> Response {
-        let Ok(_waiting) = self.refusals.try_acquire() else {
-            let message = "too many requests without a good token; come back later";
-            let mut response = error_response(StatusCode::TOO_MANY_REQUESTS, "capacity", message).into_response();
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            return response;
-        };
-        tokio::time::sleep(REFUSAL_DELAY).await;
-        let mut response = if druid {
-            // As Druid's own authenticators answer, for clients that look for this form.
-            (StatusCode::UNAUTHORIZED, Json(json!({"error": "unauthorized", "errorMessage": message}))).into_response()
-        } else {
-            error_response(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response()
-        };
-        let headers = response.headers_mut();
-        headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"vitalake\""));
-        headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"vitalake\""));
-        response
+/// What a request holds of who sends it. A certificate says so where the headers do not.
+fn given(app: &App, request: &Request) -> Result<Given, &'static str> {
+    let certificate = request.extensions().get::<Arc<Shown>>();
+    match certificate.filter(|_| !request.headers().contains_key(header::AUTHORIZATION)) {
+        Some(shown) => Ok(Given::Certificate(Arc::clone(shown))),
+        None if app.names.is_locked() => Given::of(request.headers()),
+        None => Ok(Given::Token(String::new())),
     }
+}
+
+fn refusal(refused: &Refused, druid: bool) -> Response {
+    let Some(wait) = refused.retry_after() else { return unauthorized(&refused.to_string(), druid) };
+    let (status, kind) = match refused {
+        Refused::Away => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        _ => (StatusCode::TOO_MANY_REQUESTS, "capacity"),
+    };
+    let mut response = error_response(status, kind, refused.to_string()).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    response
+}
+
+/// Where a request comes from. Behind a proxy that is what the proxy wrote last.
+fn peer(request: &Request, behind_proxy: bool) -> Peer {
+    if !behind_proxy {
+        return request.extensions().get::<Peer>().copied().unwrap_or_default();
+    }
+    let last = request.headers().get_all("x-forwarded-for").iter().next_back();
+    let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    Peer(last.and_then(|address| address.trim().parse::<IpAddr>().ok()))
+}
+
+fn unauthorized(message: &str, druid: bool) -> Response {
+    let mut response = if druid {
+        // As Druid's own authenticators answer, for clients that look for this form.
+        (StatusCode::UNAUTHORIZED, Json(json!({"error": "unauthorized", "errorMessage": message}))).into_response()
+    } else {
+        error_response(StatusCode::UNAUTHORIZED, "unauthorized", message).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"vitalake\""));
+    headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"vitalake\""));
+    response
 }
 
 /// What each address needs. One that is not known here needs the most.
@@ -255,7 +219,7 @@ fn need(method: &Method, path: &str) -> Need {
         {
             Need::Watch
         }
-        ["api", "v1", "deliveries", _dataset] if *method == Method::POST => Need::Role(Action::Deliver),
+        ["api", "v1", "deliveries", dataset] if *method == Method::POST => Need::Deliver(percent_decoded(dataset)),
         _ => Need::Role(Action::Operate),
     }
 }

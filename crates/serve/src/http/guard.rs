@@ -29,7 +29,16 @@ pub async fn own_pages_only(request: Request, next: Next) -> Response {
 
 const FOREIGN_PAGE: &str = "this server does not answer pages of other sites";
 
+/// Whether a header stands twice that says where a request comes from or goes to: one would be looked at, and the other
+/// be meant.
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    ["host", "origin", "sec-fetch-site"].iter().any(|name| headers.get_all(*name).iter().count() > 1)
+}
+
 fn is_foreign(headers: &HeaderMap) -> bool {
+    if is_ambiguous(headers) {
+        return true;
+    }
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text("host").unwrap_or_default();
     match text("origin") {
@@ -42,6 +51,9 @@ fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if !text(header::HOST).is_some_and(is_local) {
         return Some("this server answers only requests to localhost; use http://localhost or http://127.0.0.1");
+    }
+    if is_ambiguous(headers) {
+        return Some(FOREIGN_PAGE);
     }
     let origin = text(header::ORIGIN);
     let origin_is_local = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| is_local(host));
@@ -73,8 +85,11 @@ mod tests {
     #[test]
     fn a_page_of_another_site_is_told_from_ones_own() {
         let of = |pairs: &[(&'static str, &'static str)]| {
-            let pairs = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            is_foreign(&pairs.collect::<HeaderMap>())
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, value.parse().unwrap());
+            }
+            is_foreign(&headers)
         };
         assert!(!of(&[("host", "lake.example:8888")]));
         assert!(!of(&[("host", "lake.example:8888"), ("origin", "https://lake.example:8888")]));
@@ -82,6 +97,10 @@ mod tests {
         assert!(of(&[("host", "lake.example"), ("origin", "null")]));
         assert!(of(&[("host", "lake.example"), ("sec-fetch-site", "cross-site")]));
         assert!(!of(&[("host", "lake.example"), ("sec-fetch-site", "none")]));
+        let own = ("origin", "https://lake.example");
+        assert!(of(&[("host", "lake.example"), own, ("origin", "https://evil.example")]));
+        assert!(of(&[("host", "lake.example"), own, own]));
+        assert!(of(&[("host", "evil.example"), ("host", "lake.example"), own]));
     }
 
     #[test]

@@ -19,7 +19,6 @@ mod published;
 mod quarantine;
 mod runbook;
 mod sql;
-mod tls;
 mod told;
 mod upload;
 
@@ -41,12 +40,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
+use crate::names::{Names, Peer, Shown};
 use crate::platform::{Alerts, Deliveries, Erasures, Feeds, Flush, Gates, Publishing, Runbooks, Status};
 use crate::quarantine::Quarantine;
 use crate::session::Sessions;
-
-pub use doors::{ANY_NAME, Doors, Pass};
-pub use tls::{Certificate, TlsError};
+use crate::tls::Certificate;
 
 /// Limits of connections and bodies.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +67,8 @@ pub struct HttpLimits {
     pub pause_max: Duration,
     /// Time that answers have to finish when the server stops.
     pub stop_timeout: Duration,
+    /// Whether a proxy in front of this server says where a request comes from, as the last of `X-Forwarded-For`.
+    pub behind_proxy: bool,
 }
 
 impl Default for HttpLimits {
@@ -83,6 +83,7 @@ impl Default for HttpLimits {
             delivery_wait_max: Duration::from_secs(60),
             pause_max: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(5),
+            behind_proxy: false,
         }
     }
 }
@@ -115,7 +116,7 @@ pub struct App {
     /// The process's numbers.
     pub metrics: Arc<Metrics>,
     /// Says who comes in.
-    pub doors: Arc<Doors>,
+    pub names: Arc<Names>,
     /// Limits of bodies.
     pub limits: HttpLimits,
 }
@@ -124,7 +125,7 @@ pub struct App {
 pub fn router(app: App, local_only: bool) -> Router {
     let sql = || post(sql::query);
     let places = Arc::new(Semaphore::new(app.limits.deliveries_max));
-    let (is_locked, entering) = (app.doors.is_locked(), app.clone());
+    let (is_locked, entering) = (app.names.is_locked(), app.clone());
     let router = Router::new()
         .route("/druid/v2/sql", sql())
         .route("/druid/v2/sql/", sql())
@@ -186,8 +187,8 @@ pub async fn serve_under(
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = accept(&listener, &slots) => accepted,
         };
-        if let Some((stream, _, slot)) = accepted {
-            let (router, stopped) = (router.clone(), stopped.clone());
+        if let Some((stream, peer, slot)) = accepted {
+            let (router, stopped) = (router.clone().layer(Extension(Peer(Some(peer.ip())))), stopped.clone());
             let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
             connections.spawn(async move {
                 match acceptor {
@@ -196,6 +197,8 @@ pub async fn serve_under(
                     Some(acceptor) => {
                         let agreed = tokio::time::timeout(limits.header_timeout, acceptor.accept(stream)).await;
                         if let Ok(Ok(stream)) = agreed {
+                            let shown = Shown::of(stream.get_ref().1.peer_certificates()).map(Arc::new);
+                            let router = shown.map_or(router.clone(), |shown| router.layer(Extension(shown)));
                             connection(stream, router, limits, stopped).await;
                         }
                     }

@@ -46,7 +46,7 @@ impl Policy {
         match identity.door() {
             Door::Loopback => Self::AllowAll,
             Door::Runbook => Self::WithoutRecords,
-            Door::Token => Self::Roles(access.roles_of(identity)),
+            Door::Proof => Self::Roles(access.roles_of(identity)),
         }
     }
 
@@ -65,6 +65,15 @@ impl Policy {
             Self::AllowAll => true,
             Self::WithoutRecords => false,
             Self::Roles(roles) => roles.may(action),
+        }
+    }
+
+    /// Whether it lets records or files of a dataset be handed in.
+    pub(crate) fn delivers(&self, dataset: &str) -> bool {
+        match self {
+            Self::AllowAll => true,
+            Self::WithoutRecords => false,
+            Self::Roles(roles) => roles.delivers(dataset),
         }
     }
 

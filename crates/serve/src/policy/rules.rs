@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use vitalake_contract::access::{Classification, Mask, Predicate, RECORD_COLUMNS, Reader, Unnamed};
 use vitalake_contract::{Contract, Layer};
-use vitalake_runtime::config::access::{Access as Settings, Action, Role};
+use vitalake_runtime::config::access::{Access as Settings, Action, Reach, Role, Scope};
 
 use super::mask::MaskKey;
 use crate::identity::Identity;
@@ -56,7 +56,15 @@ pub struct Access {
 struct Dataset {
     layer: Layer,
     readers: Vec<Reader>,
+    writers: Vec<String>,
     columns: Arc<[Column]>,
+}
+
+impl Dataset {
+    /// Whether its contract says which roles it is for; else the layers of a role decide who reads it.
+    fn lists_roles(&self) -> bool {
+        !self.readers.is_empty() || !self.writers.is_empty()
+    }
 }
 
 /// What a contract says of a column.
@@ -84,17 +92,18 @@ impl Access {
             if let Some(column) = hashed.filter(|_| key.is_none() && settings.is_given()) {
                 return Err(AccessProblem::NoMaskKey(format!("{name}.{}", column.name)));
             }
-            let unknown = contract.readers.iter().find(|reader| !settings.roles.contains_key(&reader.role));
-            if let Some(reader) = unknown.filter(|_| settings.is_given()) {
-                return Err(AccessProblem::UnknownRole { dataset: name, role: reader.role.clone() });
+            let mut listed = contract.readers.iter().map(|reader| &reader.role).chain(&contract.writers);
+            let unknown = listed.find(|role| !settings.roles.contains_key(*role));
+            if let Some(role) = unknown.filter(|_| settings.is_given()) {
+                return Err(AccessProblem::UnknownRole { dataset: name, role: role.clone() });
             }
             let columns = contract.columns.iter().map(|column| Column {
                 name: Arc::clone(&column.name),
                 classification: column.classification.unwrap_or_default(),
                 mask: column.mask,
             });
-            let readers = contract.readers.clone();
-            datasets.insert(name, Dataset { layer: contract.layer, readers, columns: columns.collect() });
+            let (readers, writers) = (contract.readers.clone(), contract.writers.clone());
+            datasets.insert(name, Dataset { layer: contract.layer, readers, writers, columns: columns.collect() });
         }
         let roles = settings.roles.clone();
         let fingerprint = fingerprint(&format!("{roles:?}\n{datasets:?}"));
@@ -104,7 +113,7 @@ impl Access {
     /// The roles of an identity. Names that there is no role of give nothing.
     pub(crate) fn roles_of(self: &Arc<Self>, identity: &Identity) -> Roles {
         let known = identity.roles().iter().filter(|name| self.roles.contains_key(&***name));
-        Roles { access: Arc::clone(self), names: known.cloned().collect() }
+        Roles { access: Arc::clone(self), names: known.cloned().collect(), scope: identity.scope().clone() }
     }
 }
 
@@ -125,6 +134,8 @@ const AUDIT: &str = "audit";
 pub(crate) struct Roles {
     access: Arc<Access>,
     names: Arc<[Arc<str>]>,
+    /// What the client's proof is good for.
+    scope: Scope,
 }
 
 /// How a client sees one table.
@@ -159,18 +170,30 @@ impl Roles {
 
     /// Whether one of them may do that.
     pub(crate) fn may(&self, action: Action) -> bool {
-        self.all().any(|(_, role)| role.may.contains(&action))
+        self.scope.allows(Reach::Act(action), None) && self.all().any(|(_, role)| role.may.contains(&action))
+    }
+
+    /// Whether they hand in what becomes a dataset.
+    pub(super) fn delivers(&self, dataset: &str) -> bool {
+        let writers = self.access.datasets.get(dataset).map_or(&[][..], |dataset| dataset.writers.as_slice());
+        let may = |name: &str, role: &Role| match writers {
+            [] => role.may.contains(&Action::Deliver),
+            listed => listed.iter().any(|writer| writer == name),
+        };
+        self.scope.allows(Reach::DELIVER, Some(dataset)) && self.all().any(|(name, role)| may(name, role))
     }
 
     /// Whether they see the records of quarantines.
     pub(super) fn shows_records(&self) -> bool {
-        self.all().any(|(_, role)| role.records && role.layers.contains("quarantine"))
+        let reads = self.scope.allows(Reach::Read, None);
+        reads && self.all().any(|(_, role)| role.records && role.layers.contains("quarantine"))
     }
 
     /// Whether they see what the platform says of all datasets.
     pub(crate) fn watches(&self) -> bool {
         let sees_all = |role: &Role| role.layers.contains("ops") && clearance(role) == Classification::Restricted;
-        self.all().any(|(_, role)| role.may.contains(&Action::Operate) || sees_all(role))
+        let reads = self.scope.allows(Reach::Read, None);
+        reads && self.all().any(|(_, role)| role.may.contains(&Action::Operate) || sees_all(role))
     }
 
     /// The fingerprint of all rules.
@@ -189,6 +212,9 @@ impl Roles {
 
     /// How they see a table; none when they do not.
     pub(super) fn sight(&self, schema: &str, table: &str) -> Option<Sight> {
+        if !self.reaches(schema, table) {
+            return None;
+        }
         let by_layer = || self.all().filter(|(_, role)| role.layers.contains(schema));
         let Some(dataset) = self.dataset(schema, table) else {
             // Quarantines and what the platform says of itself have no contract of the project.
@@ -198,7 +224,7 @@ impl Roles {
             let clearance = by_layer().map(|(_, role)| clearance(role)).max()?;
             return is_ours.then(|| Sight { clearance, records, is_ours, ..Sight::default() });
         };
-        let read: Vec<(&Role, Option<&Predicate>)> = if dataset.readers.is_empty() {
+        let read: Vec<(&Role, Option<&Predicate>)> = if !dataset.lists_roles() {
             by_layer().map(|(_, role)| (role, None)).collect()
         } else {
             let of = |name: &str| dataset.readers.iter().find(|reader| reader.role == name);
@@ -220,10 +246,18 @@ impl Roles {
         Some(Sight { clearance, rows, written, columns: Arc::clone(&dataset.columns), records, is_ours: false })
     }
 
+    /// Whether the client's proof is good for reading a table at all. One for some datasets is not for what the platform
+    /// says of all.
+    fn reaches(&self, schema: &str, table: &str) -> bool {
+        let live = table.strip_suffix("_live").filter(|_| schema == "serving");
+        let of = |dataset| self.scope.allows(Reach::Read, dataset);
+        of(None) || (schema != "ops" && (of(Some(table)) || live.is_some_and(|table| of(Some(table)))))
+    }
+
     /// Who may read a table that they may not.
     pub(super) fn readers(&self, schema: &str, table: &str) -> Vec<String> {
         match self.dataset(schema, table) {
-            Some(dataset) if !dataset.readers.is_empty() => {
+            Some(dataset) if dataset.lists_roles() => {
                 dataset.readers.iter().map(|reader| reader.role.clone()).collect()
             }
             _ => {

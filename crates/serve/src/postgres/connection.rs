@@ -23,8 +23,8 @@ use super::startup::Stream;
 use super::statement::{Piece, Statement, pieces};
 use super::types::TEXT;
 use crate::audit::Surface;
-use crate::http::Pass;
 use crate::identity::Identity;
+use crate::names::Client;
 use crate::session::{QueryOptions, Session, Sessions};
 use crate::sql::parse::TextLimits;
 
@@ -66,7 +66,7 @@ pub struct Connection {
     sessions: Sessions,
     pub(super) settings: Arc<Settings>,
     identity: Identity,
-    pass: Option<Pass>,
+    client: Option<Client>,
     place: Place,
     pub(super) statements: HashMap<String, Arc<Prepared>>,
     pub(super) portals: HashMap<String, Portal>,
@@ -84,7 +84,7 @@ impl Connection {
         place: Place,
         settings: Arc<Settings>,
         identity: Identity,
-        pass: Option<Pass>,
+        client: Option<Client>,
     ) -> Self {
         let (reader, writer) = split(stream);
         let sessions = postgres
@@ -98,7 +98,7 @@ impl Connection {
             sessions,
             settings,
             identity,
-            pass,
+            client,
             place,
             statements: HashMap::new(),
             portals: HashMap::new(),
@@ -254,7 +254,7 @@ impl Connection {
 
     /// A session of who asks, on the newest value.
     pub(super) fn session(&self) -> Result<Session, Refusal> {
-        if self.pass.as_ref().is_some_and(|pass| !self.postgres.doors.holds(pass)) {
+        if self.client.as_ref().is_some_and(|client| !self.postgres.names.holds(client)) {
             return Err(Refusal::new("28000", "the token is over; connect again with a new one"));
         }
         self.sessions.open(self.identity.clone()).map_err(|error| Refusal::of(&error, ""))

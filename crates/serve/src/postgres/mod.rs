@@ -38,9 +38,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::error::QueryError;
-use crate::http::{Certificate, Doors};
+use crate::names::Names;
 use crate::session::Sessions;
 use crate::sql::parse::TextLimits;
+use crate::tls::Certificate;
 use cancels::Cancels;
 
 pub(crate) use parameter::{constant, placeholder};
@@ -96,7 +97,7 @@ pub struct Postgres {
     /// Answers queries; connections speak PostgreSQL's dialect with it.
     pub sessions: Sessions,
     /// Says who comes in.
-    pub doors: Arc<Doors>,
+    pub names: Arc<Names>,
     /// What connections are encrypted under.
     pub certificate: Option<Arc<Certificate>>,
     /// Limits.

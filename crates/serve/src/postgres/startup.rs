@@ -18,8 +18,8 @@ use super::reply::Reply;
 use super::settings::{DATABASE, Settings, VERSION};
 use vitalake_ops::audit::{Action, Entry, Outcome, Surface, Who};
 
-use crate::http::Pass;
 use crate::identity::Identity;
+use crate::names::{Client, Credential, Peer, Refused};
 
 /// A connection's bytes, encrypted or not.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -35,7 +35,7 @@ struct Asked {
 /// Who it turned out to be.
 struct Proved {
     identity: Identity,
-    pass: Option<Pass>,
+    client: Option<Client>,
 }
 
 /// Begins a connection; nothing where it ended before it was one. `has_room` is whether the server takes one more.
@@ -48,9 +48,10 @@ pub async fn begin(
 ) -> Option<Connection> {
     let (mut stream, is_private, asked) = agree(stream, &postgres, &cancels).await?;
     let private = is_private || peer.ip().is_loopback();
+    let peer = Peer(Some(peer.ip()));
     let place = cancels.enter();
     let begun = if has_room {
-        enter(&mut stream, &postgres, &asked, private).await
+        enter(&mut stream, &postgres, &asked, (private, peer)).await
     } else {
         Err(Refusal::new("53300", "too many connections; close others, or come back later"))
     };
@@ -59,7 +60,7 @@ pub async fn begin(
             let mut reply = Reply::default();
             greet(&mut reply, &asked, &settings, &place);
             stream.write_all(&reply.0).await.ok()?;
-            Some(Connection::new(stream, postgres, place, settings, proved.identity, proved.pass))
+            Some(Connection::new(stream, postgres, place, settings, proved.identity, proved.client))
         }
         Err(refusal) => {
             let mut reply = Reply::default();
@@ -125,7 +126,7 @@ async fn enter(
     stream: &mut Box<dyn Stream>,
     postgres: &Postgres,
     asked: &Asked,
-    is_private: bool,
+    (is_private, peer): (bool, Peer),
 ) -> Result<(Proved, Arc<Settings>), Refusal> {
     if asked.version >> 16 != 3 {
         return Err(Refusal::unsupported("the version of the protocol is not spoken here: it is 3.0"));
@@ -138,7 +139,7 @@ async fn enter(
             "a connection from another machine has to be encrypted; use sslmode=require",
         ));
     }
-    let proved = prove(stream, postgres, user).await?;
+    let proved = prove(stream, postgres, user, peer).await?;
     if asked.get("replication").is_some_and(|value| !matches!(value, "false" | "off" | "no" | "0")) {
         return Err(Refusal::unsupported("there is no replication here: read with SELECT"));
     }
@@ -150,7 +151,7 @@ async fn enter(
             format!("database \"{database}\" does not exist; the one here is {DATABASE}"),
         ));
     }
-    let name = if proved.pass.is_some() { proved.identity.name() } else { user };
+    let name = if proved.client.is_some() { proved.identity.name() } else { user };
     let settings = Settings::new(name);
     for (name, value) in said(asked) {
         match settings.set(&name, Some(&[value])) {
@@ -164,9 +165,9 @@ async fn enter(
 }
 
 /// Asks for a proof, where one is needed.
-async fn prove(stream: &mut Box<dyn Stream>, postgres: &Postgres, user: &str) -> Result<Proved, Refusal> {
-    if !postgres.doors.is_locked() {
-        return Ok(Proved { identity: Identity::local(), pass: None });
+async fn prove(stream: &mut Box<dyn Stream>, postgres: &Postgres, user: &str, peer: Peer) -> Result<Proved, Refusal> {
+    if !postgres.names.is_locked() {
+        return Ok(Proved { identity: Identity::local(), client: None });
     }
     const CLEAR_PASSWORD: i32 = 3;
     let gone = || Refusal::new("08P01", "the client sent no password");
@@ -177,15 +178,15 @@ async fn prove(stream: &mut Box<dyn Stream>, postgres: &Postgres, user: &str) ->
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.map_err(|_| gone())?;
     let password = text(&mut body.into()).map_err(|_| gone())?;
-    match postgres.doors.pass(Some(user), &password) {
-        Ok(pass) => Ok(Proved { identity: pass.identity().clone(), pass: Some(pass) }),
-        Err(message) => {
-            if !postgres.doors.hold_back().await {
-                return Err(Refusal::new("53300", "too many connections without a good password; come back later"));
-            }
+    match postgres.names.prove(Credential::Named { name: user, secret: &password }, peer).await {
+        Ok(client) => Ok(Proved { identity: client.identity().clone(), client: Some(client) }),
+        Err(refused @ (Refused::Busy | Refused::Paced(_) | Refused::Away)) => {
+            Err(Refusal::new("53300", refused.to_string()))
+        }
+        Err(refused) => {
             let entry = Entry::new(Who::unknown(), Surface::Postgres, Action::Login);
             postgres.sessions.audit().note(entry.ended(Outcome::Refused, Some("no_name")));
-            Err(Refusal::new("28P01", message))
+            Err(Refusal::new("28P01", refused.to_string()))
         }
     }
 }

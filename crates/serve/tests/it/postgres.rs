@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::access::{Access, Client};
 use vitalake_serve::engine::QueryLimits;
-use vitalake_serve::http::Doors;
+use vitalake_serve::names::Names;
 use vitalake_serve::postgres::{Postgres, PostgresLimits, PostgresServer};
 use vitalake_serve::session::Sessions;
 
@@ -30,8 +30,8 @@ impl Wire {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let doors = Arc::new(Doors::new(access, Clock::system()));
-        let postgres = Postgres { sessions: sessions.clone(), doors, certificate: None, limits };
+        let names = Arc::new(Names::new(access, Clock::system()).unwrap());
+        let postgres = Postgres { sessions: sessions.clone(), names, certificate: None, limits };
         let (stop, stopped) = oneshot::channel();
         runtime.spawn(PostgresServer::new(listener, postgres).serve(async {
             let _ = stopped.await;

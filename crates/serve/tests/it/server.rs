@@ -22,12 +22,12 @@ use vitalake_ops::status::{
     DatasetStatus, DeliveryReport, DeliveryState, FlushReport, Readiness, StatusReport, Trouble,
 };
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::config::access::Access;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::{EventReader, Events};
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
-use vitalake_serve::http::{App, Doors, HttpLimits, serve};
+use vitalake_serve::http::{App, HttpLimits, serve};
+use vitalake_serve::names::Names;
 use vitalake_serve::pinned::{Pinned, Tables};
 use vitalake_serve::platform::{
     Alerts, ApiError, ByteStream, Datasets, Deliveries, DeliveryRequest, Feeds, Flush, Gates, Publishing, Runbooks,
@@ -249,7 +249,7 @@ impl Server {
             publishing: Arc::clone(&process) as _,
             runbooks: process,
             metrics: Arc::new(Metrics::new()),
-            doors: Arc::new(Doors::new(&Access::default(), Clock::system())),
+            names: Arc::new(Names::open(Clock::system())),
             limits: http,
         };
         let (stop, stopped) = oneshot::channel();

@@ -14,6 +14,7 @@ pub mod init;
 pub mod lineage;
 pub mod lint;
 pub mod list;
+pub mod password;
 pub mod policy;
 pub mod quarantine;
 pub mod query;
@@ -74,6 +75,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(args) => audit::run(&args),
         Command::Lineage(args) => lineage::run(&args),
         Command::Token(args) => token::run(&args),
+        Command::Password(args) => password::run(&args),
         Command::Simulate(args) => runtime()?.block_on(simulate::run(&args)),
     }
 }

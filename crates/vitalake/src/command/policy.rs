@@ -12,6 +12,7 @@ use vitalake_contract::diagnostic::has_errors;
 use vitalake_ops::tables::OpsTable;
 use vitalake_process::table_specs;
 use vitalake_runtime::config::Overrides;
+use vitalake_runtime::config::access::Scope;
 use vitalake_serve::identity::Identity;
 use vitalake_serve::policy::{ColumnSeen, Explained, explain};
 
@@ -91,7 +92,8 @@ pub fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
     let access = access_of(&checked, &settings)?;
     let specs: Vec<_> =
         table_specs(&checked.models, &contracts_of(&checked.project))?.into_iter().chain(OpsTable::specs()).collect();
-    let identity = Identity::client(name, roles.iter().cloned());
+    let scope = settings.clients.get(name).filter(|_| args.roles.is_empty()).map(|client| &client.scope);
+    let identity = Identity::client(name, roles.iter().cloned()).narrowed(scope.unwrap_or(&Scope::default()));
     let explained = explain(&access, &identity, &specs, sql)
         .map_err(|refused| Failure::input(format!("{name} ({}) is refused: {refused}", roles.join(", ")), ""))?;
     if args.json {

@@ -35,13 +35,7 @@ pub struct TokenArgs {
 /// # Errors
 /// When a name cannot be one.
 pub fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@');
-    for name in std::iter::once(&args.name).chain(&args.roles) {
-        if name.is_empty() || !name.chars().all(fits) {
-            let help = "use letters, digits and _ - . @ alone";
-            return Err(Failure::usage(format!("`{name}` cannot be a name of a client or role"), help).into());
-        }
-    }
+    check_names(std::iter::once(&args.name).chain(&args.roles))?;
     let token = fresh();
     let expires = Utc::now().date_naive().checked_add_days(Days::new(args.days)).unwrap_or_default();
     let (name, roles) = (&args.name, args.roles.join(", "));
@@ -56,6 +50,21 @@ pub fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     )?;
     writeln!(out, "the command line takes it from VITALAKE_TOKEN.")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether these can be names of clients and roles.
+///
+/// # Errors
+/// The first that cannot.
+pub fn check_names<'n>(names: impl Iterator<Item = &'n String>) -> anyhow::Result<()> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@');
+    for name in names {
+        if name.is_empty() || !name.chars().all(fits) {
+            let help = "use letters, digits and _ - . @ alone";
+            return Err(Failure::usage(format!("`{name}` cannot be a name of a client or role"), help).into());
+        }
+    }
+    Ok(())
 }
 
 /// A text that nobody can guess.

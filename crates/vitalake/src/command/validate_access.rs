@@ -11,6 +11,7 @@ use vitalake_contract::{Contract, ContractSource, Diagnostic, Project};
 use vitalake_process::{ColumnName, Contracts, Graph, Model, carried, with_inherited_classes};
 use vitalake_runtime::config::Config;
 use vitalake_runtime::config::access::Access as Settings;
+use vitalake_serve::names::check_hashes;
 use vitalake_serve::policy::Access;
 
 use super::validate::{CheckedProject, contracts_of};
@@ -40,6 +41,9 @@ pub(super) fn check_access(project: &Project, models: &[Model], config: Option<&
             None => Diagnostic::error("vitalake.yaml", "access", problem.to_string()),
         });
     }
+    if let Err(wrong) = check_hashes(settings) {
+        found.push(Diagnostic::error("vitalake.yaml", "access", wrong.to_string()));
+    }
     let classed = with_inherited_classes(models, &contracts);
     for contract in contracts.values() {
         let (Some(inherited), Some(source)) =
@@ -51,8 +55,7 @@ pub(super) fn check_access(project: &Project, models: &[Model], config: Option<&
     }
     found.extend(rows_of_others(models, &contracts, settings, project));
     if !settings.is_required() {
-        let message =
-            "access.roles are written and no client is listed: whoever reaches the loopback address sees everything";
+        let message = "access.roles are written, and no client or issuer is listed: whoever reaches the loopback address sees everything";
         let finding = Diagnostic::warning("vitalake.yaml", "nobody-listed", message);
         found.push(finding.help("list clients under access.clients; `vitalake token` makes the lines"));
     }
@@ -178,7 +181,7 @@ fn inherited(
 
 /// Whether a role reads a dataset.
 fn reads(role: &str, contract: &Contract, settings: &Settings) -> bool {
-    if contract.readers.is_empty() {
+    if !contract.lists_roles() {
         return settings.roles.get(role).is_some_and(|role| role.layers.contains(contract.layer.as_str()));
     }
     contract.readers.iter().any(|reader| reader.role == role)

@@ -25,21 +25,23 @@ use vitalake_ops::metrics::Metrics;
 use vitalake_ops::openlineage::OpenLineage;
 use vitalake_ops::tables::OpsTable;
 use vitalake_ops::telemetry::{Telemetry, Who};
-use vitalake_runtime::config::process_environment;
+use vitalake_runtime::config::{Tls, process_environment};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::EventReader;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 use vitalake_serve::audit::{Ledger, Vocabulary};
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
-use vitalake_serve::http::{self, App, Certificate, Doors, HttpLimits, TlsError};
+use vitalake_serve::http::{self, App, HttpLimits};
+use vitalake_serve::names::Names;
 use vitalake_serve::session::Sessions;
+use vitalake_serve::tls::{Certificate, TlsError, TlsFiles};
 
 use crate::command::validate_access::access_of;
 use crate::failure::Failure;
 
 use super::erase::{self, EraseDesk};
-use super::kafka_doors::KafkaDoors;
+use super::kafka_doors::{KafkaDoors, KafkaTls};
 use super::surfaces::Surfaces;
 use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, sample_forever};
 
@@ -104,6 +106,8 @@ pub struct Process {
     before_restart: Duration,
     /// Who comes in by Kafka's protocol, where that is asked.
     doors: Option<KafkaDoors>,
+    /// What that protocol is spoken under.
+    kafka_tls: Option<KafkaTls>,
 }
 
 impl Process {
@@ -112,7 +116,8 @@ impl Process {
     pub fn new(setup: Setup, role: Role, shutdown: Arc<Shutdown>) -> Self {
         let platform = Platform::new(&setup, role);
         let (lives, patience, before_restart) = (0, PATIENCE_MIN, BEFORE_RESTART);
-        Self { setup, role, shutdown, platform, lives, patience, took_over: None, before_restart, doors: None }
+        let (doors, kafka_tls) = (None, None);
+        Self { setup, role, shutdown, platform, lives, patience, took_over: None, before_restart, doors, kafka_tls }
     }
 
     /// Serves HTTP, and lives until a signal says stop. Each life that has begun is announced.
@@ -131,14 +136,16 @@ impl Process {
         let watching = self.watching()?;
         let (telemetry, lineage) = (Arc::clone(&watching.telemetry), Arc::clone(&watching.lineage));
         let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, (address, watching))?;
-        self.doors = KafkaDoors::of(&app.doors, &app.sessions, &self.setup.checked.project.contracts);
+        self.doors = KafkaDoors::of(&app.names, &app.sessions, &self.setup.checked.project.contracts);
         let close = Arc::new(Shutdown::new());
         let mut stop = close.watch();
         let exporter = self.exporter();
         let exporting = tokio::spawn(export(exporter.clone(), self.setup.audit.clone()));
         let alerting = tokio::spawn(alerts.clone().run_forever());
         let sampling = tokio::spawn(sample_forever(Arc::clone(&self.platform), Arc::clone(&app.metrics)));
-        let certificate = self.certificate()?;
+        let certificate = tls_of(&self.setup, &self.setup.config.http.tls, ("http.tls", &["http/1.1"]))?;
+        self.kafka_tls = tls_of(&self.setup, &self.setup.config.kafka.tls, ("kafka.tls", &[]))?
+            .map(|certificate| KafkaTls { certificate, doors: self.doors.clone() });
         let surfaces = Surfaces::open(&self.setup.config, &app, certificate.as_ref()).await?;
         let (postgres, flight) = (surfaces.postgres_address, surfaces.flight_address);
         let mut end_asking = close.watch();
@@ -189,16 +196,6 @@ impl Process {
             (None, folder) => Destination::Folder(root.join(folder?)),
         };
         Some(Exporter::new(destination, Arc::clone(&self.setup.disk)))
-    }
-
-    /// What HTTP is served under; a relative path is one in the project's folder.
-    fn certificate(&self) -> anyhow::Result<Option<Arc<Certificate>>> {
-        let (http, root) = (&self.setup.config.http, &self.setup.checked.project.root);
-        let Some((certificate, key)) = http.certificate.as_ref().zip(http.key.as_ref()) else { return Ok(None) };
-        let loaded = Certificate::load(&root.join(certificate), &root.join(key));
-        let help = "give PEM files of a certificate and its key as http.tls.certificate and http.tls.key";
-        let failed = |error: TlsError| Failure::input(format!("http.tls: {error}"), help);
-        Ok(Some(Arc::new(loaded.map_err(failed)?)))
     }
 
     /// The process's numbers, and what sends them and the rest to a receiver, where one is named.
@@ -301,7 +298,8 @@ impl Process {
         let Some(log) = life.log() else { return Ok(None) };
         let address = self.setup.config.kafka.listen;
         let doors = self.doors.clone().map(|doors| Arc::new(doors) as _);
-        let options = KafkaOptions { events: self.setup.events.clone(), doors, ..KafkaOptions::default() };
+        let tls = self.kafka_tls.clone().map(|tls| Arc::new(tls) as _);
+        let options = KafkaOptions { events: self.setup.events.clone(), doors, tls, ..KafkaOptions::default() };
         let server = KafkaServer::bind(address, Arc::clone(log), options).await;
         Ok(Some(server.with_context(|| taken(address, "kafka.listen", "--kafka"))?))
     }
@@ -394,8 +392,8 @@ pub fn http_app(
         feeds: Arc::clone(platform) as _,
         erasures: Arc::new(EraseDesk::new(setup, platform)),
         metrics,
-        doors: Arc::new(Doors::new(&settings, setup.clock.clone())),
-        limits: HttpLimits::default(),
+        names: Arc::new(Names::new(&settings, setup.clock.clone())?),
+        limits: HttpLimits { behind_proxy: setup.config.http.behind_proxy, ..HttpLimits::default() },
     };
     Ok((app, alerts))
 }
@@ -418,6 +416,25 @@ async fn export(exporter: Option<Exporter>, audit: Audit) {
     if let Some(exporter) = exporter {
         exporter.run(audit).await;
     }
+}
+
+/// What an endpoint is served under; a relative path is one in the project's folder.
+fn tls_of(
+    setup: &Setup,
+    tls: &Tls,
+    (key, speaks): (&str, &'static [&'static str]),
+) -> anyhow::Result<Option<Arc<Certificate>>> {
+    let root = &setup.checked.project.root;
+    let Some((certificate, private)) = tls.certificate.as_ref().zip(tls.key.as_ref()) else { return Ok(None) };
+    let files = TlsFiles {
+        certificate: root.join(certificate),
+        key: root.join(private),
+        client_authority: tls.client_authority.as_ref().map(|path| root.join(path)),
+        client_required: tls.client_required,
+    };
+    let help = format!("give PEM files of a certificate and its key as {key}.certificate and {key}.key");
+    let failed = |error: TlsError| Failure::input(format!("{key}: {error}"), help);
+    Ok(Some(Arc::new(Certificate::load(files, speaks).map_err(failed)?)))
 }
 
 pub(super) async fn listen(address: SocketAddr, key: &str, flag: &str) -> anyhow::Result<TcpListener> {

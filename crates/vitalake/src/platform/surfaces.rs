@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use vitalake_runtime::config::Config;
 use vitalake_serve::flight::{self, Flight};
-use vitalake_serve::http::{App, Certificate};
+use vitalake_serve::http::App;
 use vitalake_serve::postgres::{Postgres, PostgresLimits, PostgresServer};
+use vitalake_serve::tls::Certificate;
 
 use super::process::listen;
 
@@ -32,18 +33,18 @@ impl Surfaces {
     /// When one of them is taken.
     pub async fn open(config: &Config, app: &App, certificate: Option<&Arc<Certificate>>) -> anyhow::Result<Self> {
         let mut surfaces = Self { postgres: None, flight: None, postgres_address: None, flight_address: None };
-        let (sessions, doors) = (|| app.sessions.clone(), || Arc::clone(&app.doors));
+        let (sessions, names) = (|| app.sessions.clone(), || Arc::clone(&app.names));
         if let Some(address) = config.postgres.listen {
             let listener = listen(address, "postgres.listen", "VITALAKE_POSTGRES__LISTEN").await?;
             surfaces.postgres_address = Some(listener.local_addr()?);
             let (certificate, limits) = (certificate.cloned(), PostgresLimits::default());
-            let postgres = Postgres { sessions: sessions(), doors: doors(), certificate, limits };
+            let postgres = Postgres { sessions: sessions(), names: names(), certificate, limits };
             surfaces.postgres = Some(PostgresServer::new(listener, postgres));
         }
         if let Some(address) = config.flight.listen {
             let listener = listen(address, "flight.listen", "VITALAKE_FLIGHT__LISTEN").await?;
             surfaces.flight_address = Some(listener.local_addr()?);
-            let flight = Flight { sessions: sessions(), doors: doors(), certificate: certificate.cloned() };
+            let flight = Flight { sessions: sessions(), names: names(), certificate: certificate.cloned() };
             surfaces.flight = Some((listener, flight));
         }
         Ok(surfaces)

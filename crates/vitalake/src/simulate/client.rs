@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use vitalake_ingest::kafka::client::{Connection, ConnectionError};
 use vitalake_runtime::http::is_here;
-use vitalake_serve::http::ANY_NAME;
+use vitalake_serve::names::ANY_NAME;
 
 /// Later versions name topics by id; nothing here needs that.
 const PRODUCE_VERSION_MAX: i16 = 9;

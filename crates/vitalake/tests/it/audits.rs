@@ -71,7 +71,7 @@ fn what_clients_do_is_written_down_with_columns_rows_and_refusals_and_holds_no_v
     assert_eq!(masked["datasets"][0]["dataset"], "raw.people");
     assert_eq!(masked["datasets"][0]["columns"], json!({"ward": "clear", "zip": "masked"}));
     assert_eq!(masked["statement"]["shape"], "SELECT ward , zip FROM raw . people WHERE zip = ?");
-    assert!(masked["policy"].is_string() && masked["roles"] == json!(["analyst"]) && masked["by"] == "token");
+    assert!(masked["policy"].is_string() && masked["roles"] == json!(["analyst"]) && masked["by"] == "proof");
     let refused = of(&entries, "query", "refused");
     assert_eq!((refused[0]["who"].as_str(), refused[0]["reason"].as_str()), (Some("ann"), Some("policy")));
     assert_eq!(of(&entries, "login", "refused").len(), 1);

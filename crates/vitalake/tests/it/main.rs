@@ -27,6 +27,7 @@ mod folders;
 mod full_disk;
 mod gates;
 mod held;
+mod identities;
 mod import;
 mod incidents;
 mod init;

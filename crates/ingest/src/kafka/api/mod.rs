@@ -105,7 +105,7 @@ pub(super) enum RequestError {
     Unsupported(i16, i16),
     #[error("an answer could not be encoded: {0}")]
     Encode(String),
-    #[error("the client has not said who it is, or what it said no longer holds; it has to use SASL PLAIN")]
+    #[error("the client has not said who it is, or what it said no longer holds; it has to use SASL")]
     Unnamed,
     #[error("the check of a request was interrupted")]
     Interrupted,
@@ -199,7 +199,7 @@ pub(super) async fn begin(context: &Arc<Context>, frame: Bytes) -> Result<BoxFut
         ApiKey::InitProducerId => init_producer_id::begin(call, &mut reader),
         ApiKey::OffsetForLeaderEpoch => offset_for_leader_epoch::begin(context, call, &mut reader),
         ApiKey::SaslHandshake => sasl::handshake(context, call, &mut reader),
-        ApiKey::SaslAuthenticate => sasl::authenticate(context, call, &mut reader),
+        ApiKey::SaslAuthenticate => sasl::authenticate(context, call, &mut reader).await,
         ApiKey::DescribeCluster => describe_cluster::begin(context, call),
         _ => Err(RequestError::Unsupported(key, version)),
     }

@@ -34,7 +34,7 @@ pub fn with_options_in_order(uri: &str) -> String {
     format!("{before}?{}", options.join("&"))
 }
 
-fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
