@@ -360,7 +360,7 @@ impl Config {
 impl Config {
     /// The listeners that are there only where somebody asks for them.
     fn check_surfaces(&self, problems: &mut Vec<ConfigProblem>) {
-        let is_encrypted = self.access.is_required() && self.http.certificate.is_some();
+        let is_encrypted = self.access.is_required() && self.http.tls.certificate.is_some();
         let mut others = vec![("kafka.listen", self.kafka.listen), ("http.listen", self.http.listen)];
         let surfaces = [("postgres.listen", self.postgres.listen), ("flight.listen", self.flight.listen)];
         for (key, address) in surfaces.into_iter().filter_map(|(key, address)| Some((key, address?))) {

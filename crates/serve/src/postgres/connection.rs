@@ -49,10 +49,13 @@ impl From<Refusal> for Failure {
 /// What came of it, where the client is still there and nothing was refused.
 pub type Done<T> = Result<T, Failure>;
 
+/// Columns, and rows as their texts.
+pub type Table = (Vec<Column>, Vec<Vec<Option<String>>>);
+
 /// What a statement that is no query gives.
 pub struct Outcome {
     /// Columns and rows, where it has some.
-    pub table: Option<(Vec<Column>, Vec<Vec<Option<String>>>)>,
+    pub table: Option<Table>,
     /// What was done.
     pub tag: String,
 }

@@ -369,7 +369,7 @@ fn names(users: usize) -> Access {
     let mut access = Access::default();
     for user in 0..users {
         let client = Client {
-            roles: vec!["steward".to_owned()],
+            roles: ["steward".to_owned()].into(),
             token_sha256: Sha256::digest(format!("token-{user}")).into(),
             expires: None,
         };

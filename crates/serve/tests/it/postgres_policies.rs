@@ -96,7 +96,7 @@ fn access() -> Access {
     let mut access = Access::default();
     for role in ["analyst", "steward", "outsider"] {
         let token_sha256 = Sha256::digest(role).into();
-        access.clients.insert(role.to_owned(), Client { roles: vec![role.to_owned()], token_sha256, expires: None });
+        access.clients.insert(role.to_owned(), Client { roles: [role.to_owned()].into(), token_sha256, expires: None });
     }
     access
 }
