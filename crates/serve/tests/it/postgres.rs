@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::config::access::{Access, Client};
+use vitalake_runtime::config::access::{Access, Client, Scope, Token};
 use vitalake_serve::engine::QueryLimits;
 use vitalake_serve::names::Names;
 use vitalake_serve::postgres::{Postgres, PostgresLimits, PostgresServer};
@@ -370,8 +370,12 @@ fn names(users: usize) -> Access {
     for user in 0..users {
         let client = Client {
             roles: ["steward".to_owned()].into(),
-            token_sha256: Sha256::digest(format!("token-{user}")).into(),
-            expires: None,
+            tokens: vec![Token {
+                sha256: Sha256::digest(format!("token-{user}")).into(),
+                expires: None,
+                scope: Scope::default(),
+            }],
+            ..Client::default()
         };
         access.clients.insert(format!("user{user}"), client);
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
-use vitalake_runtime::config::access::{Access, Client};
+use vitalake_runtime::config::access::{Access, Client, Scope, Token};
 use vitalake_runtime::cpu::Cpu;
 use vitalake_serve::postgres::PostgresLimits;
 
@@ -95,8 +95,11 @@ fn told(client: &mut PgClient, sql: &str) -> Vec<Vec<(u8, Vec<u8>)>> {
 fn access() -> Access {
     let mut access = Access::default();
     for role in ["analyst", "steward", "outsider"] {
-        let token_sha256 = Sha256::digest(role).into();
-        access.clients.insert(role.to_owned(), Client { roles: [role.to_owned()].into(), token_sha256, expires: None });
+        let token = Token { sha256: Sha256::digest(role).into(), expires: None, scope: Scope::default() };
+        access.clients.insert(
+            role.to_owned(),
+            Client { roles: [role.to_owned()].into(), tokens: vec![token], ..Client::default() },
+        );
     }
     access
 }
