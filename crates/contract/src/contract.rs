@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::access::{Classification, Mask, Reader};
+use crate::consent::Consent;
 use crate::dashboard::Grain;
 use crate::fhir::View;
 use crate::file_options::FileOptions;
@@ -265,6 +266,8 @@ pub struct Contract {
     pub references: Vec<Reference>,
     /// The roles that may read it; where none is listed, the layers of a role decide.
     pub readers: Vec<Reader>,
+    /// What its rows are bound to; none where they are shown for any purpose.
+    pub consent: Option<Consent>,
     /// Time promises.
     pub sla: Sla,
     /// How raw rows arrive; `None` in the other layers.
@@ -379,6 +382,7 @@ impl Contract {
             set_rules: Vec::new(),
             references: Vec::new(),
             readers: Vec::new(),
+            consent: None,
             sla: Sla::default(),
             source: None,
             view: None,

@@ -34,6 +34,7 @@ pub struct Identity {
     door: Door,
     name: String,
     roles: Arc<[Arc<str>]>,
+    subject: Option<Arc<str>>,
 }
 
 impl Identity {
@@ -49,13 +50,24 @@ impl Identity {
 
     /// A client by the name that a door vouches for.
     pub fn new(door: Door, name: impl Into<String>) -> Self {
-        Self { door, name: name.into(), roles: Arc::default() }
+        Self { door, name: name.into(), roles: Arc::default(), subject: None }
     }
 
     /// A client that proved its name, with the roles that it has.
     pub fn client(name: impl Into<String>, roles: impl IntoIterator<Item = String>) -> Self {
         let roles = roles.into_iter().map(Arc::from).collect();
-        Self { door: Door::Token, name: name.into(), roles }
+        Self { door: Door::Token, name: name.into(), roles, subject: None }
+    }
+
+    /// The same, who may write of one subject only.
+    #[must_use]
+    pub fn of_subject(self, subject: Option<&str>) -> Self {
+        Self { subject: subject.map(Arc::from), ..self }
+    }
+
+    /// The one subject that it may write of: it writes records of that subject, and nothing else.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
     }
 
     /// The name under which a decision is written down: who proved a name signs with it, whatever he says, or that he says

@@ -14,6 +14,7 @@ pub mod functions;
 mod grouping;
 pub mod http;
 pub mod identity;
+pub mod ingest;
 mod memory;
 pub mod pinned;
 mod plan;

@@ -81,6 +81,8 @@ pub struct Role {
     pub records: bool,
     /// What it may do beside reading.
     pub may: BTreeSet<Action>,
+    /// What it may say that its queries are for, where rows are bound to consent.
+    pub purposes: BTreeSet<String>,
 }
 
 impl Default for Role {
@@ -90,6 +92,7 @@ impl Default for Role {
             layers: BTreeSet::from(["serving".to_owned()]),
             records: false,
             may: BTreeSet::new(),
+            purposes: BTreeSet::new(),
         }
     }
 }
@@ -125,6 +128,8 @@ pub struct Client {
     pub token_sha256: [u8; 32],
     /// When the token ends to be good.
     pub expires: Option<DateTime<Utc>>,
+    /// The one subject that it may write records of, as a device does: it writes nothing else.
+    pub subject: Option<String>,
 }
 
 const CLASSES: [&str; 4] = ["public", "internal", "confidential", "restricted"];
@@ -198,7 +203,7 @@ impl Reader<'_> {
         for (name, value) in self.entries("access.roles", node, &[]) {
             let path = format!("access.roles.{name}");
             let mut role = Role::default();
-            for (key, value) in self.entries(&path, value, &["clearance", "layers", "records", "may"]) {
+            for (key, value) in self.entries(&path, value, &["clearance", "layers", "records", "may", "purposes"]) {
                 let path = format!("{path}.{key}");
                 match key {
                     "clearance" => {
@@ -211,6 +216,7 @@ impl Reader<'_> {
                             }
                         };
                     }
+                    "purposes" => role.purposes = self.texts(&path, value).into_iter().collect(),
                     "layers" => role.layers = self.words(&path, value, &LAYERS).into_iter().collect(),
                     "records" => match value.data {
                         YamlData::Value(Scalar::Boolean(records)) => role.records = records,
@@ -260,18 +266,23 @@ impl Reader<'_> {
     fn clients(&mut self, node: &MarkedYaml<'_>) {
         for (name, value) in self.entries("access.clients", node, &[]) {
             let path = format!("access.clients.{name}");
-            let (mut roles, mut token, mut expires) = (BTreeSet::new(), None, None);
-            for (key, value) in self.entries(&path, value, &["roles", "token", "expires"]) {
+            let (mut roles, mut token, mut expires, mut subject) = (BTreeSet::new(), None, None, None);
+            for (key, value) in self.entries(&path, value, &["roles", "token", "expires", "subject"]) {
                 let path = format!("{path}.{key}");
                 match key {
                     "roles" => roles = self.texts(&path, value).into_iter().collect(),
                     "token" => token = self.token(&path, value),
+                    "subject" => {
+                        subject = self.text(&path, value);
+                        // One that cannot be read is nobody's.
+                        subject = subject.or_else(|| Some(String::new()));
+                    }
                     _ => expires = self.expires(&path, value),
                 }
             }
             match token {
                 Some(token_sha256) => {
-                    let client = Client { roles, token_sha256, expires };
+                    let client = Client { roles, token_sha256, expires, subject };
                     self.access.clients.insert(name.to_owned(), client);
                 }
                 None => self.problem(value, format!("{path} has no token"), TOKEN_HELP),

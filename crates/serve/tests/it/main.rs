@@ -3,15 +3,18 @@
 
 mod api;
 mod client;
+mod consents;
 mod corpus;
 mod decisions;
 mod druid_engine;
 mod extremes;
 mod golden;
+mod ingest;
 mod lake;
 mod limits;
 mod policies;
 mod pydruid;
+mod query;
 mod server;
 mod sql;
 mod superset;

@@ -62,7 +62,11 @@ impl kafka::Rights for Client {
     }
 
     fn writes(&self, topic: &str) -> bool {
-        self.doors.datasets.contains_key(topic) && self.doors.sessions.may(self.pass.identity(), Action::Deliver)
+        // Records of one subject alone are taken by HTTP, where each is looked at.
+        let is_bound = self.pass.identity().subject().is_some();
+        !is_bound
+            && self.doors.datasets.contains_key(topic)
+            && self.doors.sessions.may(self.pass.identity(), Action::Deliver)
     }
 
     fn reads(&self, topic: &str) -> bool {

@@ -29,6 +29,7 @@ mod gates;
 mod held;
 mod import;
 mod incidents;
+mod ingest_http;
 mod init;
 mod kills;
 mod leaks;

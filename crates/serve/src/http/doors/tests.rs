@@ -11,6 +11,7 @@ fn doors(now_ms: i64) -> Doors {
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         token_sha256: Sha256::digest(token).into(),
         expires: expires.map(|ms| chrono::DateTime::from_timestamp_millis(ms).unwrap()),
+        subject: None,
     };
     let mut access = Access::default();
     access.clients.insert("ann".to_owned(), client(&["analyst"], "secret", None));
