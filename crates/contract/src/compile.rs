@@ -5,6 +5,7 @@
 
 mod access;
 mod columns;
+pub(crate) mod consent;
 pub mod custom;
 pub(crate) mod duration;
 mod files;
@@ -142,7 +143,9 @@ impl<'d> Context<'d> {
         self.hashed_columns(&columns);
         let (readers, writers) = self.roles(root, &columns);
         let sla = self.sla(root, &columns);
+        let (consent, consent_place) = self.consent(&custom, &columns).unzip();
         let places = Places {
+            consent: consent_place,
             columns: std::mem::take(&mut columns.places),
             references: reference_places,
             rules: std::mem::take(&mut columns.rule_places),
@@ -178,6 +181,7 @@ impl<'d> Context<'d> {
             references,
             readers,
             writers,
+            consent,
             sla,
         };
         (Some(contract), places)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::access::{Classification, Mask, Reader};
+use crate::consent::Consent;
 use crate::dashboard::Grain;
 use crate::fhir::View;
 use crate::file_options::FileOptions;
@@ -267,6 +268,8 @@ pub struct Contract {
     pub readers: Vec<Reader>,
     /// The roles that may hand in its records or files; where none is listed, every role that may deliver.
     pub writers: Vec<String>,
+    /// What its rows are bound to; none where they are shown for any purpose.
+    pub consent: Option<Consent>,
     /// Time promises.
     pub sla: Sla,
     /// How raw rows arrive; `None` in the other layers.
@@ -388,6 +391,7 @@ impl Contract {
             references: Vec::new(),
             readers: Vec::new(),
             writers: Vec::new(),
+            consent: None,
             sla: Sla::default(),
             source: None,
             view: None,

@@ -4,6 +4,7 @@
 //! contracts through [`ContractSource`]. Invariant: whatever lies in the directory, loading gives diagnostics, never a panic.
 
 pub mod alerts;
+mod consents;
 pub mod dashboards;
 pub mod feeds;
 mod loader;
@@ -94,6 +95,8 @@ pub struct Places {
     pub rules: BTreeMap<String, Place>,
     /// The view that deliveries are read through: the name that the contract gives.
     pub view: Option<(String, Place)>,
+    /// What binds its rows to consent.
+    pub consent: Option<Place>,
 }
 
 impl ContractSource {
@@ -160,6 +163,7 @@ impl Project {
         } = loader;
         check_whole(&compiled, &models, &mut found);
         references::resolve(&mut compiled, &mut found);
+        consents::check(&compiled, &mut found);
         views::resolve(&mut compiled, &views, &mut found);
         let contracts: Vec<&Contract> = compiled.iter().filter_map(|(contract, _)| contract.as_ref()).collect();
         // A contract with errors is not among them: an alert or a feed of it would seem wrong because of that alone.

@@ -3,6 +3,7 @@
 pub mod decode;
 pub mod delivery;
 pub mod feed;
+pub mod gateway;
 pub mod headers;
 pub mod kafka;
 pub mod landing;

@@ -41,7 +41,7 @@ pub use error::{Error, Result};
 pub use graph::{Contracts, Graph, GraphProblem};
 pub use kind::{MODEL_EXPRESSION_RULE, SEQUENCE_RULE, stored_schema};
 pub use model::{EngineName, Kind, Model, TableUse};
-pub use origins::{ColumnName, Origins, carried, origins, with_inherited_classes};
+pub use origins::{ColumnName, Origins, carried, keeps_apart, origins, with_inherited_classes};
 pub use plan::INGESTED_AT;
 pub use preview::{PreviewError, preview};
 pub use problem::{ModelProblem, Place};

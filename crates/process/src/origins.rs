@@ -30,6 +30,23 @@ pub fn carried(model: &Model, contracts: &Contracts) -> BTreeMap<String, ColumnN
     names(&plan).zip(unchanged(&plan)).filter_map(|(name, from)| Some((name, from?))).collect()
 }
 
+/// Whether no row of a model is made of rows of an input that its carried columns do not name: the input is read once, and
+/// no window looks from one row at others.
+#[must_use]
+pub fn keeps_apart(model: &Model, contracts: &Contracts, input: &DatasetName) -> bool {
+    let Some(plan) = planned(model, contracts) else { return false };
+    let (mut scans, mut windows) = (0, 0);
+    let walked = plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) if scan.table_name.table() == input.as_str() => scans += 1,
+            LogicalPlan::Window(_) => windows += 1,
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.is_ok() && scans == 1 && windows == 0
+}
+
 /// The model's plan over empty tables.
 pub(crate) fn planned(model: &Model, contracts: &Contracts) -> Option<LogicalPlan> {
     let schemas = plan::input_schemas(model, contracts).ok()?;

@@ -15,6 +15,7 @@ pub mod functions;
 mod grouping;
 pub mod http;
 pub mod identity;
+pub mod ingest;
 mod memory;
 pub mod names;
 pub mod pinned;

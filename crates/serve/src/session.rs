@@ -152,8 +152,17 @@ impl Sessions {
     /// # Errors
     /// [`QueryError::NotReady`] while there is no value to be seen.
     pub fn open(&self, identity: Identity) -> Result<Session, QueryError> {
+        self.open_for(identity, None)
+    }
+
+    /// The same for queries that are for something: rows that are bound to consent are those of subjects that have agreed
+    /// to it.
+    ///
+    /// # Errors
+    /// As [`Sessions::open`], and [`QueryError::Invalid`] where no role of the identity may state the purpose.
+    pub fn open_for(&self, identity: Identity, purpose: Option<&str>) -> Result<Session, QueryError> {
         let pinned = self.datasets.pin().map_err(QueryError::NotReady)?;
-        let policy = Policy::of(&identity, &self.access);
+        let policy = Policy::of(&identity, &self.access).for_purpose(purpose).map_err(QueryError::invalid)?;
         Ok(Session { sessions: self.clone(), identity, policy, pinned })
     }
 

@@ -39,7 +39,7 @@ pub struct CustomProperty {
 const RAW: &[Layer] = &[Layer::Raw];
 
 /// All of them.
-pub const CUSTOM_PROPERTIES: [CustomProperty; 26] = [
+pub const CUSTOM_PROPERTIES: [CustomProperty; 27] = [
     CustomProperty {
         name: "topic",
         level: Level::Contract,
@@ -183,6 +183,12 @@ pub const CUSTOM_PROPERTIES: [CustomProperty; 26] = [
         level: Level::Role,
         layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
         about: "which rows the role sees: columns compared with constants, `consent = true AND clinic IN ('north', 'south')`; default: all",
+    },
+    CustomProperty {
+        name: "consent",
+        level: Level::Contract,
+        layers: &[Layer::Raw, Layer::Curated, Layer::Serving],
+        about: "binds rows to the decisions of those they are about: `{dataset, subject, purpose, decision, time}`, with `own`, `given` and `without` (docs/consent.md); default: rows are bound to nothing",
     },
     CustomProperty {
         name: "path",

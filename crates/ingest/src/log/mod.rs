@@ -31,6 +31,7 @@ pub use error::LogError;
 pub use metrics::LogMetrics;
 pub use options::LogOptions;
 pub use partition::{AppendTicket, Appended, StoredBatch};
+pub use producers::ONE_BATCH_EPOCH;
 pub use records::{DECOMPRESSED_BYTES_MAX, Headers, RecordIter, RecordRef, Records};
 pub use recovery::{Damage, PartitionRecovery, RecoveryReport};
 pub use registry::{TopicId, TopicInfo, TopicPartition};

@@ -17,6 +17,10 @@ use super::batch::BatchHeader;
 
 const BATCHES_REMEMBERED: usize = 5;
 
+/// The epoch of a producer that sends one batch in its life, as each request with a key of its own is. Its sequence says
+/// what it sends: another content under the same id is refused. No client of Kafka's comes to this epoch.
+pub const ONE_BATCH_EPOCH: i16 = i16::MAX;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     first_sequence: i32,
@@ -67,11 +71,15 @@ impl Producers {
         if header.producer_id < 0 {
             return Verdict::Fresh;
         }
+        let one_batch = header.producer_epoch == ONE_BATCH_EPOCH;
         let Some(known) = self.states.get(&header.producer_id) else {
-            return if header.base_sequence == 0 { Verdict::Fresh } else { Verdict::Unknown };
+            return if header.base_sequence == 0 || one_batch { Verdict::Fresh } else { Verdict::Unknown };
         };
         if header.producer_epoch < known.epoch {
             return Verdict::Fenced;
+        }
+        if one_batch && known.epoch == ONE_BATCH_EPOCH && known.seen.is_empty() {
+            return Verdict::Fresh;
         }
         if header.producer_epoch > known.epoch {
             return if header.base_sequence == 0 { Verdict::Fresh } else { Verdict::OutOfOrder { want: 0 } };
@@ -84,11 +92,17 @@ impl Producers {
         {
             return Verdict::Duplicate { base_offset: seen.base_offset, append_time_ms: seen.append_time_ms };
         }
-        if header.base_sequence == known.next_sequence {
+        if header.base_sequence == known.next_sequence && !one_batch {
             Verdict::Fresh
         } else {
             Verdict::OutOfOrder { want: known.next_sequence }
         }
+    }
+
+    /// The sequence of the one batch that a producer has sent; none where it is no such producer.
+    pub(super) fn only_batch(&self, producer_id: i64) -> Option<i32> {
+        let known = self.states.get(&producer_id).filter(|known| known.epoch == ONE_BATCH_EPOCH)?;
+        known.seen.back().map(|seen| seen.first_sequence)
     }
 
     /// Remembers a batch that is being written; undone by `roll_back` until `commit`.
@@ -250,6 +264,31 @@ mod tests {
             assert!(producers.len() >= MAX - MAX / 8);
             let verdict = producers.judge(&first(999));
             assert!(same_time || verdict == Verdict::Duplicate { base_offset: 999, append_time_ms: 999 });
+        }
+    }
+
+    #[test]
+    fn a_producer_of_one_batch_sends_it_once_and_nothing_else_also_when_its_first_try_failed() {
+        #[expect(clippy::unwrap_used, reason = "a helper of tests")]
+        fn only(sequence: i32, records: usize) -> BatchHeader {
+            let mut builder = BatchBuilder::new();
+            (0..records).for_each(|_| {
+                builder.push(1, None, Some(b"value"));
+            });
+            let sequence = ProducerSequence { id: 7, epoch: ONE_BATCH_EPOCH, sequence };
+            *CheckedBatch::new(builder.build(Some(sequence))).unwrap().header()
+        }
+        let mut producers = Producers::default();
+        assert_eq!(producers.judge(&only(40, 2)), Verdict::Fresh);
+        producers.remember(&only(40, 2), 10, 5);
+        producers.roll_back(MAX);
+        assert_eq!((producers.only_batch(7), producers.judge(&only(41, 2))), (None, Verdict::Fresh));
+        producers.remember(&only(40, 2), 10, 5);
+        producers.commit(MAX);
+        assert_eq!(producers.only_batch(7), Some(40));
+        assert_eq!(producers.judge(&only(40, 2)), Verdict::Duplicate { base_offset: 10, append_time_ms: 5 });
+        for other in [only(41, 2), only(42, 1), only(40, 1), only(0, 2)] {
+            assert!(matches!(producers.judge(&other), Verdict::OutOfOrder { .. }));
         }
     }
 

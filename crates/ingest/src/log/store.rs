@@ -142,6 +142,12 @@ impl Log {
         AppendTicket(if pushed { TicketState::Waiting(receiver) } else { TicketState::Refused(Some(LogError::Closed)) })
     }
 
+    /// The sequence of the one batch that a producer of [`super::ONE_BATCH_EPOCH`] has in the partition. Blocking: it waits
+    /// for a group that is being written.
+    pub fn only_batch(&self, partition: TopicPartition, producer_id: i64) -> Result<Option<i32>, LogError> {
+        Ok(self.partition(partition)?.writer.lock().producers.only_batch(producer_id))
+    }
+
     /// Durable batches from the one that holds `from_offset` on: at least one when there is one, then up to `bytes_max`.
     /// Empty at the end. Blocking, from the page cache as a rule.
     pub fn read(

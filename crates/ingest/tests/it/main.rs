@@ -8,6 +8,7 @@ mod business_dates;
 mod delivery;
 mod feed;
 mod fhir;
+mod gateway;
 mod held;
 mod kafka_hostile;
 mod kafka_limits;

@@ -104,6 +104,8 @@ pub struct Role {
     pub records: bool,
     /// What it may do beside reading.
     pub may: BTreeSet<Action>,
+    /// What it may say that its queries are for, where rows are bound to consent.
+    pub purposes: BTreeSet<String>,
 }
 
 impl Default for Role {
@@ -113,6 +115,7 @@ impl Default for Role {
             layers: BTreeSet::from(["serving".to_owned()]),
             records: false,
             may: BTreeSet::new(),
+            purposes: BTreeSet::new(),
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct SqlRequest {
     pub zone: Zone,
     /// Arrays are written as a string that holds JSON.
     pub stringify_arrays: bool,
+    /// What the query is for.
+    pub purpose: Option<String>,
 }
 
 /// Longest id of a query that is taken: it becomes a header of the answer.
@@ -94,6 +96,7 @@ impl SqlRequest {
                 .and_then(Value::as_str)
                 .map_or(Zone::UTC, |name| Zone::of(name).unwrap_or(Zone::UTC)),
             stringify_arrays: flag(context, "sqlStringifyArrays", true)?,
+            purpose: purpose(context.get("purpose"))?,
         })
     }
 }
@@ -139,6 +142,14 @@ fn query_id(value: Option<&Value>) -> Result<Option<String>, QueryError> {
     }
 }
 
+fn purpose(value: Option<&Value>) -> Result<Option<String>, QueryError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(purpose)) if !purpose.is_empty() => Ok(Some(purpose.clone())),
+        Some(_) => Err(QueryError::Context("purpose is not a text".to_owned())),
+    }
+}
+
 fn timeout(value: Option<&Value>) -> Result<Option<u64>, QueryError> {
     let number = match value {
         None | Some(Value::Null) => return Ok(None),
@@ -153,7 +164,7 @@ fn timeout(value: Option<&Value>) -> Result<Option<u64>, QueryError> {
     }
 }
 
-fn parameters(value: Option<&Value>) -> Result<Vec<Expr>, QueryError> {
+pub(crate) fn parameters(value: Option<&Value>) -> Result<Vec<Expr>, QueryError> {
     let list = match value {
         None | Some(Value::Null) => return Ok(vec![]),
         Some(Value::Array(list)) => list,

@@ -131,7 +131,8 @@ impl ResultWriter {
         out.extend_from_slice(if self.is_document() { b"]\n" } else { b"\n" });
     }
 
-    fn is_document(&self) -> bool {
+    /// Whether the answer is one JSON document.
+    pub(crate) fn is_document(&self) -> bool {
         matches!(self.format, ResultFormat::Object | ResultFormat::Array)
     }
 

@@ -36,7 +36,9 @@ enum Need {
     Watch,
     /// A role that sees who saw what.
     Audit,
-    /// A role that may do this.
+    /// A role that hands in this dataset's records, or a subject to write records of.
+    Records(String),
+    /// A role that may do this, of a client that is not bound to one subject.
     Role(Action),
     /// A role that hands in what becomes this dataset.
     Deliver(String),
@@ -108,6 +110,8 @@ pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Ne
     }
     let who = Who::from(&identity);
     request.extensions_mut().insert(identity);
+    // As with batches by Kafka's protocol, what is sent is in the log itself; the journal has what is refused.
+    let told = told.filter(|_| !matches!(need, Need::Records(_)));
     run(&app, told, who, request, next).await
 }
 
@@ -143,7 +147,7 @@ fn forbidden(app: &App, need: &Need, identity: &Identity) -> Option<String> {
         Need::Deliver(_) if identity.scope().subject.is_some() => {
             Some("a token for one subject's records delivers no files; send records to /ingest".to_owned())
         }
-        Need::Deliver(dataset) => {
+        Need::Deliver(dataset) | Need::Records(dataset) => {
             (!app.sessions.delivers(identity, dataset)).then(|| roles_that(&format!("deliver {dataset}")))
         }
         Need::Audit => (!app.sessions.audits(identity)).then(|| {
@@ -207,8 +211,9 @@ fn need(method: &Method, path: &str) -> Need {
         ["health", "live" | "ready"] | ["status", "health"] if reads => Need::Nothing,
         // Its address is signed.
         ["api", "v1", "published", ..] if reads => Need::Nothing,
-        ["druid", "v2", "sql", ..] => Need::Name,
+        ["druid", "v2", "sql", ..] | ["api", "v1", "query" | "tables" | "openapi.json", ..] => Need::Name,
         ["api", "v1", "audit", ..] => Need::Audit,
+        ["ingest", dataset] if *method == Method::POST => Need::Records(percent_decoded(dataset)),
         // The evidence in runbooks and the rows of quarantines are shown as the platform sees them.
         ["runbooks", ..] | ["api", "v1", "runbooks" | "alerts", ..] => Need::Role(Action::Operate),
         ["api", "v1", "quarantine", ..] => Need::Role(Action::Operate),

@@ -13,15 +13,21 @@ use super::api::error_response;
 use crate::druid::error::render;
 use crate::error::QueryError;
 
+/// No sentence of the framework's is longer.
+const SENTENCE_BYTES_MAX: usize = 16 << 10;
+
 /// Gives an empty refusal a body: in Druid's form under `/druid/`, in that of `/api/v1` elsewhere.
 pub async fn explain_refusals(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let druid = request.uri().path().starts_with("/druid/");
     let mut response = next.run(request).await;
-    if !response.status().is_client_error() || response.body().size_hint().exact() != Some(0) {
+    let status = response.status();
+    if !status.is_client_error() {
         return response;
     }
-    let status = response.status();
+    if response.body().size_hint().exact() != Some(0) {
+        return if is_plain(&response) && !druid { in_json(response).await } else { response };
+    }
     let Some((word, message)) = explanation(status, &method, druid, response.headers().get(header::ALLOW)) else {
         return response;
     };
@@ -34,6 +40,21 @@ pub async fn explain_refusals(request: Request, next: Next) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *response.body_mut() = body.into_body();
     response
+}
+
+/// Whether it is a refusal of the framework's own, which is a sentence about the address or the query.
+fn is_plain(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/plain"))
+}
+
+async fn in_json(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    let sentence = axum::body::to_bytes(body, SENTENCE_BYTES_MAX).await.unwrap_or_default();
+    let said = error_response(head.status, "invalid", String::from_utf8_lossy(&sentence).into_owned()).into_response();
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(head, said.into_body())
 }
 
 fn explanation(

@@ -14,9 +14,16 @@ mod explained;
 mod feeds;
 mod gates;
 mod guard;
+mod ingest;
+mod openapi;
+mod openapi_table;
 mod page;
+mod problem;
 mod published;
 mod quarantine;
+mod query;
+mod query_format;
+mod query_request;
 mod runbook;
 mod sql;
 mod told;
@@ -40,6 +47,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
+use crate::ingest::Ingest;
 use crate::names::{Names, Peer, Shown};
 use crate::platform::{Alerts, Deliveries, Erasures, Feeds, Flush, Gates, Publishing, Runbooks, Status};
 use crate::quarantine::Quarantine;
@@ -97,6 +105,8 @@ pub struct App {
     pub status: Arc<dyn Status>,
     /// Takes files.
     pub deliveries: Arc<dyn Deliveries>,
+    /// Takes records.
+    pub ingest: Arc<dyn Ingest>,
     /// Says where feeds stand, and runs one.
     pub feeds: Arc<dyn Feeds>,
     /// Erases persons.
@@ -148,6 +158,9 @@ pub fn router(app: App, local_only: bool) -> Router {
         .merge(quarantine::routes())
         .merge(deliveries::routes())
         .merge(alerts::routes())
+        .merge(ingest::routes())
+        .merge(query::routes())
+        .merge(openapi::routes())
         .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(entering, doors::enter))

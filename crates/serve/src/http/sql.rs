@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use vitalake_ops::gates::{HELD, PASSED};
 
 use super::App;
+use super::query_request::stated;
 use crate::druid::error::render;
 use crate::druid::request::SqlRequest;
 use crate::druid::result::ResultWriter;
@@ -35,7 +36,6 @@ const CONTEXT: HeaderName = HeaderName::from_static("x-druid-response-context");
 const HEADER_INCLUDED: HeaderName = HeaderName::from_static("x-druid-sql-header-included");
 const GATE: HeaderName = HeaderName::from_static("x-vitalake-gate");
 /// What a client says that it asks for.
-const PURPOSE: HeaderName = HeaderName::from_static("x-vitalake-purpose");
 const COMPLETE: HeaderName = HeaderName::from_static("x-druid-response-complete");
 
 /// Bytes that are gathered before they are sent.
@@ -84,10 +84,13 @@ async fn answer(app: &App, identity: Identity, request: Request) -> Result<Respo
         app.sessions.refused(&error, started.elapsed());
         (error, None)
     };
-    let session = app.sessions.open(identity).map_err(refused)?;
-    let purpose = request.headers().get(PURPOSE).and_then(|said| said.to_str().ok()).map(ToOwned::to_owned);
+    // Before the body is read: what is not ready says so at once.
+    app.sessions.open(identity.clone()).map_err(refused)?;
+    let header = stated(request.headers());
     let body = read_body(app, request).await.map_err(refused)?;
     let request = SqlRequest::parse(&body).map_err(refused)?;
+    let purpose = request.purpose.clone().or(header);
+    let session = app.sessions.open_for(identity, purpose.as_deref()).map_err(refused)?;
     let query_id = request.query_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     run(&session, request, &query_id, purpose).await.map_err(|error| (error, Some(query_id)))
 }

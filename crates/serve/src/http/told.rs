@@ -49,7 +49,10 @@ pub(super) fn told<'a>(method: &Method, path: &'a str) -> Option<Told<'a>> {
         what: None,
     };
     Some(match parts.as_slice() {
-        ["druid", "v2", "sql", ..] => return None,
+        ["druid", "v2", "sql", ..] | ["api", "v1", "query", ..] => return None,
+        ["ingest", dataset] if !reads => {
+            Told { action: Action::Deliver, surface: Surface::Http, dataset: Some(("raw", *dataset)), what: None }
+        }
         ["api", "v1", "audit", ..] => {
             let what = if reads { "journal" } else { "disclosures" };
             Told { action: Action::Read, surface: Surface::Http, dataset: Some(("ops", "audit")), what: Some(what) }
@@ -143,6 +146,8 @@ mod tests {
     #[case("GET", "/api/v1/status", None)]
     #[case("GET", "/metrics", None)]
     #[case("POST", "/druid/v2/sql", None)]
+    #[case("POST", "/api/v1/query", None)]
+    #[case("POST", "/ingest/steps", Some((Action::Deliver, Some("steps"), None)))]
     fn whatever_changes_something_or_shows_rows_is_told(
         #[case] method: Method,
         #[case] path: &str,

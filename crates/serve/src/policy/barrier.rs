@@ -27,6 +27,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt as _;
 use vitalake_contract::access::Mask;
 
+use super::consent::{Agreed, Binding, of_agreed};
 use super::mask::{MaskKey, masked};
 use super::rows::condition;
 use super::rules::{Shown, Sight};
@@ -39,6 +40,7 @@ pub(super) struct GuardedTable {
     /// For each column that is shown, where it is stored and what masks it.
     columns: Vec<(usize, Option<Mask>)>,
     rows: Option<Expr>,
+    binding: Option<Binding>,
     key: Option<MaskKey>,
 }
 
@@ -50,7 +52,7 @@ impl GuardedTable {
     pub(super) fn of(
         stored: Arc<dyn TableProvider>,
         sight: &Sight,
-        key: Option<MaskKey>,
+        (binding, key): (Option<Binding>, Option<MaskKey>),
     ) -> Result<Arc<dyn TableProvider>> {
         let all = stored.schema();
         let shown = all.fields().iter().enumerate().filter_map(|(index, field)| match sight.of(field.name()) {
@@ -60,7 +62,8 @@ impl GuardedTable {
         });
         let columns: Vec<(usize, Option<Mask>)> = shown.collect();
         let rows = sight.rows.as_ref().map(|rows| condition(rows, &sight.columns, &all)).transpose()?;
-        if rows.is_none() && columns.len() == all.fields().len() && columns.iter().all(|(_, mask)| mask.is_none()) {
+        let is_open = rows.is_none() && binding.is_none();
+        if is_open && columns.len() == all.fields().len() && columns.iter().all(|(_, mask)| mask.is_none()) {
             return Ok(stored);
         }
         let fields = columns.iter().filter_map(|(index, mask)| {
@@ -69,7 +72,12 @@ impl GuardedTable {
             Some(if mask.is_some() { Arc::new(field.as_ref().clone().with_nullable(true)) } else { Arc::clone(field) })
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Ok(Arc::new(Self { stored, schema, columns, rows, key }))
+        Ok(Arc::new(Self { stored, schema, columns, rows, binding, key }))
+    }
+
+    /// Whether it shows every row.
+    fn shows_all_rows(&self) -> bool {
+        self.rows.is_none() && self.binding.is_none()
     }
 
     fn is_clear(&self, name: &str) -> bool {
@@ -80,7 +88,7 @@ impl GuardedTable {
     /// Whether a condition of the query may be tried below the barrier.
     fn passes(&self, filter: &Expr) -> bool {
         filter.column_refs().iter().all(|column| self.is_clear(column.name()))
-            && (self.rows.is_none() || tells_nothing(filter))
+            && (self.shows_all_rows() || tells_nothing(filter))
     }
 }
 
@@ -138,22 +146,31 @@ impl TableProvider for GuardedTable {
         below.extend(self.rows.clone());
         let mut stored: Vec<usize> = shown.iter().map(|(index, _)| *index).collect();
         let all = self.stored.schema();
-        let asked_by_rows = self.rows.iter().flat_map(Expr::column_refs);
-        for index in asked_by_rows.filter_map(|column| all.index_of(column.name()).ok()) {
+        let asked_by_rows = self.rows.iter().flat_map(Expr::column_refs).map(|column| column.name().to_owned());
+        let own = self.binding.as_ref().map(|binding| binding.own.to_string());
+        for name in asked_by_rows.chain(own) {
+            let index = all.index_of(&name)?;
             if !stored.contains(&index) {
                 stored.push(index);
             }
         }
-        let limit = limit.filter(|_| self.rows.is_none());
+        let limit = limit.filter(|_| self.shows_all_rows());
         let input = self.stored.scan(state, Some(&stored), &below, limit).await?;
         let masks: Vec<Option<Mask>> = shown.iter().map(|(_, mask)| *mask).collect();
-        if self.rows.is_none() && masks.iter().all(Option::is_none) {
+        if self.shows_all_rows() && masks.iter().all(Option::is_none) {
             return Ok(input);
         }
+        let agreed = match &self.binding {
+            None => None,
+            Some(binding) => {
+                let own = input.schema().index_of(&binding.own)?;
+                Some((own, binding.agreed(state).await?))
+            }
+        };
         let columns = DFSchema::try_from(input.schema())?;
         let rows = self.rows.clone().map(|rows| state.create_physical_expr(rows, &columns)).transpose()?;
         let schema = Arc::new(self.schema.project(&asked)?);
-        Ok(Arc::new(GuardedExec::new(input, Guard { schema, rows, masks, key: self.key.clone() })))
+        Ok(Arc::new(GuardedExec::new(input, Guard { schema, rows, agreed, masks, key: self.key.clone() })))
     }
 }
 
@@ -163,13 +180,27 @@ struct Guard {
     /// The columns that leave it.
     schema: SchemaRef,
     rows: Option<Arc<dyn PhysicalExpr>>,
+    /// The column that says whose row it is, and who has agreed.
+    agreed: Option<(usize, Agreed)>,
     /// What masks each of the first columns that come in; the others were asked for by `rows` alone.
     masks: Vec<Option<Mask>>,
     key: Option<MaskKey>,
 }
 
 impl Guard {
-    fn let_through(&self, batch: RecordBatch) -> Result<RecordBatch> {
+    async fn let_through(&self, batch: RecordBatch, context: &Arc<TaskContext>) -> Result<RecordBatch> {
+        let batch = match &self.agreed {
+            None => batch,
+            Some((own, agreed)) => {
+                let subjects = agreed.subjects(context).await?;
+                filter_record_batch(&batch, &of_agreed(batch.column(*own), &subjects)?)?
+            }
+        };
+        self.shown(batch)
+    }
+
+    /// What is shown of rows whose subjects have agreed.
+    fn shown(&self, batch: RecordBatch) -> Result<RecordBatch> {
         let batch = match &self.rows {
             None => batch,
             Some(rows) => {
@@ -254,7 +285,11 @@ impl ExecutionPlan for GuardedExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let guard = self.guard.clone();
-        let rows = self.input.execute(partition, context)?.map(move |batch| guard.let_through(batch?));
+        let input = self.input.execute(partition, Arc::clone(&context))?;
+        let rows = input.then(move |batch| {
+            let (guard, context) = (guard.clone(), Arc::clone(&context));
+            async move { guard.let_through(batch?, &context).await }
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.guard.schema), rows)))
     }
 }

@@ -20,7 +20,7 @@ const REDACTED: &str = "***";
 const FEW_PEOPLE: &str = "000";
 /// First three digits of ZIP codes that 20,000 people or fewer share, by the Census of 2000: the list of the guidance on
 /// de-identification under HIPAA (45 CFR 164.514(b)(2)(i)(B)).
-const FEW_PEOPLE_ZIPS: [&str; 17] = [
+pub const FEW_PEOPLE_ZIPS: [&str; 17] = [
     "036", "059", "063", "102", "203", "556", "692", "790", "821", "823", "830", "831", "878", "879", "884", "890",
     "893",
 ];

@@ -5,6 +5,7 @@
 //! no role says is not seen.
 
 mod barrier;
+mod consent;
 mod explained;
 mod hidden;
 mod mask;
@@ -25,6 +26,7 @@ use crate::pinned::Pinned;
 
 pub use explained::{ColumnSeen, Explained, TableSeen, explain};
 use hidden::WithoutColumns;
+pub use mask::FEW_PEOPLE_ZIPS;
 pub use rules::{Access, AccessProblem};
 use rules::{Roles, Shown};
 use view::PolicyView;
@@ -47,6 +49,24 @@ impl Policy {
             Door::Loopback => Self::AllowAll,
             Door::Runbook => Self::WithoutRecords,
             Door::Proof => Self::Roles(access.roles_of(identity)),
+        }
+    }
+
+    /// The same for a query that is for something.
+    ///
+    /// # Errors
+    /// Says who may state that purpose.
+    pub(crate) fn for_purpose(self, purpose: Option<&str>) -> Result<Self, String> {
+        match (self, purpose) {
+            (Self::Roles(roles), Some(purpose)) => {
+                let ask = roles.stating(purpose);
+                let refused = || match ask.as_slice() {
+                    [] => "no role may state this purpose; ask whoever keeps `access:`".to_owned(),
+                    roles => format!("you may not state this purpose; ask for one of the roles {}", roles.join(", ")),
+                };
+                roles.for_purpose(purpose).map(Self::Roles).ok_or_else(refused)
+            }
+            (policy, _) => Ok(policy),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use vitalake_contract::access::{Classification, Mask, Predicate, RECORD_COLUMNS, Reader, Unnamed};
+use vitalake_contract::consent::Consent;
 use vitalake_contract::{Contract, Layer};
 use vitalake_runtime::config::access::{Access as Settings, Action, Reach, Role, Scope};
 
@@ -58,6 +59,7 @@ struct Dataset {
     readers: Vec<Reader>,
     writers: Vec<String>,
     columns: Arc<[Column]>,
+    consent: Option<Arc<Consent>>,
 }
 
 impl Dataset {
@@ -103,7 +105,9 @@ impl Access {
                 mask: column.mask,
             });
             let (readers, writers) = (contract.readers.clone(), contract.writers.clone());
-            datasets.insert(name, Dataset { layer: contract.layer, readers, writers, columns: columns.collect() });
+            let consent = contract.consent.clone().map(Arc::new);
+            let dataset = Dataset { layer: contract.layer, readers, writers, columns: columns.collect(), consent };
+            datasets.insert(name, dataset);
         }
         let roles = settings.roles.clone();
         let fingerprint = fingerprint(&format!("{roles:?}\n{datasets:?}"));
@@ -113,7 +117,8 @@ impl Access {
     /// The roles of an identity. Names that there is no role of give nothing.
     pub(crate) fn roles_of(self: &Arc<Self>, identity: &Identity) -> Roles {
         let known = identity.roles().iter().filter(|name| self.roles.contains_key(&***name));
-        Roles { access: Arc::clone(self), names: known.cloned().collect(), scope: identity.scope().clone() }
+        let scope = identity.scope().clone();
+        Roles { access: Arc::clone(self), names: known.cloned().collect(), scope, purpose: None }
     }
 }
 
@@ -136,6 +141,8 @@ pub(crate) struct Roles {
     names: Arc<[Arc<str>]>,
     /// What the client's proof is good for.
     scope: Scope,
+    /// What they ask for, where they said it.
+    purpose: Option<Arc<str>>,
 }
 
 /// How a client sees one table.
@@ -150,6 +157,8 @@ pub(crate) struct Sight {
     records: bool,
     /// Whether it is a table of the platform's own, or a quarantine.
     is_ours: bool,
+    /// What its rows are bound to, for what these roles ask.
+    pub(super) consent: Option<Arc<Consent>>,
 }
 
 /// How a client sees one column.
@@ -168,6 +177,28 @@ impl Roles {
         self.names.iter().filter_map(|name| self.access.roles.get(&**name).map(|role| (&**name, role)))
     }
 
+    /// The same, who ask for a purpose; none where no role of theirs may state it.
+    pub(super) fn for_purpose(self, purpose: &str) -> Option<Self> {
+        let may = self.all().any(|(_, role)| role.purposes.contains(purpose));
+        may.then(|| Self { purpose: Some(Arc::from(purpose)), ..self })
+    }
+
+    /// What they ask for.
+    pub(super) fn purpose(&self) -> Option<&Arc<str>> {
+        self.purpose.as_ref()
+    }
+
+    /// Roles that may state a purpose.
+    pub(super) fn stating(&self, purpose: &str) -> Vec<String> {
+        let roles = self.access.roles.iter().filter(|(_, role)| role.purposes.contains(purpose));
+        roles.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The layer of a dataset.
+    pub(super) fn layer(&self, dataset: &str) -> Option<Layer> {
+        self.access.datasets.get(dataset).map(|dataset| dataset.layer)
+    }
+
     /// Whether one of them may do that.
     pub(crate) fn may(&self, action: Action) -> bool {
         self.scope.allows(Reach::Act(action), None) && self.all().any(|(_, role)| role.may.contains(&action))
@@ -180,7 +211,10 @@ impl Roles {
             [] => role.may.contains(&Action::Deliver),
             listed => listed.iter().any(|writer| writer == name),
         };
-        self.scope.allows(Reach::DELIVER, Some(dataset)) && self.all().any(|(name, role)| may(name, role))
+        // A device needs no role for its own subject's records where the contract names nobody.
+        let is_device = self.scope.subject.is_some() && self.names.is_empty() && writers.is_empty();
+        self.scope.allows(Reach::DELIVER, Some(dataset))
+            && (is_device || self.all().any(|(name, role)| may(name, role)))
     }
 
     /// Whether they see the records of quarantines.
@@ -243,7 +277,12 @@ impl Roles {
         let filters = dataset.readers.iter().filter(reads).filter_map(|reader| reader.written.clone());
         let mut written: Vec<String> = if rows.is_some() { filters.collect() } else { Vec::new() };
         written.dedup();
-        Some(Sight { clearance, rows, written, columns: Arc::clone(&dataset.columns), records, is_ours: false })
+        let needs = |consent: &&Arc<Consent>| {
+            !self.purpose.as_ref().is_some_and(|purpose| consent.without.iter().any(|free| **free == **purpose))
+        };
+        let consent = dataset.consent.as_ref().filter(needs).cloned();
+        let columns = Arc::clone(&dataset.columns);
+        Some(Sight { clearance, rows, written, columns, records, is_ours: false, consent })
     }
 
     /// Whether the client's proof is good for reading a table at all. One for some datasets is not for what the platform
@@ -286,16 +325,30 @@ fn clearance(role: &Role) -> Classification {
 impl Sight {
     /// Which rows, as contracts say it.
     pub(super) fn rows_in_words(&self) -> Option<String> {
-        self.rows.as_ref()?;
-        Some(match self.written.as_slice() {
+        let of_roles = self.rows.as_ref().map(|_| match self.written.as_slice() {
             [only] => only.clone(),
             several => several.iter().map(|filter| format!("({filter})")).collect::<Vec<_>>().join(" OR "),
-        })
+        });
+        let of_consent = self.consent.as_ref().map(|consent| {
+            let own = self.columns.get(consent.own).map_or("", |column| &column.name);
+            format!("{own} has agreed in {} to the purpose that the query states", consent.dataset)
+        });
+        match (of_roles, of_consent) {
+            (Some(rows), Some(agreed)) => Some(format!("({rows}) AND {agreed}")),
+            (rows, agreed) => rows.or(agreed),
+        }
+    }
+
+    /// Whether every row is shown.
+    fn shows_all_rows(&self) -> bool {
+        self.rows.is_none() && self.consent.is_none()
     }
 
     /// Whether nothing of the table is masked, hidden or filtered.
     pub(super) fn is_whole(&self) -> bool {
-        self.records && self.rows.is_none() && self.columns.iter().all(|column| column.classification <= self.clearance)
+        self.records
+            && self.shows_all_rows()
+            && self.columns.iter().all(|column| column.classification <= self.clearance)
     }
 
     /// The class of a column.
@@ -315,7 +368,7 @@ impl Sight {
         let (unnamed, restricted) = (Unnamed::of(name), Classification::Restricted);
         let (is_shown, class) = match unnamed {
             Unnamed::Record => (self.records, restricted),
-            Unnamed::Place => (self.rows.is_none(), restricted),
+            Unnamed::Place => (self.shows_all_rows(), restricted),
             Unnamed::Arrival => (true, restricted),
             Unnamed::Made | Unnamed::Unknown if self.is_ours => {
                 (!FOUND_COLUMNS.contains(&name) || self.clearance == restricted, restricted)

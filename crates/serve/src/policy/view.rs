@@ -12,8 +12,12 @@ use parking_lot::Mutex;
 use vitalake_contract::access::Classification;
 
 use super::barrier::GuardedTable;
-use super::rules::{Roles, Shown};
+use super::consent::Binding;
+use super::rules::{Roles, Shown, Sight};
 use crate::pinned::{Pinned, Standing};
+
+/// The decisions that a table is bound to are not there.
+struct NoDecisions;
 
 /// A value behind some roles.
 #[derive(Debug)]
@@ -29,6 +33,22 @@ pub(super) struct PolicyView {
 impl PolicyView {
     pub(super) fn new(pinned: Arc<dyn Pinned>, roles: Roles) -> Self {
         Self { pinned, roles, hidden: Mutex::default(), asked: Mutex::default(), refused: AtomicBool::new(false) }
+    }
+
+    /// Where the decisions are that a table's rows are bound to.
+    fn decisions(&self, sight: &Sight) -> Option<(String, String)> {
+        let dataset = sight.consent.as_ref()?.dataset.as_str();
+        Some((self.roles.layer(dataset)?.as_str().to_owned(), dataset.to_owned()))
+    }
+
+    /// What binds a table's rows, where something does.
+    fn binding(&self, sight: &Sight) -> Result<Option<Binding>, NoDecisions> {
+        let Some(consent) = &sight.consent else { return Ok(None) };
+        let (schema, dataset) = self.decisions(sight).ok_or(NoDecisions)?;
+        let decisions = self.pinned.provider(&schema, &dataset).ok_or(NoDecisions)?;
+        let own = sight.columns.get(consent.own).ok_or(NoDecisions)?;
+        let (consent, purpose) = (Arc::clone(consent), self.roles.purpose().cloned());
+        Ok(Some(Binding { decisions, consent, purpose, own: Arc::clone(&own.name) }))
     }
 
     /// The tables that were asked for so far.
@@ -53,7 +73,11 @@ impl Pinned for PolicyView {
                 self.hidden.lock().insert(field.name().clone(), (format!("{schema}.{table}"), class));
             }
         }
-        GuardedTable::of(stored, &sight, self.roles.key().cloned()).ok()
+        let binding = match self.binding(&sight) {
+            Ok(binding) => binding,
+            Err(NoDecisions) => return None,
+        };
+        GuardedTable::of(stored, &sight, (binding, self.roles.key().cloned())).ok()
     }
 
     fn time_column(&self, schema: &str, table: &str) -> Option<String> {
@@ -63,13 +87,21 @@ impl Pinned for PolicyView {
     }
 
     fn waiting_for(&self, schema: &str, table: &str) -> Option<String> {
-        self.roles.sight(schema, table)?;
-        self.pinned.waiting_for(schema, table)
+        let sight = self.roles.sight(schema, table)?;
+        let of_decisions = || {
+            let (schema, decisions) = self.decisions(&sight)?;
+            self.pinned.waiting_for(&schema, &decisions)
+        };
+        self.pinned.waiting_for(schema, table).or_else(of_decisions)
     }
 
     fn not_open(&self, schema: &str, table: &str) -> Option<String> {
-        self.roles.sight(schema, table)?;
-        self.pinned.not_open(schema, table)
+        let sight = self.roles.sight(schema, table)?;
+        let of_decisions = || {
+            let (schema, decisions) = self.decisions(&sight)?;
+            self.pinned.not_open(&schema, &decisions)
+        };
+        self.pinned.not_open(schema, table).or_else(of_decisions)
     }
 
     fn store(&self) -> Option<Arc<dyn ObjectStore>> {

@@ -3,11 +3,13 @@
 
 mod api;
 mod client;
+mod consents;
 mod corpus;
 mod decisions;
 mod druid_engine;
 mod extremes;
 mod golden;
+mod ingest;
 mod lake;
 mod limits;
 mod pg_client;
@@ -16,6 +18,7 @@ mod postgres;
 mod postgres_catalogue;
 mod postgres_policies;
 mod pydruid;
+mod query;
 mod server;
 mod sql;
 mod superset;

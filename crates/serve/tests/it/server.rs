@@ -27,6 +27,7 @@ use vitalake_runtime::events::{EventReader, Events};
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
+use vitalake_serve::ingest::{Ingest, IngestError, IngestReport, IngestRequest, RejectedRecord};
 use vitalake_serve::names::Names;
 use vitalake_serve::pinned::{Pinned, Tables};
 use vitalake_serve::platform::{
@@ -119,6 +120,35 @@ impl Alerts for Process {
 }
 
 impl Publishing for Process {}
+
+/// Takes what is sent to `stream` and says of it what it was; other names are refused, each in its way.
+#[async_trait]
+impl Ingest for Process {
+    async fn ingest(&self, dataset: &str, request: IngestRequest) -> Result<IngestReport, IngestError> {
+        let rejected = vec![RejectedRecord { index: 1, line: 2, byte: 9, reason: "no object".to_owned() }];
+        match dataset {
+            "stream" => Ok(IngestReport {
+                dataset: format!("{:?}/{:?}", request.form, request.encoding),
+                request: format!("{:?}/{:?}", request.key, request.partition_key),
+                accepted: request.body.len() as u64,
+                rejected_count: 1,
+                rejected,
+                quarantine: request.client,
+                replayed: request.key.is_some(),
+            }),
+            "none" => Err(IngestError::NoneAccepted(rejected)),
+            "malformed" => Err(IngestError::Malformed("a comma was expected".to_owned(), Some((2, 9)))),
+            "large" => Err(IngestError::TooLarge("too many records".to_owned())),
+            "other" => Err(IngestError::OtherSubject("record 1 is of another".to_owned())),
+            "used" => Err(IngestError::KeyInUse("it is being taken".to_owned())),
+            "reused" => Err(IngestError::KeyReused("another body".to_owned())),
+            "behind" => Err(IngestError::Behind("behind".to_owned())),
+            "full" => Err(IngestError::NoStorage("no room".to_owned())),
+            "starting" => Err(IngestError::Unavailable("starting".to_owned())),
+            _ => Err(IngestError::NoStream("there is no such dataset".to_owned())),
+        }
+    }
+}
 
 #[async_trait]
 impl Gates for Process {
@@ -241,6 +271,7 @@ impl Server {
             sessions: sessions.clone(),
             status: Arc::clone(&process) as _,
             deliveries: Arc::clone(&process) as _,
+            ingest: Arc::clone(&process) as _,
             flush: Arc::clone(&process) as _,
             feeds: Arc::clone(&process) as _,
             quarantine: Arc::clone(&process) as _,

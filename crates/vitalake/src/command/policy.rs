@@ -16,6 +16,7 @@ use vitalake_runtime::config::access::Scope;
 use vitalake_serve::identity::Identity;
 use vitalake_serve::policy::{ColumnSeen, Explained, explain};
 
+use super::safe_harbor::{self, SafeHarborArgs};
 use super::validate::{self, contracts_of};
 use super::validate_access::access_of;
 use crate::failure::Failure;
@@ -34,6 +35,8 @@ pub struct PolicyArgs {
 pub enum PolicyCommand {
     /// Show what a client's query would read and see, and why
     Explain(ExplainArgs),
+    /// Make a view of a dataset without the eighteen identifiers of HIPAA's Safe Harbor method, and say what it cannot give
+    SafeHarbor(SafeHarborArgs),
 }
 
 /// `vitalake policy explain`
@@ -58,12 +61,18 @@ pub struct ExplainArgs {
     pub json: bool,
 }
 
-/// Explains a query.
+/// Answers.
 ///
 /// # Errors
 /// When the project is not valid, there is no such client, or the client would be refused.
 pub fn run(args: &PolicyArgs) -> anyhow::Result<ExitCode> {
-    let PolicyCommand::Explain(args) = &args.command;
+    match &args.command {
+        PolicyCommand::Explain(args) => explained(args),
+        PolicyCommand::SafeHarbor(args) => safe_harbor::run(args),
+    }
+}
+
+fn explained(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let checked = validate::check(&args.project, &Overrides::default());
     if has_errors(&checked.diagnostics) {
         let message = format!("the project at {} is not valid", args.project.display());

@@ -15,6 +15,7 @@ use vitalake_serve::names::check_hashes;
 use vitalake_serve::policy::Access;
 
 use super::validate::{CheckedProject, contracts_of};
+use super::validate_consent::check_consent;
 use crate::failure::Failure;
 
 /// Who may see what of a project, with the classes that its models inherit. Nothing is planned where nothing is said of it.
@@ -32,8 +33,9 @@ pub fn access_of(checked: &CheckedProject, settings: &Settings) -> anyhow::Resul
 
 /// Finds what is wrong with who may see what, where anything is said of it.
 pub(super) fn check_access(project: &Project, models: &[Model], config: Option<&Config>, found: &mut Vec<Diagnostic>) {
-    let Some(settings) = config.map(|config| &config.access).filter(|access| access.is_given()) else { return };
     let contracts = contracts_of(project);
+    check_consent(project, models, &contracts, found);
+    let Some(settings) = config.map(|config| &config.access).filter(|access| access.is_given()) else { return };
     if let Err(problem) = Access::new(settings, contracts.values().map(AsRef::as_ref)) {
         let file = problem.dataset().and_then(|dataset| project.contract_source(dataset));
         found.push(match file {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use vitalake_contract::{Contract, Source as Origin};
+use vitalake_ingest::gateway::{Gateway, GatewayOptions};
 use vitalake_ingest::landing::{Landing, LandingSpec, TopicLanding};
 use vitalake_ingest::log::{Log, LogOptions};
 use vitalake_ingest::source::RecordSource;
@@ -22,6 +23,8 @@ pub(crate) struct Intake {
     pub(crate) landings: Vec<Arc<TopicLanding>>,
     /// The embedded log, where that is the source.
     pub(crate) log: Option<Arc<Log>>,
+    /// The way into it by HTTP.
+    pub(crate) gateway: Option<Arc<Gateway>>,
     #[cfg(feature = "rdkafka")]
     pub(crate) broker: Option<super::broker::Broker>,
 }
@@ -58,6 +61,7 @@ impl Intake {
         Self {
             landings: Vec::new(),
             log: None,
+            gateway: None,
             #[cfg(feature = "rdkafka")]
             broker: None,
         }
@@ -119,7 +123,8 @@ impl Intake {
             tracing::warn!("{lost}");
         }
         let mut intake = Self::none();
-        (intake.landings, intake.log) = (landings, Some(log));
+        let gateway = Gateway::new(Arc::clone(&log), context.setup.clock.clone(), GatewayOptions::default());
+        (intake.landings, intake.log, intake.gateway) = (landings, Some(log), Some(Arc::new(gateway)));
         Ok(intake)
     }
 

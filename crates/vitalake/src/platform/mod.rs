@@ -20,6 +20,7 @@ mod flush;
 mod follow;
 mod front;
 mod gates;
+mod gateway;
 mod gauges;
 mod held_again;
 mod intake;

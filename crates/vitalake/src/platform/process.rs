@@ -388,6 +388,7 @@ pub fn http_app(
         alerts: Arc::new(alerts.clone()),
         status: Arc::clone(platform) as _,
         deliveries: Arc::clone(platform) as _,
+        ingest: Arc::clone(platform) as _,
         flush: Arc::clone(platform) as _,
         feeds: Arc::clone(platform) as _,
         erasures: Arc::new(EraseDesk::new(setup, platform)),

@@ -384,3 +384,75 @@ fn what_will_happen_to_a_query_is_explained_without_a_server() {
     assert!(explain(&["ben", sql]).contains("there is no ben under access\n  help: known: ann, sam"));
     assert!(explain(&["ann"]).contains("there is no query"));
 }
+
+const CONSENTS: &str = "apiVersion: v3.1.0
+kind: DataContract
+id: 00000000-0000-4000-8000-000000000003
+name: consents
+version: 1.0.0
+status: active
+schema:
+  - name: consents
+    properties:
+      - {name: who, logicalType: string}
+      - {name: purpose, logicalType: string}
+      - {name: decision, logicalType: string}
+      - {name: decided_at, logicalType: timestamp}
+customProperties:
+  - {property: source, value: feed}
+";
+
+const BOUND: &str = "  - property: consent\n    value: {dataset: consents, subject: who, purpose: purpose, decision: decision, time: decided_at}\n";
+
+#[rstest]
+#[case::kept("who, ward", "SELECT who, ward FROM raw.people", BOUND, None)]
+#[case::not_bound("who, ward", "SELECT who, ward FROM raw.people", "", Some("rows-without-consent"))]
+#[case::somebody_elses(
+    "who, ward",
+    "SELECT upper(who) AS who, ward FROM raw.people",
+    BOUND,
+    Some("rows-without-consent")
+)]
+#[case::a_window(
+    "who, n",
+    "SELECT who, CAST(count(*) OVER () AS STRING) AS n FROM raw.people",
+    BOUND,
+    Some("rows-without-consent")
+)]
+#[case::beside_others(
+    "who, ward",
+    "SELECT a.who, b.ward FROM raw.people a JOIN raw.people b ON a.zip = b.zip",
+    BOUND,
+    Some("rows-without-consent")
+)]
+#[case::no_such_column("who, ward", "SELECT who, ward FROM raw.people", &BOUND.replace("decided_at", "moment"), Some("bad-consent"))]
+fn what_is_made_of_rows_bound_to_consent_is_bound_or_refused(
+    #[case] columns: &str,
+    #[case] model: &str,
+    #[case] of_stays: &str,
+    #[case] code: Option<&str>,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    write(&project, "vitalake.yaml", "name: people\n");
+    write(&project, "contracts/raw/consents.yaml", CONSENTS);
+    let people = PEOPLE.replace("ROLES\n", "").replace(
+        "customProperties:\n  - {property: source",
+        &format!("customProperties:\n{BOUND}  - {{property: source"),
+    );
+    write(&project, "contracts/raw/people.yaml", &people);
+    let of_columns: String =
+        columns.split(", ").map(|name| format!("      - {{name: {name}, logicalType: string}}\n")).collect();
+    let stays = STAYS.split("    properties:\n").next().unwrap().to_owned() + "    properties:\n" + &of_columns;
+    let custom = if of_stays.is_empty() { String::new() } else { format!("customProperties:\n{of_stays}") };
+    write(&project, "contracts/curated/stays.yaml", &(stays + &custom));
+    write(&project, "models/curated/stays.sql", &format!("-- kind: append\n{model}\n"));
+    let verdict = vitalake(&project, &["validate", "--json"], None);
+    let verdict: Value = serde_json::from_slice(&verdict.stdout).unwrap();
+    let findings = verdict["diagnostics"].as_array().unwrap();
+    let errors: Vec<&Value> = findings.iter().filter(|finding| finding["severity"] == "error").collect();
+    match code {
+        None => assert!(errors.is_empty(), "{verdict}"),
+        Some(code) => assert!(errors.iter().any(|finding| finding["code"] == code), "{verdict}"),
+    }
+}

@@ -30,6 +30,7 @@ mod held;
 mod identities;
 mod import;
 mod incidents;
+mod ingest_http;
 mod init;
 mod kills;
 mod leaks;

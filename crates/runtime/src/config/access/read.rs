@@ -83,7 +83,7 @@ impl Reader<'_> {
         for (name, value) in self.entries("access.roles", node, &[]) {
             let path = format!("access.roles.{name}");
             let mut role = Role::default();
-            for (key, value) in self.entries(&path, value, &["clearance", "layers", "records", "may"]) {
+            for (key, value) in self.entries(&path, value, &["clearance", "layers", "records", "may", "purposes"]) {
                 let path = format!("{path}.{key}");
                 match key {
                     "clearance" => {
@@ -96,6 +96,7 @@ impl Reader<'_> {
                             }
                         };
                     }
+                    "purposes" => role.purposes = self.texts(&path, value).into_iter().collect(),
                     "layers" => role.layers = self.words(&path, value, &LAYERS).into_iter().collect(),
                     "records" => match value.data {
                         YamlData::Value(Scalar::Boolean(records)) => role.records = records,
