@@ -280,7 +280,10 @@ mod tests {
 
     const LIMITS: SplitLimits = SplitLimits { records_max: 5, record_bytes_max: 40 };
 
-    fn of(body: &str, form: BodyForm) -> Result<(Vec<&str>, Vec<(u32, u64, u64)>), Unsplit> {
+    /// Records, and index, line and byte of what is none.
+    type Found<'b> = (Vec<&'b str>, Vec<(u32, u64, u64)>);
+
+    fn of(body: &str, form: BodyForm) -> Result<Found<'_>, Unsplit> {
         let found = split(body.as_bytes(), form, LIMITS)?;
         let records = found.records.into_iter().map(|place| body.get(place).unwrap()).collect();
         Ok((records, found.rejected.into_iter().map(|one| (one.index, one.line, one.byte)).collect()))
@@ -319,7 +322,7 @@ mod tests {
         #[case] at_line: u64,
         #[case] at_byte: u64,
     ) {
-        let Err(Unsplit::Malformed { line, byte, .. }) = of(body, BodyForm::Json) else { panic!("{body}") };
+        let Err(Unsplit::Malformed { line, byte, .. }) = of(body, BodyForm::Json) else { unreachable!("{body}") };
         assert_eq!((line, byte), (at_line, at_byte), "{body}");
     }
 

@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn what_was_packed_is_unpacked_and_a_bomb_or_a_torn_body_is_refused() {
         let text: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
-        let pack: [(Packing, fn(&[u8]) -> Bytes); 2] =
+        type Pack = fn(&[u8]) -> Bytes;
+        let pack: [(Packing, Pack); 2] =
             [(Packing::Gzip, gzip), (Packing::Zstandard, |bytes| zstd::encode_all(bytes, 3).unwrap().into())];
         for (packing, pack) in pack {
             let packed = pack(&text);

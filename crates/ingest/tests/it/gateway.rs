@@ -141,7 +141,7 @@ async fn a_request_that_a_power_failure_cut_between_partitions_is_completed_by_i
     let body: String = (0..12).map(|n| line(&format!("p{n}"), n)).collect();
     let mut partly = 0;
     for writes in 1..40 {
-        let disk = CrashDisk::new(writes as u64);
+        let disk = CrashDisk::new(writes);
         let keyed = || Request { key: Some("k".to_owned()), ..request(body.clone()) };
         let here = Here::new(&disk);
         disk.kill_after(writes);
