@@ -1,4 +1,4 @@
-//! One block of lines → rows and rejects, numbered from 0.
+//! One block of lines → batches of rows and rejects, each numbered from 0.
 //!
 //! A block in which all is text is what its rows' records point into; of another each line is looked at. Invariant: a
 //! record is decoded when it ends within the block, and what is left begins with a quote that does not close in it.
@@ -68,7 +68,8 @@ impl Content {
     }
 }
 
-/// Decodes a block that begins with a record; the positions of its records are `meta` with numbers of their own.
+/// Decodes a block that begins with a record; the positions of its records are `meta` with numbers that begin anew in
+/// each batch.
 pub(super) fn decode(csv: &mut CsvDecoder, bytes: Vec<u8>, meta: RecordMeta) -> Outcome {
     let mut content = Content::of(bytes);
     let (mut cells, mut parts, mut broken) = (Vec::new(), Vec::new(), None);
@@ -93,6 +94,7 @@ pub(super) fn decode(csv: &mut CsvDecoder, bytes: Vec<u8>, meta: RecordMeta) -> 
         }
         if csv.held().0 >= BATCH_RECORDS_MAX {
             broken = finish(csv, &mut content, &mut parts).err().map(Broken::Decode);
+            meta.offset = 0;
             if broken.is_some() {
                 break;
             }

@@ -194,7 +194,7 @@ impl Blocks {
     }
 }
 
-/// With the places of a file, in place of those of a block.
+/// With the places of a file, in place of those of a batch.
 fn numbered_from(first: i64, decoded: Decoded) -> Result<Decoded, ArrowError> {
     if first == 0 {
         return Ok(decoded);
