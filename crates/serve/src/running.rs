@@ -92,6 +92,10 @@ impl Running {
         if self.control.cancelled.load(Ordering::Acquire) {
             return Err(QueryError::Cancelled);
         }
+        // Where rows are always ready, nothing would look at the clock below.
+        if Instant::now() >= self.deadline {
+            return Err(QueryError::Timeout { timeout_ms: self.timeout_ms });
+        }
         tokio::select! {
             biased;
             () = self.control.changed.notified() => Err(QueryError::Cancelled),
@@ -121,6 +125,13 @@ impl Drop for Running {
 mod tests {
     use super::*;
     use crate::identity::Door;
+
+    #[tokio::test]
+    async fn a_query_whose_rows_are_always_ready_has_its_time_too() {
+        let running = Queries::default().register(&Identity::local(), "stream", Duration::ZERO);
+        let guarded = running.guard(std::future::ready(1)).await;
+        assert_eq!(guarded, Err(QueryError::Timeout { timeout_ms: 0 }));
+    }
 
     #[test]
     fn a_query_is_cancelled_by_who_began_it_alone_also_under_an_id_that_another_uses_too() {

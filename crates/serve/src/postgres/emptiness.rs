@@ -23,12 +23,29 @@ pub fn of_select(select: &Select, ctes: &Ctes) -> bool {
     !aggregates && select.from.iter().any(|from| is_empty(from, ctes))
 }
 
-/// Whether a text of an expression calls an aggregate.
+/// Whether a text of an expression calls an aggregate, subqueries in it apart.
 fn aggregates(text: &str) -> bool {
     let text = text.to_lowercase();
+    let mut own = text.as_str();
+    let mut outside = String::new();
+    while let Some(start) = own.find("(select ") {
+        let (before, subquery) = own.split_at(start);
+        outside.push_str(before);
+        let mut depth = 0_usize;
+        let end = subquery.char_indices().find(|(_, sign)| {
+            match sign {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0
+        });
+        own = end.and_then(|(at, _)| subquery.get(at + 1..)).unwrap_or_default();
+    }
+    outside.push_str(own);
     ["count(", "max(", "min(", "sum(", "array_agg(", "string_agg(", "bool_or(", "bool_and("]
         .iter()
-        .any(|call| text.contains(call))
+        .any(|call| outside.contains(call))
 }
 
 fn of_query(query: &Query, ctes: &Ctes) -> bool {

@@ -238,7 +238,7 @@ fn parameters_have_types_and_are_values_alone() {
 fn after_an_error_nothing_is_done_until_sync_and_a_failed_transaction_says_so() {
     let (_server, wire) = open();
     let mut client = PgClient::connect(wire.address);
-    client.parse("bad", "SELECT FROM WHERE", &[]);
+    client.parse("bad", "SELECT 1 +", &[]);
     client.bind("", "bad", &[], 0);
     client.execute("", 0);
     client.parse("good", "SELECT 1", &[]);

@@ -104,13 +104,15 @@ fn access() -> Access {
     access
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_shape_in_every_form_answers_as_over_a_copy_that_is_masked_and_filtered() {
+#[test]
+fn every_shape_in_every_form_answers_as_over_a_copy_that_is_masked_and_filtered() {
     let cpu = Cpu::with_workers(2).unwrap();
-    let both = both(&cpu).await;
+    // The endpoints have runtimes of their own, beside that of the tables.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let both = runtime.block_on(both(&cpu));
     let guarded = Wire::over(&both.guarded, &access(), PostgresLimits::default());
     let copied = Wire::over(&both.copied, &Access::default(), PostgresLimits::default());
-    tokio::task::spawn_blocking(move || {
+    {
         let mut guarded = PgClient::try_connect(guarded.address, "analyst", Some("analyst")).unwrap();
         let mut copied = PgClient::try_connect(copied.address, "analyst", None).unwrap();
         let shapes = COLUMNS.iter().flat_map(|column| {
@@ -143,9 +145,7 @@ async fn every_shape_in_every_form_answers_as_over_a_copy_that_is_masked_and_fil
         assert!(asked > 300, "{asked}");
         // Some shapes do fail on values, or the errors would be compared with nothing.
         assert!(failed.len() > 1, "{failed:?}");
-    })
-    .await
-    .unwrap();
+    }
 }
 
 /// Rows without an order are compared in one of their own; which of them a portion holds is nobody's promise.
@@ -157,12 +157,14 @@ fn sorted(told: Vec<Vec<(u8, Vec<u8>)>>) -> Vec<Vec<(u8, Vec<u8>)>> {
     told.into_iter().map(sort).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_may_not_see_is_in_no_catalogue_and_no_error_tells_of_it() {
+#[test]
+fn what_a_client_may_not_see_is_in_no_catalogue_and_no_error_tells_of_it() {
     let cpu = Cpu::with_workers(2).unwrap();
-    let both = both(&cpu).await;
+    // The endpoints have runtimes of their own, beside that of the tables.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let both = runtime.block_on(both(&cpu));
     let wire = Wire::over(&both.guarded, &access(), PostgresLimits::default());
-    tokio::task::spawn_blocking(move || {
+    {
         let connect = |name: &str| PgClient::try_connect(wire.address, name, Some(name)).unwrap();
         let mut analyst = connect("analyst");
         for sql in [
@@ -195,7 +197,5 @@ async fn what_a_client_may_not_see_is_in_no_catalogue_and_no_error_tells_of_it()
             assert_eq!(outsider.rows(sql), Vec::<Vec<String>>::new(), "{sql}");
         }
         assert_eq!(connect("steward").rows("SELECT count(id) FROM curated.people"), [["8"]]);
-    })
-    .await
-    .unwrap();
+    }
 }
