@@ -74,6 +74,12 @@ pub trait Rights: fmt::Debug + Send + Sync {
 
     /// Whether it may read a topic's records as they came.
     fn reads(&self, topic: &str) -> bool;
+
+    /// It asks for a topic's records, and gets them or not. Told at each request.
+    fn asks(&self, _topic: &str, _is_let: bool) {}
+
+    /// It sends records to a topic that it may not produce to. Told at each request.
+    fn is_refused(&self, _topic: &str) {}
 }
 
 /// How far a connection is with saying who it is.

@@ -2,16 +2,18 @@
 //!
 //! Invariant: whoever reads a topic's records may see all of its raw dataset, since records cannot be masked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use vitalake_contract::{Contract, Source};
 use vitalake_ingest::kafka;
+use vitalake_ops::audit::{Action, Entry, Outcome, Surface, Who};
 use vitalake_serve::names::{Client, Credential, Names, Peer, Said, Sasl, Shown};
 use vitalake_serve::session::Sessions;
 use vitalake_serve::tls::Certificate;
@@ -75,7 +77,7 @@ impl kafka::Secure for KafkaTls {
                 (Some(doors), Some(shown)) => {
                     // Who is not known by a certificate may still prove a name by SASL.
                     let client = doors.names.prove(Credential::Certificate(&shown), peer).await.ok();
-                    client.map(|client| Arc::new(Rights { doors, client }) as _)
+                    client.map(|client| Arc::new(Rights::of(doors, client)) as _)
                 }
                 _ => None,
             };
@@ -97,9 +99,13 @@ impl kafka::Proof for Proof {
             match self.sasl.step(message).await {
                 Said::More(answer) => kafka::Step::More(answer),
                 Said::Known(client, answer) => {
-                    kafka::Step::Known(Arc::new(Rights { doors: self.doors.clone(), client }), answer)
+                    kafka::Step::Known(Arc::new(Rights::of(self.doors.clone(), client)), answer)
                 }
-                Said::Refused(refused) => kafka::Step::Refused(refused.to_string()),
+                Said::Refused(refused) => {
+                    let entry = Entry::new(Who::unknown(), Surface::Kafka, Action::Login);
+                    self.doors.sessions.audit().note(entry.ended(Outcome::Refused, Some("no_name")));
+                    kafka::Step::Refused(refused.to_string())
+                }
             }
         }
         .boxed()
@@ -110,6 +116,28 @@ impl kafka::Proof for Proof {
 struct Rights {
     doors: KafkaDoors,
     client: Client,
+    /// What of this connection is written down already: a client asks many times a second.
+    told: Mutex<BTreeSet<(String, bool, bool)>>,
+}
+
+impl Rights {
+    /// Writes down that somebody is known.
+    fn of(doors: KafkaDoors, client: Client) -> Self {
+        let entry = Entry::new(Who::from(client.identity()), Surface::Kafka, Action::Login);
+        doors.sessions.audit().note(entry);
+        Self { doors, client, told: Mutex::default() }
+    }
+
+    /// Writes down, once for this connection, what it does with a topic that there is.
+    fn tell(&self, topic: &str, action: Action, is_let: bool) {
+        let Some(dataset) = self.doors.datasets.get(topic) else { return };
+        if self.told.lock().insert((dataset.clone(), action == Action::Read, is_let)) {
+            let entry =
+                Entry::new(Who::from(self.client.identity()), Surface::Kafka, action).of(format!("raw.{dataset}"));
+            let entry = if is_let { entry } else { entry.ended(Outcome::Refused, Some("role")) };
+            self.doors.sessions.audit().note(entry);
+        }
+    }
 }
 
 impl kafka::Rights for Rights {
@@ -136,5 +164,13 @@ impl kafka::Rights for Rights {
     fn reads(&self, topic: &str) -> bool {
         let dataset = self.doors.datasets.get(topic);
         dataset.is_some_and(|dataset| self.doors.sessions.shows_whole(self.client.identity(), "raw", dataset))
+    }
+
+    fn asks(&self, topic: &str, is_let: bool) {
+        self.tell(topic, Action::Read, is_let);
+    }
+
+    fn is_refused(&self, topic: &str) {
+        self.tell(topic, Action::Produce, false);
     }
 }

@@ -198,7 +198,7 @@ fn read(
     first: bool,
 ) -> Result<PartitionData, Refusal> {
     let log = context.log();
-    if !context.may_read(topic) {
+    if !context.asks(topic) {
         return Err(Refusal::not_allowed(topic, "read"));
     }
     let id = context.partition(topic, asked.partition).ok_or_else(|| Refusal::unknown_topic(topic))?;

@@ -67,6 +67,24 @@ impl Context {
         self.may(|rights| rights.reads(topic))
     }
 
+    /// The same for a request of records, which is told to whoever keeps account of that.
+    fn asks(&self, topic: &str) -> bool {
+        let is_let = self.may_read(topic);
+        if let Some(rights) = self.session.rights() {
+            rights.asks(topic, is_let);
+        }
+        is_let
+    }
+
+    /// The same for a request that sends some.
+    fn sends(&self, topic: &str) -> bool {
+        let is_let = self.may_write(topic);
+        if let Some(rights) = self.session.rights().filter(|_| !is_let) {
+            rights.is_refused(topic);
+        }
+        is_let
+    }
+
     /// A partition of a topic that this client may see.
     fn partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
         if !self.may_read(topic) && !self.may_write(topic) {

@@ -140,7 +140,7 @@ async fn check_all(context: &Arc<Context>, topics: Vec<Sent>) -> Result<Vec<Chec
 }
 
 fn check_topic(context: &Context, sent: Sent) -> Checked {
-    if !context.may_write(&sent.topic) {
+    if !context.sends(&sent.topic) {
         let refusal = Refusal::not_allowed(&sent.topic, "produce to");
         return refuse(sent, &refusal);
     }
