@@ -281,7 +281,8 @@ fn large_files_come_in_batches() {
     (0..150_000).for_each(|row| file.extend_from_slice(format!("wearer-{row},{row}\n").as_bytes()));
     let mut delivery = decode_delivery(steps(), DeliveryFormat::Csv, file.as_slice(), 1, 0);
     let sizes: Vec<usize> = delivery.by_ref().map(|batch| batch.unwrap().rows.num_rows()).collect();
-    assert_eq!(sizes, [65_536, 65_536, 18_928]);
+    assert!(sizes.iter().all(|size| *size <= 65_536), "{sizes:?}");
+    assert_eq!(sizes.iter().sum::<usize>(), 150_000);
     let bytes = file.len() as u64;
     let totals = DeliveryTotals { records: 150_000, rows: 150_000, bytes, ..DeliveryTotals::default() };
     assert_eq!(delivery.totals(), totals);
