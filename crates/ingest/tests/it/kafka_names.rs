@@ -185,7 +185,7 @@ async fn a_wrong_proof_ends_the_connection() {
 async fn each_client_may_do_what_it_may_and_is_told_what_it_may_not() {
     let (served, _) = served().await;
     let mut sender = enter(&served, b"\0sender\0s3cret").await;
-    let mut reader = enter(&served, b"reader\0reader\0s3cret").await;
+    let mut reader = enter(&served, b"\0reader\0s3cret").await;
     let mut stranger = enter(&served, b"\0stranger\0s3cret").await;
     let known: MetadataResponse = call(&mut sender, ApiKey::Metadata, 8, &MetadataRequest::default()).await;
     assert_eq!(known.brokers.len(), 1);

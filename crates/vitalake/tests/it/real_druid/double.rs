@@ -90,17 +90,26 @@ impl Double {
     pub fn brings(&self, place: &Place, datasource: &str) {
         let task = self.tasks(datasource).pop().unwrap();
         let schema = &task["spec"]["dataSchema"];
-        let intervals = schema["granularitySpec"]["intervals"].as_array().unwrap();
-        let start = intervals.last().unwrap().as_str().unwrap().split('/').next().unwrap();
-        let start_ms = chrono::DateTime::parse_from_rfc3339(start).unwrap().timestamp_millis();
         let numbers = schema["dimensionsSpec"]["dimensions"].as_array().unwrap().iter();
         let numbers =
             numbers.filter(|column| column["type"] != "string").map(|column| column["name"].as_str().unwrap());
         let sums: String = numbers.map(|name| format!(", SUM(\"{name}\")")).collect();
-        let ours = place.ask(&format!("SELECT COUNT(*){sums} FROM serving.\"{datasource}\"")).unwrap().remove(0);
-        let rows = ours[0].as_u64().unwrap();
-        let row: Vec<Value> = std::iter::once(json!(start_ms)).chain(ours).collect();
-        self.state.lock().rows.insert(datasource.to_owned(), (rows, json!([row])));
+        let ms = |time: &str| chrono::DateTime::parse_from_rfc3339(time).unwrap().timestamp_millis();
+        let mut rows = self.state.lock().rows.get(datasource).map_or(json!([]), |(_, rows)| rows.clone());
+        let rows = rows.as_array_mut().unwrap();
+        for interval in schema["granularitySpec"]["intervals"].as_array().unwrap() {
+            let (start, end) = interval.as_str().unwrap().split_once('/').unwrap();
+            let (start, end) = (ms(start), ms(end));
+            let within = format!("__time >= MILLIS_TO_TIMESTAMP({start}) AND __time < MILLIS_TO_TIMESTAMP({end})");
+            let sql = format!("SELECT COUNT(*){sums} FROM serving.\"{datasource}\" WHERE {within}");
+            let ours = place.ask(&sql).unwrap().remove(0);
+            rows.retain(|row| row[0] != start);
+            if ours[0] != 0 {
+                rows.push(std::iter::once(json!(start)).chain(ours).collect());
+            }
+        }
+        let count = rows.iter().map(|row| row[1].as_u64().unwrap()).sum();
+        self.state.lock().rows.insert(datasource.to_owned(), (count, json!(rows)));
     }
 
     /// Lets the running task of a datasource end well.
