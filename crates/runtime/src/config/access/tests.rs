@@ -53,11 +53,6 @@ fn roles_and_clients_are_read() {
     "not known",
     "write one of read, deliver, operate"
 )]
-#[case::a_subject_that_reads(
-    "{clients: {x: {tokens: [{token: HASH, subject: p-1, scopes: [read, deliver]}]}}}",
-    "may more than deliver",
-    "scopes: [deliver]"
-)]
 #[case::short_hash("{clients: {x: {token: 'sha256:abcd'}}}", "is not the SHA-256", "")]
 #[case::no_class("{roles: {a: {clearance: confidentail}}}", "not known", "did you mean confidential?")]
 #[case::two_classes("{roles: {a: {clearance: [public, restricted]}}}", "is not one class", "")]
