@@ -86,6 +86,11 @@ async fn take(
     let (body, _held) = gather(app, memory, headers, body).await?;
     let client = identity.name().to_owned();
     let subject = identity.scope().subject.as_ref().map(|subject| subject.expose().to_owned());
+    // A token of one subject's that names none writes nobody's records.
+    if subject.as_deref() == Some("") {
+        let message = "the token is for one subject's records and names no subject; ask whoever keeps `access:`";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message));
+    }
     let request = IngestRequest { client, subject, form, encoding, body, key, partition_key };
     let taken = app.ingest.ingest(&dataset, request).await;
     if matches!(taken, Err(IngestError::OtherSubject(_))) {
