@@ -8,6 +8,7 @@ pub mod headers;
 pub mod kafka;
 pub mod landing;
 pub mod log;
+pub mod murmur2;
 pub mod postgres;
 pub mod replay;
 pub mod source;

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use uuid::Uuid;
 use vitalake_contract::{Column, ColumnType, Contract};
 
-use super::keys::{Once, partition_of};
+use super::keys::Once;
 use super::unpack::unpacked;
 use super::{BodyForm, GatewayError, GatewayOptions, REQUEST_HEADER, Request};
 use crate::decode::{Found, Picked, Rejected, SplitLimits, Unsplit, pick, split};
 use crate::log::{BatchBuilder, CheckedBatch, LogError};
+use crate::murmur2;
 
 /// Where the next request without any key goes.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -26,6 +27,11 @@ pub(super) struct Batches {
     /// What makes the request be there once.
     pub(super) once: Option<Once>,
     by_partition: BTreeMap<i32, BatchBuilder>,
+}
+
+/// The partition in which Kafka's own clients put records of a key.
+fn partition_of(key: &[u8], partitions: u32) -> i32 {
+    i32::try_from(murmur2::partition(key, partitions)).unwrap_or(0)
 }
 
 impl Batches {

@@ -46,45 +46,9 @@ fn halves(digest: &[u8; 32]) -> (u64, u64) {
     (part(0), part(8))
 }
 
-/// The partition in which Kafka's own clients put records of a key.
-pub(super) fn partition_of(key: &[u8], partitions: u32) -> i32 {
-    i32::try_from((murmur2(key) & 0x7fff_ffff) % partitions.max(1)).unwrap_or(0)
-}
-
-/// The hash of Kafka's default partitioner.
-fn murmur2(data: &[u8]) -> u32 {
-    const M: u32 = 0x5bd1_e995;
-    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-    let mut hash = 0x9747_b28c ^ length;
-    let (words, rest) = data.as_chunks::<4>();
-    for word in words {
-        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
-        k = (k ^ (k >> 24)).wrapping_mul(M);
-        hash = hash.wrapping_mul(M) ^ k;
-    }
-    if !rest.is_empty() {
-        let tail = rest.iter().rev().fold(0_u32, |tail, byte| tail << 8 | u32::from(*byte));
-        hash = (hash ^ tail).wrapping_mul(M);
-    }
-    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
-    hash ^ (hash >> 15)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The values of Kafka's own test of its partitioner.
-    #[rstest::rstest]
-    #[case("21", -973_932_308)]
-    #[case("foobar", -790_332_482)]
-    #[case("a-little-bit-long-string", -985_981_536)]
-    #[case("a-little-bit-longer-string", -1_486_304_829)]
-    #[case("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971)]
-    #[case("abc", 479_470_107)]
-    fn keys_hash_as_with_kafkas_clients(#[case] key: &str, #[case] expected: i32) {
-        assert_eq!(murmur2(key.as_bytes()).cast_signed(), expected);
-    }
 
     #[test]
     fn a_key_is_one_producer_and_another_body_another_sequence() {

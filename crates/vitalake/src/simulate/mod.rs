@@ -7,7 +7,6 @@ pub mod client;
 pub mod events;
 pub mod guide;
 pub mod incident;
-pub mod murmur2;
 pub mod noise;
 pub mod wearer;
 
@@ -276,7 +275,7 @@ impl Sender {
 
     fn add(&mut self, event: Event) {
         let partitions = self.producer.partition_count(event.topic);
-        let partition = murmur2::partition(event.key.as_bytes(), partitions);
+        let partition = vitalake_ingest::murmur2::partition(event.key.as_bytes(), partitions);
         let record = Outgoing { key: event.key.into(), value: event.value.into(), timestamp_ms: event.sent_at_ms };
         let partition = i32::try_from(partition).unwrap_or(0);
         self.batches.entry((event.topic.to_owned(), partition)).or_default().push(record);

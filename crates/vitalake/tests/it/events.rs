@@ -1,9 +1,7 @@
 //! What the simulator makes: the same from the same seed, plausible, with the stated shares of what is wrong.
 
 use chrono::{DateTime, Utc};
-use rstest::rstest;
 use vitalake::simulate::events::{APP_EVENTS_TOPIC, Event, Mischief, READINGS_TOPIC, Shares};
-use vitalake::simulate::murmur2::{murmur2, partition};
 use vitalake::simulate::{Options, dry_run};
 
 fn events(seed: u64, count: u64, shares: Shares) -> Vec<Event> {
@@ -13,24 +11,6 @@ fn events(seed: u64, count: u64, shares: Shares) -> Vec<Event> {
 }
 
 const NONE: Shares = Shares { late: 0.0, duplicate: 0.0, malformed: 0.0 };
-
-/// The vectors of Kafka's own `UtilsTest.testMurmur2`.
-#[rstest]
-#[case("21", -973_932_308)]
-#[case("foobar", -790_332_482)]
-#[case("a-little-bit-long-string", -985_981_536)]
-#[case("a-little-bit-longer-string", -1_486_304_829)]
-#[case("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971)]
-#[case("abc", 479_470_107)]
-fn murmur2_is_javas(#[case] key: &str, #[case] want: i32) {
-    assert_eq!(murmur2(key.as_bytes()).cast_signed(), want);
-}
-
-#[test]
-fn a_partition_is_never_out_of_range() {
-    assert_eq!(partition(b"foobar", 0), 0);
-    assert!((0..1_000_u32).all(|key| partition(&key.to_be_bytes(), 7) < 7));
-}
 
 #[test]
 fn the_same_seed_gives_the_same_events_and_another_gives_others() {

@@ -31,3 +31,28 @@ pub fn murmur2(key: &[u8]) -> u32 {
 pub fn partition(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// The vectors of Kafka's own `UtilsTest.testMurmur2`.
+    #[rstest]
+    #[case("21", -973_932_308)]
+    #[case("foobar", -790_332_482)]
+    #[case("a-little-bit-long-string", -985_981_536)]
+    #[case("a-little-bit-longer-string", -1_486_304_829)]
+    #[case("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971)]
+    #[case("abc", 479_470_107)]
+    fn murmur2_is_javas(#[case] key: &str, #[case] want: i32) {
+        assert_eq!(murmur2(key.as_bytes()).cast_signed(), want);
+    }
+
+    #[test]
+    fn a_partition_is_never_out_of_range() {
+        assert_eq!(partition(b"foobar", 0), 0);
+        assert!((0..1_000_u32).all(|key| partition(&key.to_be_bytes(), 7) < 7));
+    }
+}
