@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::AsArray as _;
 use datafusion::arrow::datatypes::Int64Type;
-use vitalake::platform::{Life, Outside, Platform, QuarantineDesk, Role, Setup, Tuning, recorder};
+use vitalake::platform::{Life, Platform, QuarantineDesk, Role, Setup};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, TopicPartition};
 use vitalake_ops::quarantine::{DiscardRequest, Which};
-use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::CrashDisk;
 use vitalake_runtime::events::Events;
@@ -52,25 +51,9 @@ impl Process {
         if !takes_records {
             config.kafka.bootstrap = Some("another process reads".to_owned());
         }
-        let (clock, disk) = (Clock::system(), ProcessDisk::new(disk));
-        let setup = Setup {
-            audit: Default::default(),
-            config,
-            tuning: Tuning::default(),
-            without_intake: !takes_records,
-            erasing: false,
-            outside: Outside::new(&clock),
-            engines: vitalake_process::Engines::default(),
-            control: vitalake_lake::control::ControlPlace::Memory,
-            recorder: recorder(&checked, &clock),
-            checked,
-            disk: Arc::clone(&disk) as _,
-            clock,
-            cpu: cpu.clone(),
-            events: Events::unread(),
-            http: std::sync::Arc::default(),
-            lock: None,
-        };
+        let disk = ProcessDisk::new(disk);
+        let setup =
+            Setup { without_intake: !takes_records, ..project::setup(&checked, config, Arc::clone(&disk) as _, cpu) };
         let life = Life::open(&setup, Role::All, 1).await.unwrap();
         let platform = Platform::new(&setup, Role::All);
         platform.begin(&life);

@@ -10,15 +10,13 @@ use datafusion::arrow::array::AsArray as _;
 use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use futures::StreamExt as _;
-use vitalake::platform::{Life, Outside, Platform, Role, Setup, Tuning, carry_out_due, erase_here, recorder};
+use vitalake::platform::{Life, Platform, Role, Setup, carry_out_due, erase_here};
 use vitalake_ingest::log::{BatchBuilder, CheckedBatch, TopicPartition};
 use vitalake_lake::Space;
 use vitalake_ops::books::DatasetBooks;
 use vitalake_ops::erasures::{DONE, EraseRequest, Receipt};
-use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::{CrashDisk, Disk, LocalDisk};
-use vitalake_runtime::events::Events;
 use vitalake_serve::platform::{Deliveries as _, DeliveryFormat, DeliveryRequest, Flush as _, Status as _};
 
 use crate::rehearsal::process::ProcessDisk;
@@ -45,25 +43,7 @@ impl World {
         let checked = project::checked(&folder.join("project"));
         let mut config = checked.config.clone().unwrap();
         config.data = data.to_path_buf();
-        let clock = Clock::system();
-        let setup = Setup {
-            audit: Default::default(),
-            recorder: recorder(&checked, &clock),
-            checked: Arc::new(checked),
-            config,
-            tuning: Tuning::default(),
-            without_intake: false,
-            erasing: false,
-            outside: Outside::new(&clock),
-            engines: vitalake_process::Engines::default(),
-            control: vitalake_lake::control::ControlPlace::Memory,
-            disk,
-            clock,
-            cpu: Cpu::with_workers(2).unwrap(),
-            events: Events::unread(),
-            http: Arc::default(),
-            lock: None,
-        };
+        let setup = project::setup(&Arc::new(checked), config, disk, &Cpu::with_workers(2).unwrap());
         let platform = Platform::new(&setup, Role::All);
         Self { folder: folder.to_path_buf(), data: data.to_path_buf(), setup, platform }
     }

@@ -7,13 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
-use vitalake::platform::{Life, Outside, Platform, Role, Setup, Tuning, recorder};
+use vitalake::platform::{Life, Platform, Role, Setup};
 use vitalake_lake::{LakeError, Space};
 use vitalake_ops::status::DeliveryReport;
-use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::LocalDisk;
-use vitalake_runtime::events::Events;
 use vitalake_serve::platform::{
     ApiError, ByteStream, Datasets as _, Deliveries as _, DeliveryFormat, DeliveryRequest, Flush as _, Status as _,
 };
@@ -38,25 +36,8 @@ impl World {
         let checked = project::checked(&folder.path().join("project"));
         let mut config = checked.config.clone().unwrap();
         config.data = folder.path().join("data");
-        let (clock, data) = (Clock::system(), config.data.clone());
-        let setup = Setup {
-            audit: Default::default(),
-            recorder: recorder(&checked, &clock),
-            checked: Arc::new(checked),
-            config,
-            tuning: Tuning::default(),
-            without_intake: false,
-            erasing: false,
-            outside: Outside::new(&clock),
-            engines: vitalake_process::Engines::default(),
-            control: vitalake_lake::control::ControlPlace::Memory,
-            disk: LocalDisk::shared(),
-            clock,
-            cpu: Cpu::with_workers(2).unwrap(),
-            events: Events::unread(),
-            http: std::sync::Arc::default(),
-            lock: None,
-        };
+        let data = config.data.clone();
+        let setup = project::setup(&Arc::new(checked), config, LocalDisk::shared(), &Cpu::with_workers(2).unwrap());
         let platform = Platform::new(&setup, Role::All);
         Self { _folder: folder, data, setup, platform }
     }

@@ -12,7 +12,7 @@ use datafusion::arrow::array::{
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::sync::mpsc;
 use vitalake::command::validate::CheckedProject;
-use vitalake::platform::{Life, Outside, Process, Role, Setup, Tuning, recorder};
+use vitalake::platform::{Life, Process, Role, Setup};
 use vitalake_contract::DatasetName;
 use vitalake_lake::delta::action::Add;
 use vitalake_lake::delta::{Change, DeltaLog, Snapshot};
@@ -48,25 +48,7 @@ impl World {
         let mut config = self.checked.config.clone().unwrap();
         config.data = self.folder.path().join(name);
         config.http.listen = (Ipv4Addr::LOCALHOST, 0).into();
-        let clock = Clock::system();
-        Setup {
-            audit: Default::default(),
-            checked: Arc::clone(&self.checked),
-            config,
-            tuning: Tuning::default(),
-            without_intake: false,
-            erasing: false,
-            outside: Outside::new(&clock),
-            engines: vitalake_process::Engines::default(),
-            control: vitalake_lake::control::ControlPlace::Memory,
-            recorder: recorder(&self.checked, &clock),
-            disk: LocalDisk::shared(),
-            clock,
-            cpu: self.cpu.clone(),
-            events: Events::unread(),
-            http: std::sync::Arc::default(),
-            lock: None,
-        }
+        project::setup(&self.checked, config, LocalDisk::shared(), &self.cpu)
     }
 
     async fn process(&self, name: &str, role: Role) -> Arc<Life> {

@@ -1,9 +1,15 @@
 //! A small project for rehearsals: one stream of two partitions, one curated table by key, one rollup.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use vitalake::command::validate::{CheckedProject, check};
-use vitalake_runtime::config::Overrides;
+use vitalake::platform::{Outside, Setup, Tuning, recorder};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::config::{Config, Overrides};
+use vitalake_runtime::cpu::Cpu;
+use vitalake_runtime::disk::Disk;
+use vitalake_runtime::events::Events;
 
 pub const TOPIC: &str = "ticks";
 pub const PARTITIONS: i32 = 2;
@@ -77,4 +83,27 @@ pub fn checked(folder: &Path) -> CheckedProject {
     let checked = check(folder, &Overrides::default());
     assert!(!vitalake_contract::diagnostic::has_errors(&checked.diagnostics), "{:?}", checked.diagnostics);
     checked
+}
+
+/// What a life of such a project is opened with: on that disk, with nobody listed, nothing outside and no models on Spark.
+pub fn setup(checked: &Arc<CheckedProject>, config: Config, disk: Arc<dyn Disk>, cpu: &Cpu) -> Setup {
+    let clock = Clock::system();
+    Setup {
+        audit: Default::default(),
+        recorder: recorder(checked, &clock),
+        checked: Arc::clone(checked),
+        config,
+        tuning: Tuning::default(),
+        without_intake: false,
+        erasing: false,
+        outside: Outside::new(&clock),
+        engines: vitalake_process::Engines::default(),
+        control: vitalake_lake::control::ControlPlace::Memory,
+        disk,
+        clock,
+        cpu: cpu.clone(),
+        events: Events::unread(),
+        http: Arc::default(),
+        lock: None,
+    }
 }

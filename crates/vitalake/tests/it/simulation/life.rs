@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use vitalake::command::validate::CheckedProject;
-use vitalake::platform::{Life as Running, Outside, Platform, Role, Setup, Tuning, recorder};
+use vitalake::platform::{Life as Running, Platform, Role, Setup, Tuning};
 use vitalake_ingest::log::Log;
-use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::CrashDisk;
@@ -113,24 +112,9 @@ impl Rehearsal {
     pub async fn start(&self, disk: &CrashDisk) -> Result<Option<Life>, String> {
         let process = ProcessDisk::new(disk);
         let acknowledged = self.world.acknowledged.load(Ordering::SeqCst) as i64;
-        let clock = Clock::system();
         let setup = Setup {
-            audit: Default::default(),
-            checked: Arc::clone(&self.checked),
-            config: self.config.clone(),
             tuning: self.tuning,
-            without_intake: false,
-            erasing: false,
-            outside: Outside::new(&clock),
-            engines: vitalake_process::Engines::default(),
-            control: vitalake_lake::control::ControlPlace::Memory,
-            recorder: recorder(&self.checked, &clock),
-            disk: Arc::clone(&process) as _,
-            clock,
-            cpu: self.cpu.clone(),
-            events: Events::unread(),
-            http: std::sync::Arc::default(),
-            lock: None,
+            ..project::setup(&self.checked, self.config.clone(), Arc::clone(&process) as _, &self.cpu)
         };
         let opening = Running::open(&setup, Role::All, 1);
         let opened = tokio::time::timeout(START_MAX, opening).await.map_err(|_| "opening hangs")?;
