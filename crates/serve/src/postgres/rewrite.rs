@@ -4,12 +4,12 @@
 //! Everything that is not a plain query over named tables is refused here, so no plan can reach a file or a function
 //! that makes rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SetExpr, TableFactor, Value, VisitMut,
-    VisitorMut, visit_expressions,
+    Expr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderByKind, Query, Select, TableFactor, Value, VisitMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -20,10 +20,8 @@ use super::settings::{DATABASE, Settings};
 use super::{emptiness, form, function};
 use crate::error::QueryError;
 use crate::sql::parse::position;
-use crate::sql::rewrite::Names;
-
-/// What rewriting goes on with, or why it ended.
-pub type Flow = ControlFlow<QueryError>;
+pub use crate::sql::rewrite::Flow;
+use crate::sql::rewrite::{Names, check_body, is_constant, leftmost_select, refuse};
 
 /// Rewrites a parsed query in place. Returns the labels of its columns where its list names all of them.
 ///
@@ -38,7 +36,7 @@ pub fn rewrite(
     let mut visitor = Rewriter { parameters, names, settings, ctes: BTreeSet::new() };
     match query.visit(&mut visitor) {
         ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(leftmost_select(&query.body).and_then(labels)),
+        ControlFlow::Continue(()) => Ok(leftmost_select(&mut query.body).and_then(|select| labels(select))),
     }
 }
 
@@ -49,10 +47,6 @@ pub struct Rewriter<'a> {
     /// What the connection has set.
     pub settings: &'a Settings,
     ctes: BTreeSet<String>,
-}
-
-fn refuse(what: &str) -> Flow {
-    ControlFlow::Break(QueryError::invalid(format!("{what} is not supported")))
 }
 
 impl VisitorMut for Rewriter<'_> {
@@ -81,6 +75,13 @@ impl VisitorMut for Rewriter<'_> {
         if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause {
             let offset = offset.as_mut().map(|offset| &mut offset.value);
             limit.iter_mut().chain(offset).for_each(as_count);
+        }
+        if let Some(order) = &mut query.order_by
+            && let OrderByKind::Expressions(keys) = &mut order.kind
+        {
+            // A key that stands there again decides nothing, and is too much for DISTINCT ON.
+            let mut seen = HashSet::new();
+            keys.retain(|key| seen.insert(key.expr.clone()));
         }
         if !query.locks.is_empty() || query.for_clause.is_some() || query.settings.is_some() {
             return refuse("a FOR clause");
@@ -218,35 +219,6 @@ fn as_count(expr: &mut Expr) {
     {
         let bare = std::mem::replace(expr, literal(Value::Null));
         *expr = cast(bare, datafusion::sql::sqlparser::ast::DataType::BigInt(None));
-    }
-}
-
-/// Whether an expression names no column.
-fn is_constant(expr: &Expr) -> bool {
-    let named = visit_expressions(expr, |part| match part {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    named.is_continue()
-}
-
-fn check_body(body: &SetExpr) -> Flow {
-    match body {
-        SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
-        SetExpr::SetOperation { left, right, .. } => {
-            check_body(left)?;
-            check_body(right)
-        }
-        _ => refuse("a statement that changes data"),
-    }
-}
-
-fn leftmost_select(body: &SetExpr) -> Option<&Select> {
-    match body {
-        SetExpr::Select(select) => Some(select),
-        SetExpr::Query(query) => leftmost_select(&query.body),
-        SetExpr::SetOperation { left, .. } => leftmost_select(left),
-        _ => None,
     }
 }
 

@@ -44,9 +44,11 @@ struct Rewriter<'a> {
     ctes: BTreeSet<String>,
 }
 
-type Flow = ControlFlow<QueryError>;
+/// What rewriting goes on with, or why it ended.
+pub type Flow = ControlFlow<QueryError>;
 
-fn refuse(what: &str) -> Flow {
+/// Refuses a form of SQL by its name.
+pub(crate) fn refuse(what: &str) -> Flow {
     ControlFlow::Break(QueryError::invalid(format!("{what} is not supported")))
 }
 
@@ -177,7 +179,7 @@ impl Rewriter<'_> {
 }
 
 /// Whether an expression names no column.
-fn is_constant(expr: &Expr) -> bool {
+pub(crate) fn is_constant(expr: &Expr) -> bool {
     let named = visit_expressions(expr, |part| match part {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
@@ -224,7 +226,8 @@ fn with_place(message: String, span: Span) -> QueryError {
     QueryError::invalid_at(message, place)
 }
 
-fn check_body(body: &SetExpr) -> Flow {
+/// Whether a body only reads.
+pub(crate) fn check_body(body: &SetExpr) -> Flow {
     match body {
         SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
         SetExpr::SetOperation { left, right, .. } => {
@@ -235,7 +238,8 @@ fn check_body(body: &SetExpr) -> Flow {
     }
 }
 
-fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
+/// The select list that names the columns.
+pub(crate) fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
     match body {
         SetExpr::Select(select) => Some(select),
         SetExpr::Query(query) => leftmost_select(&mut query.body),

@@ -290,7 +290,7 @@ const SHAPES: [&str; 31] = [
 ];
 
 /// Conditions that ask for values by name.
-const GUESSES: [&str; 16] = [
+pub const GUESSES: [&str; 16] = [
     // Below everything that is stored: a file's own bounds would rule it out.
     "name = '***'",
     "zip = '000'",

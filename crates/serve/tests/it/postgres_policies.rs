@@ -9,11 +9,11 @@ use vitalake_runtime::cpu::Cpu;
 use vitalake_serve::postgres::PostgresLimits;
 
 use crate::pg_client::{PgClient, Reply};
-use crate::policies::{SECRETS, both};
+use crate::policies::{GUESSES, SECRETS, both};
 use crate::postgres::Wire;
 
 /// Shapes over `$`, one of the columns, where what is asked of it can tell of its values.
-const SHAPES: [&str; 34] = [
+const SHAPES: [&str; 35] = [
     "SELECT $ FROM curated.people",
     "SELECT $ FROM curated.people ORDER BY $ NULLS FIRST, seen LIMIT 2",
     "SELECT $, seen FROM curated.people ORDER BY $ DESC, seen DESC LIMIT 3",
@@ -48,25 +48,7 @@ const SHAPES: [&str; 34] = [
     "SELECT string_agg($::text, ',' ORDER BY seen) FROM curated.people",
     "SELECT count(*) FILTER (WHERE $ IS NOT NULL) FROM curated.people",
     "SELECT md5($::text) FROM curated.people ORDER BY 1",
-];
-
-/// Conditions that ask for values by name.
-const GUESSES: [&str; 15] = [
-    "name = '***'",
-    "zip = '000'",
-    "zip = '000' AND 10 / visits > 0",
-    "10 / visits > 4 AND ward = 'north'",
-    "name = 'Zebulon'",
-    "name = '41'",
-    "name LIKE 'Z%' OR name = '***'",
-    "zip = '94110'",
-    "zip = '941'",
-    "zip BETWEEN '03600' AND '03700'",
-    "born = DATE '1997-05-19'",
-    "weight > 71 AND weight < 72",
-    "weight = 70",
-    "ward = 'south' OR consent = false OR ward IS NULL OR consent IS NULL",
-    "visits = 0",
+    "SELECT 10 / (visits - visits), $ FROM curated.people",
 ];
 
 const COLUMNS: [&str; 9] = ["name", "zip", "born", "weight", "ward", "consent", "visits", "seen", "*"];
@@ -117,8 +99,6 @@ fn every_shape_in_every_form_answers_as_over_a_copy_that_is_masked_and_filtered(
         let mut copied = PgClient::try_connect(copied.address, "analyst", None).unwrap();
         let shapes = COLUMNS.iter().flat_map(|column| {
             let shapes = SHAPES.iter().filter(|shape| *column != "*" || **shape == SHAPES[0]);
-            // An order that names a column twice under DISTINCT ON is one that the planner fails on at times.
-            let shapes = shapes.filter(|shape| *column != "seen" || !shape.contains("DISTINCT ON"));
             shapes.map(|shape| shape.replace('$', column))
         });
         let guesses = GUESSES.iter().flat_map(|guess| {
@@ -147,7 +127,7 @@ fn every_shape_in_every_form_answers_as_over_a_copy_that_is_masked_and_filtered(
         assert!(different.is_empty(), "{} of {asked} differ:\n{}", different.len(), different.join("\n"));
         assert!(asked > 300, "{asked}");
         // Some shapes do fail on values, or the errors would be compared with nothing.
-        assert!(!failed.is_empty());
+        assert!(failed.len() > 1, "{failed:?}");
     }
 }
 
