@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::sql::sqlparser::ast::Expr;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use vitalake_ops::audit::{Audit, Begun, Entry, Outcome};
 use vitalake_runtime::config::access::Action;
 use vitalake_runtime::events::{Event, Events};
@@ -275,34 +275,41 @@ impl Session {
     ) -> Result<Described, QueryError> {
         let entry = self.entry(&sql, &parameters, options.purpose.as_deref());
         let (view, _) = self.policy.watched(Arc::clone(&self.pinned));
-        let described = self.plan(Arc::clone(&view), (sql, parameters, options)).await;
+        let described = self.plan(Arc::clone(&view), (sql, parameters, options, None)).await;
         if let Err(error) = &described {
             self.failed(entry, Begun::default(), error, view.was_refused());
         }
         described
     }
 
-    async fn plan(
+    /// Registers a query among those that run, and waits for its turn.
+    async fn admitted(
         &self,
-        view: Arc<dyn Pinned>,
-        (sql, parameters, options): (String, Vec<Expr>, QueryOptions),
-    ) -> Result<Described, QueryError> {
+        (sql, parameters, options, watched): Asked,
+    ) -> Result<(Running, OwnedSemaphorePermit, plan::Request), QueryError> {
         let engine = &self.sessions.engine;
         let timeout_max = engine.limits().timeout_max;
         let query_id = options.query_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let timeout = options.timeout.map_or(timeout_max, |timeout| timeout.min(timeout_max));
-        let mut running = engine.register(&self.identity, &query_id, timeout);
+        let running = engine.register(&self.identity, &query_id, timeout);
         let permit = running.guard(engine.permit()).await??;
         let request = plan::Request {
             surface: Arc::clone(&self.sessions.surface),
             sql,
             parameters,
             zone: options.zone,
-            query_id: query_id.clone(),
+            query_id,
             is_repeated: options.is_repeated,
-            watched: None,
+            watched,
             ended: running.ended(),
         };
+        Ok((running, permit, request))
+    }
+
+    async fn plan(&self, view: Arc<dyn Pinned>, asked: Asked) -> Result<Described, QueryError> {
+        let engine = &self.sessions.engine;
+        let (mut running, permit, request) = self.admitted(asked).await?;
+        let query_id = request.query_id.clone();
         let planned = plan::describe(Arc::clone(engine), view, request);
         let task = engine.cpu().spawn(async move {
             let described = planned.await;
@@ -316,26 +323,14 @@ impl Session {
     async fn start(
         &self,
         view: Arc<dyn Pinned>,
-        (sql, parameters, options, watched): (String, Vec<Expr>, QueryOptions, Option<Arc<audit::Watched>>),
+        asked: Asked,
         (entry, begun): (&Option<Entry>, &mut Begun),
     ) -> Result<(SchemaRef, Vec<String>, Work), QueryError> {
         let engine = &self.sessions.engine;
         let limits = *engine.limits();
-        let query_id = options.query_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let timeout = options.timeout.map_or(limits.timeout_max, |timeout| timeout.min(limits.timeout_max));
-        let mut running = engine.register(&self.identity, &query_id, timeout);
-        let permit = running.guard(engine.permit()).await??;
+        let (mut running, permit, request) = self.admitted(asked).await?;
+        let query_id = request.query_id.clone();
         let (rows, receiver) = mpsc::channel(2);
-        let request = plan::Request {
-            surface: Arc::clone(&self.sessions.surface),
-            sql,
-            parameters,
-            zone: options.zone,
-            query_id: query_id.clone(),
-            is_repeated: options.is_repeated,
-            watched,
-            ended: running.ended(),
-        };
         let planned = plan::run(Arc::clone(engine), view, request, rows);
         let task = engine.cpu().spawn(async move {
             planned.await;
@@ -357,6 +352,9 @@ impl Session {
         }
     }
 }
+
+/// A query, its parameters, what was said of it, and what tells which tables its plan reads.
+type Asked = (String, Vec<Expr>, QueryOptions, Option<Arc<audit::Watched>>);
 
 /// Says how a query ended, once, also when its reader goes away first.
 struct Counted {

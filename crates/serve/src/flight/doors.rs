@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tonic::Status;
@@ -16,7 +14,7 @@ use tonic::metadata::MetadataMap;
 use vitalake_ops::audit::{Action, Audit, Entry, Outcome, Surface, Who};
 
 use crate::identity::Identity;
-use crate::names::{Client, Credential, Names, Peer, Refused};
+use crate::names::{Client, Credential, Given, Names, Peer, Refused};
 
 /// How long a token of ours holds.
 const TOKEN_MAX: Duration = Duration::from_secs(3600);
@@ -45,7 +43,7 @@ impl Entrance {
     }
 
     async fn client(&self, headers: &MetadataMap, peer: Peer) -> Result<Client, Status> {
-        let proved = match Given::of(headers) {
+        let proved = match said(headers) {
             _ if !self.names.is_locked() => self.names.prove(Credential::Token(""), peer).await,
             Err(message) => return Err(self.refused(message.to_owned())),
             Ok(Given::Token(token)) => {
@@ -56,9 +54,7 @@ impl Entrance {
                     None => self.names.prove(Credential::Token(&token), peer).await,
                 }
             }
-            Ok(Given::Named(name, secret)) => {
-                self.names.prove(Credential::Named { name: &name, secret: &secret }, peer).await
-            }
+            Ok(given) => self.names.prove(given.credential(), peer).await,
         };
         proved.map_err(|refused| match refused {
             Refused::Away => Status::unavailable(refused.to_string()),
@@ -93,31 +89,14 @@ impl Entrance {
     }
 }
 
-/// What a call's header holds.
-enum Given {
-    Token(String),
-    Named(String, String),
-}
-
-impl Given {
-    fn of(headers: &MetadataMap) -> Result<Self, &'static str> {
-        let wrong = "send `authorization: Bearer TOKEN`, or your name and token or password as Basic";
-        let mut said = headers.get_all("authorization").iter();
-        let value = said.next().and_then(|value| value.to_str().ok()).ok_or(wrong)?;
-        if said.next().is_some() {
-            return Err("the call has two authorization headers; send one");
-        }
-        let (scheme, rest) = value.trim().split_once(' ').ok_or(wrong)?;
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Ok(Self::Token(rest.trim().to_owned()));
-        }
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return Err(wrong);
-        }
-        let text = BASE64_STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let (name, secret) = text.as_deref().and_then(|text| text.split_once(':')).ok_or(wrong)?;
-        Ok(Self::Named(name.to_owned(), secret.to_owned()))
+/// What a call's header holds of who sends it.
+fn said(headers: &MetadataMap) -> Result<Given, &'static str> {
+    let mut said = headers.get_all("authorization").iter();
+    let value = said.next().and_then(|value| value.to_str().ok());
+    if said.next().is_some() {
+        return Err("the call has two authorization headers; send one");
     }
+    value.and_then(Given::of).ok_or("send `authorization: Bearer TOKEN`, or your name and token or password as Basic")
 }
 
 fn hash(token: &str) -> [u8; 32] {

@@ -12,8 +12,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use vitalake_ops::audit::{self, Entry, Outcome, Surface, Who};
 use vitalake_runtime::config::access::Action;
@@ -22,7 +20,7 @@ use super::App;
 use super::api::error_response;
 use super::told::{Told, end, told};
 use crate::identity::Identity;
-use crate::names::{Credential, Peer, Refused, Shown};
+use crate::names::{Given, Peer, Refused, Shown};
 use crate::superset::client::form::percent_decoded;
 
 /// What a request needs of who sends it.
@@ -44,44 +42,18 @@ enum Need {
     Deliver(String),
 }
 
-/// What a request holds of who sends it: its headers, else its connection.
-#[derive(PartialEq, Eq)]
-#[cfg_attr(test, derive(Debug))]
-enum Given {
-    Token(String),
-    Named(String, String),
-    Certificate(Arc<Shown>),
-}
-
-impl Given {
-    fn of(headers: &HeaderMap) -> Result<Self, &'static str> {
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
-        let Some(value) = given.next() else {
-            return Err("this server wants to know who asks; send `Authorization: Bearer TOKEN`");
-        };
-        let wrong = "the Authorization header is not one that is read here; send `Bearer TOKEN`, or your name and token or password as Basic";
-        if given.next().is_some() {
-            return Err("the request has two Authorization headers; send one");
-        }
-        let (scheme, rest) = value.to_str().ok().and_then(|text| text.trim().split_once(' ')).ok_or(wrong)?;
-        if scheme.eq_ignore_ascii_case("bearer") {
-            return Ok(Self::Token(rest.trim().to_owned()));
-        }
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return Err(wrong);
-        }
-        let text = BASE64_STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let (name, secret) = text.as_deref().and_then(|text| text.split_once(':')).ok_or(wrong)?;
-        Ok(Self::Named(name.to_owned(), secret.to_owned()))
+/// What a request's headers hold of who sends it.
+fn said(headers: &HeaderMap) -> Result<Given, &'static str> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = given.next() else {
+        return Err("this server wants to know who asks; send `Authorization: Bearer TOKEN`");
+    };
+    if given.next().is_some() {
+        return Err("the request has two Authorization headers; send one");
     }
-
-    fn credential(&self) -> Credential<'_> {
-        match self {
-            Self::Token(token) => Credential::Token(token),
-            Self::Named(name, secret) => Credential::Named { name, secret },
-            Self::Certificate(shown) => Credential::Certificate(shown),
-        }
-    }
+    value.to_str().ok().and_then(Given::of).ok_or(
+        "the Authorization header is not one that is read here; send `Bearer TOKEN`, or your name and token or password as Basic",
+    )
 }
 
 /// Lets a request in that says who it is and may ask that, with its identity for the handlers.
@@ -164,7 +136,7 @@ fn given(app: &App, request: &Request) -> Result<Given, &'static str> {
     let certificate = request.extensions().get::<Arc<Shown>>();
     match certificate.filter(|_| !request.headers().contains_key(header::AUTHORIZATION)) {
         Some(shown) => Ok(Given::Certificate(Arc::clone(shown))),
-        None if app.names.is_locked() => Given::of(request.headers()),
+        None if app.names.is_locked() => said(request.headers()),
         None => Ok(Given::Token(String::new())),
     }
 }

@@ -6,6 +6,7 @@
 //! secret by itself, and no message quotes one.
 
 mod certificate;
+mod given;
 mod issuer;
 mod pace;
 mod password;
@@ -33,6 +34,7 @@ use pace::{Attempt, Pace};
 use password::Passwords;
 
 pub use certificate::Shown;
+pub use given::Given;
 pub use password::{WrongHash, check_hashes, hashed};
 pub use sasl::{Said, Sasl};
 pub use scram::{Scram, ScramHash};

@@ -5,10 +5,10 @@
 
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::QueryError;
-use crate::sql::parse::{Parsed, TextLimits, check_size, point, position, syntax_error};
+use crate::sql::parse::{Parsed, TextLimits, position, syntax_error, tokens};
 
 /// Parameters of a query.
 const PLACEHOLDERS_MAX: usize = 10_000;
@@ -18,22 +18,8 @@ const PLACEHOLDERS_MAX: usize = 10_000;
 /// # Errors
 /// [`QueryError::Invalid`] with the place of the first problem; [`QueryError::ResourceLimit`] when the text is too large.
 pub fn parse(sql: &str, limits: &TextLimits) -> Result<Parsed, QueryError> {
-    if sql.len() > limits.sql_bytes_max {
-        return Err(QueryError::ResourceLimit(format!(
-            "the query's text has {} bytes and the limit is {}; shorten it, or filter by a join",
-            sql.len(),
-            limits.sql_bytes_max
-        )));
-    }
     let dialect = PostgreSqlDialect {};
-    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| {
-        let place = error.location;
-        let message =
-            format!("the text cannot be read at line {}, column {}; check its quotes", place.line, place.column);
-        QueryError::invalid_at(message, point(place))
-    })?;
-    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
-    check_size(&tokens, limits)?;
+    let mut tokens = tokens(&dialect, sql, limits)?;
     let explain = strip_explain(&mut tokens)?;
     let placeholders = placeholders(&tokens)?;
     let spans = tokens.clone();

@@ -4,7 +4,7 @@
 //! so that no text, however long or deep, can use up the stack or the memory.
 
 use datafusion::sql::sqlparser::ast::Query;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::{Dialect as SqlDialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
@@ -61,6 +61,24 @@ pub struct Parsed {
 /// # Errors
 /// [`QueryError::Invalid`] with the place of the first problem; [`QueryError::ResourceLimit`] when the text is too large.
 pub fn parse(sql: &str, limits: &TextLimits) -> Result<Parsed, QueryError> {
+    let dialect = GenericDialect {};
+    let mut tokens = tokens(&dialect, sql, limits)?;
+    let explain = strip_explain(&mut tokens);
+    check_first(&tokens)?;
+    let placeholders = number_placeholders(&mut tokens)?;
+    let query = parse_tokens(&dialect, rewrite(tokens), limits)?;
+    Ok(Parsed { query, explain, placeholders })
+}
+
+/// The words of a text in a dialect, whose number and depth are bounded.
+///
+/// # Errors
+/// As [`parse`] before there is a tree.
+pub(crate) fn tokens(
+    dialect: &dyn SqlDialect,
+    sql: &str,
+    limits: &TextLimits,
+) -> Result<Vec<TokenWithSpan>, QueryError> {
     if sql.len() > limits.sql_bytes_max {
         return Err(QueryError::ResourceLimit(format!(
             "the query's text has {} bytes and the limit is {}; shorten it, or filter by a join",
@@ -68,8 +86,7 @@ pub fn parse(sql: &str, limits: &TextLimits) -> Result<Parsed, QueryError> {
             limits.sql_bytes_max
         )));
     }
-    let dialect = GenericDialect {};
-    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|error| {
+    let mut tokens = Tokenizer::new(dialect, sql).tokenize_with_location().map_err(|error| {
         let place = error.location;
         QueryError::invalid_at(
             format!("the text cannot be read at line {}, column {}; check its quotes", place.line, place.column),
@@ -78,11 +95,7 @@ pub fn parse(sql: &str, limits: &TextLimits) -> Result<Parsed, QueryError> {
     })?;
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
     check_size(&tokens, limits)?;
-    let explain = strip_explain(&mut tokens);
-    check_first(&tokens)?;
-    let placeholders = number_placeholders(&mut tokens)?;
-    let query = parse_tokens(&dialect, rewrite(tokens), limits)?;
-    Ok(Parsed { query, explain, placeholders })
+    Ok(tokens)
 }
 
 fn parse_tokens(

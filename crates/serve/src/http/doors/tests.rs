@@ -1,6 +1,8 @@
 //! What is read of headers, and what each address needs.
 #![allow(clippy::unwrap_used)]
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rstest::rstest;
 
 use super::*;
@@ -19,7 +21,7 @@ fn basic(text: &str) -> String {
 
 #[test]
 fn tokens_and_pairs_are_read_as_they_were_written() {
-    let of = |text: &str| Given::of(&headers(&[text])).unwrap();
+    let of = |text: &str| said(&headers(&[text])).unwrap();
     assert_eq!(of("Bearer secret"), Given::Token("secret".to_owned()));
     assert_eq!(of("bearer  other"), Given::Token("other".to_owned()));
     assert_eq!(of(&basic("ann:a:b ")), Given::Named("ann".to_owned(), "a:b ".to_owned()));
@@ -34,7 +36,7 @@ fn tokens_and_pairs_are_read_as_they_were_written() {
 #[case::no_pair(&["Basic c2VjcmV0"])]
 #[case::no_base64(&["Basic !!!"])]
 fn what_is_no_proof_is_not_read(#[case] given: &[&str]) {
-    assert!(Given::of(&headers(given)).is_err());
+    assert!(said(&headers(given)).is_err());
 }
 
 #[test]
