@@ -6,9 +6,11 @@
 
 mod crash;
 mod local;
+mod whole;
 
 pub use crash::CrashDisk;
 pub use local::LocalDisk;
+pub use whole::{read_whole, write_secret, write_whole};
 
 use std::ffi::OsStr;
 use std::fmt::Debug;

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod error;
 pub mod events;
 pub mod health;
+pub mod hex;
 pub mod http;
 pub mod lock;
 pub mod retry;

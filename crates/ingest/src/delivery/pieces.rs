@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use vitalake_runtime::hex;
 
 use crate::decode::DeliveryTotals;
 
@@ -55,7 +56,7 @@ pub(super) fn hashed(mut pieces: Pieces) -> (Pieces, JoinHandle<String>) {
             }
             hash.update(&hashed);
         }
-        hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(hash.finish())
     });
     (passed, hashing)
 }

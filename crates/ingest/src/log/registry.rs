@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vitalake_runtime::disk::Disk;
+use vitalake_runtime::disk::{Disk, write_whole};
 
 use super::LogError;
 
@@ -84,7 +84,6 @@ pub(super) struct Registry {
 }
 
 const FILE: &str = "topics.json";
-const FILE_NEXT: &str = "topics.json.next";
 
 impl Registry {
     /// Reads the registry; an absent file is an empty registry.
@@ -139,18 +138,10 @@ impl Registry {
             .topics()
             .map(|(name, id, partitions)| Line { name: name.to_owned(), id: id.to_string(), partitions })
             .collect();
-        let (path, next) = (self.folder.join(FILE), self.folder.join(FILE_NEXT));
+        let path = self.folder.join(FILE);
         let text = serde_json::to_vec_pretty(&Document { version: 1, topics })
             .map_err(|error| LogError::Registry { path: path.clone(), reason: error.to_string() })?;
-        let write = || {
-            let file = self.disk.open(&next, true)?;
-            file.set_len(0)?;
-            file.write_all_at(&text, 0)?;
-            file.sync_data()?;
-            self.disk.rename(&next, &path)?;
-            self.disk.sync_dir(&self.folder)
-        };
-        write().map_err(LogError::io("write the registry of topics", &path))
+        write_whole(self.disk.as_ref(), &path, &text).map_err(LogError::io("write the registry of topics", &path))
     }
 }
 

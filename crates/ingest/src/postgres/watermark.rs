@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::Row as _;
 pub use vitalake_contract::feed::WatermarkLag as Lag;
+use vitalake_runtime::hex;
 
 use super::PostgresError;
 use super::columns::{SourceColumn, SourceColumns};
@@ -102,7 +103,7 @@ impl Watermark {
 
 /// What stands for a row at the edge.
 pub(super) fn mark(row: &[u8]) -> String {
-    Sha256::digest(row).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(row)[..16])
 }
 
 /// The edge of a read, as its rows pass.

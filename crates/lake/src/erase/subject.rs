@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use vitalake_runtime::hex;
 
 /// The modulus of the fingerprint, a Mersenne prime.
 const PRIME: u64 = (1 << 61) - 1;
@@ -49,7 +50,12 @@ impl SubjectKey {
         let fingerprint = bytes.iter().fold(0, |sum, byte| step(sum, self.base, *byte));
         let digits = bytes.iter().all(u8::is_ascii_digit);
         let least = if digits { DISTINCT_DIGITS_MIN } else { DISTINCT_BYTES_MIN };
-        SubjectToken { bytes: bytes.len(), fingerprint, hash: hex(&self.hash(bytes)), distinct: bytes.len() >= least }
+        SubjectToken {
+            bytes: bytes.len(),
+            fingerprint,
+            hash: hex::encode(self.hash(bytes)),
+            distinct: bytes.len() >= least,
+        }
     }
 
     fn hash(&self, bytes: &[u8]) -> [u8; 32] {
@@ -176,7 +182,7 @@ impl Subject {
     }
 
     fn confirms(&self, found: &[u8]) -> bool {
-        hex(&self.key.hash(found)) == self.token.hash
+        hex::encode(self.key.hash(found)) == self.token.hash
     }
 }
 
@@ -269,10 +275,6 @@ fn hashed(secret: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return [0; 32] };
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

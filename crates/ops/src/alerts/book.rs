@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use vitalake_contract::alert::AlertSeverity;
+use vitalake_runtime::hex;
 
 use super::lineage::Lineage;
 use super::machine::{AlertState, Change, Observation, Phase, Tick, Timing, step};
@@ -35,7 +36,7 @@ pub fn fingerprint(alert: &str, labels: &BTreeMap<String, String>) -> Fingerprin
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash.finalize()[..8])
 }
 
 /// What an alert is, whatever its state.

@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat};
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
+use vitalake_runtime::hex;
 
 use super::entry::Entry;
 
@@ -40,7 +41,7 @@ impl Hash {
     /// From its hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Some(Self(unhex(text)?.try_into().ok()?))
+        Some(Self(hex::decode(text)?.try_into().ok()?))
     }
 
     /// The name of the chain whose first line has this hash.
@@ -52,7 +53,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -143,14 +144,14 @@ impl Head {
             key: key_name(key.public_key().as_ref()),
             signature: String::new(),
         };
-        head.signature = hex(key.sign(head.signed().as_bytes()).as_ref());
+        head.signature = hex::encode(key.sign(head.signed().as_bytes()).as_ref());
         head
     }
 
     /// Whether a key signed this.
     #[must_use]
     pub fn is_signed_by(&self, public_key: &[u8]) -> bool {
-        let Some(signature) = unhex(&self.signature) else { return false };
+        let Some(signature) = hex::decode(&self.signature) else { return false };
         UnparsedPublicKey::new(&ED25519, public_key).verify(self.signed().as_bytes(), &signature).is_ok()
     }
 
@@ -167,21 +168,7 @@ pub fn key_name(public_key: &[u8]) -> String {
 }
 
 fn short(bytes: &[u8]) -> String {
-    hex(bytes).chars().take(NAME_CHARACTERS).collect()
-}
-
-/// Bytes as hex digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Hex digits as bytes.
-#[must_use]
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
-    digits.chunks_exact(2).map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)).ok()).collect()
+    hex::encode(bytes).chars().take(NAME_CHARACTERS).collect()
 }
 
 pub(super) fn instant(at_ms: i64) -> String {

@@ -3,15 +3,16 @@
 //! Invariant: a key is durable before anything is signed with it, and one that is there is never made anew.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
-use vitalake_runtime::disk::Disk;
+use vitalake_runtime::disk::{Disk, read_whole, write_secret};
+use vitalake_runtime::hex;
 
 use super::AuditError;
-use super::chain::{hex, key_name};
+use super::chain::key_name;
 use super::token::Tokens;
 
 /// The file of the signing key, PKCS#8.
@@ -48,7 +49,7 @@ impl Keys {
             filled.map(|()| key).map_err(|_| io::Error::other("the system gives no random bytes"))
         })
         .map_err(failed)?;
-        let public = hex(signing.public_key().as_ref());
+        let public = hex::encode(signing.public_key().as_ref());
         kept(disk, &folder.join(PUBLIC), || Ok(public.into_bytes())).map_err(failed)?;
         Ok(Self { signing, tokens: Tokens::new(&tokens) })
     }
@@ -65,44 +66,12 @@ fn kept(disk: &Arc<dyn Disk>, path: &Path, make: impl FnOnce() -> io::Result<Vec
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         found => return found,
     }
-    let (bytes, fresh) = (make()?, fresh(path));
-    // One that was not made to its end is not used: its name was never the key's.
-    if disk.metadata(&fresh).is_ok() {
-        disk.remove(&fresh)?;
-    }
-    let file = disk.create_new(&fresh)?;
-    own(&fresh);
-    file.write_all_at(&bytes, 0)?;
-    file.sync_data()?;
-    disk.rename(&fresh, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    let bytes = make()?;
+    write_secret(disk.as_ref(), path, &bytes)?;
     Ok(bytes)
-}
-
-fn fresh(path: &Path) -> PathBuf {
-    path.with_extension("new")
-}
-
-/// Lets nobody but the owner read a file, where the machine knows owners.
-fn own(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // A disk of a rehearsal has no such file.
-        let _absent = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
-    }
-    #[cfg(not(unix))]
-    let _ = path;
 }
 
 /// The bytes of a small file.
 pub(super) fn read(disk: &Arc<dyn Disk>, path: &Path) -> io::Result<Vec<u8>> {
-    let file = disk.open(path, false)?;
-    let length = file.len()?;
-    if length > KEY_BYTES_MAX {
-        return Err(io::Error::other("it is too large for a key"));
-    }
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
+    read_whole(disk.as_ref(), path, KEY_BYTES_MAX)
 }

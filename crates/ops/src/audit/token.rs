@@ -5,7 +5,7 @@
 
 use ring::hmac;
 
-use super::chain::hex;
+use vitalake_runtime::hex;
 
 /// Characters of a token.
 const TOKEN_CHARACTERS: usize = 16;
@@ -35,7 +35,7 @@ impl Tokens {
         let mut context = hmac::Context::with_key(&self.0);
         context.update(DOMAIN);
         context.update(text.as_bytes());
-        hex(context.sign().as_ref()).chars().take(TOKEN_CHARACTERS).collect()
+        hex::encode(context.sign().as_ref()).chars().take(TOKEN_CHARACTERS).collect()
     }
 
     /// Tells keys apart without telling them.

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use vitalake_runtime::disk::Disk;
+use vitalake_runtime::hex;
 
-use super::chain::{Found, Hash, Head, key_name, unhex};
+use super::chain::{Found, Hash, Head, key_name};
 use super::entry::Action;
 use super::files::{HEADS, Segment, bytes_of, heads, lines, segments};
 use super::keys::PUBLIC;
@@ -103,7 +104,7 @@ pub fn verify(disk: &Arc<dyn Disk>, folder: &Path, keys: Option<&Path>, against:
     let keys = keys.map_or_else(|| folder.join("keys"), Path::to_owned);
     let written = String::from_utf8(bytes_of(disk, &keys.join(PUBLIC))?).unwrap_or_default();
     let public = against.public_key.clone().unwrap_or(written);
-    check.public = unhex(public.trim()).filter(|key| key.len() == 32).unwrap_or_default();
+    check.public = hex::decode(public.trim()).filter(|key| key.len() == 32).unwrap_or_default();
     let elsewhere = against.heads.clone().unwrap_or_default();
     check.heads =
         own.iter().map(|head| (head.clone(), false)).chain(elsewhere.into_iter().map(|head| (head, true))).collect();

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use sha2::{Digest as _, Sha256};
 use vitalake_ops::audit::{Statement, Tokens};
+use vitalake_runtime::hex;
 
 /// Characters of a shape.
 const SHAPE_CHARACTERS_MAX: usize = 2_000;
@@ -130,11 +131,10 @@ impl Shape {
 
     fn finish(self, tokens: &Tokens) -> Statement {
         let whole = self.words.join(" ");
-        let digest = Sha256::digest(whole.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = hex::encode(Sha256::digest(whole.as_bytes()));
         let literals: BTreeSet<String> = self.literals.iter().map(|text| tokens.of(text)).collect();
         Statement {
-            fingerprint: hex.chars().take(FINGERPRINT_CHARACTERS).collect(),
+            fingerprint: digits.chars().take(FINGERPRINT_CHARACTERS).collect(),
             shape: whole.chars().take(SHAPE_CHARACTERS_MAX).collect(),
             literals: literals.into_iter().collect(),
             literals_left_out: self.left_out,

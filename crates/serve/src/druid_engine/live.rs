@@ -5,13 +5,13 @@
 //! again, and whether the contract has changed since.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vitalake_contract::contract::{Column, ColumnType};
 use vitalake_contract::time_format::TimeFormat;
 use vitalake_contract::{Contract, Source};
+use vitalake_runtime::hex;
 
 use super::spec::{PublishedColumn, columns, dimension, iso_of};
 
@@ -138,11 +138,7 @@ pub fn is_same(made_of: &Value, specification: &Value) -> bool {
 }
 
 fn fingerprint(spec: &Value) -> String {
-    Sha256::digest(spec.to_string()).iter().take(16).fold(String::new(), |mut text, byte| {
-        // Writing into text does not fail.
-        let _written = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&Sha256::digest(spec.to_string())[..16])
 }
 
 /// Where a value stands, as Druid writes it: `$['vitals']['hr']`.

@@ -7,6 +7,7 @@ use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use vitalake_runtime::hex;
 
 /// The key that a process signs addresses with.
 #[derive(Clone)]
@@ -29,16 +30,15 @@ impl FileKey {
     #[must_use]
     pub fn sign(&self, dataset: &str, version: u64, file: &str, until_s: i64) -> String {
         let mac = self.mac(dataset, version, file, until_s).map(|mac| mac.finalize().into_bytes());
-        let hex: String = mac.iter().flatten().map(|byte| format!("{byte:02x}")).collect();
-        format!("{until_s}-{hex}")
+        format!("{until_s}-{}", mac.map(hex::encode).unwrap_or_default())
     }
 
     /// Whether a signature is one of ours for this file, and its time is not over.
     #[must_use]
     pub fn accepts(&self, signature: &str, dataset: &str, version: u64, file: &str, now_s: i64) -> bool {
-        let Some((until, hex)) = signature.split_once('-') else { return false };
+        let Some((until, digits)) = signature.split_once('-') else { return false };
         let Ok(until_s) = until.parse::<i64>() else { return false };
-        let Some(bytes) = unhex(hex) else { return false };
+        let Some(bytes) = hex::decode(digits) else { return false };
         let signed = self.mac(dataset, version, file, until_s);
         now_s < until_s && signed.is_some_and(|mac| mac.verify_slice(&bytes).is_ok())
     }
@@ -48,15 +48,6 @@ impl FileKey {
         mac.update(format!("{dataset}\n{version}\n{file}\n{until_s}").as_bytes());
         Some(mac)
     }
-}
-
-fn unhex(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.as_bytes();
-    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    digits.chunks(2).map(byte).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
+use vitalake_runtime::hex;
 use x509_certificate::X509Certificate;
 
 /// The object identifier of `subjectAltName`.
@@ -26,8 +27,7 @@ impl Shown {
     pub fn of(chain: Option<&[CertificateDer<'_>]>) -> Option<Self> {
         let der = chain?.first()?;
         let certificate = X509Certificate::from_der(der.as_ref()).ok()?;
-        let digest = Sha256::digest(der.as_ref());
-        let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let fingerprint = hex::encode(Sha256::digest(der.as_ref()));
         let mut names = vec![format!("sha256:{fingerprint}")];
         names.extend(certificate.subject_common_name().map(|name| format!("CN={name}")));
         let other = certificate.iter_extensions().find(|extension| extension.id.to_string() == SUBJECT_ALT_NAME);

@@ -13,6 +13,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use vitalake_contract::access::Mask;
+use vitalake_runtime::hex;
 
 /// What stands for a text of which nothing is shown.
 const REDACTED: &str = "***";
@@ -40,7 +41,7 @@ impl MaskKey {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         mac.update(text.as_bytes());
         let digest = mac.finalize().into_bytes();
-        Some(digest.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect())
+        digest.get(..HASH_BYTES).map(hex::encode)
     }
 }
 

@@ -11,6 +11,7 @@ use vitalake_contract::access::{Classification, Mask, Predicate, RECORD_COLUMNS,
 use vitalake_contract::consent::Consent;
 use vitalake_contract::{Contract, Layer};
 use vitalake_runtime::config::access::{Access as Settings, Action, Reach, Role, Scope};
+use vitalake_runtime::hex;
 
 use super::mask::MaskKey;
 use crate::identity::Identity;
@@ -124,8 +125,7 @@ impl Access {
 
 /// A short hash of rules as they were read.
 fn fingerprint(rules: &str) -> String {
-    let digest = Sha256::digest(rules.as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(rules.as_bytes())[..8])
 }
 
 /// Columns of the platform's own tables that hold what rules, gates and runbooks found, which may be a record's value.

@@ -14,6 +14,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::Value;
 use vitalake_ops::erasures::{DONE, DRY_RUN, EraseRequest, OPERATOR, Receipt};
 use vitalake_runtime::events::Events;
+use vitalake_runtime::hex;
 use vitalake_runtime::lock::FolderLock;
 
 use super::who::who;
@@ -176,7 +177,7 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let unsigned = Receipt { signature: String::new(), ..receipt.clone() };
     let bytes = serde_json::to_vec(&unsigned).context("the receipt cannot be read")?;
     let key = args.key.clone().unwrap_or_else(|| receipt.key.clone());
-    let is_signed = match (unhex(&key), unhex(&receipt.signature)) {
+    let is_signed = match (hex::decode(&key), hex::decode(&receipt.signature)) {
         (Some(key), Some(signature)) => UnparsedPublicKey::new(&ED25519, key).verify(&bytes, &signature).is_ok(),
         _ => false,
     };
@@ -189,9 +190,4 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     writeln!(out, "signed by {key}")?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    text.len().is_multiple_of(2).then(|| (0..text.len()).step_by(2).map(digits).collect())?
 }

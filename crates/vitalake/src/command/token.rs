@@ -10,6 +10,7 @@ use chrono::{Days, Utc};
 use clap::Args;
 use sha2::{Digest, Sha256};
 use vitalake_runtime::config::access::TOKEN_HASH_PREFIX;
+use vitalake_runtime::hex;
 
 use crate::failure::Failure;
 
@@ -71,14 +72,10 @@ pub fn check_names<'n>(names: impl Iterator<Item = &'n String>) -> anyhow::Resul
 #[must_use]
 pub fn fresh() -> String {
     let bytes: [u8; 32] = rand::random();
-    format!("vl_{}", hex(&bytes))
+    format!("vl_{}", hex::encode(bytes))
 }
 
 /// How the project's file has a token.
 fn hash(token: &str) -> String {
-    format!("{TOKEN_HASH_PREFIX}{}", hex(&Sha256::digest(token.as_bytes())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{TOKEN_HASH_PREFIX}{}", hex::encode(Sha256::digest(token.as_bytes())))
 }

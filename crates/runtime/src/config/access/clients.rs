@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::hex;
 use chrono::{DateTime, NaiveDate, Utc};
 use saphyr::{MarkedYaml, YamlData};
 
@@ -212,12 +213,5 @@ const TOKEN_HELP: &str = "make a token with `vitalake token NAME --role ROLE` an
 
 /// 64 hex digits as bytes.
 fn digest_of(text: &str) -> Option<[u8; 32]> {
-    let mut digest = [0_u8; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, digits) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(digest)
+    hex::decode(text)?.try_into().ok()
 }

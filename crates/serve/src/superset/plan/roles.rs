@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+use vitalake_runtime::hex;
 
 use super::asset::Asset;
 use super::there::There;
@@ -53,8 +54,7 @@ fn role_name(project: &str, title: &str) -> String {
     if name.chars().count() <= NAME_CHARS_MAX {
         return name;
     }
-    let hash =
-        Sha256::digest(name.as_bytes()).iter().take(4).fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let hash = hex::encode(&Sha256::digest(name.as_bytes())[..4]);
     let kept: String = name.chars().take(NAME_CHARS_MAX - hash.len() - 2).collect();
     format!("{kept}… {hash}")
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vitalake_lake::erase::{Places, Subject, SubjectKey, SubjectToken};
 use vitalake_ops::erasures::{PENDING, Receipt};
-use vitalake_runtime::disk::Disk;
+use vitalake_runtime::disk::{Disk, read_whole, write_secret};
+use vitalake_runtime::hex;
 
 /// The folder in the data folder.
 const FOLDER: &str = "erasures";
@@ -20,6 +21,8 @@ const FOLDER: &str = "erasures";
 const KEY: &str = "key";
 /// The file with the key that signs receipts, as PKCS#8.
 const SIGNING_KEY: &str = "signing-key";
+/// Bytes of a file here at most: the places of a person's records are many.
+const FILE_BYTES_MAX: u64 = 1 << 32;
 
 /// An erasure that was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -163,10 +166,10 @@ impl Kept {
         let bytes = self.read(&self.folder.join(SIGNING_KEY))?;
         let pair = Ed25519KeyPair::from_pkcs8(&bytes)
             .map_err(|_| anyhow::anyhow!("erasures/signing-key of the data folder is no key: restore it"))?;
-        receipt.key = hex(pair.public_key().as_ref());
+        receipt.key = hex::encode(pair.public_key().as_ref());
         receipt.signature = String::new();
         let text = serde_json::to_vec(&receipt).context("a receipt cannot be written")?;
-        receipt.signature = hex(pair.sign(&text).as_ref());
+        receipt.signature = hex::encode(pair.sign(&text).as_ref());
         Ok(receipt)
     }
 
@@ -177,31 +180,16 @@ impl Kept {
     }
 
     fn read(&self, path: &Path) -> anyhow::Result<Vec<u8>> {
-        let read = || -> std::io::Result<Vec<u8>> {
-            let file = self.disk.open(path, false)?;
-            let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
-            file.read_exact_at(&mut bytes, 0)?;
-            Ok(bytes)
-        };
-        read().with_context(|| format!("{} cannot be read", path.display()))
+        read_whole(self.disk.as_ref(), path, FILE_BYTES_MAX)
+            .with_context(|| format!("{} cannot be read", path.display()))
     }
 
     /// Writes a file that is durable, whole or not at all.
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        let (path, next) = (self.folder.join(name), self.folder.join(format!("{name}.next")));
-        let write = || -> std::io::Result<()> {
-            self.disk.create_dir_all(&self.folder)?;
-            let file = self.disk.open(&next, true)?;
-            file.set_len(0)?;
-            file.write_all_at(bytes, 0)?;
-            file.sync_data()?;
-            self.disk.rename(&next, &path)?;
-            self.disk.sync_dir(&self.folder)
-        };
-        write().with_context(|| format!("{} cannot be written", path.display()))
+        let path = self.folder.join(name);
+        // What is kept here tells of persons, or is a key.
+        let written = self.disk.create_dir_all(&self.folder);
+        let written = written.and_then(|()| write_secret(self.disk.as_ref(), &path, bytes));
+        written.with_context(|| format!("{} cannot be written", path.display()))
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
