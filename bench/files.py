@@ -8,6 +8,7 @@ import argparse, http.client, json, os, random, shutil, statistics, sys, tempfil
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import local_spark
 from report import Report
 from server import Server
 
@@ -29,7 +30,7 @@ def arguments():
     parser.add_argument("--engines", default="vitalake duckdb spark")
     parser.add_argument("--forms", default="csv parquet")
     parser.add_argument("--large-gb", type=float, default=0, help="also load a CSV of so many GB and say the peak of memory")
-    parser.add_argument("--spark", default=str(Path.home() / ".cache/vitalake/systems/spark"), help="where systems/install.sh put it")
+    parser.add_argument("--spark", default=local_spark.HOME, help="where systems/install.sh put it")
     parser.add_argument("--shared", default="with nobody")
     return parser.parse_args()
 
@@ -105,20 +106,8 @@ class DuckDb:
 
 class Spark:
     def __init__(self, home, folder):
-        home = Path(home)
-        sys.path.insert(0, str(next((home / "lib").glob("python3*/site-packages"))))
-        import pyspark
-        from pyspark.sql import SparkSession
-        jars = ",".join(str(jar) for jar in sorted((home / "jars").glob("*.jar")))
-        settings = {
-            "spark.jars": jars, "spark.ui.enabled": "false", "spark.driver.memory": "2g", "spark.sql.session.timeZone": "UTC",
-            "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension", "spark.sql.parquet.compression.codec": "zstd",
-            "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog", "spark.log.level": "ERROR",
-        }
-        builder = SparkSession.builder.master(f"local[{os.cpu_count()}]")
-        for key, value in settings.items():
-            builder = builder.config(key, value)
-        self.session, self.folder, self.name = builder.getOrCreate(), folder, f"Spark {pyspark.__version__}"
+        self.session, version = local_spark.session(home)
+        self.folder, self.name = folder, f"Spark {version}"
 
     def load(self, path, form):
         table = tempfile.mkdtemp(dir=self.folder)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What an upsert of few keys costs at one and at ten times the table's size, beside delta-rs' MERGE of the same rows.
+"""What an upsert of few keys costs at one and at ten times the table's size, beside delta-rs' and Spark's MERGE of the same rows.
 
-    keyed.py --bin PATH/vitalake [--beside PATH] [--rows 1000000] [--share 0.01] [--few 10] [--shared "what else ran"]
+    keyed.py --bin PATH/vitalake [--beside PATH] [--spark FOLDER] [--rows 1000000] [--share 0.01] [--few 10] [--shared "what else ran"]
 
 A dataset is delivered as Parquet files of a million rows and upserted by its key. Then deliveries of `--share` of the keys,
 chosen at random, and of `--few` of them are timed, from the delivery's first byte to the commit of the upserted table. Bytes are
-the server's `rchar` and `wchar` of /proc/PID/io meanwhile; they hold the raw table's and the state's. delta-rs merges the
-same rows into a table of its own, written in one go.
+the server's `rchar` and `wchar` of /proc/PID/io meanwhile; they hold the raw table's and the state's. delta-rs and Spark
+(`--spark`, "" for none; where systems/install.sh put it) merge the same rows into a table each, appended in the same files.
 """
 import argparse, http.client, io, random, shutil, sys, tempfile, time
 from pathlib import Path
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parent))
+import local_spark
 from report import Report
 from server import Server
 
@@ -156,6 +157,27 @@ def of_delta_rs(report, count, changes):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def of_spark(home, report, count, changes):
+    session, version = local_spark.session(home)
+    folder = Path(tempfile.mkdtemp(prefix="spark-bench-keyed-"))
+    java = session.sparkContext._gateway.proc.pid
+    target = f"delta.`{folder}/table`"
+    try:
+        for start in range(0, count, FILE_ROWS):
+            table = rows(range(start, min(count, start + FILE_ROWS)), 1_700_000_000 + start)
+            pq.write_table(table, folder / f"{start}.parquet")
+            session.read.parquet(f"{folder}/{start}.parquet").write.format("delta").mode("append").save(f"{folder}/table")
+        for number, (what, table) in enumerate(changes):
+            pq.write_table(table, folder / f"change-{number}.parquet")
+            source = f"parquet.`{folder}/change-{number}.parquet`"
+            merge = (f"MERGE INTO {target} t USING {source} s ON t.id = s.id WHEN MATCHED AND s.changed_at > t.changed_at THEN UPDATE SET * "
+                     "WHEN NOT MATCHED THEN INSERT *")
+            report.row(f"{count:,} rows: Spark {version} MERGE, {what}", measured(java, lambda: session.sql(merge).collect()))
+    finally:
+        session.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--bin", required=True)
@@ -164,6 +186,7 @@ def main():
     arguments.add_argument("--share", type=float, default=0.01)
     arguments.add_argument("--few", type=int, default=10)
     arguments.add_argument("--times", type=int, nargs="*", default=[1, 10])
+    arguments.add_argument("--spark", default=local_spark.HOME, help="where systems/install.sh put it")
     arguments.add_argument("--shared", default="with nothing else that is known")
     options = arguments.parse_args()
     report = Report("keyed")
@@ -175,6 +198,8 @@ def main():
         changes = [(f"{len(share):,} keys at random", rows(share, 1_800_000_000)), (f"{len(few):,} keys at random", rows(few, 1_900_000_000))]
         of_vitalake(options, report, count, changes)
         of_delta_rs(report, count, changes)
+        if options.spark:
+            of_spark(options.spark, report, count, changes)
     report.write("Upserts by key", options.shared)
 
 

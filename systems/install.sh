@@ -105,7 +105,7 @@ POM
 }
 
 missing=0
-[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid superset browser
+[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid superset browser wire
 for part in "$@"; do
   [ -n "${about[$part]:-}" ] || { echo "error: there is no part $part; there are: ${!about[*]}" >&2; exit 64; }
   folder=$systems/$part
