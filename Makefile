@@ -19,7 +19,7 @@ TOOLS ?= $(HOME)/.cache/vitalake
 DENY := $(TOOLS)/bin/cargo-deny
 DENY_VERSION := 0.20.2
 
-.PHONY: help up test tests lint format clippy doc one-copy deny example bench soak accept systems superset
+.PHONY: help up test tests lint format clippy doc one-copy deny example bench soak accept systems superset console console-test
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -78,3 +78,9 @@ systems: ## Run the checks against real Kafka, Azurite and Spark; ONLY=java,spar
 
 superset: ## Start the example project and a Superset that shows its dashboards, at http://127.0.0.1:8088
 	@VITALAKE_TOOLS="$(TOOLS)" PYTHON=$(PYTHON) PROJECT=$(PROJECT) DATA=$(DATA) KAFKA=$(KAFKA) HTTP=$(HTTP) WEARERS=$(WEARERS) scripts/superset.sh
+
+console: ## Build the console's pages into console/dist; the next build of the binary takes them in
+	@scripts/console.sh
+
+console-test: ## Check the console: types, unit tests, and a browser against the real binary; BIN=PATH brings one
+	@BIN="$(BIN)" PROJECT=$(PROJECT) scripts/console-test.sh

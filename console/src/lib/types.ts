@@ -1,0 +1,276 @@
+// What the API answers, as far as the pages read it. A field that an older server does not send is optional.
+
+export interface Session {
+  name: string | null;
+  roles: string[];
+  may: { operate: boolean; steward: boolean; audit: boolean };
+  log_in: LogIn;
+  project: string;
+  version: string;
+  started_at: string;
+}
+export type LogIn = 'none' | 'token' | 'oidc' | 'both';
+
+export interface Today {
+  at: string;
+  datasets: TodayDataset[];
+  held: { dataset: string; since: string; reasons: Reason[] }[];
+  alerts: Alert[];
+  feeds: { name: string; dataset: string; state: string; due: string | null; late_by_ms: number | null; last: string | null }[];
+  came_in: { from: string; step_ms: number; series: { dataset: string; counts: number[] }[] };
+  deliveries: Delivery[];
+}
+export interface TodayDataset {
+  name: string;
+  layer: string;
+  state: string;
+  freshness_ms: number | null;
+  sla_ms: number | null;
+  rows: number | null;
+  rows_last_hour: number | null;
+  quarantined_last_hour: number | null;
+  reason: string | null;
+}
+
+export interface CatalogueEntry {
+  name: string;
+  layer: string;
+  title: string | null;
+  description: string | null;
+  owner: string | null;
+  kind: string;
+  tags: string[];
+  columns: number | { name: string; type?: string }[] | string[];
+  upstream: string[];
+  downstream: string[];
+}
+export interface Column {
+  name: string;
+  type: string;
+  required: boolean;
+  key: boolean;
+  description: string | null;
+  classification: string | null;
+  mask: string | null;
+  seen_as: string;
+  path: string | null;
+}
+export interface Rule {
+  name: string;
+  column: string | null;
+  text: string;
+  severity: string;
+  scope: string | null;
+  latest: { at: string; state: string; got: unknown; want: unknown; failed: number | null } | null;
+}
+export interface DatasetPage {
+  name: string;
+  layer: string;
+  title: string | null;
+  purpose: string | null;
+  description?: string | null;
+  owner: string | null;
+  version: string | null;
+  sla: { property: string; value: unknown; unit: string | null }[];
+  kind: string;
+  model: { sql: string; kind: string; engine: string | null } | null;
+  topic: string | null;
+  delivery: unknown;
+  schema: Column[];
+  rules: Rule[];
+  gate: Gate | null;
+  upstream: string[];
+  downstream: string[];
+  versions: { version: number; at: string; rows_added: number | null; rows_removed: number | null; operation: string | null }[];
+  quarantine: { rule: string; rows: number; last: string | null }[];
+}
+
+export interface DatasetState {
+  dataset: string;
+  layer: string;
+  rows: number;
+  tail_rows: number;
+  version: number | null;
+  last_commit: string | null;
+  newest_row_at: string | null;
+  freshness_seconds: number | null;
+  lag_records: number | null;
+  quarantined: number;
+  state: string;
+  error: string | null;
+  broken_rules: { rule: string; severity: string; rows: number }[];
+  model: string | null;
+  engine: string | null;
+  gate: Gate | null;
+}
+
+export type Reason = string | { rule?: string; message?: string; got?: unknown; want?: unknown; [key: string]: unknown };
+export interface Gate {
+  dataset: string;
+  state: string;
+  since: string;
+  reasons: Reason[];
+  stale: boolean;
+  freshness_seconds?: number | null;
+  waiting_rows?: number | null;
+  actor?: string | null;
+  comment?: string | null;
+}
+
+export interface Feed {
+  feed: string;
+  dataset: string;
+  source: string;
+  runs: string;
+  state: string;
+  message: string | null;
+  last_look_at: string | null;
+  last_delivery_at: string | null;
+  last_delivery: number | string | null;
+  last_date: string | null;
+  next_run_at: string | null;
+  next_due_at: string | null;
+  late_since: string | null;
+  missed_runs: number;
+  files_waiting: number;
+  files_taken: number;
+  not_read: unknown[];
+}
+export interface Delivery {
+  since?: string | null;
+  at: string;
+  dataset: string;
+  state: string;
+  id: string | null;
+  feed: string | null;
+  business_date: string | null;
+  delivery: number | null;
+  sha256: string | null;
+  offered: number | null;
+  accepted: number | null;
+  quarantined: number | null;
+  duplicate: number | null;
+  reason: string | null;
+  actor: string | null;
+  open: boolean;
+}
+
+export interface Alert {
+  fingerprint: string;
+  alert: string;
+  state: string;
+  dataset: string | null;
+  rule?: string | null;
+  severity: string;
+  owner?: string | null;
+  since: string | null;
+  summary: string | null;
+  runbook: string | null;
+  open?: boolean;
+  silenced_until?: string | null;
+  acknowledged_by?: string | null;
+  comment?: string | null;
+}
+
+export interface Grid {
+  at?: string;
+  columns: string[];
+  rows: unknown[][];
+  error?: string | null;
+  more?: boolean;
+}
+export interface Runbook {
+  name: string;
+  title: string;
+  sections: ({ kind: 'text'; html: string } | { kind: 'sql'; sql: string; now: Grid | null; then: Grid | null })[];
+}
+export interface RunbookEntry {
+  name: string;
+  title: string;
+  origin: string;
+  owners: string[];
+  alerts: string[];
+}
+
+export interface Problem {
+  file: string | null;
+  line: number | null;
+  column: number | null;
+  message: string;
+  help: string | null;
+}
+export interface ChartColumn {
+  name: string;
+  title?: string | null;
+  unit?: string | null;
+  decimals?: number | null;
+}
+export interface Chart {
+  id: string;
+  title: string | null;
+  description?: string | null;
+  type: string;
+  sql?: string | null;
+  measures: (string | ChartColumn)[];
+  dimensions: (string | ChartColumn)[];
+  time: string | null;
+  unit: string | null;
+  format: string | null;
+  width: number | null;
+  height?: number | null;
+  by?: string | null;
+  x?: string | null;
+  y?: string | null;
+  stacked?: boolean;
+  trend?: boolean;
+  html?: string | null;
+  text_html?: string | null;
+  runbook?: string | null;
+  columns?: ChartColumn[];
+  problem?: Problem | string | null;
+}
+export interface DashboardFilter {
+  name: string;
+  title: string | null;
+  kind?: string;
+  multiple?: boolean;
+  default?: string[];
+  sql?: string | null;
+}
+export interface Dashboard {
+  name: string;
+  title: string;
+  description?: string | null;
+  problems: Problem[];
+  filters: (DashboardFilter | string)[];
+  period?: { chosen: string; choices: string[] } | string | null;
+  refresh_ms?: number | null;
+  rows: Chart[][];
+}
+export interface DashboardEntry {
+  name: string;
+  title: string;
+  description?: string | null;
+  problems?: Problem[] | number;
+  charts?: number;
+}
+
+export interface AuditEntry {
+  at: string;
+  who: string | null;
+  by?: string | null;
+  roles?: string[];
+  surface: string;
+  action: string;
+  outcome: string;
+  datasets: unknown;
+  purpose?: string | null;
+  policy?: string | null;
+  rows?: number | null;
+  statement?: { shape?: string } | null;
+  [key: string]: unknown;
+}
+export interface Lineage {
+  nodes: { name: string; layer: string; kind: string; state: string }[];
+  edges: { from: string; to: string }[];
+}
