@@ -45,7 +45,7 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
   headers.set('X-Requested-With', 'vitalake');
   let response: Response;
   try {
-    response = await fetch(`/api/v1/${path}`, { ...init, headers, credentials: 'same-origin', cache: 'no-store' });
+    response = await fetch(`/api/v1/${path}`, { ...init, headers, credentials: 'same-origin', cache: 'no-cache' });
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     hooks.away();
@@ -80,6 +80,12 @@ async function send<A>(method: string, path: string, body?: unknown): Promise<A>
 
 const at = encodeURIComponent;
 
+/** Who decides, where nobody has to say who he is; a proved name goes before it. */
+let by = 'console';
+export function signAs(name: string | null): void {
+  by = name ?? 'console';
+}
+
 /** A query string of what is set. */
 export function params(of: Record<string, string | number | undefined | null>): string {
   const made = new URLSearchParams();
@@ -99,21 +105,22 @@ export const api = {
   catalogue: (signal?: Signal) => get<T.CatalogueEntry[]>('catalogue', signal),
   dataset: (name: string, signal?: Signal) => get<T.DatasetPage>(`catalogue/${at(name)}`, signal),
   lineage: (signal?: Signal) => get<T.Lineage>('lineage', signal),
+  origins: (name: string, signal?: Signal) => get<T.Origins>(`lineage/${at(name)}`, signal),
   gates: (signal?: Signal) => get<T.Gate[]>('gates', signal),
-  decideGate: (dataset: string, word: 'hold' | 'release', reason: string) => send<unknown>('POST', `gates/${at(dataset)}/${word}`, { reason }),
+  decideGate: (dataset: string, word: 'hold' | 'release', reason: string) => send<unknown>('POST', `gates/${at(dataset)}/${word}`, { reason, by }),
   feeds: (signal?: Signal) => get<T.Feed[]>('feeds', signal),
   runFeed: (name: string) => send<Record<string, unknown>>('POST', `feeds/${at(name)}/run`),
   deliveries: (of: { of?: string; state?: string; limit?: number }, signal?: Signal) => get<T.Delivery[]>(`deliveries${params(of)}`, signal),
-  decideDelivery: (id: string, word: 'release' | 'reject', reason: string) => send<unknown>('POST', `deliveries/${at(id)}/${word}`, { reason }),
+  decideDelivery: (id: string, word: 'release' | 'reject', reason: string) => send<unknown>('POST', `deliveries/${at(id)}/${word}`, { reason, by }),
   rejects: (dataset: string, rule: string, signal?: Signal) =>
     get<Record<string, unknown>[]>(`quarantine/${at(dataset)}${params({ rule, limit: 50 })}`, signal),
   replay: (dataset: string, body: { rule?: string; dry_run?: boolean }) => send<Record<string, unknown>>('POST', `quarantine/${at(dataset)}/replay`, body),
-  discard: (dataset: string, body: { rule?: string; reason: string }) => send<Record<string, unknown>>('POST', `quarantine/${at(dataset)}/discard`, body),
+  discard: (dataset: string, body: { rule?: string; reason: string }) => send<Record<string, unknown>>('POST', `quarantine/${at(dataset)}/discard`, { ...body, by }),
   alerts: (signal?: Signal) => get<T.Alert[]>('alerts', signal),
-  acknowledge: (fingerprint: string, comment: string) => send<unknown>('POST', `alerts/${at(fingerprint)}/ack`, { comment }),
-  silence: (alert: string, until: string, reason: string) => send<unknown>('POST', 'silences', { alert, until, reason }),
+  acknowledge: (fingerprint: string, comment: string) => send<unknown>('POST', `alerts/${at(fingerprint)}/ack`, { comment, by }),
+  silence: (alert: string, until: string, reason: string) => send<unknown>('POST', 'silences', { alert, until, reason, by }),
   runbooks: (signal?: Signal) => get<T.RunbookEntry[]>('runbooks', signal),
-  runbook: (name: string, alert: string, signal?: Signal) => get<T.Runbook>(`runbooks/${at(name)}${params({ alert })}`, signal),
+  runbook: (name: string, alert: string, signal?: Signal) => get<T.Runbook>(`runbooks/${at(name)}${params({ alert, as: 'html' })}`, signal),
   dashboards: (signal?: Signal) => get<T.DashboardEntry[]>('dashboards', signal),
   dashboard: (name: string, chosen: string, signal?: Signal) => get<T.Dashboard>(`dashboards/${at(name)}${chosen ? `?${chosen}` : ''}`, signal),
   audit: (of: Record<string, string | number | undefined>, signal?: Signal) => get<T.AuditEntry[]>(`audit${params(of)}`, signal),

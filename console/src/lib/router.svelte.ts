@@ -43,12 +43,14 @@ class Router {
   #follow(event: MouseEvent): void {
     if (event.defaultPrevented || event.button !== 0) return;
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    // Links of drawings are SVG elements, which have no `origin` and no `pathname` of their own.
     const link = event.target instanceof Element ? event.target.closest('a') : null;
-    if (!link || link.target || link.hasAttribute('download') || link.origin !== location.origin) return;
-    if (link.hash && link.pathname === location.pathname && link.search === location.search) return;
-    if (!isPage(link.pathname)) return;
+    const href = link?.getAttribute('href');
+    if (!link || !href || link.getAttribute('target') || link.hasAttribute('download')) return;
+    const to = new URL(href, location.href);
+    if (to.origin !== location.origin || !isPage(to.pathname) || href.startsWith('#')) return;
     event.preventDefault();
-    this.go(link.pathname + link.search);
+    this.go(to.pathname + to.search);
   }
 }
 

@@ -1,5 +1,5 @@
 // Who this is and what they may do; and the overview that the shell and *Today* share.
-import { api, Failure, hooks } from './api';
+import { api, Failure, hooks, signAs } from './api';
 import { live } from './live.svelte';
 import { Resource } from './resource.svelte';
 import type { LogIn, Session, Today } from './types';
@@ -26,6 +26,7 @@ class Sessions {
     try {
       this.now = await api.session();
       this.needs = undefined;
+      signAs(this.now.name);
       live.start();
       this.today.follow();
       void this.today.ask();

@@ -3,7 +3,7 @@
 export interface Session {
   name: string | null;
   roles: string[];
-  may: { operate: boolean; steward: boolean; audit: boolean };
+  may: { operate: boolean; deliver?: boolean; steward: boolean; watch?: boolean; audit: boolean };
   log_in: LogIn;
   project: string;
   version: string;
@@ -40,15 +40,19 @@ export interface CatalogueEntry {
   owner: string | null;
   kind: string;
   tags: string[];
-  columns: number | { name: string; type?: string }[] | string[];
+  columns: number;
+  model?: string | null;
   upstream: string[];
   downstream: string[];
 }
 export interface Column {
   name: string;
   type: string;
+  title?: string | null;
+  unit?: string | null;
+  is_time?: boolean;
   required: boolean;
-  key: boolean;
+  key: number | boolean | null;
   description: string | null;
   classification: string | null;
   mask: string | null;
@@ -79,6 +83,7 @@ export interface DatasetPage {
   schema: Column[];
   rules: Rule[];
   gate: Gate | null;
+  now?: TodayDataset | null;
   upstream: string[];
   downstream: string[];
   versions: { version: number; at: string; rows_added: number | null; rows_removed: number | null; operation: string | null }[];
@@ -113,8 +118,7 @@ export interface Gate {
   stale: boolean;
   freshness_seconds?: number | null;
   waiting_rows?: number | null;
-  actor?: string | null;
-  comment?: string | null;
+  by?: string | null;
 }
 
 export interface Feed {
@@ -156,6 +160,10 @@ export interface Delivery {
 }
 
 export interface Alert {
+  labels?: Record<string, string>;
+  reason?: string | null;
+  notify?: string[];
+  inhibited_by?: string | null;
   fingerprint: string;
   alert: string;
   state: string;
@@ -193,69 +201,88 @@ export interface RunbookEntry {
 }
 
 export interface Problem {
-  file: string | null;
-  line: number | null;
-  column: number | null;
+  file: string;
+  line: number;
+  column: number;
+  severity?: string;
+  code?: string;
   message: string;
   help: string | null;
 }
-export interface ChartColumn {
+export interface Measure {
   name: string;
-  title?: string | null;
-  unit?: string | null;
-  decimals?: number | null;
+  title: string;
+  unit: string | null;
+  format: string | null;
+  description?: string | null;
+}
+export interface Dimension {
+  name: string;
+  title: string;
+  is_time: boolean;
+}
+/** Which of a chart's names goes where. */
+export interface Form {
+  measure?: string;
+  measures?: string[];
+  trend?: boolean;
+  x?: string;
+  y?: string;
+  by?: string | string[] | null;
+  stacked?: boolean;
+  rows?: string[];
+  columns?: string[];
 }
 export interface Chart {
   id: string;
   title: string | null;
   description?: string | null;
   type: string;
-  sql?: string | null;
-  measures: (string | ChartColumn)[];
-  dimensions: (string | ChartColumn)[];
-  time: string | null;
-  unit: string | null;
-  format: string | null;
-  width: number | null;
+  width: number;
   height?: number | null;
-  by?: string | null;
-  x?: string | null;
-  y?: string | null;
-  stacked?: boolean;
-  trend?: boolean;
-  html?: string | null;
-  text_html?: string | null;
+  sql?: string;
+  dataset?: string;
+  unit?: string | null;
+  format?: string | null;
+  measures?: Measure[];
+  dimensions?: Dimension[];
+  time?: string | null;
+  grain?: string | null;
+  form?: Form;
+  limit?: number;
+  problem?: string;
+  html?: string;
   runbook?: string | null;
-  columns?: ChartColumn[];
-  problem?: Problem | string | null;
 }
 export interface DashboardFilter {
-  name: string;
-  title: string | null;
-  kind?: string;
+  dimension: string;
+  title: string;
   multiple?: boolean;
-  default?: string[];
-  sql?: string | null;
+  default?: string[] | string | null;
+  sql?: string;
 }
 export interface Dashboard {
   name: string;
   title: string;
   description?: string | null;
+  period?: string;
+  from?: string | null;
+  to?: string | null;
+  refresh_s?: number | null;
   problems: Problem[];
-  filters: (DashboardFilter | string)[];
-  period?: { chosen: string; choices: string[] } | string | null;
-  refresh_ms?: number | null;
+  filters: DashboardFilter[];
   rows: Chart[][];
 }
 export interface DashboardEntry {
   name: string;
   title: string;
   description?: string | null;
-  problems?: Problem[] | number;
-  charts?: number;
+  problems: number;
+  charts: number;
 }
 
 export interface AuditEntry {
+  sequence?: number;
   at: string;
   who: string | null;
   by?: string | null;
@@ -263,7 +290,7 @@ export interface AuditEntry {
   surface: string;
   action: string;
   outcome: string;
-  datasets: unknown;
+  datasets?: unknown;
   purpose?: string | null;
   policy?: string | null;
   rows?: number | null;
@@ -271,6 +298,17 @@ export interface AuditEntry {
   [key: string]: unknown;
 }
 export interface Lineage {
-  nodes: { name: string; layer: string; kind: string; state: string }[];
+  nodes: { name: string; layer: string; kind: string; state: string | null }[];
   edges: { from: string; to: string }[];
+}
+export interface Origin {
+  dataset: string;
+  column: string;
+  how: string;
+}
+export interface Origins {
+  name: string;
+  layer: string;
+  columns: { name: string; from: Origin[] }[];
+  conditions: Origin[];
 }
