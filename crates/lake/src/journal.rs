@@ -4,6 +4,8 @@
 //! its owner says so; old ones leave by whole files. Nobody's lease depends on it: a commit is a blind append, and
 //! other processes' commits are passed over. Invariant: a row of the tail is in no version that is shown beside it.
 
+mod news;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ use crate::parquet::{self, ParquetOptions, read_file};
 use crate::rejects::{BATCH_ROWS, chosen, projected};
 use crate::side::Side;
 use crate::txn::TxnId;
+
+pub use news::{JournalVersion, News};
 
 /// Rows that may wait for a commit; while the store is away the rest is refused.
 const WAITING_ROWS_MAX: usize = 50_000;

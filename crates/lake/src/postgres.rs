@@ -37,7 +37,10 @@ const CLASSES_WITHOUT_VALUES: [&str; 12] = ["08", "0A", "25", "28", "3D", "3F", 
 
 /// Where a PostgreSQL server is reached.
 #[derive(Clone)]
-pub struct PostgresAddress(PgConnectOptions);
+pub struct PostgresAddress {
+    options: PgConnectOptions,
+    has_password: bool,
+}
 
 /// Why an address is none. Holds no part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,29 +75,42 @@ impl PostgresAddress {
         }
         let options = PgConnectOptions::from_str(url).map_err(|_| AddressError { reason: FORM })?;
         // Statements hold values of rows, where they go on from one; they are not for the log.
-        Ok(Self(options.disable_statement_logging()))
+        let in_query = query.split('&').any(|pair| pair.starts_with("password="));
+        let authority = url.split_once("://").map_or("", |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
+        let in_front = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+        Ok(Self { options: options.disable_statement_logging(), has_password: in_query || in_front })
     }
 
     /// What a connection is opened with; `application` is what the server's administrator sees it as.
     #[must_use]
     pub fn options(&self, application: &str) -> PgConnectOptions {
-        self.0.clone().application_name(application)
+        self.options.clone().application_name(application)
     }
 
     /// The server and the database, for messages.
     #[must_use]
     pub fn place(&self) -> String {
-        let host = match self.0.get_socket() {
+        let host = match self.options.get_socket() {
             Some(socket) => Cow::Owned(socket.display().to_string()),
-            None => Cow::Borrowed(self.0.get_host()),
+            None => Cow::Borrowed(self.options.get_host()),
         };
-        format!("{host}:{}/{}", self.0.get_port(), self.0.get_database().unwrap_or(self.0.get_username()))
+        format!(
+            "{host}:{}/{}",
+            self.options.get_port(),
+            self.options.get_database().unwrap_or(self.options.get_username())
+        )
+    }
+
+    /// Whether it has a password of its own.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.has_password
     }
 
     /// Whether a connection that is not encrypted would be refused.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
-        matches!(self.0.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull)
+        matches!(self.options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull)
     }
 }
 
@@ -108,6 +124,12 @@ impl fmt::Debug for PostgresAddress {
 #[must_use]
 pub fn sqlstate(error: &sqlx::Error) -> Option<String> {
     error.as_database_error().and_then(|error| error.code()).map(Cow::into_owned)
+}
+
+/// Whether a server knows neither the user nor the password.
+#[must_use]
+pub fn is_refused(error: &sqlx::Error) -> bool {
+    sqlstate(error).is_some_and(|code| code.starts_with("28"))
 }
 
 /// What an error of the client says, without a value of a row and without a part of an address.

@@ -9,6 +9,7 @@ pub mod erasures;
 pub mod feeds;
 pub mod gates;
 pub mod metrics;
+pub mod monitor;
 pub mod openlineage;
 pub mod quarantine;
 pub mod record;

@@ -109,7 +109,7 @@ impl Metrics {
         for metric in name::ALL {
             metrics.add(*metric);
         }
-        for signal in ["traces", "logs"] {
+        for signal in ["traces", "metrics", "logs"] {
             let labels = vec![("signal", signal.to_owned())];
             metrics.counter(name::TELEMETRY_SENT, &labels);
             metrics.counter(name::TELEMETRY_DROPPED, &labels);

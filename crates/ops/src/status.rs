@@ -47,6 +47,28 @@ pub struct ControlStatus {
     pub reachable: bool,
 }
 
+/// How far the workspace of Azure Monitor has the ops datasets.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct MonitorStatus {
+    /// Whether this process sends; another one does where it does not.
+    pub sends: bool,
+    /// Commits of the ops datasets that wait; those older than a day are given up.
+    pub commits_waiting: u64,
+    /// Age of the oldest of them, in seconds.
+    pub behind_seconds: f64,
+    /// Rows that were taken since this process began.
+    pub rows_sent: u64,
+    /// Rows that the workspace refused for good.
+    pub rows_refused: u64,
+    /// Commits that were too old to be sent.
+    pub commits_given_up: u64,
+    /// When something was last taken.
+    pub last_sent: Option<String>,
+    /// How far this machine's clock is behind that of Azure, where that is minutes.
+    #[serde(default)]
+    pub clock_behind_seconds: i64,
+}
+
 /// The state of a dataset that needs a person.
 pub const FAILED: &str = "failed";
 /// The state of a dataset that comes back by itself.
@@ -91,6 +113,9 @@ pub struct StatusReport {
     /// Its control store, where its role has one.
     #[serde(default)]
     pub control: Option<ControlStatus>,
+    /// The workspace that gets the ops datasets, where one is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<MonitorStatus>,
     /// What is still to do; empty when ready.
     #[serde(default)]
     pub waiting_for: Vec<String>,

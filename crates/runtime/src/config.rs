@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod azure;
 mod document;
 mod druid;
 pub mod engines;
@@ -69,6 +70,8 @@ pub struct Config {
     pub audit: audit::Audit,
     /// Where lineage is told.
     pub lineage: audit::Lineage,
+    /// What is told to Azure.
+    pub azure: azure::Azure,
 }
 
 /// Where and how the lake is kept.
@@ -189,6 +192,8 @@ pub struct Flight {
 pub struct Control {
     /// The URL of a PostgreSQL database; a file in the data folder when none. May hold a password.
     pub url: Option<notify::Hidden>,
+    /// Whether tokens of Azure stand for the password.
+    pub azure_identity: bool,
 }
 
 /// Delivered files.
@@ -214,10 +219,29 @@ pub struct Telemetry {
     pub otlp_endpoint: Option<String>,
     /// Headers of each request to it. May hold secrets.
     pub otlp_headers: BTreeMap<String, String>,
+    /// The whole addresses of each signal, where they are not under one.
+    pub otlp_signals: OtlpSignals,
+    /// Whether sums are told as what was added since the last time.
+    pub otlp_delta: bool,
+    /// Application Insights, by its connection string.
+    pub application_insights: Option<notify::Hidden>,
+    /// Whether requests to either show a token of Azure.
+    pub azure_identity: bool,
     /// How often metrics are sent, and what has gathered of the others, in milliseconds.
     pub interval_ms: u64,
     /// Batches of records a second that are followed from the socket to the published version.
     pub traces_per_second: u64,
+}
+
+/// Where each signal is sent by OTLP, as a whole address; none of those that are not sent, or are under the one address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtlpSignals {
+    /// Traces.
+    pub traces: Option<String>,
+    /// Metrics.
+    pub metrics: Option<String>,
+    /// Log lines.
+    pub logs: Option<String>,
 }
 
 /// What the command line says over everything else.
@@ -271,6 +295,7 @@ impl Config {
         config.check_listeners(&mut problems);
         config.druid.check(&mut problems);
         config.check_superset(&mut problems);
+        config.azure.monitor.check(&mut problems);
         if config.name.is_empty() && problems.is_empty() {
             let named = project.canonicalize().unwrap_or_else(|_| project.to_path_buf());
             config.name = named.file_name().map_or("vitalake".into(), |name| name.to_string_lossy().into_owned());
@@ -317,6 +342,10 @@ impl Config {
             telemetry: Telemetry {
                 otlp_endpoint: None,
                 otlp_headers: BTreeMap::new(),
+                otlp_signals: OtlpSignals::default(),
+                otlp_delta: false,
+                application_insights: None,
+                azure_identity: false,
                 interval_ms: settings::TELEMETRY_INTERVAL_MS_DEFAULT,
                 traces_per_second: settings::TRACES_PER_SECOND_DEFAULT,
             },
@@ -326,6 +355,7 @@ impl Config {
             access: access::Access::default(),
             audit: audit::Audit::default(),
             lineage: audit::Lineage::default(),
+            azure: azure::Azure::default(),
         }
     }
 
@@ -402,6 +432,7 @@ impl fmt::Debug for Config {
             .field("access", &self.access)
             .field("audit", &self.audit)
             .field("lineage", &self.lineage.url.as_deref().map(masked_url))
+            .field("azure", &self.azure)
             .finish()
     }
 }
@@ -412,6 +443,10 @@ impl fmt::Debug for Telemetry {
         f.debug_struct("Telemetry")
             .field("otlp_endpoint", &self.otlp_endpoint.as_deref().map(masked_url))
             .field("otlp_headers", &headers)
+            .field("otlp_signals", &self.otlp_signals)
+            .field("otlp_delta", &self.otlp_delta)
+            .field("application_insights", &self.application_insights)
+            .field("azure_identity", &self.azure_identity)
             .field("interval_ms", &self.interval_ms)
             .field("traces_per_second", &self.traces_per_second)
             .finish()

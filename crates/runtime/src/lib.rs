@@ -1,5 +1,6 @@
 //! The process kit: configuration, clock, durable files, retry, shutdown, telemetry names. No domain.
 
+pub mod azure;
 pub mod clock;
 pub mod config;
 pub mod cpu;

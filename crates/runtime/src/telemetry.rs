@@ -111,6 +111,13 @@ pub mod metric {
         TELEMETRY_SENT, "vitalake_telemetry_sent_total", "Spans and log lines that the OTLP receiver has taken, by signal";
         TELEMETRY_DROPPED, "vitalake_telemetry_dropped_total", "Spans and log lines that were given up because the OTLP receiver was away or too slow, by signal";
         TELEMETRY_FAILED, "vitalake_telemetry_failed_requests_total", "Requests to the OTLP receiver that failed";
+        MONITOR_ROWS_SENT, "vitalake_monitor_rows_sent_total", "Rows that the workspace of Azure Monitor has taken, by table";
+        MONITOR_ROWS_REFUSED, "vitalake_monitor_rows_refused_total", "Rows that the workspace of Azure Monitor refused for good, by table";
+        MONITOR_COMMITS_WAITING, "vitalake_monitor_commits_waiting", "Commits that the workspace of Azure Monitor does not have yet, by table";
+        MONITOR_COMMITS_GIVEN_UP, "vitalake_monitor_commits_given_up_total", "Commits that were too old to be sent to the workspace of Azure Monitor, by table";
+        MONITOR_BEHIND, "vitalake_monitor_behind_age", "Age in seconds of the oldest commit that the workspace of Azure Monitor does not have yet";
+        MONITOR_REQUESTS, "vitalake_monitor_requests_total", "Calls to the workspace of Azure Monitor, by outcome";
+        MONITOR_CPU_SECONDS, "vitalake_monitor_cpu_seconds_total", "Processor time of sending to the workspace of Azure Monitor";
         READY, "vitalake_ready", "1 once recovery is complete, else 0";
     }
 }

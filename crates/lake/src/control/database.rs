@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row as _, Sqlite, Transaction};
 
@@ -16,6 +16,8 @@ use crate::postgres::PostgresAddress;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How many connections one process has to a server.
 const CONNECTIONS_MAX: u32 = 4;
+/// How long a connection is used: who it was made for may have lost its rights since.
+const LIFETIME_MAX: Duration = Duration::from_secs(1_800);
 /// What the server ends by itself, in milliseconds.
 const STATEMENT_TIMEOUT_MS: u32 = 10_000;
 /// The schema of our tables on a server. SQLite has none.
@@ -46,7 +48,7 @@ impl From<i64> for Value {
 pub(super) type Statement = (&'static str, Vec<Value>);
 
 /// An open database.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Database {
     Sqlite(SqlitePool),
     Postgres(PgPool),
@@ -110,14 +112,36 @@ macro_rules! migrate {
     }};
 }
 
+fn options(address: &PostgresAddress, password: Option<&str>) -> PgConnectOptions {
+    let options = address.options("vitalake control store");
+    let options = options.options([("search_path", SCHEMA.to_owned())]);
+    let options = options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]);
+    match password {
+        Some(password) => options.password(password),
+        None => options,
+    }
+}
+
 impl Database {
-    /// A server, which is not asked before the first statement.
-    pub(super) fn postgres(address: &PostgresAddress) -> Self {
-        let options = address.options("vitalake control store");
-        let options = options.options([("search_path", SCHEMA.to_owned())]);
-        let options = options.options([("statement_timeout", STATEMENT_TIMEOUT_MS)]);
+    /// A server, which is not asked before the first statement; a password that is given stands for that of the address.
+    pub(super) fn postgres(address: &PostgresAddress, password: Option<&str>) -> Self {
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(CONNECT_MAX);
-        Self::Postgres(pool.connect_lazy_with(options))
+        let pool = pool.max_lifetime(LIFETIME_MAX);
+        Self::Postgres(pool.connect_lazy_with(options(address, password)))
+    }
+
+    /// Has connections that are made from now on show another password.
+    pub(super) fn set_password(&self, address: &PostgresAddress, password: &str) {
+        if let Self::Postgres(pool) = self {
+            pool.set_connect_options(options(address, Some(password)));
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Sqlite(pool) => pool.is_closed(),
+            Self::Postgres(pool) => pool.is_closed(),
+        }
     }
 
     /// Runs a statement; alone it is a transaction.

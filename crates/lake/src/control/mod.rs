@@ -17,8 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use vitalake_runtime::azure::{Token, TokenError, Tokens};
 use vitalake_runtime::clock::Clock;
+use vitalake_runtime::error::Classified as _;
 use vitalake_runtime::health::{Away, Health};
+use vitalake_runtime::http::is_here;
 
 use crate::postgres::PostgresAddress;
 
@@ -32,6 +35,8 @@ use sqlite::FileIdentity;
 pub const FILE_NAME: &str = "control.db";
 /// How often it is asked whether it is there.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How often the next connections are given a new token for a password. One lasts five minutes at least.
+const RENEWED_EVERY: Duration = Duration::from_secs(300);
 /// How long one call may take in all.
 const CALL_MAX: Duration = Duration::from_secs(15);
 
@@ -43,7 +48,24 @@ pub enum ControlPlace {
     /// Memory of this process, gone with it: where the disk is a double.
     Memory,
     /// A database of PostgreSQL.
-    Postgres(PostgresAddress),
+    Postgres(PostgresAddress, Option<Passwords>),
+}
+
+/// Tokens that stand for a password, and how often the next connections are given a new one.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    /// Where tokens come from.
+    pub tokens: Tokens,
+    /// How often.
+    pub renewed_every: Duration,
+}
+
+impl Passwords {
+    /// Tokens that are renewed as the server of Azure wants it: it looks at one when a connection is made.
+    #[must_use]
+    pub fn new(tokens: Tokens) -> Self {
+        Self { tokens, renewed_every: RENEWED_EVERY }
+    }
 }
 
 impl ControlPlace {
@@ -53,8 +75,32 @@ impl ControlPlace {
     /// When the URL is no address of a PostgreSQL server.
     pub fn parse(url: Option<&str>, data: &Path) -> Result<Self, ControlError> {
         match url {
-            Some(url) => Ok(Self::Postgres(PostgresAddress::parse(url)?)),
+            Some(url) => Ok(Self::Postgres(PostgresAddress::parse(url)?, None)),
             None => Ok(Self::File(data.join(FILE_NAME))),
+        }
+    }
+
+    /// The same with tokens for a password.
+    #[must_use]
+    pub fn with_passwords(self, passwords: Passwords) -> Self {
+        match self {
+            Self::Postgres(address, _) => Self::Postgres(address, Some(passwords)),
+            place => place,
+        }
+    }
+
+    /// Why tokens may not stand for its password, if that is so. Asks no network.
+    #[must_use]
+    pub fn takes_no_tokens(&self) -> Option<&'static str> {
+        match self {
+            Self::Postgres(address, _) if address.has_password() => Some(
+                "control.url has a password, and by control.azure_identity tokens stand for it: leave one of them out",
+            ),
+            Self::Postgres(address, _) if !address.is_encrypted() && !is_here(&address.place()) => Some(
+                "control.url: a token is not sent in the clear: end the address with ?sslmode=verify-full, or with require",
+            ),
+            Self::Postgres(..) => None,
+            Self::File(_) | Self::Memory => Some("control.azure_identity is nothing without control.url"),
         }
     }
 
@@ -63,7 +109,7 @@ impl ControlPlace {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::File(_) | Self::Memory => "sqlite",
-            Self::Postgres(_) => "postgres",
+            Self::Postgres(..) => "postgres",
         }
     }
 }
@@ -73,7 +119,7 @@ impl fmt::Display for ControlPlace {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Memory => f.write_str("memory"),
-            Self::Postgres(address) => f.write_str(&address.place()),
+            Self::Postgres(address, _) => f.write_str(&address.place()),
         }
     }
 }
@@ -211,6 +257,10 @@ impl ControlStore {
                 self.forget().await;
                 Err(Failed::Lost(ControlError::away(&self.0.place.to_string(), attempt, &error)))
             }
+            Err(error) if self.takes_tokens() && crate::postgres::is_refused(&error) => {
+                self.renew(&opened).await?;
+                Err(Failed::Lost(ControlError::away(&self.0.place.to_string(), attempt, &error)))
+            }
             Err(error) => Err(self.failed(attempt, &error)),
         }
     }
@@ -238,17 +288,30 @@ impl ControlStore {
     fn is_the_file(&self, opened: &Opened) -> bool {
         match &self.0.place {
             ControlPlace::File(path) => opened.file.is_some() && FileIdentity::of(path) == opened.file,
-            ControlPlace::Memory | ControlPlace::Postgres(_) => true,
+            ControlPlace::Memory | ControlPlace::Postgres(..) => true,
         }
     }
 
     async fn open(&self, attempt: &'static str, before: bool) -> Result<Opened, Failed> {
         let database = match &self.0.place {
-            ControlPlace::Postgres(address) => Database::postgres(address),
+            ControlPlace::Postgres(address, passwords) => self.open_server(address, passwords.as_ref()).await?,
             ControlPlace::Memory => sqlite::in_memory(),
             ControlPlace::File(path) => self.open_file(path).await.map_err(|error| self.failed(attempt, &error))?,
         };
-        let (found, version) = database.migrate().await.map_err(|error| self.failed(attempt, &error))?;
+        let migrated = database.migrate().await;
+        let (found, version) = match migrated {
+            Ok(versions) => versions,
+            Err(error) => {
+                tokio::spawn(async move { database.close().await });
+                return Err(match self.takes_tokens() && crate::postgres::is_refused(&error) {
+                    true => {
+                        self.forget_token().await;
+                        Failed::Lost(ControlError::away(&self.0.place.to_string(), attempt, &error))
+                    }
+                    false => self.failed(attempt, &error),
+                });
+            }
+        };
         let place = self.0.place.to_string();
         if found > schema::newest() {
             return Err(Failed::Error(ControlError::Newer { place, found, known: schema::newest() }));
@@ -266,9 +329,45 @@ impl ControlStore {
         }
         let file = match &self.0.place {
             ControlPlace::File(path) => FileIdentity::of(path),
-            ControlPlace::Memory | ControlPlace::Postgres(_) => None,
+            ControlPlace::Memory | ControlPlace::Postgres(..) => None,
         };
         Ok(Opened { database, file })
+    }
+
+    /// A server, with a token for a password where that is asked for.
+    async fn open_server(&self, address: &PostgresAddress, passwords: Option<&Passwords>) -> Result<Database, Failed> {
+        let Some(passwords) = passwords else { return Ok(Database::postgres(address, None)) };
+        let token = token(&passwords.tokens).await.map_err(|error| self.no_token(&error))?;
+        let database = Database::postgres(address, Some(token.expose()));
+        tokio::spawn(renew_forever(database.clone(), address.clone(), passwords.clone()));
+        Ok(database)
+    }
+
+    /// A server refuses the token that is there: the next connection has another.
+    async fn renew(&self, opened: &Opened) -> Result<(), Failed> {
+        self.forget_token().await;
+        let ControlPlace::Postgres(address, Some(passwords)) = &self.0.place else { return Ok(()) };
+        let token = token(&passwords.tokens).await.map_err(|error| self.no_token(&error))?;
+        opened.database.set_password(address, token.expose());
+        Ok(())
+    }
+
+    async fn forget_token(&self) {
+        if let ControlPlace::Postgres(_, Some(passwords)) = &self.0.place
+            && let Ok(refused) = token(&passwords.tokens).await
+        {
+            passwords.tokens.refused(&refused);
+        }
+    }
+
+    fn takes_tokens(&self) -> bool {
+        matches!(&self.0.place, ControlPlace::Postgres(_, Some(_)))
+    }
+
+    fn no_token(&self, error: &TokenError) -> Failed {
+        let (place, reason) = (self.0.place.to_string(), format!("there is no token: {error}"));
+        let verdict = (error.class(), error.retry());
+        Failed::Error(ControlError::Away { place, attempt: "a token for its password", reason, verdict })
     }
 
     /// Opens the file; one that is broken is set aside first.
@@ -299,6 +398,24 @@ impl ControlStore {
             tokio::spawn(async move { opened.database.close().await });
         }
     }
+}
+
+/// Gives the next connections a token that is good, until the database is closed.
+async fn renew_forever(database: Database, address: PostgresAddress, passwords: Passwords) {
+    while !database.is_closed() {
+        tokio::time::sleep(passwords.renewed_every).await;
+        // Where there is none for the moment, those that are open go on, and the next try says why.
+        if let Ok(token) = token(&passwords.tokens).await {
+            database.set_password(&address, token.expose());
+        }
+    }
+}
+
+async fn token(tokens: &Tokens) -> Result<Token, TokenError> {
+    let tokens = tokens.clone();
+    let asking = tokio::task::spawn_blocking(move || tokens.get()).await;
+    // It does not panic; a runtime that ends asks nobody.
+    asking.unwrap_or_else(|_| Err(TokenError::Away { endpoint: String::new(), reason: "interrupted".to_owned() }))
 }
 
 impl fmt::Debug for ControlStore {

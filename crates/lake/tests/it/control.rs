@@ -4,14 +4,17 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use vitalake_lake::control::{ControlError, ControlPlace, ControlStore, FILE_NAME, Lease};
+use vitalake_lake::control::{ControlError, ControlPlace, ControlStore, FILE_NAME, Lease, Passwords};
+use vitalake_runtime::azure::{Audience, Identity, Tokens};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::{Classified as _, Retry};
 use vitalake_runtime::health::Health;
 
+use crate::double::{Answer, Asked, Double};
 use crate::postgres_server::{PASSWORD, PostgresServer};
 
 const TTL: Duration = Duration::from_secs(30);
@@ -344,4 +347,125 @@ async fn what_was_written_survives_a_kill_at_any_moment_on_postgresql() {
     let Some(server) = PostgresServer::start() else { return };
     let place = ControlPlace::parse(Some(&server.url()), Path::new("/nowhere")).unwrap();
     kill_and_look(&server.url(), &place, Some(&server)).await;
+}
+
+/// A server of tokens that answers as a machine of Azure does; the token is what it was last told.
+fn token_server() -> (Double, Arc<Mutex<String>>) {
+    let token = Arc::new(Mutex::new(PASSWORD.to_owned()));
+    let given = Arc::clone(&token);
+    let answer = move |_: &Asked| {
+        let token = given.lock().unwrap().clone();
+        Answer::of(200, &format!(r#"{{"access_token":"{token}","expires_in":"3599","token_type":"Bearer"}}"#))
+    };
+    (Double::start(answer), token)
+}
+
+fn with_tokens(server: &PostgresServer, user: &str, tokens: &Double, renewed_every: Duration) -> ControlPlace {
+    let url = server.url_of(user, "x").replace(":x@", "@");
+    let environment = [("AZURE_POD_IDENTITY_AUTHORITY_HOST".to_owned(), tokens.url.clone())].into();
+    let identity = Identity::from_environment(&environment).unwrap();
+    let tokens = Tokens::new(identity, Audience::new(Audience::POSTGRESQL), Clock::system());
+    let place = ControlPlace::parse(Some(&url), Path::new("/nowhere")).unwrap();
+    assert_eq!(place.takes_no_tokens(), None);
+    place.with_passwords(Passwords { tokens, renewed_every })
+}
+
+/// As long as tokens of Azure are.
+fn long_token(letter: char) -> String {
+    std::iter::repeat_n(letter, 1_800).collect()
+}
+
+/// Has the server know another password, as it would know another token, and ends every connection.
+fn change_password(server: &PostgresServer, tokens: &Mutex<String>, password: &str) {
+    server.sql(&format!(
+        "ALTER ROLE lake PASSWORD '{password}'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'lake'"
+    ));
+    *tokens.lock().unwrap() = password.to_owned();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_stand_for_the_password_and_are_renewed_while_two_processes_go_on() {
+    let Some(server) = PostgresServer::start() else { return };
+    let (double, token) = token_server();
+    server.sql("CREATE ROLE lake LOGIN; GRANT CREATE ON DATABASE postgres TO lake");
+    change_password(&server, &token, &long_token('a'));
+    let clock = Clock::system();
+    let hour = Duration::from_secs(3_600);
+    let process = || store(&with_tokens(&server, "lake", &double, hour), "tokens", &clock);
+    let (one, other) = (process(), process());
+    let lease = one.claim("feed/x", TTL).await.unwrap().unwrap();
+    assert!(other.claim("feed/x", TTL).await.unwrap().is_none());
+    let asked = double.asked();
+    let resource = "resource=https%3A%2F%2Fossrdbms-aad.database.windows.net";
+    assert!(asked.iter().all(|asked| asked.target.contains(resource)) && asked.len() == 2, "{asked:?}");
+
+    // The token is over in the middle: who is refused asks for another, and goes on.
+    change_password(&server, &token, &long_token('b'));
+    for store in [&one, &other] {
+        let mut claimed = store.claim("feed/y", TTL).await;
+        if claimed.is_err() {
+            // The connection was cut under the first call.
+            claimed = store.claim("feed/y", TTL).await;
+        }
+        claimed.unwrap();
+    }
+    assert!(
+        one.set_feed_state("x", "1", &lease).await.unwrap(),
+        "a lease outlives the token that it was claimed under"
+    );
+    assert_eq!(other.feed_state("x").await.unwrap().as_deref(), Some("1"));
+    let log = server.log();
+    assert!(!log.contains(&long_token('a')) && !log.contains(&long_token('b')));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_connection_has_the_newest_token_before_anybody_is_refused() {
+    let Some(server) = PostgresServer::start() else { return };
+    let (double, token) = token_server();
+    let place = with_tokens(&server, "postgres", &double, Duration::from_millis(50));
+    let ControlPlace::Postgres(_, Some(passwords)) = &place else { unreachable!() };
+    let store = store(&place, "renewals", &Clock::system());
+    store.ping().await.unwrap();
+    let first = passwords.tokens.get().unwrap();
+    *token.lock().unwrap() = long_token('c');
+    server.sql(&format!("ALTER ROLE postgres PASSWORD '{}'", long_token('c')));
+    passwords.tokens.refused(&first);
+    // Renewed by time alone: nothing asks the store.
+    while double.count() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.sql_as(
+        &long_token('c'),
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'postgres'",
+    );
+    let mut pinged = store.ping().await;
+    if pinged.is_err() {
+        pinged = store.ping().await;
+    }
+    pinged.unwrap();
+    assert!(!server.log().contains("password authentication failed"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_endpoint_that_is_away_is_said_and_holds_up_the_store_alone() {
+    let Some(server) = PostgresServer::start() else { return };
+    let double = Double::always(Answer::of(400, r#"{"error":"invalid_request"}"#));
+    let store = store(&with_tokens(&server, "postgres", &double, TTL), "refused", &Clock::system());
+    let error = store.ping().await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("there is no token") && said.contains("AZURE_CLIENT_ID"), "{said}");
+    assert_eq!(error.retry(), Retry::Later);
+}
+
+#[test]
+fn tokens_and_passwords_and_plain_connections_do_not_go_together() {
+    let place = |url| ControlPlace::parse(url, Path::new("/nowhere")).unwrap().takes_no_tokens().unwrap_or("well");
+    assert!(place(Some("postgres://u:p@h/d?sslmode=require")).contains("leave one of them out"));
+    assert!(place(Some("postgres://u@h/d?sslmode=require&password=p")).contains("leave one of them out"));
+    assert!(place(Some("postgres://u@h/d")).contains("not sent in the clear"));
+    assert!(place(None).contains("nothing without control.url"));
+    for url in ["postgres://u@h/d?sslmode=verify-full", "postgres://u@127.0.0.1:5432/d"] {
+        assert_eq!(place(Some(url)), "well");
+    }
 }

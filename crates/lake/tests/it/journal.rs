@@ -114,3 +114,57 @@ async fn files_are_joined_within_a_day_and_a_day_past_its_retention_leaves() {
     assert_eq!((process.seen().await, files(&process)), ((40, 60), 2), "the first day has gone");
     assert_eq!(Process::open(&store, &clock).await.seen().await, (40, 60));
 }
+
+fn numbers(batches: &[RecordBatch]) -> Vec<i64> {
+    let column = |batch: &RecordBatch| batch.column(1).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
+    batches.iter().flat_map(column).collect()
+}
+
+#[tokio::test]
+async fn who_sends_a_journal_on_is_given_each_row_once_by_version_also_after_files_were_joined() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let clock = Clock::manual(1_700_000_000_000);
+    let (one, other) = (Process::open(&store, &clock).await, Process::open(&store, &clock).await);
+    for n in 0..20 {
+        let process = if n % 2 == 0 { &one } else { &other };
+        process.add(n).unwrap();
+        process.journal.commit().await.unwrap();
+        clock.advance(Duration::from_secs(60));
+    }
+    one.add(99).unwrap();
+    one.journal.refresh().await.unwrap();
+    assert!(one.journal.maintain(DAY).await.unwrap().files_compacted > 0);
+    let (mut found, mut place, mut looks) = (Vec::new(), 0, 0);
+    while place < one.journal.version() {
+        let news = one.journal.since(place, 7).await.unwrap();
+        assert!(news.forgotten == 0 && news.newest == one.journal.version());
+        for version in &news.versions {
+            assert!(version.version > place && version.rows == Some(1) && version.committed_ms.is_some());
+            found.extend(numbers(&one.journal.rows_of(version).await.unwrap()));
+        }
+        (place, looks) = (news.through, looks + 1);
+    }
+    assert_eq!((found, looks), ((0..20).collect(), 3), "what waits is not among it, and joined files bring nothing");
+    assert!(one.journal.since(place, 7).await.unwrap().versions.is_empty());
+    assert_eq!(one.journal.table_id(), other.journal.table_id());
+}
+
+#[tokio::test]
+async fn commits_that_have_left_the_log_are_counted_and_passed_over() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let clock = Clock::manual(1_700_000_000_000);
+    let process = Process::open(&store, &clock).await;
+    for n in 0..9 {
+        process.add(n).unwrap();
+        process.journal.commit().await.unwrap();
+    }
+    let newest = process.journal.version();
+    for gone in 1..=4 {
+        let path = object_store::path::Path::from(format!("lake/ops/runs/_delta_log/{gone:020}.json"));
+        object_store::ObjectStoreExt::delete(&*store, &path).await.unwrap();
+    }
+    let news = process.journal.since(0, 100).await.unwrap();
+    assert_eq!((news.forgotten, news.through), (4, newest));
+    let first = news.versions.first().unwrap();
+    assert_eq!((first.version, numbers(&process.journal.rows_of(first).await.unwrap())), (5, vec![4]));
+}

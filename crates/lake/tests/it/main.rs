@@ -22,6 +22,8 @@ mod delta_spark;
 mod delta_speed;
 mod delta_stats;
 mod delta_unsynced;
+#[path = "../../../runtime/src/azure/double.rs"]
+mod double;
 mod journal;
 mod keyed;
 mod postgres_server;

@@ -75,8 +75,13 @@ impl PostgresServer {
 
     /// Runs statements by its own client; the rows, columns separated by `|`.
     pub fn sql(&self, text: &str) -> String {
+        self.sql_as(PASSWORD, text)
+    }
+
+    /// The same where its superuser has another password by now.
+    pub fn sql_as(&self, password: &str, text: &str) -> String {
         let output = Command::new(self.binaries.join("psql"))
-            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text, &self.url()])
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text, &self.url_of("postgres", password)])
             .env("PGTZ", "UTC")
             .stdin(Stdio::null())
             .output()

@@ -19,7 +19,7 @@ use vitalake_runtime::events::{Event, Outcome};
 use vitalake_runtime::http::client;
 
 use crate::metrics::Metrics;
-use crate::telemetry::backlog::{Backlog, Counts};
+use crate::telemetry::backlog::{Backlog, Counts, Sent};
 use event::{DatasetTold, Ended, RunTold, events};
 
 /// How long an event waits for others.
@@ -104,8 +104,8 @@ struct Receiver {
 }
 
 /// Sends events one by one; whether all were taken. One that was taken twice is one: it has its run's id.
-fn sending(mut receiver: Receiver) -> impl FnMut(&[Value]) -> bool + Send + 'static {
-    move |batch| {
+fn sending(mut receiver: Receiver) -> impl FnMut(&[Value], u32) -> Sent + Send + 'static {
+    move |batch, _| {
         let failed = batch.iter().find_map(|event| receiver.send(event).err());
         match &failed {
             Some(reason) if !receiver.is_away => {
@@ -115,7 +115,7 @@ fn sending(mut receiver: Receiver) -> impl FnMut(&[Value]) -> bool + Send + 'sta
             _ => {}
         }
         receiver.is_away = failed.is_some();
-        failed.is_none()
+        Sent::whole(batch, failed.is_none())
     }
 }
 

@@ -266,6 +266,11 @@ impl Recorder {
         if rows.is_empty() { Ok(()) } else { self.durably(OpsTable::Evidence, &rows).await }
     }
 
+    /// A table's journal, where there is a lake now.
+    pub(crate) fn journal_now(&self, table: OpsTable) -> Option<Arc<Journal>> {
+        self.journals()?.tables.get(&table).cloned()
+    }
+
     /// A table's journal, as soon as there is a lake.
     async fn journal(&self, table: OpsTable) -> Result<Arc<Journal>, RecordError> {
         let mut attached = self.0.attached.subscribe();

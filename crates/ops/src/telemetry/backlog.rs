@@ -38,6 +38,22 @@ impl Counts {
     }
 }
 
+/// How the sending of a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Items that were taken, in all tries.
+    pub(crate) taken: u64,
+    /// Whether nothing of it is to be sent again.
+    pub(crate) is_over: bool,
+}
+
+impl Sent {
+    /// The whole of a batch, or nothing yet.
+    pub(crate) fn whole<T>(batch: &[T], was_taken: bool) -> Self {
+        Self { taken: if was_taken { batch.len() as u64 } else { 0 }, is_over: was_taken }
+    }
+}
+
 enum Message<T> {
     Item(Box<T>),
     /// Send what is there, and say so.
@@ -52,12 +68,12 @@ pub(crate) struct Backlog<T> {
 }
 
 impl<T: Clone + Send + 'static> Backlog<T> {
-    /// A queue whose thread sends at least every `interval`; `send` says whether a batch was taken.
+    /// A queue whose thread sends at least every `interval`; `send` is given a batch and how often it was tried before.
     pub(crate) fn start(
         name: &str,
         counts: Counts,
         interval: Duration,
-        send: impl FnMut(&[T]) -> bool + Send + 'static,
+        send: impl FnMut(&[T], u32) -> Sent + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let dropped = counts.dropped.clone();
@@ -92,7 +108,7 @@ struct Thread<T, S> {
     batch: Vec<T>,
 }
 
-impl<T, S: FnMut(&[T]) -> bool> Thread<T, S> {
+impl<T, S: FnMut(&[T], u32) -> Sent> Thread<T, S> {
     /// Until the queue is dropped.
     fn run(mut self) {
         let mut due = Instant::now() + self.interval;
@@ -121,17 +137,19 @@ impl<T, S: FnMut(&[T]) -> bool> Thread<T, S> {
         if count == 0 {
             return;
         }
+        let mut taken = 0;
         for tried in 0..tries {
             if tried > 0 {
                 std::thread::sleep(BEFORE_AGAIN * tried);
             }
-            if (self.send)(&self.batch) {
-                self.counts.sent.inc_by(count);
-                self.batch.clear();
-                return;
+            let sent = (self.send)(&self.batch, tried);
+            taken = sent.taken.min(count);
+            if sent.is_over {
+                break;
             }
         }
-        self.counts.dropped.inc_by(count);
+        self.counts.sent.inc_by(taken);
+        self.counts.dropped.inc_by(count - taken);
         self.batch.clear();
     }
 }
@@ -152,9 +170,9 @@ mod tests {
     fn items_are_sent_in_order_and_a_flush_waits_for_them() {
         let (counts, taken) = (counts(), Arc::new(Mutex::new(Vec::new())));
         let into = Arc::clone(&taken);
-        let send = move |batch: &[u64]| {
+        let send = move |batch: &[u64], _: u32| {
             into.lock().unwrap().extend_from_slice(batch);
-            true
+            Sent::whole(batch, true)
         };
         let backlog = Backlog::start("test", counts.clone(), Duration::from_secs(600), send).unwrap();
         (0..600).for_each(|number| backlog.offer(number));
@@ -168,9 +186,9 @@ mod tests {
         let counts = counts();
         let (release, hang) = channel::<()>();
         let hang = Mutex::new(hang);
-        let send = move |_: &[u64]| {
+        let send = move |batch: &[u64], _: u32| {
             let _ = hang.lock().unwrap().recv();
-            true
+            Sent::whole(batch, true)
         };
         let backlog = Backlog::start("test", counts.clone(), Duration::from_secs(600), send).unwrap();
         let offered = (WAITING_MAX + BATCH_MAX + 1000) as u64;
@@ -183,7 +201,10 @@ mod tests {
     #[test]
     fn a_batch_that_is_not_taken_is_given_up_and_counted() {
         let counts = counts();
-        let backlog = Backlog::start("test", counts.clone(), Duration::from_secs(600), |_: &[u64]| false).unwrap();
+        let backlog = Backlog::start("test", counts.clone(), Duration::from_secs(600), |batch: &[u64], _| {
+            Sent::whole(batch, false)
+        })
+        .unwrap();
         (0..10).for_each(|number| backlog.offer(number));
         backlog.flush(Duration::from_secs(60));
         assert_eq!((counts.sent.get(), counts.dropped.get()), (0, 10));

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::{Layer, Registry};
 use vitalake_runtime::telemetry::AlsoTold;
 
-use super::backlog::{Backlog, Counts};
+use super::backlog::{Backlog, Counts, Sent};
 
 /// What the targets of our own lines begin with.
 const OURS: &str = "vitalake";
@@ -33,9 +33,9 @@ pub(super) fn backlog(
     interval: Duration,
 ) -> std::io::Result<Lines> {
     exporter.set_resource(resource);
-    Backlog::start("telemetry-logs", counts, interval, move |lines: &[(SdkLogRecord, InstrumentationScope)]| {
-        let lines: Vec<(&SdkLogRecord, &InstrumentationScope)> = lines.iter().map(|line| (&line.0, &line.1)).collect();
-        block_on(exporter.export(LogBatch::new(&lines))).is_ok()
+    Backlog::start("telemetry-logs", counts, interval, move |lines: &[(SdkLogRecord, InstrumentationScope)], _: u32| {
+        let told: Vec<(&SdkLogRecord, &InstrumentationScope)> = lines.iter().map(|line| (&line.0, &line.1)).collect();
+        Sent::whole(lines, block_on(exporter.export(LogBatch::new(&told))).is_ok())
     })
 }
 

@@ -1,41 +1,42 @@
-//! Traces, metrics and logs to a receiver of OTLP over HTTP.
+//! Traces, metrics and logs to a receiver of OTLP over HTTP (`otlp`), and to Application Insights (`insights`).
 //!
-//! Off unless `telemetry.otlp_endpoint` is set. Spans and log lines wait in bounded queues, each with a thread that sends
+//! Off unless one of them is named. Spans and log lines wait in bounded queues, each with a thread that sends
 //! (`backlog`); metrics are read when they are due (`numbers`). Invariant: nothing that works waits for the receiver; what
 //! it does not take in time is dropped and counted.
 
 pub(crate) mod backlog;
 mod client;
+mod insights;
 mod logs;
 mod numbers;
+mod otlp;
 mod traces;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{
-    ExporterBuildError, LogExporter, MetricExporter, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig,
-};
+use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData};
 use thiserror::Error;
+use vitalake_runtime::azure::Tokens;
 use vitalake_runtime::config;
 use vitalake_runtime::events::Event;
 use vitalake_runtime::steps::Following;
-use vitalake_runtime::telemetry::{also_to, metric};
+use vitalake_runtime::telemetry::also_to;
 
 use crate::metrics::Metrics;
 use backlog::{Backlog, Counts};
-use client::Client;
+use insights::Insights;
+use otlp::Receiver;
 use traces::Traces;
 
-/// How long one request may take.
-const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// The most buckets of a time whose buckets grow by themselves, and the finest that they begin with.
+const BUCKETS: (u32, i8) = (160, 20);
 
 /// Why telemetry could not be started.
 #[derive(Debug, Error)]
@@ -45,6 +46,14 @@ pub enum TelemetryError {
         "telemetry.otlp_endpoint is not an address of a receiver; give it as http://HOST:PORT or https://HOST:PORT"
     )]
     Endpoint,
+    /// Tokens are not sent in the clear.
+    #[error("a receiver of telemetry is not given a token in the clear: give its address as https://HOST")]
+    Clear,
+    /// The connection string is none.
+    #[error(
+        "telemetry.application_insights is no connection string that can be used: give it as InstrumentationKey=…;IngestionEndpoint=https://…"
+    )]
+    Connection,
     /// An exporter could not be made.
     #[error("telemetry could not be started")]
     Exporter(#[from] ExporterBuildError),
@@ -71,8 +80,8 @@ pub struct Who {
 /// What is being sent; dropping it stops that.
 pub struct Telemetry {
     traces: Traces,
-    spans: Arc<Backlog<opentelemetry_sdk::trace::SpanData>>,
-    lines: Arc<logs::Lines>,
+    spans: Vec<Arc<Backlog<SpanData>>>,
+    lines: Vec<Arc<logs::Lines>>,
     meters: SdkMeterProvider,
     // They end what they have begun when they are dropped.
     _providers: (SdkTracerProvider, SdkLoggerProvider),
@@ -86,39 +95,53 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Begins to send; `None` where no receiver is named.
+    /// Begins to send; `None` where no receiver is named. Tokens are shown to each that is.
     ///
     /// # Errors
     /// When the address is none, or a thread cannot be started. That nobody answers there is none.
     pub fn start(
         config: &config::Telemetry,
         who: &Who,
+        tokens: Option<Tokens>,
         metrics: &Arc<Metrics>,
     ) -> Result<Option<Self>, TelemetryError> {
-        let Some(endpoint) = &config.otlp_endpoint else { return Ok(None) };
-        let endpoint = endpoint.trim_end_matches('/');
-        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
-            return Err(TelemetryError::Endpoint);
+        let (otlp, insights) =
+            (Receiver::of(config, tokens.clone(), metrics)?, Insights::of(config, who, tokens, metrics)?);
+        if otlp.is_none() && insights.is_none() {
+            return Ok(None);
         }
-        let interval = Duration::from_millis(config.interval_ms);
-        let client = Arc::new(Client::new(REQUEST_MAX, metrics.counter(metric::TELEMETRY_FAILED, &vec![])));
-        let to = Receiver { endpoint, client, headers: config.otlp_headers.clone().into_iter().collect() };
-        let resource = resource(who);
-
-        let spans = Arc::new(traces::backlog(to.spans()?, &resource, Counts::of(metrics, "traces"), interval)?);
-        let tracing = SdkTracerProvider::builder()
-            .with_sampler(Sampler::AlwaysOn)
-            .with_resource(resource.clone())
-            .with_span_processor(traces::Queue(Arc::clone(&spans)))
-            .build();
-        let lines = Arc::new(logs::backlog(to.logs()?, &resource, Counts::of(metrics, "logs"), interval)?);
-        let logging = SdkLoggerProvider::builder()
-            .with_resource(resource.clone())
-            .with_log_processor(logs::Queue(Arc::clone(&lines)))
-            .build();
+        let (interval, resource) = (Duration::from_millis(config.interval_ms), resource(who));
+        let (mut spans, mut lines) = (Vec::new(), Vec::new());
+        let mut meters = SdkMeterProvider::builder().with_resource(resource.clone());
+        if let Some(otlp) = &otlp {
+            if let Some(exporter) = otlp.spans()? {
+                spans.push(Arc::new(traces::backlog(exporter, &resource, Counts::of(metrics, "traces"), interval)?));
+            }
+            if let Some(exporter) = otlp.logs()? {
+                lines.push(Arc::new(logs::backlog(exporter, &resource, Counts::of(metrics, "logs"), interval)?));
+            }
+            if let Some(exporter) = otlp.metrics()? {
+                meters = meters.with_reader(PeriodicReader::builder(exporter).with_interval(interval).build());
+            }
+        }
+        if config.otlp_delta {
+            meters = meters.with_view(growing_buckets);
+        }
+        if let Some(insights) = &insights {
+            spans.push(Arc::new(insights.spans()?));
+            lines.push(Arc::new(insights.lines()?));
+            meters = meters.with_reader(PeriodicReader::builder(insights.numbers()?).with_interval(interval).build());
+        }
+        let tracing = spans.iter().fold(SdkTracerProvider::builder(), |tracing, queue| {
+            tracing.with_span_processor(traces::Queue(Arc::clone(queue)))
+        });
+        let tracing = tracing.with_sampler(Sampler::AlwaysOn).with_resource(resource.clone()).build();
+        let logging = lines.iter().fold(SdkLoggerProvider::builder(), |logging, queue| {
+            logging.with_log_processor(logs::Queue(Arc::clone(queue)))
+        });
+        let logging = logging.with_resource(resource).build();
         also_to(Some(logs::layer(&logging)));
-        let reader = PeriodicReader::builder(to.metrics()?).with_interval(interval).build();
-        let meters = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
+        let meters = meters.build();
         numbers::observe(&meters, metrics);
         who.following.set_rate(config.traces_per_second);
         let traces = Traces::new(&tracing, who);
@@ -135,8 +158,8 @@ impl Telemetry {
     pub fn stop(self, longest: Duration) {
         also_to(None);
         self.following.set_rate(0);
-        self.spans.flush(longest);
-        self.lines.flush(longest);
+        self.spans.iter().for_each(|spans| spans.flush(longest));
+        self.lines.iter().for_each(|lines| lines.flush(longest));
         // A receiver that hangs holds its own thread up, and nobody else.
         let meters = self.meters;
         let (done, finished) = std::sync::mpsc::channel();
@@ -150,35 +173,14 @@ impl Telemetry {
     }
 }
 
-/// Where exporters send.
-struct Receiver<'a> {
-    endpoint: &'a str,
-    client: Arc<Client>,
-    headers: HashMap<String, String>,
-}
-
-impl Receiver<'_> {
-    /// The queues try again by themselves: an exporter tries once.
-    fn with<B: WithExportConfig + WithHttpConfig>(&self, builder: B, signal: &str) -> B {
-        builder
-            .with_endpoint(format!("{}/v1/{signal}", self.endpoint))
-            .with_timeout(REQUEST_MAX)
-            .with_headers(self.headers.clone())
-            .with_retry_policy(RetryPolicy::disabled())
-            .with_shared_http_client(Arc::clone(&self.client) as _)
+/// Times as Azure Monitor wants them beside sums of what was added.
+fn growing_buckets(instrument: &Instrument) -> Option<Stream> {
+    if instrument.kind() != InstrumentKind::Histogram {
+        return None;
     }
-
-    fn spans(&self) -> Result<SpanExporter, ExporterBuildError> {
-        self.with(SpanExporter::builder().with_http(), "traces").build()
-    }
-
-    fn logs(&self) -> Result<LogExporter, ExporterBuildError> {
-        self.with(LogExporter::builder().with_http(), "logs").build()
-    }
-
-    fn metrics(&self) -> Result<MetricExporter, ExporterBuildError> {
-        self.with(MetricExporter::builder().with_http(), "metrics").build()
-    }
+    let (max_size, max_scale) = BUCKETS;
+    let growing = Aggregation::Base2ExponentialHistogram { max_size, max_scale, record_min_max: true };
+    Stream::builder().with_aggregation(growing).build().ok()
 }
 
 fn resource(who: &Who) -> Resource {

@@ -19,7 +19,7 @@ use vitalake_runtime::events::{Event, Outcome};
 use vitalake_runtime::steps::{Following, Step};
 
 use super::Who;
-use super::backlog::{Backlog, Counts};
+use super::backlog::{Backlog, Counts, Sent};
 
 /// How long a batch is followed.
 const FOLLOWED_MAX: Duration = Duration::from_secs(900);
@@ -36,8 +36,8 @@ pub(super) fn backlog(
     interval: Duration,
 ) -> std::io::Result<Backlog<SpanData>> {
     exporter.set_resource(resource);
-    Backlog::start("telemetry-traces", counts, interval, move |spans: &[SpanData]| {
-        block_on(exporter.export(spans.to_vec())).is_ok()
+    Backlog::start("telemetry-traces", counts, interval, move |spans: &[SpanData], _: u32| {
+        Sent::whole(spans, block_on(exporter.export(spans.to_vec())).is_ok())
     })
 }
 

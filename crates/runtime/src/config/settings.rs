@@ -10,6 +10,7 @@ mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::azure::Monitor;
 use super::druid::DruidLive;
 use super::engines::{Transform, spark_address};
 use super::superset::database_uri;
@@ -236,6 +237,12 @@ pub const SETTINGS: &[Setting] = &[
         description: "The PostgreSQL database of the control store, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, for processes that share feeds; without it `control.db` in the data folder (docs/operations.md). Secrets by `${NAME}`.",
     },
     Setting {
+        key: "control.azure_identity",
+        kind: Kind::Boolean(|config, value| config.control.azure_identity = value),
+        default: "false",
+        description: "Whether tokens of this process's identity in Azure stand for the password of `control.url`, whose user is then the principal's name (docs/azure-monitor.md).",
+    },
+    Setting {
         key: "engines.transform",
         kind: Kind::Form {
             form: "`datafusion`, `spark` or `sc://…`",
@@ -306,6 +313,42 @@ pub const SETTINGS: &[Setting] = &[
         }),
         default: "none",
         description: "Headers of each request to that receiver, such as `authorization`. Secrets by `${NAME}`.",
+    },
+    Setting {
+        key: "telemetry.otlp_traces_endpoint",
+        kind: Kind::PublicUrl(|config, value| config.telemetry.otlp_signals.traces = Some(value)),
+        default: "`/v1/traces` under telemetry.otlp_endpoint",
+        description: "The whole address that traces are sent to, such as Azure Monitor's own (docs/azure-monitor.md).",
+    },
+    Setting {
+        key: "telemetry.otlp_metrics_endpoint",
+        kind: Kind::PublicUrl(|config, value| config.telemetry.otlp_signals.metrics = Some(value)),
+        default: "`/v1/metrics` under telemetry.otlp_endpoint",
+        description: "The same for metrics.",
+    },
+    Setting {
+        key: "telemetry.otlp_logs_endpoint",
+        kind: Kind::PublicUrl(|config, value| config.telemetry.otlp_signals.logs = Some(value)),
+        default: "`/v1/logs` under telemetry.otlp_endpoint",
+        description: "The same for log lines.",
+    },
+    Setting {
+        key: "telemetry.otlp_temporality",
+        kind: Kind::OneOf(&["cumulative", "delta"], |config, word| config.telemetry.otlp_delta = word == 1),
+        default: "cumulative",
+        description: "Whether sums and times are sent as they stand since the start, or as what was added since the last time, as Azure Monitor wants them.",
+    },
+    Setting {
+        key: "telemetry.application_insights",
+        kind: Kind::Text(|config, value| config.telemetry.application_insights = Some(value.as_str().into())),
+        default: "none",
+        description: "The connection string of Application Insights: traces, metrics and logs are sent there as well (docs/azure-monitor.md). By `${APPLICATIONINSIGHTS_CONNECTION_STRING}`.",
+    },
+    Setting {
+        key: "telemetry.azure_identity",
+        kind: Kind::Boolean(|config, value| config.telemetry.azure_identity = value),
+        default: "false",
+        description: "Whether requests to Application Insights, or to the receiver of OTLP, show a token of this process's identity in Azure.",
     },
     Setting {
         key: "telemetry.interval_ms",
@@ -485,6 +528,42 @@ pub const SETTINGS: &[Setting] = &[
         }),
         default: "none",
         description: "Headers of each request to it, such as `authorization`. Secrets by `${NAME}`.",
+    },
+    Setting {
+        key: "azure.monitor.endpoint",
+        kind: Kind::PublicUrl(|config, value| config.azure.monitor.endpoint = Some(value)),
+        default: "none",
+        description: "Where a workspace of Log Analytics takes rows: the `logsIngestion` endpoint of a data collection rule, or of a data collection endpoint (docs/azure-monitor.md). The ops datasets are sent there; who this process is to Azure stands in the environment.",
+    },
+    Setting {
+        key: "azure.monitor.rule",
+        kind: Kind::Form {
+            form: "`dcr-…`",
+            set: |config, value| {
+                config.azure.monitor.rule = Some(Monitor::parse_rule(value)?);
+                Ok(())
+            },
+        },
+        default: "none",
+        description: "The `immutableId` of that data collection rule.",
+    },
+    Setting {
+        key: "azure.monitor.tables",
+        kind: Kind::Form {
+            form: "`all`, or names with commas between",
+            set: |config, value| {
+                config.azure.monitor.tables = Monitor::parse_tables(value)?;
+                Ok(())
+            },
+        },
+        default: "all",
+        description: "Which of the ops datasets are sent. `ops.audit` and `ops.evidence` never are.",
+    },
+    Setting {
+        key: "azure.monitor.audience",
+        kind: Kind::PublicUrl(|config, value| config.azure.monitor.audience = value),
+        default: "https://monitor.azure.com",
+        description: "What a token is asked for, in a sovereign cloud: `https://monitor.azure.cn`, `https://monitor.azure.us`.",
     },
     Setting {
         key: "superset.url",

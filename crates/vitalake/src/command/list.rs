@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use vitalake_ops::alerts::report::AlertReport;
 use vitalake_ops::gates::GateReport;
-use vitalake_ops::status::{DatasetStatus, FAILED, FlushReport, RunningReport, STALLED, StatusReport};
+use vitalake_ops::status::{DatasetStatus, FAILED, FlushReport, MonitorStatus, RunningReport, STALLED, StatusReport};
 
 use crate::cli::ListArgs;
 use crate::client::Client;
@@ -122,6 +122,9 @@ fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result
     if let Some(control) = report.control.as_ref().filter(|control| control.kind != "sqlite") {
         writeln!(out, "control store: {} at {}", control.kind, control.place)?;
     }
+    if let Some(monitor) = &report.monitor {
+        writeln!(out, "{}", sent_to_monitor(monitor))?;
+    }
     if report.role != "all" {
         writeln!(out, "role: {}", report.role)?;
     }
@@ -132,6 +135,31 @@ fn print_status(report: &StatusReport, alerts: &[AlertReport]) -> anyhow::Result
     }
     out.flush()?;
     Ok(())
+}
+
+/// How far the workspace of Azure Monitor is behind.
+fn sent_to_monitor(monitor: &MonitorStatus) -> String {
+    if !monitor.sends {
+        return "Azure Monitor: another process sends the ops datasets, or none does yet".to_owned();
+    }
+    let mut line = match monitor.commits_waiting {
+        0 => "Azure Monitor: has all of the ops datasets that is committed".to_owned(),
+        waiting => {
+            let commits = counted(waiting, "commit", "commits");
+            format!("Azure Monitor: {commits} of the ops datasets wait, for {}", age(monitor.behind_seconds))
+        }
+    };
+    if monitor.rows_refused > 0 {
+        line.push_str(&format!("; {} refused for good", counted(monitor.rows_refused, "row", "rows")));
+    }
+    if monitor.commits_given_up > 0 {
+        let commits = counted(monitor.commits_given_up, "commit", "commits");
+        line.push_str(&format!("; {commits} older than a day given up"));
+    }
+    if monitor.clock_behind_seconds != 0 {
+        line.push_str(&format!("; this machine's clock is {} seconds behind Azure's", monitor.clock_behind_seconds));
+    }
+    line
 }
 
 /// A gate's state in a word or two.

@@ -166,8 +166,12 @@ fn unsupported(config: &Config) -> Vec<ConfigProblem> {
         problems.push(ConfigProblem::nowhere(error.to_string()));
     }
     let control = config.control.url.as_ref().map(Hidden::expose);
-    if let Err(error) = ControlPlace::parse(control, &config.data) {
-        problems.push(ConfigProblem::nowhere(error.to_string()));
+    match ControlPlace::parse(control, &config.data) {
+        Err(error) => problems.push(ConfigProblem::nowhere(error.to_string())),
+        Ok(place) if config.control.azure_identity => {
+            problems.extend(place.takes_no_tokens().map(ConfigProblem::nowhere));
+        }
+        Ok(_) => {}
     }
     let spark = config.engines.spark_address();
     if let Some(bad) = spark.and_then(|address| connect::bad_address(address.expose())) {

@@ -3,7 +3,7 @@
 //! It is there before the first life and between two of them. Invariant: a request works on one life and stops with it;
 //! a delivery that a life's end cut short is refused, and says so.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -13,9 +13,12 @@ use vitalake_contract::alert::AlertRule;
 use vitalake_lake::control::ControlStore;
 use vitalake_ops::audit::Audit;
 use vitalake_ops::books::DatasetBooks;
+use vitalake_ops::monitor::MonitorSaid;
 use vitalake_ops::record::Recorder;
 use vitalake_ops::runbooks::Library;
-use vitalake_ops::status::{AwayPart, ControlStatus, FlushReport, Readiness, STALLED, StatusReport, Trouble};
+use vitalake_ops::status::{
+    AwayPart, ControlStatus, FlushReport, MonitorStatus, Readiness, STALLED, StatusReport, Trouble,
+};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::events::Events;
 use vitalake_serve::pinned::Pinned;
@@ -44,6 +47,7 @@ pub struct Platform {
     library: Arc<Library>,
     alerts: Arc<[AlertRule]>,
     recorder: Recorder,
+    monitor: Arc<OnceLock<MonitorSaid>>,
     audit: Audit,
     erasures: ErasuresAsked,
     now: RwLock<Now>,
@@ -70,6 +74,7 @@ impl Platform {
             library: Arc::new(Library::new(&setup.checked.project.runbooks)),
             alerts: setup.checked.project.alerts.iter().map(|file| file.rule.clone()).collect(),
             recorder: setup.recorder.clone(),
+            monitor: Arc::clone(&setup.monitor),
             audit: setup.audit.clone(),
             erasures: ErasuresAsked::default(),
             now: RwLock::new(Now { role, life: None, panicked: None }),
@@ -154,6 +159,11 @@ impl Platform {
         format!("vitalake is starting: tables and the source of records are being opened; {waits}; try again")
     }
 
+    /// How far the workspace has the ops datasets, where one is named.
+    fn monitor(&self) -> Option<MonitorStatus> {
+        Some(self.monitor.get()?.status(self.clock.now_ms()))
+    }
+
     /// What is wrong with the audit journal.
     fn audit_trouble(&self) -> Option<Trouble> {
         let message = if self.audit.is_failing() {
@@ -221,6 +231,7 @@ impl Status for Platform {
             role: self.now.read().role.as_str().to_owned(),
             away,
             control: self.life().filter(|life| life.role.takes_deliveries()).map(|life| control_status(life.control())),
+            monitor: self.monitor(),
             waiting_for,
             troubles,
             ..report

@@ -27,6 +27,7 @@ mod intake;
 mod kafka_doors;
 mod life;
 mod lineage;
+pub(crate) mod monitor;
 mod outside;
 mod process;
 mod quarantine;

@@ -21,6 +21,8 @@ pub struct Outside {
     pub(crate) topics: Health,
     /// The Spark that models run on.
     pub(crate) spark: Health,
+    /// The workspace that gets the ops datasets.
+    pub(crate) monitor: Health,
     /// Ids that were made up for topics of which there is another by now.
     #[cfg(feature = "rdkafka")]
     pub(crate) replaced: std::sync::Arc<parking_lot::Mutex<std::collections::BTreeSet<vitalake_ingest::log::TopicId>>>,
@@ -38,6 +40,7 @@ impl Outside {
             druid: health("Druid"),
             topics: health("a topic"),
             spark: health("Spark"),
+            monitor: health("Azure Monitor"),
             #[cfg(feature = "rdkafka")]
             replaced: std::sync::Arc::default(),
         }
@@ -50,7 +53,8 @@ impl Outside {
 
     /// Those that do not answer now.
     pub(crate) fn away(&self) -> Vec<Away> {
-        let parts = [&self.storage, &self.kafka, &self.control, &self.druid, &self.topics, &self.spark];
+        let Self { storage, kafka, control, druid, topics, spark, monitor, .. } = self;
+        let parts = [storage, kafka, control, druid, topics, spark, monitor];
         parts.into_iter().filter_map(Health::away).collect()
     }
 }

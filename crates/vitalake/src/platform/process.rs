@@ -43,7 +43,7 @@ use crate::failure::Failure;
 use super::erase::{self, EraseDesk};
 use super::kafka_doors::{KafkaDoors, KafkaTls};
 use super::surfaces::Surfaces;
-use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, sample_forever};
+use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, monitor, sample_forever};
 
 /// How long it waits before it begins anew.
 const BEFORE_RESTART: Duration = Duration::from_millis(500);
@@ -134,6 +134,7 @@ impl Process {
         // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
         let queries = Cpu::new().context("the threads for queries could not be started")?;
         let watching = self.watching()?;
+        monitor::start(&self.setup, &self.platform, &watching.metrics)?;
         let (telemetry, lineage) = (Arc::clone(&watching.telemetry), Arc::clone(&watching.lineage));
         let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, (address, watching))?;
         self.doors = KafkaDoors::of(&app.names, &app.sessions, &self.setup.checked.project.contracts);
@@ -212,7 +213,11 @@ impl Process {
             models: models.collect(),
             following: self.setup.events.following().clone(),
         };
-        let telemetry = Telemetry::start(&config.telemetry, &who, &metrics)?;
+        let tokens = config
+            .telemetry
+            .azure_identity
+            .then(|| monitor::tokens("telemetry.azure_identity", &config.azure.monitor.audience, &self.setup.clock));
+        let telemetry = Telemetry::start(&config.telemetry, &who, tokens.transpose()?, &metrics)?;
         let told = (config.name.as_str(), lineage::told(&self.setup));
         let lineage = OpenLineage::start(&config.lineage, told, self.setup.clock.clone(), &metrics)?;
         Ok(Watching { metrics, telemetry: Arc::new(Mutex::new(telemetry)), lineage: Arc::new(Mutex::new(lineage)) })

@@ -10,11 +10,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use vitalake_ingest::log::LogOptions;
 use vitalake_lake::LakeOptions;
-use vitalake_lake::control::ControlPlace;
+use vitalake_lake::control::{ControlPlace, Passwords};
 use vitalake_ops::audit::{Audit, AuditOptions, HEADS, heads};
+use vitalake_ops::monitor::MonitorSaid;
 use vitalake_ops::record::Recorder;
 use vitalake_process::spark::connect;
 use vitalake_process::{EngineName, Engines};
+use vitalake_runtime::azure::Audience;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 use vitalake_runtime::config::notify::Hidden;
@@ -23,7 +25,7 @@ use vitalake_runtime::disk::{Disk, LocalDisk};
 use vitalake_runtime::events::Events;
 use vitalake_runtime::lock::FolderLock;
 
-use super::Outside;
+use super::{Outside, monitor};
 use crate::command::validate::CheckedProject;
 use crate::failure::Failure;
 
@@ -90,6 +92,8 @@ pub struct Setup {
     pub audit: Audit,
     /// Where HTTP is answered, once that is known.
     pub http: Arc<OnceLock<SocketAddr>>,
+    /// What is known of sending the ops datasets, once that has begun.
+    pub monitor: Arc<OnceLock<MonitorSaid>>,
     /// Held for as long as anything may write to the data folder.
     pub lock: Option<Arc<FolderLock>>,
 }
@@ -104,7 +108,7 @@ impl Setup {
         let cpu = Cpu::new().context("the threads for computing could not be started")?;
         let clock = Clock::system();
         let recorder = recorder(&checked, &clock);
-        let control = ControlPlace::parse(config.control.url.as_ref().map(Hidden::expose), &config.data)?;
+        let control = control(&config, &clock)?;
         let outside = Outside::new(&clock);
         let engines = engines(&config, &outside)?;
         let disk = LocalDisk::shared();
@@ -126,9 +130,23 @@ impl Setup {
             events,
             recorder,
             http: Arc::default(),
+            monitor: Arc::default(),
             lock: Some(lock),
         })
     }
+}
+
+/// Where the control store is kept, with tokens for a password where that is asked for.
+fn control(config: &Config, clock: &Clock) -> anyhow::Result<ControlPlace> {
+    let place = ControlPlace::parse(config.control.url.as_ref().map(Hidden::expose), &config.data)?;
+    if !config.control.azure_identity {
+        return Ok(place);
+    }
+    if let Some(problem) = place.takes_no_tokens() {
+        return Err(Failure::input(problem, "docs/azure-monitor.md has an example").into());
+    }
+    let tokens = monitor::tokens("control.azure_identity", Audience::POSTGRESQL, clock)?;
+    Ok(place.with_passwords(Passwords::new(tokens)))
 }
 
 /// The journal of the data folder.

@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use crate::double::{Answer, Double};
 use crate::postgres_server::{PASSWORD, PostgresServer};
 use crate::rehearsal::server::{Place, Server};
 
@@ -209,4 +211,48 @@ fn runs_that_fell_into_a_stop_are_made_up_for_once_and_said() {
     let _server = start(&place, &database).ready();
     place.until("planned", || runs_it(&place));
     assert_eq!((feed(&place)["missed_runs"].as_i64(), said(), rows(&place)), (Some(0), 1, 2));
+}
+
+/// A server whose control store is in PostgreSQL, under tokens of a managed identity.
+fn start_with_tokens(place: &Place, database: &PostgresServer, tokens: &Double) -> Server {
+    let url = database.url().replace(&format!(":{PASSWORD}@"), "@");
+    let settings =
+        format!("name: people\nstorage:\n  reserve_bytes: 0\ncontrol:\n  url: \"{url}\"\n  azure_identity: true\n");
+    fs::write(place.project.join("vitalake.yaml"), settings).unwrap();
+    place.clone().set("AZURE_POD_IDENTITY_AUTHORITY_HOST", &tokens.url).start()
+}
+
+#[test]
+fn tokens_stand_for_the_password_and_two_processes_go_on_when_they_change() {
+    let Some(database) = PostgresServer::start() else { return };
+    let token = Arc::new(Mutex::new(PASSWORD.to_owned()));
+    let given = Arc::clone(&token);
+    let tokens = Double::start(move |_| {
+        let token = given.lock().unwrap().clone();
+        Answer::of(200, &format!(r#"{{"access_token":"{token}","expires_in":"3599"}}"#))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let one = project(folder.path());
+    let other = Place::new(&one.project, &folder.path().join("other"), &folder.path().join("other.txt"));
+    put(&one, 1, "a\n");
+    let first = start_with_tokens(&one, &database, &tokens).ready();
+    one.until("the first is loaded", || rows(&one) == 1);
+    let _second = start_with_tokens(&other, &database, &tokens).ready();
+    assert!(runs_it(&one) && !runs_it(&other));
+
+    // The old token is worth nothing any longer, and no connection is left that was made with it.
+    let next: String = std::iter::repeat_n('t', 1_700).collect();
+    database.sql(&format!("ALTER ROLE postgres PASSWORD '{next}'"));
+    token.lock().unwrap().clone_from(&next);
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'postgres'";
+    database.sql_as(&next, end);
+    put(&one, 2, "b\n");
+    one.until("the second is loaded", || rows(&one) + rows(&other) == 2);
+
+    first.kill();
+    put(&one, 3, "c\nd\n");
+    other.until("the other has it", || rows(&other) >= 2 && runs_it(&other));
+    let said = format!("{} {} {}", one.said(), other.said(), database.log());
+    assert!(!said.contains(&next) && !said.contains(PASSWORD), "{said}");
 }

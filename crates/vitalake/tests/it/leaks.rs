@@ -1,10 +1,12 @@
-//! Marked values go through every failure; nothing that leaves the process but the tables holds them.
+//! Marked values go through every failure; nothing that leaves the process but the tables holds them: no answer, no log, no
+//! telemetry, and nothing that Azure Monitor and Application Insights are sent.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use flate2::read::GzDecoder;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -16,7 +18,10 @@ const MARK: &str = "ZQX7731";
 /// What came in, by the path that it came to.
 type Got = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
-/// A receiver of telemetry and of alerts that keeps every byte.
+/// Where a machine of Azure asks who it is.
+const TOKEN_PATH: &str = "/metadata/identity/oauth2/token";
+
+/// A receiver of telemetry, of alerts and of rows that keeps every byte, and gives tokens.
 fn receiver() -> (String, Got) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, got) = (format!("http://{}", listener.local_addr().unwrap()), Got::default());
@@ -26,21 +31,30 @@ fn receiver() -> (String, Got) {
             let (mut stream, kept) = (stream.unwrap(), Arc::clone(&kept));
             std::thread::spawn(move || {
                 let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let (mut head, mut length, mut line) = (String::new(), 0, String::new());
+                let (mut head, mut length, mut packed, mut line) = (String::new(), 0, false, String::new());
                 while reader.read_line(&mut line).unwrap_or(0) > 2 {
                     if let Some((name, value)) = line.trim().split_once(':')
                         && name.eq_ignore_ascii_case("content-length")
                     {
                         length = value.trim().parse().unwrap();
                     }
+                    packed |= line.to_ascii_lowercase().starts_with("content-encoding: gzip");
                     head.push_str(&line);
                     line.clear();
                 }
                 let mut body = vec![0; length];
                 if reader.read_exact(&mut body).is_ok() {
+                    if packed {
+                        let mut plain = Vec::new();
+                        GzDecoder::new(body.as_slice()).read_to_end(&mut plain).unwrap();
+                        body = plain;
+                    }
                     kept.lock().push((head.clone(), [head.as_bytes(), &body].concat()));
                 }
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let token = r#"{"access_token":"t","expires_in":"86000"}"#;
+                let answer = if head.contains(TOKEN_PATH) { token } else { "" };
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+                let _ = stream.write_all((head + answer).as_bytes());
             });
         }
     });
@@ -55,10 +69,13 @@ fn write(here: &Here, path: &str, text: &str) {
 
 /// A project that watches itself: an alert over the rejects, whose runbook has a query that fails on what is marked.
 fn prepared(address: &str) -> Here {
-    let here = Here::new();
+    let mut here = Here::new();
+    here.place = here.place.clone().set("AZURE_POD_IDENTITY_AUTHORITY_HOST", address);
     let settings = fs::read_to_string(here.project("vitalake.yaml")).unwrap();
     let more = format!(
-        "telemetry:\n  otlp_endpoint: {address}\n  interval_ms: 100\n  traces_per_second: 100\n\
+        "telemetry:\n  otlp_endpoint: {address}\n  interval_ms: 100\n  traces_per_second: 100\n  \
+         application_insights: InstrumentationKey=00000000-0000-4000-8000-000000000001;IngestionEndpoint={address}\n\
+         azure:\n  monitor:\n    endpoint: {address}\n    rule: dcr-0123\n\
          notify:\n  ops:\n    type: webhook\n    url: {address}/hook\n"
     );
     write(&here, "vitalake.yaml", &(settings + &more));
@@ -146,6 +163,10 @@ fn a_marked_value_leaves_by_no_failure() {
     for path in ["/v1/traces", "/v1/metrics", "/v1/logs"] {
         here.place.until(path, || got.lock().iter().any(|(head, _)| head.contains(path)));
     }
+    for kind in ["RequestData", "RemoteDependencyData", "MetricData", "MessageData"] {
+        let is_there = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(kind);
+        here.place.until(kind, || got.lock().iter().any(|(head, all)| head.contains("/v2.1/track") && is_there(all)));
+    }
     for path in ["/metrics", "/health/ready", "/api/v1/status", "/api/v1/alerts", "/runbooks/rejected", "/"] {
         let mut answer = ureq::get(format!("http://{}{path}", here.place.http)).call().unwrap();
         said.push((path.to_owned(), answer.body_mut().read_to_string().unwrap()));
@@ -158,6 +179,17 @@ fn a_marked_value_leaves_by_no_failure() {
     }
     let kept = here.place.ask("SELECT COUNT(*) FROM quarantine.ticks WHERE CAST(_raw AS VARCHAR) LIKE '%ZQX7731%'");
     assert!(kept.unwrap()[0][0].as_i64() >= Some(5), "the marked records are in quarantine, whole");
+    server.stop();
+    // What the stop has committed is sent by the next start, from the place that was reached.
+    let server = here.place.start().ready();
+    here.place.until("everything is sent", || {
+        let monitor = here.place.status().unwrap()["monitor"].clone();
+        monitor["commits_waiting"] == 0 && monitor["last_sent"].is_string()
+    });
+    for table in ["Runs", "Commits", "Checks", "Alerts"] {
+        let stream = format!("/streams/Custom-Vitalake{table}?");
+        assert!(got.lock().iter().any(|(head, _)| head.contains(&stream)), "nothing of {table} was sent");
+    }
     server.stop();
     said.push(("the log".to_owned(), here.place.said()));
     let sent = got.lock();

@@ -19,6 +19,8 @@ mod control;
 mod day_by_day;
 mod deliveries;
 mod discards;
+#[path = "../../../runtime/src/azure/double.rs"]
+mod double;
 mod erase;
 mod events;
 mod feeds;

@@ -1,80 +1,50 @@
 //! Tokens for SASL OAUTHBEARER: asked for by HTTP where librdkafka's properties say, and handed to it.
 //!
-//! librdkafka can do this itself where it was built with libcurl; ours is not, and Azure's workload identity is not
+//! librdkafka can do this itself where it was built with libcurl; ours is not, and Azure's identities are not
 //! among what it can. The properties keep its names and meaning (`sasl.oauthbearer.method: oidc` and what belongs to
-//! it). Invariant: no message holds a token, a secret, or what an endpoint says beyond its kind of refusal.
+//! it); the asking is `vitalake_runtime::azure`. Invariant: no message holds a token, a secret, or what an endpoint says
+//! beyond its kind of refusal.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rdkafka::client::OAuthToken;
-use reqwest::header::ACCEPT;
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, Url};
-use serde::Deserialize;
-use vitalake_runtime::config::masked_url;
+use vitalake_runtime::azure::{Ask, Audience, Identity, TokenError};
+use vitalake_runtime::clock::Clock;
+use vitalake_runtime::config::process_environment;
 
 /// What all properties begin with that are read here.
 const PREFIX: &str = "sasl.oauthbearer.";
-/// How long an endpoint may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// The most bytes of an answer.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// How long a token is good for whose endpoint does not say so.
-const LIFETIME_UNSAID: Duration = Duration::from_secs(300);
 /// Where a machine of Azure asks who it is.
 const AZURE_IMDS: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 
 /// Where a token comes from, and who asks for it.
 #[derive(Clone)]
 pub(super) struct TokenOptions {
-    endpoint: Url,
+    endpoint: String,
     scope: Option<String>,
-    identity: Identity,
+    client: Client,
 }
 
 #[derive(Clone)]
-enum Identity {
+enum Client {
     /// A client and its secret.
     Secret { client: String, secret: String },
     /// A client that a token in a file speaks for, such as a pod's (RFC 7523, 2.2); the file is read each time.
     Assertion { client: String, file: PathBuf },
     /// Azure's name for this machine.
     Machine { query: String },
+    /// Who this process is to Azure, by its environment.
+    Azure { identity: Identity },
 }
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenProblem {
-    #[error("the token endpoint {endpoint} does not answer: {reason}")]
-    Away { endpoint: String, reason: String },
-    #[error("the token endpoint {endpoint} answered {status}{said}")]
-    Refused { endpoint: String, status: StatusCode, said: String },
-    #[error("the token endpoint {endpoint} answered without a token that can be read")]
-    Unreadable { endpoint: String },
-    #[error("sasl.oauthbearer.assertion.file {} cannot be read: {source}", file.display())]
-    Assertion { file: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("sasl.oauthbearer.method is not oidc: there is nowhere to ask for a token")]
     Nowhere,
-}
-
-#[derive(Deserialize)]
-struct Granted {
-    access_token: String,
-    /// Seconds; Azure's machines write the number as text.
-    #[serde(default)]
-    expires_in: serde_json::Value,
-}
-
-#[derive(Default, Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    error: String,
-    /// Entra's own numbers, as in AADSTS7000215.
-    #[serde(default)]
-    error_codes: Vec<u32>,
 }
 
 /// Whether a property is read here and not by librdkafka.
@@ -109,136 +79,77 @@ impl TokenOptions {
         if grant.is_some_and(|grant| grant != "client_credentials") {
             return Err("sasl.oauthbearer.grant.type can only be client_credentials".to_owned());
         }
-        let identity = match metadata.unwrap_or("none") {
+        let scope = scope.map(str::to_owned);
+        let client = match metadata.unwrap_or("none") {
+            "azure" => {
+                if scope.is_none() {
+                    return Err("sasl.oauthbearer.scope is missing: https://NAMESPACE.servicebus.windows.net/.default"
+                        .to_owned());
+                }
+                let identity = Identity::from_environment(&process_environment()).map_err(|error| error.to_string())?;
+                return Ok(Some(Self { endpoint: String::new(), scope, client: Client::Azure { identity } }));
+            }
             "azure_imds" => {
                 let query = config.and_then(|config| config.split(',').find_map(|pair| pair.strip_prefix("query=")));
                 let query = query.ok_or("azure_imds needs sasl.oauthbearer.config: query=api-version=…&resource=…")?;
-                Identity::Machine { query: query.to_owned() }
+                Client::Machine { query: query.to_owned() }
             }
-            "none" => {
-                let client = client.ok_or("sasl.oauthbearer.client.id is missing")?.to_owned();
-                match (secret, file) {
-                    (Some(secret), None) => Identity::Secret { client, secret: secret.to_owned() },
-                    (None, Some(file)) => Identity::Assertion { client, file: file.into() },
-                    _ => {
-                        let names = "sasl.oauthbearer.client.secret or sasl.oauthbearer.assertion.file";
-                        return Err(format!("give one of {names}"));
-                    }
-                }
+            "none" => of_client(client, secret, file)?,
+            _ => {
+                return Err(
+                    "sasl.oauthbearer.metadata.authentication.type can only be azure, azure_imds or none".to_owned()
+                );
             }
-            _ => return Err("sasl.oauthbearer.metadata.authentication.type can only be azure_imds or none".to_owned()),
         };
-        let default = matches!(identity, Identity::Machine { .. }).then_some(AZURE_IMDS);
+        let default = matches!(client, Client::Machine { .. }).then_some(AZURE_IMDS);
         let endpoint = endpoint.or(default).ok_or("sasl.oauthbearer.token.endpoint.url is missing")?;
-        let endpoint = Url::parse(endpoint).map_err(|_| "sasl.oauthbearer.token.endpoint.url is no URL")?;
-        Ok(Some(Self { endpoint, scope: scope.map(str::to_owned), identity }))
+        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+            return Err("sasl.oauthbearer.token.endpoint.url is no URL".to_owned());
+        }
+        Ok(Some(Self { endpoint: endpoint.to_owned(), scope, client }))
     }
 
     /// Asks for a token. Blocking; not from within a runtime.
     pub(super) fn token(&self, now_ms: i64) -> Result<OAuthToken, TokenProblem> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| self.away(error.to_string()))?;
-        runtime.block_on(self.ask(now_ms))
-    }
-
-    async fn ask(&self, now_ms: i64) -> Result<OAuthToken, TokenProblem> {
-        let away = |error: reqwest::Error| self.away(root_cause(&error.without_url()));
-        let answer = self.send(Client::builder().timeout(ANSWER_MAX).redirect(Policy::none())).await?;
-        let status = answer.status();
-        let body = bounded(answer).await.map_err(away)?;
-        if !status.is_success() {
-            let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
-            return Err(TokenProblem::Refused { endpoint: self.shown(), status, said: refusal.in_words() });
-        }
-        let granted: Granted =
-            serde_json::from_slice(&body).map_err(|_| TokenProblem::Unreadable { endpoint: self.shown() })?;
-        let seconds = granted.expires_in.as_u64().or_else(|| granted.expires_in.as_str()?.parse().ok());
-        let lifetime = seconds.map_or(LIFETIME_UNSAID, Duration::from_secs);
+        let clock = Clock::system();
+        let granted = match &self.client {
+            Client::Azure { identity } => {
+                identity.grant(&Audience::new(self.scope.as_deref().unwrap_or_default()), &clock)?
+            }
+            _ => self.ask()?.send(&clock)?,
+        };
         Ok(OAuthToken {
-            token: granted.access_token,
+            token: granted.token.expose().to_owned(),
             principal_name: self.principal().to_owned(),
-            lifetime_ms: now_ms.saturating_add(i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX)),
+            lifetime_ms: now_ms.saturating_add(i64::try_from(granted.lifetime.as_millis()).unwrap_or(i64::MAX)),
         })
     }
 
-    async fn send(&self, client: reqwest::ClientBuilder) -> Result<Response, TokenProblem> {
-        let away = |error: reqwest::Error| self.away(root_cause(&error.without_url()));
-        let mut form = vec![("grant_type", "client_credentials".to_owned())];
-        form.extend(self.scope.iter().map(|scope| ("scope", scope.clone())));
-        let request = match &self.identity {
-            Identity::Machine { query } => {
-                let mut url = self.endpoint.clone();
-                url.set_query(Some(query));
-                // The machine's own address is never behind a proxy.
-                client.no_proxy().build().map_err(away)?.get(url).header("Metadata", "true")
-            }
-            Identity::Secret { client: id, secret } => {
-                let request = client.build().map_err(away)?.post(self.endpoint.clone());
-                request.basic_auth(form_encoded(id), Some(form_encoded(secret))).form(&form)
-            }
-            Identity::Assertion { client: id, file } => {
-                let unread = |source| TokenProblem::Assertion { file: file.clone(), source };
-                let assertion = std::fs::read_to_string(file).map_err(unread)?;
-                let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer".to_owned();
-                form.push(("client_id", id.clone()));
-                form.push(("client_assertion_type", kind));
-                form.push(("client_assertion", assertion.trim().to_owned()));
-                client.build().map_err(away)?.post(self.endpoint.clone()).form(&form)
-            }
-        };
-        request.header(ACCEPT, "application/json").send().await.map_err(away)
+    fn ask(&self) -> Result<Ask, TokenError> {
+        let grant = || Ask::grant(&self.endpoint, self.scope.as_deref());
+        match &self.client {
+            Client::Secret { client, secret } => Ok(grant().with_basic(client, secret)),
+            Client::Assertion { client, file } => grant().with_assertion(client, file),
+            Client::Machine { query } => Ok(Ask::query(&self.endpoint, query).with_header("Metadata", "true")),
+            Client::Azure { .. } => Ok(grant()),
+        }
     }
 
     fn principal(&self) -> &str {
-        match &self.identity {
-            Identity::Secret { client, .. } | Identity::Assertion { client, .. } => client,
-            Identity::Machine { .. } => "machine",
+        match &self.client {
+            Client::Secret { client, .. } | Client::Assertion { client, .. } => client,
+            Client::Machine { .. } | Client::Azure { .. } => "machine",
         }
     }
-
-    fn shown(&self) -> String {
-        masked_url(self.endpoint.as_str())
-    }
-
-    fn away(&self, reason: String) -> TokenProblem {
-        TokenProblem::Away { endpoint: self.shown(), reason }
-    }
 }
 
-impl Refusal {
-    /// The kind of refusal: the name that OAuth 2 gives it, and Entra's numbers.
-    fn in_words(&self) -> String {
-        let is_name = !self.error.is_empty() && self.error.len() <= 64;
-        let name = self.error.chars().all(|c| c.is_ascii_lowercase() || c == '_').then_some(self.error.clone());
-        let codes = self.error_codes.iter().map(|code| format!("AADSTS{code}"));
-        let said: Vec<String> = name.filter(|_| is_name).into_iter().chain(codes).collect();
-        if said.is_empty() { String::new() } else { format!(": {}", said.join(", ")) }
+fn of_client(client: Option<&str>, secret: Option<&str>, file: Option<&str>) -> Result<Client, String> {
+    let client = client.ok_or("sasl.oauthbearer.client.id is missing")?.to_owned();
+    match (secret, file) {
+        (Some(secret), None) => Ok(Client::Secret { client, secret: secret.to_owned() }),
+        (None, Some(file)) => Ok(Client::Assertion { client, file: file.into() }),
+        _ => Err("give one of sasl.oauthbearer.client.secret or sasl.oauthbearer.assertion.file".to_owned()),
     }
-}
-
-async fn bounded(mut answer: Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_BYTES_MAX {
-            body.clear();
-            break;
-        }
-    }
-    Ok(body)
-}
-
-/// As RFC 6749, 2.3.1 wants it before it goes into the header.
-fn form_encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
-}
-
-fn root_cause(error: &(dyn Error + 'static)) -> String {
-    error.source().map_or_else(|| error.to_string(), root_cause)
 }
 
 #[cfg(test)]
@@ -270,7 +181,9 @@ mod tests {
                 request.extend_from_slice(part.get(..count).unwrap());
                 let text = String::from_utf8(request.clone()).unwrap();
                 let Some((head, sent)) = text.split_once("\r\n\r\n") else { continue };
-                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let length = head
+                    .lines()
+                    .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
                 if length.is_none_or(|length| length.parse::<usize>().unwrap() <= sent.len()) {
                     break text;
                 }
@@ -346,7 +259,7 @@ mod tests {
         let given = [("client.id", "app"), ("client.secret", "hunter2"), ("token.endpoint.url", url.as_str())];
         let Err(problem) = ask(&given) else { panic!("it was refused") };
         let said = problem.to_string();
-        assert_eq!(said, format!("the token endpoint {url} answered 401 Unauthorized: invalid_client, AADSTS7000215"));
+        assert_eq!(said, format!("the token endpoint {url} answered 401: invalid_client, AADSTS7000215"));
         let Err(problem) = ask(&given) else { panic!("nobody answers any longer") };
         assert!(problem.to_string().contains("does not answer: Connection refused"), "{problem}");
     }
@@ -360,6 +273,7 @@ mod tests {
         assert!(said(&[("client.id", "a"), ("client.secret", "b")]).contains("token.endpoint.url is missing"));
         assert!(said(&[url, ("extensions", "a=b")]).contains("sasl.oauthbearer.extensions is not supported"));
         assert!(said(&[("metadata.authentication.type", "azure_imds")]).contains("query="));
+        assert!(said(&[("metadata.authentication.type", "azure")]).contains("scope is missing"));
         assert!(TokenOptions::parse(&BTreeMap::new()).unwrap().is_none());
     }
 }

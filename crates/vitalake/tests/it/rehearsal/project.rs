@@ -104,6 +104,7 @@ pub fn setup(checked: &Arc<CheckedProject>, config: Config, disk: Arc<dyn Disk>,
         cpu: cpu.clone(),
         events: Events::unread(),
         http: Arc::default(),
+        monitor: Arc::default(),
         lock: None,
     }
 }
