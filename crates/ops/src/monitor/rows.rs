@@ -76,7 +76,7 @@ fn object(columns: &[(&LogColumn, Option<Values<'_>>)], row: usize, (origin, num
 }
 
 fn values<'a>(column: &LogColumn, batch: &'a RecordBatch) -> Option<Values<'a>> {
-    let array = batch.column_by_name(column.from.as_deref()?)?;
+    let array = batch.column_by_name(column.source.as_deref()?)?;
     let text = array.as_string_view_opt().map(Values::Text);
     let long = || array.as_primitive_opt().map(Values::Long);
     let double = || array.as_primitive_opt().map(Values::Double);

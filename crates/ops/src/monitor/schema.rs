@@ -8,7 +8,7 @@ use vitalake_contract::{Column, ColumnType};
 use crate::tables::OpsTable;
 
 /// The ops datasets that may leave. What people did (`audit`) and what authors of runbooks select (`evidence`) stay.
-pub const SENT: [OpsTable; 9] = [
+const SENT: [OpsTable; 9] = [
     OpsTable::Runs,
     OpsTable::Commits,
     OpsTable::Checks,
@@ -22,7 +22,7 @@ pub const SENT: [OpsTable; 9] = [
 /// Columns that stay wherever they are: names and reasons as people have typed them, and what tells a file's content.
 const KEPT: [&str; 4] = ["actor", "comment", "reason", "sha256"];
 /// The column of a contract that says when; it goes as `TimeGenerated`.
-pub(super) const TIME: &str = "at";
+const TIME: &str = "at";
 
 /// A column's type in Log Analytics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct LogColumn {
     /// What it means.
     pub description: String,
     /// The column of the ops dataset that it is; none of those that only the workspace has.
-    pub from: Option<String>,
+    pub source: Option<String>,
 }
 
 /// A table of the workspace.
@@ -111,11 +111,11 @@ pub fn log_table(ops: OpsTable) -> Option<LogTable> {
 
 /// What every table has first.
 fn own_columns() -> [LogColumn; 3] {
-    let own = |name: &str, kind, description: &str, from: Option<&str>| LogColumn {
+    let own = |name: &str, kind, description: &str, source: Option<&str>| LogColumn {
         name: name.to_owned(),
         kind,
         description: description.to_owned(),
-        from: from.map(ToOwned::to_owned),
+        source: source.map(ToOwned::to_owned),
     };
     [
         own("TimeGenerated", LogType::DateTime, "When it was recorded.", Some(TIME)),
@@ -129,7 +129,7 @@ fn of_contract(column: &Column) -> LogColumn {
         name: pascal(&column.name),
         kind: LogType::of(&column.kind),
         description: column.description.clone().unwrap_or_default(),
-        from: Some(column.name.to_string()),
+        source: Some(column.name.to_string()),
     }
 }
 
@@ -183,7 +183,7 @@ mod tests {
         for table in log_tables() {
             let typed = |column: &&LogColumn| {
                 let said = column.description.to_lowercase();
-                KEPT.contains(&column.from.as_deref().unwrap_or_default())
+                KEPT.contains(&column.source.as_deref().unwrap_or_default())
                     || said.starts_with("who")
                     || said.starts_with("why")
             };

@@ -93,3 +93,6 @@ fn addresses(config: &config::Telemetry) -> OtlpSignals {
         logs: own.logs.clone().or_else(|| under("logs")),
     }
 }
+
+#[cfg(test)]
+mod tests;

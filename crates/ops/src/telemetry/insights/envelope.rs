@@ -92,7 +92,7 @@ impl Envelopes {
             properties.insert("target".to_owned(), json!(target));
         }
         for (name, value) in line.attributes_iter() {
-            properties.insert(name.to_string(), json!(cut(&text(value), PROPERTY_MAX)));
+            properties.insert(name.as_str().to_owned(), json!(cut(&text(value), PROPERTY_MAX)));
         }
         let message = line.body().map(text).unwrap_or_default();
         let data = json!({
@@ -170,7 +170,7 @@ impl Envelopes {
 
     fn properties<'a>(&self, attributes: impl Iterator<Item = &'a KeyValue>) -> Map<String, Value> {
         let said = attributes.filter(|attribute| SAID.contains(&attribute.key.as_str()));
-        let said = said.map(|said| (said.key.to_string(), json!(cut(&said.value.as_str(), PROPERTY_MAX))));
+        let said = said.map(|said| (said.key.as_str().to_owned(), json!(cut(&said.value.as_str(), PROPERTY_MAX))));
         said.collect()
     }
 }

@@ -154,7 +154,7 @@ impl Track {
             if let Some(token) = &token {
                 request = request.header("Authorization", format!("Bearer {}", token.expose()));
             }
-            let mut answer = match request.send(&body[..]) {
+            let mut answer = match request.send(body.as_slice()) {
                 Ok(answer) => answer,
                 Err(error) => {
                     // A host that it was sent on to may be gone by now.
@@ -163,17 +163,20 @@ impl Track {
                 }
             };
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-            match (status, &token, &self.tokens) {
-                (307 | 308, ..) if redirects < REDIRECTS_MAX && self.is_sent_on(&headers) => redirects += 1,
-                (401, Some(token), Some(tokens)) if !renewed => {
-                    tokens.refused(token);
-                    renewed = true;
-                }
-                _ => {
-                    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-                    return self.judge(status, &headers, &body.unwrap_or_default(), envelopes.len());
-                }
+            if matches!(status, 307 | 308) && redirects < REDIRECTS_MAX && self.is_sent_on(&headers) {
+                redirects += 1;
+                continue;
             }
+            if status == 401
+                && !renewed
+                && let (Some(token), Some(tokens)) = (&token, &self.tokens)
+            {
+                tokens.refused(token);
+                renewed = true;
+                continue;
+            }
+            let said = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+            return self.judge(status, &headers, &said.unwrap_or_default(), envelopes.len());
         }
     }
 
