@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use vitalake_ops::metrics::Metrics;
 use vitalake_ops::monitor::{MonitorSaid, Sender, SenderSetup};
 use vitalake_runtime::azure::{Audience, Identity, Tokens};
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::process_environment;
+use vitalake_runtime::shutdown::{Stage, Watch};
 
 use super::tasks::until_the_end;
 use super::{Life, Platform, Role, Setup};
@@ -21,23 +23,51 @@ use crate::failure::Failure;
 /// How often it is looked whether there is a life that sends.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Begins to send, where a workspace is named.
-///
-/// # Errors
-/// When the environment names half of an identity, or the thread cannot be started.
-pub(super) fn start(setup: &Setup, platform: &Arc<Platform>, metrics: &Arc<Metrics>) -> anyhow::Result<()> {
-    let settings = &setup.config.azure.monitor;
-    if settings.endpoint.is_none() {
-        return Ok(());
+/// How long the end of the process waits for a call that is under way.
+const LAST_CALL_MAX: Duration = Duration::from_secs(1);
+
+/// The thread that sends.
+#[derive(Debug)]
+pub(super) struct Sending(oneshot::Receiver<()>);
+
+impl Sending {
+    /// Begins to send until the process ends, where a workspace is named.
+    ///
+    /// # Errors
+    /// When the environment names half of an identity, or the thread cannot be started.
+    pub(super) fn start(
+        setup: &Setup,
+        platform: &Arc<Platform>,
+        metrics: &Arc<Metrics>,
+        mut stop: Watch,
+    ) -> anyhow::Result<Option<Self>> {
+        let settings = &setup.config.azure.monitor;
+        if settings.endpoint.is_none() {
+            return Ok(None);
+        }
+        let said = MonitorSaid::new(Arc::clone(metrics));
+        let _known = setup.monitor.set(said.clone());
+        let tokens = tokens("azure.monitor", &settings.audience, &setup.clock)?;
+        let (runtime, setup, platform) = (Handle::current(), setup.clone(), Arc::clone(platform));
+        let (done, ended) = oneshot::channel();
+        let work = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = stop.wait_for(Stage::Close) => {}
+                    () = send_forever(&setup, &platform, &tokens, &said) => {}
+                }
+            });
+            let _ = done.send(());
+        };
+        let thread = std::thread::Builder::new().name("monitor".to_owned());
+        thread.spawn(work).context("the thread that sends to Azure Monitor could not be started")?;
+        Ok(Some(Self(ended)))
     }
-    let said = MonitorSaid::new(Arc::clone(metrics));
-    let _known = setup.monitor.set(said.clone());
-    let tokens = tokens("azure.monitor", &settings.audience, &setup.clock)?;
-    let (runtime, setup, platform) = (Handle::current(), setup.clone(), Arc::clone(platform));
-    let thread = std::thread::Builder::new().name("monitor".to_owned());
-    let work = move || runtime.block_on(send_forever(&setup, &platform, &tokens, &said));
-    thread.spawn(work).context("the thread that sends to Azure Monitor could not be started")?;
-    Ok(())
+
+    /// Waits, not for long, until it has ended.
+    pub(super) async fn ended(self) {
+        let _ = tokio::time::timeout(LAST_CALL_MAX, self.0).await;
+    }
 }
 
 /// Tokens for an audience, as who this process is by its environment.

@@ -42,6 +42,7 @@ use crate::failure::Failure;
 
 use super::erase::{self, EraseDesk};
 use super::kafka_doors::{KafkaDoors, KafkaTls};
+use super::monitor::Sending;
 use super::surfaces::Surfaces;
 use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, monitor, sample_forever};
 
@@ -134,12 +135,13 @@ impl Process {
         // Queries have workers of their own: the kernel then shares the cores between them and what arrives.
         let queries = Cpu::new().context("the threads for queries could not be started")?;
         let watching = self.watching()?;
-        monitor::start(&self.setup, &self.platform, &watching.metrics)?;
+        let metrics = Arc::clone(&watching.metrics);
         let (telemetry, lineage) = (Arc::clone(&watching.telemetry), Arc::clone(&watching.lineage));
         let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, (address, watching))?;
         self.doors = KafkaDoors::of(&app.names, &app.sessions, &self.setup.checked.project.contracts);
         let close = Arc::new(Shutdown::new());
         let mut stop = close.watch();
+        let sending = Sending::start(&self.setup, &self.platform, &metrics, close.watch())?;
         let exporter = self.exporter();
         let exporting = tokio::spawn(export(exporter.clone(), self.setup.audit.clone()));
         let alerting = tokio::spawn(alerts.clone().run_forever());
@@ -170,6 +172,9 @@ impl Process {
             }
         }
         close.begin(Stage::Close);
+        if let Some(sending) = sending {
+            sending.ended().await;
+        }
         exporting.abort();
         sampling.abort();
         alerts.finish().await;
