@@ -78,7 +78,7 @@ pub(super) enum Failure {
 impl Failure {
     /// How long it is waited, after so many in a row.
     pub(super) fn wait(&self, failures: u32) -> Duration {
-        let longer = AGAIN.wait(failures, fastrand());
+        let longer = AGAIN.wait(failures, noise());
         match self {
             Self::Busy { after: Some(after), .. } => (*after).max(Duration::from_secs(1)),
             Self::Away { .. } | Self::Busy { .. } | Self::Token(_) => longer.unwrap_or(SLOWLY),
@@ -93,7 +93,7 @@ impl Failure {
 }
 
 /// Any number, so that processes do not come back together.
-fn fastrand() -> u64 {
+fn noise() -> u64 {
     uuid::Uuid::now_v7().as_u64_pair().1
 }
 

@@ -155,13 +155,16 @@ impl Sender {
         if self.clock.monotonic() < self.again.at {
             return self.measure().await;
         }
+        if !self.keeper.is_held() {
+            // Another process may have sent since.
+            self.places.lock().clear();
+        }
         let holds = match self.lake() {
             Some(lake) => self.keeper.holds(&lake).await,
             None => false,
         };
         self.said.note_turn(holds);
         if !holds {
-            self.places.lock().clear();
             return;
         }
         self.measure().await;

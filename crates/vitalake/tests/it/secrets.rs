@@ -39,6 +39,9 @@ fn run(dir: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 )]
 #[case::unknown_property("kafka: {bootstrap: '127.0.0.1', properties: {no.such.property: HUNTER2}}", &[])]
 #[case::wrong_type("kafka: {listen: HUNTER2}", &[])]
+#[case::a_password_beside_tokens("control: {url: 'postgres://u:HUNTER2@h/d?sslmode=require', azure_identity: true}", &[])]
+#[case::a_rule_that_is_none("azure: {monitor: {endpoint: 'https://h.example', rule: HUNTER2}}", &[])]
+#[case::a_connection_string("telemetry: {application_insights: 'InstrumentationKey=HUNTER2'}", &[])]
 fn no_message_holds_a_secret(#[case] settings: &str, #[case] environment: &[(&str, &str)]) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("vitalake.yaml"), format!("name: x\n{settings}\n")).unwrap();
