@@ -4,6 +4,9 @@ pub mod alerts;
 pub mod audit;
 pub mod books;
 pub mod deliveries;
+#[cfg(test)]
+#[path = "../../runtime/src/azure/double.rs"]
+mod double;
 pub mod druid;
 pub mod erasures;
 pub mod feeds;

@@ -1,9 +1,6 @@
 //! The sender against a workspace that records what it is sent and answers as documented, faults included.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-#[path = "../../../runtime/src/azure/double.rs"]
-mod double;
-
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::Arc;
@@ -26,10 +23,10 @@ use vitalake_runtime::health::Health;
 use super::client::CALL_BYTES_MAX;
 use super::sender::BACKLOG_MAX;
 use super::*;
+use crate::double::{Answer, Asked, Double};
 use crate::metrics::Metrics;
 use crate::record::{EvidenceRow, LagSample, Recorder, ResourcesSample};
 use crate::tables::OpsTable;
-use double::{Answer, Asked, Double};
 
 const NOW_MS: i64 = 1_795_000_000_000;
 const RULE: &str = "dcr-0123";
@@ -176,7 +173,7 @@ async fn one_of_each(place: &Place) {
             alert: "late".into(),
             dataset: Some(of()),
             state: "firing",
-            severity: "high",
+            severity: "high".into(),
             owner: "ops".into(),
             summary: "3 are late".into(),
         },

@@ -5,7 +5,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, reason = "the tests of each crate use a part of it")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -100,7 +100,7 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Asked>>, answer: &(dyn Fn(&Aske
     let _ = stream.write_all(format!("{head}\r\n{body}").as_bytes());
 }
 
-fn read(reader: &mut impl std::io::BufRead) -> Option<Asked> {
+fn read(reader: &mut impl BufRead) -> Option<Asked> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();

@@ -1,9 +1,6 @@
 //! The track endpoint's answers, each with what becomes of the envelopes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-#[path = "../../../../runtime/src/azure/double.rs"]
-mod double;
-
 use std::io::Read as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,8 +15,8 @@ use serde_json::json;
 use vitalake_runtime::azure::{Audience, Identity};
 
 use super::*;
+use crate::double::{Answer, Asked, Double};
 use crate::telemetry::traces;
-use double::{Answer, Asked, Double};
 
 const KEY: &str = "00000000-0000-4000-8000-000000000001";
 const NOW_MS: i64 = 1_795_000_000_000;

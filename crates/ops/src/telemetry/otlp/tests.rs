@@ -1,8 +1,5 @@
 //! Addresses, tokens and temporality of signals that go by OTLP.
 #![allow(clippy::unwrap_used)]
-#[path = "../../../../runtime/src/azure/double.rs"]
-mod double;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::executor::block_on;
@@ -13,7 +10,7 @@ use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::Config;
 
 use super::*;
-use double::{Answer, Double};
+use crate::double::{Answer, Double};
 
 fn telemetry(change: impl FnOnce(&mut config::Telemetry)) -> config::Telemetry {
     let mut telemetry = Config::defaults(std::path::Path::new(".")).telemetry;
