@@ -38,6 +38,7 @@ mod kills;
 mod leaks;
 mod lives;
 mod metrics;
+mod monitor;
 mod not_well;
 mod postgres;
 #[path = "../../../lake/tests/it/postgres_server.rs"]

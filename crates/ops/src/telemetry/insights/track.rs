@@ -228,10 +228,10 @@ impl Track {
         let Some(to) = headers.get("location").and_then(|to| to.to_str().ok()) else { return false };
         let authority = to.strip_prefix("https://").map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
         let is_azure = authority.is_some_and(|host| !host.contains('@') && HOSTS.iter().any(|of| host.ends_with(of)));
-        if !is_azure && !(is_here(to) && is_here(&self.url)) {
-            return false;
+        let is_known = is_azure || is_here(to) && is_here(&self.url);
+        if is_known {
+            self.elsewhere = Some((to.to_owned(), self.clock.monotonic() + REDIRECTED_FOR));
         }
-        self.elsewhere = Some((to.to_owned(), self.clock.monotonic() + REDIRECTED_FOR));
-        true
+        is_known
     }
 }
