@@ -9,6 +9,7 @@ mod database;
 mod error;
 mod feeds;
 mod lease;
+mod passwords;
 mod schema;
 mod sqlite;
 
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use vitalake_runtime::azure::{Token, TokenError, Tokens};
+use vitalake_runtime::azure::TokenError;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::error::Classified as _;
 use vitalake_runtime::health::{Away, Health};
@@ -29,14 +30,14 @@ use database::{Database, Row, Statement};
 pub use error::ControlError;
 pub use feeds::{FILES_AT_ONCE, InFlight};
 pub use lease::{Epoch, Lease};
+pub use passwords::Passwords;
+use passwords::{renew_forever, token};
 use sqlite::FileIdentity;
 
 /// The file of the control store in the data folder.
 pub const FILE_NAME: &str = "control.db";
 /// How often it is asked whether it is there.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
-/// How often the next connections are given a new token for a password. One lasts five minutes at least.
-const RENEWED_EVERY: Duration = Duration::from_secs(300);
 /// How long one call may take in all.
 const CALL_MAX: Duration = Duration::from_secs(15);
 
@@ -49,23 +50,6 @@ pub enum ControlPlace {
     Memory,
     /// A database of PostgreSQL.
     Postgres(PostgresAddress, Option<Passwords>),
-}
-
-/// Tokens that stand for a password, and how often the next connections are given a new one.
-#[derive(Clone, Debug)]
-pub struct Passwords {
-    /// Where tokens come from.
-    pub tokens: Tokens,
-    /// How often.
-    pub renewed_every: Duration,
-}
-
-impl Passwords {
-    /// Tokens that are renewed as the server of Azure wants it: it looks at one when a connection is made.
-    #[must_use]
-    pub fn new(tokens: Tokens) -> Self {
-        Self { tokens, renewed_every: RENEWED_EVERY }
-    }
 }
 
 impl ControlPlace {
@@ -398,24 +382,6 @@ impl ControlStore {
             tokio::spawn(async move { opened.database.close().await });
         }
     }
-}
-
-/// Gives the next connections a token that is good, until the database is closed.
-async fn renew_forever(database: Database, address: PostgresAddress, passwords: Passwords) {
-    while !database.is_closed() {
-        tokio::time::sleep(passwords.renewed_every).await;
-        // Where there is none for the moment, those that are open go on, and the next try says why.
-        if let Ok(token) = token(&passwords.tokens).await {
-            database.set_password(&address, token.expose());
-        }
-    }
-}
-
-async fn token(tokens: &Tokens) -> Result<Token, TokenError> {
-    let tokens = tokens.clone();
-    let asking = tokio::task::spawn_blocking(move || tokens.get()).await;
-    // It does not panic; a runtime that ends asks nobody.
-    asking.unwrap_or_else(|_| Err(TokenError::Away { endpoint: String::new(), reason: "interrupted".to_owned() }))
 }
 
 impl fmt::Debug for ControlStore {

@@ -5,6 +5,7 @@
 //! datasets, and holds no person and no value.
 
 pub(crate) mod client;
+mod gathered;
 mod place;
 mod rows;
 mod said;

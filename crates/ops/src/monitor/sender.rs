@@ -19,6 +19,7 @@ use vitalake_runtime::error::in_full;
 use vitalake_runtime::health::Health;
 
 use super::client::{Failure, Ingestion, fit};
+use super::gathered::Gathered;
 use super::place::{Keeper, Place};
 use super::rows::{Origin, objects};
 use super::said::{MonitorSaid, TableSaid, thread_cpu_seconds};
@@ -168,12 +169,15 @@ impl Sender {
             return;
         }
         self.measure().await;
-        let mut failed = None;
+        let (mut failed, mut is_known) = (None, true);
         for at in 0..self.tables.len() {
             match self.table(at).await {
                 Ok(()) => {}
                 Err(Stop::NotOurs) => return self.said.note_turn(false),
-                Err(Stop::Later(reason)) => tracing::debug!(reason, "what is sent to the workspace waits"),
+                Err(Stop::Later(reason)) => {
+                    is_known = false;
+                    tracing::debug!(reason, "what is sent to the workspace waits");
+                }
                 Err(Stop::Failed(failure)) => {
                     let is_of_one_table = failure.is_of_one_table();
                     self.note_failed(at, &failure);
@@ -186,7 +190,7 @@ impl Sender {
         }
         match failed {
             Some(failure) => self.health.failed(failure.to_string()),
-            None if self.tables.iter().all(|table| table.again.failures == 0) => {
+            None if is_known && self.tables.iter().all(|table| table.again.failures == 0) => {
                 self.again = Again::default();
                 self.health.answered();
             }
@@ -359,41 +363,6 @@ impl Sender {
             let waiting = news.versions.len() as u64 + beyond;
             let oldest_ms = news.versions.first().and_then(|version| version.committed_ms);
             self.said.note_table(table.name, TableSaid { waiting, oldest_ms }, now_ms);
-        }
-    }
-}
-
-/// Objects that are to be sent, and where each version among them ends.
-#[derive(Debug, Default)]
-struct Gathered {
-    objects: Vec<String>,
-    bytes: usize,
-    /// Each version with the number of objects through its end, and how many of its rows had been sent before.
-    ends: BTreeMap<u64, (usize, usize)>,
-}
-
-impl Gathered {
-    fn add(&mut self, version: u64, objects: Vec<String>, place: &Place) {
-        let before = place.begun.filter(|(begun, _)| *begun == version).map_or(0, |(_, rows)| rows);
-        let before = before.min(objects.len());
-        self.bytes += objects.iter().map(String::len).sum::<usize>();
-        self.objects.extend(objects.into_iter().skip(before));
-        self.ends.insert(version, (self.objects.len(), before));
-    }
-
-    /// Moves a place on to after so many objects.
-    fn advance(&self, done: usize, place: &mut Place) {
-        let mut begins = 0;
-        for (version, (ends, before)) in &self.ends {
-            if *ends <= done {
-                (place.through, place.begun) = (*version, None);
-            } else {
-                if done > begins {
-                    place.begun = Some((*version, before + done - begins));
-                }
-                return;
-            }
-            begins = *ends;
         }
     }
 }
