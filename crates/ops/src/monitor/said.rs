@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use vitalake_runtime::telemetry::{MetricName, metric};
 
+use super::schema::log_tables;
 use crate::metrics::Metrics;
 use crate::status::MonitorStatus;
 
@@ -40,10 +41,20 @@ pub struct MonitorSaid {
 }
 
 impl MonitorSaid {
-    /// Nothing was sent yet.
+    /// Nothing was sent yet: every number is there, and nought.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { known: Arc::default(), metrics }
+        let said = Self { known: Arc::default(), metrics };
+        for table in log_tables() {
+            let table = table.ops.as_str();
+            said.note_sent(table, (0, 0), 0);
+            said.note_given_up(table, 0);
+            said.note_table(table, TableSaid::default(), 0);
+        }
+        said.note_calls("taken", 0);
+        said.note_cpu(0.0);
+        said.known.lock().last_sent_ms = None;
+        said
     }
 
     /// As status has it.
