@@ -5,6 +5,8 @@ import { EventReader, GOOD_MS, wait } from './backoff';
 
 /** Without a stream (an older server, a proxy that buffers) it is asked now and then. */
 const POLL_MS = 10_000;
+/** After so many times it is tried to listen again. */
+const COME_BACK = 6;
 /** So long without a word from the server is told, and not only shown as a grey dot. */
 const TOLD_MS = 4_000;
 /** An absence that people should know of when it is over. */
@@ -111,6 +113,11 @@ class Live {
     } catch (error) {
       if (abort.signal.aborted && this.#abort !== abort) return;
       if (error instanceof Failure && (error.status === 404 || error.status === 405)) return this.#poll();
+      // As many browsers listen as may: this one asks now and then, and comes back for a place.
+      if (error instanceof Failure && error.body.error === 'capacity') {
+        this.#heard();
+        return this.#poll(COME_BACK);
+      }
       if (error instanceof Failure && error.status === 401) {
         this.link = 'paused';
         return;
@@ -145,11 +152,12 @@ class Live {
     }
   }
 
-  #poll(): void {
+  #poll(times = Infinity): void {
     this.link = 'polling';
     this.#later(POLL_MS, () => {
       this.#tell(null);
-      this.#poll();
+      if (times > 1) this.#poll(times - 1);
+      else void this.#connect();
     });
   }
 }
