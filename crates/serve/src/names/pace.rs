@@ -1,8 +1,8 @@
 //! Slows those who guess: by the name that they guess for, and by the address that they come from.
 //!
 //! The first wrong proofs are free; then each doubles the time in which no further one is looked at, and what is not
-//! looked at costs nothing. Whoever proved a name from an address before is not slowed by what others guess for that name.
-//! A proof is counted from its beginning, so that many at once are no more than many in a row. Invariant: memory is
+//! looked at costs nothing. Whoever proved a name from an address before is not slowed by what others guess for that name,
+//! nor by what others guess from that address: of the two together wrong proofs are counted apart. A proof is counted from its beginning, so that many at once are no more than many in a row. Invariant: memory is
 //! bounded, and a name that there is none of is slowed as others are.
 
 use std::collections::HashMap;
@@ -43,8 +43,8 @@ pub(super) struct Pace {
 struct Held {
     names: HashMap<Name, Tries>,
     peers: HashMap<IpAddr, Tries>,
-    /// Who proved which name from where, and when last.
-    good: HashMap<(Name, IpAddr), i64>,
+    /// Who proved which name from where, with what was tried for that name from there since.
+    good: HashMap<(Name, IpAddr), Tries>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -61,6 +61,8 @@ pub(super) struct Attempt {
     pace: Arc<Pace>,
     name: Option<Name>,
     peer: Option<IpAddr>,
+    /// Whether it counts for the name and the address together.
+    is_known: bool,
 }
 
 impl Pace {
@@ -78,13 +80,19 @@ impl Pace {
             State::Full => return Ok(None),
             State::Free => {}
         }
-        if let Some(name) = name {
-            entry(&mut held.names, name, now_ms).in_work += 1;
+        let known = name.zip(peer).and_then(|pair| held.good.get_mut(&pair));
+        let is_known = known.is_some();
+        if let Some(tries) = known {
+            tries.in_work += 1;
+        } else {
+            if let Some(name) = name {
+                entry(&mut held.names, name, now_ms).in_work += 1;
+            }
+            if let Some(peer) = peer {
+                entry(&mut held.peers, peer, now_ms).in_work += 1;
+            }
         }
-        if let Some(peer) = peer {
-            entry(&mut held.peers, peer, now_ms).in_work += 1;
-        }
-        Ok(Some(Attempt { pace: Arc::clone(self), name, peer }))
+        Ok(Some(Attempt { pace: Arc::clone(self), name, peer, is_known }))
     }
 
     /// Whether a proof would be looked at now, for one that is yet to come.
@@ -103,8 +111,10 @@ impl Pace {
 
 impl Held {
     fn state(&self, name: Option<Name>, peer: Option<IpAddr>, now_ms: i64) -> State {
-        let is_known = name.zip(peer).is_some_and(|pair| self.good.contains_key(&pair));
-        let by_name = name.filter(|_| !is_known).and_then(|name| self.names.get(&name));
+        if let Some(tries) = name.zip(peer).and_then(|pair| self.good.get(&pair)) {
+            return tries.state(now_ms);
+        }
+        let by_name = name.and_then(|name| self.names.get(&name));
         let by_peer = peer.and_then(|peer| self.peers.get(&peer));
         let states = [by_name, by_peer].into_iter().flatten().map(|tries| tries.state(now_ms));
         states.max().unwrap_or(State::Free)
@@ -150,8 +160,14 @@ impl Attempt {
         let now_ms = self.pace.clock.now_ms();
         if let Some(pair) = self.name.zip(self.peer) {
             let mut held = self.pace.held.lock();
-            make_room(&mut held.good, |proved_ms| *proved_ms);
-            held.good.insert(pair, now_ms);
+            if !held.good.contains_key(&pair) {
+                make_room(&mut held.good, |tries| tries.last_ms);
+            }
+            let tries = held.good.entry(pair).or_default();
+            // Who guesses from where the name's own client is goes on to be counted.
+            if tries.failed == 0 {
+                tries.last_ms = now_ms;
+            }
         }
     }
 
@@ -159,6 +175,12 @@ impl Attempt {
     pub(super) fn failed(self) {
         let now_ms = self.pace.clock.now_ms();
         let mut held = self.pace.held.lock();
+        if self.is_known {
+            if let Some(tries) = self.name.zip(self.peer).and_then(|pair| held.good.get_mut(&pair)) {
+                tries.fail(now_ms);
+            }
+            return;
+        }
         if let Some(tries) = self.name.and_then(|name| held.names.get_mut(&name)) {
             tries.fail(now_ms);
         }
@@ -172,11 +194,17 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let mut held = self.pace.held.lock();
-        if let Some(name) = self.name {
-            leave(&mut held.names, &name);
-        }
-        if let Some(peer) = self.peer {
-            leave(&mut held.peers, &peer);
+        if self.is_known {
+            if let Some(tries) = self.name.zip(self.peer).and_then(|pair| held.good.get_mut(&pair)) {
+                tries.in_work = tries.in_work.saturating_sub(1);
+            }
+        } else {
+            if let Some(name) = self.name {
+                leave(&mut held.names, &name);
+            }
+            if let Some(peer) = self.peer {
+                leave(&mut held.peers, &peer);
+            }
         }
         drop(held);
         self.pace.ended.notify_waiters();
@@ -291,6 +319,25 @@ mod tests {
         }
         assert!(pace.look(Some("ann"), THERE).is_err());
         assert!(pace.look(Some("ann"), HERE).is_ok());
+        // Nor by what others guess from the same address, as behind one that many share.
+        for _ in 0..2 * FREE {
+            if let Ok(Some(attempt)) = pace.admit(Some("bob"), HERE) {
+                attempt.failed();
+            }
+        }
+        assert!(pace.look(Some("cat"), HERE).is_err());
+        assert!(pace.look(Some("ann"), HERE).is_ok());
+    }
+
+    #[test]
+    fn whoever_guesses_a_name_from_where_it_is_known_is_slowed_for_that_name() {
+        let (pace, _) = pace();
+        admitted(&pace, "ann", HERE).proved();
+        let in_work: Vec<_> = (0..FREE).map(|_| admitted(&pace, "ann", HERE)).collect();
+        assert!(pace.admit(Some("ann"), HERE).unwrap().is_none(), "it waits for another's end");
+        in_work.into_iter().for_each(Attempt::failed);
+        assert!(matches!(pace.admit(Some("ann"), HERE), Err(Refused::Paced(_))));
+        assert!(pace.look(Some("bob"), HERE).is_ok() && pace.look(Some("ann"), THERE).is_ok());
     }
 
     #[test]

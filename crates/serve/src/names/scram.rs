@@ -190,16 +190,18 @@ impl Scram {
     /// # Errors
     /// Why it is refused; it has waited.
     pub async fn last(&mut self, message: &[u8]) -> Result<(Client, String), Refused> {
-        match self.finish(message).and_then(|(client, answer)| Ok((self.names.unless_over(client)?, answer))) {
+        match self.finish(message).await.and_then(|(client, answer)| Ok((self.names.unless_over(client)?, answer))) {
             Ok(proved) => Ok(proved),
             Err(refused) => Err(self.names.late(refused).await),
         }
     }
 
-    fn finish(&mut self, message: &[u8]) -> Result<(Client, String), Refused> {
+    async fn finish(&mut self, message: &[u8]) -> Result<(Client, String), Refused> {
         let begun = self.begun.take().ok_or(Refused::Wrong)?;
-        // What is in work is what is looked at now: an exchange that its client leaves open keeps nobody out.
-        let attempt = self.names.pace.admit(Some(&begun.name), self.peer)?.ok_or(Refused::Busy)?;
+        // What is in work is what is looked at now: an exchange that its client leaves open keeps nobody out. Whoever comes
+        // while others are looked at waits, since a client that is refused once does not come again.
+        let turn = self.names.turn(Some(&begun.name), self.peer, || false).await?;
+        let attempt = turn.ok_or(Refused::Busy)?;
         let proved = finish_proof(begun, message, self.hash);
         match &proved {
             Ok(_) => attempt.proved(),

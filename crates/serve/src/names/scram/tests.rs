@@ -85,6 +85,22 @@ async fn whoever_knows_the_password_is_let_in_under_his_name(#[case] hash: Scram
 }
 
 #[tokio::test]
+async fn whoever_comes_while_others_are_looked_at_waits_for_his_turn() {
+    let names = names();
+    let mut in_work = Vec::new();
+    while let Some(attempt) = names.pace.admit(Some("ann"), HERE).unwrap() {
+        in_work.push(attempt);
+    }
+    let mut scram = names.scram(ScramHash::Sha256, None, None, HERE);
+    let playing = play(&mut scram, "n,,", "ann", "pencil and paper", b"n,,");
+    let ends = async {
+        tokio::task::yield_now().await;
+        drop(in_work);
+    };
+    assert_eq!(tokio::join!(playing, ends).0.unwrap(), "ann");
+}
+
+#[tokio::test]
 async fn nobody_else_is_let_in_and_a_name_that_there_is_none_of_looks_like_any_other() {
     let names = names();
     let mut salts = Vec::new();
