@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -96,19 +96,26 @@ enum Stage {
     Refused,
 }
 
+/// What is told to whoever proves another name on a connection that has one.
+const ANOTHER_NAME: &str = "a connection keeps the name that it has proved first; open another for another name";
+
 /// Who a connection is.
 #[derive(Debug, Default)]
-pub(super) struct Session(Mutex<Stage>);
+pub(super) struct Session {
+    stage: Mutex<Stage>,
+    /// The name that it has proved first: proving it anew, it stays that one.
+    name: OnceLock<String>,
+}
 
 impl Session {
     /// One whose certificate says who it is.
     pub(super) fn of(rights: Option<Arc<dyn Rights>>) -> Self {
-        Self(Mutex::new(rights.map_or(Stage::Unknown, Stage::Known)))
+        Self { stage: Mutex::new(rights.map_or(Stage::Unknown, Stage::Known)), name: OnceLock::new() }
     }
 
     /// Begins to prove itself, also anew.
     pub(super) fn begin(&self, proof: Box<dyn Proof>) {
-        let mut stage = self.0.lock();
+        let mut stage = self.stage.lock();
         if !matches!(*stage, Stage::Refused) {
             *stage = Stage::Proving(proof);
         }
@@ -117,16 +124,21 @@ impl Session {
     /// Takes a message of the proof; none where no proof was begun.
     pub(super) async fn step(&self, message: &[u8]) -> Option<Step> {
         // Nobody else is known while one proves itself: the place is empty meanwhile.
-        let stage = std::mem::take(&mut *self.0.lock());
+        let stage = std::mem::take(&mut *self.stage.lock());
         let mut proof = match stage {
             Stage::Proving(proof) => proof,
             other => {
-                *self.0.lock() = other;
+                *self.stage.lock() = other;
                 return None;
             }
         };
-        let step = proof.step(message).await;
-        *self.0.lock() = match &step {
+        let step = match proof.step(message).await {
+            Step::Known(rights, _) if self.name.get_or_init(|| rights.name().to_owned()) != rights.name() => {
+                Step::Refused(ANOTHER_NAME.to_owned())
+            }
+            step => step,
+        };
+        *self.stage.lock() = match &step {
             Step::More(_) => Stage::Proving(proof),
             Step::Known(rights, _) => Stage::Known(Arc::clone(rights)),
             Step::Refused(_) => Stage::Refused,
@@ -136,7 +148,7 @@ impl Session {
 
     /// What it may do; none while it is not known, or no longer.
     pub(super) fn rights(&self) -> Option<Arc<dyn Rights>> {
-        match &*self.0.lock() {
+        match &*self.stage.lock() {
             Stage::Known(rights) if rights.is_good() => Some(Arc::clone(rights)),
             _ => None,
         }

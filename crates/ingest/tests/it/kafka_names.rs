@@ -9,6 +9,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, ListOffsetsRequest,
     ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceResponse, SaslAuthenticateRequest,
@@ -113,6 +115,14 @@ async fn enter(served: &Served, proof: &'static [u8]) -> TcpStream {
     stream
 }
 
+/// The topics that a client is told of: all, or the one that it names.
+async fn listed(stream: &mut TcpStream, topic: Option<&'static str>) -> Vec<MetadataResponseTopic> {
+    let named = topic.map(|topic| vec![MetadataRequestTopic::default().with_name(Some(name(topic)))]);
+    let request = MetadataRequest::default().with_topics(named);
+    let answer: MetadataResponse = call(stream, ApiKey::Metadata, 8, &request).await;
+    answer.topics
+}
+
 /// Whether the other side has closed, having answered nothing.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     matches!(stream.read_u8().await, Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
@@ -189,11 +199,30 @@ async fn each_client_may_do_what_it_may_and_is_told_what_it_may_not() {
     let mut stranger = enter(&served, b"\0stranger\0s3cret").await;
     let known: MetadataResponse = call(&mut sender, ApiKey::Metadata, 8, &MetadataRequest::default()).await;
     assert_eq!(known.brokers.len(), 1);
+    for (stream, topics) in [(&mut sender, 1), (&mut reader, 1), (&mut stranger, 0)] {
+        assert_eq!(listed(stream, None).await.len(), topics, "topics are those that the client may do something with");
+        let named = listed(stream, Some("readings")).await;
+        let told: Vec<_> = named.iter().map(|topic| (topic.error_code, topic.partitions.is_empty())).collect();
+        assert_eq!(told, if topics == 1 { [(0, false)] } else { [(29, true)] });
+    }
     assert_eq!([produced(&mut sender).await, produced(&mut reader).await, produced(&mut stranger).await], [0, 29, 29]);
     let (code, bytes) = fetched(&mut reader).await;
     assert!(code == 0 && bytes > 0, "{code} {bytes}");
     assert_eq!([fetched(&mut sender).await, fetched(&mut stranger).await], [(29, 0), (29, 0)]);
     assert_eq!([end_of(&mut sender).await, end_of(&mut reader).await, end_of(&mut stranger).await], [0, 0, 3]);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_stays_the_one_that_it_was() {
+    let (served, _) = served().await;
+    let mut stream = enter(&served, b"\0sender\0s3cret").await;
+    assert_eq!(handshake(&mut stream, "PLAIN").await, 0);
+    assert_eq!(prove(&mut stream, b"\0sender\0s3cret").await, 0, "it proves itself anew");
+    assert_eq!(handshake(&mut stream, "PLAIN").await, 0);
+    assert_eq!(prove(&mut stream, b"\0reader\0s3cret").await, 58, "another's proof is another connection's");
+    send(&mut stream, ApiKey::Metadata, 8, 5, &MetadataRequest::default()).await;
+    assert!(is_closed(&mut stream).await);
     served.stop().await;
 }
 

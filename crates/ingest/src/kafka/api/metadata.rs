@@ -1,4 +1,5 @@
-//! Metadata: the one broker, and the topics that contracts name. Nothing is made on demand.
+//! Metadata: the one broker, and the topics that contracts name and the client may send to or read. Nothing is made on
+//! demand.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::{CLUSTER_ID, Call, Context, NODE_ID, Outcome, RequestError};
-use crate::kafka::error::{UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION};
+use crate::kafka::error::{TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION};
 use crate::kafka::wire::{Reader, WireError};
 use crate::log::{TopicId, TopicInfo};
 
@@ -34,7 +35,9 @@ pub(super) fn begin(
         Some(asked) => call.version == 0 && asked.is_empty(),
     };
     let topics = if everything {
-        context.log().topics().iter().filter(|info| info.active).map(|info| known(info, call.version)).collect()
+        let topics = context.log().topics();
+        let seen = topics.iter().filter(|info| info.active && context.sees(&info.name));
+        seen.map(|info| known(info, call.version)).collect()
     } else {
         // Each is answered once, however often it is asked for.
         let asked: BTreeSet<Asked> = asked.unwrap_or_default().into_iter().collect();
@@ -65,11 +68,18 @@ fn answer(context: &Context, asked: Asked, version: i16) -> MetadataResponseTopi
         Asked::Id(id) => context.log().topic_by_id(TopicId(*id)),
     };
     match (found.filter(|info| info.active), asked) {
-        (Some(info), _) => known(&info, version),
+        (Some(info), _) if context.sees(&info.name) => known(&info, version),
+        // Who asks by name is told that there is nothing for him, as by a request of records.
+        (Some(info), Asked::Name(name)) => {
+            context.asks(&info.name);
+            MetadataResponseTopic::default()
+                .with_error_code(TOPIC_AUTHORIZATION_FAILED)
+                .with_name(Some(StrBytes::from_string(name).into()))
+        }
         (None, Asked::Name(name)) => MetadataResponseTopic::default()
             .with_error_code(UNKNOWN_TOPIC_OR_PARTITION)
             .with_name(Some(StrBytes::from_string(name).into())),
-        (None, Asked::Id(id)) => {
+        (_, Asked::Id(id)) => {
             let name = (version < 12).then(|| StrBytes::from_static_str("").into());
             MetadataResponseTopic::default().with_error_code(UNKNOWN_TOPIC_ID).with_topic_id(id).with_name(name)
         }

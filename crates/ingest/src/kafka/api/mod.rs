@@ -67,6 +67,11 @@ impl Context {
         self.may(|rights| rights.reads(topic))
     }
 
+    /// Whether there is anything that the client may do with a topic.
+    fn sees(&self, topic: &str) -> bool {
+        self.may_read(topic) || self.may_write(topic)
+    }
+
     /// The same for a request of records, which is told to whoever keeps account of that.
     fn asks(&self, topic: &str) -> bool {
         let is_let = self.may_read(topic);
@@ -87,7 +92,7 @@ impl Context {
 
     /// A partition of a topic that this client may see.
     fn partition(&self, topic: &str, partition: i32) -> Option<TopicPartition> {
-        if !self.may_read(topic) && !self.may_write(topic) {
+        if !self.sees(topic) {
             return None;
         }
         let info = self.log().topic(topic).filter(|info| info.active)?;
