@@ -17,6 +17,7 @@ pub mod openlineage;
 pub mod quarantine;
 pub mod record;
 pub mod runbooks;
+pub mod signing;
 pub mod status;
 pub mod tables;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 //! The binary implements them; tests bring small ones of their own. Invariant: each may be asked at any time, also before
 //! the platform is open and between two lives of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -169,6 +170,34 @@ pub trait Erasures: Send + Sync + 'static {
         let _ = request;
         Err(ApiError::NotFound("nobody is erased here".to_owned()))
     }
+
+    /// Where a person may be; nothing where no contract says which column holds a person's id.
+    fn subjects(&self, subject: &str) -> Option<Subjects> {
+        let _ = subject;
+        None
+    }
+}
+
+/// Which datasets may hold persons.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subjects {
+    /// Those that name persons.
+    pub named: Vec<SubjectTable>,
+    /// Those that neither are made of such a dataset nor have one made of them.
+    pub unrelated: BTreeSet<String>,
+}
+
+/// A dataset whose rows name persons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectTable {
+    /// Its layer.
+    pub schema: String,
+    /// Its name.
+    pub table: String,
+    /// The columns that hold ids.
+    pub columns: Vec<String>,
+    /// Whether what it held once it holds today.
+    pub keeps: bool,
 }
 
 /// Committing now.

@@ -8,11 +8,11 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat};
 use ring::digest::{SHA256, digest};
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use vitalake_runtime::hex;
 
 use super::entry::Entry;
+use crate::signing::{SigningKey, is_signed};
 
 /// What stands before the hash in a line.
 const HASH_MEMBER: &[u8] = b",\"hash\":\"";
@@ -135,16 +135,16 @@ pub struct Head {
 }
 
 impl Head {
-    pub(super) fn sign(key: &Ed25519KeyPair, chain: &str, (sequence, hash): (u64, Hash), at_ms: i64) -> Self {
+    pub(super) fn sign(key: &SigningKey, chain: &str, (sequence, hash): (u64, Hash), at_ms: i64) -> Self {
         let mut head = Self {
             chain: chain.to_owned(),
             sequence,
             hash: hash.to_string(),
             at: instant(at_ms),
-            key: key_name(key.public_key().as_ref()),
+            key: key_name(key.public()),
             signature: String::new(),
         };
-        head.signature = hex::encode(key.sign(head.signed().as_bytes()).as_ref());
+        head.signature = hex::encode(key.sign(head.signed().as_bytes()));
         head
     }
 
@@ -152,7 +152,7 @@ impl Head {
     #[must_use]
     pub fn is_signed_by(&self, public_key: &[u8]) -> bool {
         let Some(signature) = hex::decode(&self.signature) else { return false };
-        UnparsedPublicKey::new(&ED25519, public_key).verify(self.signed().as_bytes(), &signature).is_ok()
+        is_signed(public_key, self.signed().as_bytes(), &signature)
     }
 
     fn signed(&self) -> String {
@@ -179,6 +179,8 @@ pub(super) fn instant(at_ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use ring::signature::Ed25519KeyPair;
+
     use super::super::entry::{Action, Surface, Who};
     use super::*;
 
@@ -198,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_head_is_good_as_it_was_signed_and_under_its_key_alone() {
-        let key = |seed: u8| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        let key = |seed: u8| SigningKey::from(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap());
         let head = Head::sign(&key(1), "chain", (9, Hash::of(b"x")), 0);
         assert!(head.is_signed_by(key(1).public_key().as_ref()));
         assert!(!head.is_signed_by(key(2).public_key().as_ref()));

@@ -12,6 +12,7 @@ mod export;
 mod files;
 mod keys;
 pub mod read;
+mod strangers;
 mod token;
 pub mod verify;
 mod writer;
@@ -35,6 +36,7 @@ pub use entry::{Accessed, Action, Entry, Outcome, Shown, Statement, Surface, Who
 pub use export::{Destination, Exporter};
 pub use files::{HEADS, heads};
 use keys::Keys;
+use strangers::Strangers;
 pub use token::Tokens;
 pub use writer::Tail;
 use writer::{Writer, word};
@@ -142,6 +144,7 @@ struct Inner {
     is_required: bool,
     places: Arc<Semaphore>,
     queue: Mutex<Queue>,
+    strangers: Mutex<Strangers>,
     changed: Condvar,
     tail: watch::Sender<Tail>,
     heads: watch::Sender<Option<Head>>,
@@ -184,6 +187,7 @@ impl Audit {
             is_required,
             places: Arc::new(Semaphore::new(PLACES)),
             queue: Mutex::default(),
+            strangers: Mutex::default(),
             changed: Condvar::new(),
             tail: watch::channel(writer.tail.clone()).0,
             heads: watch::channel(None).0,
@@ -232,6 +236,13 @@ impl Audit {
     pub fn note(&self, entry: Entry) {
         let Some(inner) = &self.inner else { return };
         inner.put(self.named(entry), None);
+    }
+
+    /// Tells of somebody who proved no name. Of many in a minute most are counted alone.
+    pub fn note_stranger(&self, surface: Surface) {
+        let Some(inner) = &self.inner else { return };
+        let entry = inner.strangers.lock().refused(self.surface.unwrap_or(surface), inner.clock.now_ms());
+        entry.into_iter().for_each(|entry| inner.put(entry, None));
     }
 
     /// Writes down that an access begins. Nothing may be given before [`Begun::kept`] has said that the entry is durable;
@@ -293,6 +304,7 @@ impl Audit {
     /// Writes what waits, signs the last head and ends; nothing is written afterwards.
     pub async fn close(&self, longest: Duration) {
         let Some(inner) = self.inner.clone() else { return };
+        inner.put_counted(true);
         let closing = tokio::task::spawn_blocking(move || {
             let mut queue = inner.queue.lock();
             queue.is_closing = true;
@@ -367,11 +379,18 @@ impl Inner {
         self.changed.notify_all();
     }
 
+    /// Puts refusals that were only counted where it is time to write them.
+    fn put_counted(&self, is_last: bool) {
+        let counted = self.strangers.lock().counted(self.clock.now_ms(), is_last);
+        counted.into_iter().for_each(|entry| self.put(entry, None));
+    }
+
     /// The thread: until the journal is closed.
     fn write_until_closed(&self, mut writer: Writer) {
         let mut head_due = std::time::Instant::now() + HEAD_INTERVAL;
         let mut said_failing = false;
         loop {
+            self.put_counted(false);
             let (batch, lost, is_closing) = self.next(head_due);
             let mut entries: Vec<(i64, Entry)> = Vec::with_capacity(batch.len() + 1);
             if lost > 0 && !batch.is_empty() {

@@ -44,13 +44,35 @@ pub struct Listed {
 }
 
 /// Why an access counts as a disclosure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
     /// The statement names the person.
     Named,
-    /// It read a dataset that holds the person, or may.
+    /// It read a dataset that holds the person.
     Dataset,
+    /// It read a dataset that may have held the person then.
+    MayHold,
+}
+
+/// What is known of where a person is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Datasets that hold rows of the person now.
+    pub now: BTreeSet<String>,
+    /// Datasets that hold none and never have.
+    pub never: BTreeSet<String>,
+}
+
+impl Holding {
+    /// Why an access to a dataset counts; nothing where it does not.
+    fn because(&self, name: &str) -> Option<Because> {
+        let name = name.strip_suffix("_live").unwrap_or(name);
+        if self.now.contains(name) {
+            return Some(Because::Dataset);
+        }
+        (!self.never.contains(name) && !name.starts_with("ops.")).then_some(Because::MayHold)
+    }
 }
 
 /// Somebody to whom a person's data went.
@@ -86,7 +108,7 @@ pub struct Disclosure {
 pub struct Disclosures {
     /// The person, as the journal's token.
     pub subject: String,
-    /// The datasets that count as holding the person; every one where none is known to.
+    /// The datasets that hold the person now; none where no contract says which column holds a person's id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub datasets: Option<BTreeSet<String>>,
     /// Each of them, oldest first.
@@ -129,8 +151,8 @@ impl Audit {
         Ok(found)
     }
 
-    /// Who saw a person between two moments, in milliseconds since 1970. `holding` are the datasets that hold rows of the
-    /// person; without it every dataset may. Blocks.
+    /// Who saw a person between two moments, in milliseconds since 1970. Without `holding` every dataset may have held
+    /// the person. Blocks.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -138,11 +160,14 @@ impl Audit {
         &self,
         subject: &str,
         (from_ms, to_ms): (Option<i64>, Option<i64>),
-        holding: Option<BTreeSet<String>>,
+        holding: Option<&Holding>,
     ) -> Result<Disclosures, AuditError> {
         let Some(inner) = &self.inner else { return Ok(Disclosures::default()) };
         let (token, key) = (inner.tokens.of(subject), inner.tokens.key_id());
-        let mut answer = Disclosures { subject: token.clone(), datasets: holding.clone(), ..Disclosures::default() };
+        let datasets = holding.map(|holding| holding.now.clone());
+        let mut answer = Disclosures { subject: token.clone(), datasets, ..Disclosures::default() };
+        let (unknown, about) = (Holding::default(), token);
+        let about = (about.as_str(), holding.unwrap_or(&unknown));
         let (mut open, mut is_our_key) = (BTreeMap::new(), true);
         inner.each(false, |line| {
             let (at, entry) = (moment(&line.recorded.at), line.recorded.entry);
@@ -156,7 +181,7 @@ impl Audit {
             if entry.ends {
                 if let Some((sequence, at, begun)) = open.remove(&entry.id) {
                     let (outcome, rows, reason) = (entry.outcome, entry.rows, entry.reason);
-                    note(&mut answer, &token, (sequence, at, Entry { outcome, rows, reason, ..begun }));
+                    note(&mut answer, about, (sequence, at, Entry { outcome, rows, reason, ..begun }));
                 }
                 return true;
             }
@@ -167,14 +192,14 @@ impl Audit {
                     Outcome::Begun => {
                         open.insert(entry.id.clone(), (sequence, at, entry));
                     }
-                    _ => note(&mut answer, &token, (sequence, at, entry)),
+                    _ => note(&mut answer, about, (sequence, at, entry)),
                 }
             }
             true
         })?;
         // What never ended was cut short by the end of a process: something may have been given.
         for begun in open.into_values() {
-            note(&mut answer, &token, begun);
+            note(&mut answer, about, begun);
         }
         answer.disclosures.sort_by_key(|disclosure| disclosure.sequence);
         Ok(answer)
@@ -182,7 +207,7 @@ impl Audit {
 }
 
 /// Takes an access in, if somebody was given something of the person by it, or may have been.
-fn note(answer: &mut Disclosures, token: &str, (sequence, at, entry): (u64, String, Entry)) {
+fn note(answer: &mut Disclosures, (token, holding): (&str, &Holding), (sequence, at, entry): (u64, String, Entry)) {
     let is_named =
         entry.statement.as_ref().is_some_and(|statement| statement.literals.iter().any(|literal| literal == token));
     let gave = match entry.outcome {
@@ -194,18 +219,21 @@ fn note(answer: &mut Disclosures, token: &str, (sequence, at, entry): (u64, Stri
         answer.named_in_vain += u64::from(is_named);
         return;
     }
-    let holds = |name: &str| match &answer.datasets {
-        Some(holding) => holding.contains(name.strip_suffix("_live").unwrap_or(name)),
-        None => !name.starts_with("ops."),
-    };
     // A query that reads no column of a dataset counts its rows alone.
-    let shows = |of: &super::Accessed| entry.action == Action::Read || !of.columns.is_empty();
-    let datasets: Vec<_> =
-        entry.datasets.iter().filter(|of| (is_named || holds(&of.dataset)) && shows(of)).cloned().collect();
-    if datasets.is_empty() && !is_named {
-        return;
+    let shows = |of: &&super::Accessed| entry.action == Action::Read || !of.columns.is_empty();
+    let (mut because, mut datasets) = (is_named.then_some(Because::Named), Vec::new());
+    for of in entry.datasets.iter().filter(shows) {
+        let found = holding.because(&of.dataset);
+        if found.is_some() || is_named {
+            datasets.push(of.clone());
+        }
+        because = [because, found].into_iter().flatten().min();
     }
-    let because = if is_named { Because::Named } else { Because::Dataset };
+    // A page that shows rows of several datasets names none of them.
+    if entry.action == Action::Read && entry.datasets.is_empty() {
+        because = because.or(Some(Because::MayHold));
+    }
+    let Some(because) = because else { return };
     answer.disclosures.push(Disclosure {
         at,
         sequence,

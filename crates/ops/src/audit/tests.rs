@@ -9,9 +9,10 @@ use vitalake_runtime::disk::{CrashDisk, LocalDisk};
 
 use super::chain::{Found, Hash, line};
 use super::files::{Segment, bytes_of, segments};
-use super::read::{Asked, Because};
+use super::read::{Asked, Because, Holding};
 use super::verify::{Against, Kind, Report, verify};
 use super::*;
+use crate::signing::SigningKey;
 
 const FOLDER: &str = "/data/audit";
 
@@ -206,7 +207,7 @@ fn a_missing_file_and_two_swapped_ones_are_named() {
 #[test]
 fn forged_heads_are_told_and_an_old_one_vouches_for_no_more_than_it_did() {
     let place = place();
-    let stranger = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
+    let stranger = SigningKey::from(Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap());
     let chain = place.2[0].chain.clone();
     let forged = Head::sign(&stranger, &chain, (20, Hash::of(b"x")), 0);
     let report = checked(&place.0, place.folder(), Some(&[forged]));
@@ -401,14 +402,19 @@ async fn disclosures_are_what_named_a_person_or_read_what_holds_him() {
         audit.record(entry).await.unwrap();
     }
     audit.close(Duration::from_secs(5)).await;
-    let holding = Some(["serving.x".to_owned()].into());
-    let found = audit.disclosures("P-1", (None, None), holding).unwrap();
+    let datasets = |name: &str| [name.to_owned()].into();
+    let holding = Holding { now: datasets("serving.x"), never: datasets("serving.y") };
+    let found = audit.disclosures("P-1", (None, None), Some(&holding)).unwrap();
     let names: Vec<_> = found.disclosures.iter().map(|of| (of.who.name.clone().unwrap(), of.because)).collect();
     assert_eq!(names, [("anna".to_owned(), Because::Named), ("berta".to_owned(), Because::Dataset)]);
     assert_eq!(found.named_in_vain, 2);
     assert!(!serde_json::to_string(&found).unwrap().contains("P-1"), "the answer names nobody");
+    let holding = Holding { now: datasets("serving.x"), ..Holding::default() };
+    let found = audit.disclosures("P-1", (None, None), Some(&holding)).unwrap();
+    let carl = found.disclosures.iter().find(|of| of.who.name.as_deref() == Some("carl")).unwrap();
+    assert_eq!(carl.because, Because::MayHold, "what may have held him then counts");
     let all = audit.disclosures("P-1", (None, None), None).unwrap();
-    assert_eq!(all.disclosures.len(), 3, "where it is not known what holds him, all does");
+    assert_eq!(all.disclosures.len(), 3, "where it is not known what holds him, all may");
     assert!(audit.disclosures("P-1", (Some(2_000), None), None).unwrap().disclosures.is_empty());
 }
 

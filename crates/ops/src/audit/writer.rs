@@ -159,7 +159,7 @@ impl Writer {
     /// Whether a head of this key vouches for what is not there, at the journal's end.
     fn is_doubted(&mut self, all: &[Segment], elsewhere: &[Head]) -> io::Result<bool> {
         let (here, _) = heads(&bytes_of(&self.disk, &self.folder.join(HEADS))?);
-        let public = ring::signature::KeyPair::public_key(&self.keys.signing).as_ref().to_vec();
+        let public = self.keys.signing.public().to_vec();
         let ours = here.iter().chain(elsewhere).filter(|head| head.is_signed_by(&public));
         let Some(last) = ours.max_by_key(|head| (head.sequence, head.at.clone())) else { return Ok(false) };
         if last.chain != self.tail.chain || last.sequence > self.tail.sequence {

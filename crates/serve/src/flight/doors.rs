@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
-use vitalake_ops::audit::{Action, Audit, Entry, Outcome, Surface, Who};
+use vitalake_ops::audit::{Audit, Surface};
 
 use crate::identity::Identity;
 use crate::names::{Client, Credential, Given, Names, Peer, Refused};
@@ -64,8 +64,7 @@ impl Entrance {
     }
 
     fn refused(&self, message: String) -> Status {
-        let entry = Entry::new(Who::unknown(), Surface::Flight, Action::Login);
-        self.audit.note(entry.ended(Outcome::Refused, Some("no_name")));
+        self.audit.note_stranger(Surface::Flight);
         Status::unauthenticated(message)
     }
 

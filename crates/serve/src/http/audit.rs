@@ -2,6 +2,8 @@
 //!
 //! Invariant: a person's id comes in a body, never in an address, and leaves nowhere.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -10,12 +12,15 @@ use chrono::{DateTime, NaiveDate, TimeDelta};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use vitalake_ops::audit::read::{Asked, LISTED_MAX};
+use vitalake_ops::audit::read::{Asked, Holding, LISTED_MAX};
 use vitalake_ops::audit::{Action, Audit, AuditError, Outcome};
 
 use super::App;
 use super::api::answer;
-use crate::platform::ApiError;
+use crate::druid::request::parameters;
+use crate::identity::Identity;
+use crate::platform::{ApiError, SubjectTable, Subjects};
+use crate::session::{QueryOptions, Session};
 
 /// How many accesses are shown where nobody says.
 const LISTED: usize = 50;
@@ -81,7 +86,63 @@ async fn disclosed(app: &App, asked: Subject) -> Result<vitalake_ops::audit::rea
     }
     let from = from.map(|from| moment("from", &from, false)).transpose()?;
     let to = to.map(|to| moment("to", &to, true)).transpose()?;
-    read(app, move |audit| audit.disclosures(&subject, (from, to), None)).await
+    let holding = holding(app, &subject).await?;
+    read(app, move |audit| audit.disclosures(&subject, (from, to), holding.as_ref())).await
+}
+
+/// Where a person is, asked of the datasets that name persons. What cannot be asked now may hold the person.
+async fn holding(app: &App, subject: &str) -> Result<Option<Holding>, ApiError> {
+    let Some(Subjects { named, unrelated }) = app.erasures.subjects(subject) else { return Ok(None) };
+    let mut holding = Holding { never: unrelated, ..Holding::default() };
+    let session = app.sessions.open(Identity::local()).map_err(|_| {
+        ApiError::Unavailable("the tables are not open yet, and say whom they hold only then; try again".to_owned())
+    })?;
+    let there: BTreeSet<(String, String)> =
+        session.tables().into_iter().map(|(schema, table, _)| (schema, table)).collect();
+    for table in named {
+        let name = format!("{}.{}", table.schema, table.table);
+        let live = format!("{}_live", table.table);
+        let asked =
+            [&table.table, &live].into_iter().filter(|name| there.contains(&(table.schema.clone(), (*name).clone())));
+        let mut found = table.keeps.then_some(false);
+        for asked in asked {
+            match is_in(&session, (&table, asked), subject).await {
+                Some(true) => found = Some(true),
+                Some(false) => {}
+                None if found == Some(false) => found = None,
+                None => {}
+            }
+        }
+        match found {
+            Some(true) => holding.now.insert(name),
+            Some(false) => holding.never.insert(name),
+            None => false,
+        };
+    }
+    Ok(Some(holding))
+}
+
+/// Whether a table holds a person; none where it could not be asked.
+async fn is_in(session: &Session, (table, asked): (&SubjectTable, &str), subject: &str) -> Option<bool> {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let is = table.columns.iter().map(|column| format!("CAST({} AS VARCHAR) = ?", quoted(column)));
+    let sql = format!(
+        "SELECT 1 FROM {}.{} WHERE {} LIMIT 1",
+        quoted(&table.schema),
+        quoted(asked),
+        is.collect::<Vec<_>>().join(" OR ")
+    );
+    let subjects: Vec<Value> =
+        table.columns.iter().map(|_| serde_json::json!({"type": "VARCHAR", "value": subject})).collect();
+    let parameters = parameters(Some(&Value::Array(subjects))).ok()?;
+    // Nothing of it is given to anybody, so that it is no access.
+    let options = QueryOptions { is_repeated: true, ..QueryOptions::default() };
+    let mut answer = session.query(sql, parameters, options).await.ok()?;
+    let mut is_there = false;
+    while let Some(rows) = answer.next().await.ok()? {
+        is_there |= rows.num_rows() > 0;
+    }
+    Some(is_there)
 }
 
 /// Reads the journal where that keeps nobody waiting.

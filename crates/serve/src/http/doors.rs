@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use vitalake_ops::audit::{self, Entry, Outcome, Surface, Who};
+use vitalake_ops::audit::{Surface, Who};
 use vitalake_runtime::config::access::Action;
 
 use super::App;
@@ -62,8 +62,7 @@ pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Ne
     let path = request.uri().path().to_owned();
     let told = told(request.method(), &path);
     if need == Need::Nothing {
-        // A signed address has no other name.
-        return run(&app, told, Who::named("signature", "signature", []), request, next).await;
+        return next.run(request).await;
     }
     let druid = request.uri().path().starts_with("/druid/");
     let (peer, given) = (peer(&request, app.limits.behind_proxy), given(&app, &request));
@@ -91,8 +90,7 @@ impl App {
     /// Tells the journal of somebody who did not prove a name.
     fn shut_out(&self, response: Response) -> Response {
         if response.status() == StatusCode::UNAUTHORIZED {
-            let entry = Entry::new(Who::unknown(), Surface::Http, audit::Action::Login);
-            self.sessions.audit().note(entry.ended(Outcome::Refused, Some("no_name")));
+            self.sessions.audit().note_stranger(Surface::Http);
         }
         response
     }

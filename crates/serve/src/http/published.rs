@@ -8,15 +8,17 @@ use std::ops::Range;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use datafusion::object_store::{self, GetOptions, GetRange, ObjectStore as _};
 use futures::TryStreamExt as _;
 use serde::Deserialize;
+use vitalake_ops::audit::{Surface, Who};
 
 use super::App;
 use super::api::answer;
+use super::told::{end, told};
 use crate::platform::{ApiError, PublishedFile};
 
 /// The addresses of what is published.
@@ -54,6 +56,7 @@ async fn file(
     State(app): State<App>,
     Path((dataset, version, file)): Path<(String, String, String)>,
     Query(signed): Query<Signed>,
+    address: Uri,
     headers: HeaderMap,
 ) -> Response {
     let no_version = || ApiError::NotFound(format!("{version} is no version of a dataset"));
@@ -61,10 +64,25 @@ async fn file(
         Ok(version) => app.publishing.file(&dataset, version, &file, signed.sig.as_deref().unwrap_or("")).await,
         Err(error) => Err(error),
     };
-    match found {
-        Ok(found) => give(&found, headers.get(header::RANGE)).await,
-        Err(error) => error.into_response(),
-    }
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            // Whose signature is none is nobody known.
+            if !matches!(error, ApiError::Unavailable(_)) {
+                app.sessions.audit().note_stranger(Surface::Http);
+            }
+            return error.into_response();
+        }
+    };
+    // A signed address has no other name.
+    let Some(told) = told(&Method::GET, address.path()) else { return give(&found, headers.get(header::RANGE)).await };
+    let begun = match app.begin(told, Who::named("signature", "signature", [])).await {
+        Ok(begun) => begun,
+        Err(refused) => return refused,
+    };
+    let response = give(&found, headers.get(header::RANGE)).await;
+    end(begun, response.status());
+    response
 }
 
 async fn give(file: &PublishedFile, range: Option<&HeaderValue>) -> Response {

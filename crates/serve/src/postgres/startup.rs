@@ -16,7 +16,7 @@ use super::frame::{Broken, First, first, text};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::settings::{DATABASE, Settings, VERSION};
-use vitalake_ops::audit::{Action, Entry, Outcome, Surface, Who};
+use vitalake_ops::audit::Surface;
 
 use crate::identity::Identity;
 use crate::names::{Client, Credential, Peer, Refused};
@@ -184,8 +184,7 @@ async fn prove(stream: &mut Box<dyn Stream>, postgres: &Postgres, user: &str, pe
             Err(Refusal::new("53300", refused.to_string()))
         }
         Err(refused) => {
-            let entry = Entry::new(Who::unknown(), Surface::Postgres, Action::Login);
-            postgres.sessions.audit().note(entry.ended(Outcome::Refused, Some("no_name")));
+            postgres.sessions.audit().note_stranger(Surface::Postgres);
             Err(Refusal::new("28P01", refused.to_string()))
         }
     }

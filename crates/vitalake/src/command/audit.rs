@@ -278,9 +278,7 @@ fn disclosures(args: &DisclosuresArgs) -> anyhow::Result<ExitCode> {
         Some(holding) => {
             format!("datasets that hold the person: {}", holding.iter().cloned().collect::<Vec<_>>().join(", "))
         }
-        None => {
-            "no contract says which column holds a person's id: every dataset counts as holding the person".to_owned()
-        }
+        None => "no contract says which column holds a person's id: every dataset may hold the person".to_owned(),
     };
     writeln!(out, "{}", style.dim(&which))?;
     if found.named_in_vain > 0 {
@@ -304,7 +302,8 @@ fn disclosures(args: &DisclosuresArgs) -> anyhow::Result<ExitCode> {
 fn because(of: &Disclosure) -> &'static str {
     match of.because {
         Because::Named => "names the person",
-        Because::Dataset => "read the dataset",
+        Because::Dataset => "read a dataset that holds the person",
+        Because::MayHold => "read what may have held the person",
     }
 }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::Value;
 use vitalake_ops::erasures::{DONE, DRY_RUN, EraseRequest, OPERATOR, Receipt};
+use vitalake_ops::signing::is_signed;
 use vitalake_runtime::events::Events;
 use vitalake_runtime::hex;
 use vitalake_runtime::lock::FolderLock;
@@ -178,7 +178,7 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let bytes = serde_json::to_vec(&unsigned).context("the receipt cannot be read")?;
     let key = args.key.clone().unwrap_or_else(|| receipt.key.clone());
     let is_signed = match (hex::decode(&key), hex::decode(&receipt.signature)) {
-        (Some(key), Some(signature)) => UnparsedPublicKey::new(&ED25519, key).verify(&bytes, &signature).is_ok(),
+        (Some(key), Some(signature)) => is_signed(&key, &bytes, &signature),
         _ => false,
     };
     if !is_signed {

@@ -102,8 +102,7 @@ impl kafka::Proof for Proof {
                     kafka::Step::Known(Arc::new(Rights::of(self.doors.clone(), client)), answer)
                 }
                 Said::Refused(refused) => {
-                    let entry = Entry::new(Who::unknown(), Surface::Kafka, Action::Login);
-                    self.doors.sessions.audit().note(entry.ended(Outcome::Refused, Some("no_name")));
+                    self.doors.sessions.audit().note_stranger(Surface::Kafka);
                     kafka::Step::Refused(refused.to_string())
                 }
             }

@@ -105,6 +105,15 @@ pub(crate) fn plain() -> Here {
     here(&PEOPLE.replace("ROLES\n", ""), &STAYS.replace("ROLES\n", "").replace("LABEL", "restricted"))
 }
 
+/// The same, where the contract says that a column names persons.
+pub(crate) fn of_persons() -> Here {
+    let people = PEOPLE.replace(
+        "{property: mask, value: redact}",
+        "{property: mask, value: redact}, {property: subject, value: true}",
+    );
+    here(&people.replace("ROLES\n", ""), &STAYS.replace("ROLES\n", "").replace("LABEL", "restricted"))
+}
+
 /// A request's status and answer.
 pub(crate) fn asked(here: &Here, token: Option<&str>, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::access::{Here, asked, deliver, plain, rows, said, vitalake};
+use crate::access::{Here, asked, deliver, of_persons, plain, rows, said, vitalake};
 
 /// What lies under a folder, file by file.
 fn bytes_under(folder: &Path) -> Vec<u8> {
@@ -52,6 +52,8 @@ fn what_clients_do_is_written_down_with_columns_rows_and_refusals_and_holds_no_v
             .contains("you may not use it")
     );
     assert!(rows(&here, &here.sam, "SELECT 1 / (CASE WHEN who = 'Ada Example' THEN 0 ELSE 1 END) AS x, CAST(who AS BIGINT) FROM raw.people WHERE").is_string());
+    let for_a_purpose = json!({"query": "SELECT ward FROM raw.people", "context": {"purpose": "research"}});
+    assert_eq!(asked(&here, Some(&here.ann), "POST", "/druid/v2/sql", &for_a_purpose).0, 400);
     assert_eq!(asked(&here, Some("vl_wrong-token"), "POST", "/druid/v2/sql", &json!({})).0, 401);
     assert_eq!(asked(&here, Some(&here.ann), "GET", "/api/v1/audit", &json!(null)).0, 403);
     let disclosed =
@@ -74,6 +76,7 @@ fn what_clients_do_is_written_down_with_columns_rows_and_refusals_and_holds_no_v
     assert!(masked["policy"].is_string() && masked["roles"] == json!(["analyst"]) && masked["by"] == "proof");
     let refused = of(&entries, "query", "refused");
     assert_eq!((refused[0]["who"].as_str(), refused[0]["reason"].as_str()), (Some("ann"), Some("policy")));
+    assert!(refused.iter().any(|entry| entry["who"] == "ann" && entry["reason"] == "purpose"), "{refused:?}");
     assert_eq!(of(&entries, "login", "refused").len(), 1);
     assert!(of(&entries, "deliver", "refused").iter().any(|entry| entry["who"] == "ann" && entry["reason"] == "role"));
     assert!(
@@ -93,6 +96,29 @@ fn what_clients_do_is_written_down_with_columns_rows_and_refusals_and_holds_no_v
     }
     let (intact, told) = verified(&here);
     assert!(intact, "{told}");
+}
+
+#[test]
+fn disclosures_say_which_datasets_hold_the_person() {
+    let here = of_persons();
+    let _server = here.place.start().ready();
+    deliver(&here);
+    rows(&here, &here.ann, "SELECT ward FROM raw.people");
+    let disclosed = |subject: &str| {
+        let answer = asked(&here, Some(&here.sam), "POST", "/api/v1/audit/disclosures", &json!({"subject": subject}));
+        assert_eq!(answer.0, 200, "{answer:?}");
+        answer.1
+    };
+    let of_ann = |answer: &Value| {
+        let found = answer["disclosures"].as_array().unwrap().iter().find(|of| of["who"] == "ann").cloned();
+        found.map(|of| of["because"].clone())
+    };
+    let ada = disclosed("Ada Example");
+    assert_eq!((&ada["datasets"], of_ann(&ada)), (&json!(["raw.people"]), Some(json!("dataset"))), "{ada}");
+    // A feed's rows may have gone since: whom they do not name now they may have named then.
+    let nobody = disclosed("Nobody \"of\" 100%");
+    assert_eq!((&nobody["datasets"], of_ann(&nobody)), (&json!([]), Some(json!("may_hold"))), "{nobody}");
+    assert_eq!(asked(&here, Some(&here.sam), "POST", "/api/v1/audit/disclosures", &json!({"subject": " "})).0, 400);
 }
 
 #[test]

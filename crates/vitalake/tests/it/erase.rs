@@ -296,6 +296,35 @@ async fn what_a_backup_brings_back_is_erased_again_before_it_is_opened() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_erased_is_refused_also_where_the_data_folder_has_forgotten_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path());
+    let life = world.begin(1).await;
+    world.send(&life, &["dev-0001", "dev-0002"], 0).await;
+    world.close(life).await;
+    assert_eq!(world.erase("dev-0001").await.state, DONE);
+    // The folder goes, and with it what says whom to refuse; the lake has it too.
+    std::fs::remove_dir_all(world.data.join("erasures")).unwrap();
+    carry_out_due(&world.setup, Role::All, &mut 1).await;
+    let life = world.begin(2).await;
+    world.send(&life, &["dev-0001", "dev-0002"], 1).await;
+    assert_eq!(rows_of(&life, Space::Raw, "ticks"), 2 * HOURS as u64, "only the other's rows came in");
+    world.close(life).await;
+    assert_eq!(world.erase("dev-0001").await.number, 1, "the same person goes on under the same number");
+
+    // And a lake that comes from a time before is told.
+    std::fs::remove_dir_all(world.data.join("lake/erasures")).unwrap();
+    carry_out_due(&world.setup, Role::All, &mut 2).await;
+    assert!(world.data.join("lake/erasures/000001.json").exists());
+    let other =
+        std::fs::read(world.data.join("lake/erasures/key")).unwrap().iter().map(|byte| !byte).collect::<Vec<_>>();
+    std::fs::write(world.data.join("lake/erasures/key"), other).unwrap();
+    let request = EraseRequest { subject: "dev-0002".to_owned(), dry_run: false, by: "maria".to_owned() };
+    let refused = erase_here(&world.setup, &request).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("made under different keys"), "{refused:#}");
+}
+
 /// Operations of the disk between two moments at which it dies.
 const STEP: u64 = 60;
 

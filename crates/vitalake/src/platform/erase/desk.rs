@@ -7,9 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::watch;
 use vitalake_ops::erasures::{EraseRequest, Receipt};
-use vitalake_serve::platform::{ApiError, Erasures};
+use vitalake_serve::platform::{ApiError, Erasures, Subjects};
 
-use super::{ask, plan, receipt, refusal};
+use super::{ask, plan, receipt, refusal, subjects_of};
 use crate::platform::{Platform, Setup};
 
 /// How many erasures were asked for, and how often those that were due were carried out.
@@ -76,5 +76,9 @@ impl Erasures for EraseDesk {
         let asked = ask(&self.setup, &request).map_err(failed)?;
         self.platform.erasures().ask().await;
         receipt(&self.setup, asked.number).map_err(failed)
+    }
+
+    fn subjects(&self, subject: &str) -> Option<Subjects> {
+        subjects_of(&self.setup, subject)
     }
 }

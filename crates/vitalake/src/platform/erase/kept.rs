@@ -3,26 +3,31 @@
 //! `erasures/key` is made once; `erasures/{number}.json` names the person by a hash under it. Invariant: a request is durable
 //! before anything is erased, and is not removed, so that what comes later is refused and a restored backup is erased again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vitalake_lake::erase::{Places, Subject, SubjectKey, SubjectToken};
 use vitalake_ops::erasures::{PENDING, Receipt};
+use vitalake_ops::signing::SigningKey;
 use vitalake_runtime::disk::{Disk, read_whole, write_secret};
 use vitalake_runtime::hex;
 
 /// The folder in the data folder.
 const FOLDER: &str = "erasures";
 /// The file with the key of the ids.
-const KEY: &str = "key";
+pub(super) const KEY: &str = "key";
 /// The file with the key that signs receipts, as PKCS#8.
 const SIGNING_KEY: &str = "signing-key";
 /// Bytes of a file here at most: the places of a person's records are many.
 const FILE_BYTES_MAX: u64 = 1 << 32;
+
+fn is_request(name: &str) -> bool {
+    name.ends_with(".json") && !name.ends_with(".receipt.json")
+}
 
 /// An erasure that was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,7 +58,7 @@ impl Kept {
         let mut all = Vec::new();
         for entry in self.disk.list(&self.folder).context("the erasures of the data folder cannot be listed")? {
             let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.ends_with(".json") && !name.ends_with(".receipt.json") {
+            if is_request(name) {
                 let bytes = self.read(&entry.path)?;
                 let asked: Asked = serde_json::from_slice(&bytes).with_context(|| {
                     format!("{} is not what is kept of an erasure; restore it", entry.path.display())
@@ -65,6 +70,28 @@ impl Kept {
         Ok(all)
     }
 
+    /// Whether a file's name is one of those that say whom to refuse.
+    pub(super) fn tells_whom(name: &str) -> bool {
+        name == KEY || is_request(name)
+    }
+
+    /// Those files, by their names.
+    pub(super) fn files(&self) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+        let mut files = BTreeMap::new();
+        for entry in self.disk.list(&self.folder).context("the erasures of the data folder cannot be listed")? {
+            let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if Self::tells_whom(name) {
+                files.insert(name.to_owned(), self.read(&entry.path)?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Keeps such a file of another's.
+    pub(super) fn take(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        self.write(name, bytes)
+    }
+
     /// Who was erased, or is to be.
     pub(super) fn persons(&self) -> anyhow::Result<Arc<[Subject]>> {
         let all = self.all()?;
@@ -73,6 +100,16 @@ impl Kept {
         }
         let key = self.key_there()?;
         Ok(all.into_iter().map(|asked| Subject::new(&key, asked.subject)).collect())
+    }
+
+    /// Whether somebody with that id was erased, or is to be.
+    pub(super) fn knows(&self, subject: &str) -> anyhow::Result<bool> {
+        let all = self.all()?;
+        if all.is_empty() {
+            return Ok(false);
+        }
+        let token = self.key_there()?.token(subject);
+        Ok(all.iter().any(|asked| asked.subject == token))
     }
 
     /// The person of an erasure.
@@ -158,18 +195,13 @@ impl Kept {
 
     /// Signs a receipt with the data folder's key.
     pub(super) fn signed(&self, mut receipt: Receipt) -> anyhow::Result<Receipt> {
-        if !self.is_there(SIGNING_KEY)? {
-            let made = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new());
-            let made = made.map_err(|_| anyhow::anyhow!("a key to sign receipts with could not be made"))?;
-            self.write(SIGNING_KEY, made.as_ref())?;
-        }
-        let bytes = self.read(&self.folder.join(SIGNING_KEY))?;
-        let pair = Ed25519KeyPair::from_pkcs8(&bytes)
-            .map_err(|_| anyhow::anyhow!("erasures/signing-key of the data folder is no key: restore it"))?;
-        receipt.key = hex::encode(pair.public_key().as_ref());
+        self.disk.create_dir_all(&self.folder).context("the folder of erasures cannot be made")?;
+        let key = SigningKey::open(self.disk.as_ref(), &self.folder.join(SIGNING_KEY))
+            .context("erasures/signing-key of the data folder cannot be opened: restore it")?;
+        receipt.key = key.public_hex();
         receipt.signature = String::new();
         let text = serde_json::to_vec(&receipt).context("a receipt cannot be written")?;
-        receipt.signature = hex::encode(pair.sign(&text).as_ref());
+        receipt.signature = hex::encode(key.sign(&text));
         Ok(receipt)
     }
 

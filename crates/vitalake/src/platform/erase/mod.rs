@@ -9,7 +9,9 @@ mod desk;
 mod find;
 mod kept;
 mod outside;
+mod shared;
 mod steps;
+mod subjects;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use vitalake_lake::erase::Subject;
 use vitalake_lake::storage::{Cache, Opened, StorageUrl};
 use vitalake_ops::erasures::{DONE, DRY_RUN, EraseRequest, INCOMPLETE, PENDING, Receipt};
 use vitalake_runtime::error::in_full;
+use vitalake_serve::platform::Subjects;
 
 pub(super) use desk::{EraseDesk, ErasuresAsked};
 use kept::{Asked, Kept};
@@ -62,6 +65,12 @@ fn refusal(setup: &Setup, role: Role, request: &EraseRequest) -> Option<String> 
     })
 }
 
+/// Where a person may be.
+fn subjects_of(setup: &Setup, subject: &str) -> Option<Subjects> {
+    // Where that cannot be told the person may have been erased.
+    subjects::of(&setup.checked, kept(setup).knows(subject).unwrap_or(true))
+}
+
 /// The receipt of an erasure.
 fn receipt(setup: &Setup, number: i64) -> anyhow::Result<Receipt> {
     kept(setup).receipt(number)
@@ -86,6 +95,12 @@ async fn plan(setup: &Setup, request: &EraseRequest, store: Arc<dyn ObjectStore>
 /// Carries out what was asked for and is not done, and what a backup has brought back. What cannot be carried out now is said,
 /// and left for the next start.
 pub async fn carry_out_due(setup: &Setup, role: Role, lives: &mut u64) {
+    if let Err(error) = exchange(setup, role).await {
+        tracing::error!(
+            error = format!("{error:#}"),
+            "who was erased is not known to be the same here and in the lake"
+        );
+    }
     let due = match due(setup, role).await {
         Ok(due) => due,
         Err(error) => {
@@ -128,8 +143,14 @@ pub async fn erase_here(setup: &Setup, request: &EraseRequest) -> anyhow::Result
     if request.dry_run {
         return Box::pin(plan(setup, request, open_store(setup).await?.store)).await;
     }
+    exchange(setup, Role::All).await?;
     let (asked, mut lives) = (ask(setup, request)?, 0);
     Box::pin(carry_out(setup, &asked, &mut lives)).await
+}
+
+/// Brings what is kept of erasures here and in the lake to the same.
+async fn exchange(setup: &Setup, role: Role) -> anyhow::Result<()> {
+    shared::exchange(&kept(setup), &open_store(setup).await?.store, role == Role::All).await
 }
 
 /// Erasures that are not done, or that a table or the log does not know of: it was restored from a backup.
@@ -147,6 +168,7 @@ async fn carry_out(setup: &Setup, asked: &Asked, lives: &mut u64) -> anyhow::Res
     kept.keep(&Asked { state: PENDING.to_owned(), ..asked.clone() })?;
     let outcome = async {
         let store = open_store(setup).await?.store;
+        shared::exchange(&kept, &store, true).await?;
         let mut steps = Steps::new(setup, asked, (kept.person(asked)?, store), false);
         *lives += 1;
         Box::pin(steps.take(*lives)).await?;
@@ -165,6 +187,7 @@ async fn carry_out(setup: &Setup, asked: &Asked, lives: &mut u64) -> anyhow::Res
     kept.keep(&Asked { state: receipt.state.clone(), ..asked.clone() })?;
     if receipt.state == DONE {
         kept.forget_places(asked.number)?;
+        exchange(setup, Role::All).await?;
     }
     Ok(receipt)
 }
