@@ -162,7 +162,10 @@ impl Sessions {
     /// As [`Sessions::open`], and [`QueryError::Invalid`] where no role of the identity may state the purpose.
     pub fn open_for(&self, identity: Identity, purpose: Option<&str>) -> Result<Session, QueryError> {
         let pinned = self.datasets.pin().map_err(QueryError::NotReady)?;
-        let policy = Policy::of(&identity, &self.access).for_purpose(purpose).map_err(QueryError::invalid)?;
+        let policy = Policy::of(&identity, &self.access).for_purpose(purpose).map_err(|message| {
+            self.ledger.refused(&identity, "purpose");
+            QueryError::invalid(message)
+        })?;
         Ok(Session { sessions: self.clone(), identity, policy, pinned })
     }
 
@@ -200,9 +203,14 @@ impl Session {
         &self.identity
     }
 
-    /// How the gated datasets stand that its queries were planned over.
+    /// How the gated datasets stand that its queries were planned over. How old the newest row is, is told to who sees
+    /// every row.
     pub fn standings(&self) -> Vec<Standing> {
-        self.pinned.standings()
+        let told = |standing: Standing| match self.policy.shows_all_rows("serving", &standing.dataset) {
+            true => standing,
+            false => Standing { freshness_seconds: None, ..standing },
+        };
+        self.pinned.standings().into_iter().map(told).collect()
     }
 
     /// The tables that it sees: schemas, names and columns.

@@ -58,6 +58,12 @@ impl Ledger {
         if self.vocabulary.has(said) { Some(said.to_owned()) } else { self.audit.token(said) }
     }
 
+    /// Writes down that somebody may not ask as he did, by a word of a fixed list.
+    pub(crate) fn refused(&self, identity: &Identity, reason: &'static str) {
+        let entry = Entry::new(Who::from(identity), self.surface, Action::Query);
+        self.audit.note(entry.ended(Outcome::Refused, Some(reason)));
+    }
+
     /// The entry of a query before it is planned.
     pub(crate) fn query(
         &self,

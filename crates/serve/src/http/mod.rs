@@ -54,6 +54,9 @@ use crate::quarantine::Quarantine;
 use crate::session::Sessions;
 use crate::tls::Certificate;
 
+/// Bytes of a body that is a request and nothing else: a decision, a question.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
 /// Limits of connections and bodies.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpLimits {
@@ -162,7 +165,8 @@ pub fn router(app: App, local_only: bool) -> Router {
         .merge(query::routes())
         .merge(openapi::routes())
         .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
-        .layer(DefaultBodyLimit::disable())
+        // What takes more (files, records, queries) reads its body by itself, under a limit of its own.
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(entering, doors::enter))
         .with_state(app);
     // A router tells which methods an address has only after its own layers, so this one is around the whole of it.

@@ -78,6 +78,9 @@ fn described(operation: &Operation) -> Value {
         well.insert("content".to_owned(), Value::Object(content));
     }
     responses.insert(operation.answer.status.to_string(), well);
+    if operation.refusals.contains(&416) {
+        responses.insert("206".to_owned(), json!({"description": "a part, as `Range` asks for it"}));
+    }
     let always = if operation.is_open { &[][..] } else { &ALWAYS[..] };
     // A server that has a fault of its own says so in the same form.
     for status in operation.refusals.iter().chain(always).chain(&[500]) {

@@ -55,6 +55,10 @@ const fn of(name: &'static str, place: &'static str, about: &'static str, schema
 }
 
 const DATASET: Parameter = of("dataset", "path", "the dataset, with its layer or without", NAME);
+const RULE: Parameter = of("rule", "query", "of one rule", TEXT);
+const SINCE: Parameter = of("since", "query", "not before this moment", TEXT);
+const UNTIL: Parameter = of("until", "query", "before this moment", TEXT);
+const DELIVERY: Parameter = of("delivery", "query", "of one delivery", r#"{"type":"integer"}"#);
 const LIMIT: Parameter = of("limit", "query", "at most so many", NUMBER);
 
 const fn json(schema: &'static [(&'static str, &'static str)]) -> Answer {
@@ -264,11 +268,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
         DECISION,
         OBJECT,
     ),
-    get("/api/v1/quarantine", "Rejects, counted", &[of("dataset", "query", "one dataset alone", TEXT)], OBJECTS),
+    get(
+        "/api/v1/quarantine",
+        "Rejects, counted",
+        &[of("dataset", "query", "one dataset alone", TEXT), RULE, SINCE, UNTIL, DELIVERY],
+        OBJECTS,
+    ),
     get(
         "/api/v1/quarantine/{dataset}",
         "Rejects of a dataset",
-        &[DATASET, of("rule", "query", "of one rule", TEXT), LIMIT],
+        &[
+            DATASET,
+            RULE,
+            SINCE,
+            UNTIL,
+            DELIVERY,
+            of("raw", "query", "with the records as they came, for who may see them", TRUTH),
+            LIMIT,
+        ],
         OBJECTS,
     ),
     post("/api/v1/quarantine/{dataset}/replay", "Puts rejects through again", &[DATASET], MAYBE, OBJECT),
@@ -336,6 +353,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/api/v1/druid/{dataset}/kill", "Removes what is out of use from Druid", &[DATASET], None, OBJECT),
     Operation {
         is_open: true,
+        refusals: &[400, 404, 416, 503],
         ..get(
             "/api/v1/published/{dataset}/{version}/{file}",
             "A file of a published version, for who has a signature",
@@ -343,9 +361,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 DATASET,
                 of("version", "path", "the version", NAME),
                 of("file", "path", "the file", NAME),
-                of("signature", "query", "the signature", TEXT),
+                of("sig", "query", "the signature", TEXT),
             ],
-            json(&[("application/octet-stream", BYTES)]),
+            json(&[("application/vnd.apache.parquet", BYTES)]),
         )
     },
 ];

@@ -27,6 +27,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::access::{self, Access};
+use vitalake_runtime::health::Health;
 
 use crate::identity::Identity;
 use issuer::Issuers;
@@ -45,6 +46,8 @@ const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 const REFUSALS_MAX: usize = 64;
 /// Proofs that wait to be looked at; a client beyond them is told to come back.
 const WAITING_MAX: usize = 256;
+/// How often it is looked whether an issuer has to be asked again.
+const ISSUERS_LOOKED_AFTER_EVERY: Duration = Duration::from_secs(5);
 /// The name of whoever a token belongs to, for tools that have the token alone and want a name.
 pub const ANY_NAME: &str = "__token__";
 /// No token of ours and no password is longer.
@@ -169,7 +172,7 @@ impl Names {
             }
         }
         let passwords = Passwords::new(access)?;
-        let issuers = Issuers::new(access);
+        let issuers = Issuers::new(access, &clock);
         Ok(Self { certificates, issuers, ..Self::of(tokens, passwords, clock, access.is_required()) })
     }
 
@@ -200,6 +203,20 @@ impl Names {
             refusals,
             waiting,
             is_locked,
+        }
+    }
+
+    /// Whether each issuer of tokens answers, for whoever says what this process waits for.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<Health> {
+        self.issuers.health()
+    }
+
+    /// Asks issuers again that do not answer, until dropped. One that nobody uses is never asked.
+    pub async fn look_after_issuers(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(ISSUERS_LOOKED_AFTER_EVERY).await;
+            self.issuers.ask_again(self.clock.now_ms()).await;
         }
     }
 
@@ -274,12 +291,18 @@ impl Names {
         peer: Peer,
         now_ms: i64,
     ) -> Result<Option<Attempt>, Refused> {
+        let is_proven = || name.is_some_and(|name| self.passwords.proven(name, secret, now_ms).is_some());
+        self.turn(name, peer, is_proven).await
+    }
+
+    /// Waits until a proof for a name from an address may be looked at; none once it is `done` without that.
+    async fn turn(&self, name: Option<&str>, peer: Peer, done: impl Fn() -> bool) -> Result<Option<Attempt>, Refused> {
         let Ok(_waiting) = self.waiting.try_acquire() else { return Err(Refused::Busy) };
         loop {
             let mut ended = pin!(self.pace.ended());
             // From here on no end is missed.
             ended.as_mut().enable();
-            if name.is_some_and(|name| self.passwords.proven(name, secret, now_ms).is_some()) {
+            if done() {
                 return Ok(None);
             }
             if let Some(attempt) = self.pace.admit(name, peer)? {

@@ -124,6 +124,14 @@ impl Policy {
         }
     }
 
+    /// Whether it shows every row of a table.
+    pub(crate) fn shows_all_rows(&self, schema: &str, table: &str) -> bool {
+        match self {
+            Self::AllowAll | Self::WithoutRecords => true,
+            Self::Roles(roles) => roles.sight(schema, table).is_some_and(|sight| sight.shows_all_rows()),
+        }
+    }
+
     /// The fingerprint of the rules, where there are any.
     pub(crate) fn fingerprint(&self) -> Option<String> {
         match self {
@@ -143,7 +151,7 @@ impl Policy {
         Accessed {
             dataset: format!("{schema}.{table}"),
             columns: columns.into_iter().map(told).collect(),
-            filtered: sight.as_ref().is_some_and(|sight| sight.rows.is_some()),
+            filtered: sight.as_ref().is_some_and(|sight| !sight.shows_all_rows()),
         }
     }
 

@@ -237,7 +237,8 @@ impl Roles {
 
     /// Whether they may see who saw what.
     pub(crate) fn audits(&self) -> bool {
-        self.all().any(|(_, role)| role.layers.contains("ops") && clearance(role) == Classification::Restricted)
+        let sees_all = |role: &Role| role.layers.contains("ops") && clearance(role) == Classification::Restricted;
+        self.scope.allows(Reach::Read, None) && self.all().any(|(_, role)| sees_all(role))
     }
 
     pub(super) fn key(&self) -> Option<&MaskKey> {
@@ -340,7 +341,7 @@ impl Sight {
     }
 
     /// Whether every row is shown.
-    fn shows_all_rows(&self) -> bool {
+    pub(super) fn shows_all_rows(&self) -> bool {
         self.rows.is_none() && self.consent.is_none()
     }
 

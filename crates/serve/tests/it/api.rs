@@ -75,6 +75,26 @@ fn a_refusal_says_what_to_do() {
 }
 
 #[test]
+fn a_request_that_is_only_a_decision_has_a_limit_whatever_it_decides() {
+    let server = Server::start();
+    let large = json!({"reason": "x".repeat(70 << 10)}).to_string();
+    for path in [
+        "/api/v1/quarantine/readings/replay",
+        "/api/v1/quarantine/readings/discard",
+        "/api/v1/deliveries/held-1/release",
+        "/api/v1/deliveries/held-1/reject",
+        "/api/v1/audit/disclosures",
+        "/api/v1/silences",
+    ] {
+        let reply = send(&server, "POST", path, &[JSON], Some(large.as_bytes()));
+        assert!(matches!(reply.status, 413 | 400), "{path}: {} {}", reply.status, reply.body);
+        assert!(reply.json()["message"].is_string(), "{path}: {}", reply.body);
+    }
+    let discard = send(&server, "POST", "/api/v1/quarantine/readings/discard", &[JSON], Some(large.as_bytes()));
+    assert_eq!(discard.status, 413, "{}", discard.body);
+}
+
+#[test]
 fn another_hosts_name_or_another_sites_page_is_refused() {
     let server = Server::start();
     let query = br#"{"query":"SELECT 1"}"#.as_slice();

@@ -12,6 +12,7 @@ mod golden;
 mod ingest;
 mod lake;
 mod limits;
+mod matrix;
 mod pg_client;
 mod policies;
 mod postgres;

@@ -168,7 +168,7 @@ fn copy() -> RecordBatch {
     RecordBatch::try_new(schema, all.columns().iter().skip(1).cloned().collect()).unwrap()
 }
 
-struct Whole(Lake);
+pub struct Whole(pub Lake);
 
 impl Datasets for Whole {
     fn pin(&self) -> Result<Arc<dyn Pinned>, Vec<String>> {
@@ -177,7 +177,7 @@ impl Datasets for Whole {
 }
 
 #[derive(Debug)]
-struct Copy(Tables);
+pub struct Copy(pub Tables);
 
 impl Pinned for Copy {
     fn table_names(&self) -> Vec<(String, String)> {
@@ -193,7 +193,7 @@ impl Pinned for Copy {
     }
 }
 
-struct Fixed(Arc<Copy>);
+pub struct Fixed(pub Arc<Copy>);
 
 impl Datasets for Fixed {
     fn pin(&self) -> Result<Arc<dyn Pinned>, Vec<String>> {
@@ -238,7 +238,7 @@ fn client(role: &str) -> Identity {
 }
 
 /// The rows in an order of their own, or the error's text.
-async fn answer(session: &Session, sql: &str) -> Result<String, String> {
+pub async fn answer(session: &Session, sql: &str) -> Result<String, String> {
     let ran = session.query(sql.to_owned(), vec![], QueryOptions::default()).await;
     let mut answer = ran.map_err(|error| error.to_string())?;
     let mut batches = Vec::new();
@@ -255,7 +255,7 @@ async fn answer(session: &Session, sql: &str) -> Result<String, String> {
 }
 
 /// Shapes of queries over `$`, one of the columns, where what is asked of it can tell of its values.
-const SHAPES: [&str; 31] = [
+pub const SHAPES: [&str; 31] = [
     "SELECT $ FROM curated.people",
     "SELECT $ FROM curated.people ORDER BY $ NULLS FIRST, seen LIMIT 2",
     "SELECT $, seen FROM curated.people ORDER BY $ DESC, seen DESC LIMIT 3",

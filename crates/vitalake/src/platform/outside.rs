@@ -3,6 +3,8 @@
 //! They are made first and handed to whoever speaks to each, so that also a platform that is still being opened can say
 //! what it waits for. Invariant: a reason holds no credential.
 
+use std::sync::{Arc, OnceLock};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use vitalake_ops::status::AwayPart;
 use vitalake_runtime::clock::Clock;
@@ -23,6 +25,8 @@ pub struct Outside {
     pub(crate) spark: Health,
     /// The workspace that gets the ops datasets.
     pub(crate) monitor: Health,
+    /// Who proves names for others, once it is known who that is.
+    pub(crate) issuers: Arc<OnceLock<Vec<Health>>>,
     /// Ids that were made up for topics of which there is another by now.
     #[cfg(feature = "rdkafka")]
     pub(crate) replaced: std::sync::Arc<parking_lot::Mutex<std::collections::BTreeSet<vitalake_ingest::log::TopicId>>>,
@@ -41,6 +45,7 @@ impl Outside {
             topics: health("a topic"),
             spark: health("Spark"),
             monitor: health("Azure Monitor"),
+            issuers: Arc::default(),
             #[cfg(feature = "rdkafka")]
             replaced: std::sync::Arc::default(),
         }
@@ -53,9 +58,17 @@ impl Outside {
 
     /// Those that do not answer now.
     pub(crate) fn away(&self) -> Vec<Away> {
-        let Self { storage, kafka, control, druid, topics, spark, monitor, .. } = self;
-        let parts = [storage, kafka, control, druid, topics, spark, monitor];
-        parts.into_iter().filter_map(Health::away).collect()
+        let others = self.issuers.get().into_iter().flatten().chain([&self.monitor]);
+        self.of_data().into_iter().chain(others).filter_map(Health::away).collect()
+    }
+
+    /// Whether everything answers that data comes from or goes to.
+    pub(crate) fn data_flows(&self) -> bool {
+        self.of_data().into_iter().all(|part| part.away().is_none())
+    }
+
+    fn of_data(&self) -> [&Health; 6] {
+        [&self.storage, &self.kafka, &self.control, &self.druid, &self.topics, &self.spark]
     }
 }
 

@@ -139,6 +139,8 @@ impl Process {
         let (telemetry, lineage) = (Arc::clone(&watching.telemetry), Arc::clone(&watching.lineage));
         let (app, alerts) = http_app(&self.setup, &self.platform, &queries, events, (address, watching))?;
         self.doors = KafkaDoors::of(&app.names, &app.sessions, &self.setup.checked.project.contracts);
+        let _known = self.setup.outside.issuers.set(app.names.issuers());
+        let issuers = tokio::spawn(Arc::clone(&app.names).look_after_issuers());
         let close = Arc::new(Shutdown::new());
         let mut stop = close.watch();
         let sending = Sending::start(&self.setup, &self.platform, &metrics, close.watch())?;
@@ -176,6 +178,7 @@ impl Process {
             sending.ended().await;
         }
         exporting.abort();
+        issuers.abort();
         sampling.abort();
         alerts.finish().await;
         alerting.abort();

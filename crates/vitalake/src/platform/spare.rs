@@ -40,7 +40,7 @@ impl Life {
             let now = consumed(&self.lake, &self.models_setup.models, &self.models_setup.contracts)?;
             let behind = now.iter().any(|model| model.consumed.unwrap_or(0) < model.there);
             let made: Vec<_> = now.into_iter().map(|model| model.consumed).collect();
-            let stands = behind && made == last && self.away().is_empty();
+            let stands = behind && made == last && self.setup.outside.data_flows();
             idle = if stands { idle + LOOK_INTERVAL } else { Duration::ZERO };
             last = made;
             if idle >= patience {

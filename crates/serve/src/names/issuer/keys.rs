@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use ureq::Agent;
+use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::access::{Issuer as Settings, is_private};
+use vitalake_runtime::health::Health;
 use vitalake_runtime::http::{client, is_here};
 
 use crate::names::Refused;
@@ -31,6 +33,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const BYTES_MAX: u64 = 1 << 20;
 const KEYS_MAX: usize = 100;
+/// What status calls a part that proves names.
+const PART: &str = "an issuer of tokens";
 
 /// Why an issuer's keys cannot be had. It quotes nothing of what the issuer said.
 #[derive(Debug, Error)]
@@ -54,6 +58,8 @@ pub(super) struct Keys {
     held: RwLock<Held>,
     /// One asks at a time.
     asking: Mutex<()>,
+    /// Whether it answered when it was last asked.
+    health: Health,
 }
 
 #[derive(Debug)]
@@ -79,12 +85,29 @@ struct Configuration {
 }
 
 impl Keys {
-    pub(super) fn new(name: &str, settings: &Settings) -> Self {
+    pub(super) fn new(name: &str, settings: &Settings, clock: &Clock) -> Self {
         let below = || format!("{}/.well-known/openid-configuration", settings.url.trim_end_matches('/'));
         let discovery = settings.discovery.clone().unwrap_or_else(below);
         let agent = agent(&discovery);
         let issuer = Arc::new(Source { name: name.to_owned(), url: settings.url.clone(), discovery, agent });
-        Self { issuer, held: RwLock::default(), asking: Mutex::default() }
+        let health = Health::new(PART, clock.clone());
+        Self { issuer, held: RwLock::default(), asking: Mutex::default(), health }
+    }
+
+    /// Whether the issuer answered when it was last asked.
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Asks an issuer again that did not answer, so that it is known when it is back, also where nobody comes by it.
+    pub(super) async fn ask_again(&self, now_ms: i64) {
+        if self.health.away().is_none() {
+            return;
+        }
+        let _turn = self.asking.lock().await;
+        if self.held.read().may_ask(now_ms) {
+            self.ask(now_ms).await;
+        }
     }
 
     /// The key of a token; its issuer is asked where it is not known, or was not seen for long.
@@ -124,8 +147,11 @@ impl Keys {
             Ok(keys) => {
                 let mut held = self.held.write();
                 (held.keys, held.seen_ms) = (keys, Some(now_ms));
+                drop(held);
+                self.health.answered();
             }
             Err(away) => {
+                self.health.note(format!("the keys of {} cannot be fetched: {away}", self.issuer.name));
                 tracing::warn!(issuer = %self.issuer.name, reason = %away, "the keys of an issuer could not be fetched; asked again in a minute");
             }
         }

@@ -16,7 +16,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
+use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::access::{Access, Issuer as Settings};
+use vitalake_runtime::health::Health;
 
 use super::{Client, Refused};
 use keys::Keys;
@@ -37,12 +39,24 @@ struct Issuer {
 
 impl Issuers {
     /// Those of a project, by the `iss` of their tokens.
-    pub(super) fn new(access: &Access) -> Self {
+    pub(super) fn new(access: &Access, clock: &Clock) -> Self {
         let issuers = access.issuers.iter().map(|(name, settings)| {
-            let keys = Keys::new(name, settings);
+            let keys = Keys::new(name, settings, clock);
             (settings.url.clone(), Issuer { name: name.clone(), settings: settings.clone(), keys })
         });
         Self(issuers.collect())
+    }
+
+    /// Whether each of them answers.
+    pub(super) fn health(&self) -> Vec<Health> {
+        self.0.values().map(|issuer| issuer.keys.health().clone()).collect()
+    }
+
+    /// Asks those again that did not answer.
+    pub(super) async fn ask_again(&self, now_ms: i64) {
+        for issuer in self.0.values() {
+            issuer.keys.ask_again(now_ms).await;
+        }
     }
 
     /// Whether a text is a token of some issuer, by its looks.

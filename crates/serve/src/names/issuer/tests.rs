@@ -97,7 +97,7 @@ impl Local {
 
     fn issuers(&self) -> Issuers {
         let access = Access { issuers: [("entra".to_owned(), self.settings())].into(), ..Access::default() };
-        Issuers::new(&access)
+        Issuers::new(&access, &Clock::manual(NOW_MS))
     }
 
     fn claims(&self) -> Value {
@@ -250,9 +250,18 @@ async fn an_issuer_that_is_away_delays_its_own_and_is_asked_again(#[case] status
     let local = Local::start();
     let (issuers, token) = (local.issuers(), signed(Algorithm::ES256, Some("ec"), &local.claims()));
     local.status.store(status, Ordering::SeqCst);
+    let reason = || issuers.health()[0].away().map(|away| away.reason);
+    assert_eq!(reason(), None, "one that nobody uses is not asked");
+    issuers.ask_again(NOW_MS).await;
     assert_eq!(issuers.check(&token, NOW_MS).await.unwrap_err(), Refused::Away);
+    let told = reason().unwrap();
+    assert!(told.starts_with("the keys of entra cannot be fetched: it answers "), "{told}");
     local.status.store(200, Ordering::SeqCst);
     assert_eq!(issuers.check(&token, NOW_MS + 1).await.unwrap_err(), Refused::Away);
+    issuers.ask_again(NOW_MS + 2).await;
+    assert!(reason().is_some(), "it is asked once a minute, whoever asks");
+    issuers.ask_again(NOW_MS + 60_000).await;
+    assert_eq!(reason(), None, "it is known that it is back before anybody comes by it");
     assert!(issuers.check(&token, NOW_MS + 60_000).await.is_ok());
     // What is known goes on for a day, and no longer.
     local.status.store(status, Ordering::SeqCst);
@@ -287,7 +296,7 @@ async fn a_devices_token_writes_records_of_its_subject_alone() {
     let local = Local::start();
     let settings = Settings { subject: Some("patient".to_owned()), ..local.settings() };
     let access = Access { issuers: [("devices".to_owned(), settings)].into(), ..Access::default() };
-    let issuers = Issuers::new(&access);
+    let issuers = Issuers::new(&access, &Clock::manual(NOW_MS));
     for (claims, subject) in [(with(local.claims(), "patient", json!("p-1")), "p-1"), (local.claims(), "")] {
         let client = issuers.check(&signed(Algorithm::ES256, Some("ec"), &claims), NOW_MS).await.unwrap();
         let scope = client.identity().scope();

@@ -144,3 +144,22 @@ fn records_are_shown_by_roles_that_read_the_table_alone() {
     let ops = sight(&access, &["watcher"], "ops", "checks").unwrap();
     assert_eq!((ops.of("got"), ops.of("rule")), (Shown::Not(Classification::Restricted), Shown::Clear));
 }
+
+#[test]
+fn a_proof_for_some_datasets_shows_neither_the_journal_nor_what_the_platform_says_of_all() {
+    let mut settings = Settings::default();
+    let role = Role { clearance: "restricted".to_owned(), layers: ["ops".to_owned()].into(), ..Role::default() };
+    settings.roles.insert("steward".to_owned(), role);
+    let access = Arc::new(Access::new(&settings, &[]).unwrap());
+    let of = |scope: Scope| access.roles_of(&Identity::client("x", ["steward".to_owned()]).narrowed(&scope));
+    let whole = of(Scope::default());
+    assert!(whole.audits() && whole.watches());
+    for scope in [
+        Scope { datasets: Some(["beds".to_owned()].into()), ..Scope::default() },
+        Scope { to: Some([Reach::DELIVER].into()), ..Scope::default() },
+        Scope::of_subject("p-1".to_owned()),
+    ] {
+        let narrow = of(scope);
+        assert!(!narrow.audits() && !narrow.watches());
+    }
+}
