@@ -2,7 +2,7 @@
 # Fetches the real systems, each once per machine, into ${VITALAKE_TOOLS:-~/.cache/vitalake}/systems, from the package
 # registries alone: no Docker, nothing outside that folder.
 #
-#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid] [superset] [browser] [wire]   all of them when none is named
+#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid] [superset] [browser] [wire] [api]   all of them when none is named
 #
 # A part that is there is left alone; one that was not finished is begun anew. A part that cannot be had does not stop the
 # others: the exit status is the number of parts that are missing.
@@ -20,6 +20,7 @@ declare -A about=(
   [superset]="Superset 6.1.0, from PyPI: two minutes, 850 MB"
   [browser]="playwright-core, from npm, for the Chromium that the machine has: a few seconds, 10 MB"
   [wire]="PostgreSQL's drivers for Python and Java and ADBC, from PyPI and Maven: half a minute, 200 MB"
+  [api]="schemathesis 4.32.5, from PyPI: half a minute, 100 MB"
   [spark-azure]="Hadoop's driver for ADLS, from Maven: a few seconds, 7 MB"
 )
 
@@ -68,6 +69,8 @@ druid_jars() { # druid_jars FOLDER NAME OUT GROUP:ARTIFACT:VERSION EXCLUDED-GROU
 
 wire() { packages "$1" "$here/requirements-wire.txt" && jars "$1" org.postgresql:postgresql:42.7.13; }
 
+api() { packages "$1" "$here/requirements-api.txt"; }
+
 rotel() { python3 -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check rotel==0.0.1a15; }
 
 # With its database made and an administrator in it, once: that takes longer than all else about it.
@@ -105,7 +108,7 @@ POM
 }
 
 missing=0
-[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid superset browser wire
+[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid superset browser api wire
 for part in "$@"; do
   [ -n "${about[$part]:-}" ] || { echo "error: there is no part $part; there are: ${!about[*]}" >&2; exit 64; }
   folder=$systems/$part

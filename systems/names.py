@@ -16,6 +16,7 @@ import urllib.request
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+import names_kafka
 from parts import Failed, Vitalake, jars, need, until
 from records import SILENT, hourly
 from secure_kafka import Certificates
@@ -264,3 +265,73 @@ def check(run):
         nobody_is_another(platform)
         told_nothing(platform)
         return f"{ways} ways of librdkafka and four of Java; {LOG_INS} log-ins of {USERS} users; no secret in the log, in a file or among the process's words"
+
+
+OWN_TOPIC = """apiVersion: v3.1.0
+kind: DataContract
+id: 00000000-0000-4000-8000-0000000000{number:02}
+name: of_user{number}
+version: 1.0.0
+status: active
+schema:
+  - name: of_user{number}
+    properties:
+      - {{name: what, logicalType: string}}
+roles:
+  - {{role: user{number}, access: write}}
+customProperties:
+  - {{property: topic, value: of-user{number}}}
+"""
+
+
+class Many(Vitalake):
+    """The endpoint with eight users, each with a password, a token and a topic of its own."""
+
+    def __init__(self, run):
+        project = run.folder / "many"
+        (project / "contracts/raw").mkdir(parents=True)
+        self.passwords, self.tokens, lines = {}, {}, []
+        for number in range(USERS):
+            user, password = f"user{number}", secrets.token_urlsafe(18)
+            (project / f"contracts/raw/of_user{number}.yaml").write_text(OWN_TOPIC.format(number=number))
+            said = subprocess.run([run.binary, "password", user], input=password + "\n", capture_output=True, text=True, check=True).stdout
+            hashes = "".join(f"        {line.strip()}\n" for line in said.splitlines() if line.strip().startswith("- "))
+            said = [line.strip() for line in subprocess.run(
+                [run.binary, "token", user, "--role", "x"], capture_output=True, text=True, check=True).stdout.splitlines()]
+            self.passwords[user], self.tokens[user] = password, next(line for line in said if line.startswith("vl_"))
+            lines.append(f"    {user}:\n      roles: [{user}]\n      password:\n{hashes}      {next(line for line in said if line.startswith('token: '))}\n")
+        (project / "vitalake.yaml").write_text(
+            "name: many\naccess:\n  roles:\n" + "".join(f"    user{number}: {{layers: []}}\n" for number in range(USERS)) + "  clients:\n" + "".join(lines))
+        super().__init__(run.folder / "vitalake", run.binary, project)
+
+
+def log_ins(run):
+    """Interleaved log-ins over Kafka's protocol: each is told of the topic of its own name alone."""
+    ways = ("SCRAM-SHA-256", "PLAIN", "SCRAM-SHA-512", "PLAIN")
+    with Many(run) as platform:
+        def one(number):
+            user, other = (f"user{(number + more) % USERS}" for more in (0, 1))
+            way = ways[number // USERS % len(ways)]
+            # A password is looked at by PLAIN too, and as often as a token.
+            secret = platform.tokens[user] if way == "PLAIN" and number % 3 else platform.passwords[user]
+            is_wrong = number % 500 == 7
+            try:
+                with names_kafka.Connection("127.0.0.1", platform.port) as connection:
+                    connection.log_in(way, other if is_wrong else user, secret)
+                    seen = [connection.topics()]
+                    if number % 100 == 11:  # a connection stays the one that it was
+                        try:
+                            connection.log_in("PLAIN", other, platform.tokens[other])
+                            seen.append(f"became {other}")
+                        except names_kafka.Refused:
+                            pass
+            except names_kafka.Refused:
+                seen = "refused"
+            return None if seen == ("refused" if is_wrong else [[f"of-{user}"]]) else (number, way, user, is_wrong, seen)
+
+        until("all are let in", lambda: [one(number) for number in range(USERS, 2 * USERS)], [None] * USERS)
+        began = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
+            wrong = [said for said in pool.map(one, range(LOG_INS)) if said]
+        need(f"log-ins that went wrong, of which there are {len(wrong)}", wrong[:5], [])
+        return f"{LOG_INS} log-ins of {USERS} users on {CONNECTIONS} connections in {time.monotonic() - began:.0f} s, by {', '.join(sorted(set(ways)))}"

@@ -17,6 +17,7 @@ import traceback
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import api  # noqa: E402
 import conformance  # noqa: E402
 import druid  # noqa: E402
 import druid_attacks  # noqa: E402
@@ -35,6 +36,7 @@ import spark_faults  # noqa: E402
 import spark_models  # noqa: E402
 import spark_reads  # noqa: E402
 import spine  # noqa: E402
+import surfaces  # noqa: E402
 import superset  # noqa: E402
 import superset_attacks  # noqa: E402
 import superset_hands  # noqa: E402
@@ -49,6 +51,9 @@ from parts import Failed, Skipped  # noqa: E402
 CHECKS = {
     "java": java_client.check,
     "names": names.check,
+    "names-log-ins": names.log_ins,
+    "api": api.check,
+    "policy-surfaces": surfaces.check,
     "druid": druid.check,
     "druid-live": druid_live.check,
     "druid-attacked": druid_attacks.check,
