@@ -279,7 +279,9 @@ async fn guarded(cpu: &Cpu, people: &[Person]) -> Sessions {
             let txn = [(TxnId::parse("app"), i64::try_from(number).unwrap() + 1)];
             table.append(vec![rows], vec![], txn).unwrap();
             match number {
-                0 | 1 => drop(table.flush().await.unwrap()),
+                0 | 1 => {
+                    table.flush().await.unwrap();
+                }
                 2 => assert!(table.write_early().await.unwrap(), "an early file is written"),
                 _ => {}
             }
