@@ -317,6 +317,7 @@ async fn who_was_erased_is_refused_also_where_the_data_folder_has_forgotten_it()
     std::fs::remove_dir_all(world.data.join("lake/erasures")).unwrap();
     carry_out_due(&world.setup, Role::All, &mut 2).await;
     assert!(world.data.join("lake/erasures/000001.json").exists());
+    assert_eq!(holds(&world.data.join("lake"), "maria"), Vec::<String>::new(), "who asked for it stays here");
     let other =
         std::fs::read(world.data.join("lake/erasures/key")).unwrap().iter().map(|byte| !byte).collect::<Vec<_>>();
     std::fs::write(world.data.join("lake/erasures/key"), other).unwrap();

@@ -75,13 +75,22 @@ impl Kept {
         name == KEY || is_request(name)
     }
 
-    /// Those files, by their names.
+    /// Those files, by their names, as others may have them: who asked for an erasure stays here.
     pub(super) fn files(&self) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
         let mut files = BTreeMap::new();
         for entry in self.disk.list(&self.folder).context("the erasures of the data folder cannot be listed")? {
             let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if Self::tells_whom(name) {
-                files.insert(name.to_owned(), self.read(&entry.path)?);
+                let mut bytes = self.read(&entry.path)?;
+                if is_request(name) {
+                    let asked: Asked = serde_json::from_slice(&bytes).with_context(|| {
+                        format!("{} is not what is kept of an erasure; restore it", entry.path.display())
+                    })?;
+                    // A person may be erased at her own wish, under the name that she is erased by.
+                    let asked = Asked { by: String::new(), ..asked };
+                    bytes = serde_json::to_vec_pretty(&asked).context("an erasure cannot be kept")?;
+                }
+                files.insert(name.to_owned(), bytes);
             }
         }
         Ok(files)
