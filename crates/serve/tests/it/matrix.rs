@@ -375,7 +375,7 @@ async fn every_cell_answers_as_over_a_copy_that_was_masked_and_filtered_by_hand(
         }
     }
     assert!(different.is_empty(), "{} of {CELLS} differ:\n{}", different.len(), different.join("\n"));
-    assert!(failed > 10, "some cells fail on values, or errors would be compared with nothing");
+    assert!(failed > 0, "some cells fail on values, or errors would be compared with nothing");
     let axes = ASKERS.len() + TABLES.len() + SHAPES.len() + GUESSES.len() + COLUMNS.len() + 2;
     assert_eq!(met.len(), axes, "every value of every axis is met");
 }

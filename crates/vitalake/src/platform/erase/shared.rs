@@ -42,7 +42,7 @@ pub(super) async fn exchange(kept: &Kept, store: &Arc<dyn ObjectStore>, writes: 
         }
     }
     for name in key_first(&here).into_iter().filter(|_| writes) {
-        if let Some(bytes) = here.get(&name).filter(|bytes| there.get(&name) != Some(bytes)) {
+        if let Some(bytes) = here.get(&name).filter(|bytes| there.get(&name) != Some(*bytes)) {
             let path = Path::from(format!("{FOLDER}/{name}"));
             store.put(&path, bytes.clone().into()).await.context("who was erased cannot be kept in the lake")?;
         }

@@ -14,7 +14,7 @@ use crate::command::validate::CheckedProject;
 /// what held it once does no longer.
 pub(super) fn of(checked: &CheckedProject, was_erased: bool) -> Option<Subjects> {
     let contracts = || checked.project.contracts.iter();
-    let named: Vec<&Contract> = contracts().map(AsRef::as_ref).filter(|it| it.subjects().next().is_some()).collect();
+    let named: Vec<&Contract> = contracts().map(|it| &**it).filter(|it| it.subjects().next().is_some()).collect();
     if named.is_empty() {
         return None;
     }
