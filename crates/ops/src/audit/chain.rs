@@ -202,15 +202,15 @@ mod tests {
     fn a_head_is_good_as_it_was_signed_and_under_its_key_alone() {
         let key = |seed: u8| SigningKey::from(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap());
         let head = Head::sign(&key(1), "chain", (9, Hash::of(b"x")), 0);
-        assert!(head.is_signed_by(key(1).public_key().as_ref()));
-        assert!(!head.is_signed_by(key(2).public_key().as_ref()));
+        assert!(head.is_signed_by(key(1).public()));
+        assert!(!head.is_signed_by(key(2).public()));
         for edited in [
             Head { sequence: 8, ..head.clone() },
             Head { hash: Hash::of(b"y").to_string(), ..head.clone() },
             Head { at: "2026-01-01T00:00:00.000Z".to_owned(), ..head.clone() },
             Head { chain: "other".to_owned(), ..head.clone() },
         ] {
-            assert!(!edited.is_signed_by(key(1).public_key().as_ref()));
+            assert!(!edited.is_signed_by(key(1).public()));
         }
     }
 }
