@@ -3,6 +3,9 @@
 //! `cli` says what can be asked, `command` does it, `client` talks to a running server, `simulate` makes wearers.
 //! Invariant: an exit status means the same for every command (see [`failure`]).
 
+// With every part the futures nest deeper than the compiler follows by itself, as it only does in the release profile.
+#![recursion_limit = "256"]
+
 pub mod cli;
 pub mod client;
 pub mod command;
