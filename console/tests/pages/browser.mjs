@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
+/** How long is waited for what will come; a busy machine takes its time. */
+const PATIENCE_MS = 120_000;
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 export function startBrowser() {
@@ -21,6 +23,8 @@ export async function openPage(browser, options = {}) {
     document.addEventListener('securitypolicyviolation', (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
   });
   const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  page.setDefaultNavigationTimeout(PATIENCE_MS);
   const wrong = [];
   const elsewhere = [];
   // A refusal that a test provokes is no error of the page.
@@ -53,7 +57,7 @@ export async function openPage(browser, options = {}) {
 /** Waits until a page shows what it has. */
 export async function settled(page) {
   await page.waitForSelector('main h1');
-  await page.waitForFunction(() => !document.querySelector('main [aria-busy="true"]'), undefined, { timeout: 60_000 });
+  await page.waitForFunction(() => !document.querySelector('main [aria-busy="true"]'), undefined, { timeout: PATIENCE_MS });
 }
 
 /** What is a barrier on this page, by axe. */
