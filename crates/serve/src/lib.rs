@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod catalogue;
+pub mod console;
 pub mod dialect;
 pub mod druid;
 pub mod druid_engine;

@@ -26,7 +26,7 @@ use crate::identity::Identity;
 use crate::pinned::{Pinned, Standing};
 use crate::plan::{self, Described};
 use crate::platform::Datasets;
-use crate::policy::{Access, Policy};
+use crate::policy::{Access, Policy, Seen};
 use crate::running::Running;
 use crate::surface::Surface;
 
@@ -133,6 +133,12 @@ impl Sessions {
     #[must_use]
     pub fn watches(&self, identity: &Identity) -> bool {
         Policy::of(identity, &self.access).watches()
+    }
+
+    /// What an identity sees of datasets beside their rows.
+    #[must_use]
+    pub fn seen(&self, identity: &Identity) -> Seen {
+        Seen::new(identity, Policy::of(identity, &self.access))
     }
 
     /// Whether an identity may do something beside reading.

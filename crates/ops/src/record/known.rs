@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 
 use vitalake_lake::CONSERVATION_RULE;
+use vitalake_runtime::events::Event;
 
 use super::{RecordError, Recorder, name};
 use crate::alerts::rates::Brought;
@@ -26,6 +27,25 @@ pub struct GateDecided {
     pub by: String,
     /// Why.
     pub reason: String,
+}
+
+/// What a rule found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checked {
+    /// The dataset, as `layer.name`.
+    pub dataset: String,
+    /// The rule.
+    pub rule: String,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Rows that broke it, of a rule on single rows.
+    pub rows: Option<u64>,
+    /// What was measured.
+    pub got: Option<f64>,
+    /// What it wants, in words.
+    pub want: Option<String>,
+    /// Whether it holds.
+    pub passed: Option<bool>,
 }
 
 impl Recorder {
@@ -85,6 +105,40 @@ impl Recorder {
         Ok(found)
     }
 
+    /// What rules found since a moment: of each rule of a dataset the newest.
+    ///
+    /// # Errors
+    /// As [`Recorder::decisions_of_people`].
+    pub async fn checked_since(&self, since_ms: i64) -> Result<Vec<Checked>, RecordError> {
+        let columns = ["at", "dataset", "rule", "rows", "got", "want", "passed"];
+        let mut newest: BTreeMap<(String, String), Checked> = BTreeMap::new();
+        for batch in self.read(OpsTable::Checks, &columns, Some(since_ms.saturating_mul(1000))).await? {
+            let times = column(&batch, "at").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+            let rows = column(&batch, "rows").and_then(|column| column.as_primitive_opt::<Int64Type>());
+            let got = column(&batch, "got").and_then(|column| column.as_primitive_opt::<Float64Type>());
+            let passed = column(&batch, "passed").and_then(|column| column.as_boolean_opt());
+            let named = texts(&batch, "dataset").zip(texts(&batch, "rule")).zip(texts(&batch, "want"));
+            for (at, ((dataset, rule), want)) in named.enumerate() {
+                let (Some(dataset), Some(rule)) = (dataset, rule) else { continue };
+                let at_ms = times.filter(|times| times.is_valid(at)).map_or(0, |times| times.value(at) / 1000);
+                let checked = Checked {
+                    dataset: dataset.to_owned(),
+                    rule: rule.to_owned(),
+                    at_ms,
+                    rows: rows.filter(|rows| rows.is_valid(at)).and_then(|rows| u64::try_from(rows.value(at)).ok()),
+                    got: got.filter(|got| got.is_valid(at)).map(|got| got.value(at)),
+                    want: want.map(ToOwned::to_owned),
+                    passed: passed.filter(|passed| passed.is_valid(at)).map(|passed| passed.value(at)),
+                };
+                let known = newest.entry((dataset.to_owned(), rule.to_owned())).or_insert_with(|| checked.clone());
+                if known.at_ms < at_ms {
+                    *known = checked;
+                }
+            }
+        }
+        Ok(newest.into_values().collect())
+    }
+
     pub(super) async fn read(
         &self,
         table: OpsTable,
@@ -95,6 +149,15 @@ impl Recorder {
         let journal = journal.ok_or_else(|| RecordError::NotOpen { table: name(table) })?;
         journal.read(columns, since_us).await.map_err(|source| RecordError::Read { table: name(table), source })
     }
+}
+
+/// What the balance of a commit says that it brought; nothing of an event that is none, or of a sum that does not come out.
+#[must_use]
+pub fn brought(event: &Event, at_ms: i64) -> Option<Brought> {
+    let Event::Measured { dataset, rule, want, passed: Some(true), .. } = event else { return None };
+    let want = Some(want).filter(|_| **rule == *CONSERVATION_RULE)?;
+    let (accepted, quarantined) = (said(want, "accepted")?, said(want, "quarantined")?);
+    Some(Brought { dataset: dataset.to_string(), at_ms, accepted, quarantined })
 }
 
 pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a dyn Array> {

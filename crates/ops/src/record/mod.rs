@@ -36,7 +36,7 @@ use cells::{Row, batch};
 use rows::{Gathered, Names, Stamp};
 use share::Shares;
 
-pub use known::GateDecided;
+pub use known::{Checked, GateDecided, brought};
 pub use ledger::Entered;
 pub use rows::{EvidenceRow, LagSample, ResourcesSample};
 pub use usage::memory_bytes;

@@ -137,6 +137,12 @@ fn holds(must: &Must, got: f64) -> bool {
     }
 }
 
+/// A comparison in words: `at least 5`.
+#[must_use]
+pub fn wanted(must: &Must) -> String {
+    Wanted(must).to_string()
+}
+
 /// A comparison in words.
 struct Wanted<'a>(&'a Must);
 

@@ -1,6 +1,6 @@
 //! Whether a request may ask what it asks: the one place where HTTP is let in.
 //!
-//! A client sends its token as `Authorization: Bearer TOKEN`, or its name with token or password as `Basic`; who that is
+//! The console's pages are given to whoever asks. A client sends its token as `Authorization: Bearer TOKEN`, or its name with token or password as `Basic`; who that is
 //! [`Names`](crate::names::Names) says. Where no client is listed, whoever reaches the loopback address may all.
 //! Invariant: a request without an identity reaches no handler but those that tell nothing.
 
@@ -18,6 +18,8 @@ use vitalake_runtime::config::access::Action;
 
 use super::App;
 use super::api::error_response;
+use super::console::{files, is_script, log_in, no_script, visit_of};
+use super::problem::Problem;
 use super::told::{Told, end, told};
 use crate::identity::Identity;
 use crate::names::{Given, Peer, Refused, Shown};
@@ -58,6 +60,9 @@ fn said(headers: &HeaderMap) -> Result<Given, &'static str> {
 
 /// Lets a request in that says who it is and may ask that, with its identity for the handlers.
 pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    if files::is_page(request.method(), request.uri().path()) {
+        return next.run(request).await;
+    }
     let need = need(request.method(), request.uri().path());
     let path = request.uri().path().to_owned();
     let told = told(request.method(), &path);
@@ -66,14 +71,19 @@ pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Ne
     }
     let druid = request.uri().path().starts_with("/druid/");
     let (peer, given) = (peer(&request, app.limits.behind_proxy), given(&app, &request));
+    let asked = Asked { druid, script: is_of_script(request.headers()), session: path == SESSION };
     let given = match given {
         Ok(given) => given,
-        Err(message) => return app.shut_out(unauthorized(message, druid)),
+        Err(message) => return app.shut_out(asked.turned_away(&app, unauthorized(message, druid))),
     };
     let client = match app.names.prove(given.credential(), peer).await {
         Ok(client) => client,
-        Err(refused) => return app.shut_out(refusal(&refused, druid)),
+        Err(refused) => return app.shut_out(asked.turned_away(&app, refusal(&refused, druid))),
     };
+    let reads = *request.method() == Method::GET || *request.method() == Method::HEAD;
+    if matches!(given, Given::Visit(_)) && !reads && !is_script(request.headers()) {
+        return no_script();
+    }
     let identity = client.identity().clone();
     if let Some(message) = forbidden(&app, &need, &identity) {
         app.note_refused(told, Who::from(&identity), "role");
@@ -129,17 +139,66 @@ fn forbidden(app: &App, need: &Need, identity: &Identity) -> Option<String> {
     }
 }
 
-/// What a request holds of who sends it. A certificate says so where the headers do not.
+/// Where one asks who one is.
+const SESSION: &str = "/api/v1/session";
+
+/// How somebody asks who is not let in.
+struct Asked {
+    druid: bool,
+    script: bool,
+    session: bool,
+}
+
+impl Asked {
+    /// A refusal in the form that who asks reads. A browser would answer what a script was told with a window of its own.
+    fn turned_away(&self, app: &App, response: Response) -> Response {
+        if response.status() != StatusCode::UNAUTHORIZED || self.druid {
+            return response;
+        }
+        let mut response = match self.session {
+            true => {
+                let message = "this server wants to know who asks; log in, or send `Authorization: Bearer TOKEN`";
+                let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
+                problem.with("log_in", log_in(app)).into_response()
+            }
+            false => response,
+        };
+        if self.script || self.session {
+            response.headers_mut().remove(header::WWW_AUTHENTICATE);
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"vitalake\""));
+        }
+        response
+    }
+}
+
+/// Whether a page's script asks, and not a person's browser by itself.
+fn is_of_script(headers: &HeaderMap) -> bool {
+    is_script(headers) || headers.get("sec-fetch-mode").is_some_and(|mode| mode != "navigate")
+}
+
+/// What a request holds of who sends it: what its `Authorization` says, then what its cookie does, then a certificate.
 fn given(app: &App, request: &Request) -> Result<Given, &'static str> {
-    let certificate = request.extensions().get::<Arc<Shown>>();
-    match certificate.filter(|_| !request.headers().contains_key(header::AUTHORIZATION)) {
+    let headers = request.headers();
+    if headers.contains_key(header::AUTHORIZATION) {
+        return if app.names.is_locked() { said(headers) } else { Ok(Given::Token(String::new())) };
+    }
+    let path = request.uri().path();
+    let visit = visit_of(headers)
+        .filter(|_| app.names.is_locked() && (path.starts_with("/api/v1/") || path.starts_with("/runbooks")));
+    if let Some(text) = visit {
+        return Ok(Given::Visit(text));
+    }
+    match request.extensions().get::<Arc<Shown>>() {
         Some(shown) => Ok(Given::Certificate(Arc::clone(shown))),
-        None if app.names.is_locked() => said(request.headers()),
+        None if app.names.is_locked() => said(headers),
         None => Ok(Given::Token(String::new())),
     }
 }
 
-fn refusal(refused: &Refused, druid: bool) -> Response {
+/// What is said to who has proved nothing.
+pub(super) fn refusal(refused: &Refused, druid: bool) -> Response {
     let Some(wait) = refused.retry_after() else { return unauthorized(&refused.to_string(), druid) };
     let (status, kind) = match refused {
         Refused::Away => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -151,7 +210,7 @@ fn refusal(refused: &Refused, druid: bool) -> Response {
 }
 
 /// Where a request comes from. Behind a proxy that is what the proxy wrote last.
-fn peer(request: &Request, behind_proxy: bool) -> Peer {
+pub(super) fn peer(request: &Request, behind_proxy: bool) -> Peer {
     if !behind_proxy {
         return request.extensions().get::<Peer>().copied().unwrap_or_default();
     }
@@ -181,7 +240,13 @@ fn need(method: &Method, path: &str) -> Need {
         ["health", "live" | "ready"] | ["status", "health"] if reads => Need::Nothing,
         // Its address is signed.
         ["api", "v1", "published", ..] if reads => Need::Nothing,
+        // Who logs in has no name yet, and who leaves needs none.
+        ["api", "v1", "session"] if *method == Method::POST || *method == Method::DELETE => Need::Nothing,
         ["druid", "v2", "sql", ..] | ["api", "v1", "query" | "tables" | "openapi.json", ..] => Need::Name,
+        // Cut to what the name may see.
+        ["api", "v1", "session" | "today" | "catalogue" | "lineage" | "dashboards" | "events", ..] if reads => {
+            Need::Name
+        }
         ["api", "v1", "audit", ..] => Need::Audit,
         ["ingest", dataset] if *method == Method::POST => Need::Records(percent_decoded(dataset)),
         // The evidence in runbooks and the rows of quarantines are shown as the platform sees them.

@@ -5,15 +5,16 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::api::error_response;
+use super::console::files::is_page;
 
 /// Lets a request through when it comes from this machine to this machine.
 pub async fn local_only(request: Request, next: Next) -> Response {
-    match refusal(request.headers()) {
+    match refusal(request.headers(), is_open(&request)) {
         None => next.run(request).await,
         Some(message) => error_response(StatusCode::FORBIDDEN, "forbidden", message).into_response(),
     }
@@ -21,11 +22,21 @@ pub async fn local_only(request: Request, next: Next) -> Response {
 
 /// Lets a request through that no page of another site sends: a browser would add what its user once said.
 pub async fn own_pages_only(request: Request, next: Next) -> Response {
-    if is_foreign(request.headers()) {
+    if is_foreign(request.headers(), is_open(&request)) {
         return error_response(StatusCode::FORBIDDEN, "forbidden", FOREIGN_PAGE).into_response();
     }
     next.run(request).await
 }
+
+/// Whether an address may be followed from another site: the console's pages hold nothing, and a log-in comes back from
+/// its issuer's.
+fn is_open(request: &Request) -> bool {
+    let (method, path) = (request.method(), request.uri().path());
+    is_page(method, path) || (*method == Method::GET && path == LOGIN_ENDS)
+}
+
+/// Where an issuer sends a browser back to.
+const LOGIN_ENDS: &str = "/api/v1/login/callback";
 
 const FOREIGN_PAGE: &str = "this server does not answer pages of other sites";
 
@@ -35,7 +46,7 @@ fn is_ambiguous(headers: &HeaderMap) -> bool {
     ["host", "origin", "sec-fetch-site"].iter().any(|name| headers.get_all(*name).iter().count() > 1)
 }
 
-fn is_foreign(headers: &HeaderMap) -> bool {
+fn is_foreign(headers: &HeaderMap, is_open: bool) -> bool {
     if is_ambiguous(headers) {
         return true;
     }
@@ -43,11 +54,11 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     let host = text("host").unwrap_or_default();
     match text("origin") {
         Some(origin) => origin.split_once("://").is_none_or(|(_, from)| !from.eq_ignore_ascii_case(host)),
-        None => text("sec-fetch-site") == Some("cross-site"),
+        None => text("sec-fetch-site") == Some("cross-site") && !is_open,
     }
 }
 
-fn refusal(headers: &HeaderMap) -> Option<&'static str> {
+fn refusal(headers: &HeaderMap, is_open: bool) -> Option<&'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if !text(header::HOST).is_some_and(is_local) {
         return Some("this server answers only requests to localhost; use http://localhost or http://127.0.0.1");
@@ -61,7 +72,7 @@ fn refusal(headers: &HeaderMap) -> Option<&'static str> {
         return Some(FOREIGN_PAGE);
     }
     let site = headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or_default());
-    if site == Some("cross-site") && origin.is_none() {
+    if site == Some("cross-site") && origin.is_none() && !is_open {
         return Some(FOREIGN_PAGE);
     }
     None
@@ -89,7 +100,7 @@ mod tests {
             for (name, value) in pairs {
                 headers.append(*name, value.parse().unwrap());
             }
-            is_foreign(&headers)
+            is_foreign(&headers, false)
         };
         assert!(!of(&[("host", "lake.example:8888")]));
         assert!(!of(&[("host", "lake.example:8888"), ("origin", "https://lake.example:8888")]));

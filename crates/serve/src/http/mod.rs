@@ -7,6 +7,7 @@ mod alerts;
 mod api;
 mod audit;
 mod books;
+mod console;
 mod deliveries;
 mod doors;
 mod erasures;
@@ -35,7 +36,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -47,6 +50,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use vitalake_ops::metrics::Metrics;
 
+use crate::console::Console;
 use crate::ingest::Ingest;
 use crate::names::{Names, Peer, Shown};
 use crate::platform::{Alerts, Deliveries, Erasures, Feeds, Flush, Gates, Publishing, Runbooks, Status};
@@ -126,6 +130,8 @@ pub struct App {
     pub publishing: Arc<dyn Publishing>,
     /// Opens runbooks.
     pub runbooks: Arc<dyn Runbooks>,
+    /// Tells the console.
+    pub console: Console,
     /// The process's numbers.
     pub metrics: Arc<Metrics>,
     /// Says who comes in.
@@ -153,6 +159,7 @@ pub fn router(app: App, local_only: bool) -> Router {
         .route("/api/v1/flush", post(api::flush))
         .merge(audit::routes())
         .merge(books::routes())
+        .merge(console::routes())
         .merge(erasures::routes())
         .merge(feeds::routes())
         .merge(gates::routes())
@@ -165,18 +172,28 @@ pub fn router(app: App, local_only: bool) -> Router {
         .merge(query::routes())
         .merge(openapi::routes())
         .route("/api/v1/deliveries/{dataset}", post(upload::deliver).layer(Extension(places)))
+        .fallback(console::files::page)
         // What takes more (files, records, queries) reads its body by itself, under a limit of its own.
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(entering, doors::enter))
         .with_state(app);
     // A router tells which methods an address has only after its own layers, so this one is around the whole of it.
-    let router = Router::new().fallback_service(router).layer(from_fn(explained::explain_refusals));
+    let router = Router::new()
+        .fallback_service(router)
+        .layer(from_fn(explained::explain_refusals))
+        .layer(map_response(as_it_is));
     // Who has to say his name may come by any name of this machine, and no page of another site may use what he said.
     match (is_locked, local_only) {
         (true, _) => router.layer(from_fn(guard::own_pages_only)),
         (false, true) => router.layer(from_fn(guard::local_only)),
         (false, false) => router,
     }
+}
+
+/// Says that an answer is what its type says: a browser takes no JSON for a page, whatever is in it.
+async fn as_it_is(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// Serves until `stop` completes, then lets open answers finish.
@@ -205,7 +222,8 @@ pub async fn serve_under(
             accepted = accept(&listener, &slots) => accepted,
         };
         if let Some((stream, peer, slot)) = accepted {
-            let (router, stopped) = (router.clone().layer(Extension(Peer(Some(peer.ip())))), stopped.clone());
+            let router = router.clone().layer(Extension(Peer(Some(peer.ip()))));
+            let (router, stopped) = (router.layer(Extension(console::Stopping(stopped.clone()))), stopped.clone());
             let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
             connections.spawn(async move {
                 match acceptor {
@@ -215,6 +233,7 @@ pub async fn serve_under(
                         let agreed = tokio::time::timeout(limits.header_timeout, acceptor.accept(stream)).await;
                         if let Ok(Ok(stream)) = agreed {
                             let shown = Shown::of(stream.get_ref().1.peer_certificates()).map(Arc::new);
+                            let router = router.layer(Extension(console::Encrypted));
                             let router = shown.map_or(router.clone(), |shown| router.layer(Extension(shown)));
                             connection(stream, router, limits, stopped).await;
                         }

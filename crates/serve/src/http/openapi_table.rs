@@ -46,6 +46,7 @@ const TEXT: &str = r#"{"type":"string"}"#;
 const NAME: &str = r#"{"type":"string","minLength":1}"#;
 const NUMBER: &str = r#"{"type":"integer","minimum":0}"#;
 const TRUTH: &str = r#"{"enum":["true","false"]}"#;
+const MOMENT: &str = r#"{"type":"string","format":"date-time"}"#;
 const ANY: &str = r#"{"type":"object"}"#;
 const LIST: &str = r#"{"type":"array","items":{"type":"object"}}"#;
 const BYTES: &str = r#"{"type":"string","format":"binary"}"#;
@@ -75,6 +76,18 @@ const DECISION: Option<Body> = Some(Body {
         r#"{"type":"object","required":["reason"],"properties":{"reason":{"type":"string"},"by":{"type":"string"}}}"#,
     )],
 });
+/// What requests of a browser that has logged in say, where they change something.
+const SCRIPT: Parameter = of("X-Requested-With", "header", "`vitalake`", r#"{"const":"vitalake"}"#);
+
+const PROOF: Body = Body {
+    required: true,
+    forms: &[(
+        "application/json",
+        r#"{"oneOf":[{"type":"object","required":["token"],"additionalProperties":false,"properties":{"token":{"type":"string"}}},
+            {"type":"object","required":["name","password"],"additionalProperties":false,"properties":{"name":{"type":"string"},"password":{"type":"string"}}}]}"#,
+    )],
+};
+
 const MAYBE: Option<Body> = Some(Body { required: false, forms: &[("application/json", ANY)] });
 
 const RECORDS: Body = Body {
@@ -154,6 +167,40 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ..get("/health/ready", "Whether queries are answered, and what is not well", &[], OBJECT)
     },
     get("/api/v1/openapi.json", "This document", &[], OBJECT),
+    get("/api/v1/session", "Who one is, and what one may do", &[], OBJECT),
+    Operation {
+        is_open: true,
+        refusals: &[400, 401, 403, 429, 503],
+        ..post("/api/v1/session", "Logs a browser in: the answer sets a cookie", &[SCRIPT], Some(PROOF), OBJECT)
+    },
+    Operation {
+        method: "delete",
+        is_open: true,
+        refusals: &[403],
+        ..get("/api/v1/session", "Ends a browser's log-in", &[SCRIPT], Answer { status: 204, forms: &[] })
+    },
+    get("/api/v1/today", "How everything is now, as far as the client sees it", &[], OBJECT),
+    get("/api/v1/catalogue", "The datasets that the client sees", &[], OBJECTS),
+    get("/api/v1/catalogue/{dataset}", "A dataset's contract in words, and how its table is", &[DATASET], OBJECT),
+    get("/api/v1/lineage", "Which dataset is made of which", &[], OBJECT),
+    get("/api/v1/lineage/{dataset}", "What a dataset's columns are made of", &[DATASET], OBJECT),
+    get("/api/v1/dashboards", "The dashboards", &[], OBJECTS),
+    get(
+        "/api/v1/dashboards/{name}",
+        "A dashboard, with the query of each chart; `where.DIMENSION` chooses values",
+        &[
+            of("name", "path", "the dashboard", NAME),
+            of("from", "query", "from when on", MOMENT),
+            of("to", "query", "before when", MOMENT),
+        ],
+        OBJECT,
+    ),
+    get(
+        "/api/v1/events",
+        "Which datasets change, as server-sent events; the answer ends after 40 seconds",
+        &[],
+        json(&[("text/event-stream", TEXT)]),
+    ),
     get("/api/v1/status", "State of every dataset and partition", &[], OBJECT),
     get("/api/v1/datasets", "State of every dataset", &[], OBJECTS),
     get(
@@ -344,7 +391,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get(
         "/api/v1/runbooks/{name}",
         "A runbook with its evidence",
-        &[of("name", "path", "the runbook", NAME), of("alert", "query", "the alert that it is opened for", TEXT)],
+        &[
+            of("name", "path", "the runbook", NAME),
+            of("alert", "query", "the alert that it is opened for", TEXT),
+            of("as", "query", "`html`: its text as HTML in `sections`, in place of Markdown in `parts`", TEXT),
+        ],
         OBJECT,
     ),
     get("/api/v1/druid", "Where each dataset stands in Druid", &[], OBJECTS),

@@ -1,17 +1,19 @@
-//! `GET /`: a page for whoever opens the address in a browser: what runs here, how it is, and where to go.
+//! `GET /` where the console is not built in: a page for whoever opens the address in a browser: what runs here, how it is,
+//! and where to go.
 //!
 //! Plain HTML made on the server, without scripts and without anything from elsewhere. Invariant: every text that is not
 //! written here is escaped, and the page holds names, counts and states, never a record's value.
 
 use std::fmt::Write as _;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use vitalake_ops::runbooks::escaped;
 use vitalake_ops::status::{AwayPart, DatasetStatus, StatusReport, Trouble};
 
 use super::App;
+use super::console::files;
 
 /// Nothing is loaded, run, framed or sent anywhere.
 const POLICY: &str =
@@ -19,10 +21,15 @@ const POLICY: &str =
 
 const STYLE: &str = include_str!("page.css");
 
-/// The page as it is now.
-pub async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
+/// The console's first page; where it is not built in, the page as it is now.
+pub async fn page(State(app): State<App>, request: Request) -> Response {
+    let headers = request.headers();
+    if files::is_page(request.method(), request.uri().path()) {
+        return files::page(request).await;
+    }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8888");
-    harmless(draw(&app.status.status().await, host))
+    let host = host.to_owned();
+    harmless(draw(&app.status.status().await, &host))
 }
 
 /// A page that loads, runs and sends nothing, and is kept nowhere.
@@ -154,6 +161,7 @@ fn places(host: &str) -> String {
          <pre>curl -s http://{host}/druid/v2/sql -H 'Content-Type: application/json' \\\n  \
          -d '{{\"query\": \"SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES\"}}'</pre>\n\
          <p>or with <code>vitalake query \"SELECT …\"</code>. A file is delivered with <code>vitalake ingest DATASET FILE</code>.</p>\n\
+         <p>The console is not in this binary: <code>make console</code> builds it, with Node, and the next build takes it in.</p>\n\
          <ul>\n<li><a href=\"/api/v1/status\">/api/v1/status</a>: this page as JSON; the same as <code>vitalake status --json</code></li>\n\
          <li><a href=\"/health/ready\">/health/ready</a>: 200 when queries are answered</li>\n\
          <li><a href=\"/runbooks\">/runbooks</a>: what to do when something is not well, with the evidence</li>\n\

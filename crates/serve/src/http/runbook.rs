@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use vitalake_ops::runbooks::{AlertContext, Found, Origin, Part, RunbookEntry, RunbookReport, escaped, html};
 
 use super::App;
@@ -39,6 +39,8 @@ struct Asked {
     alert: Option<String>,
     /// The team whose runbooks come first.
     owner: Option<String>,
+    /// `html`: the text is to be drawn as it comes.
+    r#as: Option<String>,
 }
 
 async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
@@ -46,7 +48,27 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Response {
 }
 
 async fn open(State(app): State<App>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Response {
-    answer(app.runbooks.open(&name, asked.alert.as_deref()).await)
+    let opened = app.runbooks.open(&name, asked.alert.as_deref()).await;
+    match asked.r#as.as_deref() {
+        Some("html") => answer(opened.map(|report| drawn(&report))),
+        _ => answer(opened),
+    }
+}
+
+/// A runbook whose text is HTML that loads and runs nothing: what its Markdown has of HTML is text.
+fn drawn(report: &RunbookReport) -> Value {
+    let sections = report.parts.iter().map(|part| match part {
+        Part::Prose { markdown } => json!({"kind": "text", "html": html(markdown)}),
+        Part::Evidence { sql, now, then } => json!({"kind": "sql", "sql": sql, "now": now, "then": then}),
+    });
+    json!({
+        "name": report.name,
+        "title": report.title,
+        "origin": report.origin,
+        "at": report.at,
+        "alert": report.alert,
+        "sections": sections.collect::<Vec<_>>(),
+    })
 }
 
 async fn list_page(State(app): State<App>, Query(asked): Query<Asked>) -> Response {

@@ -49,7 +49,8 @@ pub(super) fn told<'a>(method: &Method, path: &'a str) -> Option<Told<'a>> {
         what: None,
     };
     Some(match parts.as_slice() {
-        ["druid", "v2", "sql", ..] | ["api", "v1", "query", ..] => return None,
+        // A log-in is an entry of its own.
+        ["druid", "v2", "sql", ..] | ["api", "v1", "query" | "session", ..] => return None,
         ["ingest", dataset] if !reads => {
             Told { action: Action::Deliver, surface: Surface::Http, dataset: Some(("raw", *dataset)), what: None }
         }

@@ -19,6 +19,8 @@ pub enum Given {
     Named(String, String),
     /// What a connection's TLS has shown.
     Certificate(Arc<Shown>),
+    /// What a browser holds as a cookie.
+    Visit(String),
 }
 
 impl Given {
@@ -42,6 +44,7 @@ impl Given {
             Self::Token(token) => Credential::Token(token),
             Self::Named(name, secret) => Credential::Named { name, secret },
             Self::Certificate(shown) => Credential::Certificate(shown),
+            Self::Visit(text) => Credential::Visit(text),
         }
     }
 }

@@ -14,6 +14,7 @@ mod sasl;
 mod scram;
 #[cfg(test)]
 mod tests;
+mod visits;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::identity::Identity;
 use issuer::Issuers;
 use pace::{Attempt, Pace};
 use password::Passwords;
+use visits::Visits;
 
 pub use certificate::Shown;
 pub use given::Given;
@@ -67,6 +69,8 @@ pub enum Credential<'c> {
     },
     /// A certificate that TLS has found to be good.
     Certificate(&'c Shown),
+    /// What a browser holds since its user has proved a name.
+    Visit(&'c str),
 }
 
 /// Where somebody comes from who wants to be let in.
@@ -105,6 +109,9 @@ pub enum Refused {
     /// It proved something once.
     #[error("the token, password or certificate is over; make a new one with `vitalake token` or `vitalake password`")]
     Over,
+    /// A browser's log-in that is over, or never was.
+    #[error("the log-in has ended; log in again")]
+    Ended,
     /// What an issuer's token lacks.
     #[error("the token {0}; get another from its issuer, or ask whoever keeps `access:`")]
     Token(&'static str),
@@ -124,7 +131,7 @@ impl Refused {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Wrong | Self::Over | Self::Token(_) => None,
+            Self::Wrong | Self::Over | Self::Ended | Self::Token(_) => None,
             Self::Paced(wait) => Some(*wait),
             Self::Busy => Some(Duration::from_secs(1)),
             Self::Away => Some(Duration::from_secs(60)),
@@ -138,6 +145,7 @@ pub struct Names {
     /// comparison takes.
     tokens: BTreeMap<[u8; 32], Client>,
     passwords: Passwords,
+    visits: Visits,
     /// By the names that certificates have.
     certificates: BTreeMap<String, Client>,
     issuers: Issuers,
@@ -196,6 +204,7 @@ impl Names {
         Self {
             tokens,
             passwords,
+            visits: Visits::default(),
             certificates: BTreeMap::new(),
             issuers: Issuers::default(),
             pace,
@@ -233,6 +242,8 @@ impl Names {
     pub async fn prove(&self, credential: Credential<'_>, peer: Peer) -> Result<Client, Refused> {
         match self.check(credential, peer).await {
             Ok(client) => Ok(client),
+            // Nobody guesses what a browser holds, and one that holds an old one asks often.
+            Err(Refused::Ended) => Err(Refused::Ended),
             Err(refused) => Err(self.late(refused).await),
         }
     }
@@ -245,6 +256,7 @@ impl Names {
             Credential::Token(token) => (None, token),
             Credential::Named { name, secret } => (Some(name).filter(|name| *name != ANY_NAME), secret),
             Credential::Certificate(shown) => return self.of_certificate(shown),
+            Credential::Visit(text) => return self.of_visit(text),
         };
         // A token is found or is not: who has one is never made to wait for those who guess.
         if let Some(client) = self.of_token(secret)
@@ -334,6 +346,22 @@ impl Names {
         }
         let ends = [client.expires_ms, Some(shown.expires_ms)].into_iter().flatten().min();
         self.unless_over(Client { expires_ms: ends, ..client.clone() })
+    }
+
+    fn of_visit(&self, text: &str) -> Result<Client, Refused> {
+        self.unless_over(self.visits.of(text, self.clock.now_ms()).ok_or(Refused::Ended)?)
+    }
+
+    /// Lets a browser in whose user has proved who he is: what it has to show from now on, and for how many milliseconds
+    /// that is good.
+    #[must_use]
+    pub fn begin_visit(&self, client: Client) -> (String, i64) {
+        self.visits.begin(client, self.clock.now_ms())
+    }
+
+    /// Ends a browser's log-in.
+    pub fn end_visit(&self, text: &str) {
+        self.visits.end(text);
     }
 
     fn unless_over(&self, client: Client) -> Result<Client, Refused> {

@@ -11,6 +11,7 @@ mod hidden;
 mod mask;
 mod rows;
 mod rules;
+mod seen;
 mod view;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ use hidden::WithoutColumns;
 pub use mask::FEW_PEOPLE_ZIPS;
 pub use rules::{Access, AccessProblem};
 use rules::{Roles, Shown};
+pub use seen::{ColumnShown, Seen, SeenKey};
 use view::PolicyView;
 
 /// What an identity may see.

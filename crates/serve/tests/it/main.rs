@@ -4,6 +4,7 @@
 mod api;
 mod client;
 mod consents;
+mod console;
 mod corpus;
 mod decisions;
 mod druid_engine;

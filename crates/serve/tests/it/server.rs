@@ -1,5 +1,6 @@
 //! A server on a port of its own over tables in memory.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,7 @@ use futures::TryStreamExt as _;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Layer};
 use vitalake_ops::alerts::report::{AckRequest, AlertReport, SilenceReport, SilenceRequest, TestReport};
 use vitalake_ops::feeds::{FeedReport, FeedRunReport};
 use vitalake_ops::gates::{GateDecision, GateReport};
@@ -24,6 +26,8 @@ use vitalake_ops::status::{
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::{EventReader, Events};
+use vitalake_serve::console::facts::{About, Catalogue, DatasetNews, DatasetNow, Described, Today};
+use vitalake_serve::console::{Console, Overview};
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{App, HttpLimits, serve};
@@ -39,6 +43,9 @@ use vitalake_serve::session::Sessions;
 
 use crate::tiny::{numbers, tiny};
 use crate::vitals::vitals;
+
+/// A text that a page must not take for one of its own.
+pub const ODD: &str = "<script>alert('1')</script>\"&\u{2028}";
 
 pub struct Server {
     pub address: SocketAddr,
@@ -63,6 +70,9 @@ struct Process {
 struct Taken {
     begun: AtomicUsize,
     files: Mutex<Vec<Option<u64>>>,
+    /// How often it was asked how everything is, and the version of the table.
+    looks: AtomicUsize,
+    version: AtomicUsize,
 }
 
 impl Datasets for Process {
@@ -120,6 +130,53 @@ impl Alerts for Process {
 }
 
 impl Publishing for Process {}
+
+/// What the console is told: one dataset, named as nobody should name one.
+#[async_trait]
+impl Overview for Process {
+    fn about(&self) -> About {
+        About { project: ODD.to_owned(), ..About::default() }
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        let mut contract = Contract::new(DatasetName::new("tiny").unwrap(), Layer::Serving);
+        contract.purpose = Some(ODD.to_owned());
+        contract.columns = vec![Column::new(ODD, ColumnType::String)];
+        let described = Described {
+            contract: Arc::new(contract),
+            model: None,
+            upstream: Vec::new(),
+            downstream: Vec::new(),
+            origins: BTreeMap::new(),
+            conditions: Vec::new(),
+            rules: Vec::new(),
+            tags: Vec::new(),
+            delivery: "append",
+        };
+        Arc::new(Catalogue { datasets: vec![described], ..Catalogue::default() })
+    }
+
+    async fn today(&self) -> Today {
+        self.taken.looks.fetch_add(1, Ordering::AcqRel);
+        let dataset = DatasetNow {
+            name: "tiny".to_owned(),
+            layer: "serving".to_owned(),
+            state: "trouble",
+            rows: Some(5),
+            reason: Some(ODD.to_owned()),
+            ..DatasetNow::default()
+        };
+        Today { datasets: vec![dataset], ..Today::default() }
+    }
+
+    async fn dataset(&self, _: &str) -> Result<DatasetNews, ApiError> {
+        Ok(DatasetNews::default())
+    }
+
+    fn versions(&self) -> Vec<(String, u64)> {
+        vec![("serving.tiny".to_owned(), self.taken.version.load(Ordering::Acquire) as u64)]
+    }
+}
 
 /// Takes what is sent to `stream` and says of it what it was; other names are refused, each in its way.
 #[async_trait]
@@ -267,6 +324,7 @@ impl Server {
         let (events, reader) = Events::channel();
         let sessions = Sessions::new(Arc::clone(&engine), Arc::clone(&process) as _, Arc::new(DruidSql), events);
         let app = App {
+            console: Console::new(Arc::clone(&process) as _, Clock::system()),
             erasures: Arc::new(NobodyErased),
             sessions: sessions.clone(),
             status: Arc::clone(&process) as _,
@@ -310,6 +368,16 @@ impl Server {
     /// The files that were delivered to the platform, in the order in which they ended.
     pub fn files(&self) -> Vec<Option<u64>> {
         self.taken.files.lock().unwrap().clone()
+    }
+
+    /// How often the platform was asked how everything is.
+    pub fn looks(&self) -> usize {
+        self.taken.looks.load(Ordering::Acquire)
+    }
+
+    /// A table has another version.
+    pub fn commit(&self) {
+        self.taken.version.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Waits until so many files have ended.

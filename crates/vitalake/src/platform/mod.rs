@@ -11,6 +11,7 @@ mod api;
 mod books;
 #[cfg(feature = "rdkafka")]
 mod broker;
+mod console;
 mod delivered_sets;
 mod deliveries;
 mod druid;
@@ -43,6 +44,7 @@ mod tasks;
 mod troubles;
 
 pub use alerts::AlertDesk;
+pub use console::ConsoleDesk;
 pub use erase::{carry_out_due, erase_here};
 pub use front::Platform;
 pub use gauges::sample_forever;

@@ -30,6 +30,7 @@ use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::events::EventReader;
 use vitalake_runtime::shutdown::{Shutdown, Stage};
 use vitalake_serve::audit::{Ledger, Vocabulary};
+use vitalake_serve::console::Console;
 use vitalake_serve::druid::dialect::DruidSql;
 use vitalake_serve::engine::{QueryEngine, QueryLimits};
 use vitalake_serve::http::{self, App, HttpLimits};
@@ -44,7 +45,7 @@ use super::erase::{self, EraseDesk};
 use super::kafka_doors::{KafkaDoors, KafkaTls};
 use super::monitor::Sending;
 use super::surfaces::Surfaces;
-use super::{AlertDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, monitor, sample_forever};
+use super::{AlertDesk, ConsoleDesk, Life, Platform, QuarantineDesk, Role, Setup, lineage, monitor, sample_forever};
 
 /// How long it waits before it begins anew.
 const BEFORE_RESTART: Duration = Duration::from_millis(500);
@@ -378,12 +379,15 @@ pub fn http_app(
     let sessions = sessions.with_access(access_of(&setup.checked, &settings)?).with_ledger(ledger(setup));
     let runbooks = Arc::new(platform.runbooks(sessions.clone()));
     let alerts = AlertDesk::new(setup, platform, sessions.clone(), Arc::clone(&runbooks) as _, http);
+    let console = ConsoleDesk::new(setup, platform, alerts.clone());
     let (counted, recorder, alerted) = (Arc::clone(&metrics), platform.recorder().clone(), alerts.clone());
+    let shown = Arc::clone(&console);
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             counted.record(&event);
             recorder.record(&event);
             alerted.note(&event);
+            shown.note(&event);
             if let Some(telemetry) = &mut *telemetry.lock() {
                 telemetry.take(&event);
             }
@@ -395,6 +399,7 @@ pub fn http_app(
     let app = App {
         sessions,
         runbooks,
+        console: Console::new(console, setup.clock.clone()),
         gates: Arc::clone(platform) as _,
         publishing: Arc::clone(platform) as _,
         quarantine: Arc::new(QuarantineDesk::new(Arc::clone(platform))),
