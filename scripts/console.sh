@@ -11,5 +11,8 @@ fi
 if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   npm ci --no-audit --no-fund --ignore-scripts
 fi
+[ -f dist/index.html ] || first=yes
 npx --no-install vite build --emptyOutDir
 node pack.mjs
+# Cargo looks for the pages where it found some before: that there are any now has to be said once.
+[ -z "${first:-}" ] || touch ../crates/serve/build.rs

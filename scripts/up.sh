@@ -9,6 +9,17 @@ KAFKA=${KAFKA:-127.0.0.1:9092} HTTP=${HTTP:-127.0.0.1:8888}
 SERVER="http://$HTTP"
 
 need_tools
+# Pages that are there and newer than what they are made of are not made again: the binary would be, too.
+is_built() {
+  [ -f console/dist/index.html ] && [ -z "$(find console/src console/index.html console/package-lock.json \
+    console/vite.config.ts -newer console/dist/index.html -print -quit)" ]
+}
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+  say "The console is left out: node and npm are not installed, and it needs Node 20.19 or newer; all else works."
+elif ! is_built; then
+  say "Building the console's pages (make console)"
+  scripts/console.sh >/dev/null || say "The console could not be built, and is left out: \`make console\` says why."
+fi
 target=$(target_folder)
 vitalake="$target/debug/vitalake"
 if [ -x "$vitalake" ]; then
@@ -71,6 +82,7 @@ command="$command query"
 [ "$HTTP" = 127.0.0.1:8888 ] || command="$command --server $SERVER"
 say "
 It runs.
+  console  $SERVER/
   Kafka    $KAFKA
   SQL      $SERVER/druid/v2/sql
   health   $SERVER/health/ready     metrics  $SERVER/metrics
