@@ -6,6 +6,7 @@
 mod clients;
 mod issuers;
 mod read;
+mod static_web_app;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +17,9 @@ use super::notify::Hidden;
 use super::problem::ConfigProblem;
 use super::{ConfigError, Environment};
 
-pub use issuers::{ALGORITHMS, ClaimedRole, Issuer, is_private};
+pub use issuers::{ALGORITHMS, ClaimedRole, Issuer, Login, is_private};
 pub(super) use read::read;
+pub use static_web_app::StaticWebApp;
 
 /// What is written in front of the SHA-256 of a token.
 pub const TOKEN_HASH_PREFIX: &str = "sha256:";
@@ -39,6 +41,8 @@ pub struct Access {
     pub clients: BTreeMap<String, Client>,
     /// Who else may say who somebody is, by name.
     pub issuers: BTreeMap<String, Issuer>,
+    /// An Azure Static Web App whose word is taken; none where it is not.
+    pub static_web_app: Option<StaticWebApp>,
     /// The key of the mask `hash`, once resolved; none where no column is masked so.
     pub mask_key: Option<Hidden>,
 }
@@ -47,7 +51,7 @@ impl Access {
     /// Whether clients have to say who they are. Where nobody is listed, whoever reaches the loopback address may all.
     #[must_use]
     pub fn is_required(&self) -> bool {
-        !self.clients.is_empty() || !self.issuers.is_empty()
+        !self.clients.is_empty() || !self.issuers.is_empty() || self.static_web_app.is_some()
     }
 
     /// The same with the environment's variables put into its key and the hashes of passwords.
@@ -69,6 +73,12 @@ impl Access {
                 *verifier = resolve(&path, verifier, environment)?;
             }
             clients::check_password(&client.password).map_err(|wrong| invalid(format!("{path} {wrong}")))?;
+        }
+        for (name, issuer) in &mut access.issuers {
+            let path = format!("access.issuers.{name}.login.client_secret");
+            if let Some(secret) = issuer.login.as_mut().and_then(|login| login.client_secret.as_mut()) {
+                *secret = resolve(&path, secret, environment)?;
+            }
         }
         Ok(access)
     }

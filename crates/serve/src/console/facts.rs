@@ -23,6 +23,8 @@ pub struct About {
     pub version: String,
     /// Since when the process runs.
     pub started_at: String,
+    /// Where people reach it, where the project says so.
+    pub public_url: Option<String>,
 }
 
 /// How everything is at a moment.

@@ -81,7 +81,7 @@ pub(super) async fn enter(State(app): State<App>, mut request: Request, next: Ne
         Err(refused) => return app.shut_out(asked.turned_away(&app, refusal(&refused, druid))),
     };
     let reads = *request.method() == Method::GET || *request.method() == Method::HEAD;
-    if matches!(given, Given::Visit(_)) && !reads && !is_script(request.headers()) {
+    if matches!(given, Given::Visit(_) | Given::Principal(_)) && !reads && !is_script(request.headers()) {
         return no_script();
     }
     let identity = client.identity().clone();
@@ -142,6 +142,9 @@ fn forbidden(app: &App, need: &Need, identity: &Identity) -> Option<String> {
 /// Where one asks who one is.
 const SESSION: &str = "/api/v1/session";
 
+/// What an Azure Static Web App says of its user, where the project takes its word.
+const PRINCIPAL: &str = "x-ms-client-principal";
+
 /// How somebody asks who is not let in.
 struct Asked {
     druid: bool,
@@ -189,6 +192,11 @@ fn given(app: &App, request: &Request) -> Result<Given, &'static str> {
         .filter(|_| app.names.is_locked() && (path.starts_with("/api/v1/") || path.starts_with("/runbooks")));
     if let Some(text) = visit {
         return Ok(Given::Visit(text));
+    }
+    if let Some(said) = headers.get(PRINCIPAL).filter(|_| app.names.takes_principals()) {
+        let is_one = headers.get_all(PRINCIPAL).iter().count() == 1;
+        let said = said.to_str().ok().filter(|_| is_one);
+        return said.map(|said| Given::Principal(said.to_owned())).ok_or("the header of the Static Web App is not one");
     }
     match request.extensions().get::<Arc<Shown>>() {
         Some(shown) => Ok(Given::Certificate(Arc::clone(shown))),
@@ -242,6 +250,7 @@ fn need(method: &Method, path: &str) -> Need {
         ["api", "v1", "published", ..] if reads => Need::Nothing,
         // Who logs in has no name yet, and who leaves needs none.
         ["api", "v1", "session"] if *method == Method::POST || *method == Method::DELETE => Need::Nothing,
+        ["api", "v1", "login"] | ["api", "v1", "login", "callback"] if reads => Need::Nothing,
         ["druid", "v2", "sql", ..] | ["api", "v1", "query" | "tables" | "openapi.json", ..] => Need::Name,
         // Cut to what the name may see.
         ["api", "v1", "session" | "today" | "catalogue" | "lineage" | "dashboards" | "events", ..] if reads => {

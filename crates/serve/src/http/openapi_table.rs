@@ -179,6 +179,33 @@ pub(super) const OPERATIONS: &[Operation] = &[
         refusals: &[403],
         ..get("/api/v1/session", "Ends a browser's log-in", &[SCRIPT], Answer { status: 204, forms: &[] })
     },
+    Operation {
+        is_open: true,
+        refusals: &[400, 401, 503],
+        ..get(
+            "/api/v1/login",
+            "Leads a browser to an issuer, to log in there",
+            &[
+                of("next", "query", "the page that it is to see then", TEXT),
+                of("issuer", "query", "which of several issuers", TEXT),
+            ],
+            Answer { status: 303, forms: &[] },
+        )
+    },
+    Operation {
+        is_open: true,
+        refusals: &[400],
+        ..get(
+            "/api/v1/login/callback",
+            "Where an issuer leads a browser back to",
+            &[
+                of("state", "query", "what it was sent with", TEXT),
+                of("code", "query", "what is exchanged for its user's name", TEXT),
+                of("error", "query", "why there is none", TEXT),
+            ],
+            Answer { status: 303, forms: &[] },
+        )
+    },
     get("/api/v1/today", "How everything is now, as far as the client sees it", &[], OBJECT),
     get("/api/v1/catalogue", "The datasets that the client sees", &[], OBJECTS),
     get("/api/v1/catalogue/{dataset}", "A dataset's contract in words, and how its table is", &[DATASET], OBJECT),

@@ -21,6 +21,8 @@ pub enum Given {
     Certificate(Arc<Shown>),
     /// What a browser holds as a cookie.
     Visit(String),
+    /// What an Azure Static Web App says of its user.
+    Principal(String),
 }
 
 impl Given {
@@ -45,6 +47,7 @@ impl Given {
             Self::Named(name, secret) => Credential::Named { name, secret },
             Self::Certificate(shown) => Credential::Certificate(shown),
             Self::Visit(text) => Credential::Visit(text),
+            Self::Principal(header) => Credential::Principal(header),
         }
     }
 }

@@ -10,6 +10,7 @@ mod given;
 mod issuer;
 mod pace;
 mod password;
+mod principal;
 mod sasl;
 mod scram;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::config::access::{self, Access};
+use vitalake_runtime::config::access::{self, Access, StaticWebApp};
 use vitalake_runtime::health::Health;
 
 use crate::identity::Identity;
@@ -38,6 +39,7 @@ use visits::Visits;
 
 pub use certificate::Shown;
 pub use given::Given;
+pub use issuer::Sent;
 pub use password::{WrongHash, check_hashes, hashed};
 pub use sasl::{Said, Sasl};
 pub use scram::{Scram, ScramHash};
@@ -71,6 +73,8 @@ pub enum Credential<'c> {
     Certificate(&'c Shown),
     /// What a browser holds since its user has proved a name.
     Visit(&'c str),
+    /// What an Azure Static Web App in front of this server says of its user.
+    Principal(&'c str),
 }
 
 /// Where somebody comes from who wants to be let in.
@@ -112,6 +116,9 @@ pub enum Refused {
     /// A browser's log-in that is over, or never was.
     #[error("the log-in has ended; log in again")]
     Ended,
+    /// Browsers log in with a token or a password alone.
+    #[error("browsers log in at no issuer here; use a token, or ask whoever keeps `access:`")]
+    NoIssuer,
     /// What an issuer's token lacks.
     #[error("the token {0}; get another from its issuer, or ask whoever keeps `access:`")]
     Token(&'static str),
@@ -131,7 +138,7 @@ impl Refused {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Wrong | Self::Over | Self::Ended | Self::Token(_) => None,
+            Self::Wrong | Self::Over | Self::Ended | Self::NoIssuer | Self::Token(_) => None,
             Self::Paced(wait) => Some(*wait),
             Self::Busy => Some(Duration::from_secs(1)),
             Self::Away => Some(Duration::from_secs(60)),
@@ -149,12 +156,15 @@ pub struct Names {
     /// By the names that certificates have.
     certificates: BTreeMap<String, Client>,
     issuers: Issuers,
+    static_web_app: Option<StaticWebApp>,
     pace: Arc<Pace>,
     clock: Clock,
     refusals: Semaphore,
     /// Proofs that wait to be looked at.
     waiting: Semaphore,
     is_locked: bool,
+    /// Whether clients of the project's own are listed.
+    has_clients: bool,
 }
 
 impl fmt::Debug for Names {
@@ -181,7 +191,14 @@ impl Names {
         }
         let passwords = Passwords::new(access)?;
         let issuers = Issuers::new(access, &clock);
-        Ok(Self { certificates, issuers, ..Self::of(tokens, passwords, clock, access.is_required()) })
+        let (has_clients, static_web_app) = (!access.clients.is_empty(), access.static_web_app.clone());
+        Ok(Self {
+            certificates,
+            issuers,
+            static_web_app,
+            has_clients,
+            ..Self::of(tokens, passwords, clock, access.is_required())
+        })
     }
 
     /// Those of a command that has opened a project in its own process: whoever has its secret may all.
@@ -207,11 +224,13 @@ impl Names {
             visits: Visits::default(),
             certificates: BTreeMap::new(),
             issuers: Issuers::default(),
+            static_web_app: None,
             pace,
             clock,
             refusals,
             waiting,
             is_locked,
+            has_clients: is_locked,
         }
     }
 
@@ -257,6 +276,9 @@ impl Names {
             Credential::Named { name, secret } => (Some(name).filter(|name| *name != ANY_NAME), secret),
             Credential::Certificate(shown) => return self.of_certificate(shown),
             Credential::Visit(text) => return self.of_visit(text),
+            Credential::Principal(header) => {
+                return principal::client(self.static_web_app.as_ref().ok_or(Refused::Wrong)?, header);
+            }
         };
         // A token is found or is not: who has one is never made to wait for those who guess.
         if let Some(client) = self.of_token(secret)
@@ -357,6 +379,41 @@ impl Names {
     #[must_use]
     pub fn begin_visit(&self, client: Client) -> (String, i64) {
         self.visits.begin(client, self.clock.now_ms())
+    }
+
+    /// Whether the word of an Azure Static Web App is taken.
+    #[must_use]
+    pub fn takes_principals(&self) -> bool {
+        self.static_web_app.is_some()
+    }
+
+    /// How browsers log in: `none` where nobody has to say who he is, `token`, `oidc` (at an issuer), or `both`.
+    #[must_use]
+    pub fn log_in(&self) -> &'static str {
+        match (self.is_locked, self.issuers.log_ins().next().is_some(), self.has_clients) {
+            (false, _, _) => "none",
+            (true, true, true) => "both",
+            (true, true, false) => "oidc",
+            (true, false, _) => "token",
+        }
+    }
+
+    /// Sends a browser to an issuer to log in: the one of that name, or the first. It is to come back to `redirect`, and
+    /// then see `page`.
+    ///
+    /// # Errors
+    /// Where browsers log in at none, or it does not answer.
+    pub async fn send(&self, issuer: Option<&str>, page: &str, redirect: String) -> Result<Sent, Refused> {
+        self.issuers.send((issuer, page), redirect, self.clock.now_ms()).await
+    }
+
+    /// Takes a browser back from its issuer: who its user is, and the page that he wanted.
+    ///
+    /// # Errors
+    /// Where it is not the browser that was sent, or the issuer vouches for nobody.
+    pub async fn take_back(&self, state: &str, code: &str, holds: &str) -> Result<(Client, String), Refused> {
+        let (client, page) = self.issuers.take_back((state, code, holds), self.clock.now_ms()).await?;
+        Ok((self.unless_over(client)?, page))
     }
 
     /// Ends a browser's log-in.

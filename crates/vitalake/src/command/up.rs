@@ -32,13 +32,16 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     {
         return Err(Failure::input(&only.message, only.help.clone().unwrap_or_default()).into());
     }
-    if has_errors(&checked.diagnostics) {
+    if validate::keeps_from_starting(&checked.diagnostics) {
         let findings = validate::in_words(&checked.diagnostics, Style::stderr());
         return Err(Failure::input(
             format!("the project at {} is not valid\n{findings}", args.dir.display()),
             "mend what is listed; `vitalake validate` checks it again",
         )
         .into());
+    }
+    if has_errors(&checked.diagnostics) {
+        tracing::warn!("a dashboard has a mistake: its page in the console says where, as `vitalake validate` does");
     }
     let mut config = checked.configuration(&overrides)?;
     check_role(args.role, args.simulate, &config)?;

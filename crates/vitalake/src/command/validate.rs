@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
-use vitalake_contract::diagnostic::{has_errors, render, sort};
+use vitalake_contract::diagnostic::{Severity, has_errors, render, sort};
 use vitalake_contract::project::CONFIG_FILE;
 use vitalake_contract::{DatasetName, Diagnostic, Layer, Project};
 use vitalake_ingest::source::{EXTERNAL_KAFKA, is_own_property};
@@ -97,9 +97,9 @@ pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     rules_of_rollups(&mut project, &models);
     // Of SQL over the project's tables nothing is said while a contract or a model is wrong: what reads it would seem wrong
     // because of that alone.
-    let specs = (!has_errors(&diagnostics)).then(|| planned_tables(&project, &models)).flatten();
+    let specs = (!keeps_from_starting(&diagnostics)).then(|| planned_tables(&project, &models)).flatten();
     check_rules(&project, specs.as_deref(), &mut diagnostics);
-    let blueprint = specs.filter(|_| !has_errors(&diagnostics)).map(|specs| Blueprint::new(&specs));
+    let blueprint = specs.filter(|_| !keeps_from_starting(&diagnostics)).map(|specs| Blueprint::new(&specs));
     check_runbooks(&project, blueprint.as_ref(), &mut diagnostics);
     check_feeds(&project, &mut diagnostics);
     check_dashboards(&project, blueprint.as_ref(), &mut diagnostics);
@@ -108,6 +108,14 @@ pub fn check(dir: &Path, overrides: &Overrides) -> CheckedProject {
     check_alerts(&project, config.as_ref(), blueprint.as_ref(), &mut diagnostics);
     sort(&mut diagnostics);
     CheckedProject { project, models, config, diagnostics }
+}
+
+/// Whether something is wrong that a platform cannot start with: all but a dashboard, which its own page shows with the
+/// mistake.
+#[must_use]
+pub fn keeps_from_starting(diagnostics: &[Diagnostic]) -> bool {
+    let is_of_dashboard = |found: &Diagnostic| found.file.starts_with("dashboards/");
+    diagnostics.iter().any(|found| found.severity == Severity::Error && !is_of_dashboard(found))
 }
 
 /// The diagnostics of a project as text, with a closing line that counts them; empty when there are none.
@@ -207,7 +215,7 @@ fn check_models(project: &Project, config: Option<&Config>, found: &mut Vec<Diag
         }
     }
     // A contract that has errors is not among the contracts: what reads it would seem wrong because of that alone.
-    if problems.is_empty() && !has_errors(found) {
+    if problems.is_empty() && !keeps_from_starting(found) {
         match Graph::build(&models, &contracts) {
             Err(wrong) => problems.extend(wrong.into_iter().map(|p| (p.model, p.problem))),
             Ok(_) => {

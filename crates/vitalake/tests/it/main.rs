@@ -15,6 +15,7 @@ mod audits;
 mod broker;
 mod clinic;
 mod command_line;
+mod console;
 mod control;
 mod day_by_day;
 mod deliveries;

@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 use saphyr::{MarkedYaml, YamlData};
 
 use super::super::document::nearest;
+use super::super::notify::Hidden;
 use super::read::Reader;
 use crate::http::is_here;
 
 /// Algorithms that are taken: a key of theirs that checks does not sign.
 pub const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 const ALGORITHMS_DEFAULT: [&str; 3] = ["RS256", "PS256", "ES256"];
-const KEYS: [&str; 8] = ["url", "discovery", "audience", "algorithms", "name", "roles", "subject", "leeway_seconds"];
+const KEYS: [&str; 9] =
+    ["url", "discovery", "audience", "algorithms", "name", "roles", "subject", "leeway_seconds", "login"];
 const LEEWAY_SECONDS_DEFAULT: u32 = 60;
 const LEEWAY_SECONDS_MAX: u32 = 300;
 
@@ -36,6 +38,19 @@ pub struct Issuer {
     pub subject: Option<String>,
     /// How far clocks may be apart, in seconds.
     pub leeway_seconds: u32,
+    /// How browsers log in there; none where they do not.
+    pub login: Option<Login>,
+}
+
+/// This platform as an issuer's client, for log-ins of browsers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Login {
+    /// Its id there.
+    pub client_id: String,
+    /// Its secret, once resolved; none of a public client, whose codes PKCE alone guards.
+    pub client_secret: Option<Hidden>,
+    /// The scopes that are asked for; `openid profile` where none are named.
+    pub scopes: Vec<String>,
 }
 
 /// A value of a claim that gives a role.
@@ -68,6 +83,7 @@ impl Reader<'_> {
             roles: Vec::new(),
             subject: None,
             leeway_seconds: LEEWAY_SECONDS_DEFAULT,
+            login: None,
         };
         for (key, value) in self.entries(path, node, &KEYS) {
             let path = format!("{path}.{key}");
@@ -79,6 +95,7 @@ impl Reader<'_> {
                 "name" => issuer.name = self.texts(&path, value),
                 "roles" => issuer.roles = self.claimed_roles(&path, value),
                 "subject" => issuer.subject = self.text(&path, value),
+                "login" => issuer.login = Some(self.login(&path, value)),
                 _ => issuer.leeway_seconds = self.leeway(&path, value),
             }
         }
@@ -90,6 +107,30 @@ impl Reader<'_> {
             }
         }
         issuer
+    }
+
+    fn login(&mut self, path: &str, node: &MarkedYaml<'_>) -> Login {
+        let mut login = Login::default();
+        for (key, value) in self.entries(path, node, &["client_id", "client_secret", "scopes"]) {
+            let path = format!("{path}.{key}");
+            match key {
+                "client_id" => login.client_id = self.text(&path, value).unwrap_or_default(),
+                "client_secret" => {
+                    let text = self.text(&path, value);
+                    if text.as_ref().is_some_and(|text| !text.contains("${")) {
+                        let help = "give it by reference, as ${NAME}";
+                        self.problem(value, format!("{path} is a secret, and stands in the file"), help);
+                    }
+                    login.client_secret = text.map(|text| text.as_str().into());
+                }
+                _ => login.scopes = self.texts(&path, value),
+            }
+        }
+        if login.client_id.is_empty() {
+            let help = "write the id that this platform has at the issuer, and register /api/v1/login/callback there";
+            self.problem(node, format!("{path} has no client_id"), help);
+        }
+        login
     }
 
     /// An address that nobody between can answer for: https, or this machine.

@@ -16,11 +16,12 @@ const LAYERS: [&str; 5] = ["raw", "curated", "serving", "quarantine", "ops"];
 /// Reads the map under `access:`.
 pub(in crate::config) fn read(node: &MarkedYaml<'_>, problems: &mut Vec<ConfigProblem>) -> Access {
     let mut reader = Reader { problems, access: Access::default() };
-    for (key, value) in reader.entries("access", node, &["roles", "clients", "issuers", "mask_key"]) {
+    for (key, value) in reader.entries("access", node, &["roles", "clients", "issuers", "static_web_app", "mask_key"]) {
         match key {
             "roles" => reader.roles(value),
             "clients" => reader.clients(value),
             "issuers" => reader.issuers(value),
+            "static_web_app" => reader.static_web_app(value),
             _ => {
                 let text = reader.text("access.mask_key", value);
                 if text.as_ref().is_some_and(|text| !text.contains("${") && text.len() < MASK_KEY_BYTES_MIN) {
@@ -33,6 +34,7 @@ pub(in crate::config) fn read(node: &MarkedYaml<'_>, problems: &mut Vec<ConfigPr
     }
     reader.check_clients(node);
     reader.check_issuers(node);
+    reader.check_static_web_app(node);
     reader.access
 }
 

@@ -5,6 +5,7 @@
 
 mod events;
 pub(super) mod files;
+mod login;
 mod session;
 
 use axum::extract::{Path, Query, State};
@@ -28,6 +29,8 @@ const CHOICES_MAX: usize = 200;
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/api/v1/session", get(session::show).post(session::begin).delete(session::end))
+        .route("/api/v1/login", get(login::begin))
+        .route("/api/v1/login/callback", get(login::end))
         .route("/api/v1/today", get(today))
         .route("/api/v1/catalogue", get(catalogue))
         .route("/api/v1/catalogue/{dataset}", get(dataset))

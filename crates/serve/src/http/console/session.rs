@@ -37,16 +37,21 @@ pub(in crate::http) fn is_script(headers: &HeaderMap) -> bool {
 
 /// What a browser holds of its log-in. One that is there twice is none: a neighbour of this host may have set the other.
 pub(in crate::http) fn visit_of(headers: &HeaderMap) -> Option<String> {
+    cookie_of(headers, COOKIE)
+}
+
+/// The cookie of that name.
+pub(super) fn cookie_of(headers: &HeaderMap, name: &str) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut ours = pairs.filter(|(name, _)| *name == COOKIE).map(|(_, text)| text);
+    let mut ours = pairs.filter(|(known, _)| *known == name).map(|(_, text)| text);
     let text = ours.next()?;
     ours.next().is_none().then(|| text.to_owned())
 }
 
 /// How one logs in here: `none`, `token`, `oidc` or `both`.
 pub(in crate::http) fn log_in(app: &App) -> &'static str {
-    if app.names.is_locked() { "token" } else { "none" }
+    app.names.log_in()
 }
 
 pub(super) async fn show(State(app): State<App>, Extension(identity): Extension<Identity>) -> Response {
@@ -106,12 +111,19 @@ pub(super) async fn begin(State(app): State<App>, request: Request) -> Response 
             response
         }
         Err(refused) => {
-            app.sessions.audit().note(login(Who::unknown()).ended(Outcome::Refused, Some("no_name")));
+            app.note_no_name();
             let mut response = refusal(&refused, false);
             // A browser would ask for a name and password by itself.
             response.headers_mut().remove(header::WWW_AUTHENTICATE);
             response
         }
+    }
+}
+
+impl App {
+    /// Tells the journal of a browser whose user did not prove a name.
+    pub(super) fn note_no_name(&self) {
+        self.sessions.audit().note_stranger(Surface::Console);
     }
 }
 

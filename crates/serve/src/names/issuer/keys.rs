@@ -21,6 +21,7 @@ use vitalake_runtime::config::access::{Issuer as Settings, is_private};
 use vitalake_runtime::health::Health;
 use vitalake_runtime::http::{client, is_here};
 
+use super::login::Endpoints;
 use crate::names::Refused;
 
 /// How often an issuer is asked at most.
@@ -60,6 +61,8 @@ pub(super) struct Keys {
     asking: Mutex<()>,
     /// Whether it answered when it was last asked.
     health: Health,
+    /// Where browsers log in, and when that was seen.
+    endpoints: RwLock<Option<(i64, Endpoints)>>,
 }
 
 #[derive(Debug)]
@@ -91,7 +94,7 @@ impl Keys {
         let agent = agent(&discovery);
         let issuer = Arc::new(Source { name: name.to_owned(), url: settings.url.clone(), discovery, agent });
         let health = Health::new(PART, clock.clone());
-        Self { issuer, held: RwLock::default(), asking: Mutex::default(), health }
+        Self { issuer, held: RwLock::default(), asking: Mutex::default(), health, endpoints: RwLock::default() }
     }
 
     /// Whether the issuer answered when it was last asked.
@@ -136,6 +139,27 @@ impl Keys {
                 Err(Refused::Token("is signed with a key that its issuer does not publish"))
             }
             None => Err(Refused::Away),
+        }
+    }
+
+    /// Where browsers log in.
+    pub(super) async fn endpoints(&self, now_ms: i64) -> Result<Endpoints, Refused> {
+        if let Some((seen_ms, endpoints)) = &*self.endpoints.read()
+            && now_ms - seen_ms < FRESH_MS
+        {
+            return Ok(endpoints.clone());
+        }
+        let source = Arc::clone(&self.issuer);
+        let answered = tokio::task::spawn_blocking(move || source.endpoints()).await;
+        match answered.unwrap_or(Err(Away::Silent)) {
+            Ok(endpoints) => {
+                *self.endpoints.write() = Some((now_ms, endpoints.clone()));
+                Ok(endpoints)
+            }
+            Err(away) => {
+                tracing::warn!(issuer = %self.issuer.name, reason = %away, "nobody can log in at an issuer now");
+                Err(Refused::Away)
+            }
         }
     }
 
@@ -196,6 +220,15 @@ impl Source {
         let address = address.filter(|url| is_here(&self.discovery) || !is_here(url)).ok_or(Away::Address)?;
         let set: Lenient = self.get(&address)?;
         Ok(set.keys())
+    }
+
+    fn endpoints(&self) -> Result<Endpoints, Away> {
+        let configuration: Configuration = self.get(&self.discovery)?;
+        if configuration.issuer != self.url {
+            return Err(Away::Another);
+        }
+        let endpoints: Endpoints = self.get(&self.discovery)?;
+        if endpoints.are_trusted(&self.discovery) { Ok(endpoints) } else { Err(Away::Address) }
     }
 
     fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T, Away> {

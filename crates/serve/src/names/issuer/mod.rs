@@ -1,11 +1,12 @@
 //! Tokens of an OpenID provider (RFC 7519, 9068): checked against its published keys, and read as a name with roles.
 //!
-//! `keys` fetches and keeps the keys, `claims` reads what a good token says. A client's name is `ISSUER/NAME`, which no
-//! client of the project's own can have. Invariant: nothing of a token is believed before its signature is found good by
-//! a key of the one issuer that it names, under an algorithm that the project takes from there.
+//! `keys` fetches and keeps the keys, `claims` reads what a good token says, `login` sends browsers there. A client's name
+//! is `ISSUER/NAME`, which no client of the project's own can have. Invariant: nothing of a token is believed before its
+//! signature is found good by a key of the one issuer that it names, under an algorithm that the project takes from there.
 
 mod claims;
 mod keys;
+mod login;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +23,15 @@ use vitalake_runtime::health::Health;
 
 use super::{Client, Refused};
 use keys::Keys;
+use login::Departures;
+pub use login::Sent;
 
 /// No token of an issuer is longer.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 
 /// Who else may say who somebody is.
 #[derive(Debug, Default)]
-pub(super) struct Issuers(BTreeMap<String, Issuer>);
+pub(super) struct Issuers(BTreeMap<String, Issuer>, Departures);
 
 #[derive(Debug)]
 struct Issuer {
@@ -44,7 +47,7 @@ impl Issuers {
             let keys = Keys::new(name, settings, clock);
             (settings.url.clone(), Issuer { name: name.clone(), settings: settings.clone(), keys })
         });
-        Self(issuers.collect())
+        Self(issuers.collect(), Departures::default())
     }
 
     /// Whether each of them answers.
@@ -66,6 +69,16 @@ impl Issuers {
 
     /// Who a token says that its bearer is.
     pub(super) async fn check(&self, token: &str, now_ms: i64) -> Result<Client, Refused> {
+        self.check_as(token, now_ms, |_| None).await.map(|(client, _)| client)
+    }
+
+    /// The same by other settings of its issuer, where there are any, with what the token says.
+    async fn check_as(
+        &self,
+        token: &str,
+        now_ms: i64,
+        other: impl FnOnce(&Settings) -> Option<Settings>,
+    ) -> Result<(Client, Map<String, Value>), Refused> {
         let parts = Parts::of(token).ok_or(Refused::Token("is no token that can be read here"))?;
         let issuer = parts.issuer().and_then(|url| self.0.get(url));
         let issuer = issuer.ok_or(Refused::Token("is of an issuer that is not listed under access.issuers"))?;
@@ -74,7 +87,9 @@ impl Issuers {
         if !is_signed(token, &key, algorithm) {
             return Err(Refused::Token("is not signed by its issuer"));
         }
-        claims::client(&issuer.name, &issuer.settings, &parts.claims, now_ms)
+        let other = other(&issuer.settings);
+        let settings = other.as_ref().unwrap_or(&issuer.settings);
+        Ok((claims::client(&issuer.name, settings, &parts.claims, now_ms)?, parts.claims))
     }
 }
 

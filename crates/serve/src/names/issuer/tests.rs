@@ -13,7 +13,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use parking_lot::Mutex;
 use rstest::rstest;
 use serde_json::json;
-use vitalake_runtime::config::access::{ClaimedRole, Reach};
+use vitalake_runtime::config::access::{ClaimedRole, Login, Reach};
 
 use super::*;
 
@@ -25,6 +25,9 @@ struct Local {
     asked: Arc<AtomicUsize>,
     keys: Arc<Mutex<Value>>,
     status: Arc<AtomicUsize>,
+    /// What is given for a code, and what was sent for the last.
+    token: Arc<Mutex<String>>,
+    sent: Arc<Mutex<String>>,
 }
 
 fn public_keys() -> Value {
@@ -42,8 +45,15 @@ impl Local {
         let url = format!("http://{}/tenant/v2.0", listener.local_addr().unwrap());
         let (asked, status) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(200)));
         let keys = Arc::new(Mutex::new(public_keys()));
-        let local =
-            Self { url: url.clone(), asked: Arc::clone(&asked), keys: Arc::clone(&keys), status: Arc::clone(&status) };
+        let (token, sent) = (Arc::<Mutex<String>>::default(), Arc::<Mutex<String>>::default());
+        let local = Self {
+            url: url.clone(),
+            asked: Arc::clone(&asked),
+            keys: Arc::clone(&keys),
+            status: Arc::clone(&status),
+            token: Arc::clone(&token),
+            sent: Arc::clone(&sent),
+        };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -57,7 +67,20 @@ impl Local {
                 }
                 let is_configuration = head.starts_with(b"GET /tenant/v2.0/.well-known/openid-configuration ");
                 let body = if is_configuration {
-                    json!({"issuer": url, "jwks_uri": format!("{url}/keys")}).to_string()
+                    let (pages, codes) = (format!("{url}/authorize?p=1"), format!("{url}/token"));
+                    json!({
+                        "issuer": url, "jwks_uri": format!("{url}/keys"), "authorization_endpoint": pages, "token_endpoint": codes,
+                    })
+                    .to_string()
+                } else if head.starts_with(b"POST /tenant/v2.0/token ") {
+                    let text = String::from_utf8(head.clone()).unwrap();
+                    let (headers, begun) = text.split_once("\r\n\r\n").unwrap();
+                    let headers = headers.to_lowercase();
+                    let bytes = headers.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
+                    let mut rest = vec![0; bytes.trim().parse::<usize>().unwrap() - begun.len()];
+                    stream.read_exact(&mut rest).unwrap();
+                    *sent.lock() = begun.to_owned() + std::str::from_utf8(&rest).unwrap();
+                    json!({"id_token": *token.lock(), "token_type": "Bearer"}).to_string()
                 } else {
                     asked.fetch_add(1, Ordering::SeqCst);
                     keys.lock().to_string()
@@ -92,6 +115,7 @@ impl Local {
             ],
             subject: None,
             leeway_seconds: 60,
+            login: Some(Login { client_id: "console".to_owned(), ..Login::default() }),
         }
     }
 
@@ -303,4 +327,86 @@ async fn a_devices_token_writes_records_of_its_subject_alone() {
         assert_eq!(scope.subject.as_ref().unwrap().expose(), subject);
         assert!(scope.allows(Reach::DELIVER, Some("vitals")) && !scope.allows(Reach::Read, Some("vitals")));
     }
+}
+
+/// The value of a field of an address.
+fn field(url: &str, name: &str) -> String {
+    let query = url.split_once('?').unwrap().1;
+    let found = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
+    found.unwrap_or_else(|| panic!("{name} in {url}")).to_owned()
+}
+
+const BACK: &str = "http://127.0.0.1:8888/api/v1/login/callback";
+
+/// A browser that was sent away, and the claims of a token that its issuer gives for it.
+async fn sent(local: &Local, issuers: &Issuers) -> (login::Sent, Value) {
+    let sent = issuers.send((Some("entra"), "/datasets?x=1"), BACK.to_owned(), NOW_MS).await.unwrap();
+    let nonce = field(&sent.location, "nonce");
+    (sent, with(with(local.claims(), "aud", json!("console")), "nonce", json!(nonce)))
+}
+
+fn given(local: &Local, claims: &Value) {
+    *local.token.lock() = signed(Algorithm::ES256, Some("ec"), claims);
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_back_with_its_code_is_let_in_once() {
+    let local = Local::start();
+    let issuers = local.issuers();
+    assert_eq!(issuers.log_ins().collect::<Vec<_>>(), ["entra"]);
+    let (away, claims) = sent(&local, &issuers).await;
+    assert!(away.location.starts_with(&format!("{}/authorize?p=1&response_type=code&client_id=console&", local.url)));
+    assert_eq!(field(&away.location, "code_challenge_method"), "S256");
+    assert_eq!(field(&away.location, "redirect_uri"), "http%3A%2F%2F127.0.0.1%3A8888%2Fapi%2Fv1%2Flogin%2Fcallback");
+    given(&local, &claims);
+    let state = field(&away.location, "state");
+    let other = issuers.take_back((&state, "code", "of another browser"), NOW_MS).await;
+    assert_eq!(other.unwrap_err(), Refused::Ended, "the state alone lets nobody in");
+    let (client, page) = issuers.take_back((&state, "a code", &away.holds), NOW_MS).await.unwrap();
+    assert_eq!((client.identity().name(), page.as_str()), ("entra/ada@example.org", "/datasets?x=1"));
+    let body = format!("?{}", local.sent.lock());
+    assert_eq!(field(&body, "code"), "a%20code");
+    let challenge =
+        BASE64_URL_SAFE_NO_PAD.encode(<sha2::Sha256 as sha2::Digest>::digest(field(&body, "code_verifier")));
+    assert_eq!(challenge, field(&away.location, "code_challenge"), "who has the code alone gets nothing for it");
+    let again = issuers.take_back((&state, "a code", &away.holds), NOW_MS).await;
+    assert_eq!(again.unwrap_err(), Refused::Ended);
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_asked_for_lets_nobody_in() {
+    let local = Local::start();
+    let issuers = local.issuers();
+    for (name, value) in [
+        ("nonce", json!("another")),
+        ("nonce", Value::Null),
+        ("aud", json!("api://lake")),
+        ("azp", json!("another")),
+        ("iss", json!("https://evil.example")),
+        ("exp", json!(NOW_MS / 1_000 - 61)),
+    ] {
+        let (away, claims) = sent(&local, &issuers).await;
+        given(&local, &with(claims, name, value));
+        let state = field(&away.location, "state");
+        let refused = issuers.take_back((&state, "code", &away.holds), NOW_MS).await;
+        assert!(matches!(refused, Err(Refused::Token(_) | Refused::Over)), "{name}: {refused:?}");
+    }
+    let (late, claims) = sent(&local, &issuers).await;
+    given(&local, &claims);
+    let state = field(&late.location, "state");
+    let refused = issuers.take_back((&state, "code", &late.holds), NOW_MS + late.ms).await;
+    assert_eq!(refused.unwrap_err(), Refused::Ended, "it was away for too long");
+}
+
+#[rstest]
+#[case::refused(400, Refused::Token("was not given by its issuer for that log-in"))]
+#[case::broken(500, Refused::Away)]
+#[tokio::test]
+async fn an_issuer_that_gives_nothing_for_a_code_is_told_apart(#[case] status: usize, #[case] want: Refused) {
+    let local = Local::start();
+    let issuers = local.issuers();
+    let (away, _) = sent(&local, &issuers).await;
+    local.status.store(status, Ordering::SeqCst);
+    let refused = issuers.take_back((&field(&away.location, "state"), "code", &away.holds), NOW_MS).await;
+    assert_eq!(refused.unwrap_err(), want);
 }

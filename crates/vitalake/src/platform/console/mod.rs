@@ -10,10 +10,12 @@ mod now;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use vitalake_lake::{Space, TableView};
+use vitalake_ops::alerts::report::AlertReport;
 use vitalake_ops::deliveries::LedgerEntry;
 use vitalake_ops::tables::OpsTable;
 use vitalake_runtime::events::Event;
@@ -26,6 +28,9 @@ use super::{AlertDesk, Platform, Setup};
 use flow::Flow;
 use news::{Read, Results};
 
+/// How long the tables of one dataset may take to be read.
+const READ_MAX: Duration = Duration::from_secs(10);
+
 /// What the console asks at its place in the process.
 pub struct ConsoleDesk {
     setup: Setup,
@@ -33,6 +38,8 @@ pub struct ConsoleDesk {
     alerts: AlertDesk,
     started_at: String,
     catalogue: Arc<Catalogue>,
+    /// Alerts as they were last seen.
+    last_alerts: Mutex<Vec<AlertReport>>,
     /// What came in lately.
     flow: Flow,
     /// What rules found.
@@ -53,6 +60,7 @@ impl ConsoleDesk {
             alerts,
             started_at: instant(now_ms).unwrap_or_default(),
             catalogue: Arc::new(catalogue::of(setup)),
+            last_alerts: Mutex::default(),
             flow: Flow::new(now_ms),
             results: Results::default(),
             read: Read::default(),
@@ -75,6 +83,7 @@ impl Overview for ConsoleDesk {
             project: self.setup.config.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at.clone(),
+            public_url: self.setup.config.http.public_url.clone(),
         }
     }
 
@@ -87,7 +96,8 @@ impl Overview for ConsoleDesk {
     }
 
     async fn dataset(&self, dataset: &str) -> Result<DatasetNews, ApiError> {
-        Ok(self.news(dataset).await)
+        let late = || ApiError::Unavailable(format!("the tables of {dataset} do not answer now; try again"));
+        tokio::time::timeout(READ_MAX, self.news(dataset)).await.map_err(|_| late())
     }
 
     fn versions(&self) -> Vec<(String, u64)> {

@@ -2,6 +2,9 @@
 //!
 //! Invariant: it waits for nothing that is away; what cannot be had now is left as it last was.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use vitalake_contract::Layer;
 use vitalake_ops::alerts::report::AlertReport;
 use vitalake_ops::deliveries::{LedgerEntry, LedgerQuery};
@@ -16,15 +19,17 @@ use super::super::outside::instant;
 use super::flow::{Flow, STEP_MS};
 use super::{ConsoleDesk, ops_version};
 
+/// How long it is waited for what is not in memory.
+const WAITED_MAX: Duration = Duration::from_secs(1);
 /// Deliveries that are shown.
 const DELIVERIES_SHOWN: usize = 10;
 
 impl ConsoleDesk {
     pub(super) async fn now(&self) -> Today {
         let now_ms = self.setup.clock.now_ms();
-        self.take_up().await;
+        let _late = timeout(WAITED_MAX, self.take_up()).await;
         let status = self.platform.status().await;
-        let alerts = self.alerts.list().await.unwrap_or_default();
+        let alerts = self.alerts_now().await;
         Today {
             at: instant(now_ms).unwrap_or_default(),
             waiting_for: status.waiting_for,
@@ -34,6 +39,17 @@ impl ConsoleDesk {
             feeds: self.platform.feeds().await.unwrap_or_default(),
             came_in: self.came_in(&status.datasets, now_ms),
             deliveries: self.last_deliveries().await,
+        }
+    }
+
+    /// The alerts; as they last were where the lake that has them does not answer.
+    async fn alerts_now(&self) -> Vec<AlertReport> {
+        match timeout(WAITED_MAX, self.alerts.list()).await {
+            Ok(Ok(alerts)) => {
+                *self.last_alerts.lock() = alerts.clone();
+                alerts
+            }
+            _ => self.last_alerts.lock().clone(),
         }
     }
 
@@ -92,12 +108,12 @@ impl ConsoleDesk {
             }
         }
         let query = LedgerQuery { limit: Some(DELIVERIES_SHOWN), ..LedgerQuery::default() };
-        match self.platform.ledger(query).await {
-            Ok(entries) => {
+        match timeout(WAITED_MAX, self.platform.ledger(query)).await {
+            Ok(Ok(entries)) => {
                 *self.deliveries.lock() = (version, entries.clone());
                 entries
             }
-            Err(_) => self.deliveries.lock().1.clone(),
+            _ => self.deliveries.lock().1.clone(),
         }
     }
 }
