@@ -270,7 +270,9 @@ async fn guarded(cpu: &Cpu, people: &[Person]) -> Sessions {
         contract("panel", Layer::Curated, true),
     ];
     let specs = contracts.iter().cloned().chain([decisions()]).map(TableSpec::of).collect();
-    let lake = Lake::open(Arc::new(InMemory::new()), specs, LakeOptions::default(), Clock::system(), cpu.clone());
+    // A tail of six rows is large enough to be written early.
+    let options = LakeOptions { tail_bytes_max: 1_000, ..LakeOptions::default() };
+    let lake = Lake::open(Arc::new(InMemory::new()), specs, options, Clock::system(), cpu.clone());
     let lake = lake.await.unwrap();
     for contract in &contracts {
         let table = lake.table(&contract.dataset).unwrap();
@@ -301,7 +303,8 @@ async fn guarded(cpu: &Cpu, people: &[Person]) -> Sessions {
         let role = Role { clearance: clearance.to_owned(), records: name == "steward", purposes, ..Role::default() };
         settings.roles.insert(name.to_owned(), role);
     }
-    let access = Access::new(&settings, contracts.iter().map(AsRef::as_ref)).unwrap();
+    let decisions = decisions();
+    let access = Access::new(&settings, contracts.iter().chain([&decisions]).map(|contract| &**contract)).unwrap();
     let (datasets, dialect) = (Arc::new(Whole(lake)), Arc::new(DruidSql));
     Sessions::new(engine(cpu), datasets, dialect, Events::unread()).with_access(Arc::new(access))
 }
