@@ -42,7 +42,7 @@ def started(run, setting, port):
 
 
 def load(vitalake, file):
-    vitalake.command_line("deliver", "people", file)
+    vitalake.command_line("ingest", "people", file)
     until("the delivery is there", lambda: vitalake.sql("SELECT COUNT(*) FROM raw.people"), [[ROWS]])
 
 

@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, Value,
+    ArrayElemTypeDef, DataType, Expr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins, Value,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use super::catalogue;
 use super::label::{counted, label_of};
@@ -150,6 +152,10 @@ pub fn simplify(select: &mut Select) {
     }
     select.selection = Some(truth(false));
     select.having = None;
+    for from in &mut select.from {
+        without_function(&mut from.relation);
+        from.joins.iter_mut().for_each(|join| without_function(&mut join.relation));
+    }
     for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
         if let JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
@@ -162,6 +168,23 @@ pub fn simplify(select: &mut Select) {
             *constraint = JoinConstraint::On(truth(false));
         }
     }
+}
+
+/// Puts a row of NULLs in the place of a function that makes rows, where there is none anyhow.
+fn without_function(factor: &mut TableFactor) {
+    let (TableFactor::Table { alias: Some(alias), args: Some(_), .. }
+    | TableFactor::Function { alias: Some(alias), .. }) = &*factor
+    else {
+        return;
+    };
+    let named = alias.columns.iter().map(|column| counted(&column.name));
+    let columns: Vec<String> = if alias.columns.is_empty() { vec![counted(&alias.name)] } else { named.collect() };
+    let nulls: Vec<String> = columns.iter().map(|column| format!("CAST(NULL AS BIGINT) AS \"{column}\"")).collect();
+    let dialect = PostgreSqlDialect {};
+    let parsed = Parser::new(&dialect).try_with_sql(&format!("SELECT {}", nulls.join(", ")));
+    let Ok(subquery) = parsed.and_then(|mut parser| parser.parse_query()) else { return };
+    let alias = Some(TableAlias { columns: Vec::new(), ..alias.clone() });
+    *factor = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
 }
 
 fn is_plain(expr: &Expr) -> bool {
@@ -179,7 +202,11 @@ pub fn of_expression(expr: &mut Expr, ctes: &Ctes) {
         Expr::Exists { subquery, negated } if of_query(subquery, ctes) => truth(*negated),
         Expr::InSubquery { subquery, negated, .. } if of_query(subquery, ctes) => truth(*negated),
         Expr::Function(function) => match &function.args {
-            FunctionArguments::Subquery(query) if of_query(query, ctes) => null(),
+            // ARRAY(SELECT …): a list.
+            FunctionArguments::Subquery(query) if of_query(query, ctes) => {
+                let texts = ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None);
+                cast(literal(Value::Null), DataType::Array(texts))
+            }
             _ => return,
         },
         _ => return,

@@ -244,6 +244,13 @@ impl Connection {
     }
 
     async fn describe_portal(&mut self, name: &str) -> Done<()> {
+        // A cursor is a portal, too: clients that declare one in SQL ask so for its columns.
+        if !self.portals.contains_key(name)
+            && let Ok(columns) = self.cursor_columns(name)
+        {
+            self.reply.columns(&columns, &[]);
+            return Ok(());
+        }
         let mut portal = self.portal(name)?;
         let columns = if portal.statement == Statement::Query {
             self.begin(&mut portal).await?;

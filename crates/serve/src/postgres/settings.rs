@@ -116,7 +116,7 @@ impl Settings {
         let said = value.join(", ");
         match takes {
             Takes::Any => {}
-            Takes::Only(fine) if fine.contains(&said.to_lowercase().trim_matches('"')) => return Ok(known),
+            Takes::Only(fine) if fine.contains(&said.to_lowercase().trim_matches(['"', '\''])) => return Ok(known),
             Takes::Only(_) => {
                 let holds = self.get(known).unwrap_or_default();
                 return Err(Refusal::new("22023", format!("{known} is {holds} here and has no other value")));
@@ -215,6 +215,7 @@ mod tests {
         let settings = Settings::new("ann");
         for (name, value, fine) in [
             ("client_encoding", "UTF8", true),
+            ("client_encoding", "'utf-8'", true),
             ("client_encoding", "LATIN1", false),
             ("DateStyle", "ISO", true),
             ("DateStyle", "German", false),

@@ -304,7 +304,7 @@ fn refused(word: &str) -> Refusal {
             "25006",
             format!("{word} is not supported: this surface reads; records come in by topics and deliveries"),
         ),
-        "COPY" => Refusal::unsupported("COPY is not supported: read with SELECT, deliver files by `vitalake deliver`"),
+        "COPY" => Refusal::unsupported("COPY is not supported: read with SELECT, load files with `vitalake ingest`"),
         "PREPARE" | "EXECUTE" => {
             Refusal::unsupported(format!("{word} is not supported as SQL: use the parameters of your client's library"))
         }

@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray,
+    Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
@@ -35,6 +35,8 @@ enum Gives {
     Truth(fn(&Known, i64) -> bool),
     /// A text of a text.
     Quoted(fn(&str) -> String),
+    /// The number of what has a name.
+    Number(fn(&Known, &str) -> Option<u32>),
     /// A moment in a zone: the local time of one that has a zone, the moment of a local time.
     Zoned,
 }
@@ -163,6 +165,8 @@ pub fn all(pinned: &Arc<dyn Pinned>, settings: &Settings) -> Vec<Arc<ScalarUDF>>
             ("quote_ident", Gives::Quoted(quoted_name)),
             ("quote_literal", Gives::Quoted(|text| format!("'{}'", text.replace('\'', "''")))),
             ("timezone", Gives::Zoned),
+            ("to_regclass", Gives::Number(table_number)),
+            ("to_regtype", Gives::Number(|_, name| types::by_name(name).map(|known| known.oid))),
         ]);
     let function = |(name, gives)| {
         let signature = Signature::variadic_any(Volatility::Stable);
@@ -193,6 +197,20 @@ fn relation_name(known: &Known, number: i64, _: Option<i64>) -> Option<String> {
     Some(if is_visible(known, number) { name } else { format!("{schema}.{name}") })
 }
 
+/// The number of a table by its name, with or without a schema.
+fn table_number(known: &Known, name: &str) -> Option<u32> {
+    let plain = name.replace('"', "");
+    let found = |schema: &str, name: &str| {
+        let number = oid::of_table(schema, name);
+        known.tables.contains_key(&i64::from(number)).then_some(number)
+    };
+    if let Some((schema, name)) = plain.split_once('.') {
+        return found(schema, name);
+    }
+    let mut path = std::iter::once(super::PG_CATALOG).chain(known.path.iter().map(String::as_str));
+    path.find_map(|schema| found(schema, &plain))
+}
+
 /// Whether a table is found under its name alone.
 fn is_visible(known: &Known, number: i64) -> bool {
     let Some((schema, name)) = known.tables.get(&number) else { return false };
@@ -221,6 +239,7 @@ impl ScalarUDFImpl for Function {
             (Gives::Always(value), _) => value.data_type(),
             (Gives::Text(_) | Gives::Quoted(_), _) => DataType::Utf8,
             (Gives::Truth(_), _) => DataType::Boolean,
+            (Gives::Number(_), _) => DataType::UInt32,
             (Gives::Zoned, [_, DataType::Timestamp(_, Some(_))]) => DataType::Timestamp(micro, None),
             (Gives::Zoned, [_, _]) => DataType::Timestamp(micro, Some("UTC".into())),
             (Gives::Zoned, _) => return plan_err!("wrong number of arguments"),
@@ -255,6 +274,11 @@ impl ScalarUDFImpl for Function {
                 };
                 let text = |(row, number): (usize, Option<i64>)| of(&self.known, number?, second(row));
                 Arc::new(numbers.iter().enumerate().map(text).collect::<StringArray>())
+            }
+            Gives::Number(of) => {
+                let names = cast(first, &DataType::Utf8)?;
+                let number = |name: Option<&str>| name.and_then(|name| of(&self.known, name));
+                Arc::new(names.as_string::<i32>().iter().map(number).collect::<UInt32Array>())
             }
             Gives::Truth(of) => {
                 let truth = |number: Option<i64>| number.map(|number| of(&self.known, number));
