@@ -1,9 +1,10 @@
 //! What all sessions of all surfaces share: limits, memory, the CPU runtime, and the queries that run now.
 //!
-//! It outlives every value that is pinned. Invariant: a query ends only by itself, by a limit, or by who began it.
+//! It outlives every value that is pinned. Invariant: a query ends only by itself, by a limit, or by who began it; no
+//! client has all places or all memory.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use datafusion::common::Result as EngineResult;
@@ -12,15 +13,16 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::object_store::DefaultObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::object_store::ObjectStore;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vitalake_lake::provider::register_store;
 
 use crate::error::QueryError;
-use crate::identity::Identity;
+use crate::identity::{Door, Identity};
 use crate::memory::QueryMemory;
 use crate::running::{Queries, Running};
 use crate::sql::parse::TextLimits;
+use crate::turns::{Turn, Turns};
 
 /// What queries may use.
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +66,10 @@ pub struct QueryEngine {
     limits: QueryLimits,
     cpu: Handle,
     memory: Arc<dyn MemoryPool>,
+    /// What each client's queries use together, of those that have some open.
+    shares: Mutex<HashMap<(Door, String), Weak<QueryMemory>>>,
     environment: RuntimeEnv,
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    turns: Turns,
     queries: Queries,
 }
 
@@ -85,8 +88,8 @@ impl QueryEngine {
             cpu,
             memory: Arc::new(GreedyMemoryPool::new(limits.all_bytes_max)),
             environment,
-            turns: Arc::new(Semaphore::new(limits.queries_max)),
-            waiting: AtomicUsize::new(0),
+            shares: Mutex::default(),
+            turns: Turns::new(limits.queries_max, limits.waiting_max),
             queries: Queries::default(),
         })
     }
@@ -101,25 +104,33 @@ impl QueryEngine {
         &self.cpu
     }
 
-    /// How many queries run now.
+    /// How many queries have begun and not ended, also those that wait for their reader.
     pub fn running(&self) -> usize {
-        self.limits.queries_max.saturating_sub(self.turns.available_permits())
+        self.turns.open()
     }
 
-    /// A turn to run; waits while all are taken.
-    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, QueryError> {
-        if let Ok(permit) = Arc::clone(&self.turns).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let full = || QueryError::Capacity("too many queries run and wait; try again later".to_owned());
-        let _waiting = Waiting::enter(&self.waiting, self.limits.waiting_max).ok_or_else(full)?;
-        Arc::clone(&self.turns).acquire_owned().await.map_err(|_| full())
+    /// A turn to run; waits while all places are taken, or all that one client may have.
+    pub(crate) async fn turn(&self, owner: &Identity) -> Result<Turn, QueryError> {
+        self.turns.take(owner).await
     }
 
-    /// An environment for one query: its own share of the memory, and the store of the value that it pinned; caches are
-    /// everybody's.
-    pub(crate) fn environment(&self, store: Option<Arc<dyn ObjectStore>>) -> Arc<RuntimeEnv> {
-        let memory_pool = Arc::new(QueryMemory::new(Arc::clone(&self.memory), self.limits.query_bytes_max));
+    /// What a client's queries use together: three quarters of all memory at most, so that others find some.
+    fn share(&self, owner: &Identity) -> Arc<QueryMemory> {
+        let mut shares = self.shares.lock();
+        shares.retain(|_, share| share.strong_count() > 0);
+        let share = shares.entry((owner.door(), owner.name().to_owned())).or_default();
+        share.upgrade().unwrap_or_else(|| {
+            let bytes_max = self.limits.all_bytes_max - self.limits.all_bytes_max / 4;
+            let made = Arc::new(QueryMemory::new(Arc::clone(&self.memory), bytes_max));
+            *share = Arc::downgrade(&made);
+            made
+        })
+    }
+
+    /// An environment for one query of a client: its own share of the memory, and the store of the value that it pinned;
+    /// caches are everybody's.
+    pub(crate) fn environment(&self, owner: &Identity, store: Option<Arc<dyn ObjectStore>>) -> Arc<RuntimeEnv> {
+        let memory_pool = Arc::new(QueryMemory::new(self.share(owner), self.limits.query_bytes_max));
         let environment = RuntimeEnv {
             memory_pool,
             object_store_registry: Arc::new(DefaultObjectStoreRegistry::new()),
@@ -139,23 +150,5 @@ impl QueryEngine {
     /// Cancels every query with that id that this identity began. Returns whether there was one.
     pub(crate) fn cancel(&self, owner: &Identity, query_id: &str) -> bool {
         self.queries.cancel(owner, query_id)
-    }
-}
-
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize, limit: usize) -> Option<Self> {
-        if count.fetch_add(1, Ordering::AcqRel) >= limit {
-            count.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
-        Some(Self(count))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

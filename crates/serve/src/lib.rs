@@ -31,3 +31,4 @@ pub mod sql;
 pub mod superset;
 pub mod surface;
 pub mod tls;
+mod turns;

@@ -29,6 +29,7 @@ use crate::error::QueryError;
 use crate::functions::growing::counted;
 use crate::functions::zone::Zone;
 use crate::grouping::with_few_groups;
+use crate::identity::Identity;
 use crate::pinned::Pinned;
 use crate::session::Message;
 use crate::sql::fault::{Phase, explain, missing_column};
@@ -36,12 +37,15 @@ use crate::sql::parse::{Parsed, TextLimits};
 use crate::sql::rewrite::Names;
 use crate::sql::size::check_tree;
 use crate::surface::Surface;
+use crate::turns::Turn;
 
 /// What to run.
 #[derive(Debug)]
 pub struct Request {
     /// How the text is read.
     pub surface: Arc<Surface>,
+    /// Whose it is.
+    pub owner: Identity,
     /// The text.
     pub sql: String,
     /// Values of the placeholders.
@@ -61,13 +65,25 @@ pub struct Request {
 /// Rows that the engine computes at a time.
 const ROWS_OF_A_BATCH: usize = 8192;
 
-type Sender = mpsc::Sender<Result<Message, QueryError>>;
+/// The way to the reader, with the place that the query holds while it computes.
+pub struct Sender {
+    /// What the reader is told.
+    pub rows: mpsc::Sender<Result<Message, QueryError>>,
+    /// The place; others have it while the reader takes its time.
+    pub turn: Turn,
+}
+
+impl Sender {
+    /// Tells the reader; false where nobody listens any more.
+    async fn send(&mut self, message: Result<Message, QueryError>) -> bool {
+        self.turn.aside(self.rows.send(message)).await.is_ok()
+    }
+}
 
 /// Runs a query and sends what comes of it.
-pub async fn run(engine: Arc<QueryEngine>, pinned: Arc<dyn Pinned>, request: Request, rows: Sender) {
-    if let Err(error) = work(&engine, pinned, request, &rows).await {
-        // Nobody listens any more when this fails.
-        let _ = rows.send(Err(error)).await;
+pub async fn run(engine: Arc<QueryEngine>, pinned: Arc<dyn Pinned>, request: Request, mut rows: Sender) {
+    if let Err(error) = work(&engine, pinned, request, &mut rows).await {
+        rows.send(Err(error)).await;
     }
 }
 
@@ -75,7 +91,7 @@ async fn work(
     engine: &QueryEngine,
     pinned: Arc<dyn Pinned>,
     request: Request,
-    rows: &Sender,
+    rows: &mut Sender,
 ) -> Result<(), QueryError> {
     let seen = Arc::clone(&pinned);
     let planning = |error: DataFusionError| in_words(&error, &*seen, &request);
@@ -87,7 +103,7 @@ async fn work(
     check_constants(&plan, engine.limits().query_bytes_max).map_err(planning)?;
     let reads = request.watched.as_ref().map(|watched| if explained { Reads::new() } else { watched.reads(&plan) });
     if let Some(reads) = reads
-        && rows.send(Ok(Message::Reads(reads))).await.is_err()
+        && !rows.send(Ok(Message::Reads(reads))).await
     {
         return Ok(());
     }
@@ -98,17 +114,17 @@ async fn work(
     let physical = state.state.query_planner().create_physical_plan(&plan, &state.state).await.map_err(planning)?;
     let physical = with_few_groups(physical).and_then(with_pauses).map_err(planning)?;
     let schema = physical.schema();
-    if rows.send(Ok(Message::Schema(schema, labels))).await.is_err() {
+    if !rows.send(Ok(Message::Schema(schema, labels))).await {
         return Ok(());
     }
     let mut stream = execute_stream(physical, state.state.task_ctx()).map_err(running)?;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(running)?;
-        if batch.num_rows() > 0 && rows.send(Ok(Message::Rows(batch))).await.is_err() {
+        if batch.num_rows() > 0 && !rows.send(Ok(Message::Rows(batch))).await {
             return Ok(());
         }
     }
-    let _ = rows.send(Ok(Message::End)).await;
+    rows.send(Ok(Message::End)).await;
     Ok(())
 }
 
@@ -124,7 +140,7 @@ async fn write(engine: &QueryEngine, pinned: Arc<dyn Pinned>, request: &Request)
     let seen = Arc::clone(&pinned);
     let dialect = request.surface.dialect();
     let Parsed { mut query, explain: explained, .. } = dialect.parse(&request.sql, &engine.limits().text)?;
-    let environment = engine.environment(pinned.store());
+    let environment = engine.environment(&request.owner, pinned.store());
     let state = Planner::new(environment, pinned, request);
     let labels = dialect.rewrite(&mut query, &request.parameters, &state)?;
     check_tree(&query, &engine.limits().text)?;
@@ -202,6 +218,7 @@ pub fn planned(surface: &Arc<Surface>, pinned: Arc<dyn Pinned>, sql: &str) -> Re
     let limits = TextLimits::default();
     let request = Request {
         surface: Arc::clone(surface),
+        owner: Identity::local(),
         sql: sql.to_owned(),
         parameters: Vec::new(),
         zone: Zone::UTC,
@@ -371,11 +388,11 @@ impl Names for Planner {
     }
 }
 
-async fn send_explanation(batch: RecordBatch, rows: &Sender) {
+async fn send_explanation(batch: RecordBatch, rows: &mut Sender) {
     let schema = batch.schema();
     let labels = schema.fields().iter().map(|field| field.name().clone()).collect();
     for message in [Message::Schema(schema, labels), Message::Rows(batch), Message::End] {
-        if rows.send(Ok(message)).await.is_err() {
+        if !rows.send(Ok(message)).await {
             break;
         }
     }

@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::sql::sqlparser::ast::Expr;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use vitalake_ops::audit::{Audit, Begun, Entry, Outcome};
 use vitalake_runtime::config::access::Action;
 use vitalake_runtime::events::{Event, Events};
@@ -29,6 +29,7 @@ use crate::platform::Datasets;
 use crate::policy::{Access, Policy, Seen};
 use crate::running::Running;
 use crate::surface::Surface;
+use crate::turns::Turn;
 
 /// How one query is to run.
 #[derive(Debug, Clone)]
@@ -300,15 +301,16 @@ impl Session {
     async fn admitted(
         &self,
         (sql, parameters, options, watched): Asked,
-    ) -> Result<(Running, OwnedSemaphorePermit, plan::Request), QueryError> {
+    ) -> Result<(Running, Turn, plan::Request), QueryError> {
         let engine = &self.sessions.engine;
         let timeout_max = engine.limits().timeout_max;
         let query_id = options.query_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let timeout = options.timeout.map_or(timeout_max, |timeout| timeout.min(timeout_max));
         let running = engine.register(&self.identity, &query_id, timeout);
-        let permit = running.guard(engine.permit()).await??;
+        let turn = running.guard(engine.turn(&self.identity)).await??;
         let request = plan::Request {
             surface: Arc::clone(&self.sessions.surface),
+            owner: self.identity.clone(),
             sql,
             parameters,
             zone: options.zone,
@@ -317,17 +319,17 @@ impl Session {
             watched,
             ended: running.ended(),
         };
-        Ok((running, permit, request))
+        Ok((running, turn, request))
     }
 
     async fn plan(&self, view: Arc<dyn Pinned>, asked: Asked) -> Result<Described, QueryError> {
         let engine = &self.sessions.engine;
-        let (mut running, permit, request) = self.admitted(asked).await?;
+        let (mut running, turn, request) = self.admitted(asked).await?;
         let query_id = request.query_id.clone();
         let planned = plan::describe(Arc::clone(engine), view, request);
         let task = engine.cpu().spawn(async move {
             let described = planned.await;
-            drop(permit);
+            drop(turn);
             described
         });
         running.watch(task.abort_handle());
@@ -342,14 +344,11 @@ impl Session {
     ) -> Result<(SchemaRef, Vec<String>, Work), QueryError> {
         let engine = &self.sessions.engine;
         let limits = *engine.limits();
-        let (mut running, permit, request) = self.admitted(asked).await?;
+        let (mut running, turn, request) = self.admitted(asked).await?;
         let query_id = request.query_id.clone();
         let (rows, receiver) = mpsc::channel(2);
-        let planned = plan::run(Arc::clone(engine), view, request, rows);
-        let task = engine.cpu().spawn(async move {
-            planned.await;
-            drop(permit);
-        });
+        let planned = plan::run(Arc::clone(engine), view, request, plan::Sender { rows, turn });
+        let task = engine.cpu().spawn(planned);
         running.watch(task.abort_handle());
         let (rows_left, bytes_left) = (limits.result_rows_max, limits.result_bytes_max);
         let mut work = Work { query_id, receiver, running, rows_left, bytes_left };

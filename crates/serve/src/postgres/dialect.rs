@@ -232,7 +232,7 @@ impl Dialect for PostgresSql {
 
     fn explanation(&self, plan: &LogicalPlan, _: &[String]) -> EngineResult<RecordBatch> {
         let text = plan.display_indent().to_string();
-        let lines: ArrayRef = Arc::new(StringArray::from_iter_values(text.lines()));
+        let lines: ArrayRef = Arc::new(text.lines().map(Some).collect::<StringArray>());
         let schema = Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]);
         Ok(RecordBatch::try_new(Arc::new(schema), vec![lines])?)
     }

@@ -44,6 +44,8 @@ impl Connection {
             Err(Failure::Gone) => Err(Failure::Gone),
             Err(Failure::Refused(refusal)) => {
                 self.refuse(&refusal);
+                // A client may wait for this before it ends the round.
+                self.flush().await?;
                 self.skip().await
             }
         }
