@@ -87,6 +87,7 @@ CHECKS = {
     "feeds-azurite": feeds.on_azurite,
     "feeds-postgres": postgres.feed,
     "postgres-wire": wire.postgres,
+    "postgres-secured": wire.secured,
     "flight-sql": wire.flight,
     "oauth-kafka": oauth_kafka.check,
     "topic-anew": topic_anew.check,

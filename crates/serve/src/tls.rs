@@ -16,8 +16,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
+use x509_certificate::{SignatureAlgorithm, X509Certificate};
 
 /// How often the files are looked at, when connections come.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -83,6 +85,8 @@ type Changed = (SystemTime, SystemTime, Option<SystemTime>);
 
 struct Held {
     config: Arc<ServerConfig>,
+    /// What clients bind a proof to (`tls-server-end-point`, RFC 5929); none where the certificate has no such hash.
+    binding: Option<Vec<u8>>,
     changed: Option<Changed>,
     looked: Instant,
 }
@@ -100,26 +104,32 @@ impl Certificate {
     /// When they cannot be read or used.
     pub fn load(files: TlsFiles, speaks: &'static [&'static str]) -> Result<Self, TlsError> {
         let changed = changed(&files);
-        let config = read(&files, speaks)?;
-        Ok(Self { files, speaks, held: Mutex::new(Held { config, changed, looked: Instant::now() }) })
+        let (config, binding) = read(&files, speaks)?;
+        Ok(Self { files, speaks, held: Mutex::new(Held { config, binding, changed, looked: Instant::now() }) })
     }
 
     /// What accepts a connection under the certificate as it is now.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.now().0)
+    }
+
+    /// What accepts a connection that speaks another protocol, under the certificate as it is now, and what its client
+    /// binds a proof to.
+    pub(crate) fn acceptor_for(&self, protocol: &[u8]) -> (TlsAcceptor, Option<Vec<u8>>) {
+        let (config, binding) = self.now();
+        let mut config = ServerConfig::clone(&config);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        (TlsAcceptor::from(Arc::new(config)), binding)
+    }
+
+    fn now(&self) -> (Arc<ServerConfig>, Option<Vec<u8>>) {
         let mut held = self.held.lock();
         if held.looked.elapsed() >= LOOK_EVERY {
             held.looked = Instant::now();
             self.look(&mut held);
         }
-        TlsAcceptor::from(Arc::clone(&held.config))
-    }
-
-    /// What accepts a connection that speaks another protocol, under the certificate as it is now.
-    pub(crate) fn acceptor_for(&self, protocol: &[u8]) -> TlsAcceptor {
-        let mut config = ServerConfig::clone(self.acceptor().config());
-        config.alpn_protocols = vec![protocol.to_vec()];
-        TlsAcceptor::from(Arc::new(config))
+        (Arc::clone(&held.config), held.binding.clone())
     }
 
     fn look(&self, held: &mut Held) {
@@ -129,8 +139,8 @@ impl Certificate {
         }
         // Certificate and key are two files: between the writes of both they do not belong together.
         match read(&self.files, self.speaks) {
-            Ok(config) => {
-                (held.config, held.changed) = (config, now);
+            Ok((config, binding)) => {
+                (held.config, held.binding, held.changed) = (config, binding, now);
                 tracing::info!(path = %self.files.certificate.display(), "the certificate was read again");
             }
             Err(error) => {
@@ -145,9 +155,10 @@ fn changed(files: &TlsFiles) -> Option<Changed> {
     Some((of(&files.certificate)?, of(&files.key)?, files.client_authority.as_deref().and_then(of)))
 }
 
-fn read(files: &TlsFiles, speaks: &[&str]) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(files: &TlsFiles, speaks: &[&str]) -> Result<(Arc<ServerConfig>, Option<Vec<u8>>), TlsError> {
     let TlsFiles { certificate, key, client_authority, client_required } = files;
     let chain = certificates(certificate)?;
+    let binding = chain.first().and_then(|own| end_point(own));
     let private = PrivateKeyDer::from_pem_slice(&bytes(key)?)
         .map_err(|_| TlsError::Empty { path: key.clone(), what: "private key" })?;
     let unusable = |source| TlsError::Unusable { path: certificate.clone(), source };
@@ -160,7 +171,21 @@ fn read(files: &TlsFiles, speaks: &[&str]) -> Result<Arc<ServerConfig>, TlsError
     };
     let mut config = builder.with_single_cert(chain, private).map_err(unusable)?;
     config.alpn_protocols = speaks.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), binding))
+}
+
+/// The hash of a server's certificate that proofs are bound to: by the hash that it is signed with, and by SHA-256 where
+/// that is weaker (RFC 5929, 4.1).
+fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let bytes = certificate.as_ref();
+    Some(match X509Certificate::from_der(bytes).ok()?.signature_algorithm()? {
+        SignatureAlgorithm::RsaSha1 | SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::EcdsaSha256 => {
+            Sha256::digest(bytes).to_vec()
+        }
+        SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => Sha384::digest(bytes).to_vec(),
+        SignatureAlgorithm::RsaSha512 => Sha512::digest(bytes).to_vec(),
+        _ => return None,
+    })
 }
 
 /// What looks at certificates of clients.

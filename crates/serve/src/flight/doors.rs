@@ -13,8 +13,9 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 use vitalake_ops::audit::{Audit, Surface};
 
+use super::Line;
 use crate::identity::Identity;
-use crate::names::{Client, Credential, Given, Names, Peer, Refused};
+use crate::names::{Client, Credential, Given, Names, Refused};
 
 /// How long a token of ours holds.
 const TOKEN_MAX: Duration = Duration::from_secs(3600);
@@ -38,23 +39,23 @@ impl Entrance {
     ///
     /// # Errors
     /// `unauthenticated`, after a while, where nobody is proved.
-    pub async fn enter(&self, headers: &MetadataMap, peer: Peer) -> Result<Identity, Status> {
-        self.client(headers, peer).await.map(|client| client.identity().clone())
+    pub async fn enter(&self, headers: &MetadataMap, line: &Line) -> Result<Identity, Status> {
+        self.client(headers, line).await.map(|client| client.identity().clone())
     }
 
-    async fn client(&self, headers: &MetadataMap, peer: Peer) -> Result<Client, Status> {
-        let proved = match said(headers) {
-            _ if !self.names.is_locked() => self.names.prove(Credential::Token(""), peer).await,
+    async fn client(&self, headers: &MetadataMap, line: &Line) -> Result<Client, Status> {
+        let proved = match said(headers, line) {
+            _ if !self.names.is_locked() => self.names.prove(Credential::Token(""), line.peer).await,
             Err(message) => return Err(self.refused(message.to_owned())),
             Ok(Given::Token(token)) => {
                 let ours = self.given.lock().get(&hash(&token)).cloned();
                 match ours {
                     Some((client, until)) if Instant::now() < until && self.names.holds(&client) => Ok(client),
                     Some(_) => return Err(self.refused("the token is over; connect again".to_owned())),
-                    None => self.names.prove(Credential::Token(&token), peer).await,
+                    None => self.names.prove(Credential::Token(&token), line.peer).await,
                 }
             }
-            Ok(given) => self.names.prove(given.credential(), peer).await,
+            Ok(given) => self.names.prove(given.credential(), line.peer).await,
         };
         proved.map_err(|refused| match refused {
             Refused::Away => Status::unavailable(refused.to_string()),
@@ -72,8 +73,8 @@ impl Entrance {
     ///
     /// # Errors
     /// As [`Entrance::enter`].
-    pub async fn token(&self, headers: &MetadataMap, peer: Peer) -> Result<String, Status> {
-        let client = self.client(headers, peer).await?;
+    pub async fn token(&self, headers: &MetadataMap, line: &Line) -> Result<String, Status> {
+        let client = self.client(headers, line).await?;
         let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         if self.names.is_locked() {
             let mut given = self.given.lock();
@@ -88,8 +89,12 @@ impl Entrance {
     }
 }
 
-/// What a call's header holds of who sends it.
-fn said(headers: &MetadataMap) -> Result<Given, &'static str> {
+/// What a call holds of who sends it. A certificate says so where the headers do not.
+fn said(headers: &MetadataMap, line: &Line) -> Result<Given, &'static str> {
+    let certificate = line.shown.as_ref().filter(|_| !headers.contains_key("authorization"));
+    if let Some(shown) = certificate {
+        return Ok(Given::Certificate(Arc::clone(shown)));
+    }
     let mut said = headers.get_all("authorization").iter();
     let value = said.next().and_then(|value| value.to_str().ok());
     if said.next().is_some() {

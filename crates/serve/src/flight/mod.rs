@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
-use crate::names::{Names, Peer};
+use crate::names::{Names, Peer, Shown};
 use crate::session::Sessions;
 use crate::tls::Certificate;
 use service::Service;
@@ -61,14 +61,21 @@ trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Bytes for S {}
 
+/// Where a call comes from, and the certificate that its connection has shown.
+#[derive(Debug, Clone, Default)]
+struct Line {
+    peer: Peer,
+    shown: Option<Arc<Shown>>,
+}
+
 /// A connection, encrypted or not, and where it comes from.
-struct Connection(Box<dyn Bytes>, Peer);
+struct Connection(Box<dyn Bytes>, Line);
 
 impl Connected for Connection {
-    type ConnectInfo = Peer;
+    type ConnectInfo = Line;
 
-    fn connect_info(&self) -> Peer {
-        self.1
+    fn connect_info(&self) -> Line {
+        self.1.clone()
     }
 }
 
@@ -139,9 +146,11 @@ fn incoming(
 async fn agreed(stream: TcpStream, certificate: Option<Arc<Certificate>>) -> Option<Connection> {
     let _ = stream.set_nodelay(true);
     let peer = Peer(stream.peer_addr().ok().map(|address| address.ip()));
-    let Some(certificate) = certificate else { return Some(Connection(Box::new(stream), peer)) };
-    let accepted = certificate.acceptor_for(b"h2").accept(stream);
+    let plain = Line { peer, shown: None };
+    let Some(certificate) = certificate else { return Some(Connection(Box::new(stream), plain)) };
+    let accepted = certificate.acceptor_for(b"h2").0.accept(stream);
     // A client that does not agree is gone: nothing is answered in the clear under a certificate.
     let stream = tokio::time::timeout(HANDSHAKE_MAX, accepted).await.ok()?.ok()?;
-    Some(Connection(Box::new(stream), peer))
+    let shown = Shown::of(stream.get_ref().1.peer_certificates()).map(Arc::new);
+    Some(Connection(Box::new(stream), Line { peer, shown }))
 }

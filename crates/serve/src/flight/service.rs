@@ -28,11 +28,12 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::Line;
 use super::answer::{self, Sent, status, told};
 use super::doors::Entrance;
 use crate::audit::Surface;
 use crate::identity::Identity;
-use crate::names::{Names, Peer};
+use crate::names::Names;
 use crate::postgres::dialect::{PostgresSql, SCHEMATA};
 use crate::postgres::{DATABASE, Settings, constant, placeholder};
 use crate::session::{QueryOptions, Session, Sessions};
@@ -88,7 +89,7 @@ impl Service {
     }
 
     async fn session<T>(&self, request: &Request<T>) -> Result<(Identity, Session), Status> {
-        let identity = self.entrance.enter(request.metadata(), peer(request)).await?;
+        let identity = self.entrance.enter(request.metadata(), &line(request)).await?;
         let dialect = PostgresSql::new("flight", Arc::new(Settings::new(identity.name())));
         let sessions = self.sessions.speaking(Arc::new(dialect), Surface::Flight);
         let session = sessions.open(identity.clone()).map_err(|error| status(&error))?;
@@ -139,8 +140,8 @@ impl Service {
 }
 
 /// Where a call comes from.
-fn peer<T>(request: &Request<T>) -> Peer {
-    request.extensions().get::<Peer>().copied().unwrap_or_default()
+fn line<T>(request: &Request<T>) -> Line {
+    request.extensions().get::<Line>().cloned().unwrap_or_default()
 }
 
 fn info(request: Request<FlightDescriptor>, schema: &Schema, ticket: Vec<u8>) -> Info {
@@ -157,7 +158,7 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<std::pin::Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>, Status> {
-        let token = self.entrance.token(request.metadata(), peer(&request)).await?;
+        let token = self.entrance.token(request.metadata(), &line(&request)).await?;
         let answer = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
         let stream: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(futures::stream::iter([Ok(answer)]));
         let mut response = Response::new(stream);
@@ -213,7 +214,7 @@ impl FlightSqlService for Service {
         query: ActionClosePreparedStatementRequest,
         request: Request<Action>,
     ) -> Result<(), Status> {
-        let who = self.entrance.enter(request.metadata(), peer(&request)).await?;
+        let who = self.entrance.enter(request.metadata(), &line(&request)).await?;
         self.prepared(&query.prepared_statement_handle, &who)?;
         self.statements.lock().remove(&query.prepared_statement_handle);
         Ok(())
@@ -241,7 +242,7 @@ impl FlightSqlService for Service {
         query: CommandPreparedStatementQuery,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
-        let who = self.entrance.enter(request.metadata(), peer(&request)).await?;
+        let who = self.entrance.enter(request.metadata(), &line(&request)).await?;
         self.prepared(&query.prepared_statement_handle, &who)?;
         let data = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
         let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
@@ -262,33 +263,33 @@ impl FlightSqlService for Service {
     }
 
     async fn get_flight_info_catalogs(&self, query: CommandGetCatalogs, request: Request<FlightDescriptor>) -> Info {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         info(request, &query.into_builder().schema(), ticket)
     }
 
     async fn do_get_catalogs(&self, query: CommandGetCatalogs, request: Request<Ticket>) -> Rows {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let mut builder = query.into_builder();
         builder.append(DATABASE);
         Ok(Response::new(answer::one(builder.build().map_err(failed)?)))
     }
 
     async fn get_flight_info_schemas(&self, query: CommandGetDbSchemas, request: Request<FlightDescriptor>) -> Info {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         info(request, &query.into_builder().schema(), ticket)
     }
 
     async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> Rows {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let mut builder = query.into_builder();
         SCHEMATA.iter().for_each(|schema| builder.append(DATABASE, schema));
         Ok(Response::new(answer::one(builder.build().map_err(failed)?)))
     }
 
     async fn get_flight_info_tables(&self, query: CommandGetTables, request: Request<FlightDescriptor>) -> Info {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         info(request, &query.into_builder().schema(), ticket)
     }
@@ -303,27 +304,27 @@ impl FlightSqlService for Service {
         query: CommandGetTableTypes,
         request: Request<FlightDescriptor>,
     ) -> Info {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         info(request, &query.into_builder().schema(), ticket)
     }
 
     async fn do_get_table_types(&self, query: CommandGetTableTypes, request: Request<Ticket>) -> Rows {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let mut builder = query.into_builder();
         builder.append(TABLE);
         Ok(Response::new(answer::one(builder.build().map_err(failed)?)))
     }
 
     async fn get_flight_info_sql_info(&self, query: CommandGetSqlInfo, request: Request<FlightDescriptor>) -> Info {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let ticket = query.as_any().encode_to_vec();
         let known = self.info.as_ref().ok_or_else(|| failed(()))?;
         info(request, &query.into_builder(known).schema(), ticket)
     }
 
     async fn do_get_sql_info(&self, query: CommandGetSqlInfo, request: Request<Ticket>) -> Rows {
-        self.entrance.enter(request.metadata(), peer(&request)).await?;
+        self.entrance.enter(request.metadata(), &line(&request)).await?;
         let known = self.info.as_ref().ok_or_else(|| failed(()))?;
         Ok(Response::new(answer::one(query.into_builder(known).build().map_err(failed)?)))
     }

@@ -444,6 +444,17 @@ impl Names {
         Scram::new(Arc::clone(self), hash, (name.map(ToOwned::to_owned), binding), peer)
     }
 
+    /// Whether a name is asked for SCRAM where a surface has to choose before anything is proved: one that has a verifier and
+    /// no token, which SCRAM cannot prove. For a name that there is none of the answer is either, and always the same.
+    #[must_use]
+    pub fn asks_scram(&self, name: &str) -> bool {
+        let has_token = self.tokens.values().any(|client| client.identity.name() == name);
+        match self.passwords.speaks_scram(name) {
+            Some(speaks) => speaks && !has_token,
+            None => !has_token && name != ANY_NAME && self.issuers.is_empty() && self.passwords.flips(name),
+        }
+    }
+
     /// Says a refusal once it has waited; not many wait at once.
     async fn late(&self, refused: Refused) -> Refused {
         let Ok(_waiting) = self.refusals.try_acquire() else { return Refused::Busy };

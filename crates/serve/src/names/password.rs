@@ -139,6 +139,18 @@ impl Passwords {
         mac(&self.key, [&(name.len() as u64).to_be_bytes()[..], name.as_bytes(), password.as_bytes()])
     }
 
+    /// Whether a name has a verifier of SCRAM-SHA-256; none where it has no password.
+    pub(super) fn speaks_scram(&self, name: &str) -> Option<bool> {
+        let held = self.clients.get(name)?;
+        Some(held.scram.iter().any(|verifier| verifier.hash == ScramHash::Sha256))
+    }
+
+    /// One of two answers for a name that there is none of, where some have verifiers.
+    pub(super) fn flips(&self, name: &str) -> bool {
+        let has_some = self.clients.values().any(|held| !held.scram.is_empty());
+        has_some && mac(&self.made_up, [b"asks", name.as_bytes()]).first().is_some_and(|byte| byte % 2 == 0)
+    }
+
     /// What a name's exchange of SCRAM is checked with, and whose it is; made up where there is no such name.
     pub(super) fn scram(&self, name: &str, hash: ScramHash) -> (Verifier, Option<Client>) {
         let held = self.clients.get(name);

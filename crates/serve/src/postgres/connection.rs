@@ -18,7 +18,7 @@ use super::frame::{Broken, Message, Reader};
 use super::portal::{Portal, Rows};
 use super::refusal::Refusal;
 use super::reply::{Column, Reply};
-use super::settings::{PURPOSE, Settings};
+use super::settings::{PURPOSE, Settings, spelt};
 use super::startup::Stream;
 use super::statement::{Piece, Statement, pieces};
 use super::types::TEXT;
@@ -454,7 +454,7 @@ impl Connection {
 
     /// The columns of SHOW.
     pub(super) fn shown(name: &str) -> Vec<Column> {
-        let names = if name == "all" { vec!["name", "setting", "description"] } else { vec![name] };
+        let names = if name == "all" { vec!["name", "setting", "description"] } else { vec![spelt(name)] };
         names.into_iter().map(|name| Column { name: name.to_owned(), type_id: TEXT, size: -1 }).collect()
     }
 

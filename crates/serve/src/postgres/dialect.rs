@@ -19,6 +19,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query};
 
 use super::catalogue::{self, INFORMATION_SCHEMA, PG_CATALOG};
+use super::from;
 use super::label::shown;
 use super::parse::parse;
 use super::rewrite::rewrite;
@@ -182,6 +183,7 @@ impl Dialect for PostgresSql {
     fn functions(&self, zone: Zone, memory: &Arc<dyn MemoryPool>) -> Vec<Arc<ScalarUDF>> {
         let mut ours = functions::all(zone, memory);
         ours.retain(|function| OUR_FUNCTIONS.contains(&function.name()));
+        ours.push(from::series());
         ours
     }
 

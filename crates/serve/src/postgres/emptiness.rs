@@ -4,17 +4,21 @@
 //! that reads one table of a dataset is left as it is.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, TableAlias, TableFactor, TableWithJoins, Value,
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArguments, GroupByExpr, Ident, JoinConstraint,
+    JoinOperator, ObjectNamePart, Query, Select, SelectItem, SetExpr, SetOperator, TableAlias, TableFactor,
+    TableWithJoins, Value, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::catalogue;
+use super::form::counted_name;
 use super::label::{counted, label_of};
 use super::parameter::{cast, literal};
+use super::recursion::reads_catalogue;
 
 type Ctes = BTreeSet<String>;
 
@@ -50,7 +54,8 @@ fn aggregates(text: &str) -> bool {
         .any(|call| outside.contains(call))
 }
 
-fn of_query(query: &Query, ctes: &Ctes) -> bool {
+/// Whether a query gives no row.
+pub fn of_query(query: &Query, ctes: &Ctes) -> bool {
     query.with.is_none() && of_body(&query.body, ctes)
 }
 
@@ -134,6 +139,59 @@ fn null() -> Expr {
     cast(literal(Value::Null), DataType::Text)
 }
 
+/// NULL of an expression's type, as far as its text tells it.
+fn null_of(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Cast { data_type, .. } => cast(literal(Value::Null), data_type.clone()),
+        Expr::Function(function) if catalogue::functions::counts(&counted_name(function)) => {
+            cast(literal(Value::Null), DataType::BigInt(None))
+        }
+        Expr::Function(function) if counted_name(function) == "array_agg" => {
+            let of_numbers = function.args.to_string().to_lowercase().contains("typid");
+            let item = if of_numbers { DataType::IntUnsigned(None) } else { DataType::Text };
+            cast(literal(Value::Null), DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(item), None)))
+        }
+        Expr::Identifier(ident) if counted(ident) == "oid" => cast(literal(Value::Null), DataType::IntUnsigned(None)),
+        Expr::Subquery(query) => match query.body.as_ref() {
+            SetExpr::Select(select) => match select.projection.first() {
+                Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => null_of(expr),
+                _ => null(),
+            },
+            _ => null(),
+        },
+        Expr::Nested(inner) => null_of(inner),
+        _ => null(),
+    }
+}
+
+/// Kinds of types of which there are none here: composites, domains, enumerations, ranges of both sorts.
+const KINDS: [&str; 5] = ["c", "d", "e", "m", "r"];
+
+/// Whether a condition asks for a type of such a kind.
+fn asks_for_no_type(condition: &Expr) -> bool {
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { return false };
+    let (Expr::CompoundIdentifier(idents), Expr::Value(value)) = (left.as_ref(), right.as_ref()) else { return false };
+    let Value::SingleQuotedString(kind) = &value.value else { return false };
+    idents.last().is_some_and(|ident| counted(ident) == "typtype") && KINDS.contains(&kind.as_str())
+}
+
+/// Takes the branches of a CASE away that no type comes to.
+fn without_kinds(expr: &mut Expr) {
+    let Expr::Case { operand: None, conditions, else_result, .. } = expr else { return };
+    let mut last = None;
+    conditions.retain(|when| {
+        let stays = !asks_for_no_type(&when.condition);
+        if !stays {
+            last = Some(null_of(&when.result));
+        }
+        stays
+    });
+    if let Some(null) = last.filter(|_| conditions.is_empty()) {
+        let is_null = |expr: &Expr| matches!(expr, Expr::Value(value) if value.value == Value::Null);
+        *expr = else_result.take().map_or(null.clone(), |other| if is_null(&other) { null } else { *other });
+    }
+}
+
 fn truth(truth: bool) -> Expr {
     literal(Value::Boolean(truth))
 }
@@ -144,9 +202,9 @@ pub fn simplify(select: &mut Select) {
         match item {
             SelectItem::UnnamedExpr(expr) if !is_plain(expr) => {
                 let alias = Ident::with_quote('"', label_of(expr));
-                *item = SelectItem::ExprWithAlias { expr: null(), alias };
+                *item = SelectItem::ExprWithAlias { expr: null_of(expr), alias };
             }
-            SelectItem::ExprWithAlias { expr, .. } if !is_plain(expr) => *expr = null(),
+            SelectItem::ExprWithAlias { expr, .. } if !is_plain(expr) => *expr = null_of(expr),
             _ => {}
         }
     }
@@ -212,6 +270,28 @@ pub fn of_expression(expr: &mut Expr, ctes: &Ctes) {
         _ => return,
     };
     *expr = answer;
+}
+
+/// Columns that every table of PostgreSQL's has beside its own, and none here.
+const SYSTEM_COLUMNS: [&str; 3] = ["tableoid", "xmax", "xmin"];
+
+/// Takes away what the catalogue has nothing of, where a select reads it alone: columns of the system, kinds of types.
+pub fn of_catalogue(select: &mut Select) {
+    if !reads_catalogue(select, &Ctes::new()) {
+        return;
+    }
+    let _ = visit_expressions_mut(select, |expr| {
+        without_kinds(expr);
+        let last = match &*expr {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(idents) => idents.last(),
+            _ => None,
+        };
+        if last.is_some_and(|ident| SYSTEM_COLUMNS.contains(&counted(ident).as_str())) {
+            *expr = cast(literal(Value::Number("0".to_owned(), false)), DataType::IntUnsigned(None));
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 /// Whether a query reads the catalogue alone.

@@ -43,6 +43,15 @@ fn take(expr: &mut Expr) -> Expr {
 pub fn before(expr: &mut Expr) {
     match expr {
         Expr::Collate { expr: inner, .. } => *expr = take(inner),
+        // The number of a table by its name, or by its number.
+        Expr::Cast { expr: inner, data_type, .. } if is_number(data_type) => {
+            if let Expr::Cast { expr: named, data_type: kind, .. } = inner.as_mut()
+                && registered(kind) == Some("regclass")
+                && !matches!(named.as_ref(), Expr::Value(_))
+            {
+                **inner = call("__relation_number", vec![take(named)]);
+            }
+        }
         Expr::Subquery(query) if reads_catalogue_alone(query) => one_row(query),
         Expr::Function(function) if counted_name(function) == "array" => {
             if let FunctionArguments::Subquery(query) = &mut function.args {
@@ -102,6 +111,12 @@ pub fn after(expr: &mut Expr, rewriter: &Rewriter<'_>) -> Flow {
         Expr::AllOp { left, compare_op, right } if *compare_op == BinaryOperator::NotEq => {
             if let Some(list) = items(right) {
                 *expr = in_list(take(left), list, true);
+            }
+        }
+        Expr::Like { pattern, escape_char: escape @ Some(_), .. }
+        | Expr::ILike { pattern, escape_char: escape @ Some(_), .. } => {
+            if let Some(sign) = escape.take() {
+                **pattern = call("__like_pattern", vec![take(pattern), literal(sign.value)]);
             }
         }
         Expr::AtTimeZone { timestamp, time_zone } => {
@@ -254,6 +269,18 @@ fn registered(kind: &DataType) -> Option<&'static str> {
         "regnamespace" => Some("regnamespace"),
         "regrole" => Some("regrole"),
         _ => None,
+    }
+}
+
+/// Whether a type is of numbers that things have.
+fn is_number(kind: &DataType) -> bool {
+    match kind {
+        DataType::Custom(name, _) => {
+            let name = name.0.last().and_then(ObjectNamePart::as_ident).map(counted);
+            name.is_some_and(|name| matches!(name.as_str(), "oid" | "int8" | "int4"))
+        }
+        DataType::Integer(_) | DataType::Int(_) | DataType::BigInt(_) => true,
+        _ => false,
     }
 }
 

@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
+    Array, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    ObjectNamePart, Value,
 };
 
 use super::catalogue::PG_CATALOG;
 use super::form::{call, counted_name, number, relation};
 use super::label::counted;
-use super::parameter::{literal, text};
+use super::parameter::{cast, literal, text};
 use super::rewrite::{Flow, Rewriter};
 use super::settings::{DATABASE, VERSION};
 use crate::error::QueryError;
@@ -24,6 +25,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("every", "bool_and"),
     ("length", "character_length"),
     ("log", "log10"),
+    ("pg_postmaster_start_time", "now"),
     ("pow", "power"),
     ("statement_timestamp", "now"),
     ("stddev_samp", "stddev"),
@@ -36,9 +38,8 @@ const RENAMED: &[(&str, &str)] = &[
 /// Rewrites a call.
 pub fn rewrite(expr: &mut Expr, rewriter: &Rewriter<'_>) -> Flow {
     if let Expr::Identifier(ident) = expr
-        && ident.quote_style.is_none()
+        && tells_of_session(ident)
         && let Some(value) = of_session(&counted(ident), rewriter)
-        && WORDS.contains(&counted(ident).as_str())
     {
         *expr = value;
         return ControlFlow::Continue(());
@@ -79,6 +80,20 @@ pub fn rewrite(expr: &mut Expr, rewriter: &Rewriter<'_>) -> Flow {
                 }
             }
         }
+        ("parse_ident", [Some(said), ..]) => {
+            let part = |part: &str| match part.trim().strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+                Some(quoted) => text(quoted),
+                None => text(part.trim().to_lowercase()),
+            };
+            Some(Expr::Array(Array { elem: said.split('.').map(part).collect(), named: true }))
+        }
+        ("format", [Some(form), ..]) => match formatted(form, function) {
+            Some(value) => Some(value),
+            None => {
+                let message = "format is not supported here: its form has %s, %I and %L, one for each value";
+                return ControlFlow::Break(QueryError::invalid(message));
+            }
+        },
         ("to_regclass", [Some(said)]) => Some(relation(said, rewriter).map_or_else(|| literal(Value::Null), number)),
         ("current_schemas", [implicit]) => {
             let mut schemata = rewriter.settings.search_path();
@@ -99,6 +114,11 @@ pub fn rewrite(expr: &mut Expr, rewriter: &Rewriter<'_>) -> Flow {
 /// Words that are calls without parentheses.
 const WORDS: [&str; 6] = ["current_catalog", "current_role", "current_schema", "current_user", "session_user", "user"];
 
+/// Whether a word is a call that tells of the session.
+pub fn tells_of_session(ident: &Ident) -> bool {
+    ident.quote_style.is_none() && WORDS.contains(&counted(ident).as_str())
+}
+
 /// What a function without arguments tells of the session.
 fn of_session(name: &str, rewriter: &Rewriter<'_>) -> Option<Expr> {
     Some(match name {
@@ -111,6 +131,32 @@ fn of_session(name: &str, rewriter: &Rewriter<'_>) -> Option<Expr> {
         "inet_server_addr" | "inet_client_addr" => literal(Value::Null),
         _ => return None,
     })
+}
+
+/// The texts and values of `format` one after the other; none where its form asks for more than that.
+fn formatted(form: &str, function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let mut values = list.args.iter().skip(1).map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    });
+    let mut parts = vec![text("")];
+    let mut rest = form;
+    while let Some((before, after)) = rest.split_once('%') {
+        parts.push(text(before));
+        let sign = after.chars().next()?;
+        let mut value = || values.next().flatten().map(|value| cast(value, DataType::Text));
+        parts.push(match sign {
+            '%' => text("%"),
+            's' => value()?,
+            'I' => call("quote_ident", vec![value()?]),
+            'L' => call("quote_literal", vec![value()?]),
+            _ => return None,
+        });
+        rest = after.get(1..)?;
+    }
+    parts.push(text(rest));
+    values.next().is_none().then(|| call("concat", parts))
 }
 
 /// The constants among a call's arguments, as texts.

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, SetExpr};
 
+use super::function::tells_of_session;
+
 /// Begins what is added to a name so that it comes once.
 const MARK: char = '\u{1}';
 
@@ -62,7 +64,7 @@ const UNNAMED: &str = "?column?";
 /// What a type is called as the name of a column.
 fn cast_label(kind: &str) -> String {
     let kind = kind.to_lowercase();
-    let kind = kind.split(['(', ' ']).next().unwrap_or_default();
+    let kind = kind.split(['(', ' ', '[']).next().unwrap_or_default();
     let kind = kind.rsplit('.').next().unwrap_or_default();
     match kind {
         "integer" | "int" => "int4",
@@ -79,12 +81,15 @@ fn cast_label(kind: &str) -> String {
     .to_owned()
 }
 
-/// Names the columns of a select list. Those that are no column keep their name inside the plan where it comes once.
+/// Names the columns of a select list. Those that are no column keep their name inside the plan where it comes once; beside
+/// a `*`, which may give any name, none without an alias does.
 pub fn name(select: &mut Select) {
     let mut seen = BTreeSet::new();
     let mut marked = 0;
-    let mut free = |label: String| {
-        if seen.insert(label.clone()) {
+    let is_all = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let beside_all = select.projection.iter().any(is_all);
+    let mut free = |label: String, is_alias: bool| {
+        if seen.insert(label.clone()) && (is_alias || !beside_all) {
             return label;
         }
         marked += 1;
@@ -94,17 +99,17 @@ pub fn name(select: &mut Select) {
         match item {
             SelectItem::UnnamedExpr(Expr::Identifier(ident)) => {
                 let label = counted(ident);
-                let unique = free(label.clone());
-                if unique != label {
+                let unique = free(label.clone(), false);
+                if unique != label || tells_of_session(ident) {
                     rename(item, unique);
                 }
             }
             SelectItem::UnnamedExpr(expr) => {
-                let unique = free(label_of(expr));
+                let unique = free(label_of(expr), false);
                 rename(item, unique);
             }
             SelectItem::ExprWithAlias { alias, .. } => {
-                let unique = free(counted(alias));
+                let unique = free(counted(alias), true);
                 *alias = Ident::with_quote('"', unique);
             }
             _ => {}

@@ -33,9 +33,12 @@ impl Reply {
         }
     }
 
-    /// A request for proof, or `0` for none that is needed.
-    pub fn authentication(&mut self, code: i32) {
-        self.message(b'R', |body| body.put_i32(code));
+    /// A request for proof with its data, or `0` for none that is needed.
+    pub fn authentication(&mut self, code: i32, data: &[u8]) {
+        self.message(b'R', |body| {
+            body.put_i32(code);
+            body.put_slice(data);
+        });
     }
 
     /// A setting as it is.

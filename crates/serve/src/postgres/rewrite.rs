@@ -17,7 +17,7 @@ use super::catalogue::PG_CATALOG;
 use super::label::{counted, name, shown};
 use super::parameter::{cast, literal};
 use super::settings::{DATABASE, Settings};
-use super::{emptiness, form, function};
+use super::{emptiness, form, from, function, recursion};
 use crate::error::QueryError;
 use crate::sql::parse::position;
 pub use crate::sql::rewrite::Flow;
@@ -53,6 +53,7 @@ impl VisitorMut for Rewriter<'_> {
     type Break = QueryError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
+        recursion::write_out(query);
         if let Some(with) = &query.with {
             if with.recursive {
                 return refuse("WITH RECURSIVE");
@@ -86,6 +87,9 @@ impl VisitorMut for Rewriter<'_> {
         if !query.locks.is_empty() || query.for_clause.is_some() || query.settings.is_some() {
             return refuse("a FOR clause");
         }
+        if query.order_by.is_some() && emptiness::of_query(query, &self.ctes) {
+            query.order_by = None;
+        }
         if query.format_clause.is_some() || !query.pipe_operators.is_empty() {
             return refuse("a FORMAT clause or pipe operator");
         }
@@ -99,15 +103,14 @@ impl VisitorMut for Rewriter<'_> {
         if emptiness::of_select(select, &self.ctes) {
             emptiness::simplify(select);
         }
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_select(&mut self, select: &mut Select) -> Flow {
+        // Before what tells of the session is a constant, which has no name.
         name(select);
+        emptiness::of_catalogue(select);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
+        from::rewrite(factor);
         match factor {
             TableFactor::Table { args: None, version: None, json_path: None, sample: None, .. }
             | TableFactor::Derived { .. }
@@ -165,6 +168,12 @@ impl VisitorMut for Rewriter<'_> {
         }
         form::after(expr, self)?;
         function::rewrite(expr, self)?;
+        if let Expr::Identifier(ident) = expr
+            && from::is_reserved(ident)
+        {
+            let message = format!("Incorrect syntax near '{}'", ident.value);
+            return ControlFlow::Break(QueryError::invalid_at(message, position(ident.span)));
+        }
         self.check_function(expr)
     }
 }

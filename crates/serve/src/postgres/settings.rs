@@ -174,6 +174,16 @@ impl Settings {
     }
 }
 
+/// A setting's name as PostgreSQL writes it.
+pub fn spelt(name: &str) -> &str {
+    match name {
+        "datestyle" => "DateStyle",
+        "intervalstyle" => "IntervalStyle",
+        "timezone" => "TimeZone",
+        other => other,
+    }
+}
+
 fn find(name: &str) -> Result<(&'static str, &'static str, Takes), Refusal> {
     let name = name.to_ascii_lowercase();
     let found = SETTINGS.iter().find(|(known, ..)| *known == name).copied();

@@ -163,6 +163,18 @@ fn what_is_no_question_is_refused_in_every_form() {
         ("DO $$ BEGIN END $$", "0A000"),
     ] {
         assert_eq!(client.refused(sql), code, "{sql}");
+        assert_eq!(client.refused(&format!("SELECT 1; {sql}")), code, "{sql} behind another");
+        client.parse("", sql, &[]);
+        client.bind("", "", &[], 0);
+        client.execute("", 0);
+        let (replies, state) = client.sync();
+        let refusal = replies.iter().find(|reply| reply.0 == b'E').unwrap_or_else(|| panic!("{sql} is let through"));
+        assert_eq!((refusal.field(b'C').as_str(), state), (code, b'I'), "{sql} as messages");
+    }
+    for sql in ["SELECT 1; DROP TABLE tiny", "SELECT 1; SELECT 2"] {
+        client.parse("", sql, &[]);
+        let (replies, _) = client.sync();
+        assert_eq!(replies[0].field(b'C'), "42601", "{sql}: a prepared statement is one");
     }
     assert_eq!(client.rows("SELECT count(*) FROM tiny"), [["5"]]);
     // A place is told in characters of the whole text.
@@ -457,6 +469,47 @@ fn whoever_says_nothing_or_too_much_is_let_go() {
     }
     let third = settled().err().map(|reply| reply.field(b'C'));
     assert_eq!(third.as_deref(), Some("53300"));
+}
+
+#[test]
+fn open_cursors_and_portals_hold_no_place_among_the_queries_that_run() {
+    let server = Server::with_limits(QueryLimits { queries_max: 2, ..QueryLimits::default() });
+    let wire = Wire::over(&server.sessions, &Access::default(), PostgresLimits::default());
+    let mut holder = PgClient::connect(wire.address);
+    holder.rows("BEGIN");
+    for number in 0..4 {
+        holder.rows(&format!("DECLARE c{number} CURSOR FOR {STREAM}"));
+        assert_eq!(holder.rows(&format!("FETCH 5 FROM c{number}")).len(), 5);
+        let name = format!("p{number}");
+        holder.parse(&name, STREAM, &[]);
+        holder.bind(&name, &name, &[], 0);
+        holder.execute(&name, 5);
+        assert_eq!(texts(&holder.sync().0).len(), 5);
+    }
+    assert_eq!(PgClient::connect(wire.address).rows("SELECT count(*) FROM tiny"), [["5"]]);
+    for number in 0..4 {
+        assert_eq!(holder.rows(&format!("FETCH 20000 FROM c{number}")).len(), 20_000, "it goes on where it was");
+        holder.execute(&format!("p{number}"), 20_000);
+        assert_eq!(texts(&holder.sync().0).len(), 20_000);
+    }
+    assert_eq!(server.engine.running(), 8);
+    drop(holder);
+    until("cursors of a client that has gone are open", || server.engine.running() == 0);
+}
+
+#[test]
+fn one_client_never_has_all_places() {
+    let server = Server::with_limits(QueryLimits { queries_max: 4, ..QueryLimits::default() });
+    let wire = Wire::over(&server.sessions, &names(2), PostgresLimits::default());
+    let connect = |user: usize| {
+        PgClient::try_connect(wire.address, &format!("user{user}"), Some(&format!("token-{user}"))).unwrap()
+    };
+    let mut busy: Vec<PgClient> = (0..8).map(|_| connect(0)).collect();
+    for client in &mut busy {
+        client.send(&message(b'Q', &[ENDLESS.as_bytes(), &[0]].concat()));
+    }
+    until("its queries never ran", || server.engine.running() == 3);
+    assert_eq!(connect(1).rows("SELECT count(*) FROM tiny"), [["5"]]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use vitalake_runtime::config::access::Access;
 use vitalake_serve::postgres::PostgresLimits;
 
-use crate::pg_client::PgClient;
+use crate::pg_client::{PgClient, texts};
 use crate::postgres::Wire;
 use crate::server::Server;
 
@@ -74,4 +74,110 @@ fn lists_of_schemas_tables_and_databases_are_what_there_is() {
     client.rows("SET search_path TO raw");
     assert_eq!(client.rows("SELECT count(*) FROM numbers"), [["2000000"]]);
     assert_eq!(client.refused("SELECT count(*) FROM tiny"), "42P01");
+}
+
+/// A column's name, its values, and what was asked.
+type Asked = (&'static str, &'static [&'static str], &'static str);
+
+/// What drivers and dashboard tools were seen to ask, in short: each form was more than the planner takes as it is.
+const FORMS: &[Asked] = &[
+    ("current_schema", &["serving"], "SELECT current_schema()"),
+    ("current_user", &["somebody"], "SELECT current_user"),
+    ("int8", &["{1,2}"], "SELECT '{1,2}'::bigint[]"),
+    (
+        "oid",
+        &["serving"],
+        "SELECT n.oid::regnamespace::text, n.* FROM pg_catalog.pg_namespace n WHERE nspname = 'serving'",
+    ),
+    ("n", &["3", "4", "5"], "SELECT s.n FROM generate_series(3, 5) AS s(n) ORDER BY 1"),
+    ("i", &["5", "3"], "SELECT i FROM generate_series(5, 2, -2) i ORDER BY 1 DESC"),
+    (
+        "nspname",
+        &["serving"],
+        "SELECT (current_schemas(false))[s.r] AS nspname FROM generate_series(1, array_upper(current_schemas(false), 1)) AS s(r)",
+    ),
+    (
+        "path",
+        &["serving"],
+        "SELECT trim(s[i]) AS path FROM generate_series(array_lower(string_to_array(current_setting('search_path'), ','), 1), \
+         array_upper(string_to_array(current_setting('search_path'), ','), 1)) AS i, string_to_array(current_setting('search_path'), ',') s",
+    ),
+    (
+        "word",
+        &["select"],
+        "SELECT word FROM pg_catalog.pg_get_keywords() WHERE word = 'select' AND word <> ALL ('{a,abs}'::text[])",
+    ),
+    ("format", &["serving.\"Two words\" %"], "SELECT format('%s.%I %%', 'serving', 'Two words')"),
+    ("parse_ident", &["tiny"], "SELECT (parse_ident('serving.tiny'))[2] AS parse_ident"),
+    ("nspname", &["pg_catalog"], "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'pg/_' || '%' ESCAPE '/'"),
+    ("name", &["int8"], "SELECT typname AS name FROM pg_type WHERE oid = to_regtype('bigint')"),
+    (
+        "oid",
+        &["t"],
+        "SELECT CAST(CAST(format('%I.%I', 'serving', 'tiny') AS regclass) AS oid) = 'serving.tiny'::regclass::oid AS oid",
+    ),
+    ("xmin", &["0"], "SELECT n.xmin FROM pg_namespace n WHERE n.nspname = 'serving'"),
+    (
+        "value",
+        &["UTC"],
+        "SELECT pg_catalog.current_setting(s.name) AS value FROM pg_catalog.pg_settings s WHERE s.name = 'timezone'",
+    ),
+    ("TimeZone", &["UTC"], "SHOW timezone"),
+    (
+        "name",
+        &["_int8", "int8"],
+        "WITH RECURSIVE tree(oid, name, item, base, depth) AS (SELECT t.oid, t.typname, t.typelem, CASE WHEN t.typtype = 'd' THEN \
+         (WITH RECURSIVE b(oid) AS (SELECT t2.typbasetype FROM pg_type t2 WHERE t2.oid = t.oid UNION ALL SELECT t2.typbasetype FROM pg_type t2, b \
+         WHERE b.oid = t2.oid) SELECT oid FROM b) END, 0 FROM pg_type t WHERE t.oid = ANY('{1016}'::oid[]) UNION ALL \
+         SELECT t.oid, t.typname, t.typelem, NULL, tree.depth + 1 FROM pg_type t, tree WHERE t.oid = tree.item) \
+         SELECT DISTINCT name, base::regtype::text AS base_name, depth FROM tree ORDER BY depth",
+    ),
+];
+
+#[test]
+fn forms_that_drivers_and_tools_send_are_answered_under_postgresqls_names() {
+    let server = Server::start();
+    let wire = Wire::over(&server.sessions, &Access::default(), PostgresLimits::default());
+    let mut client = PgClient::connect(wire.address);
+    for (name, values, sql) in FORMS {
+        let replies = client.simple(sql);
+        if let Some(error) = replies.iter().find(|reply| reply.0 == b'E') {
+            panic!("{sql}: {} {}", error.field(b'C'), error.field(b'M'));
+        }
+        let found: Vec<String> = texts(&replies).into_iter().map(|row| row[0].clone()).collect();
+        assert_eq!(found, *values, "{sql}");
+        if *name != "oid" {
+            assert_eq!(replies[0].columns()[0].0, *name, "{sql}");
+        }
+    }
+    for (sql, code) in [
+        ("SELECT * FROM generate_series(1, 1000000000)", "0A000"),
+        ("SELECT * FROM generate_series(1, 5, 0)", "0A000"),
+        ("SELECT tiny.l, s.n FROM tiny, generate_series(1, tiny.l) AS s(n)", "0A000"),
+        ("SELECT SELECT", "42601"),
+        ("WITH RECURSIVE r AS (SELECT l FROM tiny UNION ALL SELECT l FROM tiny, r) SELECT * FROM r", "0A000"),
+        ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT n FROM r, pg_type", "0A000"),
+        ("SELECT xmin FROM tiny", "42703"),
+    ] {
+        assert_eq!(client.refused(sql), code, "{sql}");
+    }
+}
+
+#[test]
+fn a_cursor_that_was_declared_is_described_as_a_portal_and_an_error_is_sent_before_the_round_ends() {
+    let server = Server::start();
+    let wire = Wire::over(&server.sessions, &Access::default(), PostgresLimits::default());
+    let mut client = PgClient::connect(wire.address);
+    client.rows("BEGIN");
+    client.rows("DECLARE \"some rows\" CURSOR FOR SELECT l, s FROM tiny");
+    client.describe(b'P', "some rows");
+    let (replies, _) = client.sync();
+    assert_eq!(replies[0].columns(), [("l".to_owned(), 20), ("s".to_owned(), 25)]);
+    client.rows("COMMIT");
+    client.parse("", "SELECT nosuch FROM tiny", &[]);
+    client.describe(b'S', "");
+    // No `Sync` yet, and no `Flush`.
+    let refused = std::iter::from_fn(|| client.read()).find(|reply| reply.0 == b'E').unwrap();
+    assert_eq!(refused.field(b'C'), "42703");
+    assert_eq!(client.sync().1, b'I');
 }

@@ -62,6 +62,11 @@ impl Issuers {
         }
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a text is a token of some issuer, by its looks.
     pub(super) fn takes(&self, token: &str) -> bool {
         !self.0.is_empty() && token.starts_with("ey") && token.matches('.').count() == 2

@@ -35,6 +35,10 @@ enum Gives {
     Truth(fn(&Known, i64) -> bool),
     /// A text of a text.
     Quoted(fn(&str) -> String),
+    /// A pattern of LIKE with a backslash in the place of the sign that keeps the next one as it is.
+    Pattern,
+    /// A setting's value by its name.
+    Setting,
     /// The number of what has a name.
     Number(fn(&Known, &str) -> Option<u32>),
     /// A moment in a zone: the local time of one that has a zone, the moment of a local time.
@@ -48,6 +52,7 @@ struct Known {
     /// Schemas and names of tables by their numbers; looked for when a function asks.
     tables: HashMap<i64, (String, String)>,
     path: Vec<String>,
+    settings: HashMap<&'static str, String>,
 }
 
 /// A function.
@@ -83,11 +88,13 @@ const NOTHING: &[&str] = &[
     "age",
     "col_description",
     "obj_description",
+    "pg_advisory_unlock_all",
     "pg_get_constraintdef",
     "pg_get_expr",
     "pg_get_function_arguments",
     "pg_get_function_identity_arguments",
     "pg_get_function_result",
+    "pg_get_function_sqlbody",
     "pg_get_functiondef",
     "pg_get_indexdef",
     "pg_get_partition_constraintdef",
@@ -139,13 +146,24 @@ const ZERO: &[&str] = &[
     "txid_current",
 ];
 
+/// Whether a function gives a size or a count.
+pub fn counts(name: &str) -> bool {
+    ZERO.contains(&name)
+}
+
 /// The functions of a session that sees those tables.
 pub fn all(pinned: &Arc<dyn Pinned>, settings: &Settings) -> Vec<Arc<ScalarUDF>> {
     let own = pinned.table_names().into_iter();
-    let system = super::columns::all().iter().map(|table| (table.schema.to_owned(), table.name.to_owned()));
-    let tables = own.chain(system).map(|(schema, name)| (i64::from(oid::of_table(&schema, &name)), (schema, name)));
-    let known =
-        Arc::new(Known { user: settings.user().to_owned(), tables: tables.collect(), path: settings.search_path() });
+    let own = own.map(|(schema, name)| (i64::from(oid::of_table(&schema, &name)), (schema, name)));
+    let system = super::columns::all().iter();
+    let system = system.map(|table| (i64::from(table.oid), (table.schema.to_owned(), table.name.to_owned())));
+    let tables = own.chain(system);
+    let known = Arc::new(Known {
+        user: settings.user().to_owned(),
+        tables: tables.collect(),
+        path: settings.search_path(),
+        settings: settings.all().into_iter().collect(),
+    });
     let always = |value: ScalarValue| move |name: &&'static str| (*name, Gives::Always(value.clone()));
     let functions = NOTHING
         .iter()
@@ -155,8 +173,10 @@ pub fn all(pinned: &Arc<dyn Pinned>, settings: &Settings) -> Vec<Arc<ScalarUDF>>
         .chain(ZERO.iter().map(always(ScalarValue::Int64(Some(0)))))
         .chain([
             ("__array_lower", Gives::Always(ScalarValue::Int64(Some(1)))),
+            ("__like_pattern", Gives::Pattern),
             ("__relation_name", Gives::Text(relation_name)),
             ("__schema_name", Gives::Text(|_, number, _| schema_name(number).map(str::to_owned))),
+            ("current_setting", Gives::Setting),
             ("format_type", Gives::Text(|_, number, _| Some(types::shown(u32::try_from(number).ok()?)))),
             ("pg_encoding_to_char", Gives::Text(|_, number, _| (number == 6).then(|| "UTF8".to_owned()))),
             ("pg_get_userbyid", Gives::Text(|known, _, _| Some(known.user.clone()))),
@@ -165,6 +185,7 @@ pub fn all(pinned: &Arc<dyn Pinned>, settings: &Settings) -> Vec<Arc<ScalarUDF>>
             ("quote_ident", Gives::Quoted(quoted_name)),
             ("quote_literal", Gives::Quoted(|text| format!("'{}'", text.replace('\'', "''")))),
             ("timezone", Gives::Zoned),
+            ("__relation_number", Gives::Number(table_number)),
             ("to_regclass", Gives::Number(table_number)),
             ("to_regtype", Gives::Number(|_, name| types::by_name(name).map(|known| known.oid))),
         ]);
@@ -197,8 +218,11 @@ fn relation_name(known: &Known, number: i64, _: Option<i64>) -> Option<String> {
     Some(if is_visible(known, number) { name } else { format!("{schema}.{name}") })
 }
 
-/// The number of a table by its name, with or without a schema.
+/// The number of a table by its name, with or without a schema, or by the number itself.
 fn table_number(known: &Known, name: &str) -> Option<u32> {
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
     let plain = name.replace('"', "");
     let found = |schema: &str, name: &str| {
         let number = oid::of_table(schema, name);
@@ -224,6 +248,23 @@ fn quoted_name(name: &str) -> String {
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
+/// A pattern under the backslash, of one under another sign or none.
+fn like_pattern(pattern: &str, sign: &str) -> String {
+    let mut written = String::new();
+    let mut signs = pattern.chars();
+    while let Some(next) = signs.next() {
+        if sign.starts_with(next) {
+            written.push('\\');
+            written.extend(signs.next());
+        } else if next == '\\' {
+            written.push_str("\\\\");
+        } else {
+            written.push(next);
+        }
+    }
+    written
+}
+
 impl ScalarUDFImpl for Function {
     fn name(&self) -> &str {
         self.name
@@ -237,7 +278,7 @@ impl ScalarUDFImpl for Function {
         let micro = TimeUnit::Microsecond;
         Ok(match (&self.gives, types) {
             (Gives::Always(value), _) => value.data_type(),
-            (Gives::Text(_) | Gives::Quoted(_), _) => DataType::Utf8,
+            (Gives::Text(_) | Gives::Quoted(_) | Gives::Pattern | Gives::Setting, _) => DataType::Utf8,
             (Gives::Truth(_), _) => DataType::Boolean,
             (Gives::Number(_), _) => DataType::UInt32,
             (Gives::Zoned, [_, DataType::Timestamp(_, Some(_))]) => DataType::Timestamp(micro, None),
@@ -266,6 +307,18 @@ impl ScalarUDFImpl for Function {
                 let texts = cast(first, &DataType::Utf8)?;
                 let texts = texts.as_string::<i32>();
                 Arc::new(texts.iter().map(|text| text.map(quote)).collect::<StringArray>())
+            }
+            Gives::Pattern => {
+                let [signs] = rest else { return plan_err!("wrong number of arguments") };
+                let (patterns, signs) = (cast(first, &DataType::Utf8)?, cast(signs, &DataType::Utf8)?);
+                let both = patterns.as_string::<i32>().iter().zip(signs.as_string::<i32>());
+                let patterns = both.map(|(pattern, sign)| Some(like_pattern(pattern?, sign?)));
+                Arc::new(patterns.collect::<StringArray>())
+            }
+            Gives::Setting => {
+                let names = cast(first, &DataType::Utf8)?;
+                let value = |name: Option<&str>| self.known.settings.get(name?.to_lowercase().as_str()).cloned();
+                Arc::new(names.as_string::<i32>().iter().map(value).collect::<StringArray>())
             }
             Gives::Text(of) => {
                 let (numbers, seconds) = (integers(first)?, rest.first().map(integers).transpose()?);

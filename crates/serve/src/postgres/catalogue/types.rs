@@ -86,6 +86,9 @@ pub fn shown(oid: u32) -> String {
     if let Some(item) = item_of(oid) {
         return format!("{}[]", shown(item));
     }
+    if oid == 0 {
+        return "-".to_owned();
+    }
     let Some(known) = by_number(oid) else { return "???".to_owned() };
     let long = LONG.iter().find(|(short, _)| *short == known.name);
     long.map_or(known.name, |(_, long)| long).to_owned()
