@@ -24,6 +24,7 @@ use super::label::shown;
 use super::parse::parse;
 use super::rewrite::rewrite;
 use super::settings::{DATABASE, Settings};
+use super::template;
 use crate::dialect::{Dialect, Routines};
 use crate::error::QueryError;
 use crate::functions;
@@ -184,6 +185,7 @@ impl Dialect for PostgresSql {
         let mut ours = functions::all(zone, memory);
         ours.retain(|function| OUR_FUNCTIONS.contains(&function.name()));
         ours.push(from::series());
+        ours.extend(template::functions());
         ours
     }
 

@@ -27,6 +27,7 @@ mod rewrite;
 mod settings;
 mod startup;
 mod statement;
+mod template;
 mod time;
 mod types;
 

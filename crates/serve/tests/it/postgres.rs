@@ -115,9 +115,17 @@ fn words_of_postgresql_mean_what_they_mean_there() {
         ("SELECT count(*) FROM tiny WHERE l = ANY('{1,-5}'::bigint[])", "2"),
         ("SELECT count(*) FROM tiny WHERE s = ANY(ARRAY['a', 'b'])", "2"),
         ("VALUES (1)", "1"),
+        (
+            "SELECT count(*) FROM tiny WHERE __time >= TO_TIMESTAMP('2024-03-10 00:00:00.000000', 'YYYY-MM-DD HH24:MI:SS.US')",
+            "4",
+        ),
+        ("SELECT TO_DATE('2024-03-10', 'YYYY-MM-DD')", "2024-03-10"),
+        ("SELECT to_timestamp(1700000000.5)", "2023-11-14 22:13:20.5+00"),
+        ("SELECT to_char(__time, 'FMDay DD.MM.YYYY') FROM tiny WHERE s = 'a'", "Saturday 09.03.2024"),
         ("SELECT '\"t\"'::text", "\"t\""),
         ("SELECT 'serving.tiny'::regclass::oid = (SELECT oid FROM pg_class WHERE relname = 'tiny')", "t"),
     ] {
+        assert!(!client.rows(&format!("EXPLAIN {}", sql.replace(" FOR UPDATE", ""))).is_empty(), "{sql}");
         if sql.contains("FOR UPDATE") {
             assert_eq!(client.refused(sql), "0A000", "{sql}");
             continue;
