@@ -41,6 +41,7 @@ import superset  # noqa: E402
 import superset_attacks  # noqa: E402
 import superset_hands  # noqa: E402
 import superset_ways  # noqa: E402
+import superset_wire  # noqa: E402
 import telemetry  # noqa: E402
 import topic_anew  # noqa: E402
 import trust  # noqa: E402
@@ -63,6 +64,7 @@ CHECKS = {
     "superset-access": superset.by_token,
     "superset-tls": superset_ways.by_tls,
     "superset-druid": superset_ways.by_druid,
+    "superset-wire": superset_wire.check,
     "spark": spark_reads.check,
     "spark-azurite": spark_reads.on_azurite,
     "spark-models": spark_models.check,
