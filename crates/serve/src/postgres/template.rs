@@ -358,9 +358,9 @@ fn read_by(text: &str, parts: &[Part]) -> Option<NaiveDateTime> {
             What::Month(_, whole) => {
                 let length = |name: &str| if *whole { name.len() } else { 3 };
                 let at =
-                    MONTHS.iter().position(|name| strip(rest, name.get(..length(name)).unwrap_or(name)).is_some())?;
+                    MONTHS.iter().position(|&name| strip(rest, name.get(..length(name)).unwrap_or(name)).is_some())?;
                 month = u32::try_from(at).ok()? + 1;
-                rest = rest.get(length(MONTHS.get(at)?)..)?;
+                rest = rest.get(length(MONTHS.get(at).copied()?)..)?;
             }
             What::Day(..) => rest = rest.trim_start_matches(|sign: char| sign.is_alphabetic()),
             What::Number(field, digits) => {

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -11,11 +14,11 @@ use tokio::sync::oneshot;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::config::access::{Access, Client, Scope, Token};
 use vitalake_serve::engine::QueryLimits;
-use vitalake_serve::names::Names;
+use vitalake_serve::names::{Names, ScramHash};
 use vitalake_serve::postgres::{Postgres, PostgresLimits, PostgresServer};
 use vitalake_serve::session::Sessions;
 
-use crate::pg_client::{PgClient, kinds, message, startup, texts};
+use crate::pg_client::{PgClient, Reply, kinds, message, startup, texts};
 use crate::server::Server;
 
 /// A server on a port of its own, over the sessions of another surface.
@@ -448,6 +451,70 @@ fn a_name_is_proved_and_whoever_proves_none_waits() {
     client.read();
     client.send(&message(b'Q', b"SELECT 1\0"));
     assert_eq!(client.read().unwrap().field(b'C'), "08P01");
+}
+
+fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(text);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Plays a client's part of SCRAM-SHA-256; the refusal where it is refused.
+fn scram(address: SocketAddr, user: &str, password: &str) -> Result<(), Reply> {
+    let mut client = PgClient::silent(address);
+    client.send(&startup(&[("user", user), ("database", "vitalake")]));
+    let asked = client.read().unwrap();
+    let expected = b"\0\0\0\x0aSCRAM-SHA-256\0\0";
+    assert_eq!((asked.0, asked.1.as_slice()), (b'R', &expected[..]), "no password is asked for as it is");
+    let bare = "n=,r=abc";
+    let first = format!("n,,{bare}");
+    let length = u32::try_from(first.len()).unwrap().to_be_bytes();
+    client.send(&message(b'p', &[b"SCRAM-SHA-256\0", &length[..], first.as_bytes()].concat()));
+    let answer = client.read().unwrap();
+    assert_eq!(answer.1[..4], [0, 0, 0, 11]);
+    let answer = String::from_utf8(answer.1[4..].to_vec()).unwrap();
+    let of = |prefix: &str| answer.split(',').find_map(|field| field.strip_prefix(prefix)).unwrap();
+    let salt = BASE64_STANDARD.decode(of("s=")).unwrap();
+    let mut last = mac(password.as_bytes(), &[&salt[..], &[0, 0, 0, 1]].concat());
+    let mut salted = last.clone();
+    for _ in 1..of("i=").parse::<u32>().unwrap() {
+        last = mac(password.as_bytes(), &last);
+        salted.iter_mut().zip(&last).for_each(|(all, last)| *all ^= last);
+    }
+    let key = mac(&salted, b"Client Key");
+    let without_proof = format!("c=biws,r={}", of("r="));
+    let signature = mac(&Sha256::digest(&key), format!("{bare},{answer},{without_proof}").as_bytes());
+    let proof: Vec<u8> = key.iter().zip(&signature).map(|(key, signature)| key ^ signature).collect();
+    client.send(&message(b'p', format!("{without_proof},p={}", BASE64_STANDARD.encode(proof)).as_bytes()));
+    let told = client.read().unwrap();
+    if told.0 == b'E' {
+        return Err(told);
+    }
+    assert_eq!(told.1[..4], [0, 0, 0, 12]);
+    assert_eq!(client.read().unwrap().1, [0; 4]);
+    Ok(())
+}
+
+#[test]
+fn a_password_is_proved_and_not_sent_and_a_token_is_asked_for_as_it_is() {
+    let server = Server::start();
+    let mut access = names(1);
+    let password = vec![ScramHash::Sha256.verifier("correct horse").as_str().into()];
+    access.clients.insert("ada".to_owned(), Client { password, ..Client::default() });
+    let wire = Wire::over(&server.sessions, &access, PostgresLimits::default());
+    assert!(scram(wire.address, "ada", "correct horse").is_ok());
+    let refused = scram(wire.address, "ada", "another").unwrap_err();
+    assert_eq!(refused.field(b'C'), "28P01");
+    assert!(PgClient::try_connect(wire.address, "user0", Some("token-0")).is_ok());
+    // A name that there is none of is asked for one of the two, and always for the same.
+    let asked = |name: &str| {
+        let mut client = PgClient::silent(wire.address);
+        client.send(&startup(&[("user", name)]));
+        client.read().unwrap().1[3]
+    };
+    for name in ["nobody", "somebody", "anybody"] {
+        assert_eq!(asked(name), asked(name), "{name}");
+    }
 }
 
 #[test]
