@@ -19,7 +19,7 @@ TOOLS ?= $(HOME)/.cache/vitalake
 DENY := $(TOOLS)/bin/cargo-deny
 DENY_VERSION := 0.20.2
 
-.PHONY: help up test tests lint format clippy doc one-copy deny example bench soak accept systems superset console console-test
+.PHONY: help up test tests lint format clippy doc one-copy deny example azure wheel image image-root bench soak accept systems superset console console-test
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,7 +27,7 @@ help: ## List these commands
 up: ## Build, start the example project with simulated wearers, ask it a first question
 	@PROJECT=$(PROJECT) DATA=$(DATA) KAFKA=$(KAFKA) HTTP=$(HTTP) WEARERS=$(WEARERS) scripts/up.sh
 
-test: format tests example lint ## Everything that must hold before a change is taken
+test: format tests example azure lint ## Everything that must hold before a change is taken
 
 tests: ## Unit, integration and documentation tests
 	cargo test --workspace --locked
@@ -56,6 +56,19 @@ $(DENY):
 
 example: ## Check the example project
 	cargo run --locked --quiet --bin vitalake -- validate $(PROJECT)
+
+azure: ## Check the deployment for Azure: types, policies, settings, queries
+	@VITALAKE_TOOLS="$(TOOLS)" scripts/azure.sh
+
+wheel: ## A wheel with the release build in dist/, installed once into an empty environment
+	@. scripts/common.sh && build_release && scripts/wheel.py "$$(target_folder)/release/vitalake" dist && \
+	  scripts/wheel-try.sh dist/vitalake-*.whl
+
+image: ## The container image, with Docker: PROJECT is what it runs, TAG its name
+	docker build --build-context project=$(PROJECT) --file deploy/azure/Dockerfile --tag $(or $(TAG),vitalake) .
+
+image-root: ## What is in the image, tried without Docker: as another user, in a root folder of its own (needs root)
+	@. scripts/common.sh && build_release && scripts/image-try.sh "$$(target_folder)/release/vitalake" $(PROJECT)
 
 bench: ## Measure, with the release profile; results in bench/results/
 	@bench/run.sh

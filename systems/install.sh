@@ -2,7 +2,7 @@
 # Fetches the real systems, each once per machine, into ${VITALAKE_TOOLS:-~/.cache/vitalake}/systems, from the package
 # registries alone: no Docker, nothing outside that folder.
 #
-#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid] [superset] [browser] [wire] [api]   all of them when none is named
+#   install.sh [kafka] [azurite] [python] [spark] [spark-azure] [rotel] [druid] [superset] [browser] [wire] [api] [azure]   all of them when none is named
 #
 # A part that is there is left alone; one that was not finished is begun anew. A part that cannot be had does not stop the
 # others: the exit status is the number of parts that are missing.
@@ -21,6 +21,7 @@ declare -A about=(
   [browser]="playwright-core, from npm, for the Chromium that the machine has: a few seconds, 10 MB"
   [wire]="PostgreSQL's drivers for Python and Java and ADBC, from PyPI and Maven: half a minute, 200 MB"
   [api]="schemathesis 4.32.5, from PyPI: half a minute, 100 MB"
+  [azure]="pycep and checkov, which check Bicep, from PyPI: half a minute, 340 MB"
   [spark-azure]="Hadoop's driver for ADLS, from Maven: a few seconds, 7 MB"
 )
 
@@ -83,6 +84,8 @@ superset() {
       superset init'
 }
 
+azure() { packages "$1" "$here/requirements-azure.txt"; }
+
 browser() { npm install --prefix "$1" --no-fund --no-audit --loglevel=error playwright-core@1.56.1; }
 
 packages() { # packages FOLDER REQUIREMENTS
@@ -108,7 +111,7 @@ POM
 }
 
 missing=0
-[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid superset browser api wire
+[ $# -gt 0 ] || set -- kafka azurite python spark spark-azure rotel druid superset browser api wire azure
 for part in "$@"; do
   [ -n "${about[$part]:-}" ] || { echo "error: there is no part $part; there are: ${!about[*]}" >&2; exit 64; }
   folder=$systems/$part

@@ -9,6 +9,7 @@ use vitalake_ingest::decode::DeliveryFormat;
 
 use crate::command::alert::AlertArgs;
 use crate::command::audit::AuditArgs;
+use crate::command::azure::AzureArgs;
 use crate::command::druid::DruidArgs;
 use crate::command::erase::EraseArgs;
 use crate::command::feed::FeedArgs;
@@ -97,6 +98,17 @@ const PASSWORD_ABOUT: &str = "Take a password with which a person or a tool come
                   its roles, and hashes of the password. It is asked for twice without an echo, or read from standard input. \
                   Nothing is written anywhere.";
 
+const FUNCTIONS_ABOUT: &str = "Answer the host of Azure Functions as a custom handler, on the port that it names: a timer runs a feed of the platform, a \
+                  request hands it a delivery. It holds nothing and decides nothing; VITALAKE_SERVER names the platform, VITALAKE_TOKEN is \
+                  what it comes in with. `vitalake azure render` makes host.json and the functions.";
+
+/// `vitalake functions`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  FUNCTIONS_CUSTOMHANDLER_PORT=7071 VITALAKE_SERVER=http://127.0.0.1:8888 vitalake functions"
+)]
+pub struct FunctionsArgs {}
+
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -153,6 +165,11 @@ pub enum Command {
     Password(PasswordArgs),
     /// Keep the project's dashboards in a Superset: show what would change, do it, read them back
     Superset(SupersetArgs),
+    /// Write what a project needs in Azure as files: Bicep, alert rules, timers
+    Azure(AzureArgs),
+    /// Answer the host of Azure Functions: timers that run feeds, deliveries by HTTP
+    #[command(long_about = FUNCTIONS_ABOUT)]
+    Functions(FunctionsArgs),
     /// Send plausible readings and app events to a Kafka address
     #[command(long_about = SIMULATE_ABOUT)]
     Simulate(SimulateArgs),
@@ -241,7 +258,7 @@ pub struct LintArgs {
 /// `vitalake up`
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  vitalake up\n  vitalake up examples/remote-care --data data\n  vitalake up examples/remote-care --simulate 50\n  vitalake up --kafka 127.0.0.1:19092 --http 127.0.0.1:18888"
+    after_help = "Examples:\n  vitalake up --example\n  vitalake up my-lake\n  vitalake up examples/remote-care --data data\n  vitalake up examples/remote-care --simulate 50\n  vitalake up --kafka 127.0.0.1:19092 --http 127.0.0.1:18888"
 )]
 pub struct UpArgs {
     /// The project directory
@@ -259,6 +276,9 @@ pub struct UpArgs {
     /// What this process does; with several, each needs kafka.bootstrap and storage.url (docs/operations.md)
     #[arg(long, value_enum, default_value = "all", env = "VITALAKE_ROLE")]
     pub role: Role,
+    /// Write the example project into DIR (by default remote-care), start it, and feed it with files and 50 simulated wearers
+    #[arg(long, conflicts_with = "role")]
+    pub example: bool,
     /// Send events of this many simulated wearers from within
     #[arg(long, value_name = "N")]
     pub simulate: Option<u32>,

@@ -6,10 +6,12 @@
 // With every part the futures nest deeper than the compiler follows by itself, as it only does in the release profile.
 #![recursion_limit = "256"]
 
+pub mod azure;
 pub mod cli;
 pub mod client;
 pub mod command;
 pub mod failure;
+pub mod functions;
 pub mod local;
 pub mod output;
 mod panics;

@@ -271,3 +271,20 @@ fn one_model_alone_can_be_meant() {
     assert!(!config.engines.transforms_on_spark());
     assert_eq!(config.engines.spark_address().unwrap().expose(), "sc://spark");
 }
+
+#[test]
+fn a_map_of_the_environment_is_an_object_over_that_of_the_file() {
+    let text = "kafka: {bootstrap: 'b:9092', properties: {security.protocol: PLAINTEXT, client.id: lake}}";
+    let given = r#"{"security.protocol": "SASL_SSL", "sasl.username": "${NOT_A_VARIABLE}"}"#;
+    let config = parse_with(text, &[("VITALAKE_KAFKA__PROPERTIES", given)], &Overrides::default()).unwrap();
+    assert_eq!(config.kafka.properties["security.protocol"], "SASL_SSL");
+    assert_eq!(config.kafka.properties["client.id"], "lake");
+    // Variables stand for others in the file alone: here the text is what was meant.
+    assert_eq!(config.kafka.properties["sasl.username"], "${NOT_A_VARIABLE}");
+    for wrong in ["security.protocol=SASL_SSL", "[1]", "\"secret\"", ""] {
+        let problems = parse_with("", &[("VITALAKE_KAFKA__PROPERTIES", wrong)], &Overrides::default()).unwrap_err();
+        let message = &problems[0].message;
+        assert!(message.contains("VITALAKE_KAFKA__PROPERTIES") && message.contains("JSON object"), "{message}");
+        assert!(!message.contains("secret"), "{message}");
+    }
+}

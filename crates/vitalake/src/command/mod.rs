@@ -4,9 +4,12 @@
 
 pub mod alert;
 pub mod audit;
+pub mod azure;
 pub mod druid;
 pub mod erase;
+mod example;
 pub mod feed;
+pub mod functions;
 pub mod gate;
 pub mod import;
 pub mod ingest;
@@ -76,6 +79,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(args) => policy::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Lineage(args) => lineage::run(&args),
+        Command::Azure(args) => azure::run(&args),
+        Command::Functions(_) => runtime()?.block_on(functions::run()),
         Command::Token(args) => token::run(&args),
         Command::Password(args) => password::run(&args),
         Command::Simulate(args) => runtime()?.block_on(simulate::run(&args)),

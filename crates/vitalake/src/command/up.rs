@@ -13,10 +13,10 @@ use vitalake_runtime::shutdown::Shutdown;
 use vitalake_runtime::telemetry;
 
 use crate::cli::UpArgs;
-use crate::command::validate;
+use crate::command::{example, validate};
 use crate::failure::Failure;
 use crate::output::{self, Style};
-use crate::platform::{Process, Role, Setup, Started};
+use crate::platform::{Process, Role, Setup, Started, app_service};
 use crate::simulate;
 
 /// Starts everything and runs until a signal says stop.
@@ -26,7 +26,8 @@ use crate::simulate;
 pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     telemetry::start().map_err(anyhow::Error::msg)?;
     let overrides = Overrides { data: args.data, kafka: args.kafka, http: args.http };
-    let checked = validate::check(&args.dir, &overrides);
+    let dir = if args.example { example::prepare(&args.dir)? } else { args.dir };
+    let checked = validate::check(&dir, &overrides);
     if let [only] = checked.diagnostics.as_slice()
         && only.code == "no-config"
     {
@@ -35,7 +36,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     if validate::keeps_from_starting(&checked.diagnostics) {
         let findings = validate::in_words(&checked.diagnostics, Style::stderr());
         return Err(Failure::input(
-            format!("the project at {} is not valid\n{findings}", args.dir.display()),
+            format!("the project at {} is not valid\n{findings}", dir.display()),
             "mend what is listed; `vitalake validate` checks it again",
         )
         .into());
@@ -45,6 +46,7 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     }
     let mut config = checked.configuration(&overrides)?;
     check_role(args.role, args.simulate, &config)?;
+    app_service::check(&config, &process_environment())?;
     if matches!(args.role, Role::All | Role::Process) {
         config.notify = notify::resolve(&config.notify, &process_environment())?;
     } else {
@@ -57,13 +59,17 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
     let (events, reader) = Events::channel();
     let setup = Setup::new(checked, config.clone(), lock, events)?;
     let process = Process::new(setup, args.role, Arc::clone(&shutdown));
-    let mut simulate = args.simulate;
+    let mut simulate = args.simulate.or(args.example.then_some(example::WEARERS));
     process
         .run(reader, |started| {
             announce(&config, started)?;
             if let Some(wearers) = simulate.take() {
                 let address = started.kafka.map(|address| address.to_string()).or(config.kafka.bootstrap.clone());
-                simulated(&address.unwrap_or_default(), wearers, &shutdown);
+                let address = address.unwrap_or_default();
+                match args.example {
+                    true => example::feed(server_of(&config, started), address, wearers, &shutdown),
+                    false => simulated(&address, wearers, &shutdown),
+                }
             }
             Ok(())
         })
@@ -127,6 +133,10 @@ fn announce(config: &Config, started: &Started) -> anyhow::Result<()> {
     writeln!(out, "  data    {}", config.data.display())?;
     out.flush()?;
     Ok(())
+}
+
+fn server_of(config: &Config, started: &Started) -> String {
+    format!("{}://{}", config.http.scheme(), started.http)
 }
 
 fn simulated(kafka: &str, wearers: u32, shutdown: &Arc<Shutdown>) {

@@ -8,6 +8,7 @@ mod alert_facts;
 mod alert_turn;
 mod alerts;
 mod api;
+pub mod app_service;
 mod books;
 #[cfg(feature = "rdkafka")]
 mod broker;

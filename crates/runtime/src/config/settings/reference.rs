@@ -18,7 +18,8 @@ A value is taken from the first of these that gives one:
 4. the default.
 
 `${NAME}` inside a value of the file stands for the environment variable `NAME`, so that a secret need not be written
-there; `$${NAME}` stands for the text `${NAME}`. A key that is not in this list is an error.
+there; `$${NAME}` stands for the text `${NAME}`. A key that is not in this list is an error. A map's variable is a JSON object,
+whose names stand above the same names of the file.
 
 | setting | type | default | environment variable | what it is |
 |---|---|---|---|---|

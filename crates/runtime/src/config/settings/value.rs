@@ -8,10 +8,10 @@ use super::{ENVIRONMENT_PREFIX, Kind, Setting};
 use crate::config::Config;
 
 impl Setting {
-    /// The environment variable that sets it; none for a map.
+    /// The environment variable that sets it; none for receivers, roles and clients.
     pub fn environment_variable(&self) -> Option<String> {
         match self.kind {
-            Kind::Map(_) | Kind::Receivers | Kind::Access => None,
+            Kind::Receivers | Kind::Access => None,
             _ => Some(format!("{ENVIRONMENT_PREFIX}{}", self.key.replace('.', "__").to_uppercase())),
         }
     }
@@ -60,7 +60,13 @@ impl Setting {
                 None => return Err(format!("{} must be one of {}", self.key, words.join(", "))),
             },
             Kind::Form { set, .. } => set(config, text).map_err(|must| format!("{} {must}", self.key))?,
-            Kind::Map(_) | Kind::Receivers | Kind::Access => {
+            Kind::Map(set) => match serde_json::from_str::<serde_json::Map<_, _>>(text) {
+                Ok(entries) => entries.into_iter().for_each(|(name, value)| set(config, name, value)),
+                Err(_) => {
+                    return Err(format!("{} must be a JSON object here, such as {{\"name\": \"value\"}}", self.key));
+                }
+            },
+            Kind::Receivers | Kind::Access => {
                 return Err(format!("{} must be a map of names", self.key));
             }
         }
