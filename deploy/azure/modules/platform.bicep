@@ -42,8 +42,8 @@ var kafkaProperties = {
   'security.protocol': 'SASL_SSL'
   'sasl.mechanism': 'OAUTHBEARER'
   'sasl.oauthbearer.method': 'oidc'
-  'sasl.oauthbearer.metadata.authentication.type': 'azure_imds'
-  'sasl.oauthbearer.config': 'query=api-version=2018-02-01&resource=https://${hubsHost}&client_id=${identityClientId}'
+  'sasl.oauthbearer.metadata.authentication.type': 'azure'
+  'sasl.oauthbearer.scope': 'https://${hubsHost}/.default'
   'socket.keepalive.enable': 'true'
   'metadata.max.age.ms': '180000'
 }
