@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 binary=$1 project=$2 port=${PORT:-18899}
-root=$(mktemp -d)
+root=$(mktemp -d) && chmod 755 "$root"
 server=
 clean() {
   [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
@@ -18,12 +18,13 @@ scripts/image-root.sh "$binary" "$root" --whole
 mkdir "$root/project" && cp -r "$project/." "$root/project/" && rm -rf "$root/project/data"
 [ -e "$root/dev/urandom" ] || mknod -m 666 "$root/dev/urandom" c 1 9
 [ -e "$root/dev/null" ] || mknod -m 666 "$root/dev/null" c 1 3
-inside() { env -i SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt chroot --userspec=65532:65532 "$root" /usr/local/bin/vitalake "$@"; }
+# As the image starts it: its user, its environment, its root folder.
+as_image=(env -i SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "$(command -v chroot)" --userspec=65532:65532 "$root" /usr/local/bin/vitalake)
+inside() { "${as_image[@]}" "$@"; }
 
 inside --version
 inside validate /project
-env -i SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt chroot --userspec=65532:65532 "$root" \
-  /usr/local/bin/vitalake up /project --data /data --http "127.0.0.1:$port" --kafka "127.0.0.1:$((port + 1))" &
+"${as_image[@]}" up /project --data /data --http "127.0.0.1:$port" --kafka "127.0.0.1:$((port + 1))" &
 server=$!
 for _ in $(seq 150); do
   if curl --silent --fail --output /dev/null "http://127.0.0.1:$port/health/ready"; then ready=yes; break; fi
