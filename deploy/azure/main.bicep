@@ -75,7 +75,7 @@ param logRetentionDays int = 90
 param logDailyGigabytes int = 1
 
 @description('Time zone of the schedules of feeds, as Linux names it: one for all timers')
-param timeZone string = 'Europe/Berlin'
+param timeZone string = loadJsonContent('project/settings.json').timeZone
 
 @description('Whether timers and the delivery function are made in the plan of the platform')
 param functions bool = true

@@ -7,6 +7,7 @@ matches anything. Not seen: references between resources, scopes, limits of a re
 """
 
 import difflib
+import functools
 import json
 import re
 from pathlib import Path
@@ -27,18 +28,28 @@ def types(folder):
     return found
 
 
+@functools.cache
+def parser():
+    """Making one takes seconds."""
+    return BicepParser()
+
+
+@functools.cache
+def parsed(text):
+    """The tree of a text, and what is wrong with it."""
+    try:
+        return parser().parse(text=text), None
+    except Exception as error:  # the parser's own kinds are many
+        return {}, str(error).splitlines()[0]
+
+
 class Module:
     """A file of Bicep, parsed."""
 
     def __init__(self, path):
         self.path = path
         self.text = path.read_text()
-        self.problem = None
-        self.tree = {}
-        try:
-            self.tree = BicepParser().parse(text=self.text)
-        except Exception as error:  # the parser's own kinds are many
-            self.problem = str(error).splitlines()[0]
+        self.tree, self.problem = parsed(self.text)
 
     def declared(self, kind):
         return self.tree.get(kind) or {}

@@ -99,7 +99,7 @@ def queries(folder):
 def outputs(main, readme):
     """Outputs that the README uses are there, and every one that is there is used in it."""
     declared = set(main.declared("outputs"))
-    used = set(re.findall(r"\boutput (\w+)\)", readme)) | set(re.findall(r"`output (\w+)`", readme))
+    used = set(re.findall(r"\$\(output (\w+)\)", readme)) | set(re.findall(r"`output (\w+)`", readme))
     for name in sorted(used - declared):
         yield f"README.md: there is no output {name}"
     for name in sorted(declared - used):

@@ -11,7 +11,7 @@ from check import HERE, findings
 # A file, what stands there, what is put in its place, and what must be said of it.
 FAULTS = [
     ("modules/storage.bicep", "minimumTlsVersion:", "minimumTlsVersoin:", "did you mean minimumTlsVersion?"),
-    ("modules/storage.bicep", "kind: 'StorageV2'", "kind: 'StorageV9'", "'StorageV9' is none of"),
+    ("modules/kafka.bicep", "defaultAction: 'Deny'", "defaultAction: 'Denied'", "'Denied' is none of"),
     ("modules/storage.bicep", "  sku: {\n    name: 'Standard_ZRS'\n  }\n", "", "account.sku: is required"),
     ("modules/storage.bicep", "isHnsEnabled: true", "isHnsEnabled: 'yes'", "true or false is wanted"),
     ("modules/storage.bicep", "@2024-01-01' = {\n  name: name", "@1999-01-01' = {\n  name: name", "not the version"),
