@@ -46,6 +46,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 First steps:
+  vitalake up --example                         write the example project, start it, feed it
   vitalake init my-lake                         make a small project to begin with
   vitalake validate examples/remote-care        check a project: contracts, models, configuration
   vitalake up examples/remote-care              start it: Kafka on 9092, SQL and HTTP on 8888

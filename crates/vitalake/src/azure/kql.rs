@@ -33,86 +33,88 @@ pub(super) struct Asked {
 /// What an alert asks; none where it is about nothing that the project has.
 pub(super) fn asked(rule: &Rule, project: &Project, config: &Config) -> Option<Asked> {
     let AlertSource::Signal(signal) = rule.alert.source else { return Some(told(rule)) };
-    let about = |column| only(rule, column);
     let threshold = rule.alert.threshold.or(signal.default_threshold());
-    let computed = |query: String, minutes: u64| {
-        Some(Asked { query, window_minutes: window(minutes + DELAY_MINUTES), is_computed: true })
-    };
     let held_minutes = rule.alert.hold_for.as_secs().div_ceil(60);
-    match signal {
-        Signal::Lag => computed(
-            format!(
-                "VitalakeLag_CL\n| where isnotnull(LagRecords){}\n\
-                 | summarize LagRecords = max(LagRecords) by Project, Dataset, Topic, Partition, Minute = bin(TimeGenerated, 1m)\n\
-                 | summarize Value = sum(LagRecords) by Project, Dataset, Minute\n\
-                 | summarize Value = min(Value) by Project, Dataset\n| where Value > {}",
-                about(raw_only(rule)),
-                number(threshold?)
-            ),
-            held_minutes,
-        ),
-        Signal::Freshness => computed(freshness(rule, project)?, held_minutes),
+    let (query, minutes) = match signal {
+        Signal::Lag => (lag(rule, threshold?), held_minutes),
+        Signal::Freshness => (freshness(rule, project)?, held_minutes),
         // Of a serving dataset staged and published commits both bring rows: the platform itself tells them apart.
         Signal::QuarantineRate if rule.alert.dataset.as_ref().is_some_and(|of| of.layer == Layer::Serving) => {
-            Some(told(rule))
+            return Some(told(rule));
         }
-        Signal::QuarantineRate => computed(
-            format!(
-                "VitalakeCommits_CL\n| where Outcome == \"done\"\n\
-                 | summarize arg_max(TimeGenerated, Rows, Dataset) by Project, RunId\n\
-                 | extend Layer = tostring(split(Dataset, \".\")[0]), Name = tostring(split(Dataset, \".\")[1])\n\
-                 | where Layer in (\"raw\", \"curated\", \"quarantine\")\n\
-                 | summarize Rejected = sumif(Rows, Layer == \"quarantine\"), Accepted = sumif(Rows, Layer != \"quarantine\"), \
-                 Dataset = take_anyif(Dataset, Layer != \"quarantine\") by Project, Name\n\
-                 | extend Dataset = iff(isempty(Dataset), Name, Dataset)\n\
-                 | where Rejected > {} * (Rejected + Accepted){}\n| project Project, Dataset",
-                number(threshold?),
-                about("")
-            ),
-            rule.alert.window.as_secs().div_ceil(60),
-        ),
-        Signal::Conservation => computed(
-            format!(
-                "VitalakeChecks_CL\n| where Rule == \"conservation\"{}\n\
-                 | summarize arg_max(TimeGenerated, Passed) by Project, Dataset\n| where Passed == false\n| project Project, Dataset",
-                about("")
-            ),
-            STATE_MINUTES,
-        ),
-        Signal::GateHeld => computed(
-            format!(
-                "VitalakeGates_CL\n| where isnotempty(Decision){}\n\
-                 | summarize arg_max(TimeGenerated, Decision) by Project, Dataset\n| where Decision in (\"held\", \"hold\")\n\
-                 | project Project, Dataset",
-                about("")
-            ),
-            STATE_MINUTES,
-        ),
-        Signal::DeliveryHeld => computed(
-            format!(
-                "VitalakeDeliveries_CL\n| where isnotempty(HeldId){}\n\
-                 | summarize arg_max(TimeGenerated, State) by Project, Dataset, HeldId\n| where State == \"held\"\n\
-                 | summarize Deliveries = count() by Project, Dataset",
-                about("")
-            ),
-            STATE_MINUTES,
-        ),
+        Signal::QuarantineRate => (quarantine_rate(rule, threshold?), rule.alert.window.as_secs().div_ceil(60)),
+        Signal::Conservation => {
+            let newest = newest("VitalakeChecks_CL", "Rule == \"conservation\"", rule, "Passed", "Passed == false");
+            (newest, STATE_MINUTES)
+        }
+        Signal::GateHeld => {
+            let held = "Decision in (\"held\", \"hold\")";
+            (newest("VitalakeGates_CL", "isnotempty(Decision)", rule, "Decision", held), STATE_MINUTES)
+        }
+        Signal::DeliveryHeld => (deliveries_held(rule), STATE_MINUTES),
         Signal::Disk => {
             let least = rule.alert.threshold.unwrap_or(config.storage.reserve_bytes as f64 * 2.0);
-            computed(gauge("DiskFreeBytes", "max", "<", least), held_minutes)
+            (gauge("DiskFreeBytes", "max", "<", least), held_minutes)
         }
-        Signal::Memory => computed(gauge("MemoryBytes", "min", ">", threshold?), held_minutes),
-        Signal::ComponentAway => computed(
-            "VitalakeResources_CL\n| summarize Samples = count(), Well = countif(isempty(Away)) by Project, Dataset = Process\n\
-             | where Samples > 0 and Well == 0\n| project Project, Dataset"
-                .to_owned(),
-            held_minutes,
-        ),
-        Signal::DruidBehind if !config.druid.publishes => None,
+        Signal::Memory => (gauge("MemoryBytes", "min", ">", threshold?), held_minutes),
+        Signal::ComponentAway => (AWAY.to_owned(), held_minutes),
+        Signal::DruidBehind if !config.druid.publishes => return None,
         Signal::Volume | Signal::FeedLate | Signal::SchemaDrift | Signal::CompactionBehind | Signal::DruidBehind => {
-            Some(told(rule))
+            return Some(told(rule));
         }
-    }
+    };
+    Some(Asked { query, window_minutes: window(minutes + DELAY_MINUTES), is_computed: true })
+}
+
+/// A part that no sample of a process has answered.
+const AWAY: &str = "VitalakeResources_CL\n\
+    | summarize Samples = count(), Well = countif(isempty(Away)) by Project, Dataset = Process\n\
+    | where Samples > 0 and Well == 0\n| project Project, Dataset";
+
+fn lag(rule: &Rule, most: f64) -> String {
+    // The platform's own is about what comes in.
+    let raw_only = if rule.built_in { " and Dataset startswith \"raw.\"" } else { "" };
+    format!(
+        "VitalakeLag_CL\n| where isnotnull(LagRecords){}\n\
+         | summarize LagRecords = max(LagRecords) by Project, Dataset, Topic, Partition, Minute = bin(TimeGenerated, 1m)\n\
+         | summarize Value = sum(LagRecords) by Project, Dataset, Minute\n\
+         | summarize Value = min(Value) by Project, Dataset\n| where Value > {}",
+        only(rule, raw_only),
+        number(most)
+    )
+}
+
+fn quarantine_rate(rule: &Rule, share: f64) -> String {
+    format!(
+        "VitalakeCommits_CL\n| where Outcome == \"done\"\n\
+         | summarize arg_max(TimeGenerated, Rows, Dataset) by Project, RunId\n\
+         | extend Layer = tostring(split(Dataset, \".\")[0]), Name = tostring(split(Dataset, \".\")[1])\n\
+         | where Layer in (\"raw\", \"curated\", \"quarantine\")\n\
+         | summarize Rejected = sumif(Rows, Layer == \"quarantine\"), Accepted = sumif(Rows, Layer != \"quarantine\"), \
+         Dataset = take_anyif(Dataset, Layer != \"quarantine\") by Project, Name\n\
+         | extend Dataset = iff(isempty(Dataset), Name, Dataset)\n\
+         | where Rejected > {} * (Rejected + Accepted){}\n| project Project, Dataset",
+        number(share),
+        only(rule, "")
+    )
+}
+
+/// What the newest row of each dataset says.
+fn newest(table: &str, of: &str, rule: &Rule, column: &str, holds: &str) -> String {
+    format!(
+        "{table}\n| where {of}{}\n| summarize arg_max(TimeGenerated, {column}) by Project, Dataset\n\
+         | where {holds}\n| project Project, Dataset",
+        only(rule, "")
+    )
+}
+
+fn deliveries_held(rule: &Rule) -> String {
+    format!(
+        "VitalakeDeliveries_CL\n| where isnotempty(HeldId){}\n\
+         | summarize arg_max(TimeGenerated, State) by Project, Dataset, HeldId\n| where State == \"held\"\n\
+         | summarize Deliveries = count() by Project, Dataset",
+        only(rule, "")
+    )
 }
 
 /// What the platform itself has found.
@@ -161,11 +163,6 @@ fn gauge(column: &str, steady: &str, beyond: &str, bound: f64) -> String {
          | where Value {beyond} {}",
         number(bound)
     )
-}
-
-/// The platform's own is about what comes in.
-fn raw_only(rule: &Rule) -> &'static str {
-    if rule.built_in { " and Dataset startswith \"raw.\"" } else { "" }
 }
 
 /// What narrows a query to what the alert is about, after a condition.
