@@ -26,7 +26,6 @@ const CALL_BYTES_MAX: usize = 100 << 20;
 const DELIVER: &str = "deliver";
 
 /// The handler's addresses: one for each function, by its name.
-#[must_use]
 pub fn routes(platform: Platform) -> Router {
     Router::new().route("/{function}", post(called)).with_state(Arc::new(platform))
 }
