@@ -152,9 +152,19 @@ async fn a_table_behind_its_state_is_brought_up_at_start() {
     up.models.stop().await;
 }
 
+/// There is room for few rows, or for the bytes of few.
+#[rstest]
+#[case::rows(6, None)]
+#[case::bytes(1_000_000, Some(4 << 10))]
 #[tokio::test]
-async fn an_epoch_that_is_in_the_state_in_part_is_begun_again() {
-    let world = world();
+async fn an_epoch_that_is_in_the_state_in_part_is_begun_again(
+    #[case] dirty_rows_max: usize,
+    #[case] joined_bytes_max: Option<usize>,
+) {
+    let mut world = world();
+    world.models.retain(|model| ["latest", "versions"].contains(&model.dataset.as_str()));
+    world.leaves.dirty_rows_max = dirty_rows_max;
+    world.joined_bytes_max = joined_bytes_max;
     let up = world.up().await;
     append(&up, &FIRST, 0);
     commit(&up).await;

@@ -23,7 +23,7 @@ pub(super) struct Gathered {
     pub(super) has_rejects: bool,
     /// Events and rows that are in memory.
     pub(super) rows: u64,
-    /// Bytes of a whole.
+    /// Their bytes.
     pub(super) bytes: usize,
     /// Ranges whose events a part of the epoch has brought into the state already.
     pub(super) touched: Vec<Range>,
@@ -57,6 +57,7 @@ impl OpenEpoch {
         self.gathered.changes.extend(gathered.changes);
         self.gathered.touched.extend(gathered.touched);
         self.gathered.rows += gathered.rows;
+        self.gathered.bytes += gathered.bytes;
         (self.input, self.rejects) = (input, rejects);
     }
 }

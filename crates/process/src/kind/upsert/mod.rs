@@ -47,6 +47,11 @@ fn rows_max(job: &Job) -> u64 {
     job.options.leaves.dirty_rows_max as u64
 }
 
+/// Their bytes, likewise: events may be wide.
+fn bytes_max(job: &Job) -> usize {
+    job.options.joined_bytes_max / 2
+}
+
 /// An upsert model at work.
 pub(crate) struct UpsertWork {
     rules: Rules,
@@ -141,8 +146,7 @@ impl UpsertWork {
                     for file in &increment.removed {
                         let rows = self.read(job, file).await?;
                         let events = self.rules.events_taken_back(self.merger.shape(), &rows).await?;
-                        self.gathered.rows += count(&events);
-                        self.gathered.changes.extend(events.into_iter().map(Change::Retract));
+                        self.gather(events.into_iter().map(Change::Retract));
                         self.make_room(job).await?;
                     }
                     if self.shape().keeps_newest_alone() {
@@ -201,8 +205,8 @@ impl UpsertWork {
             self.gathered.has_rejects = true;
             job.output.append(Vec::new(), made.rejects, [])?;
         }
-        self.gathered.rows += count(&made.events);
         if self.shape().feeding == Feeding::Whole {
+            self.gathered.rows += count(&made.events);
             let bytes = made.events.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
             self.gathered.bytes += bytes;
             self.gathered.whole.get_or_insert_default().extend(made.events);
@@ -214,9 +218,18 @@ impl UpsertWork {
                 return Err(Error::SnapshotTooLarge { dataset, input, bytes, bytes_max });
             }
         } else {
-            self.gathered.changes.extend(made.events.into_iter().map(Change::Add));
+            self.gather(made.events.into_iter().map(Change::Add));
         }
         self.make_room(job).await
+    }
+
+    fn gather(&mut self, changes: impl Iterator<Item = Change>) {
+        for change in changes {
+            let (Change::Add(events) | Change::Retract(events)) = &change;
+            self.gathered.rows += events.num_rows() as u64;
+            self.gathered.bytes += events.get_array_memory_size();
+            self.gathered.changes.push(change);
+        }
     }
 
     /// Events of ended epochs that wait for their commit.
@@ -227,19 +240,22 @@ impl UpsertWork {
     /// Brings a part of an epoch into the state, where its events are too many for memory. The table follows with the
     /// epoch's end.
     async fn make_room(&mut self, job: &Job) -> Result<()> {
-        let rows_max = rows_max(job);
-        if self.gathered.rows + self.waiting_rows() <= rows_max || self.shape().feeding == Feeding::Whole {
+        let (rows_max, bytes_max) = (rows_max(job), bytes_max(job));
+        let waiting = self.open.iter().map(|epoch| epoch.gathered.bytes).sum::<usize>();
+        let has_room =
+            self.gathered.rows + self.waiting_rows() <= rows_max && self.gathered.bytes + waiting <= bytes_max;
+        if has_room || self.shape().feeding == Feeding::Whole {
             return Ok(());
         }
         while let Some(epoch) = self.open.front() {
             let version = epoch.input.version().await;
             self.commit(job, version, self.first_seal).await?;
         }
-        if self.gathered.rows <= rows_max / 2 {
+        if self.gathered.rows <= rows_max / 2 && self.gathered.bytes <= bytes_max / 2 {
             return Ok(());
         }
         let portion = Gathered { changes: std::mem::take(&mut self.gathered.changes), ..Gathered::default() };
-        self.gathered.rows = 0;
+        (self.gathered.rows, self.gathered.bytes) = (0, 0);
         let mut attempts = 0;
         let mut prepared = loop {
             match self.prepare(job, &portion, None).await {

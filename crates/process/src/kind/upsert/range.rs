@@ -79,11 +79,12 @@ pub(super) enum Instead {
 /// change, in their order.
 pub(super) async fn all_at_once(
     work: RangeWork,
-    ranges: impl Iterator<Item = (Range, Vec<Arc<DataFile>>, OfRange)>,
+    ranges: impl Iterator<Item = Result<(Range, Vec<Arc<DataFile>>, OfRange)>>,
 ) -> Result<Vec<Written>> {
     let at_once_max = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (work, mut running, mut written) = (Arc::new(work), JoinSet::new(), Vec::new());
-    for (range, files, came) in ranges {
+    for each in ranges {
+        let (range, files, came) = each?;
         if running.len() >= at_once_max {
             written.extend(next(&mut running).await?);
         }

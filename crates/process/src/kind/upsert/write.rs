@@ -52,7 +52,7 @@ impl UpsertWork {
         let layout = self.layout();
         let mut prepared = Prepared::default();
         let touched = layout.ranges().filter(|range| is_touched(*range));
-        let touched = touched.map(|range| (range, layout.get(range).to_vec(), OfRange::default()));
+        let touched = touched.map(|range| Ok((range, layout.get(range).to_vec(), OfRange::default())));
         for written in all_at_once(self.ranges(job, None, Rows::Alone), touched).await? {
             prepared.adds.extend(written.rows);
         }
@@ -66,29 +66,25 @@ impl UpsertWork {
     /// too where parts of the epoch are in the state: the rows are derived when all of it is.
     pub(super) async fn prepare(&self, job: &Job, gathered: &Gathered, version: Option<i64>) -> Result<Prepared> {
         let (layout, bits) = (self.layout(), bits_for(gathered.held(), job.options.leaves.leaf_rows_max));
-        let mut ranges: BTreeMap<Range, OfRange> = BTreeMap::new();
-        for change in &gathered.changes {
+        let mut ranges: BTreeMap<Range, Places> = BTreeMap::new();
+        if gathered.whole.is_some() {
+            // Every key that is held may be absent.
+            ranges.extend(layout.ranges().map(|range| (range, Places::default())));
+        }
+        for (at, change) in gathered.changes.iter().enumerate() {
             let (Change::Add(events) | Change::Retract(events)) = change;
-            for (range, events) in self.divided(&layout, bits, events)? {
-                let change = match change {
-                    Change::Add(_) => Change::Add(events),
-                    Change::Retract(_) => Change::Retract(events),
-                };
-                ranges.entry(range).or_default().changes.push(change);
+            for (range, rows) in self.divided(&layout, bits, events)? {
+                ranges.entry(range).or_default().changes.push((at, rows));
             }
         }
-        if let Some(whole) = &gathered.whole {
-            // Every key that is held may be absent.
-            ranges.extend(layout.ranges().map(|range| (range, OfRange::default())));
-            for events in whole {
-                for (range, events) in self.divided(&layout, bits, events)? {
-                    ranges.entry(range).or_default().whole.push(events);
-                }
+        for (at, events) in gathered.whole.iter().flatten().enumerate() {
+            for (range, rows) in self.divided(&layout, bits, events)? {
+                ranges.entry(range).or_default().whole.push((at, rows));
             }
-            for events in &gathered.rejected {
-                for (range, events) in self.divided(&layout, bits, events)? {
-                    ranges.entry(range).or_default().rejected.push(events);
-                }
+        }
+        for (at, events) in gathered.rejected.iter().enumerate() {
+            for (range, rows) in self.divided(&layout, bits, events)? {
+                ranges.entry(range).or_default().rejected.push((at, rows));
             }
         }
         let stamp = gathered.whole.as_ref().map(|whole| {
@@ -104,7 +100,9 @@ impl UpsertWork {
             true => Rows::WhereTheyDiffer,
             false => Rows::Later,
         };
-        let came = ranges.into_iter().map(|(range, came)| (range, layout.get(range).to_vec(), came));
+        // The events of a range are taken out when its turn has come.
+        let came =
+            ranges.into_iter().map(|(range, places)| Ok((range, layout.get(range).to_vec(), places.of(gathered)?)));
         for written in all_at_once(self.ranges(job, stamp, rows), came).await? {
             let range = written.range;
             prepared.state.ranges.push(range.to_string());
@@ -121,24 +119,53 @@ impl UpsertWork {
         Ok(prepared)
     }
 
-    /// Events by the ranges that their keys lie in; in a table without ranges, by the first bits of their hashes.
+    /// Which events' keys lie in which range; in a table without ranges, by the first bits of their hashes.
     fn divided(
         &self,
         layout: &Layout<Arc<DataFile>>,
         bits: u8,
         events: &RecordBatch,
-    ) -> Result<Vec<(Range, RecordBatch)>> {
+    ) -> Result<BTreeMap<Range, UInt32Array>> {
         let (hashes, _) = self.hasher.hash(events)?;
         let mut rows: BTreeMap<Range, Vec<u32>> = BTreeMap::new();
         for (row, hash) in (0_u32..).zip(hashes) {
             rows.entry(layout.range_of(hash, bits)).or_default().push(row);
         }
-        let taken = rows.into_iter().map(|(range, rows)| {
-            let events = take_record_batch(events, &UInt32Array::from(rows));
-            Ok((range, events.map_err(|source| Error::Arrow { attempted: "dividing events", source })?))
-        });
-        taken.collect()
+        Ok(rows.into_iter().map(|(range, rows)| (range, UInt32Array::from(rows))).collect())
     }
+}
+
+/// Where the events of one range are among those that were gathered: batches, and the rows of each.
+#[derive(Default)]
+struct Places {
+    changes: Vec<(usize, UInt32Array)>,
+    whole: Vec<(usize, UInt32Array)>,
+    rejected: Vec<(usize, UInt32Array)>,
+}
+
+impl Places {
+    /// The events themselves.
+    fn of(self, gathered: &Gathered) -> Result<OfRange> {
+        let mut came = OfRange::default();
+        for (at, rows) in &self.changes {
+            came.changes.extend(match gathered.changes.get(*at) {
+                Some(Change::Add(events)) => Some(Change::Add(taken(events, rows)?)),
+                Some(Change::Retract(events)) => Some(Change::Retract(taken(events, rows)?)),
+                None => None,
+            });
+        }
+        let all = |batches: &[RecordBatch], places: &[(usize, UInt32Array)]| -> Result<Vec<RecordBatch>> {
+            let of = |(at, rows): &(usize, UInt32Array)| batches.get(*at).map(|events| taken(events, rows));
+            places.iter().filter_map(of).collect()
+        };
+        came.whole = all(gathered.whole.as_deref().unwrap_or_default(), &self.whole)?;
+        came.rejected = all(&gathered.rejected, &self.rejected)?;
+        Ok(came)
+    }
+}
+
+fn taken(events: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch> {
+    take_record_batch(events, rows).map_err(|source| Error::Arrow { attempted: "dividing events", source })
 }
 
 /// When a whole came: the time at which its newest record did, or now where it has none.
