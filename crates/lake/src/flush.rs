@@ -25,6 +25,9 @@ use crate::tail::Run;
 use crate::txn::{Counter, TxnId};
 use crate::windows::WindowColumn;
 
+/// How many files of one side are encoded at once.
+const FILES_AT_ONCE: usize = 2;
+
 impl Table {
     /// Writes as files what is in memory, when it is more than the table should hold; what is open stays open.
     ///
@@ -324,9 +327,10 @@ impl Table {
     pub(crate) async fn write(&self, side: SideName, through: ChangeNumber) -> Result<(), LakeError> {
         let _one_at_a_time = self.writing.lock().await;
         let runs = self.state.lock().side_mut(side).chunks.runs(through, self.shared.options.file_bytes_in_memory);
-        for run in runs {
-            let files = self.write_files(side, run.batches.clone()).await?;
-            self.run_written(side, &run, &files);
+        let written = |run: Run| async move { (self.write_files(side, run.batches.clone()).await, run) };
+        let mut runs = futures::stream::iter(runs).map(written).buffered(FILES_AT_ONCE);
+        while let Some((files, run)) = runs.next().await {
+            self.run_written(side, &run, &files?);
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{MutexGuard, mpsc};
 use vitalake_lake::{Account, ChangeReader, DataFile, Increment, Seal, TxnId, signed};
 use vitalake_runtime::error::{Classified, Retry};
@@ -27,6 +27,8 @@ use crate::run::{Job, Reader};
 
 /// Epochs that may wait for their commit before the model waits for them.
 const OPEN_EPOCHS_MAX: usize = 32;
+/// Files of the input whose rows are in memory at once.
+const FILES_AHEAD_MAX: usize = 2;
 
 /// Runs a model until it is stopped. `reader` is its place in the input, where it could be taken already.
 pub(crate) async fn run(job: Job, reader: Option<Reader>) {
@@ -269,19 +271,17 @@ impl Owner {
         if !increment.rows.is_empty() {
             self.step_until_done(job, Rows { batches: &increment.rows, version }).await?;
         }
-        for file in &increment.files {
-            let mut attempts = 0;
-            let rows = loop {
-                match job.input.read_columns(file, self.work.needed()).await {
-                    Ok(rows) => break rows,
-                    Err(error) => job.try_again(&mut attempts, error.into()).await?,
-                }
-            };
+        let needed = self.work.needed().to_vec();
+        let read = |file: Arc<DataFile>| read_until_done(job, file, &needed);
+        // The next file is read while the rows of one are processed.
+        let mut files = futures::stream::iter(increment.files.clone()).map(read).buffered(FILES_AHEAD_MAX);
+        while let Some(read) = files.next().await {
+            let (file, rows) = read?;
             let at_once = if job.gathers() { rows.len().max(1) } else { 1 };
             for batches in rows.chunks(at_once) {
                 self.step_until_done(job, Rows { batches, version }).await?;
             }
-            self.account_for(job, file, &rows);
+            self.account_for(job, &file, &rows);
         }
         Ok(())
     }
@@ -350,6 +350,21 @@ impl Owner {
         let made = self.work.take_in(job, &job.output.head(), rows, &mut counts).await?;
         self.work.publish(job, made)?;
         Ok(counts)
+    }
+}
+
+/// The rows of a file of the input, read again until that succeeds or cannot help.
+async fn read_until_done(
+    job: &Job,
+    file: Arc<DataFile>,
+    columns: &[String],
+) -> Result<(Arc<DataFile>, Vec<RecordBatch>)> {
+    let mut attempts = 0;
+    loop {
+        match job.input.read_columns(&file, columns).await {
+            Ok(rows) => return Ok((file, rows)),
+            Err(error) => job.try_again(&mut attempts, error.into()).await?,
+        }
     }
 }
 
