@@ -139,6 +139,58 @@ fn every_avro_schema_becomes_a_valid_contract() {
 }
 
 #[test]
+fn an_avro_file_of_every_codec_gives_the_types_of_its_schema() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/avro");
+    let here = Here::new();
+    let codecs = files(&folder, "avro");
+    assert_eq!(codecs.len(), 4);
+    for file in &codecs {
+        here.import(SampleForm::Avro, file, Some(&name_of(file))).unwrap();
+    }
+    assert_eq!(here.contracts().len(), 4);
+    let draft = here.text("contracts/raw/visits_zstandard.yaml");
+    for (column, wanted) in [
+        ("visit_id", "string\n        required: true\n        description: \"The visit's id\"\n"),
+        ("day", "date # days"),
+        ("at", "timestamp # a number"),
+        ("seen_at", "timestamp # a number in Avro's own form, written as RFC 3339 in JSON\n        customProperties"),
+        ("clock_time", "timestamp # a local time"),
+        ("opens", "time # a number"),
+        ("fee", "string # a decimal"),
+        ("paid", "string # a decimal"),
+        ("state", "string # an enum"),
+        (
+            "state_before",
+            "string # an enum: add `invalidValues` where other symbols must not come\n        customProperties",
+        ),
+        ("refund", "string # a decimal"),
+        ("codes", "array\n        required: true\n"),
+        ("beds", "array\n        required: true\n"),
+        ("bed_ward", "string\n        required: true\n"),
+        ("last_bed_ward", "string\n        customProperties"),
+        ("notes", "object\n        required: true\n"),
+        ("patient_given", "string\n        required: true\n"),
+        ("patient_mother", "object\n        customProperties"),
+        ("patient_weight", "number # whole numbers too\n        customProperties"),
+        ("patient_answer", "string # several types"),
+        ("urgent", "boolean\n"),
+        ("score", "number\n        required: true\n"),
+        ("signature", "string # bytes"),
+        ("claimed", "string\n        required: true\n"),
+    ] {
+        let line = format!("      - name: {column}\n        logicalType: {wanted}");
+        assert!(draft.contains(&line), "{line}\n{draft}");
+    }
+    let whole = std::fs::read(&codecs[0]).unwrap();
+    let cut = here.folder.path().join("cut.avro");
+    for bytes in [&whole[..300], &whole[..5], &whole[..4]] {
+        std::fs::write(&cut, bytes).unwrap();
+        let refused = here.import(SampleForm::Avro, &cut, None).unwrap_err().to_string();
+        assert!(refused.contains("cut.avro has a header that is cut off, or holds no schema"), "{refused}");
+    }
+}
+
+#[test]
 fn every_type_of_a_bulk_export_loads_whole_under_the_view_drafted_from_it() {
     let Some(folder) = shared("data/bulk-fhir-13p") else { return };
     let here = Here::new();

@@ -10,6 +10,9 @@ use crate::command::init::name;
 /// Columns beyond which the rest is left out.
 const COLUMNS_MAX: usize = 400;
 
+/// Columns that are named as left out, beyond which nothing more is looked at.
+const LEFT_OUT_MAX: usize = 100;
+
 /// A contract on its way.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -65,6 +68,11 @@ impl Page {
         self.left_out.push(why.into());
     }
 
+    /// Whether so much was left out that the rest is not looked at.
+    pub(super) fn is_full(&self) -> bool {
+        self.columns.len() + self.left_out.len() >= COLUMNS_MAX + LEFT_OUT_MAX
+    }
+
     pub(super) fn columns(&self) -> &[Column] {
         &self.columns
     }
@@ -87,6 +95,9 @@ impl Page {
         if !self.left_out.is_empty() {
             text += "# Left out:\n";
             self.left_out.iter().for_each(|why| text += &format!("#   {}\n", in_comment(why)));
+            if self.is_full() {
+                text += "#   and what comes after it\n";
+            }
         }
         if !self.custom.is_empty() {
             text += "customProperties:\n";

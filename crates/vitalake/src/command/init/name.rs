@@ -85,8 +85,10 @@ fn snake(text: &str) -> String {
     trimmed.chars().take(NAME_CHARS_MAX).collect::<String>().trim_end_matches('_').to_owned()
 }
 
+/// A name that begins with a letter, and that YAML does not read as something else than a text.
 fn with_letter(name: String, prefix: &str) -> String {
-    if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("{prefix}{name}") }
+    let is_text = name.starts_with(|c: char| c.is_ascii_lowercase()) && !["null", "true", "false"].contains(&&*name);
+    if is_text { name } else { format!("{prefix}{name}") }
 }
 
 #[cfg(test)]
@@ -98,6 +100,7 @@ mod tests {
     #[case("Patient.000.ndjson", "patient")]
     #[case("2016-04 export.csv", "d_2016_04_export")]
     #[case("..", "sample")]
+    #[case("null.csv", "d_null")]
     #[case("Größe.csv", "gr_e")]
     fn a_dataset_is_named_after_its_file(#[case] file: &str, #[case] name: &str) {
         assert_eq!(dataset(file), name);
@@ -111,6 +114,7 @@ mod tests {
     #[case(&["_id"], "id")]
     #[case(&["2nd reading"], "c_2nd_reading")]
     #[case(&["taken"], "taken_2")]
+    #[case(&["True"], "c_true")]
     #[case(&["(%)"], "percent")]
     fn a_column_is_named_after_its_fields(#[case] path: &[&str], #[case] name: &str) {
         let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
