@@ -33,7 +33,7 @@ pub enum PostgresError {
     },
     /// No such table.
     #[error(
-        "there is no table or view {table} in PostgreSQL at {place}, or its user may not see it: name it as schema.table"
+        "there is no table or view {table} in PostgreSQL at {place}, or its user may not see it: name it as schema.table, and names with capitals in double quotes"
     )]
     NoTable {
         /// The server and the database.
@@ -71,6 +71,18 @@ pub enum PostgresError {
         /// The column now.
         column: String,
         /// The column before.
+        was: String,
+    },
+    /// The column has another type than when it was last read, and another order.
+    #[error(
+        "the watermark {column} is {now} now and was {was}: what is new cannot be told; cast it in the query to what it was, or begin a new feed"
+    )]
+    WatermarkOrder {
+        /// The column.
+        column: String,
+        /// What it is.
+        now: &'static str,
+        /// What it was.
         was: String,
     },
     /// Rows without a watermark.

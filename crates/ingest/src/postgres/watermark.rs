@@ -34,6 +34,9 @@ pub struct WatermarkColumn {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
     column: String,
+    /// What orders its values; none of a read before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
     value: String,
     edge: Edge,
     /// Which read of the feed it comes of, from 1.
@@ -110,6 +113,7 @@ pub(super) fn mark(row: &[u8]) -> String {
 #[derive(Debug)]
 pub(super) struct NewEdge {
     pub(super) column: String,
+    order: &'static str,
     value: String,
     read: u64,
     rows: Vec<String>,
@@ -140,7 +144,7 @@ impl NewEdge {
             );
         }
         let edge = if self.is_over { Edge::TooMany } else { Edge::Known(self.rows) };
-        Watermark { column: self.column, value: self.value, edge, read: self.read }
+        Watermark { column: self.column, order: Some(self.order.to_owned()), value: self.value, edge, read: self.read }
     }
 }
 
@@ -185,6 +189,10 @@ pub(super) async fn window(
         .ok_or_else(|| PostgresError::NoWatermark { column: name.clone() })?;
     let asked = Asked { from, columns, column, name: format!("s.c{}", at + 1), lag: watermark.lag };
     asked.check()?;
+    let order = asked.order();
+    if let Some(was) = before.and_then(|before| before.order.clone()).filter(|was| was != order) {
+        return Err(PostgresError::WatermarkOrder { column: name.clone(), now: order, was });
+    }
     asked.refuse_nulls(session).await?;
     let Some(newest) = asked.newest(session, before).await? else { return Ok(None) };
     let type_name = asked.type_name();
@@ -203,6 +211,7 @@ pub(super) async fn window(
     };
     let edge = NewEdge {
         column: name.clone(),
+        order,
         value: newest,
         read: before.map_or(0, |before| before.read) + 1,
         rows: Vec::new(),
@@ -227,6 +236,18 @@ impl Asked<'_> {
             2950 => "uuid",
             25 | 1043 => "text",
             _ => "",
+        }
+    }
+
+    /// What orders values: types that one order has may take each other's place.
+    fn order(&self) -> &'static str {
+        match self.type_name() {
+            "bigint" | "smallint" | "integer" | "numeric" => "a number",
+            "date" => "a date",
+            "timestamp" => "a timestamp without a zone",
+            "timestamptz" => "a timestamp with a zone",
+            "uuid" => "a uuid",
+            _ => "a text",
         }
     }
 

@@ -498,6 +498,10 @@ async fn a_watermark_that_cannot_be_gone_on_from_is_refused() {
     let other = by(table(&server, "t"), "id", Lag::None);
     let error = other.read("t", kept.as_ref()).await.unwrap_err();
     assert!(matches!(error, PostgresError::WatermarkChanged { .. }), "{error}");
+    run(&mut connection, "ALTER TABLE t ALTER COLUMN changed TYPE text").await;
+    let error = source.read("t", kept.as_ref()).await.unwrap_err();
+    let said = "the watermark changed is a text now and was a timestamp with a zone";
+    assert!(error.to_string().contains(said), "{error}");
 }
 
 /// Resident memory of this process, in MiB.
