@@ -32,6 +32,22 @@ impl DeliveryFormat {
         }
     }
 
+    /// What a file is whose name says a form that is not read here, and what to do.
+    #[must_use]
+    pub fn not_read(name: &str) -> Option<&'static str> {
+        let (_, ending) = name.rsplit_once('.')?;
+        Some(match ending.to_ascii_lowercase().as_str() {
+            "avro" => "Avro is not read here: write its rows as Parquet, as CSV or as JSON, one object a line",
+            "orc" => "ORC is not read here: write its rows as Parquet",
+            "xls" | "xlsx" | "ods" => "a workbook is not read here: save the sheet as CSV in UTF-8",
+            "xml" => "XML is not read here: write its rows as CSV or as JSON, one object a line",
+            "tar" | "tgz" | "7z" | "rar" | "bz2" | "xz" | "lz4" => {
+                "it is packed otherwise than with gzip, Zstandard or ZIP: pack it anew, or deliver its files one by one"
+            }
+            _ => return None,
+        })
+    }
+
     /// The form that a word or a file's ending names.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
@@ -43,5 +59,24 @@ impl DeliveryFormat {
             "zip" => Self::Zip,
             _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("a.csv", Some(DeliveryFormat::Csv))]
+    #[case("a.b.CSV.gz", Some(DeliveryFormat::Csv))]
+    #[case("a.zip", Some(DeliveryFormat::Zip))]
+    #[case("a.avro", None)]
+    #[case("a.tar.gz", None)]
+    #[case("a", None)]
+    fn a_name_says_a_form_or_what_to_do(#[case] name: &str, #[case] form: Option<DeliveryFormat>) {
+        assert_eq!(DeliveryFormat::of_name(name), form);
+        assert_eq!(DeliveryFormat::not_read(name).is_some(), name == "a.avro", "{name}");
     }
 }

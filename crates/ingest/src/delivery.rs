@@ -25,6 +25,7 @@ mod whole;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Days, NaiveDate};
 use tokio::sync::Mutex;
 use vitalake_lake::{LakeError, Table};
 
@@ -43,6 +44,8 @@ pub use sets::{DeliveryJudge, DeliveryRules, SetFinding};
 
 /// How often a delivery whose number went to another process takes the next one.
 const TRIES_MAX: u32 = 100;
+/// How far ahead of now a business date may be.
+const AHEAD_MAX: Days = Days::new(366);
 
 /// Where the deliveries of one dataset take turns.
 #[derive(Debug)]
@@ -66,6 +69,12 @@ impl DeliveryDesk {
     }
 }
 
+/// Whether a day is one that nobody delivers for yet, as a mistyped year is.
+fn is_far_ahead(date: NaiveDate, now_ms: i64) -> bool {
+    let today = DateTime::from_timestamp_millis(now_ms).map(|now| now.date_naive());
+    today.and_then(|today| today.checked_add_days(AHEAD_MAX)).is_some_and(|last| date > last)
+}
+
 /// Takes one delivery. Run it in a task that outlives the request.
 ///
 /// # Errors
@@ -76,6 +85,9 @@ pub async fn deliver(
     incoming: Incoming,
     desk: &DeliveryDesk,
 ) -> Result<Delivered, DeliverError> {
+    if let Some(date) = incoming.business_date.filter(|date| is_far_ahead(*date, incoming.now_ms)) {
+        return Err(DeliverError::FarAhead { dataset: table.contract().dataset.to_string(), date });
+    }
     let mut whole = Receiving::new(table, &desk.held, incoming).all_of(rules.sql).await?;
     if let Some(found) = whole.there_already() {
         whole.give_up().await;

@@ -56,6 +56,9 @@ pub struct LedgerEntry {
     pub actor: Option<String>,
     /// Whether it is held now.
     pub open: bool,
+    /// Whether its table was removed and made again since, so that nothing of it is there.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 /// A person's decision about a held delivery.

@@ -14,7 +14,7 @@ pub const RUNNING: &str = "running";
 pub const LATE: &str = "late";
 /// A feed whose source cannot be read; it is tried again by itself.
 pub const AWAY: &str = "away";
-/// A feed whose last delivery was refused.
+/// A feed of which deliveries were refused that lie there unchanged.
 pub const REFUSED: &str = "refused";
 /// A feed of which deliveries wait for somebody to decide.
 pub const HELD: &str = "held";
@@ -67,12 +67,15 @@ pub struct FeedReport {
     /// Files of the source that are known to be delivered.
     #[serde(default)]
     pub files_taken: u64,
+    /// Deliveries that were refused for what they are and lie there unchanged, and why: the newest of them.
+    #[serde(default)]
+    pub refused: Vec<NotRead>,
     /// Entries that are no files to be read, and why: the first of them.
     #[serde(default)]
     pub not_read: Vec<NotRead>,
 }
 
-/// An entry of a folder that is not read.
+/// What is not read, or was refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotRead {
     /// Its name.

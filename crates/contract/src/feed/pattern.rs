@@ -83,13 +83,22 @@ impl NamePattern {
         }
         let found = self.regex.captures(name)?;
         let Some(format) = &self.date else { return Some(None) };
-        let days = format.parse_date(found.name("date")?.as_str().as_bytes())?;
+        Self::day(format, found.name("date")?.as_str()).map(Some)
+    }
+
+    /// Whether a name is that of a delivery but for its date, which is no day.
+    #[must_use]
+    pub fn is_without_day(&self, name: &str) -> bool {
+        !is_temporary(name) && self.regex.is_match(name) && self.matches(name).is_none()
+    }
+
+    fn day(format: &TimeFormat, text: &str) -> Option<NaiveDate> {
+        let days = format.parse_date(text.as_bytes())?;
         let epoch = NaiveDate::default();
-        let day = match u64::try_from(days) {
+        match u64::try_from(days) {
             Ok(days) => epoch.checked_add_days(Days::new(days)),
             Err(_) => epoch.checked_sub_days(Days::new(days.unsigned_abs().into())),
-        };
-        day.map(Some)
+        }
     }
 }
 
@@ -164,6 +173,16 @@ mod tests {
     fn a_name_says_its_date(#[case] pattern: &str, #[case] name: &str, #[case] want: Option<&str>) {
         let found = NamePattern::new(pattern).unwrap().matches(name);
         assert_eq!(found.map(|date| date.unwrap().to_string()).as_deref(), want);
+    }
+
+    #[rstest]
+    #[case("p_20260230.csv", true)]
+    #[case("p_20261301.csv", true)]
+    #[case("p_20260228.csv", false)]
+    #[case("p_2026023.csv", false)]
+    #[case(".p_20260230.csv", false)]
+    fn a_date_that_is_no_day_is_told_from_a_name_that_is_none(#[case] name: &str, #[case] want: bool) {
+        assert_eq!(NamePattern::new("p_{date:yyyyMMdd}*.csv").unwrap().is_without_day(name), want);
     }
 
     #[rstest]

@@ -212,6 +212,14 @@ pub enum DeliveryError {
         /// What is wrong with it.
         error: Box<DeliveryError>,
     },
+    /// One of several files.
+    #[error("file {number} of the delivery: {error}")]
+    OfSeveral {
+        /// Which of them, from 1.
+        number: usize,
+        /// What is wrong with it.
+        error: Box<DeliveryError>,
+    },
     /// A JSON document whose elements cannot be told apart.
     #[error(
         "the delivery of {dataset} is JSON that cannot be read at line {line}, byte {byte} of the file: {what}; nothing of it was loaded"
@@ -298,6 +306,24 @@ pub enum DeliveryError {
 }
 
 impl DeliveryError {
+    /// What is wrong, whichever file it is wrong with.
+    #[must_use]
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Part { error, .. } | Self::OfSeveral { error, .. } => error.cause(),
+            own => own,
+        }
+    }
+
+    /// Which of several files is wrong, from 1.
+    #[must_use]
+    pub fn file(&self) -> Option<usize> {
+        match self {
+            Self::OfSeveral { number, .. } => Some(*number),
+            _ => None,
+        }
+    }
+
     /// With the line of the header that is meant.
     pub(super) fn at_line(mut self, line: u64) -> Self {
         if let Self::ColumnMissing { place, .. } = &mut self {

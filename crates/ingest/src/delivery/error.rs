@@ -2,6 +2,7 @@
 //!
 //! Invariant: counts, names and words of ours, never a record's value.
 
+use chrono::NaiveDate;
 use vitalake_lake::LakeError;
 use vitalake_runtime::error::{Class, Classified, Retry};
 
@@ -61,6 +62,16 @@ pub enum DeliverError {
         /// What was found, and what is wanted.
         verdict: Verdict,
     },
+    /// Every later delivery would seem old beside it.
+    #[error(
+        "the delivery of {dataset} stands for {date}, more than a year ahead: every later one would seem old beside it; nothing of it was loaded: correct its date"
+    )]
+    FarAhead {
+        /// The dataset.
+        dataset: String,
+        /// The day that it is to stand for.
+        date: NaiveDate,
+    },
     /// What was held is not in its place any longer.
     #[error(
         "{dataset} has taken delivery {newer} of {date} since this one was held; it would take that one's place: reject this one, or release it with the newer one replaced"
@@ -84,18 +95,31 @@ pub enum DeliverError {
     Stopped(String),
 }
 
+impl DeliverError {
+    /// Which of a delivery's several files is wrong, from 1.
+    #[must_use]
+    pub fn file(&self) -> Option<usize> {
+        match self {
+            Self::File(error) => error.file(),
+            _ => None,
+        }
+    }
+}
+
 impl Classified for DeliverError {
     fn class(&self) -> Class {
         match self {
-            Self::File(DeliveryError::Read { .. } | DeliveryError::NoRoom { .. })
-            | Self::Held(_)
-            | Self::Stopped(_) => Class::External,
-            Self::File(DeliveryError::Decode(_) | DeliveryError::Interrupted { .. }) => Class::Internal,
-            Self::File(_)
-            | Self::Fatal { .. }
+            Self::File(error) => match error.cause() {
+                DeliveryError::Read { .. } | DeliveryError::NoRoom { .. } => Class::External,
+                DeliveryError::Decode(_) | DeliveryError::Interrupted { .. } => Class::Internal,
+                _ => Class::User,
+            },
+            Self::Held(_) | Self::Stopped(_) => Class::External,
+            Self::Fatal { .. }
             | Self::FatalSet { .. }
             | Self::Empty { .. }
             | Self::NotAsExpected { .. }
+            | Self::FarAhead { .. }
             | Self::NewerThere { .. } => Class::User,
             Self::Lake(error) => error.class(),
         }
@@ -103,14 +127,16 @@ impl Classified for DeliverError {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::File(DeliveryError::Read { .. } | DeliveryError::NoRoom { .. })
-            | Self::Held(_)
-            | Self::Stopped(_) => Retry::Later,
-            Self::File(_)
-            | Self::Fatal { .. }
+            Self::File(error) => match error.cause() {
+                DeliveryError::Read { .. } | DeliveryError::NoRoom { .. } => Retry::Later,
+                _ => Retry::Never,
+            },
+            Self::Held(_) | Self::Stopped(_) => Retry::Later,
+            Self::Fatal { .. }
             | Self::FatalSet { .. }
             | Self::Empty { .. }
             | Self::NotAsExpected { .. }
+            | Self::FarAhead { .. }
             | Self::NewerThere { .. } => Retry::Never,
             Self::Lake(error) => error.retry(),
         }

@@ -21,6 +21,11 @@ pub struct Incoming {
     pub format: DeliveryFormat,
     /// Its bytes.
     pub pieces: Pieces,
+    /// Whether they are those of more than one file.
+    pub several: bool,
+    /// Whether its source may have given it before: then a content that its day, or its dataset, has had is no new one,
+    /// also where another has taken its place.
+    pub maybe_again: bool,
     /// When it began to come, milliseconds since 1970.
     pub now_ms: i64,
     /// The day that it stands for. Another content for the same day corrects it.
@@ -39,8 +44,21 @@ impl Incoming {
     /// A file without a business date, that is refused when a rule refuses it.
     #[must_use]
     pub fn new(name: impl Into<String>, format: DeliveryFormat, pieces: Pieces, now_ms: i64) -> Self {
+        let (name, several, maybe_again) = (name.into(), false, false);
         let (business_date, feed, on_refusal, expected, watermark) = Default::default();
-        Self { name: name.into(), format, pieces, now_ms, business_date, feed, on_refusal, expected, watermark }
+        Self {
+            name,
+            format,
+            pieces,
+            several,
+            maybe_again,
+            now_ms,
+            business_date,
+            feed,
+            on_refusal,
+            expected,
+            watermark,
+        }
     }
 }
 

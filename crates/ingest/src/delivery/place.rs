@@ -56,7 +56,7 @@ pub(super) enum Meets {
 pub(super) fn meets(table: &Table, sha256: &str, date: Option<NaiveDate>) -> Meets {
     let dataset = &table.contract().dataset;
     let last = table.committed_txn(&TxnId::delivery(dataset));
-    let same = table.committed_txn(&TxnId::delivered_content(dataset, sha256, date));
+    let same = had(table, sha256, date);
     let of_date = date.and_then(|date| table.committed_txn(&TxnId::delivery_of_date(dataset, date)));
     match table.contract().delivery {
         Delivery::Append => match (date, same, of_date) {
@@ -71,6 +71,11 @@ pub(super) fn meets(table: &Table, sha256: &str, date: Option<NaiveDate>) -> Mee
             None => Meets::All(last),
         },
     }
+}
+
+/// The delivery that a content was for a business date, whatever has taken its place since.
+pub(super) fn had(table: &Table, sha256: &str, date: Option<NaiveDate>) -> Option<i64> {
+    table.committed_txn(&TxnId::delivered_content(&table.contract().dataset, sha256, date))
 }
 
 /// The newest business date that a table has taken, where it is after a day.

@@ -49,12 +49,13 @@ impl<'a> Receiving<'a> {
     pub(super) async fn all_of(self, sql: Option<Arc<dyn SqlRules>>) -> Result<Whole<'a>, DeliverError> {
         let spool = self.may_be_held().then(|| self.held.spool(self.table.contract().dataset.as_str()));
         let Self { table, incoming, .. } = self;
-        let Incoming { name, format, pieces, now_ms, business_date, feed, on_refusal, expected, watermark } = incoming;
+        let Incoming { name, format, pieces, several, maybe_again, now_ms, .. } = incoming;
+        let Incoming { business_date, feed, on_refusal, expected, watermark, .. } = incoming;
         let mut files = Files::new(next_number(table), business_date, on_refusal == OnRefusal::Refuse);
         let mut sums = Sums::of(table.contract(), expected.as_ref());
         let rules = Rules::new(Arc::clone(table.contract()), sql);
         let (pieces, spooling) = passed_on(pieces, spool);
-        let decoding = Decoding { rules, format, pieces, now_ms };
+        let decoding = Decoding { rules, format, pieces, several, now_ms };
         let received = decoding.run(table, &mut files, &mut sums).await;
         let spool = match spooling {
             Some(spooling) => spooling.await.ok().flatten(),
@@ -70,7 +71,7 @@ impl<'a> Receiving<'a> {
             }
         };
         files.finish(table).await?;
-        let origin = Origin { name, format, now_ms, business_date, feed, on_refusal, expected, watermark };
+        let origin = Origin { name, format, maybe_again, now_ms, business_date, feed, on_refusal, expected, watermark };
         Ok(Whole::new(table, origin, files, received, sums).with_spool(spool))
     }
 }
@@ -95,6 +96,8 @@ struct Decoding {
     rules: Rules,
     format: DeliveryFormat,
     pieces: Pieces,
+    /// Whether more than one file may come, so that it has to be said with which something is wrong.
+    several: bool,
     now_ms: i64,
 }
 
@@ -102,17 +105,22 @@ impl Decoding {
     async fn run(self, table: &Arc<Table>, files: &mut Files, sums: &mut Sums) -> Result<Received, DeliverError> {
         let (sender, mut decoded) = mpsc::channel::<Result<Decoded, DeliveryError>>(BATCHES_AHEAD_MAX);
         let (number, dataset) = (files.number(), table.contract().dataset.to_string());
-        let Self { rules, format, pieces, now_ms } = self;
+        let Self { rules, format, pieces, several, now_ms } = self;
         let (pieces, hashing) = hashed(pieces);
         let of = dataset.clone();
         let decoding = tokio::task::spawn_blocking(move || {
             let mut reader = PieceReader::new(pieces);
             let mut totals = DeliveryTotals::default();
             let mut together = Together::default();
-            loop {
+            for file in 1.. {
                 let decoder = decode_delivery(rules.clone(), format, &mut reader, number, now_ms);
                 let mut decoder = decoder.numbered_from(totals.records);
+                let named = |error| match several {
+                    true => DeliveryError::OfSeveral { number: file, error: Box::new(error) },
+                    false => error,
+                };
                 for batch in decoder.by_ref() {
+                    let batch = batch.map_err(named);
                     let batch =
                         batch.and_then(|batch| together.take(&of, batch).map_err(DeliveryError::from)).transpose();
                     if batch.is_some_and(|batch| sender.blocking_send(batch).is_err()) {

@@ -15,7 +15,7 @@ use super::files::Files;
 use super::held::{Held, HeldDeliveries, Spool};
 use super::incoming::OnRefusal;
 use super::pieces::Received;
-use super::place::{Meets, meets};
+use super::place::{Meets, had, meets};
 use super::receiving::next_number;
 use super::sets::{DeliveryJudge, SetFinding};
 use super::totals::Sums;
@@ -28,6 +28,7 @@ use crate::postgres::{OutcomeOfReading, Watermark};
 pub(super) struct Origin {
     pub(super) name: String,
     pub(super) format: DeliveryFormat,
+    pub(super) maybe_again: bool,
     pub(super) now_ms: i64,
     pub(super) business_date: Option<NaiveDate>,
     pub(super) feed: Option<String>,
@@ -69,7 +70,9 @@ impl<'a> Whole<'a> {
     }
 
     fn meets(&self) -> Meets {
-        meets(self.table, &self.received.sha256, self.origin.business_date)
+        let (content, date) = (&self.received.sha256, self.origin.business_date);
+        let before = if self.origin.maybe_again { had(self.table, content, date) } else { None };
+        before.map_or_else(|| meets(self.table, content, date), Meets::Itself)
     }
 
     /// What is said of it where the table has it already, or shows a newer day.

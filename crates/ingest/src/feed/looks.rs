@@ -42,6 +42,8 @@ pub struct Look {
     pub waiting: usize,
     /// When the first of these may be, by standing still.
     pub complete_in: Option<Duration>,
+    /// Files whose names are those of deliveries but for a date that is no day.
+    pub without_day: Vec<String>,
 }
 
 /// Files of one delivery.
@@ -87,7 +89,10 @@ impl Looks {
         let mut look = Look::default();
         let mut groups: BTreeMap<(Option<NaiveDate>, &str), Group<'_>> = BTreeMap::new();
         for file in &listing.files {
-            let Some(date) = feed.pattern.matches(&file.name) else { continue };
+            let Some(date) = feed.pattern.matches(&file.name) else {
+                look.without_day.extend(feed.pattern.is_without_day(&file.name).then(|| file.name.clone()));
+                continue;
+            };
             if markers.contains(&file.name) {
                 continue;
             }

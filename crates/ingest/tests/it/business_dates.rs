@@ -30,7 +30,7 @@ pub(crate) fn incoming(file: &str, date: Option<NaiveDate>) -> Incoming {
     let (sender, pieces) = mpsc::channel(4);
     sender.try_send(bytes(file)).unwrap();
     sender.try_send(Ok(Piece::End)).unwrap();
-    Incoming { business_date: date, ..Incoming::new("people", DeliveryFormat::Ndjson, pieces, 1_000) }
+    Incoming { business_date: date, ..Incoming::new("people", DeliveryFormat::Ndjson, pieces, NOW_MS) }
 }
 
 async fn of_day(process: &Process, date: u32, file: &str) -> Result<Delivered, DeliverError> {

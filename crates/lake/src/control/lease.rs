@@ -28,6 +28,13 @@ const RELEASE: &str =
 /// One row while a lease is held.
 pub(super) const IS_HELD: &str =
     "UPDATE lease SET epoch = epoch WHERE project = $1 AND name = $2 AND owner = $3 AND epoch = $4 RETURNING epoch";
+/// Says that its holder is there, until a time.
+const ATTEND: &str = "INSERT INTO lease (project, name, owner, epoch, until_us) VALUES ($1, $2, $3, 0, $4) \
+     ON CONFLICT (project, name) DO UPDATE SET until_us = excluded.until_us RETURNING epoch";
+/// Those of a group that are there.
+const ATTENDING: &str = "SELECT owner FROM lease WHERE project = $1 AND name LIKE $2 AND until_us >= $3";
+/// Those of a group that have been gone for long.
+const FORGET_ABSENT: &str = "DELETE FROM lease WHERE project = $1 AND name LIKE $2 AND until_us < $3 RETURNING name";
 /// How often a lease is renewed in its time.
 const RENEWALS: u32 = 3;
 
@@ -78,6 +85,33 @@ impl ControlStore {
         };
         let renewing = tokio::spawn(renewal.go_on()).abort_handle();
         Ok(Some(Lease { name: name.to_owned(), epoch: Epoch(epoch), ttl, store: self.clone(), held_until, renewing }))
+    }
+
+    /// Says that this process is one of a group for `ttl`, and gives how many are, itself among them: between them its
+    /// members divide what each does alone under a lease. The group's name has no sign that a pattern of SQL has.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn attend(&self, group: &str, ttl: Duration) -> Result<usize, ControlError> {
+        let now_us = self.now_us();
+        let all = format!("{group}/%");
+        let within = |until_us: i64| vec![self.project().into(), all.as_str().into(), Value::Long(until_us)];
+        let own = format!("{group}/{}", self.owner());
+        let here = vec![self.project().into(), own.as_str().into(), self.owner().into(), after(now_us, ttl).into()];
+        let long_gone_us = now_us.saturating_sub(after(0, ttl));
+        let statements = [(ATTEND, here), (FORGET_ABSENT, within(long_gone_us))];
+        self.all("who is there", &statements).await?;
+        Ok(self.rows("who is there", (ATTENDING, within(now_us))).await?.len().max(1))
+    }
+
+    /// Says that this process leaves a group.
+    ///
+    /// # Errors
+    /// When the store does not answer; it is not counted any longer when its time is over then.
+    pub async fn leave(&self, group: &str) -> Result<(), ControlError> {
+        let own = format!("{group}/{}", self.owner());
+        let gone = vec![self.project().into(), own.as_str().into(), self.owner().into(), Value::Long(0)];
+        self.rows("who is there", (ATTEND, gone)).await.map(drop)
     }
 
     pub(super) fn unread(&self, error: &sqlx::Error) -> ControlError {

@@ -61,6 +61,22 @@ async fn suite(place: &ControlPlace) {
     a_holder_learns_that_its_lease_is_lost(place).await;
     a_lease_is_renewed_while_it_is_held(place).await;
     what_a_feed_writes_is_read_again_by_its_project_alone(place).await;
+    those_of_a_group_know_how_many_they_are(place).await;
+}
+
+async fn those_of_a_group_know_how_many_they_are(place: &ControlPlace) {
+    let clock = Clock::manual(NOW_MS);
+    let (a, b, other) =
+        (store(place, "groups", &clock), store(place, "groups", &clock), store(place, "another project", &clock));
+    assert_eq!(other.attend("feeds", TTL).await.unwrap(), 1);
+    assert_eq!(a.attend("feeds", TTL).await.unwrap(), 1);
+    assert_eq!(b.attend("feeds", TTL).await.unwrap(), 2);
+    assert_eq!(b.attend("feeds-of-others", TTL).await.unwrap(), 1);
+    a.leave("feeds").await.unwrap();
+    assert_eq!(b.attend("feeds", TTL).await.unwrap(), 1);
+    assert_eq!(a.attend("feeds", TTL).await.unwrap(), 2);
+    clock.advance(TTL + Duration::from_millis(1));
+    assert_eq!(b.attend("feeds", TTL).await.unwrap(), 1, "who says nothing any longer is gone");
 }
 
 async fn many_processes_open_a_new_store_at_once(place: &ControlPlace) {

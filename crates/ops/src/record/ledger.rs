@@ -38,8 +38,9 @@ const COLUMNS: [&str; 17] = [
 /// What the ledger knows of a dataset's deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entered {
-    /// Numbers of those that have been loaded or released.
-    pub numbers: BTreeSet<u64>,
+    /// Numbers of those that have been loaded or released, and when one was last, in milliseconds since 1970: a table that
+    /// was made again gives its numbers again.
+    pub numbers: BTreeMap<u64, i64>,
     /// What was held.
     pub held: BTreeSet<String>,
 }
@@ -67,12 +68,15 @@ impl Recorder {
     pub async fn entered(&self) -> Result<BTreeMap<String, Entered>, RecordError> {
         let mut known: BTreeMap<String, Entered> = BTreeMap::new();
         for batch in self.read(OpsTable::Deliveries, &COLUMNS, None).await? {
-            for (_, entry) in entries(&batch) {
+            for (at_us, entry) in entries(&batch) {
                 let of = known.entry(entry.dataset).or_default();
-                match entry.state.as_str() {
-                    "held" => of.held.extend(entry.id),
-                    "known" | "refused" => {}
-                    _ => of.numbers.extend(entry.delivery),
+                match (entry.state.as_str(), entry.delivery) {
+                    ("held", _) => of.held.extend(entry.id),
+                    ("known" | "refused", _) | (_, None) => {}
+                    (_, Some(number)) => {
+                        let at_ms = of.numbers.entry(number).or_insert(i64::MIN);
+                        *at_ms = (*at_ms).max(at_us / 1_000);
+                    }
                 }
             }
         }
@@ -111,6 +115,7 @@ fn entries(batch: &RecordBatch) -> impl Iterator<Item = (i64, LedgerEntry)> + '_
             reason: read.text("reason", row),
             actor: read.text("actor", row),
             open: false,
+            gone: false,
         };
         (at_us, entry)
     })

@@ -105,8 +105,14 @@ fn format(args: &IngestArgs) -> anyhow::Result<FileFormat> {
     match args.format.or_else(|| DeliveryFormat::of_name(&name).map(FileFormat::from)) {
         Some(format) => Ok(format),
         None => {
-            let message = format!("the form of {} cannot be told from its name", args.file.display());
-            Err(Failure::usage(message, "say --format csv, json, parquet, arrow or zip").into())
+            let (message, help) = match DeliveryFormat::not_read(&name) {
+                Some(why) => (format!("{}: {why}", args.file.display()), "say --format where its name is wrong"),
+                None => (
+                    format!("the form of {} cannot be told from its name", args.file.display()),
+                    "say --format csv, json, parquet, arrow or zip",
+                ),
+            };
+            Err(Failure::usage(message, help).into())
         }
     }
 }

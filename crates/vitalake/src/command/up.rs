@@ -5,6 +5,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use vitalake_contract::Source;
 use vitalake_contract::diagnostic::has_errors;
 use vitalake_runtime::config::{Config, Overrides, masked_url, notify, process_environment};
 use vitalake_runtime::events::Events;
@@ -45,7 +46,9 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
         tracing::warn!("a dashboard has a mistake: its page in the console says where, as `vitalake validate` does");
     }
     let mut config = checked.configuration(&overrides)?;
-    check_role(args.role, args.simulate, &config)?;
+    let has_topics =
+        checked.project.contracts.iter().any(|contract| matches!(contract.source, Some(Source::Stream { .. })));
+    check_role(args.role, args.simulate, has_topics, &config)?;
     app_service::check(&config, &process_environment())?;
     if matches!(args.role, Role::All | Role::Process) {
         config.notify = notify::resolve(&config.notify, &process_environment())?;
@@ -79,13 +82,14 @@ pub async fn run(args: UpArgs) -> anyhow::Result<()> {
 }
 
 /// Refuses a role that the configuration leaves without work.
-fn check_role(role: Role, simulate: Option<u32>, config: &Config) -> anyhow::Result<()> {
+fn check_role(role: Role, simulate: Option<u32>, has_topics: bool, config: &Config) -> anyhow::Result<()> {
     if role == Role::All {
         return Ok(());
     }
-    if role == Role::Ingest && config.kafka.bootstrap.is_none() {
+    if role == Role::Ingest && has_topics && config.kafka.bootstrap.is_none() {
         return Err(Failure::input(
-            "the role ingest needs kafka.bootstrap: the embedded log has one owner, a process with the role all",
+            "the role ingest needs kafka.bootstrap where contracts name topics: the embedded log has one owner, a process with \
+             the role all",
             "set kafka.bootstrap, or start without --role (docs/operations.md)",
         )
         .into());

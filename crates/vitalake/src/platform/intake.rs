@@ -73,8 +73,11 @@ impl Intake {
             _ if !context.role.takes_records() => Ok(Self::none()),
             None if context.role == Role::All => Self::open_log(context).await,
             None if context.role == Role::Serve => Ok(Self::none()),
+            // Files alone are delivered, for which nobody needs a log.
+            None if context.topics().next().is_none() => Ok(Self::none()),
             None => anyhow::bail!(
-                "the role {} needs kafka.bootstrap: the embedded log has one owner, a process with the role all",
+                "the role {} needs kafka.bootstrap where contracts name topics: the embedded log has one owner, a process \
+                 with the role all",
                 context.role.as_str()
             ),
             #[cfg(feature = "rdkafka")]

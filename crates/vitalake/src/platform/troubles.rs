@@ -28,7 +28,7 @@ impl Life {
         }
         let models = self.models.lock().clone();
         troubles.extend(models.iter().flat_map(|models| models.statuses()).filter_map(of_model));
-        troubles.extend(self.feeds.run_here().iter().filter_map(|desk| of_feed(desk)));
+        troubles.extend(self.feeds.run_here().filter_map(|desk| of_feed(desk)));
         let published = self.druid.iter().flat_map(|druid| druid.troubles(self.setup.clock.now_ms()));
         troubles.extend(published.map(|(dataset, needs_a_person, words)| Trouble {
             dataset: Some(dataset),

@@ -148,42 +148,6 @@ fn feed(place: &Place) -> Value {
 }
 
 #[test]
-fn one_of_two_processes_runs_a_feed_and_the_other_takes_over_when_it_is_killed() {
-    let Some(database) = PostgresServer::start() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let one = project(folder.path());
-    let other = Place::new(&one.project, &folder.path().join("other"), &folder.path().join("other.txt"));
-    put(&one, 1, "a\n");
-    let first = start(&one, &database).ready();
-    one.until("the first is loaded", || rows(&one) == 1);
-    let _second = start(&other, &database).ready();
-    let elsewhere = feed(&other)["error"].to_string() + &feed(&other)["state"].to_string();
-    assert!(runs_it(&one) && !runs_it(&other), "{elsewhere}");
-    put(&one, 2, "b\n");
-    one.until("the second is loaded", || rows(&one) == 2);
-    assert_eq!(rows(&other), 0, "who does not run it reads nothing");
-
-    // Nobody gives the lease back.
-    first.kill();
-    put(&one, 3, "c\nd\n");
-    other.until("the other has taken over", || rows(&other) == 2);
-    assert!(runs_it(&other));
-    let epochs = database.sql("SELECT count(*) FROM vitalake.lease WHERE name = 'feeds'");
-    assert_eq!(epochs, "1");
-    assert_eq!(
-        other.numbers("SELECT COUNT(*) FROM raw.people WHERE who IN ('a', 'b')"),
-        [0],
-        "what was taken is known"
-    );
-
-    // Who comes back waits for the one that runs it now.
-    let _first = start(&one, &database).ready();
-    put(&one, 4, "e\n");
-    other.until("the fourth is loaded", || rows(&other) == 3);
-    assert_eq!((rows(&one), runs_it(&one)), (2, false));
-}
-
-#[test]
 fn runs_that_fell_into_a_stop_are_made_up_for_once_and_said() {
     let Some(database) = PostgresServer::start() else { return };
     let folder = tempfile::tempdir().unwrap();

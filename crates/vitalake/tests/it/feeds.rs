@@ -293,3 +293,107 @@ fn a_delivery_that_is_held_is_said() {
     let (_, said) = here.feed(&["list"]);
     assert!(said.contains("wait for a decision"), "{said}");
 }
+
+#[test]
+fn a_table_that_was_made_again_is_filled_from_every_file_that_is_there() {
+    let mut here = Here::new(ON_ARRIVAL);
+    here.put("p_20260101.csv", "who\na\n");
+    here.put("p_20260102.csv", "who\nb\nc\n");
+    here.until("both delivered", |feed| feed["files_taken"] == 2);
+    here.stop();
+    std::fs::remove_dir_all(here.place.data.join("lake/raw/people")).unwrap();
+    here.start();
+    here.place.until("both are there again", || here.rows() == 3);
+    assert!(here.place.said().contains("the table of this feed was made again"), "{}", here.place.said());
+    // From then on they are known.
+    here.stop();
+    here.start();
+    here.put("p_20260103.csv", "who\nd\n");
+    here.until("the next", |feed| feed["files_taken"] == 3);
+    assert_eq!((here.rows(), here.place.said().matches("was made again").count()), (4, 1));
+    let known = here.place.numbers("SELECT COUNT(*) FROM ops.deliveries WHERE state = 'known'");
+    assert_eq!(known, [0], "what is remembered is not read");
+}
+
+#[test]
+fn every_file_that_was_refused_is_said_until_it_is_mended_or_moved_away() {
+    let mut here = Here::new("source: {folder: in, pattern: 'p_{date:yyyyMMdd}*'}\non: arrival\nstable: 1s\n");
+    here.put("p_20260101.csv", "whom\na\n");
+    here.put("p_20260102.avro", "Obj\u{1}");
+    here.put("p_20260103.csv", "who\n\"a\n");
+    here.put("p_20260104.csv", "who\na\n");
+    here.put("p_20260230.csv", "who\nx\n");
+    here.put("p_99991231.csv", "who\nx\n");
+    let refused = |feed: &Value| {
+        let names = feed["refused"].as_array().unwrap().iter();
+        let mut names: Vec<String> = names.map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    here.until("all are looked at", |feed| feed["files_taken"] == 5);
+    let of_days = |days: &[&str]| days.iter().map(|day| format!("p_{day}")).collect::<Vec<_>>();
+    let all = of_days(&["20260101.csv", "20260102.avro", "20260103.csv", "99991231.csv"]);
+    let report = here.report();
+    assert_eq!((refused(&report), &report["state"], here.rows()), (all.clone(), &"refused".into(), 1));
+    assert_eq!(report["last_date"], "2026-01-04", "a day far ahead makes no other seem old");
+    let (_, said) = here.feed(&["list"]);
+    for words in [
+        "p_20260101.csv: the delivery of people has no header line",
+        "p_20260102.avro: Avro is not read here: write its rows as Parquet",
+        "p_20260103.csv: the delivery of people opens a quote in the record at line 2",
+        "p_99991231.csv: the delivery of people stands for 9999-12-31, more than a year ahead",
+        "p_20260230.csv is not read: its date is no day",
+    ] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    here.place.until("each is in the ledger", || {
+        here.place.numbers("SELECT COUNT(*) FROM ops.deliveries WHERE state = 'refused'") == [4]
+    });
+    here.stop();
+    here.start();
+    here.until("known after a start", |feed| refused(feed) == all);
+    here.put("p_20260101.csv", "who\nb\nc\n");
+    std::fs::remove_file(here.inbox("p_20260102.avro")).unwrap();
+    here.until("mended and moved away", |feed| refused(feed) == of_days(&["20260103.csv", "99991231.csv"]));
+    assert_eq!(here.rows(), 3);
+}
+
+#[test]
+fn of_the_files_of_a_date_the_one_that_is_wrong_is_named() {
+    let here = Here::new(&format!("{ON_ARRIVAL}gather: true\n"));
+    for file in ["a", "b", "c"] {
+        here.put(&format!("p_20260101_{file}.csv"), if file == "b" { "who\n\"x\n" } else { "who\nx\n" });
+    }
+    here.until("refused", |feed| feed["state"] == "refused");
+    let said = here.report()["message"].as_str().unwrap().to_owned();
+    let wanted =
+        "p_20260101_b.csv: file 2 of the delivery: the delivery of people opens a quote in the record at line 2";
+    assert!(said.contains(wanted), "{said}");
+    assert_eq!(here.rows(), 0);
+    here.put("p_20260101_b.csv", "who\ny\n");
+    here.until("mended", |feed| feed["state"] == "waiting");
+    assert_eq!(here.rows(), 3);
+}
+
+#[test]
+fn a_correction_stays_when_it_is_forgotten_which_files_were_taken() {
+    let mut here = Here::new(ON_ARRIVAL);
+    // The correction has a name before that of what it corrects.
+    here.put("p_20260101_b.csv", "who\na\nb\n");
+    here.until("the first is delivered", |feed| feed["files_taken"] == 1);
+    here.put("p_20260101_a.csv", "who\na\n");
+    here.until("the second corrects it", |feed| feed["files_taken"] == 2);
+    assert_eq!(here.rows(), 1);
+    here.stop();
+    std::fs::remove_file(here.place.data.join("control.db")).unwrap();
+    here.start();
+    here.until("both are read again", |feed| feed["files_taken"] == 2);
+    let loaded =
+        "SELECT COUNT(*) FILTER (WHERE state = 'loaded'), COUNT(*) FILTER (WHERE state = 'known') FROM ops.deliveries";
+    here.place.until("each is in the ledger", || here.place.numbers(loaded) == [2, 2]);
+    assert_eq!(here.rows(), 1, "none is taken for a newer one");
+    // What is written from then on is one, also with a content of before.
+    here.put("p_20260101_c.csv", "who\na\nb\n");
+    here.until("the third corrects it again", |feed| feed["files_taken"] == 3);
+    assert_eq!(here.rows(), 2);
+}

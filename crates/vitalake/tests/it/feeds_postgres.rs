@@ -90,6 +90,11 @@ fn rows_after_a_watermark_come_once_over_a_start_and_the_loss_of_what_is_kept() 
     here.sql("INSERT INTO claims VALUES (5, 1, '2026-01-04T00:00:00Z')");
     assert_eq!(here.run().0, 0);
     assert_eq!(here.ids(), [1, 2, 3, 4, 5], "how far was read is in the commits");
+    drop(here.server.take());
+    std::fs::remove_dir_all(here.place.data.join("lake/raw/claims")).unwrap();
+    here.start();
+    assert_eq!(here.run().0, 0);
+    assert_eq!(here.ids(), [1, 2, 3, 4, 5], "of a table that was made again nothing is read yet");
 }
 
 #[test]

@@ -177,3 +177,23 @@ fn what_no_commit_says_is_in_the_ledger_before_the_answer_and_outlives_a_kill() 
     states.sort_unstable();
     assert_eq!(states, ["known", "loaded", "refused"]);
 }
+
+#[test]
+fn a_table_that_was_made_again_has_its_own_deliveries_in_the_ledger_also_over_a_kill() {
+    let mut here = Here::new("append");
+    let day = ["--business-date", "2026-04-13"];
+    assert_eq!(here.ingest("who,fee\na,1\nb,2\n", &day).1["delivery"], 1);
+    assert_eq!(here.ledger(1), ["loaded"]);
+    here.server.take().unwrap().kill();
+    std::fs::remove_dir_all(here.place.data.join("lake/raw/visits")).unwrap();
+    here.server = Some(here.place.start().ready());
+    let (status, report) = here.ingest("who,fee\na,1\nb,2\n", &day);
+    assert_eq!((status, &report["state"], &report["delivery"]), (0, &json!("loaded"), &json!(1)), "{report}");
+    here.kill();
+    assert_eq!((here.ledger(2), here.rows()), (vec!["loaded".to_owned(), "loaded".to_owned()], 2));
+    let entries = here.json(&["feed", "history", "visits", "--json"]);
+    assert_eq!((&entries[0]["gone"], &entries[1]["gone"]), (&json!(false), &json!(true)), "{entries}");
+    let (_, shown, _) = here.said(&["feed", "history", "visits"]);
+    assert_eq!(shown.matches("loaded*").count(), 1, "{shown}");
+    assert!(shown.contains("* nothing of it is in the table"), "{shown}");
+}

@@ -19,6 +19,9 @@ use crate::table;
 /// Where a delivery can stand.
 const STATES: [&str; 7] = ["loaded", "known", "held", "released", "rejected", "superseded", "refused"];
 
+/// What a star behind a state says.
+const GONE: &str = "nothing of it is in the table";
+
 /// `vitalake feed history`
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
@@ -62,6 +65,10 @@ pub fn run(args: &HistoryArgs) -> anyhow::Result<ExitCode> {
         let (dataset, id) = (&entry.dataset, entry.id.as_deref().unwrap_or_default());
         writeln!(out, "{}", style.yellow(&format!("{dataset} waits for a decision: vitalake feed release {id}")))?;
     }
+    if entries.iter().any(|entry| entry.gone) {
+        let gone = format!("* {GONE}: the table was removed and made again since");
+        writeln!(out, "{}", style.yellow(&gone))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,7 +79,7 @@ fn row(entry: &LedgerEntry) -> Vec<Value> {
         entry.dataset.as_str().into(),
         text(&entry.feed),
         text(&entry.business_date),
-        entry.state.as_str().into(),
+        format!("{}{}", entry.state, if entry.gone { "*" } else { "" }).into(),
         entry.delivery.map_or(Value::Null, Value::from),
         entry.accepted.into(),
         entry.quarantined.into(),

@@ -58,6 +58,10 @@ fn list(feeds: &[FeedReport], json: bool) -> anyhow::Result<ExitCode> {
         if feed.missed_runs > 0 {
             writeln!(out, "{}: {} runs fell into a stop and were made up for by one", feed.feed, feed.missed_runs)?;
         }
+        let refused = feed.refused.iter().map(|entry| format!("{}: {}", entry.name, entry.reason));
+        for refused in refused.filter(|refused| feed.message.as_ref() != Some(refused)) {
+            writeln!(out, "{}", style.yellow(&format!("{}: {refused}", feed.feed)))?;
+        }
         for entry in &feed.not_read {
             writeln!(out, "{}", style.yellow(&format!("{}: {} is not read: {}", feed.feed, entry.name, entry.reason)))?;
         }

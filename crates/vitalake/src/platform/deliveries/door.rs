@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::NaiveDate;
 use vitalake_contract::DatasetName;
 use vitalake_contract::check::SqlRules;
 use vitalake_ingest::delivery::{
@@ -87,6 +88,20 @@ impl Door {
             }
         }
         outcome
+    }
+
+    /// Enters that a file of a feed was refused before a byte of it was read.
+    pub(crate) async fn refused_unread(&self, feed: &str, date: Option<NaiveDate>, reason: &str) {
+        let told = DeliveryTold {
+            dataset: self.dataset().into(),
+            state: "refused",
+            feed: Some(feed.into()),
+            business_date: date.map(|date| date.to_string().into()),
+            reason: Some(reason.into()),
+            since_ms: Some(self.life.setup.clock.now_ms()),
+            ..DeliveryTold::default()
+        };
+        self.enter(told).await;
     }
 
     /// Enters a decision into the ledger. What the commits or the list of what is held say too is entered again after a

@@ -51,7 +51,8 @@ async fn missing(life: &Life, table: &Table, entered: &Entered, before_ms: i64) 
     let retention_ms = i64::try_from(life.setup.config.ops.retention_ms).unwrap_or(i64::MAX);
     let (dataset, span) =
         (&table.contract().dataset, Span { since_ms: now_ms.saturating_sub(retention_ms), before_ms });
-    let is_known = |number| entered.numbers.contains(&number);
+    let made_ms = table.head().metadata().created_time.unwrap_or(i64::MIN);
+    let is_known = |number| entered.numbers.get(&number).is_some_and(|at_ms| *at_ms >= made_ms);
     let mut told = committed_in(table, span, &is_known).await.map_err(|error| in_full(&error))?;
     for held in life.held.list(dataset).await.map_err(|error| in_full(&error))? {
         if table.committed_txn(&TxnId::released(dataset, held.id)).is_some() {

@@ -62,16 +62,19 @@ pub(in crate::platform) fn report(dataset: &str, delivered: Delivered) -> Delive
 /// Why a delivery was refused.
 pub(in crate::platform) fn refusal(error: &DeliverError) -> ApiError {
     match error {
-        DeliverError::File(DeliveryError::Read { source, .. }) => match source.kind() {
-            io::ErrorKind::TimedOut => ApiError::TimedOut(in_full(error)),
-            io::ErrorKind::FileTooLarge => ApiError::TooLarge(in_full(error)),
+        DeliverError::File(file) => match file.cause() {
+            DeliveryError::Read { source, .. } => match source.kind() {
+                io::ErrorKind::TimedOut => ApiError::TimedOut(in_full(error)),
+                io::ErrorKind::FileTooLarge => ApiError::TooLarge(in_full(error)),
+                _ => ApiError::Invalid(in_full(error)),
+            },
             _ => ApiError::Invalid(in_full(error)),
         },
         DeliverError::NewerThere { .. } => ApiError::Conflict(in_full(error)),
         DeliverError::Held(_) => ApiError::Unavailable(in_full(error)),
-        DeliverError::File(_)
-        | DeliverError::Fatal { .. }
+        DeliverError::Fatal { .. }
         | DeliverError::FatalSet { .. }
+        | DeliverError::FarAhead { .. }
         | DeliverError::NotAsExpected { .. }
         | DeliverError::Empty { .. } => ApiError::Invalid(in_full(error)),
         DeliverError::Lake(cause) if cause.retry() == Retry::Later => {

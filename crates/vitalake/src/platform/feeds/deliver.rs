@@ -26,6 +26,25 @@ pub(super) struct NotLoaded {
     pub(super) message: String,
     /// Whether the same bytes may be loaded later.
     pub(super) again: bool,
+    /// The file of several that is wrong.
+    pub(super) file: Option<String>,
+}
+
+impl NotLoaded {
+    /// For what it is: the same bytes are not read again.
+    pub(super) fn for_good(message: String) -> Self {
+        Self { message, again: false, file: None }
+    }
+
+    /// For now.
+    pub(super) fn for_now(message: String) -> Self {
+        Self { message, again: true, file: None }
+    }
+
+    /// Why, with the file's name where there are several.
+    pub(super) fn shown(&self) -> String {
+        self.file.as_ref().map_or_else(|| self.message.clone(), |file| format!("{file}: {}", self.message))
+    }
 }
 
 /// What is delivered.
@@ -34,6 +53,10 @@ pub(super) struct Brought {
     pub(super) date: Option<NaiveDate>,
     pub(super) format: DeliveryFormat,
     pub(super) pieces: Pieces,
+    /// The names of the files, where there are several.
+    pub(super) files: Vec<String>,
+    /// Whether it may have been taken before, which is not remembered.
+    pub(super) maybe_again: bool,
     /// Whether its bytes are kept where a rule refuses it whole.
     pub(super) may_be_held: bool,
     /// What its sender says that it holds.
@@ -44,11 +67,12 @@ pub(super) struct Brought {
 
 /// Delivers, and tells of it.
 pub(super) async fn deliver(life: &Arc<Life>, feed: &Feed, brought: Brought) -> Result<DeliveryReport, NotLoaded> {
-    let door =
-        Door::of(life, feed.dataset.as_str()).map_err(|error| NotLoaded { message: error.to_string(), again: true })?;
-    let Brought { name, date, format, pieces, may_be_held, expected, watermark } = brought;
+    let door = Door::of(life, feed.dataset.as_str()).map_err(|error| NotLoaded::for_now(error.to_string()))?;
+    let Brought { name, date, format, pieces, files, maybe_again, may_be_held, expected, watermark } = brought;
     let hold = life.ending.watch().hold();
     let incoming = Incoming {
+        several: !files.is_empty(),
+        maybe_again,
         business_date: date,
         feed: Some(feed.name.to_string()),
         on_refusal: if may_be_held { OnRefusal::Hold } else { OnRefusal::Refuse },
@@ -59,15 +83,23 @@ pub(super) async fn deliver(life: &Arc<Life>, feed: &Feed, brought: Brought) -> 
     // Goes to its end whatever becomes of the run: a commit that is on its way is not cut.
     let delivering = tokio::spawn(async move {
         let _hold = hold;
-        let delivered = door.take(incoming).await.map_err(|error| not_loaded(&error))?;
+        let delivered = door.take(incoming).await.map_err(|error| not_loaded(&error, &files))?;
         Ok(report(door.dataset(), delivered))
     });
-    let stopped = |_| NotLoaded { message: "the delivery was interrupted; it is tried again".to_owned(), again: true };
+    let stopped = |_| NotLoaded::for_now("the delivery was interrupted; it is tried again".to_owned());
     delivering.await.map_err(stopped)?
 }
 
-fn not_loaded(error: &DeliverError) -> NotLoaded {
-    NotLoaded { message: refusal(error).to_string(), again: error.retry() == Retry::Later }
+fn not_loaded(error: &DeliverError, files: &[String]) -> NotLoaded {
+    let file = error.file().and_then(|number| files.get(number.checked_sub(1)?).cloned());
+    NotLoaded { message: refusal(error).to_string(), again: error.retry() == Retry::Later, file }
+}
+
+/// Enters into the ledger that a file was refused before it was read.
+pub(super) async fn refused_unread(life: &Arc<Life>, feed: &Feed, date: Option<NaiveDate>, reason: &str) {
+    if let Ok(door) = Door::of(life, feed.dataset.as_str()) {
+        door.refused_unread(feed.name.as_str(), date, reason).await;
+    }
 }
 
 /// Pieces that break off when the life ends.

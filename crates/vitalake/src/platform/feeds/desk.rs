@@ -4,15 +4,13 @@
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use vitalake_contract::feed::{Feed, FeedSource, FeedTrigger};
-use vitalake_ingest::delivery::WATERMARK;
 use vitalake_ingest::feed::{Files, FolderFiles, Looks};
-use vitalake_ingest::postgres::{PostgresSource, Watermark};
+use vitalake_ingest::postgres::PostgresSource;
+use vitalake_lake::control::ControlStore;
 use vitalake_lake::storage::{Cache, StorageError, StorageUrl};
-use vitalake_lake::{TxnId, TxnKind};
 use vitalake_ops::feeds::FeedReport;
 use vitalake_runtime::clock::Clock;
 use vitalake_runtime::events::Event;
@@ -20,8 +18,9 @@ use vitalake_runtime::health::Health;
 
 use super::super::outside::instant;
 use super::super::{Life, Setup};
-use super::keeper::{Keeper, Kept};
+use super::keeper::Keeper;
 use super::lateness::late_since_ms;
+use super::plan::of_table;
 use super::rows;
 use super::standing::{NowOf, Standing};
 use super::times::Times;
@@ -38,6 +37,9 @@ pub(crate) struct Desk {
     pub(super) times: Mutex<Times>,
     pub(super) standing: Mutex<Standing>,
     pub(super) looks: Arc<tokio::sync::Mutex<Looks>>,
+    pub(super) keeper: Keeper,
+    /// One claim of its lease at a time, with the plan that follows it.
+    pub(super) claiming: tokio::sync::Mutex<()>,
 }
 
 /// Where deliveries come from.
@@ -54,7 +56,7 @@ pub(super) type Turn = OwnedMutexGuard<Looks>;
 
 impl Desk {
     /// A feed that was not looked at yet.
-    pub(super) async fn open(setup: &Setup, feed: &Feed) -> Self {
+    pub(super) async fn open(setup: &Setup, feed: &Feed, control: &ControlStore) -> Self {
         let clock = setup.clock.clone();
         let mut standing = Standing::default();
         standing.came.watched_since_ms = clock.now_ms();
@@ -63,7 +65,8 @@ impl Desk {
             standing.failed(reason.clone(), clock.now_ms());
         }
         let (standing, times) = (Mutex::new(standing), Mutex::default());
-        Self { feed: feed.clone(), source, clock, times, standing, looks: Arc::default() }
+        let (keeper, looks) = (Keeper::new(control.clone(), feed.name.as_str()), Arc::default());
+        Self { feed: feed.clone(), source, clock, times, standing, looks, keeper, claiming: Default::default() }
     }
 
     /// What its file says.
@@ -71,32 +74,46 @@ impl Desk {
         &self.feed
     }
 
-    /// Plans its times, from what was kept of it; where nothing was, from the table.
-    pub(super) async fn plan(&self, life: &Life, keeper: &Keeper) {
-        let (name, now_ms) = (self.feed.name.as_str(), self.clock.now_ms());
-        let mut looks = self.looks.lock().await;
-        keeper.forget_old(name, now_ms).await;
-        let (kept, taken) = keeper.read(name).await;
-        *looks = Looks::remembering(taken);
-        let mut kept = kept.unwrap_or_else(|| {
-            let (last_ms, _) = of_table(life, &self.feed);
-            Kept { last_run_ms: last_ms, last_delivery_ms: last_ms, ..Kept::default() }
-        });
-        if matches!(self.source, Ok(Source::Rows(_))) {
-            // A stop may have come between a commit and what is kept of it.
-            let of = |text: String| Watermark::from_json(&text);
-            let (committed, kept_of) = (watermark_of(life, &self.feed).await, kept.watermark.take());
-            let later = Watermark::later(kept_of.and_then(of), committed.and_then(of));
-            kept.watermark = later.map(|watermark| watermark.to_json());
+    /// Whether this process runs it.
+    pub(crate) fn is_run_here(&self) -> bool {
+        self.keeper.lease().is_some()
+    }
+
+    /// Whether this process runs it now; takes it over where nobody does.
+    pub(super) async fn holds(&self, life: &Life) -> bool {
+        let _one = self.claiming.lock().await;
+        match self.keeper.claim().await {
+            Ok(true) => {
+                self.keeper.tell_cut_short().await;
+                self.plan(life).await;
+                true
+            }
+            Ok(false) => self.is_run_here(),
+            // The control store's own part of the status says that it is away; feeds wait for it.
+            Err(_) => false,
         }
-        let times = Times::plan(&self.feed, now_ms, kept.last_run_ms);
-        self.standing.lock().remember(kept);
-        self.note_deliveries(life);
-        if times.missed > 0 {
-            let runs = times.missed;
-            tracing::warn!(feed = name, runs, "runs of this feed fell into a stop: they are made up for by one, now");
+    }
+
+    /// Lets another process run it, unless it is run just now.
+    pub(super) async fn hand_over(&self) {
+        let Some(_turn) = self.take_turn() else { return };
+        let _one = self.claiming.lock().await;
+        self.keeper.release().await;
+    }
+
+    /// Takes note of what the process has written that runs it: whether a delivery is late is known here too.
+    pub(super) async fn note_of_another(&self) {
+        if let Some(kept) = self.keeper.read_of_another().await
+            && !self.is_run_here()
+        {
+            let mut standing = self.standing.lock();
+            let table = kept.table.clone();
+            standing.remember(kept, table);
+            if self.source.is_ok() {
+                // Who runs it knows whether its source answers.
+                standing.away = None;
+            }
         }
-        *self.times.lock() = times;
     }
 
     /// Takes note of deliveries that others brought, such as an upload by hand.
@@ -113,11 +130,11 @@ impl Desk {
     }
 
     /// Keeps where it stands, if that has changed.
-    pub(super) async fn keep(&self, keeper: &Keeper) {
+    pub(super) async fn keep(&self) {
         let is_scheduled = matches!(self.feed.trigger, FeedTrigger::Schedule { .. });
         let changed = self.standing.lock().changed(is_scheduled);
         if let Some(kept) = changed {
-            keeper.keep(self.feed.name.as_str(), &kept).await;
+            self.keeper.keep(&kept).await;
         }
     }
 
@@ -178,8 +195,10 @@ impl Desk {
         });
     }
 
-    /// Where it stands; `elsewhere` says why this process does not run it.
-    pub(super) fn report(&self, life: &Life, elsewhere: Option<&str>) -> FeedReport {
+    /// Where it stands.
+    pub(super) fn report(&self, life: &Life) -> FeedReport {
+        let elsewhere = (!self.is_run_here()).then(|| self.keeper.waits_for());
+        let elsewhere = elsewhere.as_deref();
         let times = self.times.lock().clone();
         let feed = FeedReport {
             feed: self.feed.name.to_string(),
@@ -203,23 +222,6 @@ impl Desk {
         };
         self.standing.lock().report(feed, &now)
     }
-}
-
-/// What the table says: when a delivery last came, and the newest business date.
-fn of_table(life: &Life, feed: &Feed) -> (Option<i64>, Option<NaiveDate>) {
-    let Ok(table) = life.lake.table(&feed.dataset) else { return (None, None) };
-    let head = table.head();
-    let dates = head.txns().filter_map(|txn| match TxnId::parse(&txn.app_id).kind() {
-        TxnKind::DeliveredContent { date, .. } => date,
-        _ => None,
-    });
-    (table.newest_row_ms(), dates.max())
-}
-
-/// How far a database was read, as the newest delivery's commit says.
-async fn watermark_of(life: &Life, feed: &Feed) -> Option<String> {
-    let table = life.lake.table(&feed.dataset).ok()?;
-    table.last_said(WATERMARK).await.ok()?
 }
 
 /// Where deliveries come from.

@@ -1,6 +1,6 @@
-//! Who runs the feeds, and what they remember: the lease and the feeds' part of the control store.
+//! Who runs a feed, and what it remembers: its lease and its part of the control store.
 //!
-//! One process of a project has the lease of its feeds; another takes it when it is not renewed. What is written here may
+//! One process of a project has the lease of a feed; another takes it when it is not renewed. What is written here may
 //! be lost: files are then read again and known by their content. Invariant: it is written under the lease alone.
 
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use vitalake_ingest::feed::{Arrival, Print, Taken};
 use vitalake_lake::control::{ControlError, ControlStore, Lease};
 use vitalake_runtime::error::in_full;
 
-/// The name of the lease.
-const LEASE: &str = "feeds";
-/// How long a process may be silent until another runs the feeds.
-const LEASE_TIME: Duration = Duration::from_secs(10);
+/// What the names of leases begin with.
+const LEASES: &str = "feed/";
+/// How long a process may be silent until another runs its feeds.
+pub(super) const LEASE_TIME: Duration = Duration::from_secs(10);
 /// How long a file that was taken is remembered.
 const REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
 
@@ -23,6 +23,8 @@ const REMEMBERED: Duration = Duration::from_secs(400 * 86_400);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Kept {
+    /// The table that its deliveries went to; one that was made again has none of them.
+    pub(super) table: Option<String>,
     /// When it was last run by its schedule, or looked.
     pub(super) last_run_ms: Option<i64>,
     /// When a delivery last came.
@@ -33,18 +35,34 @@ pub(super) struct Kept {
     pub(super) newest_date: Option<String>,
     /// How far a database was read.
     pub(super) watermark: Option<String>,
+    /// What was refused and is there as it was.
+    pub(super) refused: Vec<Refused>,
+    /// From when on every file is known that was taken: what was written before may have been taken and be forgotten.
+    pub(super) remembers_since_ms: i64,
 }
 
-/// The lease of this process's feeds.
+/// A delivery that was refused for what it is: it is not read again unless it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Refused {
+    /// What it is known by.
+    pub(super) key: String,
+    /// The file's name.
+    pub(super) name: String,
+    /// Why.
+    pub(super) why: String,
+}
+
+/// The lease of a feed, where this process has it.
 #[derive(Debug)]
 pub(super) struct Keeper {
     store: ControlStore,
+    feed: String,
     lease: Mutex<Option<Arc<Lease>>>,
 }
 
 impl Keeper {
-    pub(super) fn new(store: ControlStore) -> Self {
-        Self { store, lease: Mutex::default() }
+    pub(super) fn new(store: ControlStore, feed: &str) -> Self {
+        Self { store, feed: feed.to_owned(), lease: Mutex::default() }
     }
 
     /// The lease, while it is held.
@@ -62,7 +80,7 @@ impl Keeper {
         }
         // A lease that was lost ends its renewal before another is claimed.
         drop(self.lease.lock().take());
-        let claimed = self.store.claim(LEASE, LEASE_TIME).await?;
+        let claimed = self.store.claim(&format!("{LEASES}{}", self.feed), LEASE_TIME).await?;
         let claims = claimed.is_some();
         *self.lease.lock() = claimed.map(Arc::new);
         Ok(claims)
@@ -73,12 +91,12 @@ impl Keeper {
         LEASE_TIME + Duration::from_secs(2)
     }
 
-    /// Why this process does not run the feeds.
+    /// Why this process does not run the feed.
     pub(super) fn waits_for(&self) -> String {
         match self.store.away() {
             Some(away) => format!("the control store does not answer, and feeds wait for it: {}", away.reason),
             None => format!(
-                "another process runs the feeds; ask it, or try again {} s after it has gone",
+                "another process runs the feed; ask it, or try again {} s after it has gone",
                 LEASE_TIME.as_secs()
             ),
         }
@@ -92,11 +110,11 @@ impl Keeper {
         }
     }
 
-    /// What a feed wrote before, and the files that it took; nothing where the store was lost.
-    pub(super) async fn read(&self, feed: &str) -> (Option<Kept>, Vec<Taken>) {
+    /// What it wrote before, and the files that it took; nothing where the store was lost.
+    pub(super) async fn read(&self) -> (Option<Kept>, Vec<Taken>) {
         let read = async {
-            let state = self.store.feed_state(feed).await?;
-            let taken = self.store.taken(feed).await?;
+            let state = self.store.feed_state(&self.feed).await?;
+            let taken = self.store.taken(&self.feed).await?;
             Ok::<_, ControlError>((state, taken))
         };
         match read.await {
@@ -105,15 +123,21 @@ impl Keeper {
                 (kept, taken.iter().filter_map(|(name, mark)| unmarked(name, mark)).collect())
             }
             Err(error) => {
-                unkept(feed, &error);
+                self.unkept(&error);
                 (None, Vec::new())
             }
         }
     }
 
+    /// What another process that runs it has written; none where nobody has, or the store does not answer.
+    pub(super) async fn read_of_another(&self) -> Option<Kept> {
+        serde_json::from_str(&self.store.feed_state(&self.feed).await.ok()??).ok()
+    }
+
     /// Says which deliveries a stop cut short: their files are read again.
     pub(super) async fn tell_cut_short(&self) {
-        for cut in self.store.in_flight().await.unwrap_or_default() {
+        let in_flight = self.store.in_flight().await.unwrap_or_default();
+        for cut in in_flight.into_iter().filter(|cut| cut.feed == self.feed) {
             tracing::warn!(
                 feed = cut.feed,
                 "a delivery of this feed was under way at a stop; its files are read again, and known where they were loaded"
@@ -125,49 +149,59 @@ impl Keeper {
     }
 
     /// Writes that a delivery has begun.
-    pub(super) async fn begin(&self, feed: &str, arrival: &Arrival) {
+    pub(super) async fn begin(&self, arrival: &Arrival) {
         let Some(lease) = self.lease() else { return };
-        if let Err(error) = self.store.begin_delivery(feed, &arrival.name(), &lease).await {
-            unkept(feed, &error);
+        if let Err(error) = self.store.begin_delivery(&self.feed, &arrival.name(), &lease).await {
+            self.unkept(&error);
         }
     }
 
     /// Writes that a delivery has ended, and that its files are taken where they are.
-    pub(super) async fn end(&self, feed: &str, arrival: &Arrival, taken: bool) {
+    pub(super) async fn end(&self, arrival: &Arrival, taken: bool) {
         let Some(lease) = self.lease() else { return };
         let files = arrival.files.iter().map(|file| (file.name.clone(), mark(&file.print)));
         let files: Vec<_> = if taken { files.collect() } else { Vec::new() };
         let written = async {
             if !files.is_empty() {
-                self.store.take(feed, &files, &lease).await?;
+                self.store.take(&self.feed, &files, &lease).await?;
             }
-            self.store.end_delivery(feed, &arrival.name(), &lease).await
+            self.store.end_delivery(&self.feed, &arrival.name(), &lease).await
         };
         if let Err(error) = written.await {
-            unkept(feed, &error);
+            self.unkept(&error);
         }
     }
 
-    /// Writes where a feed stands.
-    pub(super) async fn keep(&self, feed: &str, kept: &Kept) {
+    /// Writes where it stands.
+    pub(super) async fn keep(&self, kept: &Kept) {
         let (Some(lease), Ok(state)) = (self.lease(), serde_json::to_string(kept)) else { return };
-        if let Err(error) = self.store.set_feed_state(feed, &state, &lease).await {
-            unkept(feed, &error);
+        if let Err(error) = self.store.set_feed_state(&self.feed, &state, &lease).await {
+            self.unkept(&error);
         }
     }
 
-    /// Forgets files that were taken long ago.
-    pub(super) async fn forget_old(&self, feed: &str, now_ms: i64) {
-        let Some(lease) = self.lease() else { return };
+    /// Forgets files that were taken long ago. Gives from when on all are known.
+    pub(super) async fn forget_old(&self, now_ms: i64) -> i64 {
         let age_ms = i64::try_from(REMEMBERED.as_millis()).unwrap_or(i64::MAX);
-        let before_us = now_ms.saturating_sub(age_ms).saturating_mul(1_000);
-        let _remembered_for_longer = self.store.forget_taken(feed, before_us, &lease).await;
+        let since_ms = now_ms.saturating_sub(age_ms);
+        self.forget_before(since_ms.saturating_mul(1_000)).await;
+        since_ms
     }
-}
 
-fn unkept(feed: &str, error: &ControlError) {
-    let error = in_full(error);
-    tracing::warn!(feed, error, "what this feed has taken is not remembered: its files may be read again");
+    /// Forgets every file that was taken: nothing of them is there.
+    pub(super) async fn forget_all(&self) {
+        self.forget_before(i64::MAX).await;
+    }
+
+    async fn forget_before(&self, before_us: i64) {
+        let Some(lease) = self.lease() else { return };
+        let _remembered_for_longer = self.store.forget_taken(&self.feed, before_us, &lease).await;
+    }
+
+    fn unkept(&self, error: &ControlError) {
+        let (feed, error) = (&self.feed, in_full(error));
+        tracing::warn!(feed, error, "what this feed has taken is not remembered: its files may be read again");
+    }
 }
 
 /// A file's content as far as it is known, as text.
@@ -204,25 +238,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_of_two_runs_the_feeds_and_the_other_goes_on_where_it_was() {
+    async fn one_of_two_runs_a_feed_and_the_other_goes_on_where_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        let (first, second) = (Keeper::new(store(folder.path())), Keeper::new(store(folder.path())));
+        let (first, second) = (Keeper::new(store(folder.path()), "f"), Keeper::new(store(folder.path()), "f"));
         assert!(first.claim().await.unwrap() && !first.claim().await.unwrap());
         assert!(!second.claim().await.unwrap() && second.lease().is_none());
+        let another = Keeper::new(store(folder.path()), "g");
+        assert!(another.claim().await.unwrap(), "each feed has a lease of its own");
         let print = Print { bytes: 1, modified_us: 2, tag: None };
         let file = vitalake_ingest::feed::FoundFile { name: "a.csv".into(), print: print.clone() };
         let arrival = Arrival { date: None, files: vec![file] };
         let kept = Kept { last_run_ms: Some(1), ..Kept::default() };
-        first.begin("f", &arrival).await;
-        first.end("f", &arrival, true).await;
-        first.keep("f", &kept).await;
+        first.begin(&arrival).await;
+        first.end(&arrival, true).await;
+        first.keep(&kept).await;
         // Who has no lease writes nothing.
-        second.keep("f", &Kept::default()).await;
+        second.keep(&Kept::default()).await;
+        assert_eq!(second.read_of_another().await, Some(kept.clone()));
         first.release().await;
         assert!(second.claim().await.unwrap());
-        let (found, taken) = second.read("f").await;
+        let (found, taken) = second.read().await;
         assert_eq!((found, taken), (Some(kept), vec![Taken { name: "a.csv".into(), print }]));
-        first.keep("f", &Kept::default()).await;
-        assert!(second.read("f").await.0.unwrap().last_run_ms.is_some(), "a former holder undoes nothing");
+        first.keep(&Kept::default()).await;
+        assert!(second.read().await.0.unwrap().last_run_ms.is_some(), "a former holder undoes nothing");
     }
 }

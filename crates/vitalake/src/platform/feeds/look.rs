@@ -2,6 +2,7 @@
 //!
 //! Invariant: deliveries are taken in the order of their dates, and none overtakes one that is tried again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use vitalake_runtime::error::in_full;
 use vitalake_serve::platform::ApiError;
 
 use super::super::Life;
-use super::deliver::{Brought, NotLoaded, deliver};
+use super::deliver::{Brought, NotLoaded, deliver, refused_unread};
 use super::desk::{Desk, Source, Turn};
 use super::times::Looked;
 
@@ -46,7 +47,7 @@ impl Desk {
         let mut looked = Looked { more: look.waiting > 0, complete_in: look.complete_in, ..Looked::default() };
         let mut deliveries = Vec::new();
         for arrival in &look.arrivals {
-            if life.is_ending() || life.feeds.keeper.lease().is_none() {
+            if life.is_ending() || !self.is_run_here() {
                 break;
             }
             let (delivery, again) = self.take(life, (files, place, &listing), arrival).await;
@@ -59,11 +60,13 @@ impl Desk {
             }
             looks.taken(arrival);
         }
+        let there: HashSet<String> = listing.files.iter().filter_map(|file| key_of(files, &file.name)).collect();
+        self.standing.lock().keep_refused(&there);
         self.looked(&look, &looks, listing.refused);
         if deliveries.last().is_none_or(|last| last.report.is_some()) {
             self.answers();
         }
-        self.keep(&life.feeds.keeper).await;
+        self.keep().await;
         self.times.lock().looked(&self.feed, looked, self.clock.monotonic());
         (deliveries, looked)
     }
@@ -72,7 +75,8 @@ impl Desk {
         let mut standing = self.standing.lock();
         standing.waiting = look.waiting;
         standing.taken = looks.taken_count();
-        standing.not_read = refused;
+        let without_day = look.without_day.iter().map(|name| (name.clone(), "its date is no day"));
+        standing.not_read = without_day.chain(refused).collect();
     }
 
     /// Delivers what arrived. Gives also whether it is to be tried again.
@@ -85,21 +89,52 @@ impl Desk {
         let name = arrival.name();
         let delivery =
             FeedDelivery { name: name.clone(), date: arrival.date.map(|d| d.to_string()), ..Default::default() };
-        let (keeper, feed) = (&life.feeds.keeper, self.feed.name.as_str());
-        keeper.begin(feed, arrival).await;
-        let outcome = match (form(files, arrival), self.expected(life, (place, listing), arrival).await) {
-            (Ok(format), Ok(expected)) => {
-                let pieces = place.read(arrival.files.clone());
-                let date = arrival.date;
-                let brought = Brought { name, date, format, pieces, may_be_held: true, expected, watermark: None };
-                deliver(life, &self.feed, brought).await
-            }
-            (Err(message), _) => Err(NotLoaded { message, again: false }),
-            (_, Err(error)) => Err(error),
-        };
+        self.keeper.begin(arrival).await;
+        let outcome = self.delivered(life, (files, place, listing), arrival).await;
         let again = outcome.as_ref().is_err_and(|error| error.again);
-        keeper.end(feed, arrival, !again).await;
-        self.became(outcome, delivery, arrival.date)
+        self.keeper.end(arrival, !again).await;
+        let key = arrival.files.first().and_then(|file| key_of(files, &file.name)).unwrap_or_default();
+        self.became(&key, outcome, delivery, arrival.date)
+    }
+
+    async fn delivered(
+        &self,
+        life: &Arc<Life>,
+        (files, place, listing): (&FeedFiles, &Files, &Listing),
+        arrival: &Arrival,
+    ) -> Result<DeliveryReport, NotLoaded> {
+        let asked = async {
+            let format = form(files, arrival).map_err(NotLoaded::for_good)?;
+            Ok::<_, NotLoaded>((format, self.expected(life, (place, listing), arrival).await?))
+        };
+        let (format, expected) = match asked.await {
+            Ok(asked) => asked,
+            Err(error) => {
+                if !error.again {
+                    refused_unread(life, &self.feed, arrival.date, &error.message).await;
+                }
+                return Err(error);
+            }
+        };
+        let pieces = place.read(arrival.files.clone());
+        let names = match arrival.files.as_slice() {
+            [_] => Vec::new(),
+            several => several.iter().map(|file| file.name.clone()).collect(),
+        };
+        let (name, date) = (arrival.name(), arrival.date);
+        let since_us = self.standing.lock().remembers_since_ms.saturating_mul(1_000);
+        let brought = Brought {
+            name,
+            date,
+            format,
+            pieces,
+            files: names,
+            maybe_again: arrival.files.iter().all(|file| file.print.modified_us < since_us),
+            may_be_held: true,
+            expected,
+            watermark: None,
+        };
+        deliver(life, &self.feed, brought).await
     }
 
     /// What the manifest beside a file says, where the contract asks for control totals.
@@ -114,8 +149,8 @@ impl Desk {
         if !asks {
             return Ok(None);
         }
-        let unread = |error: FeedError| NotLoaded { message: in_full(&error), again: true };
-        let no_manifest = |error: NoManifest| NotLoaded { message: error.to_string(), again: false };
+        let unread = |error: FeedError| NotLoaded::for_now(in_full(&error));
+        let no_manifest = |error: NoManifest| NotLoaded::for_good(error.to_string());
         let manifest = place.manifest(&file.name, listing).await.map_err(unread)?;
         manifest.map(|bytes| Expected::parse(&bytes)).transpose().map_err(no_manifest)
     }
@@ -123,6 +158,7 @@ impl Desk {
     /// Takes note of what became of a delivery. Gives it as told, and whether it is to be tried again.
     pub(super) fn became(
         &self,
+        key: &str,
         outcome: Result<DeliveryReport, NotLoaded>,
         delivery: FeedDelivery,
         date: Option<NaiveDate>,
@@ -131,18 +167,21 @@ impl Desk {
             Ok(report) => {
                 let is_new = matches!(report.state, DeliveryState::Loaded | DeliveryState::Held);
                 let now_ms = is_new.then(|| self.clock.now_ms());
-                self.standing.lock().came(delivery.name.clone(), date, now_ms);
+                let mut standing = self.standing.lock();
+                standing.mended(key);
+                standing.came(delivery.name.clone(), date, now_ms);
+                drop(standing);
                 self.said_delivered(&report.sha256, is_new);
                 (FeedDelivery { report: Some(report), ..delivery }, false)
             }
             Err(error) if error.again => {
-                self.away(error.message.clone());
-                (FeedDelivery { error: Some(error.message), ..delivery }, true)
+                self.away(error.shown());
+                (FeedDelivery { error: Some(error.shown()), ..delivery }, true)
             }
             Err(error) => {
                 tracing::warn!(feed = self.feed.name.as_str(), "a delivery was refused: {}", error.message);
-                self.standing.lock().refused = Some(format!("{}: {}", delivery.name, error.message));
-                (FeedDelivery { error: Some(error.message), ..delivery }, false)
+                self.standing.lock().refused(key, &delivery.name, error.shown());
+                (FeedDelivery { error: Some(error.shown()), ..delivery }, false)
             }
         }
     }
@@ -198,11 +237,18 @@ impl Desk {
     }
 }
 
+/// What a file's delivery is known by: its name, or its date where all of a date are one. None where it is of no delivery.
+fn key_of(files: &FeedFiles, name: &str) -> Option<String> {
+    let date = files.pattern.matches(name)?;
+    Some(if files.gather { date.map(|date| date.to_string()).unwrap_or_default() } else { name.to_owned() })
+}
+
 /// The form of what arrived: what the feed says, or the ending of the files' names.
 fn form(files: &FeedFiles, arrival: &Arrival) -> Result<DeliveryFormat, String> {
     let name = arrival.files.first().map_or("", |file| file.name.as_str());
     files.format.or_else(|| DeliveryFormat::of_name(name)).ok_or_else(|| {
-        "the form of the file is not known by its name; add `format: csv`, json, parquet, arrow or zip to the feed"
-            .into()
+        let unknown =
+            "the form of the file is not known by its name; add `format: csv`, json, parquet, arrow or zip to the feed";
+        DeliveryFormat::not_read(name).unwrap_or(unknown).to_owned()
     })
 }

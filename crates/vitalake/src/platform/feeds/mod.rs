@@ -1,15 +1,18 @@
 //! Feeds of one life: when each is run, what came of it, and where it stands.
 //!
-//! One process of a project runs its feeds, by a lease of the control store; another takes over when it is gone. One task
-//! looks at all of them once a second; a run is a task of its own, and one feed has one at a time. What a run brings is
-//! delivered as an upload is. Invariant: nothing is written or removed where a feed's files lie.
+//! One process of a project runs a feed, by its lease in the control store; another takes over when it is gone, and
+//! those that are there divide the feeds between them (`share`). One task looks at all of them once a second; a run is a
+//! task of its own, and one feed has one at a time. What a run brings is delivered as an upload is. Invariant: nothing is
+//! written or removed where a feed's files lie.
 
 mod deliver;
 mod desk;
 mod keeper;
 mod lateness;
 mod look;
+mod plan;
 mod rows;
+mod share;
 mod standing;
 mod times;
 
@@ -24,8 +27,11 @@ use vitalake_serve::platform::ApiError;
 
 use super::{Life, Platform, Role, Setup};
 pub(super) use desk::Desk;
-use keeper::Keeper;
+use keeper::{Keeper, LEASE_TIME};
+use share::Share;
 
+/// What the processes that run feeds are called together.
+const GROUP: &str = "those-who-run-feeds";
 /// How often it is looked which feeds are to be run.
 const TICK: Duration = Duration::from_secs(1);
 /// Feeds that are run at once; more wait.
@@ -35,9 +41,7 @@ const AT_ONCE_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Feeds {
     desks: Vec<Arc<Desk>>,
-    keeper: Keeper,
-    /// One claim of the lease at a time, with the plan that follows it.
-    claiming: tokio::sync::Mutex<()>,
+    control: ControlStore,
     at_once: Arc<Semaphore>,
 }
 
@@ -46,20 +50,19 @@ impl Feeds {
     pub(crate) async fn open(setup: &Setup, role: Role, control: &ControlStore) -> Self {
         let mut desks = Vec::new();
         for file in setup.checked.project.feeds.iter().filter(|_| role.takes_deliveries()) {
-            desks.push(Arc::new(Desk::open(setup, &file.feed).await));
+            desks.push(Arc::new(Desk::open(setup, &file.feed, control).await));
         }
-        let keeper = Keeper::new(control.clone());
-        Self { desks, keeper, claiming: tokio::sync::Mutex::default(), at_once: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
+        Self { desks, control: control.clone(), at_once: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
     }
 
-    /// That of a dataset, where this process runs it.
+    /// That of a dataset, where this process may run it.
     pub(super) fn of(&self, dataset: &str) -> Option<&Arc<Desk>> {
-        self.run_here().iter().find(|desk| desk.feed().dataset.as_str() == dataset)
+        self.desks.iter().find(|desk| desk.feed().dataset.as_str() == dataset)
     }
 
     /// Those that this process runs now.
-    pub(super) fn run_here(&self) -> &[Arc<Desk>] {
-        if self.keeper.lease().is_some() { &self.desks } else { &[] }
+    pub(super) fn run_here(&self) -> impl Iterator<Item = &Arc<Desk>> {
+        self.desks.iter().filter(|desk| desk.is_run_here())
     }
 
     /// Runs each feed at its times, until dropped.
@@ -69,44 +72,51 @@ impl Feeds {
         }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut share = Share::default();
         loop {
             tick.tick().await;
-            if life.feeds.holds(&life).await {
-                life.feeds.start_due(&life);
-            }
+            life.feeds.divide(&life, &mut share).await;
+            life.feeds.start_due(&life);
         }
     }
 
-    /// Whether this process runs the feeds now; takes them over where nobody does.
-    async fn holds(&self, life: &Arc<Life>) -> bool {
-        if self.desks.is_empty() {
-            return false;
-        }
-        let _one = self.claiming.lock().await;
-        match self.keeper.claim().await {
-            Ok(true) => {
-                self.keeper.tell_cut_short().await;
-                for desk in &self.desks {
-                    desk.plan(life, &self.keeper).await;
-                }
-                true
+    /// Takes over feeds that nobody runs, up to this process's share, and hands over what is beyond it.
+    async fn divide(&self, life: &Life, share: &mut Share) {
+        let now = life.setup.clock.monotonic();
+        if share.is_to_be_asked(now)
+            && let Ok(here) = self.control.attend(GROUP, LEASE_TIME).await
+        {
+            share.learn(self.desks.len(), here, now);
+            for desk in self.desks.iter().filter(|desk| !desk.is_run_here()) {
+                desk.note_of_another().await;
             }
-            Ok(false) => self.keeper.lease().is_some(),
-            // The control store's own part of the status says that it is away; feeds wait for it.
-            Err(_) => false,
+        }
+        let mut own = self.run_here().count();
+        for desk in self.desks.iter().filter(|desk| !desk.is_run_here()) {
+            if own < share.feeds_max() && desk.holds(life).await {
+                own += 1;
+            }
+        }
+        let beyond = own.saturating_sub(share.feeds_max());
+        let own: Vec<_> = self.run_here().collect();
+        for desk in own.iter().rev().take(beyond) {
+            desk.hand_over().await;
         }
     }
 
-    /// Lets another process run the feeds.
+    /// Lets other processes run the feeds.
     pub(super) async fn release(&self) {
+        for desk in &self.desks {
+            desk.keeper.release().await;
+        }
         if !self.desks.is_empty() {
-            self.keeper.release().await;
+            let _not_counted_when_its_time_is_over = self.control.leave(GROUP).await;
         }
     }
 
     /// Starts the feeds whose time has come.
     fn start_due(&self, life: &Arc<Life>) {
-        for desk in &self.desks {
+        for desk in self.run_here() {
             desk.note_lateness(life);
             if !desk.is_due() {
                 continue;
@@ -124,8 +134,7 @@ impl Feeds {
 
     /// Where each stands.
     pub(super) fn reports(&self, life: &Life) -> Vec<FeedReport> {
-        let elsewhere = self.keeper.lease().is_none().then(|| self.keeper.waits_for());
-        self.desks.iter().map(|desk| desk.report(life, elsewhere.as_deref())).collect()
+        self.desks.iter().map(|desk| desk.report(life)).collect()
     }
 
     /// Looks for deliveries of one now; waits for files that are there to stand still.
@@ -133,9 +142,9 @@ impl Feeds {
         let desk = self.desks.iter().find(|desk| desk.feed().name.as_str() == name);
         let desk = desk.ok_or_else(|| self.unknown(life, name))?;
         let began = life.setup.clock.monotonic();
-        while !self.holds(life).await {
+        while !desk.holds(life).await {
             if life.setup.clock.monotonic() - began > Keeper::patience() {
-                return Err(ApiError::Conflict(self.keeper.waits_for()));
+                return Err(ApiError::Conflict(desk.keeper.waits_for()));
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
@@ -160,7 +169,9 @@ impl vitalake_serve::platform::Feeds for Platform {
         let life = self.living()?;
         if life.setup.without_intake {
             // A command that looks has nobody who runs them: it reads what was kept.
-            life.feeds.holds(&life).await;
+            for desk in &life.feeds.desks {
+                desk.holds(&life).await;
+            }
         }
         Ok(life.feeds.reports(&life))
     }

@@ -18,6 +18,9 @@ use super::deliver::{Brought, deliver};
 use super::desk::Desk;
 use super::times::Looked;
 
+/// What a run of a database is known by, where it was refused.
+const ROWS: &str = "";
+
 impl Desk {
     /// Reads the database once, and delivers what is new.
     pub(super) async fn read(&self, life: &Arc<Life>, source: &PostgresSource) -> (Vec<FeedDelivery>, Looked) {
@@ -26,7 +29,7 @@ impl Desk {
         if !looked.more {
             self.answers();
         }
-        self.keep(&life.feeds.keeper).await;
+        self.keep().await;
         self.times.lock().looked(&self.feed, looked, self.clock.monotonic());
         (deliveries, looked)
     }
@@ -36,15 +39,18 @@ impl Desk {
         let after = self.standing.lock().watermark.as_deref().and_then(Watermark::from_json);
         let reading = match source.read(self.feed.name.as_str(), after.as_ref()).await {
             Ok(Some(reading)) => reading,
-            Ok(None) => return Default::default(),
+            Ok(None) => {
+                self.standing.lock().mended(ROWS);
+                return Default::default();
+            }
             Err(error) if error.retry() == Retry::Later => {
                 self.away(in_full(&error));
                 return (Vec::new(), again);
             }
             Err(error) => {
                 tracing::warn!(feed = self.feed.name.as_str(), "its database cannot be read: {}", in_full(&error));
-                self.standing.lock().refused = Some(in_full(&error));
                 let delivery = FeedDelivery { error: Some(in_full(&error)), ..self.told(None) };
+                self.standing.lock().refused(ROWS, &delivery.name, in_full(&error));
                 return (vec![delivery], Looked::default());
             }
         };
@@ -58,6 +64,8 @@ impl Desk {
             may_be_held: source.watermark.is_none(),
             format: DeliveryFormat::Arrow,
             pieces: reading.pieces,
+            files: Vec::new(),
+            maybe_again: false,
             expected: None,
             watermark: Some(outcome.clone()),
         };
@@ -67,7 +75,7 @@ impl Desk {
         {
             self.standing.lock().watermark = Some(watermark.to_json());
         }
-        let (delivery, fails) = self.became(delivered, delivery, date);
+        let (delivery, fails) = self.became(ROWS, delivered, delivery, date);
         let came = delivery.report.is_some();
         (vec![delivery], Looked { came, more: fails, failed: fails, complete_in: None })
     }
