@@ -88,7 +88,14 @@ pub async fn deliver(
     if let Some(date) = incoming.business_date.filter(|date| is_far_ahead(*date, incoming.now_ms)) {
         return Err(DeliverError::FarAhead { dataset: table.contract().dataset.to_string(), date });
     }
+    let lease = incoming.lease.clone();
+    let is_lost = || lease.as_ref().is_some_and(|lease| !lease.is_held());
+    let lost = || DeliverError::LeaseLost(table.contract().dataset.to_string());
     let mut whole = Receiving::new(table, &desk.held, incoming).all_of(rules.sql).await?;
+    if is_lost() {
+        whole.give_up().await;
+        return Err(lost());
+    }
     if let Some(found) = whole.there_already() {
         whole.give_up().await;
         return Ok(found);
@@ -100,7 +107,8 @@ pub async fn deliver(
     let _one_at_a_time = desk.turn.lock().await;
     let mut tries = 1;
     let outcome = loop {
-        match whole.commit().await {
+        let committed = if is_lost() { Err(lost()) } else { whole.commit().await };
+        match committed {
             Err(DeliverError::Lake(LakeError::Superseded { .. })) if tries < TRIES_MAX => tries += 1,
             outcome => break outcome,
         }

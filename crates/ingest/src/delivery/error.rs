@@ -90,6 +90,11 @@ pub enum DeliverError {
     /// The table refused.
     #[error(transparent)]
     Lake(#[from] LakeError),
+    /// Another process may run the feed that it is of.
+    #[error(
+        "the delivery of {0} was given up, since this process does not run its feed any longer; whoever does takes it"
+    )]
+    LeaseLost(String),
     /// The platform is shutting down.
     #[error("the delivery of {0} was stopped; deliver it again")]
     Stopped(String),
@@ -114,7 +119,7 @@ impl Classified for DeliverError {
                 DeliveryError::Decode(_) | DeliveryError::Interrupted { .. } => Class::Internal,
                 _ => Class::User,
             },
-            Self::Held(_) | Self::Stopped(_) => Class::External,
+            Self::Held(_) | Self::LeaseLost(_) | Self::Stopped(_) => Class::External,
             Self::Fatal { .. }
             | Self::FatalSet { .. }
             | Self::Empty { .. }
@@ -131,7 +136,7 @@ impl Classified for DeliverError {
                 DeliveryError::Read { .. } | DeliveryError::NoRoom { .. } => Retry::Later,
                 _ => Retry::Never,
             },
-            Self::Held(_) | Self::Stopped(_) => Retry::Later,
+            Self::Held(_) | Self::LeaseLost(_) | Self::Stopped(_) => Retry::Later,
             Self::Fatal { .. }
             | Self::FatalSet { .. }
             | Self::Empty { .. }

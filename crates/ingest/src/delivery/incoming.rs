@@ -3,8 +3,11 @@
 //! Made by whoever brings it: an upload, a feed, the release of what was held. Invariant: nothing here knows where the bytes
 //! come from.
 
+use std::sync::Arc;
+
 use chrono::NaiveDate;
 use uuid::Uuid;
+use vitalake_lake::control::Lease;
 
 use super::Pieces;
 use super::expected::Expected;
@@ -38,6 +41,8 @@ pub struct Incoming {
     pub expected: Option<Expected>,
     /// How far the database was read that it comes from: its commit says so.
     pub watermark: Option<OutcomeOfReading>,
+    /// The right to run its feed: who has lost it brings nothing more, since another may have brought what is newer.
+    pub lease: Option<Arc<Lease>>,
 }
 
 impl Incoming {
@@ -45,7 +50,7 @@ impl Incoming {
     #[must_use]
     pub fn new(name: impl Into<String>, format: DeliveryFormat, pieces: Pieces, now_ms: i64) -> Self {
         let (name, several, maybe_again) = (name.into(), false, false);
-        let (business_date, feed, on_refusal, expected, watermark) = Default::default();
+        let (business_date, feed, on_refusal, expected, watermark, lease) = Default::default();
         Self {
             name,
             format,
@@ -58,6 +63,7 @@ impl Incoming {
             on_refusal,
             expected,
             watermark,
+            lease,
         }
     }
 }

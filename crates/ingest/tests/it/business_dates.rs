@@ -16,11 +16,16 @@ use vitalake_contract::contract::{BUSINESS_DATE, Delivery};
 use vitalake_ingest::decode::DeliveryFormat;
 use vitalake_ingest::delivery::{DeliverError, Delivered, DeliveredState, DeliveryRules, Incoming, Piece};
 use vitalake_ingest::replay::{Asked, replay};
+use vitalake_lake::control::{ControlPlace, ControlStore};
 use vitalake_lake::{RejectFilter, ReplayProgress, Space, Table, TableId};
+use vitalake_runtime::clock::Clock;
 use vitalake_runtime::cpu::Cpu;
 use vitalake_runtime::disk::CrashDisk;
+use vitalake_runtime::error::{Classified as _, Retry};
+use vitalake_runtime::health::Health;
 
 use crate::delivery::{Process, bytes, rows};
+use crate::support::NOW_MS;
 
 pub(crate) fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 4, day).unwrap()
@@ -64,6 +69,55 @@ async fn seen(process: &Process) -> BTreeMap<Option<NaiveDate>, Vec<i64>> {
 async fn balanced(table: &Table) {
     let books = table.books().await.unwrap();
     assert_eq!((books.missing(), books.unfinished), (Some(0), false), "{books:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_lost_the_right_to_run_a_feed_brings_nothing_more_of_it() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(2).unwrap());
+    let process = Process::open(folder.path(), Delivery::Append, &cpu).await;
+    let clock = Clock::manual(NOW_MS);
+    let health = Health::new("control store", clock.clone());
+    let store = ControlStore::new(ControlPlace::parse(None, folder.path()).unwrap(), "p", clock.clone(), health);
+    let lease = Arc::new(store.claim("feed/people", Duration::from_secs(10)).await.unwrap().unwrap());
+    let under = async |text: &str| {
+        let incoming = Incoming { lease: Some(Arc::clone(&lease)), ..incoming(text, Some(day(1))) };
+        process.deliver(DeliveryRules::default(), incoming).await
+    };
+    assert_eq!(under(&rows([1])).await.unwrap().number, Some(1));
+    clock.advance(Duration::from_secs(11));
+    let error = under(&rows([2])).await.unwrap_err();
+    assert!(matches!(error, DeliverError::LeaseLost(_)) && error.retry() == Retry::Later, "{error}");
+    assert_eq!(seen(&process).await, BTreeMap::from([(Some(day(1)), vec![1])]));
+}
+
+#[rstest]
+#[case(Delivery::Append)]
+#[case(Delivery::Replace)]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_may_give_again_is_known_also_where_another_has_its_place(#[case] delivery: Delivery) {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(2).unwrap());
+    let process = Process::open(folder.path(), delivery, &cpu).await;
+    for text in [rows([1]), rows([2])] {
+        of_day(&process, 1, &text).await.unwrap();
+    }
+    let again = Incoming { maybe_again: true, ..incoming(&rows([1]), Some(day(1))) };
+    let known = process.deliver(DeliveryRules::default(), again).await.unwrap();
+    assert_eq!((known.state, known.number), (DeliveredState::Known, Some(1)));
+    assert_eq!(seen(&process).await, BTreeMap::from([(Some(day(1)), vec![2])]));
+    // What it has not given yet is new, and so is what somebody sends anew.
+    let other = Incoming { maybe_again: true, ..incoming(&rows([3]), Some(day(1))) };
+    assert_eq!(process.deliver(DeliveryRules::default(), other).await.unwrap().number, Some(3));
+    assert_eq!(of_day(&process, 1, &rows([1])).await.unwrap().number, Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_is_far_ahead_is_refused() {
+    let (folder, cpu) = (tempfile::tempdir().unwrap(), Cpu::with_workers(2).unwrap());
+    let process = Process::open(folder.path(), Delivery::Replace, &cpu).await;
+    let far = incoming(&rows([1]), NaiveDate::from_ymd_opt(2062, 4, 1));
+    let error = process.deliver(DeliveryRules::default(), far).await.unwrap_err();
+    assert!(error.to_string().contains("stands for 2062-04-01, more than a year ahead"), "{error}");
+    assert_eq!(of_day(&process, 1, &rows([1])).await.unwrap().number, Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,7 +80,8 @@ impl Door {
                 delivered_sets::tell(&self.life.setup.events, self.table.contract(), delivered);
                 self.enter(of_delivered(told, delivered, started.elapsed())).await;
             }
-            // What the end of a life cuts short comes again.
+            // What the end of a life cuts short comes again, as what another process takes over does.
+            Err(DeliverError::LeaseLost(_)) => {}
             Err(_) if self.life.is_ending() => {}
             Err(error) => {
                 let reason = Some(in_full(error).into());

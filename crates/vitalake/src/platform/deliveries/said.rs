@@ -80,9 +80,9 @@ pub(in crate::platform) fn refusal(error: &DeliverError) -> ApiError {
         DeliverError::Lake(cause) if cause.retry() == Retry::Later => {
             ApiError::Unavailable(format!("{error}; deliver the file again when the cause is gone"))
         }
-        DeliverError::Lake(LakeError::Superseded { .. } | LakeError::Stopped { .. }) | DeliverError::Stopped(_) => {
-            ApiError::Unavailable(error.to_string())
-        }
+        DeliverError::Lake(LakeError::Superseded { .. } | LakeError::Stopped { .. })
+        | DeliverError::LeaseLost(_)
+        | DeliverError::Stopped(_) => ApiError::Unavailable(error.to_string()),
         // Somebody set the table so: the sender cannot mend it, and whoever can must know what it is.
         DeliverError::Lake(LakeError::Delta { source: DeltaError::AppendOnly { .. }, .. }) => {
             ApiError::Conflict(format!("{}; nothing of the delivery was loaded", in_full(error)))

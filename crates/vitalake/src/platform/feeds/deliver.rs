@@ -10,6 +10,7 @@ use vitalake_contract::feed::Feed;
 use vitalake_ingest::decode::DeliveryFormat;
 use vitalake_ingest::delivery::{DeliverError, Expected, Incoming, OnRefusal, Piece, Pieces};
 use vitalake_ingest::postgres::OutcomeOfReading;
+use vitalake_lake::control::Lease;
 use vitalake_ops::status::DeliveryReport;
 use vitalake_runtime::error::{Classified, Retry};
 
@@ -63,16 +64,19 @@ pub(super) struct Brought {
     pub(super) expected: Option<Expected>,
     /// How far a database was read.
     pub(super) watermark: Option<OutcomeOfReading>,
+    /// The right to run the feed.
+    pub(super) lease: Option<Arc<Lease>>,
 }
 
 /// Delivers, and tells of it.
 pub(super) async fn deliver(life: &Arc<Life>, feed: &Feed, brought: Brought) -> Result<DeliveryReport, NotLoaded> {
     let door = Door::of(life, feed.dataset.as_str()).map_err(|error| NotLoaded::for_now(error.to_string()))?;
-    let Brought { name, date, format, pieces, files, maybe_again, may_be_held, expected, watermark } = brought;
+    let Brought { name, date, format, pieces, files, maybe_again, may_be_held, expected, watermark, lease } = brought;
     let hold = life.ending.watch().hold();
     let incoming = Incoming {
         several: !files.is_empty(),
         maybe_again,
+        lease,
         business_date: date,
         feed: Some(feed.name.to_string()),
         on_refusal: if may_be_held { OnRefusal::Hold } else { OnRefusal::Refuse },

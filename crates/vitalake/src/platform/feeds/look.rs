@@ -133,6 +133,7 @@ impl Desk {
             may_be_held: true,
             expected,
             watermark: None,
+            lease: self.keeper.lease(),
         };
         deliver(life, &self.feed, brought).await
     }

@@ -68,6 +68,7 @@ impl Desk {
             maybe_again: false,
             expected: None,
             watermark: Some(outcome.clone()),
+            lease: self.keeper.lease(),
         };
         let delivered = deliver(life, &self.feed, brought).await;
         if delivered.is_ok()
