@@ -117,7 +117,7 @@ impl Desk {
     }
 
     /// Takes note of deliveries that others brought, such as an upload by hand.
-    fn note_deliveries(&self, life: &Life) {
+    pub(super) fn note_deliveries(&self, life: &Life) {
         let Ok(table) = life.lake.table(&self.feed.dataset) else { return };
         let version = table.head().version().0;
         let mut standing = self.standing.lock();
