@@ -11,7 +11,7 @@ fi
 scripts/console.sh
 cd console
 npx --no-install svelte-check --tsconfig ./tsconfig.json --fail-on-warnings
-npx --no-install vitest run
+npx --no-install vitest run tests/unit
 
 CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || true)}
 if [ -z "$CHROMIUM" ]; then
