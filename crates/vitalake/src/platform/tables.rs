@@ -60,9 +60,13 @@ async fn open_lake(
     loop {
         let (clock, cpu) = (setup.clock.clone(), setup.cpu.clone());
         let lake = Lake::open_each(Arc::clone(store), specs.clone(), options.clone(), clock, cpu).await;
-        let Some(waits) = lake.unopened().find(|unopened| unopened.may_come_back()) else { return Ok(Arc::new(lake)) };
-        let reason = format!("{} is not open: {}", waits.id(), waits.reason());
         let none_is_open = lake.tables().next().is_none();
+        let Some(waits) = lake.unopened().find(|unopened| unopened.may_come_back()) else {
+            // A store that refuses every table for good is no reason for one to stand still and the rest to go on.
+            let refused = lake.unopened().next().filter(|_| none_is_open).map(sentence);
+            return refused.map_or(Ok(Arc::new(lake)), |reason| Err(anyhow::anyhow!(reason)));
+        };
+        let reason = sentence(waits);
         let is_over = setup.clock.monotonic().saturating_sub(began) >= HELD_UP_MAX;
         match (wait, none_is_open) {
             (false, true) => anyhow::bail!(reason),

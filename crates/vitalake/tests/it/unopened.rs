@@ -226,3 +226,32 @@ fn a_table_that_is_brought_back_comes_back_by_itself() {
     assert_eq!(code, Some(0), "{said}");
     server.stop();
 }
+
+/// The first commit of every table below a folder.
+fn first_commits(folder: &Path) -> Vec<PathBuf> {
+    let name = format!("{:020}.json", 0);
+    let (folders, files): (Vec<_>, Vec<_>) =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).partition(|path| path.is_dir());
+    let below = folders.iter().flat_map(|folder| first_commits(folder));
+    files.into_iter().filter(|file| file.ends_with(&name)).chain(below).collect()
+}
+
+/// Where there is nothing that could go on, a start that said that all is well would hide it.
+#[test]
+fn a_start_of_which_no_table_opens_ends_and_says_so() {
+    let here = here();
+    let commits = first_commits(&here.place.data.join("lake"));
+    let kept: Vec<_> = commits.iter().map(|commit| fs::read(commit).unwrap()).collect();
+    commits.iter().for_each(|commit| fs::write(commit, "no commit").unwrap());
+    let (code, said) = here.place.refusal();
+    assert!(
+        code != Some(0) && said.contains("is not open: ") && said.contains("is not a delta action"),
+        "{code:?}: {said}"
+    );
+    for (commit, bytes) in commits.iter().zip(kept) {
+        fs::write(commit, bytes).unwrap();
+    }
+    let server = here.place.start().ready();
+    landed(&here.place, "SELECT COUNT(*) FROM raw.ticks", &[2]);
+    server.stop();
+}
