@@ -181,10 +181,10 @@ async fn acknowledged_and_silenced_by_a_process_that_does_not_evaluate_holds_for
 async fn a_receiver_that_hangs_fails_or_sends_us_elsewhere_has_not_been_told() {
     let (elsewhere, seen_elsewhere) = receiver(DONE);
     let redirect: &'static str = Box::leak(
-        format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{elsewhere}/\r\ncontent-length: 0\r\n\r\n")
+        format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{elsewhere}/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             .into_boxed_str(),
     );
-    let failing = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\n\r\nbusy";
+    let failing = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbusy";
     let clock = Clock::manual(1_700_000_000_000);
     let cases = [
         (redirect, SendError::Redirected(307)),

@@ -142,8 +142,9 @@ fn signal(server: &Server, name: &str) {
 #[test]
 fn of_two_processes_on_one_lake_each_file_is_loaded_once_whoever_is_killed_or_stands_still() {
     let Some(shared) = Shared::new() else { return };
-    let _reader = shared.reader.start().ready();
+    // Whoever takes deliveries makes the tables, which the reader waits for.
     let mut takers = shared.takers.each_ref().map(|place| Some(place.start().ready()));
+    let _reader = shared.reader.start().ready();
     shared.are_divided();
     shared.put(1);
     shared.has_loaded(1);

@@ -184,7 +184,7 @@ fn a_table_that_was_made_again_has_its_own_deliveries_in_the_ledger_also_over_a_
     let day = ["--business-date", "2026-04-13"];
     assert_eq!(here.ingest("who,fee\na,1\nb,2\n", &day).1["delivery"], 1);
     assert_eq!(here.ledger(1), ["loaded"]);
-    here.server.take().unwrap().kill();
+    here.server.take().unwrap().stop();
     std::fs::remove_dir_all(here.place.data.join("lake/raw/visits")).unwrap();
     here.server = Some(here.place.start().ready());
     let (status, report) = here.ingest("who,fee\na,1\nb,2\n", &day);
