@@ -11,8 +11,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use vitalake_contract::access::Reader;
+use vitalake_contract::{Column, ColumnType, Contract, DatasetName, Layer};
 use vitalake_runtime::clock::Clock;
-use vitalake_runtime::config::access::{Access, Client, Scope, Token};
+use vitalake_runtime::config::access::{Access, Client, Role, Scope, Token};
 use vitalake_serve::engine::QueryLimits;
 use vitalake_serve::names::{Names, ScramHash};
 use vitalake_serve::postgres::{Postgres, PostgresLimits, PostgresServer};
@@ -575,7 +577,19 @@ fn open_cursors_and_portals_hold_no_place_among_the_queries_that_run() {
 #[test]
 fn one_client_never_has_all_places() {
     let server = Server::with_limits(QueryLimits { queries_max: 4, ..QueryLimits::default() });
-    let wire = Wire::over(&server.sessions, &names(2), PostgresLimits::default());
+    let read = |name: &str, layer, columns| Contract {
+        columns,
+        readers: vec![Reader { role: "steward".to_owned(), rows: None, written: None }],
+        ..Contract::new(DatasetName::new(name).unwrap(), layer)
+    };
+    let contracts = [
+        read("tiny", Layer::Serving, Vec::new()),
+        read("numbers", Layer::Raw, vec![Column::new("n", ColumnType::Long)]),
+    ];
+    let mut settings = Access::default();
+    settings.roles.insert("steward".to_owned(), Role { clearance: "restricted".to_owned(), ..Role::default() });
+    let policy = vitalake_serve::policy::Access::new(&settings, &contracts).unwrap();
+    let wire = Wire::over(&server.sessions.clone().with_access(Arc::new(policy)), &names(2), PostgresLimits::default());
     let connect = |user: usize| {
         PgClient::try_connect(wire.address, &format!("user{user}"), Some(&format!("token-{user}"))).unwrap()
     };
