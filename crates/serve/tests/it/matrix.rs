@@ -375,8 +375,11 @@ async fn every_cell_answers_as_over_a_copy_that_was_masked_and_filtered_by_hand(
         for value in BEHIND.iter().filter(|value| has_least && text.contains(**value)) {
             assert!(sql.contains(value), "cell {cell}: {value} came out of {sql} for {asker:?}: {text}");
         }
+        // The second side of a conjunction is left out where the first is false for all rows of a batch, and the batches of
+        // the copy are others: there the one may fail on a row where the other has an answer.
+        let of_batches = sql.contains("AND 10 / visits") && (shown.is_err() || meant.is_err());
         // Of a plan both show the same text but for the scans' own names.
-        if shown != meant && !sql.starts_with("EXPLAIN") {
+        if shown != meant && !of_batches && !sql.starts_with("EXPLAIN") {
             different.push(format!("{asker:?} warm={warm} {sql}\n  shown: {shown:?}\n  meant: {meant:?}"));
         }
     }
