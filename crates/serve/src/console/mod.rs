@@ -1,6 +1,6 @@
 //! What the console shows: facts that the process knows, cut to what a person may see, worked out once for many browsers.
 //!
-//! The binary tells the facts ([`Overview`]); `told` cuts them by a [`Seen`](crate::policy::Seen); `memory` keeps what was
+//! The binary tells the facts ([`Overview`]); `told` cuts them by a [`Seen`]; `memory` keeps what was
 //! worked out, by policy; `changes` says when there is something new. Invariant: no fact leaves here uncut.
 
 pub mod changes;
