@@ -10,6 +10,10 @@ export class Failure extends Error {
   ) {
     super(message);
   }
+  /** Whatever was thrown, as one. */
+  static of(error: unknown): Failure {
+    return error instanceof Failure ? error : new Failure(0, error instanceof Error ? error.message : String(error));
+  }
   /** Nobody answered: the network, or a server that is away. */
   get isAway(): boolean {
     return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
@@ -101,7 +105,6 @@ export const api = {
   logIn: (token: string) => send<T.Session | null>('POST', 'session', { token }),
   logOut: () => send<null>('DELETE', 'session'),
   today: (signal?: Signal) => get<T.Today>('today', signal),
-  datasets: (signal?: Signal) => get<T.DatasetState[]>('datasets', signal),
   catalogue: (signal?: Signal) => get<T.CatalogueEntry[]>('catalogue', signal),
   dataset: (name: string, signal?: Signal) => get<T.DatasetPage>(`catalogue/${at(name)}`, signal),
   lineage: (signal?: Signal) => get<T.Lineage>('lineage', signal),
@@ -124,6 +127,5 @@ export const api = {
   dashboards: (signal?: Signal) => get<T.DashboardEntry[]>('dashboards', signal),
   dashboard: (name: string, chosen: string, signal?: Signal) => get<T.Dashboard>(`dashboards/${at(name)}${chosen ? `?${chosen}` : ''}`, signal),
   audit: (of: Record<string, string | number | undefined>, signal?: Signal) => get<T.AuditEntry[]>(`audit${params(of)}`, signal),
-  table: (name: string, signal?: Signal) => get<{ table: string; columns: { name: string; type: string }[] }>(`tables/${at(name)}`, signal),
   cancel: (id: string) => send<null>('DELETE', `query/${at(id)}`),
 };

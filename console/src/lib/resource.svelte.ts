@@ -37,7 +37,7 @@ export class Resource<A> {
       this.at = Date.now();
     } catch (error) {
       if (this.#abort !== abort) return;
-      this.failure = error instanceof Failure ? error : new Failure(0, error instanceof Error ? error.message : String(error));
+      this.failure = Failure.of(error);
     }
     this.loading = false;
   }

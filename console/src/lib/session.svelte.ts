@@ -32,7 +32,7 @@ class Sessions {
       void this.today.ask();
     } catch (error) {
       if (error instanceof Failure && error.status === 401) return;
-      this.failure = error instanceof Failure ? error : new Failure(0, String(error));
+      this.failure = Failure.of(error);
     }
   }
 

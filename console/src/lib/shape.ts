@@ -47,26 +47,37 @@ function largest<A extends { values: (number | null)[] }>(series: A[]): A[] {
   return series.filter((one) => kept.has(one));
 }
 
-/** Series over time. */
-export function timed(answer: Grid, time: string, by: readonly string[], measures: readonly { name: string; title: string }[]): Timed & { left: number } {
-  const timeAt = place(answer, time);
-  const byAt = by.map((name) => place(answer, name)).filter((at) => at >= 0);
-  const moments = [...new Set(answer.rows.map((row) => seconds(row[timeAt])).filter((at) => at !== null))].sort((a, b) => a - b);
-  const index = new Map(moments.map((at, i) => [at, i]));
+/** A series for each value of what is split by and each measure; `at` says where a row stands. */
+function split(
+  answer: Grid,
+  by: readonly string[],
+  measures: readonly { name: string; title: string }[],
+  length: number,
+  at: (row: readonly unknown[]) => number | undefined,
+): { series: Series[]; left: number } {
+  const byAt = by.map((name) => place(answer, name)).filter((column) => column >= 0);
   const found = new Map<string, Series>();
   for (const row of answer.rows) {
-    const i = index.get(seconds(row[timeAt]) ?? NaN);
+    const i = at(row);
     if (i === undefined) continue;
     for (const measure of measures) {
       const key = splitKey(row, byAt, measure.title, measures.length > 1);
       let series = found.get(key);
-      if (!series) found.set(key, (series = { label: key, values: new Array<number | null>(moments.length).fill(null) }));
+      if (!series) found.set(key, (series = { label: key, values: new Array<number | null>(length).fill(null) }));
       series.values[i] = num(row[place(answer, measure.name)]);
     }
   }
   const all = [...found.values()];
   const kept = largest(all);
-  return { at: moments, series: kept, left: all.length - kept.length };
+  return { series: kept, left: all.length - kept.length };
+}
+
+/** Series over time. */
+export function timed(answer: Grid, time: string, by: readonly string[], measures: readonly { name: string; title: string }[]): Timed & { left: number } {
+  const timeAt = place(answer, time);
+  const moments = [...new Set(answer.rows.map((row) => seconds(row[timeAt])).filter((at) => at !== null))].sort((a, b) => a - b);
+  const index = new Map(moments.map((at, i) => [at, i]));
+  return { at: moments, ...split(answer, by, measures, moments.length, (row) => index.get(seconds(row[timeAt]) ?? NaN)) };
 }
 
 export interface Grouped {
@@ -78,22 +89,9 @@ export interface Grouped {
 /** Bars of a dimension that is no time. */
 export function grouped(answer: Grid, x: string, by: readonly string[], measures: readonly { name: string; title: string }[]): Grouped {
   const at = place(answer, x);
-  const byAt = by.map((name) => place(answer, name)).filter((column) => column >= 0);
   const names = [...new Set(answer.rows.map((row) => label(row[at])))];
   const index = new Map(names.map((name, i) => [name, i]));
-  const found = new Map<string, Series>();
-  for (const row of answer.rows) {
-    const i = index.get(label(row[at])) ?? 0;
-    for (const measure of measures) {
-      const key = splitKey(row, byAt, measure.title, measures.length > 1);
-      let series = found.get(key);
-      if (!series) found.set(key, (series = { label: key, values: new Array<number | null>(names.length).fill(null) }));
-      series.values[i] = num(row[place(answer, measure.name)]);
-    }
-  }
-  const all = [...found.values()];
-  const kept = largest(all);
-  return { names, series: kept, left: all.length - kept.length };
+  return { names, ...split(answer, by, measures, names.length, (row) => index.get(label(row[at]))) };
 }
 
 /** One above the other: what is drawn is the sum up to each series. */

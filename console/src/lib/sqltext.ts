@@ -36,10 +36,10 @@ export function sqlLink(sql: string): string {
 
 export const questions = {
   rows: (full: string) => `SELECT COUNT(*) AS n\nFROM ${table(full)}`,
-  lastHour: (full: string) =>
-    `SELECT TIME_FLOOR(__time, 'PT5M') AS since, COUNT(*) AS n\nFROM ${table(full)}\nWHERE __time >= CURRENT_TIMESTAMP - INTERVAL '1' HOUR\nGROUP BY 1\nORDER BY 1`,
-  cameIn: (full: string, column = '_ingested_at') =>
-    `SELECT TIME_FLOOR(${ident(column)}, 'PT1H') AS hour, COUNT(*) AS n\nFROM ${table(full)}\nWHERE ${ident(column)} >= CURRENT_TIMESTAMP - INTERVAL '1' DAY\nGROUP BY 1\nORDER BY 1`,
+  lastHour: (all: readonly string[]) =>
+    all.map((full) => `SELECT ${literal(full)} AS dataset, COUNT(*) AS n FROM ${table(full)} WHERE _ingested_at >= CURRENT_TIMESTAMP - INTERVAL '1' HOUR`).join('\nUNION ALL\n'),
+  cameIn: (full: string) =>
+    `SELECT TIME_FLOOR(_ingested_at, 'PT1H') AS hour, COUNT(*) AS n\nFROM ${table(full)}\nWHERE _ingested_at >= CURRENT_TIMESTAMP - INTERVAL '1' DAY\nGROUP BY 1\nORDER BY 1`,
   newest: (full: string) => `SELECT MAX(__time) AS newest\nFROM ${table(full)}`,
   first: (full: string) => `SELECT *\nFROM ${table(full)}\nORDER BY __time DESC\nLIMIT 100`,
   rejects: (full: string) =>

@@ -36,10 +36,13 @@ export function runbookFor(state: string): string | null {
   return name ? runbookAddress(name) : null;
 }
 
+/** A runbook's name, of what the API gives: the name, or a whole address that ends in it. */
+export function runbookName(given: string): string {
+  return given.split('?')[0]?.replace(/\/+$/, '').split('/').pop() ?? given;
+}
+
 export function runbookAddress(name: string, alert = ''): string {
-  // The API may give a whole address; its last part is the name.
-  const last = name.split('?')[0]?.replace(/\/+$/, '').split('/').pop() ?? name;
-  return `/alerts/runbooks/${encodeURIComponent(last)}${alert ? `?alert=${encodeURIComponent(alert)}` : ''}`;
+  return `/alerts/runbooks/${encodeURIComponent(runbookName(name))}${alert ? `?alert=${encodeURIComponent(alert)}` : ''}`;
 }
 
 /** Worst first, as a list is read in the morning. */

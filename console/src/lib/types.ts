@@ -90,25 +90,6 @@ export interface DatasetPage {
   quarantine: { rule: string; rows: number; last: string | null }[];
 }
 
-export interface DatasetState {
-  dataset: string;
-  layer: string;
-  rows: number;
-  tail_rows: number;
-  version: number | null;
-  last_commit: string | null;
-  newest_row_at: string | null;
-  freshness_seconds: number | null;
-  lag_records: number | null;
-  quarantined: number;
-  state: string;
-  error: string | null;
-  broken_rules: { rule: string; severity: string; rows: number }[];
-  model: string | null;
-  engine: string | null;
-  gate: Gate | null;
-}
-
 export type Reason = string | { rule?: string; message?: string; got?: unknown; want?: unknown; [key: string]: unknown };
 export interface Gate {
   dataset: string;
