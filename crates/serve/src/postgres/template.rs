@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Date32Type, Float64Type, TimeUnit, TimestampMic
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 use datafusion::common::{DataFusionError, Result, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use vitalake_contract::time_format::names::{MONTHS, WEEKDAYS};
 
 use crate::error::QueryError;
 
@@ -79,17 +80,25 @@ impl ScalarUDFImpl for Templated {
     }
 }
 
+/// The template that was read last: it is the same for all rows but where somebody computes it.
+#[derive(Default)]
+struct Read {
+    text: String,
+    parts: Vec<Part>,
+}
+
+impl Read {
+    fn parts(&mut self, text: &str) -> Result<&[Part]> {
+        if self.text != text {
+            (self.parts, self.text) = (parts_of(text)?, text.to_owned());
+        }
+        Ok(&self.parts)
+    }
+}
+
 impl Templated {
     fn of_both(&self, first: &ArrayRef, templates: &StringArray) -> Result<ArrayRef> {
-        let mut read: Option<(String, Vec<Part>)> = None;
-        // A template is the same for all rows but where somebody computes it.
-        let mut parts = |row: usize| -> Result<Vec<Part>> {
-            let text = templates.value(row);
-            match &read {
-                Some((known, parts)) if known == text => Ok(parts.clone()),
-                _ => Ok(read.insert((text.to_owned(), parts_of(text)?)).1.clone()),
-            }
-        };
+        let mut read = Read::default();
         if self.name == "to_char" {
             let times = cast(&cast(first, &DataType::Timestamp(TimeUnit::Microsecond, None))?, &moments())?;
             let times = times.as_primitive::<TimestampMicrosecondType>();
@@ -98,8 +107,8 @@ impl Templated {
                     return Ok(None);
                 }
                 let moment = DateTime::from_timestamp_micros(times.value(row));
-                let parts = parts(row)?;
-                Ok(moment.map(|moment| shown(moment.naive_utc(), &parts)))
+                let parts = read.parts(templates.value(row))?;
+                Ok(moment.map(|moment| shown(moment.naive_utc(), parts)))
             });
             return Ok(Arc::new(shown.collect::<Result<StringArray>>()?));
         }
@@ -109,7 +118,7 @@ impl Templated {
             if texts.is_null(row) || templates.is_null(row) {
                 return Ok(None);
             }
-            match read_by(texts.value(row), &parts(row)?) {
+            match read_by(texts.value(row), read.parts(templates.value(row))?) {
                 Some(time) => Ok(Some(time.and_utc().timestamp_micros())),
                 None => refused("a value could not be cast to a time by its template"),
             }
@@ -202,21 +211,6 @@ const NUMBERS: [(&str, Field, usize); 18] = [
     ("ID", Field::OfWeek, 1),
     ("Q", Field::Quarter, 1),
 ];
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 fn parts_of(template: &str) -> Result<Vec<Part>> {
     if template.len() > TEMPLATE_BYTES_MAX {
@@ -299,7 +293,7 @@ fn shown(time: NaiveDateTime, parts: &[Part]) -> String {
             What::Half(case) => text.push_str(&cased(if time.hour() < 12 { "AM" } else { "PM" }, *case)),
             What::Month(case, whole) => text.push_str(&name(&MONTHS, time.month0(), *case, (*whole, *is_bare))),
             What::Day(case, whole) => {
-                text.push_str(&name(&DAYS, time.weekday().num_days_from_monday(), *case, (*whole, *is_bare)));
+                text.push_str(&name(&WEEKDAYS, time.weekday().num_days_from_monday(), *case, (*whole, *is_bare)));
             }
             What::Number(field, digits) => {
                 let digits = if *is_bare { 0 } else { *digits };
