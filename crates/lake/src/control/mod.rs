@@ -315,6 +315,10 @@ impl ControlStore {
             ControlPlace::File(path) => FileIdentity::of(path),
             ControlPlace::Memory | ControlPlace::Postgres(..) => None,
         };
+        // Only once it is open: it ends when the connections are closed, which those of a failed opening never are.
+        if let ControlPlace::Postgres(address, Some(passwords)) = &self.0.place {
+            tokio::spawn(renew_forever(database.clone(), address.clone(), passwords.clone()));
+        }
         Ok(Opened { database, file })
     }
 
@@ -322,9 +326,7 @@ impl ControlStore {
     async fn open_server(&self, address: &PostgresAddress, passwords: Option<&Passwords>) -> Result<Database, Failed> {
         let Some(passwords) = passwords else { return Ok(Database::postgres(address, None)) };
         let token = token(&passwords.tokens).await.map_err(|error| self.no_token(&error))?;
-        let database = Database::postgres(address, Some(token.expose()));
-        tokio::spawn(renew_forever(database.clone(), address.clone(), passwords.clone()));
-        Ok(database)
+        Ok(Database::postgres(address, Some(token.expose())))
     }
 
     /// A server refuses the token that is there: the next connection has another.
