@@ -62,13 +62,18 @@ impl Journal {
         if version >= newest {
             return Ok(News { through: newest, newest, ..News::default() });
         }
-        let first = self.first_there(version + 1, newest).await?;
-        let from = first - 1;
-        let through = newest.min(from.saturating_add(most));
-        let changes = self.log.changes(TableVersion(from), TableVersion(through)).await;
+        let through = |from: u64| newest.min(from.saturating_add(most));
+        let after = |from: u64| self.log.changes(TableVersion(from), TableVersion(through(from)));
+        let (from, changes) = match after(version).await {
+            Err(DeltaError::HistoryCleaned { .. }) => {
+                let from = self.first_there(version + 1, newest).await? - 1;
+                (from, after(from).await)
+            }
+            found => (version, found),
+        };
         let changes = changes.map_err(|source| self.failed("reading the log", source))?;
         let versions = changes.into_iter().filter(|change| !change.added.is_empty()).map(JournalVersion::of).collect();
-        Ok(News { versions, through, newest, forgotten: from - version })
+        Ok(News { versions, through: through(from), newest, forgotten: from - version })
     }
 
     /// The rows of a version.

@@ -168,7 +168,6 @@ impl Sender {
         if !holds {
             return;
         }
-        self.measure().await;
         let (mut failed, mut is_known) = (None, true);
         for at in 0..self.tables.len() {
             match self.table(at).await {
@@ -220,6 +219,7 @@ impl Sender {
         let mut place = self.place(name, &journal).await?;
         loop {
             let news = journal.since(place.through, VERSIONS_AT_ONCE).await?;
+            self.note_waiting(name, &news);
             self.give_up(name, &news, &mut place);
             self.send_news(at, &journal, &news, &mut place).await?;
             if place.through < news.through {
@@ -354,16 +354,19 @@ impl Sender {
 
     /// Says how much waits.
     async fn measure(&self) {
-        let now_ms = self.clock.now_ms();
         for table in &self.tables {
             let Some(journal) = self.recorder.journal_now(table.schema.ops) else { continue };
             let Ok(place) = self.place(table.name, &journal).await else { return };
             let Ok(news) = journal.since(place.through, VERSIONS_AT_ONCE).await else { continue };
-            let beyond = news.newest - news.through.min(news.newest);
-            let waiting = news.versions.len() as u64 + beyond;
-            let oldest_ms = news.versions.first().and_then(|version| version.committed_ms);
-            self.said.note_table(table.name, TableSaid { waiting, oldest_ms }, now_ms);
+            self.note_waiting(table.name, &news);
         }
+    }
+
+    fn note_waiting(&self, table: &'static str, news: &News) {
+        let beyond = news.newest - news.through.min(news.newest);
+        let waiting = news.versions.len() as u64 + beyond;
+        let oldest_ms = news.versions.first().and_then(|version| version.committed_ms);
+        self.said.note_table(table, TableSaid { waiting, oldest_ms }, self.clock.now_ms());
     }
 }
 
