@@ -153,7 +153,8 @@ fn kind(contract: &Contract) -> &'static str {
 
 fn columns_seen<'c>(contract: &'c Contract, seen: &'c Seen) -> impl Iterator<Item = (&'c Column, ColumnShown)> {
     let (layer, name) = names(contract);
-    contract.columns.iter().filter_map(move |column| Some((column, seen.column(layer, name, &column.name)?)))
+    let shown = seen.columns(layer, name);
+    contract.columns.iter().filter_map(move |column| Some((column, shown(&column.name)?)))
 }
 
 fn column_told(contract: &Contract, column: &Column, shown: ColumnShown) -> Value {
@@ -239,7 +240,8 @@ fn shows_text(catalogue: &Catalogue, described: &Described, text: &str, seen: &S
 /// Whether a text has the name of a column in it that somebody cannot name.
 pub(super) fn names_hidden(contract: &Contract, text: &str, seen: &Seen) -> bool {
     let (layer, name) = names(contract);
-    let hidden = contract.columns.iter().filter(|column| seen.column(layer, name, &column.name).is_none());
+    let shown = seen.columns(layer, name);
+    let hidden = contract.columns.iter().filter(|column| shown(&column.name).is_none());
     let hidden: Vec<&str> = hidden.map(|column| &*column.name).collect();
     if hidden.is_empty() {
         return false;

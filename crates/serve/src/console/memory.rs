@@ -55,24 +55,22 @@ pub(super) struct Moment {
 /// An answer with the turn of the facts that it was made of.
 type Answer = (u64, Told);
 
+/// What tables say of a dataset, with the turn in which that was asked.
+type News = (u64, Arc<DatasetNews>);
+
 #[derive(Debug)]
 pub(super) struct Memory {
     clock: Clock,
     /// One works them out, the others wait for it.
     today: tokio::sync::Mutex<Option<Arc<Moment>>>,
     answers: Mutex<HashMap<(&'static str, SeenKey), Answer>>,
-    /// What tables say of datasets, with the turn in which that was asked.
-    news: tokio::sync::Mutex<HashMap<String, (u64, Arc<DatasetNews>)>>,
+    /// By dataset: one asks its tables, and holds up nobody who looks at another.
+    news: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<News>>>>>,
 }
 
 impl Memory {
     pub(super) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            today: tokio::sync::Mutex::default(),
-            answers: Mutex::default(),
-            news: tokio::sync::Mutex::default(),
-        }
+        Self { clock, today: tokio::sync::Mutex::default(), answers: Mutex::default(), news: Mutex::default() }
     }
 
     /// The time, by the process's clock.
@@ -87,14 +85,15 @@ impl Memory {
         dataset: &str,
         turn: u64,
     ) -> Result<Arc<DatasetNews>, ApiError> {
-        let mut held = self.news.lock().await;
-        if let Some((asked, news)) = held.get(dataset)
+        let place = Arc::clone(self.news.lock().entry(dataset.to_owned()).or_default());
+        let mut held = place.lock().await;
+        if let Some((asked, news)) = &*held
             && turn.saturating_sub(*asked) < NEWS_TURNS
         {
             return Ok(Arc::clone(news));
         }
         let news = Arc::new(overview.dataset(dataset).await?);
-        held.insert(dataset.to_owned(), (turn, Arc::clone(&news)));
+        *held = Some((turn, Arc::clone(&news)));
         Ok(news)
     }
 

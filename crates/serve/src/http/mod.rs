@@ -213,6 +213,8 @@ pub async fn serve_under(
     let router = router(app, local_only);
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let (stopping, stopped) = watch::channel(false);
+    let router = router.layer(Extension(console::Stopping(stopped.clone())));
+    let router = if certificate.is_some() { router.layer(Extension(console::Encrypted)) } else { router };
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -222,8 +224,7 @@ pub async fn serve_under(
             accepted = accept(&listener, &slots) => accepted,
         };
         if let Some((stream, peer, slot)) = accepted {
-            let router = router.clone().layer(Extension(Peer(Some(peer.ip()))));
-            let (router, stopped) = (router.layer(Extension(console::Stopping(stopped.clone()))), stopped.clone());
+            let (router, stopped) = (router.clone().layer(Extension(Peer(Some(peer.ip())))), stopped.clone());
             let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
             connections.spawn(async move {
                 match acceptor {
@@ -233,7 +234,6 @@ pub async fn serve_under(
                         let agreed = tokio::time::timeout(limits.header_timeout, acceptor.accept(stream)).await;
                         if let Ok(Ok(stream)) = agreed {
                             let shown = Shown::of(stream.get_ref().1.peer_certificates()).map(Arc::new);
-                            let router = router.layer(Extension(console::Encrypted));
                             let router = shown.map_or(router.clone(), |shown| router.layer(Extension(shown)));
                             connection(stream, router, limits, stopped).await;
                         }

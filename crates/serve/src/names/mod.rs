@@ -24,6 +24,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -173,6 +175,25 @@ impl fmt::Debug for Names {
     }
 }
 
+/// No name that somebody else gives is longer.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Whether a text can be a name: it is written into the audit and the log.
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| !c.is_control() && !c.is_whitespace() && c != '/';
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(fits)
+}
+
+/// A text that nobody guesses.
+fn random() -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+/// What is kept of such a text, or of a token.
+fn hash_of(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
 impl Names {
     /// The clients that a project lists.
     ///
@@ -205,7 +226,7 @@ impl Names {
     #[must_use]
     pub fn of_secret(secret: &str, clock: Clock) -> Self {
         let client = Client { identity: Identity::local(), expires_ms: None };
-        let tokens = BTreeMap::from([(Sha256::digest(secret.as_bytes()).into(), client)]);
+        let tokens = BTreeMap::from([(hash_of(secret), client)]);
         Self::of(tokens, Passwords::default(), clock, true)
     }
 
@@ -348,7 +369,7 @@ impl Names {
 
     fn of_token(&self, secret: &str) -> Option<&Client> {
         let fits = !secret.is_empty() && secret.len() <= SECRET_BYTES_MAX;
-        fits.then(|| self.tokens.get(&<[u8; 32]>::from(Sha256::digest(secret.as_bytes())))).flatten()
+        fits.then(|| self.tokens.get(&hash_of(secret))).flatten()
     }
 
     /// Who has a token of an issuer; a name with it, of a tool that asks for one, is the same or what its issuer calls him.

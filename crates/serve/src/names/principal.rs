@@ -7,13 +7,11 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use vitalake_runtime::config::access::StaticWebApp;
 
-use super::{Client, Refused};
+use super::{Client, Refused, is_name};
 use crate::identity::Identity;
 
 /// Bytes of a header.
 const HEADER_BYTES_MAX: usize = 8 << 10;
-/// Bytes of a name.
-const NAME_BYTES_MAX: usize = 200;
 /// What every user has who has logged in there.
 const LOGGED_IN: &str = "authenticated";
 
@@ -36,9 +34,8 @@ pub(super) fn client(app: &StaticWebApp, header: &str) -> Result<Client, Refused
     if !principal.user_roles.iter().any(|role| role == LOGGED_IN) {
         return Err(Refused::Wrong);
     }
-    let fits = |letter: char| !letter.is_control() && !letter.is_whitespace() && letter != '/';
-    let is_name = |name: &&String| !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(fits);
-    let name = [&principal.user_details, &principal.user_id].into_iter().find(is_name).ok_or(Refused::Wrong)?;
+    let given = [&principal.user_details, &principal.user_id];
+    let name = given.into_iter().find(|name| is_name(name)).ok_or(Refused::Wrong)?;
     let roles = principal.user_roles.iter().filter_map(|role| app.roles.get(role).cloned());
     Ok(Client { identity: Identity::client(format!("static-web-app/{name}"), roles), expires_ms: None })
 }

@@ -5,12 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
-use super::Client;
+use super::{Client, hash_of, random};
 
 /// How long a log-in is good at most.
 pub const VISIT_MS_MAX: i64 = 8 * 3_600_000;
@@ -29,7 +26,7 @@ struct Visit {
 impl Visits {
     /// Lets somebody in who has proved who he is: what his browser has to show, and for how many milliseconds it is good.
     pub(super) fn begin(&self, client: Client, now_ms: i64) -> (String, i64) {
-        let text = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let text = random();
         let latest = now_ms + VISIT_MS_MAX;
         let ends_ms = client.expires_ms().map_or(latest, |end| end.min(latest));
         let mut visits = self.0.lock();
@@ -59,10 +56,6 @@ impl Visits {
     pub(super) fn end(&self, text: &str) {
         self.0.lock().remove(&hash_of(text));
     }
-}
-
-fn hash_of(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
 }
 
 #[cfg(test)]

@@ -62,19 +62,25 @@ impl Seen {
     /// Whether all rows of a table are shown: who sees some must not learn how many others there are.
     #[must_use]
     pub fn all_rows(&self, schema: &str, table: &str) -> bool {
-        match &self.policy {
-            Policy::AllowAll | Policy::WithoutRecords => true,
-            Policy::Roles(roles) => roles.sight(schema, table).is_some_and(|sight| sight.shows_all_rows()),
-        }
+        self.policy.shows_all_rows(schema, table)
     }
 
     /// How a column is seen; none where it cannot be named.
     #[must_use]
     pub fn column(&self, schema: &str, table: &str, column: &str) -> Option<ColumnShown> {
-        match &self.policy {
+        self.columns(schema, table)(column)
+    }
+
+    /// The same for many columns of one table.
+    pub(crate) fn columns(&self, schema: &str, table: &str) -> impl Fn(&str) -> Option<ColumnShown> {
+        let sight = match &self.policy {
+            Policy::Roles(roles) => roles.sight(schema, table),
+            Policy::AllowAll | Policy::WithoutRecords => None,
+        };
+        move |column| match &self.policy {
             Policy::AllowAll => Some(ColumnShown::Clear),
             Policy::WithoutRecords => (!RECORD_COLUMNS.contains(&column)).then_some(ColumnShown::Clear),
-            Policy::Roles(roles) => match roles.sight(schema, table)?.of(column) {
+            Policy::Roles(_) => match sight.as_ref()?.of(column) {
                 Shown::Clear => Some(ColumnShown::Clear),
                 Shown::Masked(mask) => Some(ColumnShown::Masked(mask.as_str())),
                 Shown::Not(_) => None,

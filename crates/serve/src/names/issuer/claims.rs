@@ -8,10 +8,7 @@ use serde_json::{Map, Value};
 use vitalake_runtime::config::access::{Issuer as Settings, Scope};
 
 use crate::identity::Identity;
-use crate::names::{Client, Refused};
-
-/// No name is longer.
-const NAME_BYTES_MAX: usize = 200;
+use crate::names::{Client, Refused, is_name};
 
 /// The client that claims are of.
 pub(super) fn client(
@@ -84,10 +81,4 @@ fn moment_ms(claims: &Map<String, Value>, name: &str) -> Option<i64> {
     // More than a thousand years are none.
     let real = || seconds.as_f64().filter(|seconds| seconds.abs() < 1e11).map(|seconds| seconds as i64);
     whole.or_else(real)?.checked_mul(1_000)
-}
-
-/// A name is written into the audit and the log.
-fn is_name(name: &str) -> bool {
-    let fits = |c: char| !c.is_control() && !c.is_whitespace() && c != '/';
-    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(fits)
 }

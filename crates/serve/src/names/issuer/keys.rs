@@ -87,6 +87,15 @@ struct Configuration {
     jwks_uri: String,
 }
 
+/// A configuration that says where browsers log in, too.
+#[derive(Deserialize)]
+struct LogIns {
+    #[serde(flatten)]
+    configuration: Configuration,
+    #[serde(flatten)]
+    endpoints: Endpoints,
+}
+
 impl Keys {
     pub(super) fn new(name: &str, settings: &Settings, clock: &Clock) -> Self {
         let below = || format!("{}/.well-known/openid-configuration", settings.url.trim_end_matches('/'));
@@ -223,11 +232,10 @@ impl Source {
     }
 
     fn endpoints(&self) -> Result<Endpoints, Away> {
-        let configuration: Configuration = self.get(&self.discovery)?;
+        let LogIns { configuration, endpoints } = self.get(&self.discovery)?;
         if configuration.issuer != self.url {
             return Err(Away::Another);
         }
-        let endpoints: Endpoints = self.get(&self.discovery)?;
         if endpoints.are_trusted(&self.discovery) { Ok(endpoints) } else { Err(Away::Address) }
     }
 

@@ -11,12 +11,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use vitalake_runtime::config::access::{Issuer as Settings, Login, is_private};
 use vitalake_runtime::http::{client, is_here};
 
 use super::Issuers;
-use crate::names::{Client, Refused};
+use crate::names::{Client, Refused, hash_of, random};
 
 /// How long a browser may take at the issuer.
 const AWAY_MS_MAX: i64 = 10 * 60_000;
@@ -210,14 +209,6 @@ fn exchange(url: &str, body: String) -> Result<String, Refused> {
     }
     let answer = sent.into_body().into_with_config().limit(ANSWER_BYTES_MAX).read_json::<Answer>();
     answer.map(|answer| answer.id_token).map_err(|_| Refused::Token("was not given by its issuer for that log-in"))
-}
-
-fn random() -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
-}
-
-fn hash_of(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
 }
 
 /// Fields as a form writes them.
