@@ -197,6 +197,12 @@ impl fmt::Debug for Opened {
     }
 }
 
+/// Whether a URL names a container of Azure, in whatever build.
+#[must_use]
+pub fn names_azure(url: &str) -> bool {
+    matches!(url.split_once("://"), Some(("abfss" | "abfs" | "az" | "azure", _)))
+}
+
 impl StorageUrl {
     /// The place that `storage.url` names; `None` stands for the data folder.
     ///
@@ -216,8 +222,8 @@ impl StorageUrl {
         match url.split_once("://") {
             None => Ok(folder(PathBuf::from(url))),
             Some(("file", path)) if path.starts_with('/') => Ok(folder(PathBuf::from(path))),
-            Some(("abfss" | "abfs" | "az" | "azure", _)) if cfg!(feature = "azure") => Ok(Self::Azure(url.to_owned())),
-            Some(("abfss" | "abfs" | "az" | "azure", _)) => {
+            Some(_) if names_azure(url) && cfg!(feature = "azure") => Ok(Self::Azure(url.to_owned())),
+            Some(_) if names_azure(url) => {
                 Err(wrong("this binary was built without Azure storage; build it with --features azure"))
             }
             Some(_) => Err(wrong("give a folder, or a URL that begins with abfss:// or az://")),

@@ -2,6 +2,7 @@
 //!
 //! Asked before anything is opened. Invariant: nothing that was answered as durable lies on a disk that is not kept.
 
+use vitalake_lake::storage::names_azure;
 use vitalake_runtime::config::{Config, Environment};
 
 use crate::failure::Failure;
@@ -17,14 +18,13 @@ pub fn check(config: &Config, environment: &Environment) -> Result<(), Failure> 
     if !environment.contains_key(ON_APP_SERVICE) {
         return Ok(());
     }
-    let is_remote = |url: &str| url.starts_with("abfss://") || url.starts_with("az://");
     let mut lost = Vec::new();
     let mut settings = Vec::new();
     if config.kafka.bootstrap.is_none() {
         lost.push("the log of records");
         settings.push("kafka.bootstrap to an external broker, such as NAME.servicebus.windows.net:9093");
     }
-    if !config.storage.url.as_deref().is_some_and(is_remote) {
+    if !config.storage.url.as_deref().is_some_and(names_azure) {
         lost.push("the tables");
         settings.push("storage.url to abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PREFIX");
     }
