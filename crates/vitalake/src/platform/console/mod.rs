@@ -9,7 +9,7 @@ mod news;
 mod now;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,7 +37,8 @@ pub struct ConsoleDesk {
     platform: Arc<Platform>,
     alerts: AlertDesk,
     started_at: String,
-    catalogue: Arc<Catalogue>,
+    /// Worked out when somebody looks first: every model is planned for it.
+    catalogue: OnceLock<Arc<Catalogue>>,
     /// Alerts as they were last seen.
     last_alerts: Mutex<Vec<AlertReport>>,
     /// What came in lately.
@@ -59,13 +60,18 @@ impl ConsoleDesk {
             platform: Arc::clone(platform),
             alerts,
             started_at: instant(now_ms).unwrap_or_default(),
-            catalogue: Arc::new(catalogue::of(setup)),
+            catalogue: OnceLock::new(),
             last_alerts: Mutex::default(),
             flow: Flow::new(now_ms),
             results: Results::default(),
             read: Read::default(),
             deliveries: Mutex::default(),
         })
+    }
+
+    /// What the project has.
+    fn known(&self) -> &Arc<Catalogue> {
+        self.catalogue.get_or_init(|| Arc::new(catalogue::of(&self.setup)))
     }
 
     /// Keeps what an event says of rows that came in, and of rules.
@@ -88,7 +94,7 @@ impl Overview for ConsoleDesk {
     }
 
     fn catalogue(&self) -> Arc<Catalogue> {
-        Arc::clone(&self.catalogue)
+        Arc::clone(self.known())
     }
 
     async fn today(&self) -> Today {

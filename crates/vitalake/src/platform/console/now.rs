@@ -63,7 +63,7 @@ impl ConsoleDesk {
     }
 
     fn dataset_now(&self, status: &DatasetStatus, now_ms: i64) -> DatasetNow {
-        let described = self.catalogue.datasets.iter().find(|known| known.contract.dataset.as_str() == status.dataset);
+        let described = self.known().datasets.iter().find(|known| known.contract.dataset.as_str() == status.dataset);
         let sla_ms = described.and_then(|described| described.contract.sla.freshness);
         let sla_ms = sla_ms.and_then(|sla| i64::try_from(sla.as_millis()).ok());
         let freshness_ms = status.freshness_seconds.map(|seconds| (seconds * 1_000.0) as i64);
