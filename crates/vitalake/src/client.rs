@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use ureq::middleware::MiddlewareNext;
 use ureq::{Agent, Body, SendBody, http};
 use vitalake_ops::status::{DeliveryReport, ErrorBody, FlushReport, StatusReport};
+use vitalake_runtime::config::azure::is_safe;
 use vitalake_runtime::config::masked_url;
-use vitalake_runtime::http::{client, is_here};
+use vitalake_runtime::http::client;
 
 use crate::cli::{ConnectArgs, FileFormat};
 use crate::failure::Failure;
@@ -216,8 +217,7 @@ fn authorization_for(url: &str) -> anyhow::Result<Option<String>> {
         Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
     };
     let authorization = set("VITALAKE_TOKEN").map(|token| bearer(&token)).or_else(pair);
-    let is_private = url.starts_with("https://") || is_here(url);
-    if authorization.is_some() && !is_private {
+    if authorization.is_some() && !is_safe(url) {
         let help = "use https://, reach the server through a tunnel to this machine, or unset VITALAKE_TOKEN and VITALAKE_PASSWORD";
         return Err(Failure::usage(format!("neither token nor password is sent to {url} in the clear"), help).into());
     }

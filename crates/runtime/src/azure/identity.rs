@@ -10,8 +10,8 @@ use super::ask::{Ask, Granted};
 use super::error::TokenError;
 use crate::clock::Clock;
 use crate::config::Environment;
+use crate::config::azure::is_safe;
 use crate::config::notify::Hidden;
-use crate::http::is_here;
 
 /// Where Entra gives tokens, where the environment does not say.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -175,7 +175,7 @@ impl Identity {
 
 fn entra(authority: Option<String>, tenant: &str) -> Result<String, TokenError> {
     let authority = authority.unwrap_or_else(|| AUTHORITY.to_owned());
-    if !authority.starts_with("https://") && !is_here(&authority) {
+    if !is_safe(&authority) {
         return Err(TokenError::Endpoint { variable: AUTHORITY_HOST });
     }
     Ok(format!("{}/{}/oauth2/v2.0/token", authority.trim_end_matches('/'), form_encoded(tenant)))

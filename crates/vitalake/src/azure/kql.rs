@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use vitalake_contract::alert::{AlertSource, Signal};
+use vitalake_contract::alert::{AlertDataset, AlertSource, Signal};
 use vitalake_contract::{Layer, Project, Source};
 use vitalake_ops::alerts::rule::Rule;
 use vitalake_runtime::config::Config;
@@ -139,12 +139,10 @@ fn freshness(rule: &Rule, project: &Project) -> Option<String> {
     for contract in &project.contracts {
         let is_meant = !rule.built_in || contract.layer == Layer::Raw && contract.source != Some(Source::Feed);
         let bound = rule.alert.threshold.or(contract.sla.freshness.map(|age| age.as_secs_f64()));
-        let dataset = format!("{}.{}", contract.layer, contract.dataset);
-        let is_left = rule.leaves.iter().any(|left| left.to_string() == dataset);
-        let is_named = rule.alert.dataset.as_ref().is_none_or(|named| named.to_string() == dataset);
-        let (true, true, false, Some(seconds)) = (is_meant, is_named, is_left, bound) else { continue };
+        let dataset = AlertDataset { layer: contract.layer, name: contract.dataset.clone() };
+        let (true, true, Some(seconds)) = (is_meant, rule.is_about(&dataset), bound) else { continue };
         let separator = if bounds.is_empty() { "" } else { ", " };
-        let _ = write!(bounds, "{separator}{}, {}", text(&dataset), number(seconds));
+        let _ = write!(bounds, "{separator}{}, {}", text(&dataset.to_string()), number(seconds));
     }
     (!bounds.is_empty()).then(|| {
         format!(

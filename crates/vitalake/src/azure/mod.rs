@@ -20,6 +20,7 @@ use vitalake_contract::Project;
 use vitalake_ops::alerts::rule::rules;
 use vitalake_runtime::config::Config;
 
+pub(crate) use timers::DELIVER;
 pub use timers::feed_of_function;
 
 /// A file of the deployment.

@@ -16,7 +16,7 @@ use super::Rendered;
 /// Where the functions lie in a deployment.
 pub(super) const FOLDER: &str = "project/functions";
 /// The function that takes deliveries.
-pub(super) const DELIVER: &str = "deliver";
+pub(crate) const DELIVER: &str = "deliver";
 /// What the function of a feed begins with: a feed may be called as the other one is.
 const FEED: &str = "feed_";
 /// How long a run may take; the platform answers when what came has been delivered.

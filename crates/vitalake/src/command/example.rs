@@ -107,9 +107,8 @@ const QUESTION: &str = "SELECT hour, COUNT(*) AS patients, SUM(readings) AS read
 pub fn prepare(dir: &Path) -> anyhow::Result<PathBuf> {
     let dir = if dir == Path::new(".") { PathBuf::from(FOLDER) } else { dir.to_owned() };
     let shown = dir.display();
-    let settings = FILES.iter().find(|(path, _)| *path == CONFIG_FILE).map_or("", |(_, text)| *text);
     if let Ok(there) = fs::read_to_string(dir.join(CONFIG_FILE)) {
-        let is_example = there.lines().any(|line| line == "name: remote-care") || there == settings;
+        let is_example = there.lines().any(|line| line == "name: remote-care");
         if is_example {
             return Ok(dir);
         }

@@ -15,15 +15,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
-use crate::azure::feed_of_function;
+use crate::azure::{DELIVER, feed_of_function};
 use call::{Call, Delivered, Request, delivered, run_done};
 pub use platform::{Limits, Platform};
 use platform::{Problem, Sent};
 
 /// The most bytes of one call: what the host lets through by itself.
 const CALL_BYTES_MAX: usize = 100 << 20;
-/// The function that takes deliveries.
-const DELIVER: &str = "deliver";
 
 /// The handler's addresses: one for each function, by its name.
 pub fn routes(platform: Platform) -> Router {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use ureq::http::{Response, header};
 use ureq::{Agent, Body};
 use vitalake_ops::feeds::FeedRunReport;
-use vitalake_runtime::http::{client, is_here};
+use vitalake_runtime::config::azure::is_safe;
+use vitalake_runtime::http::client;
 
 use super::call::Request;
 use crate::failure::Failure;
@@ -101,7 +102,7 @@ impl Platform {
             let help = "set VITALAKE_SERVER to the platform's address, as https://HOST";
             return Err(Failure::usage("VITALAKE_SERVER is not an address of a platform", help));
         }
-        if token.is_some() && !url.starts_with("https://") && !is_here(url) {
+        if token.is_some() && !is_safe(url) {
             let help = "set VITALAKE_SERVER to an address that begins with https://";
             return Err(Failure::usage("the token is not sent to the platform in the clear", help));
         }

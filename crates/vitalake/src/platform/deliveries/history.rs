@@ -2,10 +2,12 @@
 //!
 //! Invariant: what is held now is read where it is held, so that a ledger that lost it hides nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::DateTime;
 use vitalake_ingest::delivery::Held;
+use vitalake_lake::Table;
 use vitalake_ops::deliveries::{LedgerEntry, LedgerQuery};
 use vitalake_runtime::error::in_full;
 use vitalake_serve::platform::ApiError;
@@ -36,18 +38,17 @@ pub(super) async fn of(life: &Arc<Life>, query: &LedgerQuery) -> Result<Vec<Ledg
     for entry in entries.iter_mut().filter(|entry| entry.state == "held") {
         entry.open = held.iter().any(|held| Some(held.id.to_string()) == entry.id);
     }
-    for entry in &mut entries {
-        entry.gone = is_gone(life, entry);
+    let made = |table: &Arc<Table>| Some((table.id().to_string(), table.head().metadata().created_time?));
+    let made_ms: BTreeMap<String, i64> = life.lake.tables().filter_map(made).collect();
+    for entry in entries.iter_mut().filter(|entry| entry.delivery.is_some()) {
+        entry.gone = made_ms.get(&entry.dataset).is_some_and(|made_ms| is_before(*made_ms, entry));
     }
     Ok(entries)
 }
 
 /// Whether an entry is of a table that was made again since.
-fn is_gone(life: &Life, entry: &LedgerEntry) -> bool {
-    let tables = life.lake.tables().find(|table| table.id().to_string() == entry.dataset);
-    let made_ms = tables.and_then(|table| table.head().metadata().created_time);
-    let at_ms = DateTime::parse_from_rfc3339(&entry.at).map(|at| at.timestamp_millis());
-    entry.delivery.is_some() && at_ms.is_ok_and(|at_ms| made_ms.is_some_and(|made_ms| at_ms < made_ms))
+fn is_before(made_ms: i64, entry: &LedgerEntry) -> bool {
+    DateTime::parse_from_rfc3339(&entry.at).is_ok_and(|at| at.timestamp_millis() < made_ms)
 }
 
 fn is_of(held: &Held, of: &str) -> bool {
